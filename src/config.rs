@@ -1,0 +1,241 @@
+//! Configuration: validated types only.
+//!
+//! Everything in here is already right: `config/load.rs` merges the sources
+//! (defaults < file < environment < flags), `config/lower.rs` walks the one table
+//! of keys in `config/keys.rs` and either yields these types or *all* the
+//! [`Problem`](crate::base::problem::Problem)s at once. Nothing here opens a
+//! socket or reads a secret; the file format is public, these types are not.
+
+pub mod keys;
+pub mod load;
+pub mod lower;
+pub mod tree;
+pub mod url;
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::base::name::Name;
+use crate::config::keys::Values;
+use crate::config::url::HttpUrl;
+
+/// All that headset was told to do.
+#[derive(Debug)]
+pub struct Config {
+    /// Where applications call in; at least one.
+    pub listeners: Vec<Listener>,
+    /// Where probes and Prometheus call in.
+    pub admin: Admin,
+    /// Which call goes to which upstream; at least one, no two with one matcher.
+    pub routes: Vec<Route>,
+    /// The credentials that routes name, and any that no route names (a warning).
+    pub credentials: Vec<Credential>,
+    /// Bounds on what callers may take.
+    pub limits: Limits,
+    /// Times that no route overrides; each route holds its own merged copy.
+    pub timeouts: Timeouts,
+    /// Worker threads, each with a runtime of its own; at least 1.
+    pub workers: usize,
+    /// How to log.
+    pub log: Log,
+    /// The first 12 hex digits of a SHA-256 over the merged configuration (secrets
+    /// by reference): the label of `headset_config_info`.
+    pub digest: String,
+    /// What is legal but probably not meant; shown by `check` and logged at start.
+    pub warnings: Vec<crate::base::problem::Problem>,
+}
+
+/// `[listener.NAME]`.
+#[derive(Clone, Debug)]
+pub struct Listener {
+    /// Its name, a metric label.
+    pub name: Name,
+    /// Where it listens.
+    pub bind: Bind,
+    /// The names it may be called by, lower case and without ports, route hosts
+    /// included; empty means any (`["*"]`).
+    pub hosts: Vec<String>,
+    /// Further origins that a browser page may call from.
+    pub origins: Vec<String>,
+    /// Off loopback: anyone who can connect may call.
+    pub dangerous_allow_any_caller: bool,
+}
+
+/// An address to listen on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Bind {
+    /// A TCP socket.
+    Tcp(SocketAddr),
+    /// A Unix socket, made with mode 0600.
+    Unix(PathBuf),
+}
+
+impl Bind {
+    /// Whether only this machine can reach it.
+    pub fn is_loopback(&self) -> bool {
+        match self {
+            Bind::Tcp(address) => address.ip().to_canonical().is_loopback(),
+            Bind::Unix(_) => true,
+        }
+    }
+}
+
+impl std::fmt::Display for Bind {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Bind::Tcp(address) => write!(f, "{address}"),
+            Bind::Unix(path) => write!(f, "unix:{}", path.display()),
+        }
+    }
+}
+
+/// `[admin]`.
+#[derive(Clone, Debug)]
+pub struct Admin {
+    /// Where the admin listener stands.
+    pub bind: SocketAddr,
+}
+
+/// `[route.NAME]`.
+#[derive(Clone, Debug)]
+pub struct Route {
+    /// Its name, a metric label.
+    pub name: Name,
+    /// The host that a call must name, lower case and without a port; `None` is any.
+    pub host: Option<String>,
+    /// The path prefix that a call must have, on segment boundaries; `/` is any.
+    pub path: String,
+    /// Where its calls go; the path, if any, goes before the incoming one.
+    pub upstream: HttpUrl,
+    /// The credential to attach; `None` passes the caller's own through.
+    pub credential: Option<Name>,
+    /// How careful a replay must be; `None` judges by the method.
+    pub effect: Option<Effect>,
+    /// Whether the matched prefix is removed before the upstream's path is put on.
+    pub strip_prefix: bool,
+    /// Whether calls may reach the URLs that issue credentials.
+    pub expose_issuer: bool,
+    /// For `message` and `call`: whether a 401 that rejects the credential may be
+    /// answered by sending the call once more.
+    pub replay_401: bool,
+    /// Whether the upstream's `Set-Cookie` reaches the application on a route with
+    /// a credential.
+    pub pass_cookies: bool,
+    /// Whether a `Location` on the upstream's own origin is turned to the listener.
+    pub rewrite_location: bool,
+    /// Its times, those of `[timeouts]` where it has none of its own.
+    pub timeouts: Timeouts,
+    /// Its TLS, that of `[upstream_tls]` where it has none of its own.
+    pub tls: Tls,
+}
+
+/// What a call does at the upstream, by which design §6 decides on replays.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Effect {
+    /// Changes nothing.
+    Read,
+    /// Changes records.
+    Write,
+    /// Sends something to a person.
+    Message,
+    /// Rings somebody's phone.
+    Call,
+}
+
+/// `[credential.NAME]`: a name, a kind and the kind's own options, still untold
+/// apart; `app/plan.rs` hands them to the kind.
+#[derive(Clone, Debug)]
+pub struct Credential {
+    /// Its name, a metric label.
+    pub name: Name,
+    /// Its kind, one of those that the loader was given.
+    pub kind: &'static str,
+    /// The options, read by the kind's own table of keys.
+    pub values: Values,
+    /// Where it may go; empty means the upstreams of the routes that name it.
+    pub origins: Vec<HttpUrl>,
+    /// TLS towards its issuer.
+    pub tls: Tls,
+}
+
+/// `[limits]`.
+#[derive(Clone, Debug)]
+pub struct Limits {
+    /// Octets of a request head.
+    pub header_bytes: usize,
+    /// Fields in a request head.
+    pub header_count: usize,
+    /// Open connections of callers, all listeners together.
+    pub connections: usize,
+    /// Calls between their head and the head of their answer.
+    pub in_flight: usize,
+    /// Octets of a request body kept for a replay.
+    pub replay_body: usize,
+}
+
+/// `[timeouts]`. A zero switches `first_byte`, `idle` and the keep-alives off.
+#[derive(Clone, Debug)]
+pub struct Timeouts {
+    /// For a request head, from its first byte.
+    pub header: Duration,
+    /// For name, TCP and TLS towards an upstream.
+    pub connect: Duration,
+    /// From the last request byte sent to the head of the answer.
+    pub first_byte: Duration,
+    /// With no byte either way on an open exchange.
+    pub idle: Duration,
+    /// For an idle connection of a caller.
+    pub caller_keep_alive: Duration,
+    /// For an idle connection to an upstream.
+    pub upstream_keep_alive: Duration,
+    /// How old a connection to an upstream may grow.
+    pub max_connection_age: Duration,
+    /// How long a call waits for a credential.
+    pub credential_wait: Duration,
+    /// For one attempt to obtain a credential.
+    pub mint: Duration,
+    /// From the signal to stop until what is in flight is abandoned.
+    pub drain: Duration,
+}
+
+/// `[upstream_tls]`, and the same table in a route or a credential.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Tls {
+    /// Which authorities to trust.
+    pub roots: Roots,
+    /// A PEM file of authorities to trust *instead*.
+    pub ca: Option<Arc<std::path::Path>>,
+    /// The name to verify and to send as SNI, where it differs from the host.
+    pub server_name: Option<String>,
+}
+
+/// Which certificate authorities to trust.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Roots {
+    /// The machine's, or the bundled ones where it has none.
+    System,
+    /// Mozilla's, as compiled in.
+    Bundled,
+}
+
+/// `[log]`.
+#[derive(Clone, Copy, Debug)]
+pub struct Log {
+    /// The least severe level that is written.
+    pub level: tracing::Level,
+    /// How a line looks.
+    pub format: LogFormat,
+}
+
+/// How a log line looks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LogFormat {
+    /// Human on a terminal, else JSON.
+    Auto,
+    /// For people.
+    Human,
+    /// One JSON object a line.
+    Json,
+}

@@ -1,0 +1,130 @@
+//! Credentials: what a kind must be able to do, and what it yields.
+//!
+//! A kind implements [`Mint`]; a [`slot::Slot`] keeps the life of one credential;
+//! callers meet only the slot.
+
+pub mod human;
+pub mod kinds;
+pub mod login;
+pub mod metrics;
+pub mod schedule;
+pub mod slot;
+pub mod slots;
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::{HeaderName, HeaderValue};
+
+use crate::base::name::Name;
+use crate::base::time::{Deadline, Moment};
+
+/// A credential as it goes on a call: rendered once, shared by reference, told
+/// apart by identity (`Arc::ptr_eq`), never by content.
+#[derive(Debug)]
+pub struct Minted {
+    /// The fields to set; every value is marked sensitive.
+    pub headers: Box<[(HeaderName, HeaderValue)]>,
+    /// When it was received.
+    pub issued: Moment,
+    /// When it dies, counted from `issued` or from the request that asked for it.
+    pub expires: Deadline,
+    /// Counts up from 1 within this process.
+    pub generation: u64,
+}
+
+/// What a successful issue call yields; the slot adds the generation.
+#[derive(Debug)]
+pub struct Fresh {
+    /// The fields to set; every value is marked sensitive.
+    pub headers: Box<[(HeaderName, HeaderValue)]>,
+    /// When it dies; `Duration::MAX` for one that never does.
+    pub expires: Deadline,
+    /// When the way to renew it unattended ends (the bearer's own `exp`), where known.
+    pub source_ends: Option<Moment>,
+    /// How far the issuer's clock is ahead of ours (negative: behind), in ms.
+    pub skew_ms: Option<i64>,
+}
+
+/// Why an issue call failed. `Display` never shows a secret or a body.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum MintError {
+    /// The issuer was not reached, was too slow, or answered 5xx or nonsense: ask
+    /// again later.
+    #[error("{detail}")]
+    Unavailable {
+        /// A closed word for the `reason` label: `connect`, `timeout`, `status`,
+        /// `body`, `panic`.
+        reason: &'static str,
+        /// What happened, for a person.
+        detail: String,
+        /// The least wait before the next attempt (`Retry-After`, RFC 9110 §10.2.3).
+        retry_after: Option<Duration>,
+    },
+    /// The issuer refused what proves us, or the name is somebody else's: stop asking.
+    #[error("{detail}")]
+    Refused {
+        /// A closed word for the `reason` label: `bearer_expired`, `refused`,
+        /// `foreign`.
+        reason: &'static str,
+        /// What happened and what a person must do.
+        detail: String,
+    },
+    /// A secret cannot be read: stop asking until it changes.
+    #[error("{detail}")]
+    Secret {
+        /// Which secret and why.
+        detail: String,
+    },
+}
+
+/// One kind's way to obtain a credential. Implementations are cheap to share and
+/// keep no lock across an await.
+pub trait Mint: Send + Sync + 'static {
+    /// The fields that every credential of this one sets, lower case.
+    fn header_names(&self) -> &[HeaderName];
+
+    /// One attempt. It runs in a task of its own under the `mint` time limit; the
+    /// slot never runs two at once. Dropping the future abandons the attempt.
+    fn mint(&self) -> Pin<Box<dyn Future<Output = Result<Fresh, MintError>> + Send + '_>>;
+
+    /// Whether a new attempt can yield a better credential than one that the
+    /// upstream rejected. `false` for a static secret: only its source can change.
+    fn renews(&self) -> bool {
+        true
+    }
+
+    /// The secrets whose change makes a new attempt worthwhile.
+    fn sources(&self) -> Vec<crate::secret::Source>;
+
+    /// The URL prefixes at which credentials are issued, listed or revoked; calls of
+    /// applications must not reach them.
+    fn issuer_urls(&self) -> Vec<crate::config::url::HttpUrl> {
+        Vec::new()
+    }
+}
+
+/// Why a call cannot have a credential now.
+#[derive(Clone, Debug, thiserror::Error)]
+#[error("credential {credential} is not available: {cause}")]
+pub struct Unavailable {
+    /// Which credential.
+    pub credential: Name,
+    /// Why.
+    pub cause: Arc<Cause>,
+    /// When it may be worth asking again: at least a second, in whole seconds.
+    pub retry_after: Duration,
+}
+
+/// Why a slot has nothing to give.
+#[derive(Debug, thiserror::Error)]
+pub enum Cause {
+    /// The last attempt failed.
+    #[error("{0}")]
+    Failed(#[from] MintError),
+    /// An attempt is under way and took longer than a call may wait.
+    #[error("it is still being obtained after {0:?}")]
+    StillMinting(Duration),
+}

@@ -1,0 +1,20 @@
+//! headset stands beside an application, takes its plain calls to a contact
+//! center and sends them on with a valid credential.
+//!
+//! The floors, each importing only from those before it:
+//! `base` ← `secret` ← `config` ← `net` ← `credential` ← `gateway` ←
+//! {`modes`, `admin`} ← `app` ← `cli`. The `simulator` stands apart: it is a
+//! contact center, knows only `base` and `net::tls`, and only `cli` and the tests
+//! import it. `ARCHITECTURE.md` states these as invariants.
+
+pub mod admin;
+pub mod app;
+pub mod base;
+pub mod cli;
+pub mod config;
+pub mod credential;
+pub mod gateway;
+pub mod modes;
+pub mod net;
+pub mod secret;
+pub mod simulator;

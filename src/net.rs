@@ -1,0 +1,6 @@
+//! Sockets: moves bytes and knows no credential and no route.
+
+pub mod connect;
+pub mod io;
+pub mod listen;
+pub mod tls;

@@ -1,0 +1,174 @@
+//! Resolve, dial, shake hands, all within one time limit.
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use rustls::pki_types::ServerName;
+use tokio::net::TcpStream;
+use tokio_rustls::TlsConnector;
+
+use crate::config::Tls;
+use crate::config::url::HttpOrigin;
+use crate::net::io::Io;
+use crate::net::tls::client::{self, TlsError};
+
+/// Why no connection came about. Nothing of any call was sent.
+#[derive(Debug, thiserror::Error)]
+pub enum ConnectError {
+    /// The host name has no address.
+    #[error("the name {host} cannot be resolved")]
+    Resolve {
+        /// The host.
+        host: Box<str>,
+        /// What the resolver said.
+        source: io::Error,
+    },
+    /// Every address refused, or none could be reached.
+    #[error("{address} cannot be reached")]
+    Dial {
+        /// The last address tried.
+        address: SocketAddr,
+        /// What the kernel said.
+        source: io::Error,
+    },
+    /// The handshake failed; a certificate that does not verify ends here.
+    #[error("TLS with {host} failed (headset speaks TLS 1.2 and 1.3)")]
+    Tls {
+        /// The host.
+        host: Box<str>,
+        /// What rustls said.
+        source: io::Error,
+    },
+    /// The time limit ended first.
+    #[error("no connection to {host} within {limit:?}")]
+    TimedOut {
+        /// The host.
+        host: Box<str>,
+        /// The limit.
+        limit: Duration,
+    },
+    /// The address is one of headset's own listeners: a call would go round for ever.
+    #[error("{address} is headset's own listener")]
+    OwnListener {
+        /// The address.
+        address: SocketAddr,
+    },
+}
+
+/// The addresses that headset itself listens on; filled once, when all are bound.
+pub type OwnAddresses = Arc<OnceLock<Vec<SocketAddr>>>;
+
+/// Makes connections to one origin.
+#[derive(Clone, Debug)]
+pub struct Connector {
+    origin: HttpOrigin,
+    tls: Option<(Arc<rustls::ClientConfig>, ServerName<'static>)>,
+    limit: Duration,
+    own: OwnAddresses,
+}
+
+impl Connector {
+    /// A connector for `origin`, whose attempts end after `limit`. Reads trust
+    /// anchors now, so it fails now where the CA file is bad.
+    pub fn new(
+        origin: HttpOrigin,
+        tls: &Tls,
+        limit: Duration,
+        own: OwnAddresses,
+    ) -> Result<Connector, TlsError> {
+        let tls = if origin.tls {
+            let name = tls.server_name.as_deref().unwrap_or(&origin.host);
+            let bare = name.trim_start_matches('[').trim_end_matches(']');
+            let name = ServerName::try_from(bare.to_owned())
+                .map_err(|_| TlsError::Protocol(rustls::Error::General(format!(
+                    "`{bare}` is neither a DNS name nor an address; set server_name to the name on the certificate"
+                ))))?;
+            Some((client::config(tls)?, name))
+        } else {
+            None
+        };
+        Ok(Connector {
+            origin,
+            tls,
+            limit,
+            own,
+        })
+    }
+
+    /// Where it connects to.
+    pub fn origin(&self) -> &HttpOrigin {
+        &self.origin
+    }
+
+    /// A new connection. Dropping the future abandons it; nothing is left behind.
+    pub async fn connect(&self) -> Result<Io, ConnectError> {
+        match tokio::time::timeout(self.limit, self.dial()).await {
+            Ok(outcome) => outcome,
+            Err(_) => Err(ConnectError::TimedOut {
+                host: self.origin.host.clone(),
+                limit: self.limit,
+            }),
+        }
+    }
+
+    async fn dial(&self) -> Result<Io, ConnectError> {
+        let tcp = self.dial_tcp().await?;
+        let Some((config, name)) = &self.tls else {
+            return Ok(Io::plain(tcp));
+        };
+        TlsConnector::from(config.clone())
+            .connect(name.clone(), tcp)
+            .await
+            .map(Io::tls)
+            .map_err(|source| ConnectError::Tls {
+                host: self.origin.host.clone(),
+                source,
+            })
+    }
+
+    async fn dial_tcp(&self) -> Result<TcpStream, ConnectError> {
+        let host = self.origin.host.trim_matches(['[', ']']);
+        let resolve = |source| ConnectError::Resolve {
+            host: self.origin.host.clone(),
+            source,
+        };
+        let addresses = tokio::net::lookup_host((host, self.origin.port))
+            .await
+            .map_err(resolve)?;
+        let mut last = resolve(io::Error::new(
+            io::ErrorKind::NotFound,
+            "the name has no address",
+        ));
+        for address in addresses {
+            match TcpStream::connect(address).await {
+                Ok(tcp) => {
+                    self.refuse_ourselves(&tcp)?;
+                    // Small heads and bodies go out at once, not after an ACK.
+                    let _ = tcp.set_nodelay(true);
+                    return Ok(tcp);
+                }
+                Err(source) => last = ConnectError::Dial { address, source },
+            }
+        }
+        Err(last)
+    }
+
+    /// A peer with our own address is this machine; with one of our ports, it is us.
+    fn refuse_ourselves(&self, tcp: &TcpStream) -> Result<(), ConnectError> {
+        let (Ok(peer), Ok(local)) = (tcp.peer_addr(), tcp.local_addr()) else {
+            return Ok(());
+        };
+        let ours = self.own.get().is_some_and(|own| {
+            own.iter().any(|bound| {
+                bound.port() == peer.port()
+                    && (bound.ip().is_unspecified() || bound.ip() == peer.ip())
+            })
+        });
+        if ours && peer.ip() == local.ip() {
+            return Err(ConnectError::OwnListener { address: peer });
+        }
+        Ok(())
+    }
+}
