@@ -1,1 +1,76 @@
-//! (skeleton)
+//! From a call of the application to the answer of its upstream.
+//!
+//! The vocabulary stands here: a [`Call`] walks down the stack of its route
+//! (`stack.rs` lists the layers), an [`Answer`] climbs back. Routing comes before
+//! the stack (`route.rs`), so that a layer holds its handles and looks nothing up.
+
+pub mod body;
+pub mod client;
+pub mod error;
+pub mod framing;
+pub mod metrics;
+pub mod path;
+pub mod replay;
+pub mod route;
+pub mod stack;
+pub mod upload;
+
+use std::future::Future;
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::{HeaderValue, Request, Response};
+use tokio::time::Instant;
+use tower::Service;
+
+use crate::credential::Minted;
+use crate::gateway::body::Body;
+use crate::gateway::error::{CallerFault, Error};
+use crate::gateway::replay::Nature;
+
+/// A call on its way down a stack.
+#[derive(Debug)]
+pub struct Call {
+    /// The request; its target and fields change on the way.
+    pub request: Request<Body>,
+    /// When its head was read.
+    pub started: Instant,
+    /// The `Host` (or `:authority`) that the application used.
+    pub host: Option<HeaderValue>,
+    /// How careful a replay must be.
+    pub nature: Nature,
+    /// Whether a pooled connection will not do: it is the second attempt.
+    pub fresh: bool,
+    /// Why this call must be refused, where routing found out.
+    pub fault: Option<CallerFault>,
+}
+
+/// An answer on its way up a stack.
+#[derive(Debug)]
+pub struct Answer {
+    /// The response.
+    pub response: Response<Body>,
+    /// The credential that went with the call, by identity.
+    pub used: Option<Arc<Minted>>,
+    /// How long the call waited for the upstream and for a credential.
+    pub waited: Duration,
+}
+
+/// What every layer of a stack is: `S: HttpService` says it all.
+pub trait HttpService:
+    Service<Call, Response = Answer, Error = Error, Future: Future<Output = Result<Answer, Error>>>
+    + Clone
+    + 'static
+{
+}
+
+impl<S> HttpService for S where
+    S: Service<
+            Call,
+            Response = Answer,
+            Error = Error,
+            Future: Future<Output = Result<Answer, Error>>,
+        > + Clone
+        + 'static
+{
+}

@@ -1,1 +1,88 @@
-//! (skeleton)
+//! From a listening socket to the gateway, and the order in which that ends.
+//!
+//! What modes differ in is only how they find the target of a call; today there is
+//! one, `reverse`: the host and path of the call choose a route.
+
+pub mod connection;
+
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::watch;
+
+use crate::gateway::metrics::{ListenerMetrics, Refusal};
+use crate::gateway::route::Gateway;
+use crate::gateway::stack::limit::Permits;
+use crate::modes::connection::Rules;
+use crate::net::listen::Listener;
+
+/// How far headset is on its way out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Phase {
+    /// Serving.
+    Serving,
+    /// Asked to stop: still accepting, since a sidecar gets the signal together with
+    /// its application; answers close their connections.
+    Draining,
+    /// No more calls: accept nothing, let what is idle go.
+    Closing,
+}
+
+/// What a worker needs to serve one listener.
+#[derive(Debug)]
+pub struct Serving {
+    /// The socket.
+    pub listener: Listener,
+    /// Where calls go.
+    pub gateway: Rc<Gateway>,
+    /// How callers' connections are kept.
+    pub rules: Arc<Rules>,
+    /// Connections that may be open, all listeners and workers together.
+    pub connections: Arc<Permits>,
+    /// Counts what is refused.
+    pub metrics: Arc<ListenerMetrics>,
+}
+
+/// Accepts and serves until the phase is [`Phase::Closing`], then waits for open
+/// connections to finish. Each connection is served on this worker, by one task.
+pub async fn serve(serving: Serving, mut phase: watch::Receiver<Phase>) {
+    let Serving {
+        listener,
+        gateway,
+        rules,
+        connections,
+        metrics,
+    } = serving;
+    let mut tasks = tokio::task::JoinSet::new();
+    loop {
+        let io = tokio::select! {
+            biased;
+            _ = phase.wait_for(|phase| *phase == Phase::Closing) => break,
+            // Reaps as it goes, so that the set holds open connections only.
+            Some(_) = tasks.join_next() => continue,
+            io = listener.accept() => io,
+        };
+        let Some(permit) = connections.take() else {
+            // Closed at once: a caller that cannot be served should know.
+            metrics.refused(Refusal::Connections).inc();
+            continue;
+        };
+        let connection = connection::serve(
+            io,
+            gateway.clone(),
+            rules.clone(),
+            metrics.clone(),
+            phase.clone(),
+        );
+        tasks.spawn_local(async move {
+            connection.await;
+            drop(permit);
+        });
+    }
+    drop(listener);
+    while tasks.join_next().await.is_some() {}
+}
+
+/// How often pools are swept.
+pub const SWEEP_EVERY: Duration = Duration::from_secs(1);

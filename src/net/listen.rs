@@ -1,1 +1,211 @@
-//! (skeleton)
+//! Listening sockets: bound once, exclusively, and shared by all workers.
+//!
+//! A second headset must fail to bind, and no process of the same user may take
+//! connections away, so there is no `SO_REUSEPORT`; the workers accept from one
+//! socket. A Unix socket is made with mode 0600; one that nobody listens on any
+//! more is replaced, a live one or any other file is an error.
+
+use std::io;
+use std::net::SocketAddr;
+use std::os::unix::fs::{FileTypeExt, PermissionsExt};
+use std::path::Path;
+use std::time::Duration;
+
+use crate::config::Bind;
+use crate::net::caller::CallerIo;
+
+/// The queue of connections that wait to be accepted; the kernel caps it.
+const BACKLOG: i32 = 4096;
+
+/// How long to wait after an accept failed for want of descriptors or memory.
+const EXHAUSTED: Duration = Duration::from_millis(100);
+
+/// Why an address cannot be listened on.
+#[derive(Debug, thiserror::Error)]
+#[error("{bind} cannot be listened on")]
+pub struct BindError {
+    /// The address.
+    pub bind: Bind,
+    /// What the kernel said.
+    #[source]
+    pub source: io::Error,
+}
+
+/// A bound socket that no runtime drives yet.
+#[derive(Debug)]
+pub enum Bound {
+    /// TCP.
+    Tcp(std::net::TcpListener),
+    /// A Unix socket.
+    Unix(std::os::unix::net::UnixListener),
+}
+
+impl Bound {
+    /// Binds and listens. Needs no runtime.
+    pub fn bind(bind: &Bind) -> Result<Bound, BindError> {
+        let bound = match bind {
+            Bind::Tcp(address) => bind_tcp(*address).map(Bound::Tcp),
+            Bind::Unix(path) => bind_unix(path).map(Bound::Unix),
+        };
+        bound.map_err(|source| BindError {
+            bind: bind.clone(),
+            source,
+        })
+    }
+
+    /// The address that was bound, with the port that a `:0` became.
+    pub fn address(&self) -> io::Result<Bind> {
+        match self {
+            Bound::Tcp(listener) => listener.local_addr().map(Bind::Tcp),
+            Bound::Unix(listener) => {
+                let address = listener.local_addr()?;
+                let path = address.as_pathname().unwrap_or(Path::new(""));
+                Ok(Bind::Unix(path.to_owned()))
+            }
+        }
+    }
+
+    /// A second handle on the same socket, for another worker.
+    pub fn share(&self) -> io::Result<Bound> {
+        match self {
+            Bound::Tcp(listener) => listener.try_clone().map(Bound::Tcp),
+            Bound::Unix(listener) => listener.try_clone().map(Bound::Unix),
+        }
+    }
+
+    /// The TCP listener, where it is one.
+    pub fn into_tcp(self) -> Option<std::net::TcpListener> {
+        match self {
+            Bound::Tcp(listener) => Some(listener),
+            Bound::Unix(_) => None,
+        }
+    }
+}
+
+fn bind_tcp(address: SocketAddr) -> io::Result<std::net::TcpListener> {
+    use socket2::{Domain, Protocol, Socket, Type};
+    let socket = Socket::new(
+        Domain::for_address(address),
+        Type::STREAM,
+        Some(Protocol::TCP),
+    )?;
+    // A restart must not wait for old connections to time out; on Linux this does
+    // not let two sockets listen at once.
+    socket.set_reuse_address(true)?;
+    socket.bind(&address.into())?;
+    socket.listen(BACKLOG)?;
+    socket.set_nonblocking(true)?;
+    Ok(socket.into())
+}
+
+fn bind_unix(path: &Path) -> io::Result<std::os::unix::net::UnixListener> {
+    if let Ok(found) = std::fs::symlink_metadata(path) {
+        let dead = found.file_type().is_socket()
+            && std::os::unix::net::UnixStream::connect(path)
+                .is_err_and(|error| error.kind() == io::ErrorKind::ConnectionRefused);
+        if !dead {
+            return Err(io::ErrorKind::AddrInUse.into());
+        }
+        std::fs::remove_file(path)?;
+    }
+    let listener = std::os::unix::net::UnixListener::bind(path)?;
+    std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600))?;
+    listener.set_nonblocking(true)?;
+    Ok(listener)
+}
+
+/// A listening socket on this worker's runtime.
+#[derive(Debug)]
+pub enum Listener {
+    /// TCP.
+    Tcp(tokio::net::TcpListener),
+    /// A Unix socket.
+    Unix(tokio::net::UnixListener),
+}
+
+impl Listener {
+    /// Puts `bound` on the current runtime.
+    pub fn adopt(bound: Bound) -> io::Result<Listener> {
+        match bound {
+            Bound::Tcp(listener) => tokio::net::TcpListener::from_std(listener).map(Listener::Tcp),
+            Bound::Unix(listener) => {
+                tokio::net::UnixListener::from_std(listener).map(Listener::Unix)
+            }
+        }
+    }
+
+    /// The next connection. Never fails: what is wrong with one connection is its
+    /// own business, and out of descriptors or memory it waits and tries again.
+    /// Dropping the future loses no connection.
+    pub async fn accept(&self) -> CallerIo {
+        loop {
+            let accepted = match self {
+                Listener::Tcp(listener) => listener.accept().await.map(|(tcp, _)| {
+                    let _ = tcp.set_nodelay(true);
+                    CallerIo::tcp(tcp)
+                }),
+                Listener::Unix(listener) => listener
+                    .accept()
+                    .await
+                    .map(|(unix, _)| CallerIo::unix(unix)),
+            };
+            match accepted {
+                Ok(io) => return io,
+                Err(error) if is_one_connections(&error) => {}
+                Err(error) => {
+                    tracing::warn!(
+                        error.detail = %error,
+                        "cannot accept connections; is the limit of open files too low?"
+                    );
+                    tokio::time::sleep(EXHAUSTED).await;
+                }
+            }
+        }
+    }
+}
+
+/// Errors of a connection that went away before it was accepted (accept(2)).
+fn is_one_connections(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::ConnectionAborted
+            | io::ErrorKind::ConnectionReset
+            | io::ErrorKind::ConnectionRefused
+            | io::ErrorKind::Interrupted
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn loopback() -> Bind {
+        Bind::Tcp(SocketAddr::from(([127, 0, 0, 1], 0)))
+    }
+
+    #[test]
+    fn a_port_in_use_is_refused() {
+        let first = Bound::bind(&loopback()).unwrap();
+        let taken = first.address().unwrap();
+        let error = Bound::bind(&taken).unwrap_err();
+        assert_eq!(error.source.kind(), io::ErrorKind::AddrInUse);
+    }
+
+    #[test]
+    fn a_dead_unix_socket_is_replaced_and_a_live_one_is_not() {
+        let folder = std::env::temp_dir().join(format!("headset-listen-{}", std::process::id()));
+        std::fs::create_dir_all(&folder).unwrap();
+        let path = folder.join("app.sock");
+        let bind = Bind::Unix(path.clone());
+        let first = Bound::bind(&bind).unwrap();
+        assert!(Bound::bind(&bind).is_err(), "somebody listens there");
+        drop(first);
+        let again = Bound::bind(&bind).unwrap();
+        let mode = std::fs::metadata(&path).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o600);
+        drop(again);
+        std::fs::write(folder.join("file"), "kept").unwrap();
+        assert!(Bound::bind(&Bind::Unix(folder.join("file"))).is_err());
+        std::fs::remove_dir_all(&folder).unwrap();
+    }
+}

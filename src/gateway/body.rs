@@ -1,0 +1,143 @@
+//! The one body type of the gateway, both ways.
+//!
+//! Concrete, so that no layer needs a bound on it. What must end with the last
+//! byte of an answer (counters, permits) rides in it as [`Books`].
+
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use http_body::{Frame, SizeHint};
+
+use crate::gateway::client::answer::AnswerBody;
+use crate::gateway::stack::record::Books;
+use crate::gateway::upload::Upload;
+use crate::net::caller::Busy;
+
+/// A body, and what ends with it.
+#[derive(Debug, Default)]
+pub struct Body {
+    kind: Kind,
+    books: Option<Books>,
+    busy: Option<Busy>,
+}
+
+#[derive(Debug, Default)]
+enum Kind {
+    /// Nothing.
+    #[default]
+    Empty,
+    /// An answer of our own.
+    Whole(Bytes),
+    /// On its way to the upstream.
+    Upload(Upload),
+    /// On its way back.
+    Answer(AnswerBody),
+}
+
+/// Why a body ended early.
+#[derive(Debug, thiserror::Error)]
+pub enum BodyError {
+    /// The other side broke it off.
+    #[error("the body broke off")]
+    Broken(#[from] hyper::Error),
+    /// Nothing moved for too long.
+    #[error("nothing moved for {0:?}")]
+    Idle(std::time::Duration),
+}
+
+impl Body {
+    /// No body.
+    pub fn empty() -> Body {
+        Body::default()
+    }
+
+    /// A body of our own making.
+    pub fn whole(octets: impl Into<Bytes>) -> Body {
+        Body::of(Kind::Whole(octets.into()))
+    }
+
+    /// A caller's body.
+    pub fn upload(upload: Upload) -> Body {
+        Body::of(Kind::Upload(upload))
+    }
+
+    /// An upstream's body.
+    pub fn answer(answer: AnswerBody) -> Body {
+        Body::of(Kind::Answer(answer))
+    }
+
+    fn of(kind: Kind) -> Body {
+        Body {
+            kind,
+            books: None,
+            busy: None,
+        }
+    }
+
+    /// The caller's body, if this is one.
+    pub fn as_upload(&self) -> Option<&Upload> {
+        match &self.kind {
+            Kind::Upload(upload) => Some(upload),
+            _ => None,
+        }
+    }
+
+    /// Closes `books` when this body has ended or is dropped.
+    pub fn with_books(mut self, books: Books) -> Body {
+        self.books = Some(books);
+        self
+    }
+
+    /// Keeps the caller's connection `busy` until this body has ended.
+    pub fn until_end(mut self, busy: Busy) -> Body {
+        self.busy = Some(busy);
+        self
+    }
+}
+
+impl http_body::Body for Body {
+    type Data = Bytes;
+    type Error = BodyError;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        let this = &mut *self;
+        let frame = match &mut this.kind {
+            Kind::Empty => Poll::Ready(None),
+            Kind::Whole(octets) => {
+                let octets = std::mem::take(octets);
+                let frame = (!octets.is_empty()).then(|| Ok(Frame::data(octets)));
+                Poll::Ready(frame)
+            }
+            Kind::Upload(upload) => upload
+                .poll_frame(cx)
+                .map(|frame| frame.map(|frame| frame.map_err(BodyError::Broken))),
+            Kind::Answer(answer) => answer.poll_frame(cx),
+        };
+        if let (Poll::Ready(Some(Ok(frame))), Some(books)) = (&frame, &this.books) {
+            books.count(frame.data_ref().map_or(0, Bytes::len));
+        }
+        frame
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match &self.kind {
+            Kind::Empty => true,
+            Kind::Whole(octets) => octets.is_empty(),
+            Kind::Upload(upload) => upload.is_end_stream(),
+            Kind::Answer(answer) => answer.is_end_stream(),
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match &self.kind {
+            Kind::Empty => SizeHint::with_exact(0),
+            Kind::Whole(octets) => SizeHint::with_exact(octets.len() as u64),
+            Kind::Upload(upload) => upload.size_hint(),
+            Kind::Answer(answer) => answer.size_hint(),
+        }
+    }
+}

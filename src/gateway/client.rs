@@ -1,0 +1,99 @@
+//! The leaf of every stack: one attempt at one upstream, over pooled connections.
+//!
+//! It belongs to one worker and never hops a task: an HTTP/1.1 connection has no
+//! task of its own but is driven by the call that uses it (`exchange.rs`) and then
+//! by the answer's body (`answer.rs`), which gives it back to the pool.
+
+pub mod alarm;
+pub mod answer;
+pub mod exchange;
+pub mod pool;
+
+use std::future::Future;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll};
+
+use tokio::time::Instant;
+use tower::Service;
+
+use crate::gateway::client::pool::Pool;
+use crate::gateway::error::{Error, FaultKind, Reached, UpstreamFault};
+use crate::gateway::{Answer, Call};
+
+/// Sends calls to one upstream. Clones share its pool.
+#[derive(Clone, Debug)]
+pub struct Client {
+    pool: Rc<Pool>,
+}
+
+impl Client {
+    /// A client over `pool`.
+    pub fn new(pool: Rc<Pool>) -> Client {
+        Client { pool }
+    }
+}
+
+impl Service<Call> for Client {
+    type Response = Answer;
+    type Error = Error;
+    /// The one box of a call: hyper's own future has no name.
+    type Future = Pin<Box<dyn Future<Output = Result<Answer, Error>>>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Error>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, call: Call) -> Self::Future {
+        let pool = self.pool.clone();
+        Box::pin(async move {
+            let begun = Instant::now();
+            let metrics = pool.metrics().clone();
+            let outcome = attempt(pool, call).await;
+            let waited = begun.elapsed();
+            match outcome {
+                Ok(response) => {
+                    metrics.upstream_duration.observe(waited.as_secs_f64());
+                    Ok(Answer {
+                        response,
+                        used: None,
+                        waited,
+                    })
+                }
+                Err(Error::Upstream(fault)) => {
+                    if let Some(counter) = metrics.upstream_error(&fault.kind) {
+                        counter.inc();
+                    }
+                    Err(Error::Upstream(fault))
+                }
+                Err(other) => Err(other),
+            }
+        })
+    }
+}
+
+async fn attempt(
+    pool: Rc<Pool>,
+    call: Call,
+) -> Result<http::Response<crate::gateway::body::Body>, Error> {
+    let pooled = if call.fresh {
+        None
+    } else {
+        pool.checkout(call.nature.must_not_be_lost())
+    };
+    let conn = match pooled {
+        Some(conn) => conn,
+        None => match pool.connect().await {
+            Ok(conn) => conn,
+            Err(error) => {
+                return Err(Error::Upstream(Box::new(UpstreamFault {
+                    kind: FaultKind::Connect(error),
+                    reached: Reached::No,
+                    reused: false,
+                    unsent: Some(call.request),
+                })));
+            }
+        },
+    };
+    exchange::exchange(pool, conn, call.request).await
+}

@@ -1,0 +1,169 @@
+//! The body of an upstream's answer, which drives the connection that brings it.
+//!
+//! It passes frames as they come, keeps nothing back, and gives the connection to
+//! the pool with the last one. Dropped earlier, it closes the connection: the
+//! upstream learns at once that the caller left.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll, Waker};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http_body::{Body as _, Frame, SizeHint};
+use hyper::body::Incoming;
+use tokio::time::Instant;
+
+use crate::gateway::body::BodyError;
+use crate::gateway::client::alarm::Alarm;
+use crate::gateway::client::pool::{Conn, Pool};
+use crate::gateway::stack::scrub;
+
+/// The body of an answer.
+#[derive(Debug)]
+pub struct AnswerBody {
+    incoming: Incoming,
+    link: Link,
+    idle: Duration,
+    moved: Option<Instant>,
+}
+
+#[derive(Debug)]
+enum Link {
+    /// We drive the connection and give it back.
+    Driving(Box<Conn>, Rc<Pool>),
+    /// Somebody else drives it, or it is closed already.
+    Loose(Alarm),
+}
+
+impl AnswerBody {
+    /// A body that drives `conn` and gives it back to `pool`.
+    pub fn driving(incoming: Incoming, conn: Box<Conn>, pool: Rc<Pool>) -> AnswerBody {
+        AnswerBody {
+            incoming,
+            idle: pool.lifetimes().idle,
+            link: Link::Driving(conn, pool),
+            moved: None,
+        }
+    }
+
+    /// A body whose connection is somebody else's business.
+    pub fn loose(incoming: Incoming, idle: Duration) -> AnswerBody {
+        AnswerBody {
+            incoming,
+            link: Link::Loose(Alarm::default()),
+            idle,
+            moved: None,
+        }
+    }
+
+    /// Gives the connection back to the pool, where there is one; call it when the
+    /// body has ended.
+    pub fn release(mut self) {
+        self.let_go();
+    }
+
+    fn let_go(&mut self) {
+        let loose = Link::Loose(Alarm::default());
+        if let Link::Driving(conn, pool) = std::mem::replace(&mut self.link, loose) {
+            pool.release(conn);
+        }
+    }
+
+    fn poll_incoming(
+        &mut self,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+        let Link::Driving(conn, _) = &mut self.link else {
+            return Pin::new(&mut self.incoming).poll_frame(cx);
+        };
+        // Asking first tells hyper that a frame is wanted; the frame becomes ready
+        // only while the connection is polled, which alone needs waking.
+        let mut unwoken = Context::from_waker(Waker::noop());
+        if let Poll::Ready(frame) = Pin::new(&mut self.incoming).poll_frame(&mut unwoken) {
+            return Poll::Ready(frame);
+        }
+        if Pin::new(&mut conn.connection).poll(cx).is_ready() {
+            // Closed: what was read stays readable, and the end follows it.
+            self.link = Link::Loose(Alarm::default());
+            return Pin::new(&mut self.incoming).poll_frame(cx);
+        }
+        Pin::new(&mut self.incoming).poll_frame(&mut unwoken)
+    }
+
+    pub(in crate::gateway) fn poll_frame(
+        &mut self,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        let polled = self.poll_incoming(cx);
+        match polled {
+            Poll::Ready(Some(Ok(frame))) => {
+                self.moved = None;
+                if self.incoming.is_end_stream() {
+                    self.let_go();
+                }
+                Poll::Ready(Some(Ok(clean(frame))))
+            }
+            Poll::Ready(Some(Err(error))) => Poll::Ready(Some(Err(error.into()))),
+            Poll::Ready(None) => {
+                self.let_go();
+                Poll::Ready(None)
+            }
+            Poll::Pending => self.poll_idle(cx),
+        }
+    }
+
+    fn poll_idle(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        if self.idle.is_zero() {
+            return Poll::Pending;
+        }
+        let since = *self.moved.get_or_insert_with(Instant::now);
+        let alarm = match &mut self.link {
+            Link::Driving(conn, _) => &mut conn.alarm,
+            Link::Loose(alarm) => alarm,
+        };
+        alarm
+            .poll(cx, since + self.idle)
+            .map(|()| Some(Err(BodyError::Idle(self.idle))))
+    }
+
+    pub(in crate::gateway) fn is_end_stream(&self) -> bool {
+        self.incoming.is_end_stream()
+    }
+
+    pub(in crate::gateway) fn size_hint(&self) -> SizeHint {
+        self.incoming.size_hint()
+    }
+}
+
+impl http_body::Body for AnswerBody {
+    type Data = Bytes;
+    type Error = BodyError;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        AnswerBody::poll_frame(&mut self, cx)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        AnswerBody::is_end_stream(self)
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        AnswerBody::size_hint(self)
+    }
+}
+
+/// Trailers are fields too: what may not come back in the head may not come here.
+fn clean(frame: Frame<Bytes>) -> Frame<Bytes> {
+    match frame.into_trailers() {
+        Ok(mut trailers) => {
+            scrub::remove_hop_by_hop(&mut trailers);
+            Frame::trailers(trailers)
+        }
+        Err(frame) => frame,
+    }
+}

@@ -1,0 +1,218 @@
+//! One call on one connection, up to the head of its answer.
+//!
+//! This file alone owns a connection while a call uses it, and every way in which
+//! that can end becomes one [`UpstreamFault`] that says how far the call got.
+
+use std::future::{Future, poll_fn};
+use std::pin::{Pin, pin};
+use std::rc::Rc;
+use std::task::{Context, Poll, Waker};
+use std::time::Duration;
+
+use http::{HeaderMap, Request, Response, header};
+use hyper::body::Incoming;
+use tokio::time::Instant;
+
+use crate::gateway::body::Body;
+use crate::gateway::client::answer::AnswerBody;
+use crate::gateway::client::pool::{Conn, Lifetimes, Pool};
+use crate::gateway::error::{CallerFault, Error, FaultKind, Reached, UpstreamFault};
+use crate::gateway::upload::Source;
+
+/// Sends `request` on `conn` and waits for the head of the answer. The answer's
+/// body goes on driving the connection and gives it back to `pool`.
+///
+/// Dropping the future closes the connection, so that the upstream learns at once
+/// that nobody waits for its answer any more.
+pub async fn exchange(
+    pool: Rc<Pool>,
+    mut conn: Box<Conn>,
+    request: Request<Body>,
+) -> Result<Response<Body>, Error> {
+    let lifetimes = pool.lifetimes();
+    let source = request.body().as_upload().map(|u| u.source().clone());
+    let sent_before = conn.wire.sent();
+    let wire = conn.wire.clone();
+    let reused = conn.calls > 0;
+    conn.calls += 1;
+    let mut patience = Patience::new(lifetimes, source.clone());
+    let mut answer = pin!(conn.sender.try_send_request(request));
+    let mut held = Some(conn);
+
+    let head = poll_fn(|cx| {
+        // The connection first: it is what makes the answer ready. It alone needs
+        // waking, since the answer becomes ready only while it is being polled.
+        if let Some(conn) = &mut held
+            && Pin::new(&mut conn.connection).poll(cx).is_ready()
+        {
+            // Dropping it resolves the answer, with the call itself if the
+            // connection never took it.
+            held = None;
+        }
+        let mut unwoken = Context::from_waker(Waker::noop());
+        if let Poll::Ready(head) = answer.as_mut().poll(&mut unwoken) {
+            return Poll::Ready(Ok(head));
+        }
+        match &mut held {
+            Some(conn) => patience.poll(conn, cx).map(Err),
+            None => Poll::Ready(Err(FaultKind::Closed(None))),
+        }
+    })
+    .await;
+
+    let fault = |kind, unsent| {
+        let reached = if wire.sent() == sent_before {
+            Reached::No
+        } else {
+            Reached::Unknown
+        };
+        Box::new(UpstreamFault {
+            kind,
+            reached,
+            reused,
+            unsent,
+        })
+    };
+    match head {
+        Ok(Ok(response)) => Ok(hand_on(pool, held, source, response)),
+        Ok(Err(_)) if source.is_some_and(|source| source.is_broken()) => {
+            Err(CallerFault::BodyBroken.into())
+        }
+        Ok(Err(mut failed)) => {
+            let unsent = failed.take_message();
+            let error = failed.into_error();
+            let kind = if error.is_parse() || error.is_parse_status() {
+                FaultKind::Nonsense(error)
+            } else {
+                FaultKind::Closed(Some(error))
+            };
+            Err(fault(kind, unsent).into())
+        }
+        Err(kind) => Err(fault(kind, None).into()),
+    }
+}
+
+/// Joins the connection to the answer's body, or lets go of it.
+fn hand_on(
+    pool: Rc<Pool>,
+    held: Option<Box<Conn>>,
+    source: Option<Rc<Source>>,
+    response: Response<Incoming>,
+) -> Response<Body> {
+    let (parts, incoming) = response.into_parts();
+    let idle = pool.lifetimes().idle;
+    let uploading = source.filter(|source| !source.has_ended());
+    let body = match (held, uploading) {
+        (Some(mut conn), None) => {
+            if let Some(told) = keep_alive_timeout(&parts.headers) {
+                conn.keep_alive = pool.lifetimes().keep_alive.min(told);
+            }
+            AnswerBody::driving(incoming, conn, pool)
+        }
+        (Some(conn), Some(source)) => {
+            // The answer overtook the upload. Polled only with the answer's body the
+            // two could wait for each other for ever, so the connection gets a task
+            // of its own and never comes back to the pool.
+            tokio::task::spawn_local(finish(conn, source, idle));
+            AnswerBody::loose(incoming, idle)
+        }
+        (None, _) => AnswerBody::loose(incoming, idle),
+    };
+    let body = if http_body::Body::is_end_stream(&body) {
+        body.release();
+        Body::empty()
+    } else {
+        Body::answer(body)
+    };
+    Response::from_parts(parts, body)
+}
+
+/// Drives a connection whose upload goes on under its answer, until either ends.
+async fn finish(mut conn: Box<Conn>, source: Rc<Source>, idle: Duration) {
+    poll_fn(|cx| {
+        if Pin::new(&mut conn.connection).poll(cx).is_ready() {
+            return Poll::Ready(());
+        }
+        if idle.is_zero() || source.has_ended() {
+            return Poll::Pending;
+        }
+        conn.alarm.poll(cx, source.moved() + idle)
+    })
+    .await;
+}
+
+/// `Keep-Alive: timeout=N` (RFC 2068 §19.7.1, still sent by many servers): the
+/// upstream closes after N seconds, so we let go a second earlier.
+fn keep_alive_timeout(headers: &HeaderMap) -> Option<Duration> {
+    let value = headers.get(header::HeaderName::from_static("keep-alive"))?;
+    let seconds = value
+        .to_str()
+        .ok()?
+        .split(',')
+        .find_map(|part| part.trim().strip_prefix("timeout="))?
+        .trim()
+        .parse::<u64>()
+        .ok()?;
+    Some(Duration::from_secs(seconds.saturating_sub(1)))
+}
+
+/// How long to wait for the head: `first_byte` once the call is out, `idle` while
+/// it is still going out.
+struct Patience {
+    lifetimes: Lifetimes,
+    source: Option<Rc<Source>>,
+    out_since: Option<Instant>,
+}
+
+impl Patience {
+    fn new(lifetimes: Lifetimes, source: Option<Rc<Source>>) -> Patience {
+        Patience {
+            lifetimes,
+            source,
+            out_since: None,
+        }
+    }
+
+    fn poll(&mut self, conn: &mut Conn, cx: &mut Context<'_>) -> Poll<FaultKind> {
+        let uploading = self
+            .source
+            .as_ref()
+            .filter(|source| !source.has_ended())
+            .map(|source| source.moved());
+        let (since, limit) = match uploading {
+            Some(moved) => (moved, self.lifetimes.idle),
+            None => (
+                *self.out_since.get_or_insert_with(Instant::now),
+                self.lifetimes.first_byte,
+            ),
+        };
+        if limit.is_zero() {
+            return Poll::Pending;
+        }
+        conn.alarm
+            .poll(cx, since + limit)
+            .map(|()| match uploading {
+                Some(_) => FaultKind::Idle(limit),
+                None => FaultKind::FirstByte(limit),
+            })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use http::HeaderValue;
+
+    #[test]
+    fn a_keep_alive_timeout_is_honoured_a_second_early() {
+        let told = |text: &'static str| {
+            let mut headers = HeaderMap::new();
+            headers.insert("keep-alive", HeaderValue::from_static(text));
+            keep_alive_timeout(&headers)
+        };
+        assert_eq!(told("timeout=5, max=100"), Some(Duration::from_secs(4)));
+        assert_eq!(told("max=100, timeout=1"), Some(Duration::ZERO));
+        assert_eq!(told("max=100"), None);
+        assert_eq!(told("timeout=soon"), None);
+    }
+}

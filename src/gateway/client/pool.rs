@@ -1,0 +1,184 @@
+//! Idle connections of one worker to one upstream.
+//!
+//! Last in, first out, so that a quiet hour lets the surplus grow old. Nobody
+//! drives an idle connection; whoever takes it out looks at the socket first, where
+//! a lost call could not be repeated.
+
+use std::cell::RefCell;
+use std::future::Future;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::task::{Context, Waker};
+use std::time::Duration;
+
+use hyper::client::conn::http1::{self, Connection, SendRequest};
+use tokio::time::Instant;
+
+use crate::gateway::body::Body;
+use crate::gateway::client::alarm::Alarm;
+use crate::gateway::metrics::RouteMetrics;
+use crate::net::connect::{ConnectError, Connector};
+use crate::net::io::{Io, Wire};
+
+/// How long a connection may live and lie.
+#[derive(Clone, Copy, Debug)]
+pub struct Lifetimes {
+    /// The longest rest between two calls; zero closes after each call.
+    pub keep_alive: Duration,
+    /// The greatest age; zero is no bound.
+    pub age: Duration,
+    /// To the head of an answer, from the last byte of the call; zero is no bound.
+    pub first_byte: Duration,
+    /// Without a byte either way; zero is no bound.
+    pub idle: Duration,
+}
+
+/// The pool.
+#[derive(Debug)]
+pub struct Pool {
+    connector: Connector,
+    lifetimes: Lifetimes,
+    metrics: Arc<RouteMetrics>,
+    idle: RefCell<Vec<Box<Conn>>>,
+}
+
+/// One connection with hyper's two ends of it and our end of its socket.
+#[derive(Debug)]
+pub struct Conn {
+    /// Reads and writes; must be polled for anything to move.
+    pub connection: Connection<Io, Body>,
+    /// Takes the next call.
+    pub sender: SendRequest<Body>,
+    /// The socket.
+    pub wire: Arc<Wire>,
+    /// Shared by all exchanges on it.
+    pub alarm: Alarm,
+    /// How many calls it has carried.
+    pub calls: u64,
+    /// How long it may rest, as the upstream said or as configured.
+    pub keep_alive: Duration,
+    born: Instant,
+    rested: Instant,
+    resting: bool,
+    metrics: Arc<RouteMetrics>,
+}
+
+impl Conn {
+    /// Drives the connection once without being woken for it. `true` while it lives.
+    fn settle(&mut self) -> bool {
+        let mut cx = Context::from_waker(Waker::noop());
+        Pin::new(&mut self.connection).poll(&mut cx).is_pending()
+    }
+}
+
+impl Drop for Conn {
+    fn drop(&mut self) {
+        if self.resting {
+            self.metrics.connections_idle.dec();
+        } else {
+            self.metrics.connections_active.dec();
+        }
+    }
+}
+
+impl Pool {
+    /// An empty pool over `connector`.
+    pub fn new(connector: Connector, lifetimes: Lifetimes, metrics: Arc<RouteMetrics>) -> Rc<Pool> {
+        Rc::new(Pool {
+            connector,
+            lifetimes,
+            metrics,
+            idle: RefCell::new(Vec::new()),
+        })
+    }
+
+    /// The times that its exchanges keep to.
+    pub fn lifetimes(&self) -> Lifetimes {
+        self.lifetimes
+    }
+
+    /// The handles of its route.
+    pub fn metrics(&self) -> &Arc<RouteMetrics> {
+        &self.metrics
+    }
+
+    /// A rested connection, if one can be trusted. With `wary`, its socket is looked
+    /// at first, because the call could not be repeated if it were lost.
+    pub fn checkout(&self, wary: bool) -> Option<Box<Conn>> {
+        let now = Instant::now();
+        loop {
+            let mut conn = self.idle.borrow_mut().pop()?;
+            if self.is_spent(&conn, now) {
+                continue;
+            }
+            // Under TLS, readable bytes may be a session ticket: let rustls have
+            // them, then look again.
+            if wary && !conn.wire.is_quiet() && !(conn.settle() && conn.wire.is_quiet()) {
+                continue;
+            }
+            conn.resting = false;
+            self.metrics.connections_idle.dec();
+            self.metrics.connections_active.inc();
+            return Some(conn);
+        }
+    }
+
+    /// A new connection. Dropping the future abandons the attempt.
+    pub async fn connect(&self) -> Result<Box<Conn>, ConnectError> {
+        let io = self.connector.connect().await?;
+        let wire = io.wire();
+        let (sender, connection) = http1::Builder::new()
+            // A small head and body leave in one write; measured, see benches/.
+            .writev(false)
+            .handshake(io)
+            .await
+            .map_err(|error| ConnectError::Tls {
+                host: self.connector.origin().host.clone(),
+                source: std::io::Error::other(error),
+            })?;
+        self.metrics.connections_active.inc();
+        let now = Instant::now();
+        Ok(Box::new(Conn {
+            connection,
+            sender,
+            wire,
+            alarm: Alarm::default(),
+            calls: 0,
+            keep_alive: self.lifetimes.keep_alive,
+            born: now,
+            rested: now,
+            resting: false,
+            metrics: self.metrics.clone(),
+        }))
+    }
+
+    /// Takes back a connection whose exchange is over on both sides, or closes it
+    /// where it cannot carry another call.
+    pub fn release(&self, mut conn: Box<Conn>) {
+        // hyper is ready for the next call once it has seen the end of this one.
+        let usable = (conn.sender.is_ready() || conn.settle()) && conn.sender.is_ready();
+        let now = Instant::now();
+        conn.rested = now;
+        if !usable || conn.keep_alive.is_zero() || self.is_spent(&conn, now) {
+            return;
+        }
+        conn.resting = true;
+        self.metrics.connections_active.dec();
+        self.metrics.connections_idle.inc();
+        self.idle.borrow_mut().push(conn);
+    }
+
+    /// Closes what has rested or lived too long. Called now and then by the worker.
+    pub fn sweep(&self) {
+        let now = Instant::now();
+        self.idle
+            .borrow_mut()
+            .retain(|conn| !self.is_spent(conn, now) && conn.wire.is_quiet());
+    }
+
+    fn is_spent(&self, conn: &Conn, now: Instant) -> bool {
+        let too_old = !self.lifetimes.age.is_zero() && now - conn.born >= self.lifetimes.age;
+        too_old || now.saturating_duration_since(conn.rested) >= conn.keep_alive
+    }
+}

@@ -1,0 +1,156 @@
+//! Why a call got no answer from its upstream, grouped by whose fault it is.
+//!
+//! The status, code and hint of each stand in `stack/respond.rs`, in one
+//! exhaustive match, so that a new variant does not compile until it is answered.
+
+use http::Request;
+
+use crate::credential::Unavailable;
+use crate::gateway::body::Body;
+use crate::gateway::path::Oddity;
+use crate::net::connect::ConnectError;
+
+/// Why there is no upstream answer.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The call cannot be sent as it stands.
+    #[error(transparent)]
+    Caller(#[from] CallerFault),
+    /// There is no live credential; the call did not leave.
+    #[error(transparent)]
+    Credential(#[from] Unavailable),
+    /// The credential must not go where this call goes; the call did not leave.
+    #[error("the credential of this route may not be sent to {target}")]
+    ForeignOrigin {
+        /// Where the call would have gone.
+        target: String,
+    },
+    /// The upstream could not be reached, broke the exchange, or was too slow.
+    #[error(transparent)]
+    Upstream(#[from] Box<UpstreamFault>),
+    /// headset has as many calls under way as it may.
+    #[error("{limit} calls are under way, the most that are allowed")]
+    Overloaded {
+        /// The limit.
+        limit: usize,
+    },
+}
+
+/// What is wrong with a call.
+#[derive(Debug, thiserror::Error)]
+pub enum CallerFault {
+    /// Its framing has more than one reading (RFC 9112 §6, §3.2).
+    #[error("{0}")]
+    Framing(&'static str),
+    /// Its path has more than one reading.
+    #[error("the path holds {}", .0.describe())]
+    OddPath(Oddity),
+    /// Its path and the normal form of its path choose different routes.
+    #[error("the path as written and as read choose different routes")]
+    TwoRoutes,
+    /// No route matches.
+    #[error("no route matches this host and path")]
+    NoRoute,
+    /// The listener does not go by this name.
+    #[error("this listener does not answer to that Host")]
+    HostNotServed,
+    /// A browser sent it for a page of another site.
+    #[error("a page of another site made this call")]
+    CrossSite,
+    /// A browser sent it for a page of this origin, which is not allowed.
+    #[error("pages of that Origin may not call here")]
+    OriginNotAllowed,
+    /// It leads to where credentials are issued, listed or revoked.
+    #[error("the target is where credentials are issued")]
+    IssuerTarget,
+    /// TRACE would show the credential to the caller (RFC 9110 §9.3.8).
+    #[error("TRACE is not sent where a credential is attached")]
+    Trace,
+    /// CONNECT is for forward proxies (RFC 9110 §9.3.6).
+    #[error("this listener opens no tunnels")]
+    Connect,
+    /// Its body ended early or was broken while it was being sent on.
+    #[error("the request body broke off")]
+    BodyBroken,
+}
+
+/// What went wrong towards the upstream.
+#[derive(Debug, thiserror::Error)]
+#[error("{kind}")]
+pub struct UpstreamFault {
+    /// What went wrong.
+    pub kind: FaultKind,
+    /// How far the call got.
+    pub reached: Reached,
+    /// Whether the connection had carried another call before.
+    pub reused: bool,
+    /// The call itself, where the connection never took it.
+    pub unsent: Option<Request<Body>>,
+}
+
+/// Kinds of upstream fault.
+#[derive(Debug, thiserror::Error)]
+pub enum FaultKind {
+    /// No connection came about.
+    #[error("no connection to the upstream")]
+    Connect(#[source] ConnectError),
+    /// The connection ended before the answer did.
+    #[error("the upstream closed the connection before it answered")]
+    Closed(#[source] Option<hyper::Error>),
+    /// What came was not HTTP/1.1, or broke a rule that keeps answers apart.
+    #[error("the upstream's answer could not be read")]
+    Nonsense(#[source] hyper::Error),
+    /// No head of an answer in time.
+    #[error("the upstream did not begin to answer within {0:?}")]
+    FirstByte(std::time::Duration),
+    /// Nothing moved either way for too long.
+    #[error("nothing moved on this exchange for {0:?}")]
+    Idle(std::time::Duration),
+}
+
+impl FaultKind {
+    /// The closed word for the `reason` label of `headset_upstream_errors_total`.
+    pub fn reason(&self) -> &'static str {
+        match self {
+            FaultKind::Connect(ConnectError::Resolve { .. }) => "resolve",
+            FaultKind::Connect(ConnectError::Tls { .. }) => "tls",
+            FaultKind::Connect(ConnectError::OwnListener { .. }) => "loop",
+            FaultKind::Connect(_) => "connect",
+            FaultKind::Closed(_) => "closed",
+            FaultKind::Nonsense(_) => "nonsense",
+            FaultKind::FirstByte(_) => "first_byte",
+            FaultKind::Idle(_) => "idle",
+        }
+    }
+
+    /// Every reason there is.
+    pub const REASONS: &[&str] = &[
+        "resolve",
+        "tls",
+        "loop",
+        "connect",
+        "closed",
+        "nonsense",
+        "first_byte",
+        "idle",
+    ];
+}
+
+/// How far a call got.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reached {
+    /// No byte of it was sent.
+    No,
+    /// Bytes were sent and no answer came: it may or may not have taken effect.
+    Unknown,
+}
+
+impl Reached {
+    /// The word for `reached_upstream` in a problem body.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Reached::No => "no",
+            Reached::Unknown => "unknown",
+        }
+    }
+}

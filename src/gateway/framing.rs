@@ -1,0 +1,136 @@
+//! Whether a request has exactly one reading (RFC 9112 §3.2, §6). Pure.
+//!
+//! hyper decides how a message is framed and headset frames it anew towards the
+//! upstream, so what leaves has one reading whatever came in. Refused here is what
+//! hyper lets pass although two careful readers could differ on it.
+
+use http::{Request, Uri, Version, header};
+
+use crate::gateway::error::CallerFault;
+
+/// Refuses a request with more than one reading; the connection must be closed
+/// after the answer.
+pub fn check<B>(request: &Request<B>) -> Result<(), CallerFault> {
+    let refuse = |why| Err(CallerFault::Framing(why));
+    let headers = request.headers();
+    // RFC 9112 §6.1: a recipient that cannot decode every coding must not guess.
+    let mut codings = headers.get_all(header::TRANSFER_ENCODING).iter();
+    if let Some(coding) = codings.next()
+        && (codings.next().is_some() || !coding.as_bytes().eq_ignore_ascii_case(b"chunked"))
+    {
+        return refuse("Transfer-Encoding must be exactly one `chunked`");
+    }
+    let mut hosts = headers.get_all(header::HOST).iter();
+    let host = hosts.next();
+    if hosts.next().is_some() {
+        return refuse("there is more than one Host");
+    }
+    match (host, request.uri().authority()) {
+        // RFC 9112 §3.2: a 1.1 request without Host is answered with 400.
+        (None, None) if request.version() == Version::HTTP_11 => refuse("there is no Host"),
+        (Some(host), Some(authority))
+            if !host
+                .as_bytes()
+                .eq_ignore_ascii_case(authority.as_str().as_bytes()) =>
+        {
+            refuse("Host and the authority of the target differ")
+        }
+        (Some(host), None) if !is_host(host.as_bytes()) => refuse("Host is not a host"),
+        _ => Ok(()),
+    }
+}
+
+/// `uri-host [ ":" port ]` (RFC 9110 §7.2), told by the bytes that no host holds.
+fn is_host(value: &[u8]) -> bool {
+    value
+        .iter()
+        .all(|b| b.is_ascii_graphic() && !b"/\\@?#,<>\"'`{}|^".contains(b))
+}
+
+/// The name in a `Host` value or authority, without its port and a trailing dot.
+pub fn host_name(authority: &str) -> &str {
+    let name = match authority.rfind(':') {
+        // Not the colons of an IPv6 address.
+        Some(at) if !authority[at..].contains(']') => &authority[..at],
+        _ => authority,
+    };
+    name.strip_suffix('.').unwrap_or(name)
+}
+
+/// The authority by which a request names its host: the target's own (absolute-form,
+/// `:authority`), else the `Host` field.
+pub fn authority<'a>(uri: &'a Uri, host: Option<&'a http::HeaderValue>) -> Option<&'a str> {
+    uri.authority()
+        .map(|authority| authority.as_str())
+        .or_else(|| host.and_then(|host| host.to_str().ok()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn verdict(uri: &str, fields: &[(&str, &str)]) -> bool {
+        let mut request = Request::builder().uri(uri);
+        for (name, value) in fields {
+            request = request.header(*name, *value);
+        }
+        check(&request.body(()).unwrap()).is_ok()
+    }
+
+    #[test]
+    fn only_one_chunked_is_a_transfer_encoding() {
+        assert!(verdict(
+            "/",
+            &[("host", "a"), ("transfer-encoding", "chunked")]
+        ));
+        assert!(verdict(
+            "/",
+            &[("host", "a"), ("transfer-encoding", "Chunked")]
+        ));
+        for bad in [
+            "gzip, chunked",
+            "chunked, chunked",
+            "xchunked",
+            "identity",
+            "",
+        ] {
+            assert!(
+                !verdict("/", &[("host", "a"), ("transfer-encoding", bad)]),
+                "{bad}"
+            );
+        }
+        assert!(!verdict(
+            "/",
+            &[
+                ("host", "a"),
+                ("transfer-encoding", "chunked"),
+                ("transfer-encoding", "chunked")
+            ]
+        ));
+    }
+
+    #[test]
+    fn there_is_exactly_one_host_and_it_agrees_with_the_target() {
+        assert!(!verdict("/", &[]));
+        assert!(!verdict("/", &[("host", "a"), ("host", "a")]));
+        assert!(!verdict("/", &[("host", "a/b")]));
+        assert!(!verdict("/", &[("host", "u@a")]));
+        assert!(!verdict("/", &[("host", "a, b")]));
+        assert!(verdict("http://a/", &[("host", "A")]));
+        assert!(!verdict("http://a/", &[("host", "b")]));
+        assert!(verdict("http://a/", &[]));
+    }
+
+    #[test]
+    fn a_host_name_has_neither_port_nor_trailing_dot() {
+        for (authority, name) in [
+            ("a:80", "a"),
+            ("a.:80", "a"),
+            ("[::1]:80", "[::1]"),
+            ("[::1]", "[::1]"),
+            ("a", "a"),
+        ] {
+            assert_eq!(host_name(authority), name);
+        }
+    }
+}

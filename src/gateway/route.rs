@@ -1,0 +1,311 @@
+//! Which route takes a call, and the stacks behind the routes.
+//!
+//! Host first, then the longest path prefix on segment boundaries, decided on the
+//! normal form of the path (`path.rs`). A [`Blueprint`] is made once when the
+//! configuration is read and shared by all workers; each worker builds a
+//! [`Gateway`] from it, whose stacks, pools and futures never leave that worker.
+
+use std::cell::RefCell;
+use std::future::{Ready, ready};
+use std::rc::Rc;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use http::{HeaderValue, Request, Response, header};
+use http_body::Body as _;
+use hyper::body::Incoming;
+use tokio::time::Instant;
+use tower::Service;
+
+use crate::config::Effect;
+use crate::gateway::body::Body;
+use crate::gateway::client::Client;
+use crate::gateway::client::pool::{Lifetimes, Pool};
+use crate::gateway::error::{CallerFault, Error};
+use crate::gateway::metrics::{ListenerMetrics, Refusal};
+use crate::gateway::path::{is_under, normalise};
+use crate::gateway::replay::Nature;
+use crate::gateway::stack::{self, Parts, RouteStack};
+use crate::gateway::upload::Upload;
+use crate::gateway::{Answer, Call, framing};
+use crate::net::connect::Connector;
+
+/// What a call must look like to take a route.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Matcher {
+    /// The host it must name, lower case; `None` is any.
+    pub host: Option<Box<str>>,
+    /// The path prefix it must have.
+    pub prefix: Box<str>,
+    /// Whether a path with two readings is refused: the route carries a credential,
+    /// or its upstream issues one.
+    pub strict: bool,
+}
+
+impl Matcher {
+    fn takes(&self, host: Option<&str>, path: &[u8]) -> bool {
+        let host_fits = match (&self.host, host) {
+            (None, _) => true,
+            (Some(mine), Some(theirs)) => mine.eq_ignore_ascii_case(theirs),
+            (Some(_), None) => false,
+        };
+        host_fits && is_under(path, self.prefix.as_bytes())
+    }
+
+    /// Orders matchers so that the first that takes a call is the right one.
+    pub fn precedence(&self) -> impl Ord + use<> {
+        let length = self.prefix.trim_end_matches('/').len();
+        (self.host.is_none(), std::cmp::Reverse(length))
+    }
+}
+
+/// One route, ready to be built.
+#[derive(Clone, Debug)]
+pub struct RouteBlueprint {
+    /// Which calls take it.
+    pub matcher: Matcher,
+    /// Its layers.
+    pub parts: Parts,
+    /// Makes its connections.
+    pub connector: Connector,
+    /// How long those live.
+    pub lifetimes: Lifetimes,
+    /// What its calls do, where configured.
+    pub effect: Option<Effect>,
+    /// Whether a `message` or `call` may be repeated after a 401.
+    pub replay_401: bool,
+}
+
+/// All routes as one listener sees them.
+#[derive(Debug)]
+pub struct Blueprint {
+    /// In order of [`Matcher::precedence`].
+    pub routes: Vec<RouteBlueprint>,
+    /// The layers of the built-in route `none`, which answers what no route takes.
+    pub none: Parts,
+    /// The listener's handles.
+    pub listener: Arc<ListenerMetrics>,
+    /// Octets of a request body kept for a replay.
+    pub replay_body: usize,
+}
+
+/// The routes of one listener on one worker.
+pub struct Gateway {
+    blueprint: Arc<Blueprint>,
+    routes: Vec<(RefCell<RouteStack<Client>>, Rc<Pool>)>,
+    none: RefCell<RouteStack<Nowhere>>,
+}
+
+impl std::fmt::Debug for Gateway {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let names = self.blueprint.routes.iter().map(|r| &r.parts.route);
+        f.debug_list().entries(names).finish()
+    }
+}
+
+impl Gateway {
+    /// Builds the stacks of `blueprint` for this worker.
+    pub fn build(blueprint: Arc<Blueprint>) -> Gateway {
+        let routes = blueprint
+            .routes
+            .iter()
+            .map(|route| {
+                let metrics = route.parts.metrics.clone();
+                let pool = Pool::new(route.connector.clone(), route.lifetimes, metrics);
+                let stack = stack::for_route(route.parts.clone(), Client::new(pool.clone()));
+                (RefCell::new(stack), pool)
+            })
+            .collect();
+        let none = RefCell::new(stack::for_route(blueprint.none.clone(), Nowhere));
+        Gateway {
+            blueprint,
+            routes,
+            none,
+        }
+    }
+
+    /// Answers a call. Always: what fails below is answered as a problem. Dropping
+    /// the future abandons the call and closes its upstream connection.
+    pub async fn answer(&self, request: Request<Incoming>) -> Response<Body> {
+        let started = Instant::now();
+        let (parts, incoming) = request.into_parts();
+        let mut request = Request::from_parts(parts, Body::empty());
+        let host = host_of(&request);
+        let (index, fault) = self.place(&request, host.as_ref());
+        let route = index.map(|index| &self.blueprint.routes[index]);
+        if !incoming.is_end_stream() {
+            let metrics = route.map_or(&self.blueprint.none.metrics, |r| &r.parts.metrics);
+            let octets = metrics.request_bytes.clone();
+            let upload = Upload::new(incoming, self.blueprint.replay_body, octets);
+            *request.body_mut() = Body::upload(upload);
+        }
+        let (effect, replay_401) = route.map_or((None, false), |r| (r.effect, r.replay_401));
+        let call = Call {
+            nature: Nature::of(request.method(), effect, replay_401),
+            request,
+            started,
+            host,
+            fresh: false,
+            fault,
+        };
+        // The borrow ends with `call`, before the future is first polled.
+        let outcome = match index {
+            Some(index) => {
+                let future = self.routes[index].0.borrow_mut().call(call);
+                future.await
+            }
+            None => {
+                let future = self.none.borrow_mut().call(call);
+                future.await
+            }
+        };
+        match outcome {
+            Ok(answer) => answer.response,
+            Err(_) => {
+                // `respond` has turned every error into an answer already.
+                let mut response = Response::new(Body::empty());
+                *response.status_mut() = http::StatusCode::INTERNAL_SERVER_ERROR;
+                response
+            }
+        }
+    }
+
+    /// Closes upstream connections that have rested too long.
+    pub fn sweep(&self) {
+        for (_, pool) in &self.routes {
+            pool.sweep();
+        }
+    }
+
+    fn place(
+        &self,
+        request: &Request<Body>,
+        host: Option<&HeaderValue>,
+    ) -> (Option<usize>, Option<CallerFault>) {
+        if let Err(fault) = framing::check(request) {
+            self.blueprint.listener.refused(Refusal::Framing).inc();
+            return (None, Some(fault));
+        }
+        let name = framing::authority(request.uri(), host).map(framing::host_name);
+        let matchers = self.blueprint.routes.iter().map(|route| &route.matcher);
+        match find(matchers, name, request.uri().path()) {
+            Ok(Some(index)) => (Some(index), None),
+            Ok(None) => (None, Some(CallerFault::NoRoute)),
+            Err((index, fault)) => (Some(index), Some(fault)),
+        }
+    }
+}
+
+/// What the caller calls us: the `Host` field, or `:authority` over h2.
+fn host_of(request: &Request<Body>) -> Option<HeaderValue> {
+    match request.headers().get(header::HOST) {
+        Some(host) => Some(host.clone()),
+        None => HeaderValue::from_str(request.uri().authority()?.as_str()).ok(),
+    }
+}
+
+/// The route that takes `host` and `path`; an error names the strict route that a
+/// path with two readings would have reached.
+fn find<'m>(
+    matchers: impl Iterator<Item = &'m Matcher> + Clone,
+    host: Option<&str>,
+    path: &str,
+) -> Result<Option<usize>, (usize, CallerFault)> {
+    let normal = normalise(path);
+    let choose = |path: &[u8]| matchers.clone().position(|m| m.takes(host, path));
+    let chosen = choose(&normal.path);
+    if matches!(normal.path, std::borrow::Cow::Borrowed(_)) {
+        return Ok(chosen);
+    }
+    let raw = choose(path.as_bytes());
+    let is_strict = |index: &usize| matchers.clone().nth(*index).is_some_and(|m| m.strict);
+    let Some(strict) = chosen.filter(is_strict).or(raw.filter(is_strict)) else {
+        return Ok(chosen);
+    };
+    if let Some(oddity) = normal.oddity {
+        return Err((strict, CallerFault::OddPath(oddity)));
+    }
+    if raw != chosen {
+        return Err((strict, CallerFault::TwoRoutes));
+    }
+    Ok(chosen)
+}
+
+/// The leaf of the route `none`: there is nowhere to send the call.
+#[derive(Clone, Debug)]
+pub struct Nowhere;
+
+impl Service<Call> for Nowhere {
+    type Response = Answer;
+    type Error = Error;
+    type Future = Ready<Result<Answer, Error>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Error>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, call: Call) -> Self::Future {
+        ready(Err(call.fault.unwrap_or(CallerFault::NoRoute).into()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn matcher(host: Option<&str>, prefix: &str, strict: bool) -> Matcher {
+        Matcher {
+            host: host.map(Into::into),
+            prefix: prefix.into(),
+            strict,
+        }
+    }
+
+    fn table() -> Vec<Matcher> {
+        let mut table = vec![
+            matcher(None, "/", false),
+            matcher(None, "/v1", true),
+            matcher(None, "/v1/public", false),
+            matcher(Some("cms"), "/", true),
+        ];
+        table.sort_by_key(Matcher::precedence);
+        table
+    }
+
+    fn chosen(host: &str, path: &str) -> Result<String, String> {
+        let table = table();
+        find(table.iter(), Some(host), path)
+            .map(|index| {
+                let m = &table[index.unwrap()];
+                format!("{}{}", m.host.as_deref().unwrap_or("*"), m.prefix)
+            })
+            .map_err(|(_, fault)| fault.to_string())
+    }
+
+    #[test]
+    fn the_host_goes_before_the_longest_prefix() {
+        assert_eq!(chosen("x", "/").unwrap(), "*/");
+        assert_eq!(chosen("x", "/v1/a").unwrap(), "*/v1");
+        assert_eq!(chosen("x", "/v10").unwrap(), "*/");
+        assert_eq!(chosen("x", "/v1/public/a").unwrap(), "*/v1/public");
+        assert_eq!(chosen("CMS", "/v1/a").unwrap(), "cms/");
+    }
+
+    #[test]
+    fn a_path_with_two_readings_reaches_no_route_with_a_credential() {
+        for path in [
+            "/v1/../x",
+            "/v1/%2e%2e/x",
+            "/v1%2fx",
+            "/%76%31/x",
+            "/v1/x;/../y",
+            "//v1/x",
+            "/v1/%70ublic/a",
+        ] {
+            assert!(chosen("x", path).is_err(), "{path}");
+        }
+        assert_eq!(chosen("x", "/a/../b").unwrap(), "*/");
+        assert_eq!(chosen("x", "/v1/a%20b").unwrap(), "*/v1");
+        assert_eq!(chosen("x", "/v1/a;p=1").unwrap(), "*/v1");
+    }
+}

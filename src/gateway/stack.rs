@@ -1,0 +1,101 @@
+//! ** THE LIST of middleware **
+//!
+//! What every call on a route passes through, outermost first, each with the reason
+//! why it stands there. One file per layer in `stack/`, named for what it does.
+//! Layers are typed (no box between them); always ready (overload is answered, not
+//! waited for); and built once per listener, route and worker, so that they hold
+//! their handles.
+
+pub mod authorize;
+pub mod limit;
+pub mod record;
+pub mod respond;
+pub mod retry;
+pub mod rewrite;
+pub mod scrub;
+pub mod shield;
+pub mod target;
+pub mod trace;
+
+use std::sync::Arc;
+
+use tower::ServiceBuilder;
+
+use crate::base::name::Name;
+use crate::gateway::HttpService;
+use crate::gateway::metrics::RouteMetrics;
+use authorize::{Authorize, AuthorizeLayer};
+use limit::{Limit, LimitLayer};
+use record::{Record, RecordLayer};
+use respond::{Respond, RespondLayer};
+use retry::{Retry, RetryLayer};
+use rewrite::{Rewrite, RewriteLayer};
+use scrub::{Scrub, ScrubLayer};
+use shield::{Shield, ShieldLayer};
+use target::{Target, TargetLayer};
+use trace::{Trace, TraceLayer};
+
+/// The layers above the leaf `S`, outermost first.
+pub type RouteStack<S> =
+    Record<Trace<Respond<Shield<Target<Limit<Scrub<Rewrite<Retry<Authorize<S>>>>>>>>>>;
+
+/// What the layers of one route are made of.
+#[derive(Clone, Debug)]
+pub struct Parts {
+    /// The route's name, for spans and answers.
+    pub route: Name,
+    /// The route's handles.
+    pub metrics: Arc<RouteMetrics>,
+    /// Counts what is open, for a drain.
+    pub activity: Arc<record::Activity>,
+    /// Who may call on this listener.
+    pub shield: ShieldLayer,
+    /// Which targets may be called.
+    pub target: TargetLayer,
+    /// How many calls may be under way.
+    pub limit: LimitLayer,
+    /// What is removed on the way.
+    pub scrub: ScrubLayer,
+    /// How the target is turned to the upstream's.
+    pub rewrite: RewriteLayer,
+    /// The credential, and where it may go.
+    pub authorize: AuthorizeLayer,
+}
+
+/// What every call on a route passes through, outermost first.
+pub fn for_route<S: HttpService>(parts: Parts, leaf: S) -> RouteStack<S> {
+    let Parts {
+        route,
+        metrics,
+        activity,
+        shield,
+        target,
+        limit,
+        scrub,
+        rewrite,
+        authorize,
+    } = parts;
+    ServiceBuilder::new()
+        // Counts whatever happens below, our own answers included, and closes the
+        // books with the last byte.
+        .layer(RecordLayer::new(metrics.clone(), activity))
+        // The span is there before anything can be logged about the call.
+        .layer(TraceLayer::new(route.clone()))
+        // Below here a failure is an `Error`; above, every call has an answer.
+        .layer(RespondLayer::new(route, metrics.clone()))
+        // Who is calling comes before what they want.
+        .layer(shield)
+        // Judged on the target as it came, before anything is spent on the call.
+        .layer(target)
+        // A refused call takes no permit.
+        .layer(limit)
+        // What the caller claims about itself is not ours to forward.
+        .layer(scrub)
+        // Before authorize, so that the origin is checked against what is dialled.
+        .layer(rewrite)
+        // Outside authorize: the second attempt needs a new credential.
+        .layer(RetryLayer::new(authorize.slot(), metrics))
+        // Last, so that nothing after it can see or move the credential.
+        .layer(authorize)
+        .service(leaf)
+}

@@ -1,0 +1,233 @@
+//! Puts the credential on the call: exactly one, and only where it may go.
+//!
+//! A live credential costs a peek and a reference count. Without one the call waits
+//! for the flight that obtains it; where that fails, the call does not leave.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use http::HeaderMap;
+use pin_project_lite::pin_project;
+use tokio::time::Instant;
+use tower::{Layer, Service};
+
+use crate::config::url::{HttpOrigin, HttpUrl};
+use crate::credential::slot::Slot;
+use crate::credential::{Minted, Unavailable};
+use crate::gateway::error::Error;
+use crate::gateway::path::is_under;
+use crate::gateway::{Answer, Call, HttpService};
+
+/// A credential and where it may go.
+#[derive(Clone)]
+pub struct Grant {
+    /// The credential.
+    pub slot: Arc<Slot>,
+    /// The origins it is bound to, each with a path prefix.
+    pub origins: Vec<HttpUrl>,
+}
+
+impl Grant {
+    /// The path prefixes under which the credential may go to `dialled`; empty
+    /// where it must not go there at all.
+    fn prefixes(&self, dialled: &HttpOrigin) -> Box<[Box<str>]> {
+        self.origins
+            .iter()
+            .filter(|url| url.origin == *dialled)
+            .map(|url| url.path.clone())
+            .collect()
+    }
+}
+
+impl std::fmt::Debug for Grant {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Grant({})", self.slot.name())
+    }
+}
+
+/// Adds [`Authorize`].
+#[derive(Clone, Debug)]
+pub struct AuthorizeLayer {
+    grant: Option<Grant>,
+    dialled: HttpOrigin,
+}
+
+impl AuthorizeLayer {
+    /// Attaches `grant`'s credential to calls to `dialled`; without one, calls pass.
+    pub fn new(grant: Option<Grant>, dialled: HttpOrigin) -> AuthorizeLayer {
+        AuthorizeLayer { grant, dialled }
+    }
+
+    /// The credential's slot.
+    pub fn slot(&self) -> Option<Arc<Slot>> {
+        self.grant.as_ref().map(|grant| grant.slot.clone())
+    }
+}
+
+impl<S> Layer<S> for AuthorizeLayer {
+    type Service = Authorize<S>;
+    fn layer(&self, inner: S) -> Authorize<S> {
+        Authorize {
+            inner,
+            bound: self.grant.as_ref().map(|grant| {
+                Arc::new(Bound {
+                    slot: grant.slot.clone(),
+                    prefixes: grant.prefixes(&self.dialled),
+                    dialled: self.dialled.clone(),
+                })
+            }),
+        }
+    }
+}
+
+/// A credential as bound to what this stack dials.
+struct Bound {
+    slot: Arc<Slot>,
+    prefixes: Box<[Box<str>]>,
+    dialled: HttpOrigin,
+}
+
+impl Bound {
+    fn check(&self, path: &str) -> Result<(), Error> {
+        let allowed = self
+            .prefixes
+            .iter()
+            .any(|prefix| is_under(path.as_bytes(), prefix.as_bytes()));
+        if allowed {
+            return Ok(());
+        }
+        Err(Error::ForeignOrigin {
+            target: format!("{}{path}", self.dialled),
+        })
+    }
+}
+
+/// See the module.
+#[derive(Clone)]
+pub struct Authorize<S> {
+    inner: S,
+    bound: Option<Arc<Bound>>,
+}
+
+impl<S: HttpService> Service<Call> for Authorize<S> {
+    type Response = Answer;
+    type Error = Error;
+    type Future = AuthorizeFuture<S, S::Future>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
+        self.inner.poll_ready(cx)
+    }
+
+    fn call(&mut self, mut call: Call) -> Self::Future {
+        let Some(bound) = &self.bound else {
+            return AuthorizeFuture::Calling {
+                inner: self.inner.call(call),
+                used: None,
+                waited: Duration::ZERO,
+            };
+        };
+        if let Err(error) = bound.check(call.request.uri().path()) {
+            return AuthorizeFuture::Refused { error: Some(error) };
+        }
+        match bound.slot.peek() {
+            Some(minted) => {
+                attach(&minted, call.request.headers_mut());
+                AuthorizeFuture::Calling {
+                    inner: self.inner.call(call),
+                    used: Some(minted),
+                    waited: Duration::ZERO,
+                }
+            }
+            None => {
+                let slot = bound.slot.clone();
+                AuthorizeFuture::Minting {
+                    obtaining: Box::pin(async move { slot.obtain().await }),
+                    since: Instant::now(),
+                    call: Some(call),
+                    service: self.inner.clone(),
+                }
+            }
+        }
+    }
+}
+
+/// Sets the credential's fields; a reference count each, the octets are shared.
+fn attach(minted: &Minted, headers: &mut HeaderMap) {
+    for (name, value) in minted.headers.iter() {
+        headers.insert(name, value.clone());
+    }
+}
+
+type Obtaining = Pin<Box<dyn Future<Output = Result<Arc<Minted>, Unavailable>>>>;
+
+pin_project! {
+    /// The future of [`Authorize`].
+    #[project = Projected]
+    pub enum AuthorizeFuture<S, F> {
+        /// The credential must not go there.
+        Refused { error: Option<Error> },
+        /// Waiting for a credential; dropping this cancels no flight.
+        Minting {
+            obtaining: Obtaining,
+            since: Instant,
+            call: Option<Call>,
+            service: S,
+        },
+        /// On its way.
+        Calling {
+            #[pin]
+            inner: F,
+            used: Option<Arc<Minted>>,
+            waited: Duration,
+        },
+    }
+}
+
+impl<S, F> Future for AuthorizeFuture<S, F>
+where
+    S: HttpService<Future = F>,
+    F: Future<Output = Result<Answer, Error>>,
+{
+    type Output = Result<Answer, Error>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        loop {
+            let next = match self.as_mut().project() {
+                Projected::Refused { error } => {
+                    return error.take().map_or(Poll::Pending, |e| Poll::Ready(Err(e)));
+                }
+                Projected::Calling {
+                    inner,
+                    used,
+                    waited,
+                } => {
+                    let mut answer = ready!(inner.poll(cx))?;
+                    answer.used = used.take();
+                    answer.waited += *waited;
+                    return Poll::Ready(Ok(answer));
+                }
+                Projected::Minting {
+                    obtaining,
+                    since,
+                    call,
+                    service,
+                } => {
+                    let minted = ready!(obtaining.as_mut().poll(cx))?;
+                    let Some(mut call) = call.take() else {
+                        return Poll::Pending;
+                    };
+                    attach(&minted, call.request.headers_mut());
+                    AuthorizeFuture::Calling {
+                        inner: service.call(call),
+                        used: Some(minted),
+                        waited: since.elapsed(),
+                    }
+                }
+            };
+            self.set(next);
+        }
+    }
+}

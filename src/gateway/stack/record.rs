@@ -1,0 +1,143 @@
+//! Counts a call: when it came, how it was answered, how many octets went each way,
+//! and what headset itself took.
+//!
+//! A call ends with the last byte of its answer, so the open end of the books rides
+//! in the answer's body.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::task::{Context, Poll, ready};
+
+use pin_project_lite::pin_project;
+use tokio::time::Instant;
+use tower::{Layer, Service};
+
+use crate::gateway::error::Error;
+use crate::gateway::metrics::RouteMetrics;
+use crate::gateway::{Answer, Call, HttpService};
+
+/// How many calls are open on all workers, to the last byte of their answers: what
+/// a drain waits for.
+#[derive(Debug, Default)]
+pub struct Activity(AtomicUsize);
+
+impl Activity {
+    /// Calls that are open now.
+    pub fn open(&self) -> usize {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+/// Adds [`Record`].
+#[derive(Clone, Debug)]
+pub struct RecordLayer {
+    metrics: Arc<RouteMetrics>,
+    activity: Arc<Activity>,
+}
+
+impl RecordLayer {
+    /// Counts into `metrics` and `activity`.
+    pub fn new(metrics: Arc<RouteMetrics>, activity: Arc<Activity>) -> RecordLayer {
+        RecordLayer { metrics, activity }
+    }
+}
+
+impl<S> Layer<S> for RecordLayer {
+    type Service = Record<S>;
+    fn layer(&self, inner: S) -> Record<S> {
+        Record {
+            inner,
+            metrics: self.metrics.clone(),
+            activity: self.activity.clone(),
+        }
+    }
+}
+
+/// See the module.
+#[derive(Clone, Debug)]
+pub struct Record<S> {
+    inner: S,
+    metrics: Arc<RouteMetrics>,
+    activity: Arc<Activity>,
+}
+
+impl<S: HttpService> Service<Call> for Record<S> {
+    type Response = Answer;
+    type Error = Error;
+    type Future = RecordFuture<S::Future>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
+        self.inner.poll_ready(cx)
+    }
+
+    fn call(&mut self, call: Call) -> Self::Future {
+        self.metrics.method(call.request.method()).inc();
+        let books = Books::open(call.started, self.metrics.clone(), self.activity.clone());
+        RecordFuture {
+            inner: self.inner.call(call),
+            books: Some(books),
+        }
+    }
+}
+
+pin_project! {
+    /// The future of [`Record`]; dropped early, it closes the books.
+    pub struct RecordFuture<F> {
+        #[pin]
+        inner: F,
+        books: Option<Books>,
+    }
+}
+
+impl<F: Future<Output = Result<Answer, Error>>> Future for RecordFuture<F> {
+    type Output = Result<Answer, Error>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let this = self.project();
+        let mut answer = ready!(this.inner.poll(cx))?;
+        if let Some(books) = this.books.take() {
+            let metrics = &books.metrics;
+            metrics.code(answer.response.status()).inc();
+            let overhead = books.started.elapsed().saturating_sub(answer.waited);
+            metrics.overhead.observe(overhead.as_secs_f64());
+            answer.response = answer.response.map(|body| body.with_books(books));
+        }
+        Poll::Ready(Ok(answer))
+    }
+}
+
+/// An open call.
+#[derive(Debug)]
+pub struct Books {
+    started: Instant,
+    metrics: Arc<RouteMetrics>,
+    activity: Arc<Activity>,
+}
+
+impl Books {
+    fn open(started: Instant, metrics: Arc<RouteMetrics>, activity: Arc<Activity>) -> Books {
+        metrics.in_flight.inc();
+        activity.0.fetch_add(1, Ordering::Relaxed);
+        Books {
+            started,
+            metrics,
+            activity,
+        }
+    }
+
+    /// Octets of the answer's body went by.
+    pub fn count(&self, octets: usize) {
+        self.metrics.response_bytes.inc_by(octets as u64);
+    }
+}
+
+impl Drop for Books {
+    fn drop(&mut self) {
+        self.metrics.in_flight.dec();
+        self.activity.0.fetch_sub(1, Ordering::Relaxed);
+        let duration = self.started.elapsed().as_secs_f64();
+        self.metrics.duration.observe(duration);
+    }
+}

@@ -1,0 +1,336 @@
+//! Turns a call to the upstream: target, `Host`, framing; and a `Location` on the
+//! upstream's own origin back to the listener.
+//!
+//! The target goes on byte for byte as it came, after the upstream's own path, less
+//! the matched prefix where the route says so. Redirects are never followed.
+
+use std::borrow::Cow;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+
+use bytes::Bytes;
+use http::uri::PathAndQuery;
+use http::{HeaderMap, HeaderValue, Request, StatusCode, Uri, Version, header};
+use http_body::Body as _;
+use pin_project_lite::pin_project;
+use tower::{Layer, Service};
+
+use crate::config::url::{HttpOrigin, HttpUrl};
+use crate::gateway::body::Body;
+use crate::gateway::error::{CallerFault, Error};
+use crate::gateway::{Answer, Call, HttpService};
+
+/// Where calls of a route go.
+#[derive(Debug)]
+pub struct Aim {
+    origin: HttpOrigin,
+    host: HeaderValue,
+    /// The upstream's own path without a trailing slash; empty for the root.
+    base: Box<str>,
+    /// The matched prefix to remove, without a trailing slash; empty for none.
+    strip: Box<str>,
+    rewrite_location: bool,
+}
+
+impl Aim {
+    /// Aims at `upstream`, removing `strip` (a path prefix) first where there is one.
+    /// `None` where the host cannot stand in a header field.
+    pub fn new(upstream: &HttpUrl, strip: Option<&str>, rewrite_location: bool) -> Option<Aim> {
+        Some(Aim {
+            host: HeaderValue::from_str(&upstream.origin.authority()).ok()?,
+            origin: upstream.origin.clone(),
+            base: upstream.path.trim_end_matches('/').into(),
+            strip: strip.unwrap_or("").trim_end_matches('/').into(),
+            rewrite_location,
+        })
+    }
+
+    /// The origin aimed at.
+    pub fn origin(&self) -> &HttpOrigin {
+        &self.origin
+    }
+
+    /// The path that is sent for the incoming path (or path and query) `path`.
+    pub fn path<'a>(&self, path: &'a str) -> Cow<'a, str> {
+        if (self.base.is_empty() && self.strip.is_empty()) || path == "*" {
+            return Cow::Borrowed(path);
+        }
+        let rest = match path.strip_prefix(&*self.strip) {
+            Some(rest) if rest.is_empty() || rest.starts_with(['/', '?']) => rest,
+            _ => path,
+        };
+        let slash = if rest.starts_with('/') { "" } else { "/" };
+        Cow::Owned(format!("{}{slash}{rest}", self.base))
+    }
+
+    /// The target that is sent for `uri`: origin-form (RFC 9112 §3.2.1).
+    fn target(&self, uri: &Uri) -> Result<Uri, CallerFault> {
+        let Some(incoming) = uri.path_and_query() else {
+            return Err(CallerFault::Framing("the target has no path"));
+        };
+        let target = match self.path(incoming.as_str()) {
+            Cow::Borrowed(_) => incoming.clone(),
+            Cow::Owned(path) => PathAndQuery::from_maybe_shared(Bytes::from(path))
+                .map_err(|_| CallerFault::Framing("the target cannot be sent on"))?,
+        };
+        Ok(Uri::from(target))
+    }
+
+    fn turn(&self, request: &mut Request<Body>) -> Result<(), CallerFault> {
+        if request.uri().authority().is_some() || !(self.base.is_empty() && self.strip.is_empty()) {
+            *request.uri_mut() = self.target(request.uri())?;
+        }
+        *request.version_mut() = Version::HTTP_11;
+        frame(request);
+        request
+            .headers_mut()
+            .insert(header::HOST, self.host.clone());
+        Ok(())
+    }
+
+    /// The `Location` to give a caller who knows the listener as `host`; `None` to
+    /// leave it as it is.
+    fn location(&self, location: &str, host: &str) -> Option<String> {
+        let path = match location.strip_prefix('/') {
+            // `//host/path` (RFC 3986 §4.2) names another host, `/path` none.
+            Some(rest) if rest.starts_with('/') => {
+                self.own(&format!("{}:{location}", self.origin.scheme()))?
+            }
+            Some(_) if self.base.is_empty() && self.strip.is_empty() => return None,
+            Some(_) => return Some(self.back(location)?.into_owned()),
+            None => self.own(location)?,
+        };
+        Some(format!("http://{host}{}", self.back(&path)?))
+    }
+
+    /// Path, query and fragment of an absolute URL on the upstream's own origin.
+    fn own(&self, location: &str) -> Option<String> {
+        let (before, fragment) = match location.split_once('#') {
+            Some((before, fragment)) => (before, Some(fragment)),
+            None => (location, None),
+        };
+        let uri: Uri = before.parse().ok()?;
+        let tls = match uri.scheme_str()? {
+            "https" => true,
+            "http" => false,
+            _ => return None,
+        };
+        let port = uri.port_u16().unwrap_or(if tls { 443 } else { 80 });
+        let same = tls == self.origin.tls
+            && port == self.origin.port
+            && uri.host()?.eq_ignore_ascii_case(&self.origin.host);
+        let path = uri.path_and_query()?.as_str();
+        same.then(|| match fragment {
+            Some(fragment) => format!("{path}#{fragment}"),
+            None => path.to_owned(),
+        })
+    }
+
+    /// The path by which a caller reaches the upstream's `path`, where it can.
+    fn back<'a>(&self, path: &'a str) -> Option<Cow<'a, str>> {
+        let rest = path.strip_prefix(&*self.base)?;
+        let under = rest.is_empty() || rest.starts_with(['/', '?', '#']);
+        if !under {
+            return None;
+        }
+        Some(if self.strip.is_empty() {
+            Cow::Borrowed(rest)
+        } else {
+            Cow::Owned(format!("{}{rest}", self.strip))
+        })
+    }
+}
+
+/// Says how long the body is in the one way that hyper will keep to: the length
+/// where it is known, else `chunked`, whatever the method (left to itself, hyper
+/// would lose a GET's body of unknown length).
+fn frame(request: &mut Request<Body>) {
+    let ended = request.body().is_end_stream();
+    let exact = request.body().size_hint().exact();
+    let headers = request.headers_mut();
+    match exact {
+        Some(_) if ended => {}
+        Some(length) => {
+            headers.insert(header::CONTENT_LENGTH, length.into());
+        }
+        None => {
+            headers.remove(header::CONTENT_LENGTH);
+            let chunked = HeaderValue::from_static("chunked");
+            headers.insert(header::TRANSFER_ENCODING, chunked);
+        }
+    }
+}
+
+/// Adds [`Rewrite`].
+#[derive(Clone, Debug)]
+pub struct RewriteLayer {
+    aim: Arc<Aim>,
+}
+
+impl RewriteLayer {
+    /// Turns calls to `aim`.
+    pub fn new(aim: Arc<Aim>) -> RewriteLayer {
+        RewriteLayer { aim }
+    }
+}
+
+impl<S> Layer<S> for RewriteLayer {
+    type Service = Rewrite<S>;
+    fn layer(&self, inner: S) -> Rewrite<S> {
+        Rewrite {
+            inner,
+            aim: self.aim.clone(),
+        }
+    }
+}
+
+/// See the module.
+#[derive(Clone, Debug)]
+pub struct Rewrite<S> {
+    inner: S,
+    aim: Arc<Aim>,
+}
+
+impl<S: HttpService> Service<Call> for Rewrite<S> {
+    type Response = Answer;
+    type Error = Error;
+    type Future = RewriteFuture<S::Future>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
+        self.inner.poll_ready(cx)
+    }
+
+    fn call(&mut self, mut call: Call) -> Self::Future {
+        if let Err(fault) = self.aim.turn(&mut call.request) {
+            return RewriteFuture::Refused {
+                error: Some(fault.into()),
+            };
+        }
+        RewriteFuture::Passed {
+            host: call.host.clone(),
+            inner: self.inner.call(call),
+            aim: self.aim.clone(),
+        }
+    }
+}
+
+pin_project! {
+    /// The future of [`Rewrite`].
+    #[project = Projected]
+    pub enum RewriteFuture<F> {
+        /// The target cannot be sent on.
+        Refused { error: Option<Error> },
+        /// Under way.
+        Passed { #[pin] inner: F, host: Option<HeaderValue>, aim: Arc<Aim> },
+    }
+}
+
+impl<F: Future<Output = Result<Answer, Error>>> Future for RewriteFuture<F> {
+    type Output = Result<Answer, Error>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        match self.project() {
+            Projected::Refused { error } => match error.take() {
+                Some(error) => Poll::Ready(Err(error)),
+                None => Poll::Pending,
+            },
+            Projected::Passed { inner, host, aim } => {
+                let mut answer = ready!(inner.poll(cx))?;
+                let status = answer.response.status();
+                if aim.rewrite_location
+                    && (status.is_redirection() || status == StatusCode::CREATED)
+                {
+                    rewrite_location(aim, host.as_ref(), answer.response.headers_mut());
+                }
+                Poll::Ready(Ok(answer))
+            }
+        }
+    }
+}
+
+fn rewrite_location(aim: &Aim, host: Option<&HeaderValue>, headers: &mut HeaderMap) {
+    let Some(host) = host.and_then(|host| host.to_str().ok()) else {
+        return;
+    };
+    let Some(location) = headers.get(header::LOCATION).and_then(|l| l.to_str().ok()) else {
+        return;
+    };
+    if let Some(turned) = aim.location(location, host)
+        && let Ok(value) = HeaderValue::from_str(&turned)
+    {
+        headers.insert(header::LOCATION, value);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn aim(upstream: &str, strip: Option<&str>) -> Aim {
+        Aim::new(&HttpUrl::parse(upstream).unwrap(), strip, true).unwrap()
+    }
+
+    #[test]
+    fn a_target_goes_on_as_it_came() {
+        let aim = aim("https://cms.example.com", None);
+        for target in [
+            "/",
+            "/a//b?",
+            "/a?filters={%zz}&x='y'",
+            "/a/../b",
+            "*",
+            "/%7Ea",
+        ] {
+            assert_eq!(aim.path(target), target);
+        }
+    }
+
+    #[test]
+    fn the_upstreams_path_goes_before_and_the_prefix_goes_away() {
+        let aim = aim("https://h/base/", Some("/v1"));
+        assert_eq!(aim.path("/v1/x?y"), "/base/x?y");
+        assert_eq!(aim.path("/v1"), "/base/");
+        assert_eq!(aim.path("/v1?y"), "/base/?y");
+        assert_eq!(aim.path("/v10"), "/base/v10");
+        assert_eq!(aim.path("*"), "*");
+    }
+
+    #[test]
+    fn only_a_location_of_the_upstream_itself_is_turned() {
+        let aim = aim("https://cms.example.com:8443", None);
+        let turned = |location| aim.location(location, "localhost:8080");
+        assert_eq!(
+            turned("https://CMS.example.com:8443/a?b#c").as_deref(),
+            Some("http://localhost:8080/a?b#c")
+        );
+        assert_eq!(
+            turned("//cms.example.com:8443/a").as_deref(),
+            Some("http://localhost:8080/a")
+        );
+        for other in [
+            "/a",
+            "a",
+            "https://cms.example.com/a",
+            "http://cms.example.com:8443/a",
+            "https://s3.example.com:8443/a",
+            "//evil/a",
+            "mailto:x@y",
+        ] {
+            assert_eq!(turned(other), None, "{other}");
+        }
+    }
+
+    #[test]
+    fn a_location_below_the_upstreams_path_comes_back_below_the_prefix() {
+        let aim = aim("http://h/base", Some("/v1"));
+        assert_eq!(aim.location("/base/x", "l").as_deref(), Some("/v1/x"));
+        assert_eq!(
+            aim.location("http://h/base/x", "l").as_deref(),
+            Some("http://l/v1/x")
+        );
+        assert_eq!(aim.location("http://h/other", "l"), None);
+        assert_eq!(aim.location("http://h/basement", "l"), None);
+    }
+}

@@ -1,0 +1,256 @@
+//! What is not forwarded: hop-by-hop fields both ways (RFC 9110 §7.6.1), the
+//! credentials that a caller brings to a route that has its own, and cookies that
+//! would put a second, live credential into the application's hands.
+//!
+//! It stands before `authorize`, so nothing a caller writes, in `Connection` or
+//! anywhere else, can remove or double what headset sets.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+
+use http::{HeaderMap, HeaderName, HeaderValue, header};
+use pin_project_lite::pin_project;
+use tower::{Layer, Service};
+
+use crate::gateway::error::Error;
+use crate::gateway::metrics::RouteMetrics;
+use crate::gateway::{Answer, Call, HttpService};
+
+/// Fields that belong to one connection, besides those that `Connection` names.
+/// `Trailer` is end-to-end and stays: trailers are forwarded.
+const HOP_BY_HOP: [HeaderName; 8] = [
+    header::CONNECTION,
+    HeaderName::from_static("keep-alive"),
+    HeaderName::from_static("proxy-connection"),
+    header::PROXY_AUTHENTICATE,
+    header::PROXY_AUTHORIZATION,
+    header::TE,
+    header::TRANSFER_ENCODING,
+    header::UPGRADE,
+];
+
+/// The session header of the platform; removed from every route with a credential.
+const SESSION_ID: HeaderName = HeaderName::from_static("sessionid");
+
+/// Removes hop-by-hop fields, those that `Connection` names included.
+pub fn remove_hop_by_hop(headers: &mut HeaderMap) {
+    if let Some(first) = headers.get(header::CONNECTION) {
+        // The usual `keep-alive` and `close` name no field of their own to remove.
+        let only = headers.get_all(header::CONNECTION).iter().nth(1).is_none();
+        let usual = only && matches!(first.as_bytes(), b"keep-alive" | b"close" | b"Keep-Alive");
+        if !usual {
+            remove_named(headers);
+        }
+    }
+    for name in &HOP_BY_HOP {
+        headers.remove(name);
+    }
+}
+
+#[cold]
+fn remove_named(headers: &mut HeaderMap) {
+    let named: Vec<HeaderName> = headers
+        .get_all(header::CONNECTION)
+        .iter()
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|value| value.split(','))
+        .filter_map(|name| HeaderName::from_bytes(name.trim().as_bytes()).ok())
+        .collect();
+    for name in named {
+        headers.remove(name);
+    }
+}
+
+/// Whether the caller can take trailers (RFC 9110 §10.1.4).
+fn takes_trailers(headers: &HeaderMap) -> bool {
+    headers
+        .get_all(header::TE)
+        .iter()
+        .filter_map(|te| te.to_str().ok())
+        .flat_map(|te| te.split(','))
+        .any(|coding| coding.trim().eq_ignore_ascii_case("trailers"))
+}
+
+/// What a route removes.
+#[derive(Debug)]
+pub struct Rules {
+    /// The fields that the route's credential sets; `None` for a pass-through route.
+    pub credential: Option<Box<[HeaderName]>>,
+    /// Whether the upstream's cookies reach the application all the same.
+    pub pass_cookies: bool,
+    /// Counts calls that brought credentials of their own.
+    pub metrics: Arc<RouteMetrics>,
+}
+
+/// Adds [`Scrub`].
+#[derive(Clone, Debug)]
+pub struct ScrubLayer {
+    rules: Arc<Rules>,
+}
+
+impl ScrubLayer {
+    /// Removes by `rules`.
+    pub fn new(rules: Arc<Rules>) -> ScrubLayer {
+        ScrubLayer { rules }
+    }
+}
+
+impl<S> Layer<S> for ScrubLayer {
+    type Service = Scrub<S>;
+    fn layer(&self, inner: S) -> Scrub<S> {
+        let mut secret: Vec<HeaderName> = vec![header::PROXY_AUTHORIZATION];
+        if let Some(names) = &self.rules.credential {
+            secret.extend([header::AUTHORIZATION, SESSION_ID]);
+            secret.extend(names.iter().cloned());
+        }
+        secret.dedup();
+        Scrub {
+            inner,
+            rules: self.rules.clone(),
+            secret: secret.into(),
+        }
+    }
+}
+
+/// See the module.
+#[derive(Clone, Debug)]
+pub struct Scrub<S> {
+    inner: S,
+    rules: Arc<Rules>,
+    /// Every field by which a caller could pass for somebody, in heads and trailers.
+    secret: Rc<[HeaderName]>,
+}
+
+impl<S> Scrub<S> {
+    fn scrub(&self, call: &mut Call) {
+        let headers = call.request.headers_mut();
+        let trailers = headers.contains_key(header::TE) && takes_trailers(headers);
+        let mut stripped = false;
+        for name in self.secret.iter() {
+            stripped |= headers.remove(name).is_some();
+        }
+        remove_hop_by_hop(headers);
+        remove_spoofed(headers);
+        if trailers {
+            headers.insert(header::TE, HeaderValue::from_static("trailers"));
+            headers.insert(header::CONNECTION, HeaderValue::from_static("te"));
+        }
+        if stripped && self.rules.credential.is_some() {
+            self.rules.metrics.stripped.inc();
+        }
+        if let Some(upload) = call.request.body().as_upload() {
+            upload.source().forbid_trailers(self.secret.clone());
+        }
+    }
+}
+
+/// `headset-*` is ours to say.
+fn remove_spoofed(headers: &mut HeaderMap) {
+    if headers
+        .keys()
+        .any(|name| name.as_str().starts_with("headset-"))
+    {
+        let spoofed: Vec<HeaderName> = headers
+            .keys()
+            .filter(|name| name.as_str().starts_with("headset-"))
+            .cloned()
+            .collect();
+        for name in spoofed {
+            headers.remove(name);
+        }
+    }
+}
+
+impl<S: HttpService> Service<Call> for Scrub<S> {
+    type Response = Answer;
+    type Error = Error;
+    type Future = ScrubFuture<S::Future>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
+        self.inner.poll_ready(cx)
+    }
+
+    fn call(&mut self, mut call: Call) -> Self::Future {
+        self.scrub(&mut call);
+        ScrubFuture {
+            inner: self.inner.call(call),
+            drop_cookies: self.rules.credential.is_some() && !self.rules.pass_cookies,
+        }
+    }
+}
+
+pin_project! {
+    /// The future of [`Scrub`].
+    pub struct ScrubFuture<F> {
+        #[pin]
+        inner: F,
+        drop_cookies: bool,
+    }
+}
+
+impl<F: Future<Output = Result<Answer, Error>>> Future for ScrubFuture<F> {
+    type Output = Result<Answer, Error>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let this = self.project();
+        let mut answer = ready!(this.inner.poll(cx))?;
+        let headers = answer.response.headers_mut();
+        remove_hop_by_hop(headers);
+        if *this.drop_cookies {
+            headers.remove(header::SET_COOKIE);
+        }
+        Poll::Ready(Ok(answer))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn fields(list: &[(&str, &str)]) -> HeaderMap {
+        list.iter()
+            .map(|(name, value)| {
+                let name = HeaderName::from_bytes(name.as_bytes()).unwrap();
+                (name, HeaderValue::from_str(value).unwrap())
+            })
+            .collect()
+    }
+
+    #[test]
+    fn what_connection_names_is_removed_with_it() {
+        let mut headers = fields(&[
+            ("connection", "keep-alive, X-One"),
+            ("connection", "x-two"),
+            ("x-one", "1"),
+            ("x-two", "2"),
+            ("x-three", "3"),
+            ("upgrade", "h2c"),
+            ("te", "trailers"),
+            ("trailer", "x-sum"),
+        ]);
+        remove_hop_by_hop(&mut headers);
+        let left: Vec<&str> = headers.keys().map(HeaderName::as_str).collect();
+        assert_eq!(left, ["x-three", "trailer"]);
+    }
+
+    #[test]
+    fn a_second_connection_field_is_read_too() {
+        let mut headers = fields(&[
+            ("connection", "close"),
+            ("connection", "x-two"),
+            ("x-two", "2"),
+        ]);
+        remove_hop_by_hop(&mut headers);
+        assert!(headers.is_empty());
+    }
+
+    #[test]
+    fn the_names_of_ours_cannot_be_spoofed() {
+        let mut headers = fields(&[("headset-generation", "9"), ("x", "1")]);
+        remove_spoofed(&mut headers);
+        assert_eq!(headers.len(), 1);
+    }
+}

@@ -1,0 +1,126 @@
+//! Who may call.
+//!
+//! A listener on loopback is within reach of every page that a browser on this
+//! machine shows. So a call must name the listener by one of its hosts (which ends
+//! DNS rebinding), must not say that another site made it (`Sec-Fetch-Site`,
+//! W3C Fetch Metadata §2.3), and an `Origin` must be one that was allowed
+//! (RFC 6454 §7). Programs send neither field and notice nothing.
+
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use http::{HeaderMap, HeaderName, header};
+use tower::{Layer, Service};
+
+use crate::gateway::error::{CallerFault, Error};
+use crate::gateway::framing::{authority, host_name};
+use crate::gateway::metrics::{ListenerMetrics, Refusal};
+use crate::gateway::stack::target::Checked;
+use crate::gateway::{Answer, Call, HttpService};
+
+/// By which names a listener may be called, and from which pages.
+#[derive(Debug)]
+pub struct Doors {
+    /// Lower-case names without ports; empty is any.
+    pub hosts: Vec<String>,
+    /// Whole origins such as `https://app.example.com`, lower case.
+    pub origins: Vec<String>,
+    /// Counts what is refused.
+    pub metrics: Arc<ListenerMetrics>,
+}
+
+impl Doors {
+    fn check(&self, call: &Call) -> Result<(), (CallerFault, Refusal)> {
+        let headers = call.request.headers();
+        if !self.hosts.is_empty() {
+            let name = authority(call.request.uri(), call.host.as_ref()).map(host_name);
+            if !name.is_some_and(|name| self.goes_by(name)) {
+                return Err((CallerFault::HostNotServed, Refusal::Host));
+            }
+        }
+        // Checked before Origin: an allowed origin may well be another site.
+        let origin = headers.get(header::ORIGIN);
+        let allowed = origin.map(|origin| origin.to_str().is_ok_and(|text| self.allows(text)));
+        match allowed {
+            Some(true) => Ok(()),
+            Some(false) => Err((CallerFault::OriginNotAllowed, Refusal::Origin)),
+            None if is_cross_site(headers) => Err((CallerFault::CrossSite, Refusal::CrossSite)),
+            None => Ok(()),
+        }
+    }
+
+    fn goes_by(&self, name: &str) -> bool {
+        self.hosts
+            .iter()
+            .any(|host| host.eq_ignore_ascii_case(name))
+    }
+
+    /// An origin is allowed where it is listed, or where its host is one of ours.
+    fn allows(&self, origin: &str) -> bool {
+        if self.origins.iter().any(|o| o.eq_ignore_ascii_case(origin)) {
+            return true;
+        }
+        let authority = origin
+            .strip_prefix("http://")
+            .or_else(|| origin.strip_prefix("https://"));
+        authority.is_some_and(|authority| self.goes_by(host_name(authority)))
+    }
+}
+
+fn is_cross_site(headers: &HeaderMap) -> bool {
+    const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
+    headers
+        .get_all(SEC_FETCH_SITE)
+        .iter()
+        .any(|site| site.as_bytes().eq_ignore_ascii_case(b"cross-site"))
+}
+
+/// Adds [`Shield`].
+#[derive(Clone, Debug)]
+pub struct ShieldLayer {
+    doors: Arc<Doors>,
+}
+
+impl ShieldLayer {
+    /// Guards `doors`.
+    pub fn new(doors: Arc<Doors>) -> ShieldLayer {
+        ShieldLayer { doors }
+    }
+}
+
+impl<S> Layer<S> for ShieldLayer {
+    type Service = Shield<S>;
+    fn layer(&self, inner: S) -> Shield<S> {
+        Shield {
+            inner,
+            doors: self.doors.clone(),
+        }
+    }
+}
+
+/// See the module.
+#[derive(Clone, Debug)]
+pub struct Shield<S> {
+    inner: S,
+    doors: Arc<Doors>,
+}
+
+impl<S: HttpService> Service<Call> for Shield<S> {
+    type Response = Answer;
+    type Error = Error;
+    type Future = Checked<S::Future>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
+        self.inner.poll_ready(cx)
+    }
+
+    fn call(&mut self, call: Call) -> Self::Future {
+        match self.doors.check(&call) {
+            Ok(()) => Checked::passed(self.inner.call(call)),
+            Err((fault, refusal)) => {
+                self.doors.metrics.refused(refusal).inc();
+                Checked::refused(fault.into())
+            }
+        }
+    }
+}

@@ -1,0 +1,135 @@
+//! Which targets may be called at all.
+//!
+//! Here ends a call that routing could not place, whose path has two readings on a
+//! route that carries a credential, or that leads to where credentials are issued:
+//! `GET /configuration/basicauth` would hand out every password there is.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+
+use http::Method;
+use pin_project_lite::pin_project;
+use tower::{Layer, Service};
+
+use crate::gateway::error::{CallerFault, Error};
+use crate::gateway::path::IssuerMark;
+use crate::gateway::stack::rewrite::Aim;
+use crate::gateway::{Answer, Call, HttpService};
+
+/// What a route refuses.
+#[derive(Debug)]
+pub struct Rules {
+    /// Whether a credential is attached, so that TRACE would show it.
+    pub credentialed: bool,
+    /// The marks of the issuers at this route's upstream; empty where there are
+    /// none or the route says `expose_issuer`.
+    pub issuers: Vec<IssuerMark>,
+    /// How the target will be rewritten: issuers are sought in what is really sent.
+    pub aim: Arc<Aim>,
+}
+
+impl Rules {
+    fn check(&self, call: &mut Call) -> Result<(), CallerFault> {
+        if let Some(fault) = call.fault.take() {
+            return Err(fault);
+        }
+        match *call.request.method() {
+            Method::CONNECT => return Err(CallerFault::Connect),
+            Method::TRACE if self.credentialed => return Err(CallerFault::Trace),
+            _ => {}
+        }
+        if !self.issuers.is_empty() {
+            let path = self.aim.path(call.request.uri().path());
+            if self.issuers.iter().any(|issuer| issuer.is_on(&path)) {
+                return Err(CallerFault::IssuerTarget);
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Adds [`Target`].
+#[derive(Clone, Debug)]
+pub struct TargetLayer {
+    rules: Arc<Rules>,
+}
+
+impl TargetLayer {
+    /// Refuses by `rules`.
+    pub fn new(rules: Arc<Rules>) -> TargetLayer {
+        TargetLayer { rules }
+    }
+}
+
+impl<S> Layer<S> for TargetLayer {
+    type Service = Target<S>;
+    fn layer(&self, inner: S) -> Target<S> {
+        Target {
+            inner,
+            rules: self.rules.clone(),
+        }
+    }
+}
+
+/// See the module.
+#[derive(Clone, Debug)]
+pub struct Target<S> {
+    inner: S,
+    rules: Arc<Rules>,
+}
+
+impl<S: HttpService> Service<Call> for Target<S> {
+    type Response = Answer;
+    type Error = Error;
+    type Future = Checked<S::Future>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
+        self.inner.poll_ready(cx)
+    }
+
+    fn call(&mut self, mut call: Call) -> Self::Future {
+        match self.rules.check(&mut call) {
+            Ok(()) => Checked::passed(self.inner.call(call)),
+            Err(fault) => Checked::refused(fault.into()),
+        }
+    }
+}
+
+pin_project! {
+    /// The future of a layer that lets a call pass or refuses it at once.
+    #[project = CheckedProjected]
+    pub enum Checked<F> {
+        /// Refused; taken when polled.
+        Refused { error: Option<Error> },
+        /// Passed on.
+        Passed { #[pin] inner: F },
+    }
+}
+
+impl<F> Checked<F> {
+    /// Goes on with `inner`.
+    pub fn passed(inner: F) -> Checked<F> {
+        Checked::Passed { inner }
+    }
+
+    /// Ends with `error`.
+    pub fn refused(error: Error) -> Checked<F> {
+        Checked::Refused { error: Some(error) }
+    }
+}
+
+impl<F: Future<Output = Result<Answer, Error>>> Future for Checked<F> {
+    type Output = Result<Answer, Error>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        match self.project() {
+            CheckedProjected::Refused { error } => match error.take() {
+                Some(error) => Poll::Ready(Err(error)),
+                None => Poll::Pending,
+            },
+            CheckedProjected::Passed { inner } => Poll::Ready(ready!(inner.poll(cx))),
+        }
+    }
+}

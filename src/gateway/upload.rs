@@ -1,0 +1,205 @@
+//! A request body on its way to the upstream.
+//!
+//! It streams: one frame is asked for when the upstream can take one. The first
+//! octets, up to a limit, are also kept, so that a call whose credential is
+//! rejected can be sent again; over the limit we stop *keeping*, never streaming.
+//! Credentials that a caller hides in trailers are removed here.
+
+use std::cell::{Cell, RefCell};
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll, ready};
+
+use bytes::Bytes;
+use http::HeaderName;
+use http_body::{Body as _, Frame, SizeHint};
+use hyper::body::Incoming;
+use prometheus::IntCounter;
+use tokio::time::Instant;
+
+/// What is known of a body across attempts. Shared by them, and by the exchange
+/// that watches its progress.
+#[derive(Debug)]
+pub struct Source {
+    incoming: RefCell<Incoming>,
+    kept: RefCell<Vec<Frame<Bytes>>>,
+    room: Cell<usize>,
+    overflowed: Cell<bool>,
+    ended: Cell<bool>,
+    broken: Cell<bool>,
+    moved: Cell<Instant>,
+    trailers: RefCell<Rc<[HeaderName]>>,
+    length: Option<u64>,
+    octets: IntCounter,
+}
+
+impl Source {
+    /// Whether the whole body has been read and kept.
+    pub fn is_in_hand(&self) -> bool {
+        self.ended.get() && !self.overflowed.get()
+    }
+
+    /// Whether the caller's body has been read to its end.
+    pub fn has_ended(&self) -> bool {
+        self.ended.get()
+    }
+
+    /// Whether the caller's body broke off.
+    pub fn is_broken(&self) -> bool {
+        self.broken.get()
+    }
+
+    /// When a frame last moved.
+    pub fn moved(&self) -> Instant {
+        self.moved.get()
+    }
+
+    /// Trailer fields to remove on the way, besides those that are never forwarded.
+    pub fn forbid_trailers(&self, names: Rc<[HeaderName]>) {
+        *self.trailers.borrow_mut() = names;
+    }
+}
+
+/// One attempt's reading of a [`Source`], from the start.
+#[derive(Debug)]
+pub struct Upload {
+    source: Rc<Source>,
+    next: usize,
+    left: Option<u64>,
+}
+
+impl Upload {
+    /// A body that keeps its first `room` octets and counts all of them.
+    pub fn new(incoming: Incoming, room: usize, octets: IntCounter) -> Upload {
+        let exact = incoming.size_hint().exact();
+        // A body that is known not to fit is not kept at all.
+        let overflowed = exact.is_some_and(|n| n > room as u64);
+        Upload {
+            source: Rc::new(Source {
+                incoming: RefCell::new(incoming),
+                kept: RefCell::new(Vec::new()),
+                room: Cell::new(room),
+                overflowed: Cell::new(overflowed),
+                ended: Cell::new(false),
+                broken: Cell::new(false),
+                moved: Cell::new(Instant::now()),
+                trailers: RefCell::new(Rc::from([])),
+                length: exact,
+                octets,
+            }),
+            next: 0,
+            left: exact,
+        }
+    }
+
+    /// The shared source.
+    pub fn source(&self) -> &Rc<Source> {
+        &self.source
+    }
+
+    /// The same body from its start, where everything read so far was kept.
+    pub fn again(source: &Rc<Source>) -> Option<Upload> {
+        (!source.overflowed.get() && !source.broken.get()).then(|| Upload {
+            source: source.clone(),
+            next: 0,
+            left: source.length,
+        })
+    }
+
+    pub(super) fn is_end_stream(&self) -> bool {
+        if self.left == Some(0) {
+            return true;
+        }
+        let kept = self.source.kept.borrow().len();
+        self.source.ended.get() && (self.source.overflowed.get() || self.next == kept)
+    }
+
+    pub(super) fn size_hint(&self) -> SizeHint {
+        match self.left {
+            Some(left) => SizeHint::with_exact(left),
+            None => SizeHint::new(),
+        }
+    }
+
+    pub(super) fn poll_frame(
+        &mut self,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+        let source = self.source.clone();
+        if !source.overflowed.get()
+            && let Some(frame) = source.kept.borrow().get(self.next).map(copy)
+        {
+            self.next += 1;
+            return Poll::Ready(Some(Ok(self.count_down(frame))));
+        }
+        if source.ended.get() {
+            return Poll::Ready(None);
+        }
+        let polled = {
+            let mut incoming = source.incoming.borrow_mut();
+            ready!(Pin::new(&mut *incoming).poll_frame(cx))
+        };
+        source.moved.set(Instant::now());
+        Poll::Ready(match polled {
+            Some(Ok(frame)) => {
+                let frame = self.admit(frame);
+                if source.incoming.borrow().is_end_stream() {
+                    source.ended.set(true);
+                }
+                Some(Ok(self.count_down(frame)))
+            }
+            Some(Err(error)) => {
+                source.broken.set(true);
+                Some(Err(error))
+            }
+            None => {
+                source.ended.set(true);
+                None
+            }
+        })
+    }
+
+    /// Counts, cleans and keeps a frame that is seen for the first time.
+    fn admit(&mut self, frame: Frame<Bytes>) -> Frame<Bytes> {
+        let source = &self.source;
+        let frame = match frame.into_trailers() {
+            Ok(mut trailers) => {
+                for name in source.trailers.borrow().iter() {
+                    trailers.remove(name);
+                }
+                super::stack::scrub::remove_hop_by_hop(&mut trailers);
+                Frame::trailers(trailers)
+            }
+            Err(frame) => frame,
+        };
+        let octets = frame.data_ref().map_or(0, Bytes::len);
+        source.octets.inc_by(octets as u64);
+        if !source.overflowed.get() {
+            if octets <= source.room.get() {
+                source.room.set(source.room.get() - octets);
+                source.kept.borrow_mut().push(copy(&frame));
+                self.next += 1;
+            } else {
+                source.overflowed.set(true);
+                source.kept.borrow_mut().clear();
+            }
+        }
+        frame
+    }
+
+    fn count_down(&mut self, frame: Frame<Bytes>) -> Frame<Bytes> {
+        if let (Some(left), Some(data)) = (&mut self.left, frame.data_ref()) {
+            *left = left.saturating_sub(data.len() as u64);
+        }
+        frame
+    }
+}
+
+/// A second handle on a frame; its octets are shared, not copied.
+fn copy(frame: &Frame<Bytes>) -> Frame<Bytes> {
+    match (frame.data_ref(), frame.trailers_ref()) {
+        (Some(data), _) => Frame::data(data.clone()),
+        (None, Some(trailers)) => Frame::trailers(trailers.clone()),
+        (None, None) => Frame::data(Bytes::new()),
+    }
+}

@@ -1,0 +1,239 @@
+//! One connection of a caller, from its first byte to its last.
+//!
+//! Tells HTTP/1 from HTTP/2 by the first bytes, hands it to hyper, and keeps the
+//! times that hyper cannot: a head that does not end, a connection that rests too
+//! long, a caller that takes nothing. One lazy timer a connection does all three.
+
+use std::convert::Infallible;
+use std::future::Future;
+use std::pin::pin;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::{HeaderValue, Request, Response, header};
+use hyper::body::Incoming;
+use hyper::server::conn::{http1, http2};
+use hyper::service::service_fn;
+use hyper_util::rt::TokioIo;
+use tokio::sync::watch;
+use tokio::time::Instant;
+
+use crate::gateway::body::Body;
+use crate::gateway::metrics::{ListenerMetrics, Refusal};
+use crate::gateway::route::Gateway;
+use crate::modes::Phase;
+use crate::net::caller::{Busy, CallerIo, Notes, Protocol};
+
+/// Streams of one HTTP/2 connection at a time (RFC 9113 §5.1.2).
+const STREAMS: u32 = 100;
+
+/// hyper's own bound on fields; setting another costs an allocation a call.
+const OWN_HEADER_COUNT: usize = 100;
+
+/// The least buffer that hyper reads with.
+const LEAST_BUFFER: usize = 8192;
+
+/// How callers' connections are kept.
+#[derive(Clone, Debug)]
+pub struct Rules {
+    /// Octets of a head.
+    pub header_bytes: usize,
+    /// Fields of a head.
+    pub header_count: usize,
+    /// For a head, from its first byte; zero is no bound.
+    pub header: Duration,
+    /// Between calls; zero is no bound.
+    pub keep_alive: Duration,
+    /// For a caller that takes nothing of its answer; zero is no bound.
+    pub idle: Duration,
+}
+
+/// Serves `io` until it closes. Its errors are its own; they are counted.
+pub async fn serve(
+    mut io: CallerIo,
+    gateway: Rc<Gateway>,
+    rules: Arc<Rules>,
+    metrics: Arc<ListenerMetrics>,
+    mut phase: watch::Receiver<Phase>,
+) {
+    let notes = io.notes().clone();
+    let protocol = {
+        let mut sniffing = pin!(io.sniff());
+        tokio::select! {
+            sniffed = &mut sniffing => sniffed,
+            why = expiry(&notes, &rules) => return refuse(&metrics, why),
+            _ = phase.wait_for(|phase| *phase == Phase::Closing) => return,
+        }
+    };
+    match protocol {
+        Ok(Some(Protocol::Http1)) => {
+            serve_http1(io, notes, gateway, rules, metrics, phase).await;
+        }
+        Ok(Some(Protocol::Http2)) => {
+            serve_http2(io, notes, gateway, rules, metrics, phase).await;
+        }
+        Ok(None) | Err(_) => {}
+    }
+}
+
+async fn serve_http1(
+    io: CallerIo,
+    notes: Rc<Notes>,
+    gateway: Rc<Gateway>,
+    rules: Arc<Rules>,
+    metrics: Arc<ListenerMetrics>,
+    mut phase: watch::Receiver<Phase>,
+) {
+    let mut builder = http1::Builder::new();
+    builder
+        // Our own timer stands in `expiry`; hyper's would cut idle connections.
+        .header_read_timeout(None)
+        // Small heads and bodies leave in one write; measured, see benches/.
+        .writev(false)
+        .max_buf_size(rules.header_bytes.max(LEAST_BUFFER))
+        // The upstream's Date is passed on; one of ours beside none would be a lie.
+        .auto_date_header(false);
+    if rules.header_count != OWN_HEADER_COUNT {
+        builder.max_headers(rules.header_count);
+    }
+    let draining = phase.clone();
+    let service = service_fn(|request: Request<Incoming>| {
+        let (gateway, notes, draining) = (gateway.clone(), notes.clone(), draining.clone());
+        async move {
+            let busy = Busy::begin(notes);
+            let response = gateway.answer(request).await;
+            let mut response = response.map(|body| body.until_end(busy));
+            if *draining.borrow() != Phase::Serving {
+                let close = HeaderValue::from_static("close");
+                response.headers_mut().insert(header::CONNECTION, close);
+            }
+            Ok::<Response<Body>, Infallible>(response)
+        }
+    });
+    let mut connection = pin!(builder.serve_connection(TokioIo::new(io), service));
+    let ended = tokio::select! {
+        ended = connection.as_mut() => ended,
+        why = expiry(&notes, &rules) => {
+            // Dropping the connection closes it; an idle one loses nothing.
+            return refuse(&metrics, why);
+        }
+        _ = phase.wait_for(|phase| *phase == Phase::Closing) => {
+            connection.as_mut().graceful_shutdown();
+            connection.await
+        }
+    };
+    if let Err(error) = ended {
+        note_failure(&error, &metrics);
+    }
+}
+
+async fn serve_http2(
+    io: CallerIo,
+    notes: Rc<Notes>,
+    gateway: Rc<Gateway>,
+    rules: Arc<Rules>,
+    metrics: Arc<ListenerMetrics>,
+    mut phase: watch::Receiver<Phase>,
+) {
+    let mut builder = http2::Builder::new(OnThisWorker);
+    builder
+        .max_concurrent_streams(STREAMS)
+        .max_header_list_size(u32::try_from(rules.header_bytes).unwrap_or(u32::MAX))
+        .auto_date_header(false);
+    // The head timer is for bytes that may never become a head; from here on h2
+    // frames everything, and only rest is timed.
+    notes.head_since.set(None);
+    let framed = notes.clone();
+    let service = service_fn(|request: Request<Incoming>| {
+        let (gateway, notes) = (gateway.clone(), framed.clone());
+        async move {
+            let busy = Busy::begin(notes);
+            let response = gateway.answer(request).await;
+            Ok::<Response<Body>, Infallible>(response.map(|body| body.until_end(busy)))
+        }
+    });
+    let mut connection = pin!(builder.serve_connection(TokioIo::new(io), service));
+    let rest_only = Rules {
+        header: Duration::ZERO,
+        ..(*rules).clone()
+    };
+    let ended = tokio::select! {
+        ended = connection.as_mut() => ended,
+        why = expiry(&notes, &rest_only) => return refuse(&metrics, why),
+        // GOAWAY at once: h2 tells the caller which streams were taken.
+        _ = phase.wait_for(|phase| *phase != Phase::Serving) => {
+            connection.as_mut().graceful_shutdown();
+            connection.await
+        }
+    };
+    if let Err(error) = ended {
+        note_failure(&error, &metrics);
+    }
+}
+
+/// Why a connection is closed by us.
+enum Expired {
+    Head,
+    Rest,
+    Stuck,
+}
+
+/// Ends when the connection has outstayed one of its times. It wakes when the
+/// nearest could be over, not when something moves.
+async fn expiry(notes: &Notes, rules: &Rules) -> Expired {
+    loop {
+        let now = Instant::now();
+        let mut next: Option<Instant> = None;
+        let mut due = |since: Option<Instant>, limit: Duration| {
+            if limit.is_zero() {
+                return false;
+            }
+            // What has not begun can at the earliest end a whole limit from now.
+            let deadline = since.unwrap_or(now) + limit;
+            next = Some(next.map_or(deadline, |next| next.min(deadline)));
+            since.is_some() && deadline <= now
+        };
+        if due(notes.stuck_since.get(), rules.idle) {
+            return Expired::Stuck;
+        }
+        if due(notes.head_since.get(), rules.header) {
+            return Expired::Head;
+        }
+        let resting = notes.calls.get() == 0 && notes.head_since.get().is_none();
+        if due(resting.then(|| notes.rested.get()), rules.keep_alive) {
+            return Expired::Rest;
+        }
+        match next {
+            Some(deadline) => tokio::time::sleep_until(deadline).await,
+            None => std::future::pending().await,
+        }
+    }
+}
+
+fn refuse(metrics: &ListenerMetrics, why: Expired) {
+    match why {
+        Expired::Head => metrics.refused(Refusal::SlowHead).inc(),
+        Expired::Stuck => tracing::debug!("closed a connection whose caller took nothing"),
+        Expired::Rest => {}
+    }
+}
+
+fn note_failure(error: &hyper::Error, metrics: &ListenerMetrics) {
+    if error.is_parse_too_large() {
+        metrics.refused(Refusal::HeadTooLarge).inc();
+    } else if error.is_parse() {
+        metrics.refused(Refusal::BadHead).inc();
+    }
+    tracing::debug!(error.detail = %error, "a caller's connection ended early");
+}
+
+/// Spawns HTTP/2 streams on the worker that accepted their connection.
+#[derive(Clone, Copy, Debug)]
+struct OnThisWorker;
+
+impl<F: Future<Output = ()> + 'static> hyper::rt::Executor<F> for OnThisWorker {
+    fn execute(&self, future: F) {
+        tokio::task::spawn_local(future);
+    }
+}
