@@ -1,0 +1,220 @@
+//! What all connections share: the keys, the bearers, the faults, the counters and
+//! the clock, behind one lock that is never held across an await.
+
+use std::collections::HashSet;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use super::bearer::{BearerError, Bearers};
+use super::faults::Faults;
+use super::key::{Registration, date};
+use super::registry::{Key, Registry, Stamp, Taken};
+use super::state::{KeyView, State};
+use super::{Duplicate, Options};
+use crate::base::time::{Clock, Moment};
+
+pub(super) struct Center {
+    clock: Clock,
+    pub(super) default_life: Duration,
+    pub(super) push_interval: Duration,
+    pub(super) push_count: Option<u64>,
+    inner: Mutex<Inner>,
+}
+
+pub(super) struct Inner {
+    pub(super) faults: Faults,
+    /// Its `now`, `now_ms` and `keys` stay empty in here; [`Center::state`] fills them.
+    pub(super) counted: State,
+    pub(super) registry: Registry,
+    bearers: Bearers,
+    /// The campaigns whose dialer runs.
+    pub(super) dialing: HashSet<String>,
+    /// How many request ids and task ids were given.
+    last_number: u64,
+    /// The ids of the uploads taken.
+    pub(super) tasks: HashSet<String>,
+}
+
+/// Why a pair does not let in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub(super) enum PairError {
+    #[error("the username and password are not registered")]
+    Unknown,
+    #[error("the registration is not known here yet")]
+    Propagating,
+    #[error("the registration has expired")]
+    Expired,
+}
+
+impl std::fmt::Debug for Center {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Center").finish_non_exhaustive()
+    }
+}
+
+impl Center {
+    pub(super) fn new(options: Options) -> Center {
+        Center {
+            clock: options.clock,
+            default_life: options.default_life,
+            push_interval: options.push_interval,
+            push_count: options.push_count,
+            inner: Mutex::new(Inner {
+                faults: options.faults,
+                counted: State::default(),
+                registry: Registry::default(),
+                bearers: Bearers::default(),
+                dialing: HashSet::new(),
+                last_number: 0,
+                tasks: HashSet::new(),
+            }),
+        }
+    }
+
+    /// The shared part. A panic elsewhere left it whole: every change is one step.
+    pub(super) fn lock(&self) -> MutexGuard<'_, Inner> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The machine's clock, without skew.
+    pub(super) fn moment(&self) -> Moment {
+        self.clock.now()
+    }
+
+    /// The server's clock, in ms since the epoch.
+    pub(super) fn now_ms(&self) -> i64 {
+        let skew = self.lock().faults.clock_skew_ms;
+        self.clock.now().wall_ms.saturating_add(skew)
+    }
+
+    /// A number never given before, for ids.
+    pub(super) fn number(&self) -> u64 {
+        let mut inner = self.lock();
+        inner.last_number += 1;
+        inner.last_number
+    }
+
+    pub(super) fn admin_bearer(&self, life: Duration) -> String {
+        let now_ms = self.now_ms();
+        let life = i64::try_from(life.as_millis()).unwrap_or(i64::MAX);
+        let exp = now_ms.saturating_add(life).div_euclid(1000);
+        self.lock().bearers.issue(now_ms, exp)
+    }
+
+    pub(super) fn check_bearer(&self, token: &str) -> Result<(), BearerError> {
+        let now_ms = self.now_ms();
+        self.lock().bearers.check(token, now_ms)
+    }
+
+    pub(super) fn revoke_all_bearers(&self) {
+        self.lock().bearers.revoke_all();
+    }
+
+    /// Whether a live key carries this pair.
+    pub(super) fn check_pair(&self, username: &str, password: &str) -> Result<(), PairError> {
+        let now_ms = self.now_ms();
+        let now = self.clock.now();
+        let inner = self.lock();
+        let propagation = Duration::from_millis(inner.faults.propagation_ms);
+        let mut refusal = PairError::Unknown;
+        for key in inner.registry.by_pair(username, password) {
+            if now_ms >= key.expires_ms {
+                refusal = PairError::Expired;
+            } else if now.since(key.written) < propagation {
+                refusal = PairError::Propagating;
+            } else {
+                return Ok(());
+            }
+        }
+        Err(refusal)
+    }
+
+    /// What is stamped on a key written now that asks to live until `asked_ms`.
+    pub(super) fn stamp(&self, asked_ms: Option<i64>) -> Stamp {
+        let now_ms = self.now_ms();
+        let after = |life: u128| now_ms.saturating_add(i64::try_from(life).unwrap_or(i64::MAX));
+        let asked_ms = asked_ms.unwrap_or_else(|| after(self.default_life.as_millis()));
+        let expires_ms = match self.lock().faults.max_life_ms {
+            Some(most) => asked_ms.min(after(most.into())),
+            None => asked_ms,
+        };
+        Stamp {
+            now_ms,
+            written: self.clock.now(),
+            expires_ms,
+        }
+    }
+
+    /// Adds a key; the duplicate policy is the one in force.
+    pub(super) fn register(&self, new: Registration) -> Result<(), (Taken, Duplicate)> {
+        let stamp = self.stamp(new.expires_ms);
+        let mut inner = self.lock();
+        let duplicate = inner.faults.duplicate;
+        inner
+            .registry
+            .add(new, stamp, duplicate)
+            .map_err(|taken| (taken, duplicate))?;
+        inner.counted.registrations += 1;
+        Ok(())
+    }
+
+    /// Replaces the key `id`; `None` where there is none.
+    pub(super) fn replace(&self, id: u64, new: Registration) -> Option<Result<Key, Taken>> {
+        let stamp = self.stamp(new.expires_ms);
+        let mut inner = self.lock();
+        let replaced = inner.registry.replace(id, new, stamp)?;
+        if replaced.is_ok() {
+            inner.counted.replacements += 1;
+        }
+        Some(replaced)
+    }
+
+    pub(super) fn forget(&self, username: &str) -> bool {
+        self.lock().registry.remove_name(username)
+    }
+
+    pub(super) fn register_foreign(&self, username: &str, password: &str) {
+        const YEAR_MS: i64 = 365 * 24 * 3600 * 1000;
+        let new = Registration {
+            username: username.into(),
+            password: String::from(password).into(),
+            context: "ContactCenter".into(),
+            context_id: "1".into(),
+            user_role: "Administrator".into(),
+            expires_ms: None,
+        };
+        let stamp = self.stamp(Some(self.now_ms().saturating_add(YEAR_MS)));
+        // Overwriting cannot meet a taken name.
+        let _ = self.lock().registry.add(new, stamp, Duplicate::Overwrite);
+    }
+
+    pub(super) fn set_faults(&self, faults: Faults) {
+        self.lock().faults = faults;
+    }
+
+    pub(super) fn faults(&self) -> Faults {
+        self.lock().faults.clone()
+    }
+
+    /// A call changed something here.
+    pub(super) fn took_effect(&self) {
+        self.lock().counted.effects += 1;
+    }
+
+    pub(super) fn state(&self) -> State {
+        let now_ms = self.now_ms();
+        let inner = self.lock();
+        let keys = inner.registry.all().iter().map(|key| KeyView {
+            id: key.id,
+            username: key.username.clone(),
+            context_id: key.context_id.clone(),
+            date_expiry: date(key.expires_ms),
+        });
+        State {
+            now: date(now_ms),
+            now_ms,
+            keys: keys.collect(),
+            ..inner.counted.clone()
+        }
+    }
+}
