@@ -1,0 +1,222 @@
+//! `headset simulate`: the contact-center simulator on a port of its own.
+//!
+//! Prints where it listens and what to try to stdout; logs each call as a line. The
+//! administrator's bearer goes to a file only, never to a terminal or a log.
+
+use std::fs::{self, OpenOptions};
+use std::io::{self, Write};
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anyhow::Context;
+
+use crate::simulator::{Faults, Options, Simulator};
+
+/// Run a contact center to practise on: strict, counting, broken on demand
+#[derive(Debug, clap::Args)]
+#[command(before_help = EXAMPLES)]
+pub struct Simulate {
+    /// Where to listen; port 0 takes a free one
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:9900")]
+    bind: SocketAddr,
+
+    /// Speak TLS with a certificate made for localhost, 127.0.0.1 and ::1
+    #[arg(long)]
+    tls: bool,
+
+    /// Write the certificate authority to trust, as PEM
+    #[arg(long, value_name = "FILE", requires = "tls")]
+    write_ca: Option<PathBuf>,
+
+    /// Write an administrator's bearer, readable by you alone (mode 0600)
+    #[arg(long, value_name = "FILE")]
+    write_bearer: Option<PathBuf>,
+
+    /// How long that bearer is good
+    #[arg(long, value_name = "TIME", default_value = "12h", value_parser = humantime::parse_duration)]
+    bearer_life: Duration,
+
+    /// What goes wrong from the start, as POST /_sim/faults takes it
+    #[arg(long, value_name = "JSON", value_parser = faults)]
+    faults: Option<Faults>,
+
+    /// How long a key lives that is registered without a dateExpiry
+    #[arg(long, value_name = "TIME", default_value = "30m", value_parser = humantime::parse_duration)]
+    default_life: Duration,
+
+    /// The pause between two pushes of a stream
+    #[arg(long, value_name = "TIME", default_value = "1s", value_parser = humantime::parse_duration)]
+    push_interval: Duration,
+
+    /// End each push stream after so many pushes
+    #[arg(long, value_name = "N")]
+    push_count: Option<u64>,
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  headset simulate --write-bearer /tmp/bearer
+  headset simulate --tls --write-ca /tmp/ca.pem --write-bearer /tmp/bearer
+  headset simulate --faults '{\"unauthorized_next\": 3, \"delay_ms\": 200}'
+  curl -X POST -d '{\"reset_next\": 1}' http://127.0.0.1:9900/_sim/faults
+";
+
+/// Serves until Ctrl-C or SIGTERM. Fails where the address cannot be bound (the
+/// `io::Error` is in the chain) or a file cannot be written. Dropping it stops the
+/// simulator.
+pub async fn run(args: Simulate) -> anyhow::Result<()> {
+    let simulator = Simulator::start(Options {
+        bind: args.bind,
+        tls: args.tls,
+        default_life: args.default_life,
+        push_interval: args.push_interval,
+        push_count: args.push_count,
+        faults: args.faults.unwrap_or_default(),
+        ..Options::default()
+    })
+    .await
+    .with_context(|| {
+        format!(
+            "the simulator cannot listen on {}; choose another address with --bind (port 0 takes a free one)",
+            args.bind
+        )
+    })?;
+    if let (Some(path), Some(pem)) = (&args.write_ca, simulator.ca_pem()) {
+        fs::write(path, pem)
+            .with_context(|| format!("the authority cannot be written to {}", path.display()))?;
+    }
+    if let Some(path) = &args.write_bearer {
+        write_private(path, &simulator.admin_bearer(args.bearer_life))
+            .with_context(|| format!("the bearer cannot be written to {}", path.display()))?;
+    }
+    let text = greeting(
+        &simulator,
+        args.write_ca.as_deref(),
+        args.write_bearer.as_deref(),
+    );
+    let mut out = io::stdout().lock();
+    out.write_all(text.as_bytes()).context("stdout is closed")?;
+    out.flush().context("stdout is closed")?;
+    drop(out);
+
+    told_to_stop().await?;
+    simulator.shutdown().await;
+    Ok(())
+}
+
+fn faults(json: &str) -> Result<Faults, crate::simulator::FaultsError> {
+    Faults::default().merged(json)
+}
+
+/// Writes `text` so that nobody else can read it at any moment: a new file beside
+/// the old one, then renamed.
+fn write_private(path: &Path, text: &str) -> io::Result<()> {
+    use std::os::unix::fs::OpenOptionsExt;
+    let name = path
+        .file_name()
+        .ok_or_else(|| io::Error::other("it names no file"))?;
+    let mut beside = name.to_owned();
+    beside.push(format!(".{}", std::process::id()));
+    let beside = path.with_file_name(beside);
+    let mut file = OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(&beside)?;
+    let written = file
+        .write_all(text.as_bytes())
+        .and_then(|()| fs::rename(&beside, path));
+    if written.is_err() {
+        // The first error is the one to tell.
+        let _ = fs::remove_file(&beside);
+    }
+    written
+}
+
+fn greeting(simulator: &Simulator, ca: Option<&Path>, bearer: Option<&Path>) -> String {
+    let url = simulator.base_url();
+    let trust = match (simulator.ca_pem(), ca) {
+        (None, _) => String::new(),
+        (Some(_), Some(path)) => format!(" --cacert {}", path.display()),
+        (Some(_), None) => " --insecure".into(),
+    };
+    let bearer = match bearer {
+        Some(path) => format!("$(cat {})", path.display()),
+        None => "BEARER".into(),
+    };
+    let missing = if bearer == "BEARER" {
+        "  (start with --write-bearer FILE to get a bearer)\n"
+    } else {
+        ""
+    };
+    format!(
+        "contact-center simulator on {url}
+  keys    {url}/configuration/basicauth
+  state   {url}/_sim/state
+  faults  {url}/_sim/faults
+  echo    {url}/_sim/echo
+
+Try:
+{missing}  curl{trust} {url}/configuration/basicauth -H \"Authorization: Bearer {bearer}\" -H 'Content-Type: application/json' -d '{{\"username\":\"crm_sync\",\"password\":\"try-me\",\"context\":\"ContactCenter\",\"contextId\":\"1\",\"userRole\":\"Administrator\"}}'
+  curl{trust} -u crm_sync:try-me {url}/configuration/cc/1/process
+  curl{trust} -d '{{\"unauthorized_next\": 1}}' {url}/_sim/faults
+  curl{trust} {url}/_sim/state
+"
+    )
+}
+
+async fn told_to_stop() -> anyhow::Result<()> {
+    use tokio::signal::unix::{SignalKind, signal};
+    let mut terminated = signal(SignalKind::terminate()).context("SIGTERM cannot be awaited")?;
+    tokio::select! {
+        interrupted = tokio::signal::ctrl_c() => interrupted.context("Ctrl-C cannot be awaited"),
+        _ = terminated.recv() => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::PermissionsExt;
+
+    #[test]
+    fn a_bearer_file_is_private_even_where_a_public_one_stood() {
+        let folder = std::env::temp_dir().join(format!("headset-simulate-{}", std::process::id()));
+        fs::create_dir_all(&folder).expect("a folder");
+        let path = folder.join("bearer");
+        fs::write(&path, "old and public").expect("written");
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o644)).expect("changed");
+        write_private(&path, "new").expect("written");
+        let mode = fs::metadata(&path).expect("there").permissions().mode();
+        assert_eq!(mode & 0o777, 0o600);
+        assert_eq!(fs::read_to_string(&path).expect("read"), "new");
+        assert_eq!(fs::read_dir(&folder).expect("read").count(), 1);
+        fs::remove_dir_all(&folder).expect("removed");
+    }
+
+    #[tokio::test]
+    async fn a_port_in_use_is_told_with_the_flag_to_change() {
+        let other = Simulator::start(Options::default())
+            .await
+            .expect("a free port");
+        let error = run(Simulate {
+            bind: other.address(),
+            tls: false,
+            write_ca: None,
+            write_bearer: None,
+            bearer_life: Duration::from_secs(1),
+            faults: None,
+            default_life: Duration::from_secs(1),
+            push_interval: Duration::from_secs(1),
+            push_count: None,
+        })
+        .await
+        .expect_err("taken");
+        assert!(error.to_string().contains("--bind"), "{error}");
+        let cause = error
+            .chain()
+            .find_map(|cause| cause.downcast_ref::<io::Error>());
+        assert_eq!(cause.map(io::Error::kind), Some(io::ErrorKind::AddrInUse));
+    }
+}
