@@ -1,1 +1,126 @@
-//! (skeleton)
+//! The human clock: when calls begin to fail unless a person acts.
+//!
+//! Pure. It looks at one credential whose proof (an admin bearer from a file or a
+//! variable) only a person renews. A source that nobody has to tend has no such
+//! time, and neither has a credential about which nothing is known yet.
+
+use std::time::Duration;
+
+use crate::base::time::{Deadline, Moment};
+
+/// What is known about a credential.
+#[derive(Clone, Copy, Debug)]
+pub struct Known {
+    /// The end of the newest credential; `None` before the first.
+    pub expires: Option<Deadline>,
+    /// The life that each renewal yields, where only a person renews the source.
+    pub lifetime: Option<Duration>,
+    /// When the source itself ends, where that is known.
+    pub source_ends: Option<Moment>,
+    /// Since when the issuer (or an unreadable secret) has stopped us.
+    pub stopped: Option<Moment>,
+}
+
+/// When a person must have acted, in milliseconds since the epoch; `None` where
+/// nobody has to, or where it is not known.
+///
+/// That is the end of the credential; or, while the source has an end that is still
+/// ahead and nothing has stopped us, what the last renewal before that end will
+/// yield, if later. Once we are stopped with nothing live it is the time when that
+/// began, and so already past.
+pub fn due(known: &Known, now: Moment) -> Option<i64> {
+    let lifetime = known.lifetime?;
+    let live = known.expires.filter(|expires| !expires.passed(now));
+    match (live, known.stopped) {
+        (None, Some(stopped)) => {
+            // Calls began to fail when both were true.
+            let ended = known.expires.and_then(|expires| expires.wall_ms());
+            Some(ended.unwrap_or(i64::MIN).max(stopped.wall_ms))
+        }
+        (None, None) => known.expires?.wall_ms(),
+        (Some(expires), Some(_)) => expires.wall_ms(),
+        (Some(expires), None) => {
+            let end = expires.wall_ms()?;
+            let last = known
+                .source_ends
+                .filter(|ends| ends.wall_ms > now.wall_ms && ends.boot > now.boot)
+                .and_then(|ends| Deadline::new(ends, lifetime).wall_ms());
+            Some(last.map_or(end, |last| last.max(end)))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const DAY: i64 = 86_400_000;
+
+    fn days(n: u64) -> Duration {
+        Duration::from_secs(n * 86_400)
+    }
+
+    fn at(wall_ms: i64) -> Moment {
+        Moment {
+            wall_ms,
+            boot: Duration::from_millis(wall_ms as u64),
+        }
+    }
+
+    fn registered(source_ends: Option<Moment>, stopped: Option<Moment>) -> Known {
+        Known {
+            expires: Some(Deadline::new(at(0), days(30))),
+            lifetime: Some(days(30)),
+            source_ends,
+            stopped,
+        }
+    }
+
+    #[test]
+    fn a_bearer_of_unknown_life_leaves_the_end_of_the_credential() {
+        assert_eq!(due(&registered(None, None), at(DAY)), Some(30 * DAY));
+    }
+
+    #[test]
+    fn a_bearer_that_still_lives_adds_the_renewal_just_before_its_end() {
+        let known = registered(Some(at(10 * DAY)), None);
+        assert_eq!(due(&known, at(DAY)), Some(40 * DAY));
+        assert_eq!(due(&known, at(11 * DAY)), Some(30 * DAY));
+    }
+
+    #[test]
+    fn a_refusal_takes_that_renewal_away() {
+        let known = registered(Some(at(10 * DAY)), Some(at(DAY)));
+        assert_eq!(due(&known, at(2 * DAY)), Some(30 * DAY));
+    }
+
+    #[test]
+    fn refused_with_nothing_live_is_due_already() {
+        let known = Known {
+            expires: None,
+            ..registered(None, Some(at(5 * DAY)))
+        };
+        assert_eq!(due(&known, at(6 * DAY)), Some(5 * DAY));
+        let expired = registered(None, Some(at(5 * DAY)));
+        assert_eq!(due(&expired, at(31 * DAY)), Some(30 * DAY));
+    }
+
+    #[test]
+    fn nobody_is_called_for_an_untended_source_or_before_anything_is_known() {
+        let untended = Known {
+            lifetime: None,
+            ..registered(None, Some(at(0)))
+        };
+        assert_eq!(due(&untended, at(60 * DAY)), None);
+        let nothing = Known {
+            expires: None,
+            ..registered(None, None)
+        };
+        assert_eq!(due(&nothing, at(0)), None);
+        let endless = Known {
+            expires: Some(Deadline::new(at(0), Duration::MAX)),
+            ..registered(None, None)
+        };
+        assert_eq!(due(&endless, at(0)), None);
+    }
+}
