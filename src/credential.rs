@@ -1,7 +1,9 @@
 //! Credentials: what a kind must be able to do, and what it yields.
 //!
-//! A kind implements [`Mint`]; a [`slot::Slot`] keeps the life of one credential;
-//! callers meet only the slot.
+//! A kind implements [`Mint`]: one way to ask for a credential. A [`slot::Slot`]
+//! keeps the life of one credential, from the first attempt over its renewals to
+//! what is done after a rejection. Callers meet only the slot. [`kinds::KINDS`] is
+//! the list of kinds.
 
 pub mod human;
 pub mod kinds;
@@ -10,6 +12,8 @@ pub mod metrics;
 pub mod schedule;
 pub mod slot;
 pub mod slots;
+#[cfg(test)]
+pub(crate) mod testing;
 
 use std::future::Future;
 use std::pin::Pin;
@@ -80,6 +84,28 @@ pub enum MintError {
     },
 }
 
+impl MintError {
+    /// The labels `outcome` and `reason` of `headset_mints_total`.
+    pub fn labels(&self) -> (&'static str, &'static str) {
+        match self {
+            MintError::Unavailable { reason, .. } => ("unavailable", reason),
+            MintError::Refused { reason, .. } => ("refused", reason),
+            MintError::Secret { .. } => ("refused", "secret"),
+        }
+    }
+}
+
+/// What a change of the secrets means for the credential that is in use.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Change {
+    /// The secrets are those that the last attempt used, or cannot be read now.
+    Nothing,
+    /// The credential stays as it is, but can be extended: a fresh admin bearer.
+    Extends,
+    /// The credential itself is another one now: a new password.
+    Replaces,
+}
+
 /// One kind's way to obtain a credential. Implementations are cheap to share and
 /// keep no lock across an await.
 pub trait Mint: Send + Sync + 'static {
@@ -98,6 +124,18 @@ pub trait Mint: Send + Sync + 'static {
 
     /// The secrets whose change makes a new attempt worthwhile.
     fn sources(&self) -> Vec<crate::secret::Source>;
+
+    /// What changed since the last attempt read the secrets. Reads them again, asks
+    /// nobody. A kind that cannot tell says that everything did.
+    fn change(&self) -> Change {
+        Change::Replaces
+    }
+
+    /// Where only a person renews what proves us to the issuer: the life that each
+    /// renewal yields until then. `None` for a source that nobody has to tend.
+    fn person_renews(&self) -> Option<Duration> {
+        None
+    }
 
     /// The URL prefixes at which credentials are issued, listed or revoked; calls of
     /// applications must not reach them.

@@ -1,12 +1,59 @@
 //! The life of one credential: peek, obtain, reject; single flight.
+//!
+//! A slot has two halves. The half in this file is what calls meet: it reads what
+//! is published and never asks an issuer itself. The other half, the keeper
+//! (`slot/keeper.rs`), is one task on the control runtime that alone decides when an
+//! attempt is made; so there is one flight at a time whoever asks, a caller who
+//! leaves cancels nothing, and callers on other runtimes share the outcome.
+//!
+//! While a credential that the upstream rejected is being replaced, it is not handed
+//! to further calls: they wait for the flight. If the flight fails, or takes longer
+//! than a call may wait, it is handed out again, and the upstream's own answer
+//! reaches the caller. It is never handed out in its last 250 ms.
 
-use super::{Minted, Unavailable};
-use crate::base::name::Name;
-use http::HeaderName;
+mod keeper;
+mod outcome;
+#[cfg(test)]
+mod tests;
+
+use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
-/// One credential.
-pub struct Slot {}
+use arc_swap::ArcSwapOption;
+use http::HeaderName;
+use tokio::sync::{Notify, mpsc, oneshot, watch};
+
+use super::metrics::Meter;
+use super::schedule::{self, PROPAGATION};
+use super::{Cause, Mint, MintError, Minted, Unavailable};
+use crate::base::name::Name;
+use crate::base::time::{Clock, Deadline, Moment};
+
+/// All that a slot needs.
+pub struct Opening {
+    /// Its name, a metric label.
+    pub name: Name,
+    /// How its credentials are obtained.
+    pub mint: Arc<dyn Mint>,
+    /// The clock by which they expire.
+    pub clock: Clock,
+    /// How long a call waits for a flight.
+    pub credential_wait: Duration,
+    /// The time limit of one attempt.
+    pub mint_limit: Duration,
+    /// Its metrics.
+    pub meter: Meter,
+    /// The control runtime, on which attempts run; it outlives the slot.
+    pub runtime: tokio::runtime::Handle,
+}
+
+/// One credential. When the last reference is dropped, its keeper ends.
+pub struct Slot {
+    shared: Arc<Shared>,
+    rejections: mpsc::UnboundedSender<Rejection>,
+}
 
 /// What to do after the upstream rejected a credential.
 #[derive(Debug)]
@@ -17,26 +64,343 @@ pub enum Rejected {
     Stands,
 }
 
+/// What a credential is worth now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum State {
+    /// There has never been one.
+    None,
+    /// It can be used.
+    Live,
+    /// It can be used, but the last attempt to renew it failed.
+    Failing,
+    /// It has ended and there is no newer one.
+    Expired,
+    /// Nothing can be used, and the issuer refused us.
+    Refused,
+}
+
+impl State {
+    /// All of them, in the order of a life.
+    pub const ALL: [State; 5] = [
+        State::None,
+        State::Live,
+        State::Failing,
+        State::Expired,
+        State::Refused,
+    ];
+
+    /// The value of the `state` label.
+    pub fn word(self) -> &'static str {
+        match self {
+            State::None => "none",
+            State::Live => "live",
+            State::Failing => "failing",
+            State::Expired => "expired",
+            State::Refused => "refused",
+        }
+    }
+}
+
+/// Why an attempt is made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Why {
+    /// The first of the process.
+    Start,
+    /// The credential ends soon, or has ended.
+    Renewal,
+    /// The last attempt failed.
+    Retry,
+    /// The upstream rejected the credential.
+    Rejected,
+    /// A secret changed.
+    SecretChanged,
+}
+
+impl Why {
+    /// The value of the `reason` label of a success.
+    pub fn word(self) -> &'static str {
+        match self {
+            Why::Start => "start",
+            Why::Renewal => "renewal",
+            Why::Retry => "retry",
+            Why::Rejected => "rejected",
+            Why::SecretChanged => "secret_changed",
+        }
+    }
+}
+
+/// A slot as it is at one moment, for probes and pages. Holds no secret.
+#[derive(Clone, Debug)]
+pub struct Snapshot {
+    /// Which credential.
+    pub name: Name,
+    /// What it is worth.
+    pub state: State,
+    /// How many this process has obtained; 0 until the first.
+    pub generation: u64,
+    /// When the newest was received.
+    pub issued: Option<Moment>,
+    /// When the newest dies.
+    pub expires: Option<Deadline>,
+    /// When the next renewal is planned, in milliseconds since the epoch.
+    pub renews_ms: Option<i64>,
+    /// Why the last attempt failed, if it did.
+    pub last_error: Option<String>,
+    /// When the next attempt may follow a failed one.
+    pub retries_ms: Option<i64>,
+    /// When a person must have acted (see `credential/human.rs`), in milliseconds
+    /// since the epoch.
+    pub human_due_ms: Option<i64>,
+}
+
 impl Slot {
+    /// Opens a slot; its keeper starts the first attempt at once. Does not wait.
+    pub fn start(opening: Opening) -> Arc<Slot> {
+        let (rejections, orders) = mpsc::unbounded_channel();
+        let shared = Arc::new(Shared {
+            name: opening.name,
+            mint: opening.mint,
+            clock: opening.clock,
+            credential_wait: opening.credential_wait,
+            mint_limit: opening.mint_limit,
+            current: ArcSwapOption::empty(),
+            view: watch::Sender::new(View::default()),
+            nudge: Notify::new(),
+            secret_changed: AtomicBool::new(false),
+        });
+        let slot = Arc::new(Slot {
+            shared: shared.clone(),
+            rejections,
+        });
+        let keeper = keeper::Keeper::new(shared, opening.meter, orders, Arc::downgrade(&slot));
+        opening.runtime.spawn(keeper.run());
+        slot
+    }
+
     /// Its name.
     pub fn name(&self) -> &Name {
-        unimplemented!()
+        &self.shared.name
     }
+
     /// The fields its credentials set.
     pub fn header_names(&self) -> &[HeaderName] {
-        unimplemented!()
+        self.shared.mint.header_names()
     }
-    /// The live credential, if there is one: the hot path, no wait, no lock.
+
+    /// The kind behind it, for its issuer URLs and its secrets.
+    pub fn mint(&self) -> &Arc<dyn Mint> {
+        &self.shared.mint
+    }
+
+    /// The live credential, if there is one: the hot path. One atomic load and a
+    /// look at the clock; no wait, no lock, no allocation.
     pub fn peek(&self) -> Option<Arc<Minted>> {
-        unimplemented!()
+        let current = self.shared.current.load();
+        let minted = current.as_ref()?;
+        self.shared.is_servable(minted).then(|| minted.clone())
     }
-    /// The live credential, or the outcome of the flight that obtains it.
+
+    /// The live credential, or the outcome of the flight that obtains it. Waits at
+    /// most `credential_wait`; after a failed attempt it does not wait at all until
+    /// an attempt succeeds. Dropping the future cancels no flight.
+    ///
+    /// # Errors
+    /// With the last failure, or because the flight took too long.
     pub async fn obtain(&self) -> Result<Arc<Minted>, Unavailable> {
-        unimplemented!()
+        if let Some(live) = self.peek() {
+            return Ok(live);
+        }
+        let limit = self.shared.credential_wait;
+        match tokio::time::timeout(limit, self.outcome()).await {
+            Ok(outcome) => outcome,
+            // A rejected credential that still lives is better than no call at all.
+            Err(_) => self.suspended().ok_or_else(|| Unavailable {
+                credential: self.shared.name.clone(),
+                cause: Arc::new(Cause::StillMinting(limit)),
+                retry_after: Duration::from_secs(1),
+            }),
+        }
     }
-    /// The upstream rejected `used`.
+
+    /// The upstream rejected `used`, which some call carried.
+    ///
+    /// Judged by identity: if another credential is in use by now, the call goes out
+    /// again with that. One younger than 2 s may still be on its way through the
+    /// upstream: it is tried again when it is 2 s old. An older one is replaced, by
+    /// at most one flight in 5 s, which all who rejected it share; one that was
+    /// rejected within those 5 s stays in use, as does one whose replacement fails
+    /// or is not to be had (a refused issuer, a running back-off, a static secret).
+    ///
+    /// Waits at most `credential_wait`, or 2 s if that is more. Dropping the future
+    /// cancels no flight.
     pub async fn reject(&self, used: &Arc<Minted>) -> Rejected {
-        let _ = used;
-        unimplemented!()
+        if let Some(current) = self.peek().filter(|now| !Arc::ptr_eq(now, used)) {
+            return Rejected::Again(current);
+        }
+        if !self.shared.mint.renews() {
+            return Rejected::Stands;
+        }
+        let age = self.shared.clock.now().since(used.issued);
+        if age < PROPAGATION {
+            tokio::time::sleep(PROPAGATION - age).await;
+            return match self.obtain().await {
+                Ok(current) => Rejected::Again(current),
+                Err(_) => Rejected::Stands,
+            };
+        }
+        let (reply, verdict) = oneshot::channel();
+        let rejection = Rejection {
+            used: used.clone(),
+            reply,
+        };
+        if self.rejections.send(rejection).is_err() {
+            return Rejected::Stands;
+        }
+        match tokio::time::timeout(self.shared.credential_wait, verdict).await {
+            Ok(Ok(verdict)) => verdict,
+            Ok(Err(_)) | Err(_) => Rejected::Stands,
+        }
     }
+
+    /// One of the secrets of this credential may have changed. Wakes a credential
+    /// that stopped asking; a new password is registered at once, a fresh bearer
+    /// extends the registration (at most hourly). A secret that reads as before
+    /// changes nothing. Does not wait.
+    pub fn secret_changed(&self) {
+        self.shared.secret_changed.store(true, Ordering::Release);
+        self.shared.nudge.notify_one();
+    }
+
+    /// The slot as it is now.
+    pub fn snapshot(&self) -> Snapshot {
+        let now = self.shared.clock.now();
+        let view = self.shared.view.borrow();
+        let newest = view.newest.as_ref();
+        let failure = view.failure.as_ref();
+        Snapshot {
+            name: self.shared.name.clone(),
+            state: view.state(now),
+            generation: newest.map_or(0, |minted| minted.generation),
+            issued: newest.map(|minted| minted.issued),
+            expires: newest.map(|minted| minted.expires),
+            renews_ms: view.renews.and_then(|at| at.wall_ms()),
+            last_error: failure.map(|failure| failure.cause.to_string()),
+            retries_ms: failure.and_then(|failure| failure.until.wall_ms()),
+            human_due_ms: view.human_due_ms,
+        }
+    }
+
+    /// Waits until there is a live credential or a failure is remembered.
+    async fn outcome(&self) -> Result<Arc<Minted>, Unavailable> {
+        let mut view = self.shared.view.subscribe();
+        loop {
+            let failure = view.borrow_and_update().failure.clone();
+            if let Some(live) = self.peek() {
+                return Ok(live);
+            }
+            let now = self.shared.clock.now();
+            // The keeper's timers may have slept with the machine.
+            if failure
+                .as_ref()
+                .is_none_or(|failure| failure.until.passed(now))
+            {
+                self.shared.nudge.notify_one();
+            }
+            if let Some(failure) = failure {
+                return Err(self.unavailable(&failure));
+            }
+            // The sender is our own, so this ends only with a change.
+            let _ = view.changed().await;
+        }
+    }
+
+    fn suspended(&self) -> Option<Arc<Minted>> {
+        let newest = self.shared.view.borrow().newest.clone();
+        newest.filter(|minted| self.shared.is_servable(minted))
+    }
+
+    fn unavailable(&self, failure: &Failure) -> Unavailable {
+        let left = failure.until.remaining(self.shared.clock.now());
+        let whole = left.as_secs() + u64::from(left.subsec_nanos() > 0);
+        Unavailable {
+            credential: self.shared.name.clone(),
+            cause: failure.cause.clone(),
+            retry_after: Duration::from_secs(whole.max(1)),
+        }
+    }
+}
+
+impl fmt::Debug for Slot {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Slot({})", self.shared.name)
+    }
+}
+
+/// What both halves see.
+struct Shared {
+    name: Name,
+    mint: Arc<dyn Mint>,
+    clock: Clock,
+    credential_wait: Duration,
+    mint_limit: Duration,
+    /// What calls may use. The keeper stores here *before* it publishes a view.
+    current: ArcSwapOption<Minted>,
+    view: watch::Sender<View>,
+    /// Wakes the keeper to look at the clock and at `secret_changed` again.
+    nudge: Notify,
+    secret_changed: AtomicBool,
+}
+
+impl Shared {
+    fn is_servable(&self, minted: &Minted) -> bool {
+        !schedule::servable(&minted.expires, self.clock.now()).is_zero()
+    }
+}
+
+/// What the keeper tells.
+#[derive(Clone, Debug, Default)]
+struct View {
+    /// The newest credential, also while it is suspended or when it has ended.
+    newest: Option<Arc<Minted>>,
+    /// The last attempt's failure, until one succeeds.
+    failure: Option<Failure>,
+    renews: Option<Deadline>,
+    human_due_ms: Option<i64>,
+}
+
+impl View {
+    fn state(&self, now: Moment) -> State {
+        let live = self
+            .newest
+            .as_ref()
+            .is_some_and(|minted| !schedule::servable(&minted.expires, now).is_zero());
+        let refused = self.failure.as_ref().is_some_and(Failure::is_refusal);
+        match (live, &self.failure) {
+            (true, None) => State::Live,
+            (true, Some(_)) => State::Failing,
+            (false, _) if refused => State::Refused,
+            (false, _) if self.newest.is_some() => State::Expired,
+            (false, _) => State::None,
+        }
+    }
+}
+
+/// A failure that is remembered.
+#[derive(Clone, Debug)]
+struct Failure {
+    cause: Arc<Cause>,
+    /// When it happened, and until when nobody asks again.
+    until: Deadline,
+}
+
+impl Failure {
+    fn is_refusal(&self) -> bool {
+        matches!(&*self.cause, Cause::Failed(MintError::Refused { .. }))
+    }
+}
+
+/// A call tells that the upstream rejected what it carried.
+struct Rejection {
+    used: Arc<Minted>,
+    reply: oneshot::Sender<Rejected>,
 }

@@ -1,0 +1,439 @@
+//! The keeper of a slot: one task that alone decides when an attempt is made.
+//!
+//! It sleeps until something may be due, then decides again by the clock: timers
+//! wake, they never decide, and none is longer than 30 s, so that a machine that
+//! slept or a clock that was set is noticed. Each attempt runs in a task of its own
+//! under the `mint` time limit, so a panic costs that attempt and nothing else.
+//!
+//! It logs each change once, not once for each attempt or caller.
+
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, Weak};
+use std::time::Duration;
+
+use tokio::sync::{mpsc, oneshot};
+use tokio::task::JoinHandle;
+
+use super::outcome::{alive, panicked, renewal};
+use super::{Failure, Rejected, Rejection, Shared, Slot, View, Why};
+use crate::base::time::{Deadline, Moment};
+use crate::credential::metrics::Meter;
+use crate::credential::schedule::{self, EXTENSION_INTERVAL, FORCED_INTERVAL, SECRET_AGAIN};
+use crate::credential::{Cause, Change, Fresh, MintError, Minted, human};
+
+/// No timer is longer than this.
+const LONGEST_SLEEP: Duration = Duration::from_secs(30);
+
+/// A skew beyond this is worth a warning.
+const SKEW_WARNING_MS: u64 = 5 * 60 * 1000;
+
+/// Those whose rejection waits for the flight.
+type Waiters = Vec<oneshot::Sender<Rejected>>;
+
+pub(super) struct Keeper {
+    shared: Arc<Shared>,
+    meter: Meter,
+    orders: mpsc::UnboundedReceiver<Rejection>,
+    /// Held strongly only in flight: a slot that mints must not be lost.
+    slot: Weak<Slot>,
+    newest: Option<Arc<Minted>>,
+    source_ends: Option<Moment>,
+    renews: Option<Deadline>,
+    failure: Option<Failure>,
+    failures: u32,
+    refusals: u32,
+    /// Since when nobody is asked.
+    stopped: Option<Moment>,
+    forced: Option<Moment>,
+    extended: Option<Moment>,
+    extension_due: Option<Deadline>,
+    told: Option<String>,
+    skew_told: bool,
+}
+
+enum Step {
+    Attempt(Why),
+    Wait(Duration),
+}
+
+impl Keeper {
+    pub(super) fn new(
+        shared: Arc<Shared>,
+        meter: Meter,
+        orders: mpsc::UnboundedReceiver<Rejection>,
+        slot: Weak<Slot>,
+    ) -> Keeper {
+        Keeper {
+            shared,
+            meter,
+            orders,
+            slot,
+            newest: None,
+            source_ends: None,
+            renews: None,
+            failure: None,
+            failures: 0,
+            refusals: 0,
+            stopped: None,
+            forced: None,
+            extended: None,
+            extension_due: None,
+            told: None,
+            skew_told: false,
+        }
+    }
+
+    /// Keeps the credential until the slot is dropped.
+    pub(super) async fn run(mut self) {
+        // A slot may be dropped before its first attempt, or while one was due.
+        while self.slot.strong_count() > 0 {
+            self.publish();
+            match self.decide() {
+                Step::Attempt(why) => self.fly(why, Vec::new()).await,
+                Step::Wait(time) => {
+                    let time = time.clamp(Duration::from_millis(1), LONGEST_SLEEP);
+                    tokio::select! {
+                        order = self.orders.recv() => match order {
+                            Some(rejection) => self.on_rejection(rejection).await,
+                            None => return,
+                        },
+                        () = self.shared.nudge.notified() => {}
+                        () = tokio::time::sleep(time) => {}
+                    }
+                }
+            }
+        }
+    }
+
+    fn decide(&mut self) -> Step {
+        let now = self.shared.clock.now();
+        if self.shared.secret_changed.swap(false, Ordering::AcqRel)
+            && let Some(step) = self.on_secret_change(now)
+        {
+            return step;
+        }
+        let live = self
+            .newest
+            .as_ref()
+            .map(|minted| schedule::servable(&minted.expires, now))
+            .filter(|left| !left.is_zero());
+        if let Some(failure) = &self.failure {
+            let left = failure.until.remaining(now);
+            return if left.is_zero() {
+                Step::Attempt(Why::Retry)
+            } else {
+                Step::Wait(live.map_or(left, |live| live.min(left)))
+            };
+        }
+        let Some(live) = live else {
+            return Step::Attempt(match self.newest {
+                None => Why::Start,
+                Some(_) => Why::Renewal,
+            });
+        };
+        if self.extension_due.is_some_and(|due| due.passed(now)) {
+            self.extended = Some(now);
+            return Step::Attempt(Why::SecretChanged);
+        }
+        match self.renews.map(|at| at.remaining(now)) {
+            Some(left) if left.is_zero() => Step::Attempt(Why::Renewal),
+            Some(left) => Step::Wait(left.min(live)),
+            None => Step::Wait(live),
+        }
+    }
+
+    fn on_secret_change(&mut self, now: Moment) -> Option<Step> {
+        let change = self.shared.mint.change();
+        match self.failure.as_ref().map(|failure| &*failure.cause) {
+            // Looking at a secret again asks nobody.
+            Some(Cause::Failed(MintError::Secret { .. })) => Some(self.forget_failure()),
+            // The issuer named a time; the retry then reads the new secrets anyway.
+            Some(Cause::Failed(MintError::Unavailable {
+                retry_after: Some(_),
+                ..
+            })) => None,
+            // Nobody has been asked with these secrets yet.
+            Some(_) => (change != Change::Nothing).then(|| self.forget_failure()),
+            None => {
+                // Without one, the first attempt is about to be made anyway.
+                self.newest.as_ref()?;
+                match change {
+                    Change::Nothing => None,
+                    Change::Replaces => Some(Step::Attempt(Why::SecretChanged)),
+                    Change::Extends => self.extend(now),
+                }
+            }
+        }
+    }
+
+    /// A fresh bearer extends the registration, but not more than hourly.
+    fn extend(&mut self, now: Moment) -> Option<Step> {
+        let pause = self
+            .extended
+            .map(|at| Deadline::new(at, EXTENSION_INTERVAL))
+            .filter(|due| !due.passed(now));
+        if pause.is_some() {
+            self.extension_due = pause;
+            return None;
+        }
+        self.extended = Some(now);
+        Some(Step::Attempt(Why::SecretChanged))
+    }
+
+    /// Asks with new secrets as if nothing had gone wrong before.
+    fn forget_failure(&mut self) -> Step {
+        self.failure = None;
+        self.failures = 0;
+        self.refusals = 0;
+        Step::Attempt(Why::SecretChanged)
+    }
+
+    async fn on_rejection(&mut self, Rejection { used, reply }: Rejection) {
+        let now = self.shared.clock.now();
+        if let Some(newest) = &self.newest
+            && !Arc::ptr_eq(newest, &used)
+            && self.shared.is_servable(newest)
+        {
+            let _ = reply.send(Rejected::Again(newest.clone()));
+            return;
+        }
+        let asking_is_off = self
+            .failure
+            .as_ref()
+            .is_some_and(|failure| !failure.until.passed(now));
+        if asking_is_off || self.forced_lately(now) {
+            let _ = reply.send(Rejected::Stands);
+            return;
+        }
+        self.forced = Some(now);
+        // After a failure, calls would be answered with it instead of waiting.
+        if self.failure.is_none() {
+            self.shared.current.store(None);
+        }
+        self.fly(Why::Rejected, vec![reply]).await;
+    }
+
+    fn forced_lately(&self, now: Moment) -> bool {
+        self.forced
+            .is_some_and(|at| now.since(at) < FORCED_INTERVAL)
+    }
+
+    /// One attempt, from its start to the answers of those who wait for it.
+    async fn fly(&mut self, why: Why, mut waiters: Waiters) {
+        let Some(_in_use) = self.slot.upgrade() else {
+            return;
+        };
+        self.publish();
+        let started = tokio::time::Instant::now();
+        let mut attempt = self.attempt();
+        let outcome = loop {
+            tokio::select! {
+                biased;
+                outcome = &mut attempt => break outcome,
+                Some(rejection) = self.orders.recv() => self.join(rejection, &mut waiters),
+            }
+        };
+        let outcome = outcome.unwrap_or_else(|error| Err(panicked(&error)));
+        self.meter.took(started.elapsed().as_secs_f64());
+        let now = self.shared.clock.now();
+        match outcome.and_then(|fresh| alive(fresh, now)) {
+            Ok(fresh) => self.succeed(why, fresh, now),
+            Err(error) => self.fail(error, now),
+        }
+        let minted = self
+            .failure
+            .is_none()
+            .then(|| self.newest.clone())
+            .flatten();
+        self.publish();
+        for waiter in waiters {
+            // A caller who left is no loss.
+            let _ = waiter.send(minted.clone().map_or(Rejected::Stands, Rejected::Again));
+        }
+    }
+
+    fn attempt(&self) -> JoinHandle<Result<Fresh, MintError>> {
+        let mint = self.shared.mint.clone();
+        let limit = self.shared.mint_limit;
+        tokio::spawn(async move {
+            match tokio::time::timeout(limit, async { mint.mint().await }).await {
+                Ok(outcome) => outcome,
+                Err(_) => Err(MintError::Unavailable {
+                    reason: "timeout",
+                    detail: format!("the issuer did not answer within {limit:?}"),
+                    retry_after: None,
+                }),
+            }
+        })
+    }
+
+    /// A rejection during a flight waits for its outcome; and further calls wait
+    /// too, unless the last replacement was rejected just as fast.
+    fn join(&mut self, rejection: Rejection, waiters: &mut Waiters) {
+        let now = self.shared.clock.now();
+        let newest = self.newest.as_ref();
+        if newest.is_some_and(|newest| Arc::ptr_eq(newest, &rejection.used))
+            && self.failure.is_none()
+            && !self.forced_lately(now)
+        {
+            self.forced = Some(now);
+            self.shared.current.store(None);
+        }
+        waiters.push(rejection.reply);
+    }
+
+    fn succeed(&mut self, why: Why, fresh: Fresh, now: Moment) {
+        let same_end = self
+            .newest
+            .as_ref()
+            .is_some_and(|old| schedule::same_end(old, &fresh.expires, now));
+        let generation = self.newest.as_ref().map_or(1, |old| old.generation + 1);
+        let minted = Arc::new(Minted {
+            headers: fresh.headers,
+            issued: now,
+            expires: fresh.expires,
+            generation,
+        });
+        self.renews = if same_end {
+            None
+        } else {
+            renewal(&minted, fresh.source_ends, fastrand::f64())
+        };
+        self.source_ends = fresh.source_ends;
+        self.shared.current.store(Some(minted.clone()));
+
+        let recovered = self.failure.take().is_some() || self.told.is_some();
+        self.failures = 0;
+        self.refusals = 0;
+        self.stopped = None;
+        self.told = None;
+        self.extension_due = None;
+
+        let expires = minted.expires.wall_ms();
+        self.meter.minted(why);
+        self.meter.credential(
+            generation,
+            now.unix_seconds(),
+            expires.map(|ms| ms as f64 / 1000.0),
+        );
+        self.tell_skew(fresh.skew_ms);
+        tracing::info!(
+            credential.name = %self.shared.name,
+            credential.generation = generation,
+            credential.expires = expires.map(rfc3339),
+            mint.why = why.word(),
+            "{}",
+            if recovered {
+                "credential recovered"
+            } else if generation == 1 {
+                "credential minted"
+            } else {
+                "credential renewed"
+            }
+        );
+        if same_end {
+            tracing::warn!(
+                credential.name = %self.shared.name,
+                "the same expiry came back: not renewing before it has passed"
+            );
+        }
+        self.newest = Some(minted);
+    }
+
+    fn fail(&mut self, error: MintError, now: Moment) {
+        self.meter.failed(&error);
+        let wait = match &error {
+            MintError::Unavailable { retry_after, .. } => {
+                self.failures = self.failures.saturating_add(1);
+                self.stopped = None;
+                schedule::back_off(self.failures, fastrand::f64(), *retry_after)
+            }
+            MintError::Refused { .. } => {
+                self.refusals = self.refusals.saturating_add(1);
+                self.stopped.get_or_insert(now);
+                schedule::cool_down(self.refusals)
+            }
+            MintError::Secret { .. } => {
+                self.stopped.get_or_insert(now);
+                SECRET_AGAIN
+            }
+        };
+        self.tell_failure(&error);
+        self.failure = Some(Failure {
+            cause: Arc::new(Cause::Failed(error)),
+            until: Deadline::new(now, wait),
+        });
+        // A rejected credential that nothing replaced stays in use.
+        self.shared.current.store(self.newest.clone());
+    }
+
+    fn tell_failure(&mut self, error: &MintError) {
+        let text = error.to_string();
+        if self.told.as_ref() == Some(&text) {
+            return;
+        }
+        let (_, reason) = error.labels();
+        match error {
+            MintError::Refused { .. } => tracing::error!(
+                credential.name = %self.shared.name,
+                mint.reason = reason,
+                error = %text,
+                "credential refused: not asking again until its secrets change or a cool-down ends"
+            ),
+            MintError::Secret { .. } => tracing::error!(
+                credential.name = %self.shared.name,
+                mint.reason = reason,
+                error = %text,
+                "credential cannot be obtained: a secret cannot be used"
+            ),
+            MintError::Unavailable { .. } => tracing::warn!(
+                credential.name = %self.shared.name,
+                mint.reason = reason,
+                error = %text,
+                "credential could not be obtained: trying again"
+            ),
+        }
+        self.told = Some(text);
+    }
+
+    fn tell_skew(&mut self, skew_ms: Option<i64>) {
+        let Some(skew_ms) = skew_ms else { return };
+        self.meter.skew(skew_ms);
+        let large = skew_ms.unsigned_abs() > SKEW_WARNING_MS;
+        if large && !self.skew_told {
+            tracing::warn!(
+                credential.name = %self.shared.name,
+                clock.skew_seconds = skew_ms / 1000,
+                "the issuer's clock and ours differ: one of them is wrong"
+            );
+        }
+        self.skew_told = large;
+    }
+
+    /// Tells callers and metrics. Wakes callers only where something changed for them.
+    fn publish(&self) {
+        let now = self.shared.clock.now();
+        let human_due_ms = human::due(
+            &human::Known {
+                expires: self.newest.as_ref().map(|minted| minted.expires),
+                lifetime: self.shared.mint.person_renews(),
+                source_ends: self.source_ends,
+                stopped: self.stopped,
+            },
+            now,
+        );
+        let view = View {
+            newest: self.newest.clone(),
+            failure: self.failure.clone(),
+            renews: self.renews,
+            human_due_ms,
+        };
+        self.meter.state(view.state(now));
+        self.meter.due(human_due_ms);
+        self.shared.view.send_replace(view);
+    }
+}
+
+fn rfc3339(ms: i64) -> String {
+    jiff::Timestamp::from_millisecond(ms).map_or_else(|_| ms.to_string(), |at| at.to_string())
+}

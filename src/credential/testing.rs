@@ -1,0 +1,279 @@
+//! For the tests of this floor: a kind that does as it is told, and a small HTTP
+//! server on loopback that answers by a closure and remembers what it was asked.
+
+use std::collections::VecDeque;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Response};
+use http_body_util::{BodyExt, Full};
+use hyper::service::service_fn;
+use hyper_util::rt::TokioIo;
+use prometheus::Registry;
+
+use super::metrics::CredentialMetrics;
+use super::slot::{Opening, Slot};
+use super::{Change, Fresh, Mint, MintError};
+use crate::base::name::Name;
+use crate::base::time::{Clock, Deadline};
+
+/// What one attempt does, after its delay.
+#[derive(Clone, Debug)]
+pub(crate) enum Act {
+    /// Yields a credential of this life.
+    Lives(Duration),
+    /// Yields one that ends then.
+    Ends(Deadline),
+    /// Fails.
+    Fails(MintError),
+    /// Panics.
+    Panics,
+}
+
+/// A kind that plays a script; its last act is repeated.
+pub(crate) struct Scripted {
+    pub(crate) script: Mutex<VecDeque<Act>>,
+    pub(crate) takes: Mutex<Duration>,
+    pub(crate) calls: AtomicUsize,
+    pub(crate) at_once: AtomicUsize,
+    pub(crate) most_at_once: AtomicUsize,
+    pub(crate) renews: AtomicBool,
+    pub(crate) change: Mutex<Change>,
+    pub(crate) source_ends_in: Mutex<Option<Duration>>,
+    pub(crate) clock: Mutex<Option<Clock>>,
+}
+
+impl Scripted {
+    pub(crate) fn new(script: impl IntoIterator<Item = Act>) -> Arc<Scripted> {
+        Arc::new(Scripted {
+            script: Mutex::new(script.into_iter().collect()),
+            takes: Mutex::new(Duration::from_millis(100)),
+            calls: AtomicUsize::new(0),
+            at_once: AtomicUsize::new(0),
+            most_at_once: AtomicUsize::new(0),
+            renews: AtomicBool::new(true),
+            change: Mutex::new(Change::Replaces),
+            source_ends_in: Mutex::new(None),
+            clock: Mutex::new(None),
+        })
+    }
+
+    pub(crate) fn lives(seconds: u64) -> Arc<Scripted> {
+        Scripted::new([Act::Lives(Duration::from_secs(seconds))])
+    }
+
+    pub(crate) fn calls(&self) -> usize {
+        self.calls.load(Ordering::SeqCst)
+    }
+}
+
+pub(crate) fn unavailable(retry_after: Option<u64>) -> MintError {
+    MintError::Unavailable {
+        reason: "status",
+        detail: "the issuer answered 503".into(),
+        retry_after: retry_after.map(Duration::from_secs),
+    }
+}
+
+pub(crate) fn refused() -> MintError {
+    MintError::Refused {
+        reason: "refused",
+        detail: "the issuer answered 401".into(),
+    }
+}
+
+impl Mint for Scripted {
+    fn header_names(&self) -> &[HeaderName] {
+        &[http::header::AUTHORIZATION]
+    }
+
+    fn mint(&self) -> Pin<Box<dyn Future<Output = Result<Fresh, MintError>> + Send + '_>> {
+        Box::pin(async move {
+            let n = self.calls.fetch_add(1, Ordering::SeqCst) + 1;
+            let flying = self.at_once.fetch_add(1, Ordering::SeqCst) + 1;
+            self.most_at_once.fetch_max(flying, Ordering::SeqCst);
+            let now = self.clock.lock().unwrap().clone().unwrap().now();
+            let takes = *self.takes.lock().unwrap();
+            tokio::time::sleep(takes).await;
+            self.at_once.fetch_sub(1, Ordering::SeqCst);
+            let act = {
+                let mut script = self.script.lock().unwrap();
+                if script.len() > 1 {
+                    script.pop_front()
+                } else {
+                    script.front().cloned()
+                }
+            };
+            let expires = match act.expect("a script has an act") {
+                Act::Lives(life) => Deadline::new(now, life),
+                Act::Ends(deadline) => deadline,
+                Act::Fails(error) => return Err(error),
+                Act::Panics => panic!("as told"),
+            };
+            let value = HeaderValue::from_str(&format!("Basic {n}")).unwrap();
+            Ok(Fresh {
+                headers: Box::new([(http::header::AUTHORIZATION, value)]),
+                expires,
+                source_ends: self.source_ends_in.lock().unwrap().map(|in_| now.plus(in_)),
+                skew_ms: None,
+            })
+        })
+    }
+
+    fn renews(&self) -> bool {
+        self.renews.load(Ordering::SeqCst)
+    }
+
+    fn sources(&self) -> Vec<crate::secret::Source> {
+        Vec::new()
+    }
+
+    fn change(&self) -> Change {
+        *self.change.lock().unwrap()
+    }
+
+    fn person_renews(&self) -> Option<Duration> {
+        Some(Duration::from_secs(30 * 86_400))
+    }
+}
+
+/// A slot over `mint` on this runtime: a call waits 5 s, an attempt may take 10 s.
+pub(crate) fn slot(mint: &Arc<Scripted>, clock: &Clock) -> Arc<Slot> {
+    *mint.clock.lock().unwrap() = Some(clock.clone());
+    let name = Name::parse("cms_key").unwrap();
+    let metrics = CredentialMetrics::register(&Registry::new()).unwrap();
+    Slot::start(Opening {
+        meter: metrics.of(&name),
+        name,
+        mint: mint.clone(),
+        clock: clock.clone(),
+        credential_wait: Duration::from_secs(5),
+        mint_limit: Duration::from_secs(10),
+        runtime: tokio::runtime::Handle::current(),
+    })
+}
+
+/// What the loopback server was asked.
+#[derive(Clone, Debug)]
+pub(crate) struct Seen {
+    pub(crate) method: Method,
+    pub(crate) target: String,
+    pub(crate) headers: HeaderMap,
+    pub(crate) body: Bytes,
+}
+
+impl Seen {
+    pub(crate) fn header(&self, name: &str) -> &str {
+        self.headers
+            .get(name)
+            .map_or("", |value| value.to_str().unwrap())
+    }
+
+    pub(crate) fn json(&self, field: &str) -> String {
+        let body: serde_json::Value = serde_json::from_slice(&self.body).unwrap();
+        body[field].as_str().unwrap().to_owned()
+    }
+}
+
+/// A server on a loopback port of its own; it ends with the runtime.
+pub(crate) struct Server {
+    pub(crate) port: u16,
+    seen: Arc<Mutex<Vec<Seen>>>,
+}
+
+impl Server {
+    /// Answers with what `answer` says to the n-th request (from 0).
+    pub(crate) async fn start(
+        answer: impl Fn(usize, &Seen) -> Response<String> + Send + Sync + 'static,
+    ) -> Server {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let seen: Arc<Mutex<Vec<Seen>>> = Arc::default();
+        let (answer, log) = (Arc::new(answer), seen.clone());
+        tokio::spawn(async move {
+            while let Ok((socket, _)) = listener.accept().await {
+                let (answer, log) = (answer.clone(), log.clone());
+                let service = service_fn(move |request: http::Request<hyper::body::Incoming>| {
+                    let (answer, log) = (answer.clone(), log.clone());
+                    async move {
+                        let (head, body) = request.into_parts();
+                        let seen = Seen {
+                            method: head.method,
+                            target: head.uri.to_string(),
+                            headers: head.headers,
+                            body: body.collect().await.unwrap().to_bytes(),
+                        };
+                        let n = {
+                            let mut log = log.lock().unwrap();
+                            log.push(seen.clone());
+                            log.len() - 1
+                        };
+                        let answer = answer(n, &seen);
+                        if answer.status() == 599 {
+                            // Stands for a connection that dies before its answer.
+                            return Err(std::io::Error::other("cut"));
+                        }
+                        Ok(answer.map(|body| Full::new(Bytes::from(body))))
+                    }
+                });
+                tokio::spawn(async move {
+                    let _ = hyper::server::conn::http1::Builder::new()
+                        .auto_date_header(false)
+                        .serve_connection(TokioIo::new(socket), service)
+                        .await;
+                });
+            }
+        });
+        Server { port, seen }
+    }
+
+    pub(crate) fn seen(&self) -> Vec<Seen> {
+        self.seen.lock().unwrap().clone()
+    }
+}
+
+/// An answer of `status` with `body`.
+pub(crate) fn answer(status: u16, body: &str) -> Response<String> {
+    let mut response = Response::new(body.to_owned());
+    *response.status_mut() = http::StatusCode::from_u16(status).unwrap();
+    response
+}
+
+/// The same, dated `ms` after the epoch.
+pub(crate) fn dated(mut response: Response<String>, ms: i64) -> Response<String> {
+    let at = std::time::UNIX_EPOCH + Duration::from_millis(ms as u64);
+    let date = HeaderValue::from_str(&httpdate::fmt_http_date(at)).unwrap();
+    response.headers_mut().insert(http::header::DATE, date);
+    response
+}
+
+/// Some moment of the wall clock, for tests: 2027-01-15T08:00:00Z.
+pub(crate) const START_MS: i64 = 1_800_000_000_000;
+
+/// A folder of its own under the system's temporary one, removed on drop.
+pub(crate) struct Folder(std::path::PathBuf);
+
+impl Folder {
+    pub(crate) fn new() -> Folder {
+        static NEXT: AtomicUsize = AtomicUsize::new(0);
+        let n = NEXT.fetch_add(1, Ordering::Relaxed);
+        let name = format!("headset-credential-{}-{n}", std::process::id());
+        let path = std::env::temp_dir().join(name);
+        std::fs::create_dir_all(&path).unwrap();
+        Folder(path)
+    }
+
+    pub(crate) fn path(&self) -> &std::path::Path {
+        &self.0
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
