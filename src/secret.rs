@@ -53,3 +53,42 @@ pub enum Source {
     /// An environment variable.
     Env(String),
 }
+
+/// Why a secret cannot be had. Never holds the value.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum SecretError {
+    /// The source cannot be read.
+    #[error("{from} cannot be read ({why})")]
+    Unreadable {
+        /// `file …` or `variable …`.
+        from: String,
+        /// What the system said.
+        why: String,
+    },
+}
+
+impl Source {
+    /// Reads the secret now.
+    ///
+    /// # Errors
+    /// Where the file or variable cannot be read.
+    pub fn fetch(&self) -> Result<Secret<String>, SecretError> {
+        let (from, read) = match self {
+            Source::File(path) => (
+                format!("file {}", path.display()),
+                std::fs::read_to_string(path).map_err(|error| error.to_string()),
+            ),
+            Source::Env(name) => (
+                format!("variable {name}"),
+                std::env::var(name).map_err(|error| error.to_string()),
+            ),
+        };
+        match read {
+            Ok(mut value) => {
+                value.truncate(value.trim_end_matches(['\r', '\n']).len());
+                Ok(Secret::new(value, from))
+            }
+            Err(why) => Err(SecretError::Unreadable { from, why }),
+        }
+    }
+}

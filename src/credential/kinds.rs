@@ -1,1 +1,288 @@
-//! (skeleton)
+//! ** THE LIST of credential kinds **
+//!
+//! A kind is one file: its options, how to mint, an example, its tests; and one
+//! entry in [`KINDS`]. From the entry come reading, the "unknown kind" hint, the
+//! reference and `config/full.toml`.
+
+pub mod basicauth;
+pub mod fixed;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::HeaderValue;
+use zeroize::Zeroizing;
+
+use super::{Mint, MintError};
+use crate::base::problem::{Place, Problem};
+use crate::base::time::Clock;
+use crate::config;
+use crate::config::keys::{Key, Value};
+use crate::config::url::HttpUrl;
+use crate::net::connect::OwnAddresses;
+use crate::secret::{Secret, Source};
+
+/// Every kind, in the order in which people meet them.
+pub const KINDS: &[Kind] = &[basicauth::KIND, fixed::KIND];
+
+/// A minter, or every problem of its options.
+pub type Built = Result<Arc<dyn Mint>, Vec<Problem>>;
+
+/// One kind of credential.
+#[derive(Debug)]
+pub struct Kind {
+    /// What `kind = "…"` says.
+    pub name: &'static str,
+    /// One line for the reference.
+    pub summary: &'static str,
+    /// A whole `[credential.NAME]` table, as TOML.
+    pub example: &'static str,
+    /// Its options; their paths are relative to the credential's table.
+    pub keys: &'static [Key],
+    /// Makes the minter of one credential. Asks nobody and reads no secret, but
+    /// reads the `ca` file.
+    ///
+    /// # Errors
+    /// With every problem that the table of keys cannot see.
+    pub build: fn(&Building<'_>) -> Built,
+}
+
+impl Kind {
+    /// The kind that is called `name`.
+    pub fn named(name: &str) -> Option<&'static Kind> {
+        KINDS.iter().find(|kind| kind.name == name)
+    }
+}
+
+/// What a kind is built from.
+#[derive(Debug)]
+pub struct Building<'a> {
+    /// The credential's table.
+    pub credential: &'a config::Credential,
+    /// The clock by which what it mints expires.
+    pub clock: &'a Clock,
+    /// The time limit of one attempt, and so of each call that it makes.
+    pub mint_limit: Duration,
+    /// headset's own listeners, which an issuer cannot be.
+    pub own: &'a OwnAddresses,
+}
+
+impl<'a> Building<'a> {
+    fn value(&self, key: &str) -> Option<&'a Value> {
+        self.credential.values.0.get(key).map(|(value, _)| value)
+    }
+
+    fn text(&self, key: &str) -> Option<&'a str> {
+        match self.value(key)? {
+            Value::Text(text) => Some(text),
+            _ => None,
+        }
+    }
+
+    fn url(&self, key: &str) -> Option<&'a HttpUrl> {
+        match self.value(key)? {
+            Value::Url(url) => Some(url),
+            _ => None,
+        }
+    }
+
+    fn duration(&self, key: &str) -> Option<Duration> {
+        match self.value(key)? {
+            Value::Duration(time) => Some(*time),
+            _ => None,
+        }
+    }
+
+    fn flag(&self, key: &str) -> Option<bool> {
+        match self.value(key)? {
+            Value::Bool(flag) => Some(*flag),
+            _ => None,
+        }
+    }
+
+    fn secret(&self, key: &str) -> Option<&'a Source> {
+        match self.value(key)? {
+            Value::Secret(source) => Some(source),
+            _ => None,
+        }
+    }
+
+    fn secret_headers(&self, key: &str) -> Option<&'a [(String, Source)]> {
+        match self.value(key)? {
+            Value::SecretHeaders(headers) => Some(headers),
+            _ => None,
+        }
+    }
+
+    /// A problem at the option `key`, or at the credential itself where it is empty.
+    fn problem(&self, key: &str, why: impl Into<String>, fix: impl Into<String>) -> Problem {
+        let set = self.credential.values.0.get(key);
+        let place = set.map_or(Place::Default, |(_, place)| place.clone());
+        let mut path = format!("credential.{}", self.credential.name);
+        if !key.is_empty() {
+            path.push('.');
+            path.push_str(key);
+        }
+        Problem::new(place, path, why, fix)
+    }
+
+    /// That the option is missing, which the table of keys should have said before.
+    fn missing(&self, key: &str) -> Problem {
+        let kind = self.credential.kind;
+        self.problem(
+            key,
+            format!("a credential of kind {kind} needs it"),
+            "set it",
+        )
+    }
+}
+
+/// The problems of a user name that is to go before the colon of a Basic pair
+/// (RFC 7617 §2): why and fix.
+fn username_fault(username: &str) -> Option<(&'static str, &'static str)> {
+    if username.is_empty() {
+        return Some(("it is empty", "write the name"));
+    }
+    if username.contains(':') {
+        return Some((
+            "a user name cannot hold a `:`, which ends it on the wire (RFC 7617)",
+            "choose a name without one",
+        ));
+    }
+    if username.chars().any(char::is_control) {
+        return Some((
+            "it holds a control character, which RFC 7617 forbids",
+            "remove it; look for a tab or a line break",
+        ));
+    }
+    None
+}
+
+/// `Basic` and the pair (RFC 7617 §2): UTF-8, standard alphabet, padded.
+fn basic_value(username: &str, password: &str) -> Option<HeaderValue> {
+    use base64::Engine;
+    use base64::engine::general_purpose::STANDARD;
+    let pair = Zeroizing::new(format!("{username}:{password}"));
+    let mut text = Zeroizing::new(String::with_capacity(6 + pair.len().div_ceil(3) * 4));
+    text.push_str("Basic ");
+    STANDARD.encode_string(pair.as_bytes(), &mut text);
+    sensitive(text)
+}
+
+/// `Bearer` and the token (RFC 6750 §2.1); one that is there already is not doubled.
+fn bearer_value(token: &str) -> Option<HeaderValue> {
+    let token = without_scheme(token);
+    let mut text = Zeroizing::new(String::with_capacity(7 + token.len()));
+    text.push_str("Bearer ");
+    text.push_str(token);
+    sensitive(text)
+}
+
+/// A token without the `Bearer ` that some people paste with it.
+fn without_scheme(token: &str) -> &str {
+    let token = token.trim();
+    match token.get(..7) {
+        Some(scheme) if scheme.eq_ignore_ascii_case("bearer ") => token[7..].trim_start(),
+        _ => token,
+    }
+}
+
+/// A field value that is kept out of HPACK tables and `Debug`, and whose octets are
+/// zeroed with its last clone. `None` where a character cannot stand in a field.
+fn sensitive(text: Zeroizing<String>) -> Option<HeaderValue> {
+    struct Octets(Zeroizing<String>);
+    impl AsRef<[u8]> for Octets {
+        fn as_ref(&self) -> &[u8] {
+            self.0.as_bytes()
+        }
+    }
+    let mut value = HeaderValue::from_maybe_shared(Bytes::from_owner(Octets(text))).ok()?;
+    value.set_sensitive(true);
+    Some(value)
+}
+
+/// Reads a secret now, for one attempt.
+fn fetch(source: &Source) -> Result<Secret<String>, MintError> {
+    let secret = source.fetch().map_err(|error| MintError::Secret {
+        detail: error.to_string(),
+    })?;
+    if secret.expose().is_empty() {
+        return Err(MintError::Secret {
+            detail: format!("{} is empty", secret.source()),
+        });
+    }
+    Ok(secret)
+}
+
+/// A field value made of `secret`, or which secret cannot be one.
+fn fit(secret: &Secret<String>, value: Option<HeaderValue>) -> Result<HeaderValue, MintError> {
+    value.ok_or_else(|| MintError::Secret {
+        detail: format!(
+            "{} holds a character that cannot stand in a header; look for a line break",
+            secret.source()
+        ),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::HashSet;
+    use toml::de::DeTable;
+
+    #[test]
+    fn every_kind_has_a_name_of_its_own_and_an_example_of_its_own_options() {
+        let mut names = HashSet::new();
+        for kind in KINDS {
+            assert!(names.insert(kind.name), "{}", kind.name);
+            assert!(Kind::named(kind.name).is_some());
+            let example = DeTable::parse(kind.example).expect(kind.name).into_inner();
+            let credentials = example["credential"].get_ref().as_table().unwrap();
+            for options in credentials.values() {
+                let options = options.get_ref().as_table().unwrap();
+                assert_eq!(options["kind"].get_ref().as_str(), Some(kind.name));
+                for (option, value) in options.iter() {
+                    let option = option.get_ref().as_ref();
+                    let known = |path: &str| kind.keys.iter().any(|key| key.path == path);
+                    let inner = value.get_ref().as_table();
+                    let known = option == "kind"
+                        || known(option)
+                        || inner.is_some_and(|inner| {
+                            inner
+                                .keys()
+                                .all(|under| known(&format!("{option}.{}", under.get_ref())))
+                        });
+                    assert!(known, "{}: {option}", kind.name);
+                }
+            }
+        }
+        assert!(Kind::named("basic_auth").is_none());
+    }
+
+    #[test]
+    fn the_vendors_pairs_are_rendered_as_the_vendor_does() {
+        let plain = basic_value("customer_manager", "customer_manager@123").unwrap();
+        assert_eq!(
+            plain,
+            "Basic Y3VzdG9tZXJfbWFuYWdlcjpjdXN0b21lcl9tYW5hZ2VyQDEyMw=="
+        );
+        let dollar = basic_value("customer_manager", "customer_manager@123$").unwrap();
+        assert_eq!(
+            dollar,
+            "Basic Y3VzdG9tZXJfbWFuYWdlcjpjdXN0b21lcl9tYW5hZ2VyQDEyMyQ="
+        );
+        assert!(plain.is_sensitive() && dollar.is_sensitive());
+        assert!(basic_value("jürgen", "p:ä").is_some());
+    }
+
+    #[test]
+    fn a_bearer_is_never_doubled() {
+        for pasted in ["abc", "Bearer abc", "bearer   abc", " BEARER abc\n"] {
+            assert_eq!(bearer_value(pasted).unwrap(), "Bearer abc", "{pasted:?}");
+        }
+        assert_eq!(bearer_value("bearerabc").unwrap(), "Bearer bearerabc");
+        assert!(bearer_value("a\u{7f}b").is_none());
+        assert!(bearer_value("a\nb").is_none());
+    }
+}

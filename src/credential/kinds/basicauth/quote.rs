@@ -1,0 +1,148 @@
+//! What may be told of an error answer: its E1 code and message, and nothing else.
+//!
+//! The message is the server's, so it is bounded, its control characters are
+//! escaped, and whatever it repeats of our own secrets is cut out, whole or in part.
+
+use serde::Deserialize;
+
+use super::text::Text;
+
+/// The most characters of a message that are told.
+const MESSAGE_LIMIT: usize = 200;
+
+/// This many octets in a row of a secret are a part of it, not chance.
+const PART: usize = 8;
+
+#[derive(Deserialize)]
+struct ExceptionBody<'a> {
+    #[serde(borrow, rename = "errorCode")]
+    code: Option<Text<'a>>,
+    #[serde(borrow, rename = "errorMessage")]
+    message: Option<Text<'a>>,
+}
+
+/// ` (CODE: message)` of an E1 body, without `secrets`; empty for any other body.
+pub(super) fn quote(body: &[u8], secrets: &[&str]) -> String {
+    let Ok(said) = serde_json::from_slice::<ExceptionBody<'_>>(body) else {
+        return String::new();
+    };
+    let parts: Vec<String> = [said.code, said.message]
+        .iter()
+        .flatten()
+        .map(|text| clean(text.as_str(), secrets))
+        .filter(|text| !text.is_empty())
+        .collect();
+    if parts.is_empty() {
+        return String::new();
+    }
+    format!(" ({})", parts.join(": "))
+}
+
+fn clean(text: &str, secrets: &[&str]) -> String {
+    // Looked through before it is cut, so that no cut hides a secret from us; a
+    // longer message than this is not worth the look.
+    let mut end = text.len().min(4 * 1024);
+    while !text.is_char_boundary(end) {
+        end -= 1;
+    }
+    let text = &text[..end];
+    let hidden = hidden(text.as_bytes(), secrets);
+    let mut told = String::new();
+    let mut count = 0;
+    let mut in_secret = false;
+    for (at, c) in text.char_indices() {
+        if hidden[at..at + c.len_utf8()].contains(&true) {
+            if !in_secret {
+                told.push_str("[secret]");
+            }
+            in_secret = true;
+            continue;
+        }
+        in_secret = false;
+        if count == MESSAGE_LIMIT {
+            told.push('…');
+            break;
+        }
+        count += 1;
+        if c.is_control() || is_invisible(c) {
+            told.extend(c.escape_default());
+        } else {
+            told.push(c);
+        }
+    }
+    told
+}
+
+/// Marks every octet of `text` that repeats a secret, or [`PART`] or more in a row
+/// of one.
+fn hidden(text: &[u8], secrets: &[&str]) -> Vec<bool> {
+    let mut hidden = vec![false; text.len()];
+    for secret in secrets.iter().map(|secret| secret.as_bytes()) {
+        let size = secret.len().min(PART);
+        if size == 0 {
+            continue;
+        }
+        for (at, window) in text.windows(size).enumerate() {
+            if secret.windows(size).any(|part| part == window) {
+                hidden[at..at + size].fill(true);
+            }
+        }
+    }
+    hidden
+}
+
+/// Characters that turn a line around or hide in it.
+fn is_invisible(c: char) -> bool {
+    matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{2069}' | '\u{feff}')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn body(code: &str, message: &str) -> Vec<u8> {
+        serde_json::to_vec(&serde_json::json!({
+            "statusCode": 401, "status": "x", "errorCode": code, "errorMessage": message,
+        }))
+        .unwrap()
+    }
+
+    #[test]
+    fn code_and_message_are_told_and_other_bodies_are_not() {
+        assert_eq!(
+            quote(&body("CONF-1001", "Invalid token"), &[]),
+            " (CONF-1001: Invalid token)"
+        );
+        for other in ["", "<html>no</html>", "null", "[]", "{\"message\":\"x\"}"] {
+            assert_eq!(quote(other.as_bytes(), &[]), "", "{other}");
+        }
+        assert_eq!(quote(br#"{"errorCode":1001}"#, &[]), " (1001)");
+    }
+
+    #[test]
+    fn a_message_is_bounded_and_cannot_break_a_line() {
+        let told = quote(&body("c", &"é".repeat(5000)), &[]);
+        assert!(told.chars().count() < 220, "{told}");
+        let told = quote(&body("c", "a\nb\u{1b}[31m\u{202e}c"), &[]);
+        assert_eq!(told, " (c: a\\nb\\u{1b}[31m\\u{202e}c)");
+    }
+
+    #[test]
+    fn our_own_secrets_are_cut_out_whole_or_in_part() {
+        let secrets = ["eyJhbGciOiJSUzUxMiJ9.eyJpc3MiOiJhIn0.c2ln", "p$ss"];
+        let told = quote(
+            &body(
+                "p$ss",
+                "token eyJhbGciOiJSUzUxMiJ9.eyJ… for p$ss, p$sp$ss bad",
+            ),
+            &secrets,
+        );
+        assert_eq!(
+            told,
+            " ([secret]: token [secret]… for [secret], p$s[secret] bad)"
+        );
+        // A cut must not leave the head of one behind.
+        let long = format!("{}{}", "x".repeat(195), secrets[0]);
+        assert!(!quote(&body("c", &long), &secrets).contains("eyJ"));
+    }
+}
