@@ -143,9 +143,14 @@ impl Mint for Scripted {
 
 /// A slot over `mint` on this runtime: a call waits 5 s, an attempt may take 10 s.
 pub(crate) fn slot(mint: &Arc<Scripted>, clock: &Clock) -> Arc<Slot> {
+    measured_slot(mint, clock, &Registry::new())
+}
+
+/// The same, with its metrics in `registry`.
+pub(crate) fn measured_slot(mint: &Arc<Scripted>, clock: &Clock, registry: &Registry) -> Arc<Slot> {
     *mint.clock.lock().unwrap() = Some(clock.clone());
     let name = Name::parse("cms_key").unwrap();
-    let metrics = CredentialMetrics::register(&Registry::new()).unwrap();
+    let metrics = CredentialMetrics::register(registry).unwrap();
     Slot::start(Opening {
         meter: metrics.of(&name),
         name,

@@ -8,7 +8,9 @@ use tokio::time::{Instant, advance, sleep};
 
 use super::{Rejected, Slot, State};
 use crate::base::time::{Clock, Deadline};
-use crate::credential::testing::{Act, START_MS, Scripted, refused, slot, unavailable};
+use crate::credential::testing::{
+    Act, START_MS, Scripted, measured_slot, refused, slot, unavailable,
+};
 use crate::credential::{Cause, Change, MintError, Minted};
 
 fn secs(n: u64) -> Duration {
@@ -507,6 +509,37 @@ async fn a_changed_secret_does_not_overrule_retry_after() {
     assert_eq!(mint.calls(), 1);
     sleep(secs(11)).await;
     assert_eq!((mint.calls(), slot.snapshot().state), (2, State::Live));
+}
+
+#[tokio::test(start_paused = true)]
+async fn its_metrics_follow_its_life_even_when_nobody_calls() {
+    let registry = prometheus::Registry::new();
+    let clock = Clock::faked(START_MS);
+    let mint = Scripted::new([life(60), Act::Fails(refused())]);
+    let slot = measured_slot(&mint, &clock, &registry);
+    let shows = |line: &str| {
+        let encoder = prometheus::TextEncoder::new();
+        let text = encoder.encode_to_string(&registry.gather()).unwrap();
+        assert!(text.contains(line), "{line} is not in\n{text}");
+    };
+    let state = |state: &str| {
+        shows(&format!(
+            "headset_credential_state{{credential=\"cms_key\",state=\"{state}\"}} 1"
+        ));
+    };
+    state("none");
+    slot.obtain().await.unwrap();
+    state("live");
+    shows("headset_credential_expiry_timestamp_seconds{credential=\"cms_key\"} 1800000060");
+    shows("headset_credential_generation{credential=\"cms_key\"} 1");
+    sleep(secs(50)).await;
+    state("failing");
+    sleep(secs(10)).await;
+    state("refused");
+    shows("due_timestamp_seconds{credential=\"cms_key\"} 1800000060");
+    shows("mints_total{credential=\"cms_key\",outcome=\"success\",reason=\"start\"} 1");
+    shows("mints_total{credential=\"cms_key\",outcome=\"refused\",reason=\"refused\"} 1");
+    shows("headset_mint_duration_seconds_count{credential=\"cms_key\"} 2");
 }
 
 #[test]
