@@ -2,10 +2,18 @@
 //!
 //! [`Secret`] prints its source, never its value; it cannot be serialised or
 //! displayed, it is zeroed when dropped, and it is read only through
-//! [`Secret::expose`], so that one search audits every use.
+//! [`Secret::expose`], so that one search audits every use. A [`Source`] is read
+//! anew for each use, so a rotated secret needs no restart; `watch` tells when a
+//! file changed.
+
+pub mod env;
+pub mod file;
+pub mod watch;
 
 use std::fmt;
-use zeroize::Zeroize;
+use std::path::PathBuf;
+
+use zeroize::{Zeroize, Zeroizing};
 
 /// A value that is never printed and is zeroed on drop.
 pub struct Secret<T: Zeroize> {
@@ -46,49 +54,202 @@ impl<T: Zeroize> fmt::Debug for Secret<T> {
 }
 
 /// Where a secret is kept. It is read when it is needed, never at parse time.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Source {
     /// A file; a trailing CR/LF is trimmed.
-    File(std::path::PathBuf),
+    File(PathBuf),
     /// An environment variable.
     Env(String),
 }
 
-/// Why a secret cannot be had. Never holds the value.
-#[derive(Clone, Debug, thiserror::Error)]
-pub enum SecretError {
-    /// The source cannot be read.
-    #[error("{from} cannot be read ({why})")]
-    Unreadable {
-        /// `file …` or `variable …`.
-        from: String,
-        /// What the system said.
-        why: String,
-    },
+impl fmt::Display for Source {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Source::File(path) => write!(f, "file {}", path.display()),
+            Source::Env(name) => write!(f, "variable {name}"),
+        }
+    }
 }
 
+/// No secret is longer, in octets.
+pub const MAX_BYTES: usize = 64 << 10;
+
 impl Source {
-    /// Reads the secret now.
+    /// Reads the secret as it is now. A trailing CR/LF is trimmed; nothing in it is
+    /// ever expanded. It blocks for the time of one small read, of a regular file
+    /// only, so it may be called from a task.
     ///
     /// # Errors
-    /// Where the file or variable cannot be read.
+    /// [`SecretError`], which names the source and never shows any of the value.
     pub fn fetch(&self) -> Result<Secret<String>, SecretError> {
-        let (from, read) = match self {
-            Source::File(path) => (
-                format!("file {}", path.display()),
-                std::fs::read_to_string(path).map_err(|error| error.to_string()),
-            ),
-            Source::Env(name) => (
-                format!("variable {name}"),
-                std::env::var(name).map_err(|error| error.to_string()),
-            ),
+        let bytes = match self {
+            Source::File(path) => file::read(path),
+            Source::Env(name) => env::read(name),
         };
-        match read {
-            Ok(mut value) => {
-                value.truncate(value.trim_end_matches(['\r', '\n']).len());
-                Ok(Secret::new(value, from))
-            }
-            Err(why) => Err(SecretError::Unreadable { from, why }),
+        let text = bytes.and_then(clean);
+        match text {
+            Ok(text) => Ok(Secret::new(text, self.to_string())),
+            Err(fault) => Err(SecretError {
+                from: self.clone(),
+                fault,
+            }),
         }
+    }
+}
+
+/// Why a secret cannot be used: where it is, why, and how to mend it.
+#[derive(Debug, thiserror::Error)]
+#[error("{from}: {fault}; {}", fault.fix())]
+pub struct SecretError {
+    /// Where the secret is kept.
+    pub from: Source,
+    /// What is wrong with it.
+    pub fault: Fault,
+}
+
+/// What is wrong with a secret. Offsets are octets from its start.
+#[derive(Debug, thiserror::Error)]
+pub enum Fault {
+    /// The variable does not exist.
+    #[error("it is not set")]
+    Unset,
+    /// The file cannot be opened or read.
+    #[error("it cannot be read ({0})")]
+    Unreadable(std::io::Error),
+    /// A folder, pipe or device, which cannot be read again when it is needed again.
+    #[error("it is not a regular file")]
+    NotAFile,
+    /// Nothing is in it, or only an end of line.
+    #[error("it is empty")]
+    Empty,
+    /// It is longer than [`MAX_BYTES`].
+    #[error("it is longer than 64 KiB")]
+    TooLong,
+    /// It is not UTF-8.
+    #[error("it is not UTF-8 at byte {0}")]
+    NotUtf8(usize),
+    /// A control character stands in it.
+    #[error("it has a control character at byte {0}")]
+    Control(usize),
+    /// A quote stands in it that an editor or a chat program put there.
+    #[error("it has a curly quote at byte {0}")]
+    CurlyQuote(usize),
+    /// A byte order mark, as some editors write.
+    #[error("it has a byte order mark at byte {0}")]
+    ByteOrderMark(usize),
+}
+
+impl Fault {
+    /// How to mend it.
+    pub fn fix(&self) -> &'static str {
+        match self {
+            Fault::Unset => "export it, or name a file instead",
+            Fault::Unreadable(_) => "check the path and who may read it",
+            Fault::NotAFile => "write the secret into a plain file",
+            Fault::Empty => "write the secret into it",
+            Fault::TooLong => "check that it is the right one",
+            Fault::NotUtf8(_) => "write it anew as UTF-8",
+            Fault::Control(_) => "write it anew, on one line",
+            Fault::CurlyQuote(_) => "write it anew, with straight quotes if any",
+            Fault::ByteOrderMark(_) => "save it without one",
+        }
+    }
+}
+
+/// Trims and checks what was read. The buffer that came in is zeroed in any case.
+fn clean(bytes: Zeroizing<Vec<u8>>) -> Result<String, Fault> {
+    if bytes.len() > MAX_BYTES {
+        return Err(Fault::TooLong);
+    }
+    let text = match std::str::from_utf8(&bytes) {
+        Ok(text) => text.trim_end_matches(['\r', '\n']),
+        Err(error) => return Err(Fault::NotUtf8(error.valid_up_to())),
+    };
+    if text.is_empty() {
+        return Err(Fault::Empty);
+    }
+    for (at, c) in text.char_indices() {
+        match c {
+            '\u{2018}'..='\u{201f}' => return Err(Fault::CurlyQuote(at)),
+            '\u{feff}' => return Err(Fault::ByteOrderMark(at)),
+            c if c.is_control() => return Err(Fault::Control(at)),
+            _ => {}
+        }
+    }
+    // Exactly as long as it is, so that growing never leaves a copy behind.
+    Ok(text.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn cleaned(bytes: &[u8]) -> Result<String, Fault> {
+        clean(Zeroizing::new(bytes.to_vec()))
+    }
+
+    #[test]
+    fn debug_shows_the_source_and_never_the_value() {
+        let secret = Secret::new("hunter2".to_owned(), "file /run/secrets/p");
+        assert_eq!(format!("{secret:?}"), "Secret(file /run/secrets/p)");
+        assert_eq!(format!("{secret:#?}"), "Secret(file /run/secrets/p)");
+        assert_eq!(secret.expose(), "hunter2");
+    }
+
+    #[test]
+    fn the_value_is_zeroed_when_it_is_dropped() {
+        struct Watched<'a>(&'a std::cell::Cell<bool>);
+        impl Zeroize for Watched<'_> {
+            fn zeroize(&mut self) {
+                self.0.set(true);
+            }
+        }
+        let zeroed = std::cell::Cell::new(false);
+        let secret = Secret::new(Watched(&zeroed), "test");
+        assert!(!zeroed.get());
+        drop(secret);
+        assert!(zeroed.get());
+    }
+
+    #[test]
+    fn an_end_of_line_is_trimmed_and_nothing_else() {
+        assert_eq!(cleaned(b"pw\r\n").unwrap(), "pw");
+        assert_eq!(cleaned(b"pw\n\n").unwrap(), "pw");
+        assert_eq!(cleaned(b" p w ").unwrap(), " p w ");
+        assert_eq!(
+            cleaned(b"$HOME ${x} %41 ~ \\n").unwrap(),
+            "$HOME ${x} %41 ~ \\n"
+        );
+    }
+
+    #[test]
+    fn what_no_secret_should_hold_is_refused_with_its_offset() {
+        for (bytes, shown) in [
+            (b"\r\n".as_slice(), "it is empty"),
+            (b"", "it is empty"),
+            (b"ab\tc", "a control character at byte 2"),
+            (b"ab\ncd", "a control character at byte 2"),
+            (b"ab\0", "a control character at byte 2"),
+            ("a\u{201c}b".as_bytes(), "a curly quote at byte 1"),
+            ("\u{feff}ab".as_bytes(), "a byte order mark at byte 0"),
+            (b"abc\xff", "not UTF-8 at byte 3"),
+        ] {
+            let fault = cleaned(bytes).expect_err(shown);
+            assert!(fault.to_string().contains(shown), "{fault}");
+        }
+        let long = vec![b'a'; MAX_BYTES + 1];
+        assert!(matches!(cleaned(&long), Err(Fault::TooLong)));
+        assert!(cleaned(&long[1..]).is_ok());
+    }
+
+    #[test]
+    fn an_error_says_where_why_and_how_to_mend_it() {
+        let error = Source::Env("HEADSET_TEST_NOT_SET".into())
+            .fetch()
+            .expect_err("nobody sets it");
+        assert_eq!(
+            error.to_string(),
+            "variable HEADSET_TEST_NOT_SET: it is not set; export it, or name a file instead"
+        );
     }
 }

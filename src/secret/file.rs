@@ -1,0 +1,79 @@
+//! Secrets in files.
+//!
+//! Only a regular file (or a link to one) is read: a pipe would block, and could be
+//! read only once, while a secret is read each time that it is needed.
+
+use std::fs::File;
+use std::io::Read as _;
+use std::path::Path;
+
+use zeroize::Zeroizing;
+
+use super::{Fault, MAX_BYTES};
+
+/// The octets of the file at `path`, one more than [`MAX_BYTES`] at most.
+pub(super) fn read(path: &Path) -> Result<Zeroizing<Vec<u8>>, Fault> {
+    // Asked before it is opened: opening a pipe would already wait for its writer.
+    let about = std::fs::metadata(path).map_err(Fault::Unreadable)?;
+    if !about.is_file() {
+        return Err(Fault::NotAFile);
+    }
+    let file = File::open(path).map_err(Fault::Unreadable)?;
+    // All at once, since growing would leave copies behind that nobody zeroes.
+    let mut bytes = Zeroizing::new(Vec::with_capacity(MAX_BYTES + 64));
+    file.take(MAX_BYTES as u64 + 1)
+        .read_to_end(&mut bytes)
+        .map_err(Fault::Unreadable)?;
+    Ok(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::secret::Source;
+    use crate::secret::watch::testing::Folder;
+
+    #[test]
+    fn a_file_is_read_anew_each_time() {
+        let folder = Folder::new();
+        let path = folder.write("password", "first\r\n");
+        let source = Source::File(path.clone());
+        assert_eq!(source.fetch().unwrap().expose(), "first");
+        folder.write("password", "second");
+        let secret = source.fetch().unwrap();
+        assert_eq!(secret.expose(), "second");
+        assert_eq!(secret.source(), format!("file {}", path.display()));
+    }
+
+    #[test]
+    fn a_fault_names_the_file_and_shows_nothing_of_it() {
+        let folder = Folder::new();
+        let path = folder.write("password", "hunter2\u{201d}");
+        let error = Source::File(path.clone()).fetch().unwrap_err().to_string();
+        assert!(
+            error.starts_with(&format!("file {}", path.display())),
+            "{error}"
+        );
+        assert!(error.contains("curly quote at byte 7"), "{error}");
+        assert!(!error.contains("hunter2"), "{error}");
+    }
+
+    #[test]
+    fn what_is_no_plain_small_file_is_refused() {
+        let folder = Folder::new();
+        assert!(matches!(read(folder.path()), Err(Fault::NotAFile)));
+        let missing = read(&folder.path().join("none"));
+        assert!(matches!(missing, Err(Fault::Unreadable(_))));
+        let big = folder.write("big", &"a".repeat(MAX_BYTES + 10));
+        assert!(Source::File(big).fetch().is_err());
+    }
+
+    #[test]
+    fn reading_never_grows_the_buffer() {
+        let folder = Folder::new();
+        let path = folder.write("big", &"a".repeat(MAX_BYTES * 2));
+        let bytes = read(&path).unwrap();
+        assert_eq!(bytes.len(), MAX_BYTES + 1);
+        assert!(bytes.capacity() < MAX_BYTES + 4096);
+    }
+}

@@ -1,0 +1,424 @@
+//! Tells when the content of a file changed.
+//!
+//! The folders on the way to each file are watched (inotify through notify), links
+//! included, so an overwrite, an atomic rename and Kubernetes's `..data` swap are all
+//! seen; a slow re-read stands behind it for file systems that tell nothing. Content
+//! is compared by a digest under a key that lives in this process only.
+//!
+//! A file that vanishes or is empty for a moment is no change: what counts is new
+//! content. Events only wake; the content decides.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io::Read as _;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use notify::event::{AccessKind, AccessMode, EventKind};
+use notify::{RecommendedWatcher, RecursiveMode, Watcher as _};
+use ring::hmac;
+use tokio::sync::mpsc;
+use tokio::time::Instant;
+use zeroize::Zeroizing;
+
+use super::Source;
+
+/// How often files are re-read although nobody told of a change.
+const REREAD: Duration = Duration::from_secs(30);
+/// The same where the machine grants no watch at all (no inotify left).
+const REREAD_UNWATCHED: Duration = Duration::from_secs(1);
+/// A writer is given this long of silence to finish: a half-written password that
+/// was tried could lock an account.
+const QUIET: Duration = Duration::from_millis(100);
+/// A writer that never falls silent is not waited for longer than this.
+const QUIET_AT_MOST: Duration = Duration::from_secs(1);
+/// Larger files are compared by their beginning only.
+const MAX_BYTES: u64 = 4 << 20;
+/// Links on the way to a file; Linux follows 40.
+const MAX_LINKS: usize = 40;
+
+/// Watches files. Dropping it ends the watching.
+pub struct Watch {
+    files: BTreeMap<PathBuf, Option<hmac::Tag>>,
+    key: hmac::Key,
+    /// `None` without files, or where the machine grants no watch.
+    watcher: Option<RecommendedWatcher>,
+    watched: BTreeSet<PathBuf>,
+    events: mpsc::Receiver<()>,
+    /// An event was taken in whose files have not been compared yet.
+    pending: bool,
+    /// When to look although nobody told; kept here, so that a caller who drops
+    /// `changed` again and again does not put it off for ever.
+    reread: Option<Instant>,
+}
+
+impl Watch {
+    /// Begins to watch those of `sources` that are files; what they hold now is what
+    /// later content is compared with, so start before the first use. Without files
+    /// no thread is made.
+    pub fn start(sources: Vec<Source>) -> Watch {
+        // One waiting event is enough: it says "look", not what changed.
+        let (told, events) = mpsc::channel(1);
+        let files: BTreeMap<PathBuf, Option<hmac::Tag>> = sources
+            .into_iter()
+            .filter_map(|source| match source {
+                Source::File(path) => Some((path, None)),
+                Source::Env(_) => None,
+            })
+            .collect();
+        let mut watch = Watch {
+            key: key(),
+            watcher: None,
+            watched: BTreeSet::new(),
+            events,
+            pending: false,
+            reread: None,
+            files,
+        };
+        if !watch.files.is_empty() {
+            let tell = move |event: notify::Result<notify::Event>| {
+                if event.map_or(true, |event| matters(&event.kind)) {
+                    let _ = told.try_send(());
+                }
+            };
+            match notify::recommended_watcher(tell) {
+                Ok(watcher) => watch.watcher = Some(watcher),
+                Err(error) => {
+                    tracing::warn!(%error, "files cannot be watched, so they are re-read every second");
+                }
+            }
+            // First the watches, then the content: a change in between is told.
+            watch.follow();
+            watch.compare();
+        }
+        watch
+    }
+
+    /// Waits until content changed and yields the files it changed in, usually within
+    /// a quarter of a second. Without files it waits for ever. Needs a tokio runtime
+    /// with time. Cancel-safe: a change that was not yielded is yielded next time.
+    pub async fn changed(&mut self) -> Vec<Source> {
+        if self.files.is_empty() {
+            return std::future::pending().await;
+        }
+        loop {
+            if self.pending {
+                self.settle().await;
+            } else {
+                let rest = match &self.watcher {
+                    Some(_) => REREAD,
+                    None => REREAD_UNWATCHED,
+                };
+                let reread = *self.reread.get_or_insert_with(|| Instant::now() + rest);
+                tokio::select! {
+                    Some(()) = self.events.recv() => {
+                        self.pending = true;
+                        continue;
+                    }
+                    () = tokio::time::sleep_until(reread) => {}
+                }
+            }
+            self.pending = false;
+            self.reread = None;
+            self.follow();
+            let changed = self.compare();
+            if !changed.is_empty() {
+                return changed;
+            }
+        }
+    }
+
+    /// Waits until nothing has been told for a moment.
+    async fn settle(&mut self) {
+        let silence = async {
+            while let Ok(Some(())) = tokio::time::timeout(QUIET, self.events.recv()).await {}
+        };
+        let _ = tokio::time::timeout(QUIET_AT_MOST, silence).await;
+    }
+
+    /// Watches the folders that lead to the files now.
+    fn follow(&mut self) {
+        let Some(watcher) = &mut self.watcher else {
+            return;
+        };
+        let mut wanted = BTreeSet::new();
+        for path in self.files.keys() {
+            folders(path, &mut wanted);
+        }
+        for gone in self.watched.difference(&wanted) {
+            // The folder itself may be gone, and its watch with it.
+            let _ = watcher.unwatch(gone);
+        }
+        // A folder that was replaced under its name has lost its watch, and watching
+        // one twice is one watch: so ask for all of them.
+        let mut refused = false;
+        for folder in &wanted {
+            refused |= watcher.watch(folder, RecursiveMode::NonRecursive).is_err();
+        }
+        self.watched = wanted;
+        if refused && self.watched.iter().all(|folder| folder.is_dir()) {
+            tracing::warn!("a folder cannot be watched, so files are re-read every second");
+            self.watcher = None;
+        }
+    }
+
+    /// The files whose content is new, which becomes what they are compared with.
+    fn compare(&mut self) -> Vec<Source> {
+        let mut changed = Vec::new();
+        for (path, known) in &mut self.files {
+            let Some(now) = fingerprint(&self.key, path) else {
+                continue;
+            };
+            if known.as_ref().map(AsRef::as_ref) != Some(now.as_ref()) {
+                *known = Some(now);
+                changed.push(Source::File(path.clone()));
+            }
+        }
+        changed
+    }
+}
+
+/// A key for digests that never leaves this process, so that they tell nothing.
+fn key() -> hmac::Key {
+    let random = ring::rand::SystemRandom::new();
+    hmac::Key::generate(hmac::HMAC_SHA256, &random).unwrap_or_else(|_| {
+        // Without a random source TLS cannot work either; the digests stay in memory.
+        hmac::Key::new(hmac::HMAC_SHA256, &[0; 32])
+    })
+}
+
+/// Our own reads are told too, and would keep us busy for ever.
+fn matters(kind: &EventKind) -> bool {
+    match kind {
+        EventKind::Access(access) => *access == AccessKind::Close(AccessMode::Write),
+        _ => true,
+    }
+}
+
+/// The digest of what the file holds; `None` where it holds nothing or cannot be read.
+fn fingerprint(key: &hmac::Key, path: &Path) -> Option<hmac::Tag> {
+    if !std::fs::metadata(path).ok()?.is_file() {
+        return None;
+    }
+    let mut file = std::fs::File::open(path).ok()?.take(MAX_BYTES);
+    let mut context = hmac::Context::with_key(key);
+    let mut buffer = Zeroizing::new([0; 8192]);
+    let mut empty = true;
+    loop {
+        match file.read(buffer.as_mut_slice()) {
+            Ok(0) if empty => return None,
+            Ok(0) => return Some(context.sign()),
+            Ok(read) => {
+                empty = false;
+                context.update(&buffer[..read]);
+            }
+            Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
+            Err(_) => return None,
+        }
+    }
+}
+
+/// The folders in which something must happen for the content of `path` to change:
+/// its own, and that of every link on the way; for one that does not exist yet, the
+/// nearest above it that does.
+fn folders(path: &Path, found: &mut BTreeSet<PathBuf>) {
+    let mut path = path.to_owned();
+    for _ in 0..MAX_LINKS {
+        let parent = match path.parent() {
+            Some(parent) if parent.as_os_str().is_empty() => Path::new("."),
+            Some(parent) => parent,
+            None => return,
+        };
+        let Some(there) = parent.ancestors().find(|folder| folder.is_dir()) else {
+            found.insert(PathBuf::from("."));
+            return;
+        };
+        found.insert(there.to_owned());
+        // A folder on the way may be a link itself, such as `..data`.
+        for folder in there.ancestors() {
+            if folder.is_symlink()
+                && let Some(above) = folder.parent().filter(|above| above.is_dir())
+            {
+                found.insert(above.to_owned());
+            }
+        }
+        let Ok(target) = std::fs::read_link(&path) else {
+            return;
+        };
+        path = parent.join(target);
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod testing {
+    //! A folder for a test, removed at its end.
+
+    use std::path::{Path, PathBuf};
+    use std::sync::atomic::{AtomicU64, Ordering};
+
+    /// A fresh folder below the system's temporary one.
+    pub(crate) struct Folder(PathBuf);
+
+    impl Folder {
+        pub(crate) fn new() -> Folder {
+            static COUNT: AtomicU64 = AtomicU64::new(0);
+            let number = COUNT.fetch_add(1, Ordering::Relaxed);
+            let name = format!("headset-test-{}-{number}", std::process::id());
+            let path = std::env::temp_dir().join(name);
+            std::fs::create_dir_all(&path).unwrap();
+            Folder(path)
+        }
+
+        pub(crate) fn path(&self) -> &Path {
+            &self.0
+        }
+
+        /// Writes a file and yields its path.
+        pub(crate) fn write(&self, name: &str, text: &str) -> PathBuf {
+            let path = self.0.join(name);
+            std::fs::write(&path, text).unwrap();
+            path
+        }
+    }
+
+    impl Drop for Folder {
+        fn drop(&mut self) {
+            let _ = std::fs::remove_dir_all(&self.0);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::testing::Folder;
+    use super::*;
+
+    /// Well above the two seconds that are promised, well below the slow re-read,
+    /// so that what passes was told and not stumbled upon.
+    const SOON: Duration = Duration::from_secs(25);
+
+    async fn next(watch: &mut Watch) -> Vec<Source> {
+        tokio::time::timeout(SOON, watch.changed())
+            .await
+            .expect("the change was noticed")
+    }
+
+    #[tokio::test]
+    async fn an_overwritten_file_is_noticed_and_only_that_one() {
+        let folder = Folder::new();
+        let path = folder.write("a", "one");
+        let other = folder.write("b", "one");
+        let source = Source::File(path);
+        let mut watch = Watch::start(vec![source.clone(), Source::File(other)]);
+        folder.write("a", "two");
+        assert_eq!(next(&mut watch).await, std::slice::from_ref(&source));
+        folder.write("a", "three");
+        assert_eq!(next(&mut watch).await, [source]);
+    }
+
+    #[tokio::test]
+    async fn a_file_renamed_into_place_is_noticed() {
+        let folder = Folder::new();
+        let source = Source::File(folder.write("a", "one"));
+        let mut watch = Watch::start(vec![source.clone()]);
+        let beside = folder.write("a.new", "two");
+        std::fs::rename(beside, folder.path().join("a")).unwrap();
+        assert_eq!(next(&mut watch).await, [source]);
+    }
+
+    #[cfg(unix)]
+    #[tokio::test]
+    async fn the_data_link_of_kubernetes_is_followed_swap_after_swap() {
+        use std::os::unix::fs::symlink;
+        let folder = Folder::new();
+        let root = folder.path();
+        let version = |name: &str, text: &str| {
+            std::fs::create_dir(root.join(name)).unwrap();
+            folder.write(&format!("{name}/password"), text);
+        };
+        version("..1", "one");
+        symlink("..1", root.join("..data")).unwrap();
+        symlink("..data/password", root.join("password")).unwrap();
+        let source = Source::File(root.join("password"));
+        let mut watch = Watch::start(vec![source.clone()]);
+        for (old, new) in [("..1", "..2"), ("..2", "..3")] {
+            version(new, new);
+            symlink(new, root.join("..data_tmp")).unwrap();
+            std::fs::rename(root.join("..data_tmp"), root.join("..data")).unwrap();
+            std::fs::remove_dir_all(root.join(old)).unwrap();
+            assert_eq!(next(&mut watch).await, std::slice::from_ref(&source));
+            assert_eq!(source.fetch().unwrap().expose(), new);
+        }
+    }
+
+    #[cfg(unix)]
+    #[tokio::test]
+    async fn a_link_from_elsewhere_into_a_swapped_folder_is_followed() {
+        use std::os::unix::fs::symlink;
+        let folder = Folder::new();
+        let root = folder.path();
+        for version in ["v1", "v2"] {
+            std::fs::create_dir(root.join(version)).unwrap();
+            folder.write(&format!("{version}/password"), version);
+        }
+        symlink("v1", root.join("current")).unwrap();
+        let away = Folder::new();
+        let link = away.path().join("password");
+        symlink(root.join("current/password"), &link).unwrap();
+        let mut watch = Watch::start(vec![Source::File(link.clone())]);
+        symlink("v2", root.join("next")).unwrap();
+        std::fs::rename(root.join("next"), root.join("current")).unwrap();
+        assert_eq!(next(&mut watch).await, [Source::File(link)]);
+    }
+
+    #[tokio::test]
+    async fn a_file_that_appears_later_is_noticed_in_a_later_folder_too() {
+        let folder = Folder::new();
+        let source = Source::File(folder.path().join("later/still/password"));
+        let mut watch = Watch::start(vec![source.clone()]);
+        std::fs::create_dir_all(folder.path().join("later/still")).unwrap();
+        folder.write("later/still/password", "one");
+        assert_eq!(next(&mut watch).await, [source]);
+    }
+
+    #[tokio::test]
+    async fn the_same_content_anew_and_a_vanished_file_are_no_change() {
+        let folder = Folder::new();
+        let path = folder.write("a", "one");
+        let marker = Source::File(folder.write("marker", "one"));
+        let mut watch = Watch::start(vec![Source::File(path.clone()), marker.clone()]);
+        folder.write("a", "one");
+        std::fs::remove_file(&path).unwrap();
+        folder.write("a", "");
+        folder.write("marker", "two");
+        assert_eq!(next(&mut watch).await, std::slice::from_ref(&marker));
+        folder.write("a", "one");
+        folder.write("marker", "three");
+        assert_eq!(next(&mut watch).await, [marker]);
+    }
+
+    #[tokio::test]
+    async fn a_change_is_not_lost_when_the_wait_is_dropped() {
+        let folder = Folder::new();
+        let source = Source::File(folder.write("a", "one"));
+        let mut watch = Watch::start(vec![source.clone()]);
+        folder.write("a", "two");
+        // Long enough to take the event in, too short to let it settle.
+        let early = tokio::time::timeout(QUIET / 2, watch.changed()).await;
+        if let Ok(changed) = early {
+            assert_eq!(changed, [source]);
+            return;
+        }
+        assert_eq!(next(&mut watch).await, [source]);
+    }
+
+    #[tokio::test]
+    async fn without_files_nothing_is_watched() {
+        let mut watch = Watch::start(vec![Source::Env("PATH".into())]);
+        assert!(watch.watcher.is_none());
+        let mut changed = std::pin::pin!(watch.changed());
+        let first = std::future::poll_fn(|cx| {
+            std::task::Poll::Ready(changed.as_mut().poll(cx).is_pending())
+        });
+        assert!(first.await);
+    }
+}
