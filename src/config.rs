@@ -6,11 +6,21 @@
 //! [`Problem`](crate::base::problem::Problem)s at once. Nothing here opens a
 //! socket or reads a secret; the file format is public, these types are not.
 
+pub mod build;
+pub mod cross;
+pub mod environment;
+pub mod file;
 pub mod keys;
 pub mod load;
 pub mod lower;
+pub mod quick;
+pub mod read;
+mod read_secret;
+pub mod reference;
+pub mod rules;
 pub mod tree;
 pub mod url;
+pub mod values;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;

@@ -1,14 +1,16 @@
-//! ** THE LIST of keys **
+//! ** THE LIST of keys **: one row for each key of the configuration.
+//!
+//! A row drives reading (`lower.rs`), `config/full.toml` and
+//! `docs/configuration.md` (both `reference.rs`), so a key that is not here does
+//! not exist. The keys of a credential kind stand in the kind's own file and are
+//! handed in as [`KindKeys`]: this floor knows no kind.
 
-use std::collections::BTreeMap;
-use std::time::Duration;
-
-use crate::base::problem::Place;
-use crate::config::url::HttpUrl;
+use crate::config::rules;
+pub use crate::config::values::{Value, Values};
 
 /// One key of the configuration: it drives reading, `config/full.toml` and the
 /// reference.
-#[derive(Debug)]
+#[derive(Clone, Copy, Debug)]
 pub struct Key {
     /// Dotted path; `*` stands for a name. A kind's keys are relative to its table.
     pub path: &'static str,
@@ -19,6 +21,26 @@ pub struct Key {
     /// One or two sentences for the reference.
     pub doc: &'static str,
     /// A value to show, as TOML.
+    pub example: &'static str,
+    /// A rule beyond the type.
+    pub check: Option<Check>,
+}
+
+/// A rule on one value that was already read by its type. `Err` is why the value
+/// will not do and how to mend it; neither may show a secret.
+pub type Check = fn(&Value) -> Result<(), (String, String)>;
+
+/// What a kind of credential tells the loader about itself.
+#[derive(Clone, Copy, Debug)]
+pub struct KindKeys {
+    /// The word for `kind = "…"`.
+    pub kind: &'static str,
+    /// One line for the reference.
+    pub summary: &'static str,
+    /// The keys of `[credential.NAME]` beyond the common ones; paths relative.
+    pub keys: &'static [Key],
+    /// A whole `[credential.NAME]` table as TOML. The optional keys that it sets are
+    /// set in `config/full.toml` too.
     pub example: &'static str,
 }
 
@@ -36,7 +58,7 @@ pub enum Fallback {
 /// How the text of a value is read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Type {
-    /// Any text.
+    /// Any text, not empty, without control characters and curly quotes.
     Text,
     /// `true` or `false`.
     Bool,
@@ -47,11 +69,11 @@ pub enum Type {
         /// The greatest.
         max: u64,
     },
-    /// A time such as `30s` or `12h`.
+    /// A time such as `30s` or `12h`, of at most 100 years; `"0"` is zero.
     Duration,
-    /// A size such as `64KiB`.
+    /// A size such as `64KiB`, in octets.
     Size,
-    /// An absolute URL.
+    /// An absolute URL without userinfo, query and fragment.
     Url,
     /// A path of a file.
     Path,
@@ -59,35 +81,197 @@ pub enum Type {
     List,
     /// One of these words.
     Choice(&'static [&'static str]),
+    /// An IP address and port, or `unix:` and a path.
+    Bind,
     /// A reference to a secret: `{ file = "…" }` or `{ env = "…" }`.
     Secret,
     /// A table of header names, each with a reference to a secret.
     SecretHeaders,
 }
 
-/// A value that was read by its [`Type`].
-#[derive(Clone, Debug)]
-pub enum Value {
-    /// [`Type::Text`] and [`Type::Choice`].
-    Text(String),
-    /// [`Type::Bool`].
-    Bool(bool),
-    /// [`Type::Integer`] and [`Type::Size`] (octets).
-    Integer(u64),
-    /// [`Type::Duration`].
-    Duration(Duration),
-    /// [`Type::Url`].
-    Url(HttpUrl),
-    /// [`Type::Path`].
-    Path(std::path::PathBuf),
-    /// [`Type::List`].
-    List(Vec<String>),
-    /// [`Type::Secret`].
-    Secret(crate::secret::Source),
-    /// [`Type::SecretHeaders`].
-    SecretHeaders(Vec<(String, crate::secret::Source)>),
+/// Splits a path of [`KEYS`] into its table and the rest: `route.*.upstream` is
+/// `("route", true, "upstream")`, where `true` says that names stand below it.
+pub fn split(path: &'static str) -> (&'static str, bool, &'static str) {
+    match path.split_once(".*.") {
+        Some((table, rest)) => (table, true, rest),
+        None => {
+            let (table, rest) = path.split_once('.').unwrap_or((path, ""));
+            (table, false, rest)
+        }
+    }
 }
 
-/// The values of one table, by their key's path, each with where it came from.
-#[derive(Clone, Debug, Default)]
-pub struct Values(pub BTreeMap<&'static str, (Value, Place)>);
+/// The tables of [`KEYS`] in their order, and whether each holds names.
+pub fn tables() -> Vec<(&'static str, bool)> {
+    let mut tables: Vec<(&str, bool)> = Vec::new();
+    for key in KEYS {
+        let (table, named, _) = split(key.path);
+        if !tables.iter().any(|(seen, _)| *seen == table) {
+            tables.push((table, named));
+        }
+    }
+    tables
+}
+
+/// The keys of one table with their paths relative to it.
+pub fn of_table(table: &str) -> Vec<(&'static str, &'static Key)> {
+    KEYS.iter()
+        .map(|key| (split(key.path), key))
+        .filter(|((of, _, _), _)| *of == table)
+        .map(|((_, _, rest), key)| (rest, key))
+        .collect()
+}
+
+use Fallback::{Absent, Required, Text};
+
+const fn key(
+    path: &'static str,
+    ty: Type,
+    default: Fallback,
+    example: &'static str,
+    doc: &'static str,
+) -> Key {
+    Key {
+        path,
+        ty,
+        default,
+        doc,
+        example,
+        check: None,
+    }
+}
+
+impl Key {
+    /// The same key with a rule beyond its type.
+    pub const fn checked(mut self, check: Check) -> Key {
+        self.check = Some(check);
+        self
+    }
+}
+
+const ROOTS: Type = Type::Choice(&["system", "bundled"]);
+const EFFECTS: Type = Type::Choice(&["read", "write", "message", "call"]);
+const LEVELS: Type = Type::Choice(&["error", "warn", "info", "debug", "trace"]);
+const SECONDS: &str = "\"10s\"";
+
+/// Every key, in the order of the reference.
+#[rustfmt::skip]
+pub const KEYS: &[Key] = &[
+    key("listener.*.bind", Type::Bind, Required, "\"127.0.0.1:8080\"",
+        "Where applications call in: an IP address and port, or `unix:` and the path of a socket."),
+    key("listener.*.mode", Type::Choice(&["reverse"]), Text("reverse"), "\"reverse\"",
+        "How calls come in. `reverse`: the application's base URL points at headset."),
+    key("listener.*.hosts", Type::List, Absent, "[\"localhost\", \"127.0.0.1\", \"[::1]\"]",
+        "The names it may be called by, without ports; `[\"*\"]` is any. On loopback the default is `localhost`, `127.0.0.1` and `[::1]`, elsewhere any. A host that a route matches joins by itself.")
+        .checked(rules::hosts),
+    key("listener.*.origins", Type::List, Text(""), "[\"https://crm.example.com\"]",
+        "Further origins that a browser page may call from.")
+        .checked(rules::origins),
+    key("listener.*.dangerous_allow_any_caller", Type::Bool, Text("false"), "false",
+        "Off loopback, anyone who can connect calls with your credential. headset starts there only if this is `true`."),
+
+    key("admin.bind", Type::Bind, Text("127.0.0.1:9464"), "\"127.0.0.1:9464\"",
+        "Where probes and Prometheus call in; in a pod `0.0.0.0:9464`.")
+        .checked(rules::tcp),
+
+    key("route.*.match.path", Type::Text, Text("/"), "\"/v1/cc-list\"",
+        "The path prefix that a call must have, on segment boundaries and written decoded; the longest wins. `/` is any.")
+        .checked(rules::path_prefix),
+    key("route.*.match.host", Type::Text, Absent, "\"cms.localhost\"",
+        "The host that a call must name, without a port. It joins the `hosts` of every listener.")
+        .checked(rules::host),
+    key("route.*.upstream", Type::Url, Required, "\"https://cms.example.com:8443\"",
+        "Where its calls go. A path in it goes before the whole incoming path."),
+    key("route.*.credential", Type::Text, Absent, "\"cms_key\"",
+        "The credential to attach. Without one the caller's own `Authorization` passes through."),
+    key("route.*.effect", EFFECTS, Absent, "\"write\"",
+        "What its calls do, which decides how careful a replay must be. Without it the method decides: GET, HEAD and OPTIONS are `read`, all else is `write`."),
+    key("route.*.strip_prefix", Type::Bool, Text("false"), "false",
+        "Whether the matched prefix is removed before the upstream's own path is put on."),
+    key("route.*.expose_issuer", Type::Bool, Text("false"), "false",
+        "Whether calls may reach the URLs at which credentials are issued, listed or revoked."),
+    key("route.*.replay_401", Type::Bool, Text("false"), "false",
+        "For `message` and `call`: whether a 401 that rejects the credential may be answered by sending the call once more."),
+    key("route.*.upstream_cookies", Type::Choice(&["drop", "pass"]), Text("drop"), "\"drop\"",
+        "What becomes of the upstream's `Set-Cookie` on a route with a credential. A session cookie in the application's hands would be a second, live credential."),
+    key("route.*.rewrite_location", Type::Bool, Text("true"), "true",
+        "Whether a `Location` on the upstream's own origin is turned to the listener."),
+    key("route.*.timeouts.connect", Type::Duration, Absent, "\"3s\"",
+        "As in `[timeouts]`, for this route.").checked(rules::positive),
+    key("route.*.timeouts.first_byte", Type::Duration, Absent, "\"5m\"",
+        "As in `[timeouts]`, for this route."),
+    key("route.*.timeouts.idle", Type::Duration, Absent, "\"5m\"",
+        "As in `[timeouts]`, for this route."),
+    key("route.*.timeouts.upstream_keep_alive", Type::Duration, Absent, "\"15s\"",
+        "As in `[timeouts]`, for this route."),
+    key("route.*.timeouts.max_connection_age", Type::Duration, Absent, "\"10m\"",
+        "As in `[timeouts]`, for this route.").checked(rules::positive),
+    key("route.*.timeouts.credential_wait", Type::Duration, Absent, "\"5s\"",
+        "As in `[timeouts]`, for this route.").checked(rules::positive),
+    key("route.*.upstream_tls.roots", ROOTS, Absent, "\"system\"",
+        "As in `[upstream_tls]`, for this route. A route that sets `roots` or `ca` takes neither from there."),
+    key("route.*.upstream_tls.ca", Type::Path, Absent, "\"/etc/headset/ca.pem\"",
+        "As in `[upstream_tls]`, for this route."),
+    key("route.*.upstream_tls.server_name", Type::Text, Absent, "\"cms.example.com\"",
+        "As in `[upstream_tls]`, for this route.").checked(rules::host),
+
+    key("credential.*.kind", Type::Text, Required, "\"basicauth\"",
+        "Which kind of credential this is; it decides which other keys there are."),
+    key("credential.*.origins", Type::List, Text(""), "[\"https://cms.example.com:8443\"]",
+        "Where it may go: URLs, each a prefix. Without any: the upstreams of the routes that name it.")
+        .checked(rules::urls),
+    key("credential.*.tls.roots", ROOTS, Absent, "\"system\"",
+        "As in `[upstream_tls]`, towards the issuer of this credential."),
+    key("credential.*.tls.ca", Type::Path, Absent, "\"/etc/headset/ca.pem\"",
+        "As in `[upstream_tls]`, towards the issuer of this credential."),
+    key("credential.*.tls.server_name", Type::Text, Absent, "\"cms.example.com\"",
+        "As in `[upstream_tls]`, towards the issuer of this credential.").checked(rules::host),
+
+    key("limits.header_bytes", Type::Size, Text("64KiB"), "\"64KiB\"",
+        "The largest request head. From 8KiB to 1MiB.").checked(rules::header_bytes),
+    key("limits.header_count", Type::Integer { min: 16, max: 1000 }, Text("100"), "100",
+        "The most fields in a request head."),
+    key("limits.connections", Type::Integer { min: 1, max: 1_000_000 }, Text("10000"), "10000",
+        "The most open connections of callers, all listeners together."),
+    key("limits.in_flight", Type::Integer { min: 1, max: 1_000_000 }, Text("1000"), "1000",
+        "The most calls between their head and the head of their answer."),
+    key("limits.replay_body", Type::Size, Text("64KiB"), "\"64KiB\"",
+        "How much of a request body is kept for a replay. A larger one still streams, but cannot be replayed. At most 16MiB; `\"0\"` is off.")
+        .checked(rules::replay_body),
+
+    key("timeouts.header", Type::Duration, Text("10s"), SECONDS,
+        "For a request head, from its first byte.").checked(rules::positive),
+    key("timeouts.connect", Type::Duration, Text("3s"), "\"3s\"",
+        "For name, TCP and TLS towards an upstream.").checked(rules::positive),
+    key("timeouts.first_byte", Type::Duration, Text("5m"), "\"5m\"",
+        "From the last request byte sent to the head of the answer; `\"0\"` is off."),
+    key("timeouts.idle", Type::Duration, Text("5m"), "\"5m\"",
+        "With no byte either way on an open exchange; `\"0\"` is off."),
+    key("timeouts.caller_keep_alive", Type::Duration, Text("1h"), "\"1h\"",
+        "For an idle connection of a caller; `\"0\"` is off."),
+    key("timeouts.upstream_keep_alive", Type::Duration, Text("15s"), "\"15s\"",
+        "For an idle connection to an upstream, or less where its `Keep-Alive` says so; `\"0\"` keeps none."),
+    key("timeouts.max_connection_age", Type::Duration, Text("10m"), "\"10m\"",
+        "How old a connection to an upstream may grow.").checked(rules::positive),
+    key("timeouts.credential_wait", Type::Duration, Text("5s"), "\"5s\"",
+        "How long a call waits for a credential before it is answered 503.").checked(rules::positive),
+    key("timeouts.mint", Type::Duration, Text("10s"), SECONDS,
+        "For one attempt to obtain a credential.").checked(rules::positive),
+    key("timeouts.drain", Type::Duration, Text("25s"), "\"25s\"",
+        "From the signal to stop until what is in flight is abandoned.").checked(rules::positive),
+
+    key("upstream_tls.roots", ROOTS, Text("system"), "\"system\"",
+        "Which authorities to trust: the machine's (the bundled ones where it has none), or Mozilla's as `bundled`."),
+    key("upstream_tls.ca", Type::Path, Absent, "\"/etc/headset/ca.pem\"",
+        "A PEM file of authorities to trust *instead*."),
+    key("upstream_tls.server_name", Type::Text, Absent, "\"cms.example.com\"",
+        "The name to verify and to send as SNI, where it differs from the URL's host.").checked(rules::host),
+
+    key("workers.count", Type::Integer { min: 1, max: 256 }, Text("1"), "1",
+        "Worker threads. A sidecar's work fits one core."),
+
+    key("log.level", LEVELS, Text("info"), "\"info\"",
+        "The least severe level that is written."),
+    key("log.format", Type::Choice(&["auto", "human", "json"]), Text("auto"), "\"auto\"",
+        "How a line looks; `auto` is `human` on a terminal, else `json`."),
+];

@@ -1,1 +1,340 @@
-//! (skeleton)
+//! One walker over the table of keys: the merged tree into typed values.
+//!
+//! It yields a [`Section`] for each table and *all* problems, never only the first:
+//! unknown keys (with the one that was probably meant), wrong types, bad names,
+//! missing keys. What keys owe each other is `cross.rs`'s business.
+
+use crate::base::name::Name;
+use crate::base::problem::{Place, Problem};
+use crate::config::environment::variable_of;
+use crate::config::keys::{self, Fallback, Key, KindKeys, Values};
+use crate::config::read::{self, key_path, near};
+use crate::config::tree::{Node, Shape, Written};
+
+/// One table of the configuration, read.
+#[derive(Debug)]
+pub struct Section {
+    /// The table in [`keys::KEYS`]: `route`.
+    pub table: &'static str,
+    /// Its name, where the table holds names.
+    pub name: Option<Name>,
+    /// Its path, for messages: `route.contacts`.
+    pub at: String,
+    /// Where it begins.
+    pub place: Place,
+    /// Its values; those that would not do are left out.
+    pub values: Values,
+    /// A credential's kind and the kind's own values.
+    pub kind: Option<(&'static str, Values)>,
+}
+
+/// What the walk found.
+#[derive(Debug, Default)]
+pub struct Lowered {
+    /// Every table, in the order of [`keys::KEYS`].
+    pub sections: Vec<Section>,
+    /// What was written and will not do.
+    pub problems: Vec<Problem>,
+    /// What was not written and must be.
+    pub missing: Vec<Problem>,
+}
+
+/// Walks the merged tree.
+pub fn lower(root: &Node, kinds: &[KindKeys]) -> Lowered {
+    let mut found = Lowered::default();
+    let tables = keys::tables();
+    for (name, node) in root.children().into_iter().flatten() {
+        if !tables.iter().any(|(table, _)| table == name) {
+            found.unknown("", name, node, tables.iter().map(|(table, _)| *table));
+        }
+    }
+    for (table, named) in tables {
+        let node = root.at([table].into_iter());
+        if named {
+            for (name, node) in found.names(table, node) {
+                found.section(table, Some(name), Some(node), kinds);
+            }
+        } else {
+            found.section(table, None, node, kinds);
+        }
+    }
+    found
+}
+
+impl Lowered {
+    /// The names below `table` that may be names.
+    fn names<'a>(&mut self, table: &str, node: Option<&'a Node>) -> Vec<(Name, &'a Node)> {
+        let Some(node) = node else {
+            return Vec::new();
+        };
+        let Some(children) = node.children() else {
+            self.problems.push(Problem::new(
+                node.place.clone(),
+                table,
+                format!("this is {} where named tables are expected", node.what()),
+                format!("write [{table}.NAME]"),
+            ));
+            return Vec::new();
+        };
+        let mut names = Vec::new();
+        for (text, child) in children {
+            let at = key_path([table, text].into_iter());
+            let known = keys::of_table(table);
+            match Name::parse(text) {
+                // `[route]` with `upstream = …` right below it.
+                _ if child.children().is_none() => self.problems.push(Problem::new(
+                    child.place.clone(),
+                    at,
+                    if known.iter().any(|(rest, _)| rest == text) {
+                        format!("this key stands in no named {table}")
+                    } else {
+                        format!("this is {} where a table is expected", child.what())
+                    },
+                    format!("write [{table}.NAME] above it, with a name of your own"),
+                )),
+                Some(name) => names.push((name, child)),
+                None => self.problems.push(Problem::new(
+                    child.place.clone(),
+                    at,
+                    "this is not a name: lower-case letters and digits, a letter first, \
+                     words joined by single underscores",
+                    proposal(text),
+                )),
+            }
+        }
+        names
+    }
+
+    fn section(
+        &mut self,
+        table: &'static str,
+        name: Option<Name>,
+        node: Option<&Node>,
+        kinds: &[KindKeys],
+    ) {
+        let at = match &name {
+            Some(name) => format!("{table}.{name}"),
+            None => table.to_owned(),
+        };
+        let place = node.map_or(Place::Default, |node| node.place.clone());
+        let common = keys::of_table(table);
+        let mut values = Values::default();
+        let mut kind = None;
+        if let Some(node) = node.filter(|node| node.children().is_none()) {
+            self.problems.push(Problem::new(
+                node.place.clone(),
+                at.clone(),
+                format!("this is {} where a table is expected", node.what()),
+                format!("write [{at}]"),
+            ));
+        } else if table == "credential" {
+            self.read(node, &at, &common, &mut values);
+            let kind_at = format!("{at}.kind");
+            if let Some(missing) = self.missing.iter_mut().find(|p| p.key == kind_at) {
+                let known: Vec<&str> = kinds.iter().map(|kind| kind.kind).collect();
+                missing.fix = format!("{}; expected one of {}", missing.fix, known.join(", "));
+            }
+            if let Some(found) = self.kind(&at, &values, kinds) {
+                let own: Vec<_> = found.keys.iter().map(|key| (key.path, key)).collect();
+                let mut own_values = Values::default();
+                self.read(node, &at, &own, &mut own_values);
+                let all: Vec<_> = common.iter().chain(&own).copied().collect();
+                self.strangers(node, &at, "", &all);
+                kind = Some((found.kind, own_values));
+            }
+        } else {
+            self.read(node, &at, &common, &mut values);
+            self.strangers(node, &at, "", &common);
+        }
+        self.sections.push(Section {
+            table,
+            name,
+            at,
+            place,
+            values,
+            kind,
+        });
+    }
+
+    fn kind(&mut self, at: &str, values: &Values, kinds: &[KindKeys]) -> Option<KindKeys> {
+        let word = values.text("kind")?;
+        let found = kinds.iter().find(|kind| kind.kind == word).copied();
+        if found.is_none() {
+            let known: Vec<&str> = kinds.iter().map(|kind| kind.kind).collect();
+            let fix = match near(word, known.iter().copied()) {
+                Some(kind) => format!("did you mean {kind:?}?"),
+                None => format!("expected one of {}", known.join(", ")),
+            };
+            self.problems.push(Problem::new(
+                values.place("kind"),
+                format!("{at}.kind"),
+                format!(
+                    "there is no kind {word:?}; expected one of {}",
+                    known.join(", ")
+                ),
+                fix,
+            ));
+        }
+        found
+    }
+
+    /// Reads every key of `keys` below `node`.
+    fn read(
+        &mut self,
+        node: Option<&Node>,
+        at: &str,
+        keys: &[(&'static str, &'static Key)],
+        values: &mut Values,
+    ) {
+        for (path, key) in keys {
+            let full = format!("{at}.{path}");
+            let found = node.and_then(|node| node.at(path.split('.')));
+            if let Some(found) = found {
+                match read::value(key, found, &full) {
+                    Ok(value) => {
+                        values.0.insert(path, (value, found.place.clone()));
+                    }
+                    Err(mut problems) => self.problems.append(&mut problems),
+                }
+            } else if let Some(value) = read::default(key) {
+                values.0.insert(path, (value, Place::Default));
+            } else if key.default == Fallback::Required {
+                self.missing.push(Problem::new(
+                    node.map_or(Place::Default, |node| node.place.clone()),
+                    full.clone(),
+                    "it is missing and has no default",
+                    format!(
+                        "write {path} = {} or set {}",
+                        key.example,
+                        variable_of(&full)
+                    ),
+                ));
+            }
+        }
+    }
+
+    /// Finds what stands below `node` and is no key.
+    fn strangers(
+        &mut self,
+        node: Option<&Node>,
+        at: &str,
+        below: &str,
+        keys: &[(&'static str, &'static Key)],
+    ) {
+        for (name, child) in node.and_then(Node::children).into_iter().flatten() {
+            let path = match below {
+                "" => name.clone(),
+                _ => format!("{below}.{name}"),
+            };
+            let deeper = format!("{path}.");
+            if keys.iter().any(|(known, _)| *known == path) {
+                continue;
+            }
+            if let Some((known, key)) = keys.iter().find(|(known, _)| known.starts_with(&deeper)) {
+                if child.children().is_some() {
+                    self.strangers(Some(child), at, &path, keys);
+                } else {
+                    self.problems.push(Problem::new(
+                        child.place.clone(),
+                        format!("{at}.{path}"),
+                        format!("this is {} where a table is expected", child.what()),
+                        format!("write {known} = {}", key.example),
+                    ));
+                }
+                continue;
+            }
+            let level = match below {
+                "" => String::new(),
+                _ => format!("{below}."),
+            };
+            let mut here: Vec<&str> = keys
+                .iter()
+                .filter_map(|(known, _)| known.strip_prefix(level.as_str()))
+                .map(|rest| rest.split('.').next().unwrap_or(rest))
+                .collect();
+            here.dedup();
+            let table = match below {
+                "" => at.to_owned(),
+                _ => format!("{at}.{below}"),
+            };
+            self.unknown(&table, name, child, here.into_iter());
+        }
+    }
+
+    /// One problem for a stranger from the file, one each for variables and flags.
+    fn unknown<'a>(
+        &mut self,
+        table: &str,
+        name: &str,
+        node: &Node,
+        known: impl Iterator<Item = &'a str>,
+    ) {
+        let known: Vec<&str> = known.collect();
+        let at = |name: &str| {
+            let parts = [table, name].into_iter().filter(|part| !part.is_empty());
+            parts.collect::<Vec<_>>().join(".")
+        };
+        let meant = near(name, known.iter().copied());
+        let shown = at(&key_path([name].into_iter()));
+        let elsewhere = keys::KEYS
+            .iter()
+            .find(|key| key.path.rsplit('.').next() == Some(name));
+        let fix = |from: &Place, rest: &str| {
+            let spelled = |path: &str| match from {
+                Place::Variable(_) => variable_of(&format!("{path}{rest}")),
+                _ => path.to_owned(),
+            };
+            match (meant, elsewhere) {
+                (Some(meant), _) => format!("did you mean {}?", spelled(&at(meant))),
+                (None, Some(key)) => format!("there is such a key at {}", key.path),
+                (None, None) => format!("known here: {}", known.join(", ")),
+            }
+        };
+        let mut leaves = Vec::new();
+        from_outside(node, "", &mut leaves);
+        if leaves.is_empty() {
+            self.problems.push(Problem::new(
+                node.place.clone(),
+                shown,
+                "there is no such key",
+                fix(&node.place, ""),
+            ));
+        } else {
+            for (rest, place) in leaves {
+                self.problems.push(Problem::new(
+                    place.clone(),
+                    format!("{shown}{rest}"),
+                    "there is no such key",
+                    fix(place, &rest),
+                ));
+            }
+        }
+    }
+}
+
+/// The values below `node` that stand outside a file, each with its path from there.
+fn from_outside<'a>(node: &'a Node, rest: &str, leaves: &mut Vec<(String, &'a Place)>) {
+    match &node.shape {
+        Shape::Table(children) => {
+            for (name, child) in children {
+                from_outside(child, &format!("{rest}.{name}"), leaves);
+            }
+        }
+        Shape::Scalar(_, Written::Loose) => leaves.push((rest.to_owned(), &node.place)),
+        _ => {}
+    }
+}
+
+/// A name like `text` that would do.
+fn proposal(text: &str) -> String {
+    let lower = text.to_ascii_lowercase();
+    let words: Vec<&str> = lower
+        .split(|c: char| !c.is_ascii_alphanumeric())
+        .filter(|word| !word.is_empty())
+        .collect();
+    let joined = words.join("_");
+    match Name::parse(&joined) {
+        Some(name) => format!("write {:?}", name.as_str()),
+        None => "write a name such as \"contacts\"".into(),
+    }
+}

@@ -1,0 +1,236 @@
+//! Sections that hold no problem into a [`Config`].
+//!
+//! Nothing can fail here: every row of the table of keys that is read with `need_*`
+//! is `Required` or has a default, and `load.rs` comes here only without problems.
+
+use std::time::Duration;
+
+use ring::digest::{Context, SHA256};
+
+use crate::base::name::Name;
+use crate::base::problem::Problem;
+use crate::config::cross::{matcher, plain_host};
+use crate::config::keys::Values;
+use crate::config::lower::Section;
+use crate::config::url::HttpUrl;
+use crate::config::{
+    Admin, Bind, Config, Credential, Effect, Limits, Listener, Log, LogFormat, Roots, Route,
+    Timeouts, Tls,
+};
+
+/// Builds the configuration from `sections` that hold no problem.
+pub fn build(sections: &[Section], warnings: Vec<Problem>) -> Config {
+    let of = |table: &'static str| sections.iter().filter(move |s| s.table == table);
+    let empty = Values::default();
+    let one = |table| of(table).next().map_or(&empty, |section| &section.values);
+    let times = timeouts(one("timeouts"));
+    let trust = tls(one("upstream_tls"), "", &system());
+    let routes: Vec<Route> = of("route")
+        .filter_map(|section| route(section, &times, &trust))
+        .collect();
+    let listeners = of("listener")
+        .filter_map(|section| listener(section, &routes))
+        .collect();
+    let credentials = of("credential")
+        .filter_map(|section| credential(section, &trust))
+        .collect();
+    Config {
+        listeners,
+        admin: Admin {
+            bind: match one("admin").need_bind("bind") {
+                Bind::Tcp(address) => *address,
+                Bind::Unix(_) => unreachable!("the row of admin.bind refuses it"),
+            },
+        },
+        routes,
+        credentials,
+        limits: limits(one("limits")),
+        timeouts: times,
+        workers: size(one("workers"), "count"),
+        log: log(one("log")),
+        digest: digest(sections),
+        warnings,
+    }
+}
+
+/// The first 12 hex digits of a SHA-256 over every value in its one spelling,
+/// defaults included and secrets by reference: one meaning has one digest, whichever
+/// source each value came from.
+pub fn digest(sections: &[Section]) -> String {
+    let mut context = Context::new(&SHA256);
+    let mut feed = |text: &str| {
+        context.update(&(text.len() as u64).to_be_bytes());
+        context.update(text.as_bytes());
+    };
+    for section in sections {
+        feed(&section.at);
+        let own = section.kind.as_ref().map(|(_, values)| values);
+        for values in std::iter::once(&section.values).chain(own) {
+            for (path, (value, _)) in &values.0 {
+                feed(path);
+                feed(&value.canonical());
+            }
+        }
+    }
+    let digest = context.finish();
+    digest.as_ref()[..6]
+        .iter()
+        .map(|byte| format!("{byte:02x}"))
+        .collect()
+}
+
+fn listener(section: &Section, routes: &[Route]) -> Option<Listener> {
+    let values = &section.values;
+    let bind = values.need_bind("bind").clone();
+    let mut hosts: Vec<String> = match values.list("hosts") {
+        Some([star]) if star == "*" => Vec::new(),
+        Some(hosts) => hosts.iter().map(|host| plain_host(host)).collect(),
+        None if bind.is_loopback() => ["localhost", "127.0.0.1", "[::1]"].map(String::from).into(),
+        None => Vec::new(),
+    };
+    // An empty list is any name already; a host joined to it would narrow it.
+    if !hosts.is_empty() {
+        hosts.extend(routes.iter().filter_map(|route| route.host.clone()));
+        let mut seen = std::collections::HashSet::new();
+        hosts.retain(|host| seen.insert(host.clone()));
+    }
+    Some(Listener {
+        name: section.name.clone()?,
+        bind,
+        hosts,
+        origins: values
+            .need_list("origins")
+            .iter()
+            .filter_map(|origin| HttpUrl::parse(origin).ok())
+            .map(|url| url.origin.to_string())
+            .collect(),
+        dangerous_allow_any_caller: values.flag("dangerous_allow_any_caller"),
+    })
+}
+
+fn route(section: &Section, times: &Timeouts, trust: &Tls) -> Option<Route> {
+    let values = &section.values;
+    let (host, path) = matcher(section)?;
+    let mut own = times.clone();
+    for (key, time) in [
+        ("connect", &mut own.connect),
+        ("first_byte", &mut own.first_byte),
+        ("idle", &mut own.idle),
+        ("upstream_keep_alive", &mut own.upstream_keep_alive),
+        ("max_connection_age", &mut own.max_connection_age),
+        ("credential_wait", &mut own.credential_wait),
+    ] {
+        if let Some(set) = values.duration(&format!("timeouts.{key}")) {
+            *time = *set;
+        }
+    }
+    Some(Route {
+        name: section.name.clone()?,
+        host,
+        path,
+        upstream: values.need_url("upstream").clone(),
+        credential: values.text("credential").and_then(Name::parse),
+        effect: values.text("effect").map(|word| match word {
+            "read" => Effect::Read,
+            "message" => Effect::Message,
+            "call" => Effect::Call,
+            _ => Effect::Write,
+        }),
+        strip_prefix: values.flag("strip_prefix"),
+        expose_issuer: values.flag("expose_issuer"),
+        replay_401: values.flag("replay_401"),
+        pass_cookies: values.need_text("upstream_cookies") == "pass",
+        rewrite_location: values.flag("rewrite_location"),
+        timeouts: own,
+        tls: tls(values, "upstream_tls.", trust),
+    })
+}
+
+fn credential(section: &Section, trust: &Tls) -> Option<Credential> {
+    let (kind, values) = section.kind.as_ref()?;
+    Some(Credential {
+        name: section.name.clone()?,
+        kind,
+        values: values.clone(),
+        origins: section
+            .values
+            .need_list("origins")
+            .iter()
+            .filter_map(|url| HttpUrl::parse(url).ok())
+            .collect(),
+        tls: tls(&section.values, "tls.", trust),
+    })
+}
+
+fn limits(values: &Values) -> Limits {
+    Limits {
+        header_bytes: size(values, "header_bytes"),
+        header_count: size(values, "header_count"),
+        connections: size(values, "connections"),
+        in_flight: size(values, "in_flight"),
+        replay_body: size(values, "replay_body"),
+    }
+}
+
+fn timeouts(values: &Values) -> Timeouts {
+    let time = |key: &str| -> Duration { *values.need_duration(key) };
+    Timeouts {
+        header: time("header"),
+        connect: time("connect"),
+        first_byte: time("first_byte"),
+        idle: time("idle"),
+        caller_keep_alive: time("caller_keep_alive"),
+        upstream_keep_alive: time("upstream_keep_alive"),
+        max_connection_age: time("max_connection_age"),
+        credential_wait: time("credential_wait"),
+        mint: time("mint"),
+        drain: time("drain"),
+    }
+}
+
+fn system() -> Tls {
+    Tls {
+        roots: Roots::System,
+        ca: None,
+        server_name: None,
+    }
+}
+
+/// Whom to trust is one decision: a table that sets `roots` or `ca` inherits neither.
+fn tls(values: &Values, prefix: &str, base: &Tls) -> Tls {
+    let path = |key: &str| format!("{prefix}{key}");
+    let (roots, ca) = (values.text(&path("roots")), values.path(&path("ca")));
+    let mut tls = base.clone();
+    if roots.is_some() || ca.is_some() {
+        tls.roots = match roots {
+            Some("bundled") => Roots::Bundled,
+            _ => Roots::System,
+        };
+        tls.ca = ca.map(Into::into);
+    }
+    if let Some(name) = values.text(&path("server_name")) {
+        tls.server_name = Some(plain_host(name));
+    }
+    tls
+}
+
+fn log(values: &Values) -> Log {
+    Log {
+        level: match values.need_text("level") {
+            "error" => tracing::Level::ERROR,
+            "warn" => tracing::Level::WARN,
+            "debug" => tracing::Level::DEBUG,
+            "trace" => tracing::Level::TRACE,
+            _ => tracing::Level::INFO,
+        },
+        format: match values.need_text("format") {
+            "human" => LogFormat::Human,
+            "json" => LogFormat::Json,
+            _ => LogFormat::Auto,
+        },
+    }
+}
+
+fn size(values: &Values, key: &str) -> usize {
+    usize::try_from(*values.need_integer(key)).unwrap_or(usize::MAX)
+}

@@ -1,0 +1,315 @@
+//! One node of the tree, read by the type of its key into one value.
+//!
+//! Text from the environment and from flags may be read by any type; in a file,
+//! TOML's own types must fit, so that `count = "4"` is not taken for a number. A
+//! message shows what was written only where that cannot be a secret.
+
+use std::time::Duration;
+
+use crate::base::problem::{Place, Problem};
+use crate::config::Bind;
+use crate::config::keys::{Key, Type, Value};
+use crate::config::read_secret::{secret, secret_headers};
+use crate::config::tree::{Node, Shape, Written};
+use crate::config::url::HttpUrl;
+
+/// Longer times are refused: none is meant, and sums with them could overflow.
+const MAX_TIME: Duration = Duration::from_secs(100 * 365 * 86_400);
+
+/// Why a value will not do, and how to mend it.
+pub(super) type Fault = (String, String);
+
+pub(super) fn fault<T>(why: impl Into<String>, fix: impl Into<String>) -> Result<T, Fault> {
+    Err((why.into(), fix.into()))
+}
+
+/// Reads `node`, which stands at the key path `at`, as `key` says.
+pub fn value(key: &Key, node: &Node, at: &str) -> Result<Value, Vec<Problem>> {
+    let one = |place: &Place, (why, fix): Fault| vec![Problem::new(place.clone(), at, why, fix)];
+    let value = match (key.ty, &node.shape) {
+        (Type::Secret, _) => Value::Secret(secret(node, at)?),
+        (Type::SecretHeaders, _) => Value::SecretHeaders(secret_headers(node, at)?),
+        (Type::List, Shape::List(items)) => Value::List(list(items, at)?),
+        (Type::List, Shape::Scalar(text, Written::Loose)) => {
+            Value::List(split(text).map_err(|fault| one(&node.place, fault))?)
+        }
+        (ty, Shape::Scalar(text, written)) => {
+            scalar(ty, text, *written).map_err(|fault| one(&node.place, fault))?
+        }
+        (ty, _) => {
+            let fault = (
+                format!("this is {} where {} is expected", node.what(), wants(ty)),
+                format!("write {} = {}", last(at), key.example),
+            );
+            return Err(one(&node.place, fault));
+        }
+    };
+    match key.check.map_or(Ok(()), |check| check(&value)) {
+        Ok(()) => Ok(value),
+        Err(fault) => Err(one(&node.place, fault)),
+    }
+}
+
+/// Reads the default of a key; `None` where it has none.
+///
+/// # Panics
+/// Where a row's own default does not fit its type, which a test rules out.
+pub fn default(key: &Key) -> Option<Value> {
+    let crate::config::keys::Fallback::Text(text) = key.default else {
+        return None;
+    };
+    let node = Node {
+        shape: Shape::Scalar(text.to_owned(), Written::Loose),
+        place: Place::Default,
+    };
+    match value(key, &node, key.path) {
+        Ok(value) => Some(value),
+        Err(problems) => panic!("the default of {} is wrong: {problems:?}", key.path),
+    }
+}
+
+/// A type in words.
+pub fn wants(ty: Type) -> String {
+    match ty {
+        Type::Text => "text".into(),
+        Type::Bool => "true or false".into(),
+        Type::Integer { min, max } => format!("a whole number from {min} to {max}"),
+        Type::Duration => "a time".into(),
+        Type::Size => "a size".into(),
+        Type::Url => "a URL".into(),
+        Type::Path => "a path".into(),
+        Type::List => "a list of texts".into(),
+        Type::Choice([word]) => format!("{word:?}, the only choice"),
+        Type::Choice(words) => format!("one of {}", words.join(", ")),
+        Type::Bind => "an address".into(),
+        Type::Secret => "a reference to a secret".into(),
+        Type::SecretHeaders => "a table of headers".into(),
+    }
+}
+
+/// A dotted path for people; parts that TOML would have to quote are quoted.
+pub fn key_path<'a>(parts: impl Iterator<Item = &'a str>) -> String {
+    let bare = |part: &str| {
+        !part.is_empty()
+            && part
+                .bytes()
+                .all(|b| b.is_ascii_alphanumeric() || b == b'_' || b == b'-')
+    };
+    let shown: Vec<String> = parts
+        .map(|part| {
+            if bare(part) {
+                part.to_owned()
+            } else {
+                format!("{part:?}")
+            }
+        })
+        .collect();
+    shown.join(".")
+}
+
+/// The first curly quote (U+2018 to U+201F) in `text`: its one-based place, counted
+/// in characters, and itself.
+pub fn curly(text: &str) -> Option<(usize, char)> {
+    text.chars()
+        .enumerate()
+        .find(|(_, c)| ('\u{2018}'..='\u{201f}').contains(c))
+        .map(|(at, c)| (at + 1, c))
+}
+
+fn last(at: &str) -> &str {
+    at.rsplit('.').next().unwrap_or(at)
+}
+
+fn scalar(ty: Type, text: &str, written: Written) -> Result<Value, Fault> {
+    let loose = written == Written::Loose;
+    let words = loose || written == Written::Text;
+    let wrong = |fix: &str| fault(format!("{} is expected here", wants(ty)), fix);
+    match ty {
+        Type::Bool => match text {
+            "true" if loose || written == Written::Bool => Ok(Value::Bool(true)),
+            "false" if loose || written == Written::Bool => Ok(Value::Bool(false)),
+            _ => wrong("write true or false, without quotes in a file"),
+        },
+        Type::Integer { min, max } => {
+            let digits = text.replace('_', "");
+            let number = digits.parse::<u64>().ok();
+            let number = number.filter(|_| loose || written == Written::Integer);
+            match number.filter(|number| (min..=max).contains(number)) {
+                Some(number) => Ok(Value::Integer(number)),
+                None => wrong("write it in digits, without quotes in a file"),
+            }
+        }
+        Type::Size if words || written == Written::Integer => size(text),
+        Type::Duration if words => duration(text),
+        Type::Duration if written == Written::Integer => {
+            wrong("write a number with a unit in quotes, such as \"30s\"")
+        }
+        Type::Text | Type::Path if words => {
+            let text = plain(text)?.to_owned();
+            Ok(match ty {
+                Type::Path => Value::Path(text.into()),
+                _ => Value::Text(text),
+            })
+        }
+        Type::Text if written == Written::Integer => {
+            // Only a spelling that survives as it is; 0x10 or 1_000 might be meant otherwise.
+            let same = text.parse::<i64>().is_ok_and(|n| n.to_string() == text);
+            if same {
+                Ok(Value::Text(text.to_owned()))
+            } else {
+                wrong("write it in quotes, exactly as it is meant")
+            }
+        }
+        Type::Choice(choices) if words => {
+            plain(text)?;
+            if choices.contains(&text) {
+                return Ok(Value::Text(text.to_owned()));
+            }
+            let fix = match near(text, choices.iter().copied()) {
+                Some(word) => format!("did you mean {word:?}?"),
+                None => format!("write {}", wants(ty)),
+            };
+            fault(format!("{text:?} is not {}", wants(ty)), fix)
+        }
+        Type::Url if words => match HttpUrl::parse(plain(text)?) {
+            Ok(url) => Ok(Value::Url(url)),
+            // The URL itself stays unsaid: it may carry a password before its host.
+            Err(why) => fault(
+                format!("this URL will not do: {why}"),
+                "write it as \"https://host:port/path\"",
+            ),
+        },
+        Type::Bind if words => bind(plain(text)?),
+        Type::List => wrong("write a list in brackets, such as [\"a\", \"b\"]"),
+        _ => wrong("write it in quotes"),
+    }
+}
+
+/// Text without what an editor or a copy slips in.
+pub(super) fn plain(text: &str) -> Result<&str, Fault> {
+    if let Some((at, quote)) = curly(text) {
+        return fault(
+            format!("a curly quote ({quote}) stands at character {at}"),
+            "write straight quotes, or remove it",
+        );
+    }
+    if let Some(at) = text.chars().position(char::is_control) {
+        return fault(
+            format!("a control character stands at character {}", at + 1),
+            "remove it",
+        );
+    }
+    if let Some(at) = text.chars().position(|c| c == '\u{fffd}') {
+        return fault(
+            format!("it is not UTF-8 at character {}", at + 1),
+            "write it in UTF-8",
+        );
+    }
+    if text.is_empty() {
+        return fault("it is empty", "write a value, or remove it");
+    }
+    Ok(text)
+}
+
+fn duration(text: &str) -> Result<Value, Fault> {
+    let text = plain(text)?;
+    if text == "0" {
+        return Ok(Value::Duration(Duration::ZERO));
+    }
+    let bad = |why: String| fault(why, "write a number and a unit, such as \"30s\" or \"12h\"");
+    // humantime adds up without bounds and panics at the end of u64 seconds.
+    let long_number = text
+        .split(|c: char| !c.is_ascii_digit())
+        .any(|digits| digits.len() > 10);
+    if long_number || text.len() > 64 {
+        return bad("this time is too long".into());
+    }
+    match humantime::parse_duration(text) {
+        Ok(time) if time > MAX_TIME => bad("no time is longer than 100 years".into()),
+        Ok(time) => Ok(Value::Duration(time)),
+        Err(error) => bad(format!("this is not a time ({error})")),
+    }
+}
+
+fn size(text: &str) -> Result<Value, Fault> {
+    let text = plain(text)?;
+    match text.parse::<bytesize::ByteSize>() {
+        Ok(size) if !text.starts_with('+') => Ok(Value::Integer(size.as_u64())),
+        _ => fault(
+            "this is not a size",
+            "write a number and a unit, such as \"64KiB\"",
+        ),
+    }
+}
+
+fn bind(text: &str) -> Result<Value, Fault> {
+    if let Some(path) = text.strip_prefix("unix:") {
+        // sun_path holds 108 octets with its end (unix(7)).
+        if path.is_empty() || path.len() > 107 {
+            return fault(
+                "a Unix socket's path has 1 to 107 octets",
+                "write \"unix:/run/headset/app.sock\"",
+            );
+        }
+        return Ok(Value::Bind(Bind::Unix(path.into())));
+    }
+    if let Ok(address) = text.parse() {
+        return Ok(Value::Bind(Bind::Tcp(address)));
+    }
+    let fix = match text.rsplit_once(':') {
+        Some(("localhost", port)) => format!("write \"127.0.0.1:{port}\""),
+        Some(("" | "*", port)) => {
+            format!("write \"127.0.0.1:{port}\", or \"0.0.0.0:{port}\" for every interface")
+        }
+        _ => "write \"127.0.0.1:8080\" or \"unix:/run/headset/app.sock\"".into(),
+    };
+    fault(format!("{text:?} is not an IP address and a port"), fix)
+}
+
+fn split(text: &str) -> Result<Vec<String>, Fault> {
+    text.split(',')
+        .map(str::trim)
+        .filter(|item| !item.is_empty())
+        .map(|item| plain(item).map(str::to_owned))
+        .collect()
+}
+
+fn list(items: &[Node], at: &str) -> Result<Vec<String>, Vec<Problem>> {
+    let mut texts = Vec::new();
+    let mut problems = Vec::new();
+    for item in items {
+        let read = match &item.shape {
+            Shape::Scalar(text, Written::Text) => plain(text).map(str::to_owned),
+            _ => fault(
+                format!("this is {} in a list of texts", item.what()),
+                "write it in quotes",
+            ),
+        };
+        match read {
+            Ok(text) => texts.push(text),
+            Err((why, fix)) => problems.push(Problem::new(item.place.clone(), at, why, fix)),
+        }
+    }
+    if problems.is_empty() {
+        Ok(texts)
+    } else {
+        Err(problems)
+    }
+}
+
+/// The candidate that was most likely meant by `word`.
+pub fn near<'a>(word: &str, candidates: impl Iterator<Item = &'a str>) -> Option<&'a str> {
+    // The distance is quadratic in length, and no key is this long.
+    if word.len() > 64 {
+        return None;
+    }
+    candidates
+        .map(|candidate| (strsim::damerau_levenshtein(word, candidate), candidate))
+        .filter(|(distance, candidate)| *distance <= (candidate.len() / 3).max(1))
+        .min_by_key(|(distance, _)| *distance)
+        .map(|(_, candidate)| candidate)
+}
+
+#[cfg(test)]
+#[path = "read_tests.rs"]
+mod tests;

@@ -1,0 +1,273 @@
+//! Rules on single values beyond their type, as rows of the table of keys name them.
+//!
+//! Each takes a value that its type already accepted and answers why it will not do
+//! and how to mend it. Rules between keys stand in `cross.rs`.
+
+use crate::config::Bind;
+use crate::config::keys::Value;
+use crate::config::url::HttpUrl;
+
+type Verdict = Result<(), (String, String)>;
+
+fn refuse(why: impl Into<String>, fix: impl Into<String>) -> Verdict {
+    Err((why.into(), fix.into()))
+}
+
+/// A time that cannot be switched off.
+pub fn positive(value: &Value) -> Verdict {
+    match value {
+        Value::Duration(time) if time.is_zero() => refuse(
+            "this time cannot be switched off",
+            "write a time above zero, such as \"5s\"",
+        ),
+        _ => Ok(()),
+    }
+}
+
+/// An address that is a TCP socket.
+pub fn tcp(value: &Value) -> Verdict {
+    match value {
+        Value::Bind(Bind::Unix(_)) => refuse(
+            "it must be a TCP socket, since probes and Prometheus call it",
+            "write an IP address and a port, such as \"127.0.0.1:9464\"",
+        ),
+        _ => Ok(()),
+    }
+}
+
+/// hyper's read buffer cannot be smaller than 8 KiB.
+pub fn header_bytes(value: &Value) -> Verdict {
+    size(value, 8 << 10, 1 << 20, "8KiB to 1MiB")
+}
+
+/// What is kept for a replay is memory per call in flight.
+pub fn replay_body(value: &Value) -> Verdict {
+    size(value, 0, 16 << 20, "0 to 16MiB")
+}
+
+fn size(value: &Value, min: u64, max: u64, range: &str) -> Verdict {
+    match value {
+        Value::Integer(octets) if !(min..=max).contains(octets) => refuse(
+            format!("{octets} octets is out of bounds"),
+            format!("write a size from {range}"),
+        ),
+        _ => Ok(()),
+    }
+}
+
+/// A host without scheme, port and path. Names as in RFC 1123 §2.1 (underscores
+/// are met in practice), or an IP address, IPv6 in brackets.
+pub fn host(value: &Value) -> Verdict {
+    let Value::Text(text) = value else {
+        return Ok(());
+    };
+    one_host(text)
+}
+
+fn one_host(text: &str) -> Verdict {
+    if text.contains("://") || text.contains('/') {
+        return refuse(
+            format!("{text:?} is more than a host"),
+            "write the host alone, without scheme and path",
+        );
+    }
+    if text.parse::<std::net::Ipv6Addr>().is_ok() {
+        return refuse(
+            format!("{text:?} is an IPv6 address without brackets"),
+            format!("write \"[{text}]\""),
+        );
+    }
+    if let Some(inner) = text.strip_prefix('[') {
+        let address = inner.strip_suffix(']').unwrap_or("");
+        return match address.parse::<std::net::Ipv6Addr>() {
+            Ok(_) => Ok(()),
+            Err(_) => refuse(
+                format!("{text:?} is not an IPv6 address in brackets"),
+                "write it as \"[::1]\", without a port",
+            ),
+        };
+    }
+    if let Some((name, port)) = text.split_once(':') {
+        return refuse(
+            format!("{text:?} has a port ({port}), and ports are not compared"),
+            format!("write \"{name}\""),
+        );
+    }
+    let name = text.strip_suffix('.').unwrap_or(text);
+    let label = |label: &str| {
+        (1..=63).contains(&label.len())
+            && label
+                .bytes()
+                .all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_')
+    };
+    if name.len() > 253 || !name.split('.').all(label) {
+        return refuse(
+            format!("{text:?} is not a host name"),
+            "write a name such as \"cms.example.com\" (in ASCII, xn-- where needed)",
+        );
+    }
+    Ok(())
+}
+
+/// Hosts, or `*` alone.
+pub fn hosts(value: &Value) -> Verdict {
+    let Value::List(items) = value else {
+        return Ok(());
+    };
+    if items.is_empty() {
+        return refuse(
+            "an empty list serves nobody",
+            "remove the key for the default, or write [\"*\"] for any name",
+        );
+    }
+    for item in items {
+        if item == "*" {
+            if items.len() > 1 {
+                return refuse(
+                    "\"*\" is any name and makes the others pointless",
+                    "write [\"*\"] alone, or leave it out",
+                );
+            }
+        } else {
+            one_host(item)?;
+        }
+    }
+    Ok(())
+}
+
+/// Origins as browsers send them (RFC 6454 §7).
+pub fn origins(value: &Value) -> Verdict {
+    let Value::List(items) = value else {
+        return Ok(());
+    };
+    for item in items {
+        match HttpUrl::parse(item) {
+            Err(why) => {
+                return refuse(
+                    format!("{item:?} is not an origin: {why}"),
+                    "write scheme, host and port, such as \"https://crm.example.com\"",
+                );
+            }
+            Ok(url) if url.path.as_ref() != "/" || item.ends_with('/') => {
+                return refuse(
+                    format!("{item:?} has a path, and an origin has none"),
+                    format!("write \"{}\"", url.origin),
+                );
+            }
+            Ok(_) => {}
+        }
+    }
+    Ok(())
+}
+
+/// Absolute URLs.
+pub fn urls(value: &Value) -> Verdict {
+    let Value::List(items) = value else {
+        return Ok(());
+    };
+    for item in items {
+        if let Err(why) = HttpUrl::parse(item) {
+            // The item itself stays unsaid: it may carry a password before its host.
+            return refuse(
+                format!("one of the URLs will not do: {why}"),
+                "write each as \"https://host:port/path\"",
+            );
+        }
+    }
+    Ok(())
+}
+
+/// A path prefix as routes compare it: normalised and decoded (design §6).
+pub fn path_prefix(value: &Value) -> Verdict {
+    let Value::Text(text) = value else {
+        return Ok(());
+    };
+    if !text.starts_with('/') {
+        return refuse(
+            "a path to match begins with a slash",
+            format!("write \"/{}\"", text.trim_start_matches("./")),
+        );
+    }
+    if text.contains(['?', '#']) {
+        return refuse(
+            "only the path is matched, never a query or fragment",
+            "remove everything from the ? or # on",
+        );
+    }
+    if text.contains('%') {
+        return refuse(
+            "paths are compared decoded, so an escape here would never match",
+            "write the character itself",
+        );
+    }
+    if text.contains([';', '\\']) {
+        return refuse(
+            "a call with ; or \\ in its path is never matched by it",
+            "remove it",
+        );
+    }
+    if text.contains("//") {
+        return refuse(
+            "doubled slashes are collapsed before a path is compared",
+            "write single slashes",
+        );
+    }
+    if text
+        .split('/')
+        .any(|segment| segment == "." || segment == "..")
+    {
+        return refuse(
+            "it has a dot segment, which a normalised path never has",
+            "write the path without . and ..",
+        );
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_path_that_could_never_match_is_refused() {
+        let verdict = |text: &str| path_prefix(&Value::Text(text.into()));
+        for good in ["/", "/v1/cc-list", "/v1/", "/é", "/a.b/..c"] {
+            assert!(verdict(good).is_ok(), "{good}");
+        }
+        for bad in [
+            "v1", "", "/a/../b", "/.", "/a?b", "/a#b", "/a%2fb", "/a//b", "/a;b", "/a\\b",
+        ] {
+            assert!(verdict(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_host_is_a_name_or_an_address_without_port() {
+        for good in ["localhost", "127.0.0.1", "[::1]", "CMS.example.com.", "a_b"] {
+            assert!(one_host(good).is_ok(), "{good}");
+        }
+        for bad in [
+            "localhost:8080",
+            "::1",
+            "[::1]:80",
+            "https://h",
+            "h/p",
+            "a..b",
+            "",
+            "*",
+            "é.example",
+        ] {
+            assert!(one_host(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn the_star_stands_alone_and_an_empty_list_is_refused() {
+        let list = |items: &[&str]| Value::List(items.iter().map(|i| (*i).to_owned()).collect());
+        assert!(hosts(&list(&["*"])).is_ok());
+        assert!(hosts(&list(&["*", "a"])).is_err());
+        assert!(hosts(&list(&[])).is_err());
+        assert!(origins(&list(&["https://a.example"])).is_ok());
+        assert!(origins(&list(&["https://a.example/"])).is_err());
+    }
+}
