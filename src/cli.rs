@@ -1,2 +1,4 @@
 //! (skeleton)
+pub mod check;
+pub mod quick;
 pub mod simulate;

@@ -1,0 +1,293 @@
+//! `headset check`: every problem of a configuration at once; nothing is started.
+//!
+//! Each secret and each file of authorities is tried once, so that what would fail at
+//! the first mint fails here. Problems go to stderr, one a line, and the exit code is
+//! 78 (`EX_CONFIG` of sysexits(3)); else a summary of what would run goes to stdout.
+//! No value of a secret is shown in either.
+
+use std::io::Write;
+use std::path::Path;
+use std::process::ExitCode;
+
+use serde_json::{Value as Json, json};
+
+use crate::base::problem::{Place, Problem};
+use crate::cli::quick::Quick;
+use crate::config::keys::KindKeys;
+use crate::config::{Config, load};
+
+/// The exit code for a faulty configuration: `EX_CONFIG` of sysexits(3).
+pub const EXIT_CONFIG: u8 = 78;
+
+/// Checks a configuration and shows every problem at once; starts nothing.
+#[derive(clap::Args, Clone, Debug)]
+pub struct Args {
+    /// Where the configuration comes from.
+    #[command(flatten)]
+    pub quick: Quick,
+    /// How to write the outcome to stdout.
+    #[arg(long, value_enum, default_value_t = Output::Human)]
+    pub output: Output,
+}
+
+/// A form of output.
+#[derive(clap::ValueEnum, Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Output {
+    /// For people.
+    Human,
+    /// One JSON object.
+    Json,
+}
+
+/// Checks what `args` name, with the `kinds` of credentials that there are. `judge`
+/// adds the problems that only those see who would use the configuration, such as
+/// each kind over its own options.
+///
+/// # Errors
+/// Only where stdout or stderr cannot be written; a faulty configuration is exit code
+/// 78.
+pub fn run(
+    args: Args,
+    kinds: &[KindKeys],
+    judge: impl FnOnce(&Config) -> Vec<Problem>,
+) -> anyhow::Result<ExitCode> {
+    let outcome = load::load(&args.quick.sources(), kinds).and_then(|config| {
+        let mut problems = tried(&config);
+        problems.extend(judge(&config));
+        problems.sort();
+        problems.dedup();
+        if problems.is_empty() {
+            Ok(config)
+        } else {
+            Err(problems)
+        }
+    });
+    report(
+        &outcome,
+        args.output,
+        &mut std::io::stdout().lock(),
+        &mut std::io::stderr().lock(),
+    )?;
+    Ok(match outcome {
+        Ok(_) => ExitCode::SUCCESS,
+        Err(_) => ExitCode::from(EXIT_CONFIG),
+    })
+}
+
+/// Tries every secret and every file of authorities once.
+pub fn tried(config: &Config) -> Vec<Problem> {
+    let mut problems = Vec::new();
+    for credential in &config.credentials {
+        let at = format!("credential.{}", credential.name);
+        for (path, source, place) in credential.values.secrets() {
+            if let Err(error) = source.fetch() {
+                problems.push(Problem::new(
+                    place.clone(),
+                    format!("{at}.{path}"),
+                    format!("{}: {}", error.from, error.fault),
+                    error.fault.fix(),
+                ));
+            }
+        }
+    }
+    let mut authorities: Vec<&Path> = Vec::new();
+    let credentials = config.credentials.iter().map(|credential| &credential.tls);
+    let routes = config.routes.iter().map(|route| &route.tls);
+    for ca in routes
+        .chain(credentials)
+        .filter_map(|tls| tls.ca.as_deref())
+    {
+        if !authorities.contains(&ca) {
+            authorities.push(ca);
+        }
+    }
+    for ca in authorities {
+        if let Err(error) = std::fs::read(ca) {
+            let place = Place::File {
+                path: ca.into(),
+                line: 1,
+                column: 1,
+            };
+            problems.push(Problem::new(
+                place,
+                "",
+                format!("this file of authorities (ca) cannot be read ({error})"),
+                "check the path and who may read it",
+            ));
+        }
+    }
+    problems.sort();
+    problems
+}
+
+/// Writes what was found.
+pub fn report(
+    outcome: &Result<Config, Vec<Problem>>,
+    output: Output,
+    stdout: &mut dyn Write,
+    stderr: &mut dyn Write,
+) -> std::io::Result<()> {
+    match (outcome, output) {
+        (_, Output::Json) => writeln!(stdout, "{}", as_json(outcome)),
+        (Err(problems), Output::Human) => {
+            for problem in problems {
+                writeln!(stderr, "{problem}")?;
+            }
+            match problems.len() {
+                1 => writeln!(stderr, "1 problem"),
+                count => writeln!(stderr, "{count} problems"),
+            }
+        }
+        (Ok(config), Output::Human) => {
+            for warning in &config.warnings {
+                writeln!(stderr, "warning: {warning}")?;
+            }
+            for line in summary(config) {
+                writeln!(stdout, "{line}")?;
+            }
+            writeln!(stdout, "ok ({})", config.digest)
+        }
+    }
+}
+
+fn summary(config: &Config) -> Vec<String> {
+    let mut lines = Vec::new();
+    for listener in &config.listeners {
+        lines.push(format!("listener {}: {}", listener.name, listener.bind));
+    }
+    lines.push(format!("admin: {}", config.admin.bind));
+    for route in &config.routes {
+        let with = match &route.credential {
+            Some(name) => format!(" with {name}"),
+            None => String::new(),
+        };
+        lines.push(format!(
+            "route {}: {}{} -> {}{with}",
+            route.name,
+            route.host.as_deref().unwrap_or(""),
+            route.path,
+            route.upstream
+        ));
+    }
+    for credential in &config.credentials {
+        lines.push(format!(
+            "credential {}: {}",
+            credential.name, credential.kind
+        ));
+    }
+    lines
+}
+
+fn as_json(outcome: &Result<Config, Vec<Problem>>) -> Json {
+    let listed = |problems: &[Problem]| -> Vec<Json> {
+        problems
+            .iter()
+            .map(|problem| {
+                json!({
+                    "place": problem.place.to_string(),
+                    "key": problem.key,
+                    "why": problem.why,
+                    "fix": problem.fix,
+                })
+            })
+            .collect()
+    };
+    match outcome {
+        Err(problems) => json!({ "ok": false, "problems": listed(problems) }),
+        Ok(config) => json!({
+            "ok": true,
+            "digest": config.digest,
+            "warnings": listed(&config.warnings),
+            "admin": config.admin.bind.to_string(),
+            "listeners": config.listeners.iter().map(|listener| json!({
+                "name": listener.name.as_str(),
+                "bind": listener.bind.to_string(),
+            })).collect::<Vec<_>>(),
+            "routes": config.routes.iter().map(|route| json!({
+                "name": route.name.as_str(),
+                "host": route.host,
+                "path": route.path,
+                "upstream": route.upstream.to_string(),
+                "credential": route.credential.as_ref().map(|name| name.as_str()),
+            })).collect::<Vec<_>>(),
+            "credentials": config.credentials.iter().map(|credential| json!({
+                "name": credential.name.as_str(),
+                "kind": credential.kind,
+            })).collect::<Vec<_>>(),
+        }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::load::tests::load_text;
+    use crate::secret::watch::testing::Folder;
+
+    fn configured(password: &str, bearer: &str) -> Config {
+        load_text(&format!(
+            "[listener.app]\nbind = \"127.0.0.1:8080\"\n\
+             [route.contacts]\nupstream = \"https://cms.example.com\"\ncredential = \"cms\"\n\
+             upstream_tls.ca = \"/nonexistent/ca.pem\"\n\
+             [credential.cms]\nkind = \"basicauth\"\nurl = \"https://cms.example.com/b\"\n\
+             username = \"crm\"\ncontext_id = \"1\"\n\
+             password = {{ file = {password:?} }}\nadmin_bearer = {{ file = {bearer:?} }}\n"
+        ))
+        .unwrap()
+    }
+
+    fn written(outcome: &Result<Config, Vec<Problem>>, output: Output) -> (String, String) {
+        let (mut stdout, mut stderr) = (Vec::new(), Vec::new());
+        report(outcome, output, &mut stdout, &mut stderr).unwrap();
+        let text = |bytes| String::from_utf8(bytes).unwrap();
+        (text(stdout), text(stderr))
+    }
+
+    #[test]
+    fn each_secret_and_authority_file_is_tried_and_none_is_shown() {
+        let folder = Folder::new();
+        let password = folder.write("password", "hunter2\u{2019}");
+        let config = configured(password.to_str().unwrap(), "/nonexistent/bearer");
+        let problems = tried(&config);
+        let (stdout, stderr) = written(&Err(problems), Output::Human);
+        assert_eq!(stdout, "");
+        assert!(
+            stderr.contains("credential.cms.password: file "),
+            "{stderr}"
+        );
+        assert!(stderr.contains("curly quote at byte 7"), "{stderr}");
+        assert!(
+            stderr.contains("/nonexistent/bearer: it cannot be read"),
+            "{stderr}"
+        );
+        assert!(stderr.contains("/nonexistent/ca.pem"), "{stderr}");
+        assert!(stderr.ends_with("3 problems\n"), "{stderr}");
+        assert!(!stderr.contains("hunter2"), "{stderr}");
+    }
+
+    #[test]
+    fn a_good_configuration_is_summed_up_without_values() {
+        let outcome = Ok(configured("/p", "/b"));
+        let (stdout, stderr) = written(&outcome, Output::Human);
+        assert_eq!(stderr, "");
+        for line in [
+            "listener app: 127.0.0.1:8080\n",
+            "route contacts: / -> https://cms.example.com/ with cms\n",
+            "credential cms: basicauth\n",
+            "ok (",
+        ] {
+            assert!(stdout.contains(line), "{line}: {stdout}");
+        }
+    }
+
+    #[test]
+    fn json_is_one_object_on_stdout_either_way() {
+        let good = written(&Ok(configured("/p", "/b")), Output::Json);
+        let bad = written(&load_text("[x]"), Output::Json);
+        for ((stdout, stderr), ok) in [(good, true), (bad, false)] {
+            let value: Json = serde_json::from_str(&stdout).unwrap();
+            assert_eq!(value["ok"], ok);
+            assert_eq!(stderr, "");
+        }
+    }
+}

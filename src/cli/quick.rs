@@ -1,0 +1,124 @@
+//! The flags that `run` and `check` share: the configuration file and the shortcuts
+//! of the one-route case.
+//!
+//! They are made from the table in `config/quick.rs`, which drives the variables too,
+//! so a flag, its variable and its key cannot drift apart. Here they are only taken
+//! in; the loader judges them beside everything else.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+use clap::{Arg, ArgMatches, Command};
+
+use crate::config::load::{Sources, process_environment};
+use crate::config::quick::SHORTCUTS;
+
+/// The variable beside `--config`.
+pub const CONFIG_VARIABLE: &str = "HEADSET_CONFIG";
+
+/// `--config` and the shortcuts; flatten it into a command's arguments.
+#[derive(Clone, Debug, Default)]
+pub struct Quick {
+    /// The configuration file.
+    pub config: Option<PathBuf>,
+    /// The key's path, the text and the flag's spelling.
+    pub flags: Vec<(String, String, String)>,
+}
+
+impl Quick {
+    /// What to load from: these flags, the environment of this process, and the file
+    /// of `--config` or else of `HEADSET_CONFIG` (an empty one is none).
+    pub fn sources(self) -> Sources {
+        let variable = || std::env::var_os(CONFIG_VARIABLE).filter(|value| !value.is_empty());
+        Sources {
+            file: self.config.or_else(|| variable().map(PathBuf::from)),
+            environment: process_environment(),
+            flags: self.flags,
+        }
+    }
+}
+
+impl clap::Args for Quick {
+    fn augment_args(command: Command) -> Command {
+        let file = Arg::new("config")
+            .long("config")
+            .short('c')
+            .value_name("FILE")
+            .value_parser(clap::value_parser!(PathBuf))
+            .help("The configuration file (TOML) [variable: HEADSET_CONFIG]");
+        let rows = SHORTCUTS.iter().map(|row| {
+            Arg::new(row.flag)
+                .long(row.flag)
+                .value_name(row.value)
+                .value_parser(clap::value_parser!(OsString))
+                .help(format!("{} [variable: {}]", row.help, row.variable))
+                .help_heading("One route without a file")
+        });
+        command.arg(file).args(rows)
+    }
+
+    fn augment_args_for_update(command: Command) -> Command {
+        Self::augment_args(command)
+    }
+}
+
+impl clap::FromArgMatches for Quick {
+    fn from_arg_matches(matches: &ArgMatches) -> Result<Quick, clap::Error> {
+        let mut quick = Quick::default();
+        quick.update_from_arg_matches(matches)?;
+        Ok(quick)
+    }
+
+    fn update_from_arg_matches(&mut self, matches: &ArgMatches) -> Result<(), clap::Error> {
+        self.config = matches.get_one::<PathBuf>("config").cloned();
+        self.flags = SHORTCUTS
+            .iter()
+            .filter_map(|row| {
+                // What is not UTF-8 becomes U+FFFD, which no key accepts.
+                let text = matches.get_one::<OsString>(row.flag)?.to_string_lossy();
+                let spelling = format!("--{}", row.flag);
+                Some((row.path.to_owned(), text.into_owned(), spelling))
+            })
+            .collect();
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+
+    #[derive(Parser)]
+    struct Line {
+        #[command(flatten)]
+        quick: Quick,
+    }
+
+    #[test]
+    fn every_shortcut_is_a_flag_that_carries_its_key() {
+        let mut line = vec!["headset".to_owned(), "--config=h.toml".to_owned()];
+        line.extend(SHORTCUTS.iter().map(|row| format!("--{}=007", row.flag)));
+        let quick = Line::try_parse_from(line).unwrap().quick;
+        assert_eq!(quick.config, Some("h.toml".into()));
+        let expected: Vec<(String, String, String)> = SHORTCUTS
+            .iter()
+            .map(|row| (row.path.into(), "007".into(), format!("--{}", row.flag)))
+            .collect();
+        assert_eq!(quick.flags, expected);
+        assert_eq!(quick.sources().file, Some("h.toml".into()));
+    }
+
+    #[test]
+    fn an_unknown_flag_is_refused_and_none_is_needed() {
+        assert!(Line::try_parse_from(["headset", "--password=x"]).is_err());
+        assert!(
+            Line::try_parse_from(["headset"])
+                .unwrap()
+                .quick
+                .flags
+                .is_empty()
+        );
+    }
+}
