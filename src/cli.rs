@@ -1,4 +1,108 @@
-//! (skeleton)
+//! The grammar of the command line; each command has a room of its own in `cli/`.
+//!
+//! Data goes to stdout, the rest to stderr. Secrets are never values of flags. Exit
+//! codes are those of sysexits(3): see [`exit_code`].
+
 pub mod check;
+pub mod demo;
 pub mod quick;
+pub mod run;
 pub mod simulate;
+
+use std::io;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+use crate::app::StartError;
+
+/// Puts the right Authorization header on every contact-center call.
+#[derive(Debug, Parser)]
+#[command(name = "headset", version, propagate_version = true, after_help = EXAMPLES)]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  headset demo                          watch it work, nothing to set up
+  headset run --config headset.toml     serve
+  headset check --config headset.toml   every problem of a configuration at once
+  headset simulate                      a contact center to practise on
+
+Exit codes: 0 well, 64 usage, 69 a port is taken or something is out of reach,
+78 configuration (with the list of problems).";
+
+/// The commands.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Serve: take calls, attach credentials, send them on.
+    Run(run::Args),
+    /// A simulated contact center, headset before it, and one told call.
+    Demo(demo::Args),
+    /// Show every problem of a configuration at once; start nothing.
+    Check(check::Args),
+    /// Serve a simulated contact center to practise on.
+    Simulate(simulate::Simulate),
+    /// Show the version.
+    Version,
+}
+
+/// Runs `cli` to its end.
+pub fn execute(cli: Cli) -> anyhow::Result<ExitCode> {
+    match cli.command {
+        Command::Run(args) => run::run(args),
+        Command::Demo(args) => demo::run(args),
+        Command::Check(args) => run::check(args),
+        Command::Simulate(args) => {
+            run::log_for_tools();
+            runtime()?.block_on(simulate::run(args))?;
+            Ok(ExitCode::SUCCESS)
+        }
+        Command::Version => {
+            use std::io::Write;
+            writeln!(io::stdout(), "headset {}", env!("CARGO_PKG_VERSION"))?;
+            Ok(ExitCode::SUCCESS)
+        }
+    }
+}
+
+/// The runtime of a control thread: one thread, the caller's.
+fn runtime() -> io::Result<tokio::runtime::Runtime> {
+    tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+}
+
+/// `EX_USAGE`: the command line is wrong.
+pub const EX_USAGE: u8 = 64;
+/// `EX_UNAVAILABLE`: a port is taken, something is out of reach.
+pub const EX_UNAVAILABLE: u8 = 69;
+/// `EX_SOFTWARE`: what should not happen.
+pub const EX_SOFTWARE: u8 = 70;
+/// `EX_CONFIG`: the configuration is wrong.
+pub const EX_CONFIG: u8 = 78;
+
+/// The exit code of an error that ended a command (sysexits(3)).
+pub fn exit_code(error: &anyhow::Error) -> u8 {
+    for cause in error.chain() {
+        match cause.downcast_ref::<StartError>() {
+            Some(StartError::Config(_)) => return EX_CONFIG,
+            Some(StartError::Bind { .. }) => return EX_UNAVAILABLE,
+            _ => {}
+        }
+        if let Some(error) = cause.downcast_ref::<io::Error>()
+            && matches!(
+                error.kind(),
+                io::ErrorKind::AddrInUse
+                    | io::ErrorKind::AddrNotAvailable
+                    | io::ErrorKind::PermissionDenied
+            )
+        {
+            return EX_UNAVAILABLE;
+        }
+    }
+    EX_SOFTWARE
+}

@@ -1,1 +1,29 @@
-fn main() {}
+//! The door: read the command line, run the command, turn the outcome into an exit
+//! code.
+
+use std::io::Write;
+use std::process::ExitCode;
+
+use clap::Parser;
+use clap::error::ErrorKind;
+use headset::cli::{self, Cli};
+
+fn main() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => {
+            let _ = error.print();
+            return match error.kind() {
+                ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => ExitCode::SUCCESS,
+                _ => ExitCode::from(cli::EX_USAGE),
+            };
+        }
+    };
+    match cli::execute(cli) {
+        Ok(code) => code,
+        Err(error) => {
+            let _ = writeln!(std::io::stderr(), "headset: {error:#}");
+            ExitCode::from(cli::exit_code(&error))
+        }
+    }
+}

@@ -66,6 +66,7 @@ const KEYS: &[Key] = &[
         default: Fallback::Required,
         doc: "Where names are registered, as a whole URL; nothing is derived from a host name.",
         example: r#""https://cms.example.com:8443/configuration/basicauth""#,
+        check: None,
     },
     Key {
         path: "username",
@@ -73,6 +74,7 @@ const KEYS: &[Key] = &[
         default: Fallback::Required,
         doc: "The name to register, without a `:`; give each installation a name of its own.",
         example: r#""crm_sync""#,
+        check: None,
     },
     Key {
         path: "password",
@@ -80,6 +82,7 @@ const KEYS: &[Key] = &[
         default: Fallback::Required,
         doc: "The password to register. A changed one is registered at once.",
         example: r#"{ file = "/run/secrets/headset/password" }"#,
+        check: None,
     },
     Key {
         path: "context",
@@ -87,6 +90,7 @@ const KEYS: &[Key] = &[
         default: Fallback::Text("ContactCenter"),
         doc: "The vendor's `context`.",
         example: r#""ContactCenter""#,
+        check: None,
     },
     Key {
         path: "context_id",
@@ -94,6 +98,7 @@ const KEYS: &[Key] = &[
         default: Fallback::Required,
         doc: "The vendor's `contextId`: the number of the contact center, as text.",
         example: r#""1""#,
+        check: None,
     },
     Key {
         path: "user_role",
@@ -101,6 +106,7 @@ const KEYS: &[Key] = &[
         default: Fallback::Text("Administrator"),
         doc: "The vendor's `userRole`; choose the least role that works.",
         example: r#""Administrator""#,
+        check: None,
     },
     Key {
         path: "lifetime",
@@ -108,6 +114,7 @@ const KEYS: &[Key] = &[
         default: Fallback::Text("30d"),
         doc: "How long each registration is to live, from 1s to 3650d.",
         example: r#""30d""#,
+        check: None,
     },
     Key {
         path: "admin_bearer",
@@ -115,6 +122,7 @@ const KEYS: &[Key] = &[
         default: Fallback::Required,
         doc: "The bearer of a contact-center admin, from a login in the browser. A fresh one extends the registration.",
         example: r#"{ file = "/run/secrets/headset/admin-bearer" }"#,
+        check: None,
     },
     Key {
         path: "adopt",
@@ -122,6 +130,7 @@ const KEYS: &[Key] = &[
         default: Fallback::Text("false"),
         doc: "Whether a registration of this name that cannot be shown to be ours may be overwritten, which locks its owner out.",
         example: "false",
+        check: None,
     },
 ];
 

@@ -45,6 +45,7 @@ const KEYS: &[Key] = &[
         default: Fallback::Absent,
         doc: "The user name of a Basic pair, without a `:`.",
         example: r#""api_key""#,
+        check: None,
     },
     Key {
         path: "basic.password",
@@ -52,6 +53,7 @@ const KEYS: &[Key] = &[
         default: Fallback::Absent,
         doc: "The password of that pair.",
         example: r#"{ file = "/run/secrets/headset/api-token" }"#,
+        check: None,
     },
     Key {
         path: "bearer",
@@ -59,6 +61,7 @@ const KEYS: &[Key] = &[
         default: Fallback::Absent,
         doc: "A token that is sent as `Authorization: Bearer …`; a leading `Bearer ` in it is not doubled.",
         example: r#"{ env = "API_TOKEN" }"#,
+        check: None,
     },
     Key {
         path: "headers",
@@ -66,6 +69,7 @@ const KEYS: &[Key] = &[
         default: Fallback::Absent,
         doc: "Header names, each with the secret that is its value, sent as it stands.",
         example: r#"{ "hash-key" = { file = "/run/secrets/headset/hash-key" } }"#,
+        check: None,
     },
 ];
 

@@ -165,6 +165,7 @@ type Obtaining = Pin<Box<dyn Future<Output = Result<Arc<Minted>, Unavailable>>>>
 
 pin_project! {
     /// The future of [`Authorize`].
+    #[allow(missing_docs, reason = "the macro takes no docs on fields of variants")]
     #[project = Projected]
     pub enum AuthorizeFuture<S, F> {
         /// The credential must not go there.

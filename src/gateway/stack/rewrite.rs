@@ -47,6 +47,21 @@ impl Aim {
         })
     }
 
+    /// For the route `none`, whose calls go nowhere.
+    pub fn nowhere() -> Aim {
+        Aim {
+            host: HeaderValue::from_static("none.invalid"),
+            origin: HttpOrigin {
+                tls: false,
+                host: "none.invalid".into(),
+                port: 80,
+            },
+            base: "".into(),
+            strip: "".into(),
+            rewrite_location: false,
+        }
+    }
+
     /// The origin aimed at.
     pub fn origin(&self) -> &HttpOrigin {
         &self.origin
@@ -218,6 +233,7 @@ impl<S: HttpService> Service<Call> for Rewrite<S> {
 
 pin_project! {
     /// The future of [`Rewrite`].
+    #[allow(missing_docs, reason = "the macro takes no docs on fields of variants")]
     #[project = Projected]
     pub enum RewriteFuture<F> {
         /// The target cannot be sent on.

@@ -99,6 +99,7 @@ impl<S: HttpService> Service<Call> for Target<S> {
 
 pin_project! {
     /// The future of a layer that lets a call pass or refuses it at once.
+    #[allow(missing_docs, reason = "the macro takes no docs on fields of variants")]
     #[project = CheckedProjected]
     pub enum Checked<F> {
         /// Refused; taken when polled.

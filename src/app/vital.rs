@@ -1,0 +1,31 @@
+//! A slot as the probes see it. The admin floor knows no slot, so `app` lends it one.
+
+use std::sync::Arc;
+
+use crate::admin::health::Vital;
+use crate::credential::slot::Slot;
+
+/// See the module.
+#[derive(Debug)]
+pub struct VitalSlot(Arc<Slot>);
+
+impl VitalSlot {
+    /// Looks at `slot`.
+    pub fn new(slot: Arc<Slot>) -> VitalSlot {
+        VitalSlot(slot)
+    }
+}
+
+impl Vital for VitalSlot {
+    fn name(&self) -> &str {
+        self.0.name().as_str()
+    }
+
+    fn is_live(&self) -> bool {
+        self.0.peek().is_some()
+    }
+
+    fn was_minted(&self) -> bool {
+        self.0.snapshot().generation > 0
+    }
+}

@@ -1,0 +1,110 @@
+//! `headset run`: load, bind, serve, drain.
+
+use std::io::Write;
+use std::process::ExitCode;
+
+use crate::app::plan::{Draft, kind_keys};
+use crate::app::shutdown::Stop;
+use crate::app::{App, StartError, telemetry};
+use crate::base::problem::Problem;
+use crate::base::time::Clock;
+use crate::cli::quick::Quick;
+use crate::cli::{EX_CONFIG, check};
+use crate::config::{Log, LogFormat, load};
+
+/// Serve: take calls, attach credentials, send them on.
+#[derive(Clone, Debug, clap::Args)]
+#[command(after_help = EXAMPLES)]
+pub struct Args {
+    /// Where the configuration comes from.
+    #[command(flatten)]
+    pub quick: Quick,
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  headset run --config headset.toml
+  headset run --upstream https://cms.example.com:8443 \\
+      --register-url https://cms.example.com:8443/configuration/basicauth \\
+      --username crm_sync --password-file ./password \\
+      --context-id 1 --admin-bearer-file ./bearer
+  HEADSET_CONFIG=headset.toml HEADSET_LOG__LEVEL=debug headset run
+
+Signals: SIGTERM or SIGINT drains (new calls are still taken until nothing was in
+flight for 2 s), a second one stops at once.";
+
+/// Serves until a signal ends it.
+///
+/// # Errors
+/// Where an address is taken or the machine refuses something; a faulty
+/// configuration is printed and becomes exit code 78.
+pub fn run(args: Args) -> anyhow::Result<ExitCode> {
+    let config = match load::load(&args.quick.sources(), &kind_keys()) {
+        Ok(config) => config,
+        Err(problems) => return refuse(&problems),
+    };
+    telemetry::start(config.log);
+    protect_memory();
+    for warning in &config.warnings {
+        tracing::warn!(config.key = %warning.key, "{warning}");
+    }
+    let app = match App::prepare(config, Clock::system()) {
+        Ok(app) => app,
+        Err(StartError::Config(problems)) => return refuse(&problems),
+        Err(other) => return Err(other.into()),
+    };
+    super::runtime()?.block_on(async {
+        let stop = Stop::at_signals()?;
+        app.serve(stop).await.map_err(anyhow::Error::from)
+    })?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// `headset check`, with what only the kinds and the TLS set-up can find.
+///
+/// # Errors
+/// Only where stdout or stderr cannot be written.
+pub fn check(args: check::Args) -> anyhow::Result<ExitCode> {
+    check::run(args, &kind_keys(), |config| {
+        Draft::judge(config, &Clock::system())
+    })
+}
+
+/// Logging for the commands that read no configuration.
+pub fn log_for_tools() {
+    telemetry::start(Log {
+        level: tracing::Level::INFO,
+        format: LogFormat::Auto,
+    });
+}
+
+fn refuse(problems: &[Problem]) -> anyhow::Result<ExitCode> {
+    let mut stderr = std::io::stderr().lock();
+    for problem in problems {
+        writeln!(stderr, "{problem}")?;
+    }
+    let count = problems.len();
+    let noun = if count == 1 { "problem" } else { "problems" };
+    writeln!(stderr, "{count} {noun}")?;
+    Ok(ExitCode::from(EX_CONFIG))
+}
+
+/// Secrets stand in this process's memory: no core dump, and no debugger of the same
+/// user (prctl(2), PR_SET_DUMPABLE).
+fn protect_memory() {
+    #[cfg(target_os = "linux")]
+    {
+        use rustix::process::{
+            DumpableBehavior, Resource, Rlimit, set_dumpable_behavior, setrlimit,
+        };
+        let none = Rlimit {
+            current: Some(0),
+            maximum: Some(0),
+        };
+        let limited = setrlimit(Resource::Core, none);
+        let hidden = set_dumpable_behavior(DumpableBehavior::NotDumpable);
+        if limited.is_err() || hidden.is_err() {
+            tracing::warn!("core dumps could not be switched off; they would hold secrets");
+        }
+    }
+}

@@ -1,0 +1,136 @@
+//! What probes and Prometheus see.
+
+use headset::simulator::{Options, Simulator};
+
+use crate::support::client;
+use crate::support::headset::{Headset, Setup};
+
+#[tokio::test]
+async fn probes_answer_whoever_asks_by_whatever_name() {
+    let center = Simulator::start(Options::default()).await.unwrap();
+    let headset = Headset::before(&center).await;
+    for probe in [
+        "/livez",
+        "/readyz",
+        "/readyz?strict",
+        "/startupz",
+        "/metrics",
+    ] {
+        let request =
+            format!("GET {probe} HTTP/1.1\r\nHost: 10.1.2.3:9464\r\nConnection: close\r\n\r\n");
+        let answer = client::raw(headset.admin(), request).await.unwrap();
+        assert_eq!(answer.status, 200, "{probe}: {}", answer.text());
+    }
+}
+
+#[tokio::test]
+async fn a_closed_set_is_there_with_zeros_and_unknown_times_are_absent() {
+    let center = Simulator::start(Options::default()).await.unwrap();
+    let headset = Setup {
+        bearer_life: std::time::Duration::ZERO,
+        wait_ready: false,
+        ..Setup::default()
+    }
+    .before(&center)
+    .await;
+    let metrics = headset.metrics().await;
+    for zero in [
+        "headset_requests_total{code=\"512\",route=\"contacts\"} 0",
+        "headset_requests_by_method_total{method=\"DELETE\",route=\"contacts\"} 0",
+        "headset_own_answers_total{code_name=\"no_route\",route=\"none\"} 0",
+        "headset_upstream_errors_total{reason=\"tls\",route=\"contacts\"} 0",
+        "headset_requests_refused_total{listener=\"app\",reason=\"slow_head\"} 0",
+        "headset_replays_total{outcome=\"answered\",route=\"contacts\"} 0",
+        "headset_credential_state{credential=\"cms_key\",state=\"live\"} 0",
+        "headset_requests_in_flight{route=\"contacts\"} 0",
+    ] {
+        assert!(
+            metrics.lines().any(|line| line == zero),
+            "{zero} in\n{metrics}"
+        );
+    }
+    assert!(!metrics.contains("headset_credential_expiry_timestamp_seconds{"));
+    assert!(metrics.contains("headset_build_info{version=\""));
+    assert!(metrics.contains("headset_config_info{hash=\""));
+    #[cfg(target_os = "linux")]
+    assert!(metrics.contains("process_resident_memory_bytes"));
+}
+
+#[tokio::test]
+async fn traffic_adds_no_series_and_there_are_at_most_300() {
+    let center = Simulator::start(Options::default()).await.unwrap();
+    let headset = Headset::before(&center).await;
+    let count = async || {
+        let metrics = headset.metrics().await;
+        metrics
+            .lines()
+            .filter(|line| line.starts_with("headset_"))
+            .count()
+    };
+    let before = count().await;
+    assert!(before <= 300, "{before} series for one route");
+    for target in ["/a", "/b/c?d", "/_sim/echo", "/configuration/cc/9/process"] {
+        for method in ["GET", "POST", "BREW", "PROPFIND"] {
+            let host = [("X-Any", "1"), ("User-Agent", "x")];
+            client::call(headset.app(), method, target, &host, b"").await;
+        }
+    }
+    assert_eq!(count().await, before);
+}
+
+#[tokio::test]
+async fn what_happened_is_counted_where_it_belongs() {
+    let center = Simulator::start(Options::default()).await.unwrap();
+    let headset = Headset::before(&center).await;
+    client::get(headset.app(), "/configuration/cc/1/process").await;
+    client::call(
+        headset.app(),
+        "POST",
+        "/ameyorestapi/voice/startDialer",
+        &[],
+        b"{}",
+    )
+    .await;
+    client::get(headset.app(), "/configuration/basicauth").await;
+    for (series, value) in [
+        (
+            "headset_requests_total{code=\"200\",route=\"contacts\"}",
+            2.0,
+        ),
+        (
+            "headset_requests_total{code=\"403\",route=\"contacts\"}",
+            1.0,
+        ),
+        (
+            "headset_requests_by_method_total{method=\"POST\",route=\"contacts\"}",
+            1.0,
+        ),
+        (
+            "headset_own_answers_total{code_name=\"issuer_target\",route=\"contacts\"}",
+            1.0,
+        ),
+        (
+            "headset_request_duration_seconds_count{route=\"contacts\"}",
+            3.0,
+        ),
+        (
+            "headset_upstream_duration_seconds_count{route=\"contacts\"}",
+            2.0,
+        ),
+        ("headset_overhead_seconds_count{route=\"contacts\"}", 3.0),
+        ("headset_credential_generation{credential=\"cms_key\"}", 1.0),
+        (
+            "headset_upstream_connections{route=\"contacts\",state=\"idle\"}",
+            1.0,
+        ),
+    ] {
+        assert_eq!(headset.metric(series).await, Some(value), "{series}");
+    }
+    let expiry = "headset_credential_expiry_timestamp_seconds{credential=\"cms_key\"}";
+    let now = std::time::SystemTime::UNIX_EPOCH
+        .elapsed()
+        .unwrap()
+        .as_secs_f64();
+    let left = headset.metric(expiry).await.unwrap() - now;
+    assert!((3500.0..=3600.0).contains(&left), "{left}");
+}

@@ -1,0 +1,21 @@
+//! Builders over the real thing: headset in a thread of its own, clients that speak
+//! raw bytes or plain HTTP, upstreams that record.
+
+pub mod client;
+pub mod headset;
+pub mod recorder;
+
+use std::time::Duration;
+
+/// No step of a story takes longer, even on a busy machine.
+pub const PATIENCE: Duration = Duration::from_secs(20);
+
+/// Waits until `test` holds.
+pub async fn eventually(what: &str, mut test: impl AsyncFnMut() -> bool) {
+    let waited = tokio::time::timeout(PATIENCE, async {
+        while !test().await {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    });
+    assert!(waited.await.is_ok(), "{what} did not come about");
+}

@@ -1,0 +1,236 @@
+//! An upstream that records every byte it is sent and answers by a script.
+
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex};
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+
+/// What to do with the next request.
+#[derive(Clone, Debug)]
+pub enum Step {
+    /// Read the whole request, then answer these bytes and go on.
+    Answer(Vec<u8>),
+    /// Read the whole request, answer these bytes, then close.
+    AnswerAndClose(Vec<u8>),
+    /// Read the head, then answer these bytes while the body may still come.
+    AnswerEarly(Vec<u8>),
+    /// Read the whole request, then close without a word.
+    Close,
+    /// Read the whole request, then reset the connection.
+    Reset,
+    /// Read the whole request, then say nothing for ever.
+    Silence,
+}
+
+impl Step {
+    /// `200 OK` with `body`.
+    pub fn ok(body: &str) -> Step {
+        let length = body.len();
+        Step::Answer(format!("HTTP/1.1 200 OK\r\nContent-Length: {length}\r\n\r\n{body}").into())
+    }
+
+    /// Only a status.
+    pub fn status(status: u16) -> Step {
+        Step::Answer(format!("HTTP/1.1 {status} X\r\nContent-Length: 0\r\n\r\n").into())
+    }
+}
+
+#[derive(Default)]
+struct Log {
+    requests: Vec<Vec<u8>>,
+    connections: usize,
+    closed: usize,
+}
+
+/// The upstream. The last step of the script repeats.
+pub struct Recorder {
+    address: SocketAddr,
+    log: Arc<Mutex<Log>>,
+    script: Arc<Mutex<Vec<Step>>>,
+    task: tokio::task::JoinHandle<()>,
+}
+
+impl Recorder {
+    pub async fn start(script: impl IntoIterator<Item = Step>) -> Recorder {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let log = Arc::new(Mutex::new(Log::default()));
+        let mut steps: Vec<Step> = script.into_iter().collect();
+        steps.reverse();
+        let script = Arc::new(Mutex::new(steps));
+        let (logged, scripted) = (log.clone(), script.clone());
+        let task = tokio::spawn(async move {
+            loop {
+                let (stream, _) = listener.accept().await.unwrap();
+                logged.lock().unwrap().connections += 1;
+                let (logged, scripted) = (logged.clone(), scripted.clone());
+                tokio::spawn(async move {
+                    serve(stream, &logged, &scripted).await;
+                    logged.lock().unwrap().closed += 1;
+                });
+            }
+        });
+        Recorder {
+            address,
+            log,
+            script,
+            task,
+        }
+    }
+
+    pub fn url(&self) -> String {
+        format!("http://{}", self.address)
+    }
+
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Every request that arrived, whole, in order.
+    pub fn requests(&self) -> Vec<String> {
+        let log = self.log.lock().unwrap();
+        let text = |bytes: &Vec<u8>| String::from_utf8_lossy(bytes).into_owned();
+        log.requests.iter().map(text).collect()
+    }
+
+    pub fn connections(&self) -> usize {
+        self.log.lock().unwrap().connections
+    }
+
+    pub fn closed(&self) -> usize {
+        self.log.lock().unwrap().closed
+    }
+
+    /// Replaces what is left of the script.
+    pub fn then(&self, script: impl IntoIterator<Item = Step>) {
+        let mut steps: Vec<Step> = script.into_iter().collect();
+        steps.reverse();
+        *self.script.lock().unwrap() = steps;
+    }
+}
+
+impl Drop for Recorder {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+async fn serve(mut stream: TcpStream, log: &Mutex<Log>, script: &Mutex<Vec<Step>>) {
+    let mut unread = Vec::new();
+    loop {
+        let Some(head) = head(&mut stream, &mut unread).await else {
+            return;
+        };
+        let step = {
+            let mut script = script.lock().unwrap();
+            if script.len() > 1 {
+                script.pop().unwrap()
+            } else {
+                script[0].clone()
+            }
+        };
+        if let Step::AnswerEarly(bytes) = &step {
+            stream.write_all(bytes).await.unwrap();
+        }
+        let Some(body) = body(&mut stream, &mut unread, &head).await else {
+            return;
+        };
+        let mut request = head;
+        request.extend_from_slice(&body);
+        log.lock().unwrap().requests.push(request);
+        match step {
+            Step::AnswerEarly(_) => {}
+            Step::Answer(bytes) => {
+                if stream.write_all(&bytes).await.is_err() {
+                    return;
+                }
+            }
+            Step::AnswerAndClose(bytes) => {
+                let _ = stream.write_all(&bytes).await;
+                return;
+            }
+            Step::Close => return,
+            Step::Reset => {
+                let _ = socket2::SockRef::from(&stream).set_linger(Some(std::time::Duration::ZERO));
+                return;
+            }
+            Step::Silence => {
+                let mut rest = [0; 64];
+                while stream.read(&mut rest).await.is_ok_and(|n| n > 0) {}
+                return;
+            }
+        }
+    }
+}
+
+async fn head(stream: &mut TcpStream, unread: &mut Vec<u8>) -> Option<Vec<u8>> {
+    loop {
+        if let Some(at) = unread.windows(4).position(|w| w == b"\r\n\r\n") {
+            return Some(unread.drain(..at + 4).collect());
+        }
+        if stream.read_buf(unread).await.ok()? == 0 {
+            return None;
+        }
+    }
+}
+
+/// The body by the strictest reading: a length or `chunked`, never both.
+async fn body(stream: &mut TcpStream, unread: &mut Vec<u8>, head: &[u8]) -> Option<Vec<u8>> {
+    let head = String::from_utf8_lossy(head).to_ascii_lowercase();
+    let field = |name: &str| {
+        let mut values = head
+            .split("\r\n")
+            .filter_map(|line| line.split_once(": "))
+            .filter(|(n, _)| *n == name)
+            .map(|(_, value)| value.to_owned());
+        let first = values.next();
+        assert!(values.next().is_none(), "{name} is repeated: {head}");
+        first
+    };
+    let (length, coding) = (field("content-length"), field("transfer-encoding"));
+    assert!(length.is_none() || coding.is_none(), "two framings: {head}");
+    let end = |unread: &Vec<u8>| match (&length, &coding) {
+        (Some(length), _) => {
+            let length: usize = length.parse().unwrap();
+            (unread.len() >= length).then_some(length)
+        }
+        (None, Some(coding)) => {
+            assert_eq!(coding, "chunked");
+            chunked_end(unread)
+        }
+        (None, None) => Some(0),
+    };
+    loop {
+        if let Some(end) = end(unread) {
+            return Some(unread.drain(..end).collect());
+        }
+        if stream.read_buf(unread).await.ok()? == 0 {
+            return None;
+        }
+    }
+}
+
+/// Where a chunked body ends, trailers included, once all of it is there.
+fn chunked_end(bytes: &[u8]) -> Option<usize> {
+    let mut at = 0;
+    loop {
+        let line = at + bytes[at..].windows(2).position(|w| w == b"\r\n")?;
+        let size = usize::from_str_radix(std::str::from_utf8(&bytes[at..line]).ok()?, 16).ok()?;
+        at = line + 2;
+        if size == 0 {
+            loop {
+                let line = at + bytes.get(at..)?.windows(2).position(|w| w == b"\r\n")?;
+                let was_empty = line == at;
+                at = line + 2;
+                if was_empty {
+                    return Some(at);
+                }
+            }
+        }
+        at += size + 2;
+        if at > bytes.len() {
+            return None;
+        }
+    }
+}
