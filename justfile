@@ -1,0 +1,39 @@
+# What people and CI run. `just` alone lists the recipes; each also works by hand.
+
+# List the recipes.
+default:
+    @just --list
+
+# Everything: Rust tests, then real servers and clients (installs what it needs).
+test:
+    ./test
+
+# The Rust tests alone: they need nothing but Rust and loopback.
+unit:
+    cargo test --locked
+
+# Format, lint and licences, as CI does.
+lint:
+    cargo fmt --check
+    cargo clippy --locked --all-targets -- -D warnings
+    cargo deny check bans licenses sources
+
+# What CI runs, from start to end.
+ci:
+    .ci/run
+
+# A contact center on loopback, headset before it, and one told call.
+demo:
+    cargo run --locked --release -- demo
+
+# CPU time per request beside nginx (needs nginx and wrk).
+bench *ARGS:
+    cargo bench --locked --bench beside_nginx -- {{ARGS}}
+
+# The static binary that deploy/Dockerfile puts on an empty file system.
+static:
+    cargo build --locked --release --target "$(uname -m)-unknown-linux-musl"
+
+# Known vulnerabilities in what Cargo.lock names (fetches a database).
+advisories:
+    cargo deny check advisories
