@@ -1,0 +1,96 @@
+"""What deploy/ ships: the manifest against the schemas, its configuration against
+headset, the alert rules against promtool, the static binary on an empty root."""
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+from harness import LOOPBACK, Failed, Skipped, expect
+
+ROOT = Path(__file__).resolve().parents[2]
+MANIFEST = ROOT / "deploy" / "kubernetes.yaml"
+
+# The first release with sidecars on by default, and the newest known here.
+KUBERNETES = ("1.29", "1.37")
+
+
+def manifest(_bench):
+    """kubernetes.yaml fits the schemas, unknown fields refused."""
+    for version in KUBERNETES:
+        said = validate(version, MANIFEST)
+        expect(said.returncode == 0, f"against {version}: {said.stdout}{said.stderr}")
+    # The validator is only worth something if it knows the field that makes headset
+    # a sidecar: the last release without it must refuse the manifest.
+    said = validate("1.27", MANIFEST)
+    expect(
+        said.returncode != 0 and "restartPolicy" in said.stdout + said.stderr,
+        "the validator does not look at an init container's restartPolicy",
+    )
+    return f"valid for Kubernetes {' and '.join(KUBERNETES)}, strictly"
+
+
+def validate(version, path):
+    """Runs kubernetes-validate."""
+    program = Path(sys.executable).with_name("kubernetes-validate")
+    argv = [program, "--strict", "--quiet", "--kubernetes-version", version, path]
+    return subprocess.run(argv, capture_output=True, text=True, timeout=120)
+
+
+def config_map(bench):
+    """The TOML in the ConfigMap is one that headset takes."""
+    import yaml
+
+    documents = list(yaml.safe_load_all(MANIFEST.read_text()))
+    [toml] = [d["data"]["headset.toml"] for d in documents if d["kind"] == "ConfigMap"]
+    [stored] = [d["stringData"] for d in documents if d["kind"] == "Secret"]
+    # The secret's files, as the pod would have them.
+    mounted = "/run/secrets/headset"
+    for name, value in stored.items():
+        (bench.folder / name).write_text(value)
+        expect(f"{mounted}/{name}" in toml, f"the configuration does not use {mounted}/{name}")
+    config = bench.folder / "headset.toml"
+    config.write_text(toml.replace(mounted, str(bench.folder)))
+    process = bench.run("check", [bench.binary, "check", "--config", config])
+    expect(process.ended() == "exit code 0", f"headset check: {process.ended()}\n{process.tail()}")
+    return "headset check accepts it"
+
+
+def rules(_bench):
+    """The Prometheus rules are well formed and their unit tests pass."""
+    program = shutil.which("promtool")
+    if not program:
+        raise Skipped("promtool is missing; apt-get install prometheus")
+    folder = ROOT / "deploy" / "prometheus"
+    for arguments in (["check", "rules", "rules.yml"], ["test", "rules", "rules_test.yml"]):
+        said = subprocess.run(
+            [program, *arguments], cwd=folder, capture_output=True, text=True, timeout=120
+        )
+        expect(said.returncode == 0, f"promtool {' '.join(arguments)}: {said.stdout}{said.stderr}")
+    return "promtool accepts them and their tests"
+
+
+def static(bench):
+    """The musl build has no interpreter and runs where there is no file at all."""
+    if not bench.static_binary:
+        raise Skipped("no musl toolchain; install musl-tools and the rustup target")
+    binary = Path(bench.static_binary)
+    octets = binary.read_bytes()
+    expect(b"/ld-" not in octets[:4096], "it asks for a dynamic loader")
+    size = len(octets) / (1 << 20)
+    expect(size <= 8, f"it is {size:.1f} MiB, more than 8")
+    root = bench.folder / "root"
+    root.mkdir()
+    shutil.copy(binary, root / "headset")
+    # As root a chroot; else a user namespace, where the kernel allows one.
+    if os.geteuid() == 0:
+        enter = ["chroot", root]
+    else:
+        enter = ["unshare", "--user", "--map-root-user", "--root", root]
+        if subprocess.run(["unshare", "--user", "true"], capture_output=True).returncode:
+            raise Skipped("neither root nor user namespaces: no empty root to run in")
+    process = bench.run("empty-root", [*enter, "/headset", "demo", "--once"])
+    if process.ended() != "exit code 0":
+        raise Failed(f"in an empty root: {process.ended()}\n{process.tail()}")
+    return f"{size:.1f} MiB, and the demo runs in an empty root on {LOOPBACK}"
