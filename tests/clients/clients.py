@@ -1,10 +1,12 @@
 """Real clients, unmodified, with credentials that mean nothing."""
 
 import json
+import re
 import shutil
+import sys
 from pathlib import Path
 
-from harness import Failed, Skipped, call, expect
+from harness import Failed, Skipped, call, expect, until
 
 # What the clients believe are their credentials: headset must replace them.
 DUMMY_KEY, DUMMY_TOKEN = "dummy-key", "dummy-token"
@@ -77,24 +79,15 @@ def curl(bench):
 
 
 def bound(process):
-    """The two addresses that headset logs when it has bound port 0."""
-    import re
-
-    from harness import until
+    """The two addresses that headset logs when it has bound port 0: one line a
+    listener, the admin listener named so."""
 
     def addresses():
-        # One line a listener, as JSON: its fields name the listener and the address.
         found = {}
         for line in process.stderr.read_text("utf-8", "replace").splitlines():
-            try:
-                event = json.loads(line)
-            except ValueError:
-                continue
             address = re.search(r"127\.0\.0\.1:[1-9]\d*", line)
             if address and "listen" in line:
-                key = "admin" if "admin" in line else "app"
-                found.setdefault(key, address.group(0))
-                del event
+                found.setdefault("admin" if "admin" in line else "app", address.group(0))
         return (found["app"], found["admin"]) if len(found) == 2 else None
 
     return until("the log lines of both listeners", addresses, process=process)
@@ -122,8 +115,6 @@ def exotel(bench):
 
 def script(bench, name, url):
     """Runs a client as the application it is in: a process of its own."""
-    import sys
-
     path = Path(__file__).parent / name
     child = bench.run(name.removesuffix(".py"), [sys.executable, path, url, DUMMY_KEY, DUMMY_TOKEN])
     if child.ended() != "exit code 0":

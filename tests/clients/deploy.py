@@ -2,6 +2,7 @@
 headset, the alert rules against promtool, the static binary on an empty root."""
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -38,6 +39,10 @@ def validate(version, path):
     return subprocess.run(argv, capture_output=True, text=True, timeout=120)
 
 
+# Where pods, and the examples in the documentation, have their secrets.
+MOUNTED = "/run/secrets/headset"
+
+
 def config_map(bench):
     """The TOML in the ConfigMap is one that headset takes."""
     import yaml
@@ -45,16 +50,37 @@ def config_map(bench):
     documents = list(yaml.safe_load_all(MANIFEST.read_text()))
     [toml] = [d["data"]["headset.toml"] for d in documents if d["kind"] == "ConfigMap"]
     [stored] = [d["stringData"] for d in documents if d["kind"] == "Secret"]
-    # The secret's files, as the pod would have them.
-    mounted = "/run/secrets/headset"
-    for name, value in stored.items():
-        (bench.folder / name).write_text(value)
-        expect(f"{mounted}/{name}" in toml, f"the configuration does not use {mounted}/{name}")
-    config = bench.folder / "headset.toml"
-    config.write_text(toml.replace(mounted, str(bench.folder)))
-    process = bench.run("check", [bench.binary, "check", "--config", config])
-    expect(process.ended() == "exit code 0", f"headset check: {process.ended()}\n{process.tail()}")
+    for name in stored:
+        expect(f"{MOUNTED}/{name}" in toml, f"the configuration does not use {MOUNTED}/{name}")
+    accepted(bench, "headset", toml, stored)
     return "headset check accepts it"
+
+
+def documentation(bench):
+    """Every whole configuration in the documentation is one that headset takes."""
+    pages = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+    found = 0
+    for page in pages:
+        blocks = re.findall(r"^```toml\n(.*?)^```", page.read_text(), re.MULTILINE | re.DOTALL)
+        for number, block in enumerate(blocks):
+            if "[listener." in block and "[route." in block:
+                name = f"{page.stem}-{number}"
+                accepted(bench, name, block, {"password": "p", "admin-bearer": "b"})
+                found += 1
+    expect(found > 0, "the documentation shows no configuration")
+    return f"headset check accepts {found} configuration(s)"
+
+
+def accepted(bench, name, toml, secrets):
+    """Runs `headset check` on `toml`, its secrets in a folder of their own."""
+    mounted = bench.folder / f"{name}.secrets"
+    mounted.mkdir()
+    for file, value in secrets.items():
+        (mounted / file).write_text(value)
+    config = bench.folder / f"{name}.toml"
+    config.write_text(toml.replace(MOUNTED, str(mounted)))
+    process = bench.run(f"check-{name}", [bench.binary, "check", "--config", config])
+    expect(process.ended() == "exit code 0", f"{name}: {process.ended()}\n{process.tail()}")
 
 
 def rules(_bench):

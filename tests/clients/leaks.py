@@ -1,5 +1,6 @@
 """Searches all output for every secret, in every spelling of it."""
 
+import base64
 import re
 
 from harness import Failed, expect, spellings
@@ -32,8 +33,6 @@ def search(benches):
 
 def prove(used):
     """The search itself finds what was planted, whatever stands around it."""
-    import base64
-
     for _, what, value in used:
         for lead in (b"", b"x", b"xy"):
             planted = base64.b64encode(lead + value.encode() + b"tail")

@@ -25,6 +25,7 @@ import leaks
 import load
 import scrape
 import streams
+
 from harness import Bench, Failed, Skipped
 
 # Name, function, and whether it is quiet enough to run beside others: checks that
@@ -32,6 +33,7 @@ from harness import Bench, Failed, Skipped
 CHECKS = [
     ("manifest", deploy.manifest, True),
     ("config-map", deploy.config_map, True),
+    ("documentation", deploy.documentation, True),
     ("rules", deploy.rules, True),
     ("static", deploy.static, True),
     ("demo", clients.demo, True),
