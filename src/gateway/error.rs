@@ -79,6 +79,7 @@ pub enum CallerFault {
 #[error("{kind}")]
 pub struct UpstreamFault {
     /// What went wrong.
+    #[source]
     pub kind: FaultKind,
     /// How far the call got.
     pub reached: Reached,

@@ -49,7 +49,9 @@ impl Matcher {
             (Some(mine), Some(theirs)) => mine.eq_ignore_ascii_case(theirs),
             (Some(_), None) => false,
         };
-        host_fits && is_under(path, self.prefix.as_bytes())
+        // `OPTIONS *` (RFC 9112 §3.2.4) asks the server as a whole.
+        let whole = path == b"*" && &*self.prefix == "/";
+        host_fits && (whole || is_under(path, self.prefix.as_bytes()))
     }
 
     /// Orders matchers so that the first that takes a call is the right one.

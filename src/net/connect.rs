@@ -166,9 +166,58 @@ impl Connector {
                     && (bound.ip().is_unspecified() || bound.ip() == peer.ip())
             })
         });
-        if ours && peer.ip() == local.ip() {
+        if ours && (peer.ip() == local.ip() || peer.ip().is_loopback()) {
             return Err(ConnectError::OwnListener { address: peer });
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Roots;
+
+    async fn dial(host: &str, port: u16, own: SocketAddr) -> Result<Io, ConnectError> {
+        let tls = Tls {
+            roots: Roots::Bundled,
+            ca: None,
+            server_name: None,
+        };
+        let origin = HttpOrigin {
+            tls: false,
+            host: host.into(),
+            port,
+        };
+        let own = Arc::new(OnceLock::from(vec![own]));
+        let connector = Connector::new(origin, &tls, Duration::from_secs(5), own).unwrap();
+        connector.connect().await
+    }
+
+    #[tokio::test]
+    async fn headset_does_not_call_its_own_listeners_by_whatever_address() {
+        let listener = tokio::net::TcpListener::bind("0.0.0.0:0").await.unwrap();
+        let own = listener.local_addr().unwrap();
+        for host in ["127.0.0.1", "localhost", "127.0.0.2"] {
+            let outcome = dial(host, own.port(), own).await;
+            assert!(
+                matches!(outcome, Err(ConnectError::OwnListener { .. })),
+                "{host}: {outcome:?}"
+            );
+        }
+        let elsewhere = SocketAddr::from(([127, 0, 0, 1], own.port() ^ 1));
+        assert!(dial("127.0.0.1", own.port(), elsewhere).await.is_ok());
+    }
+
+    #[tokio::test]
+    async fn a_name_that_does_not_resolve_and_a_port_that_refuses_are_told_apart() {
+        let unused = SocketAddr::from(([127, 0, 0, 1], 1));
+        let outcome = dial("nowhere.invalid", 80, unused).await;
+        assert!(matches!(outcome, Err(ConnectError::Resolve { .. })));
+        let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = free.local_addr().unwrap().port();
+        drop(free);
+        let outcome = dial("127.0.0.1", port, unused).await;
+        assert!(matches!(outcome, Err(ConnectError::Dial { .. })));
     }
 }

@@ -68,6 +68,7 @@ async fn nothing_that_the_binary_writes_holds_a_secret() {
     }
     center.faults(Faults {
         registration_status: 400,
+        registration_status_next: u32::MAX,
         ..Faults::default()
     });
     center.revoke_all_bearers();

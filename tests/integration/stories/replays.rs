@@ -143,24 +143,3 @@ async fn an_upstream_that_speaks_nonsense_is_a_502() {
     assert_eq!(answer.status, 502);
     assert_eq!(answer.json()["code"], "upstream_nonsense");
 }
-
-#[tokio::test]
-async fn headset_does_not_call_itself() {
-    let port = {
-        let free = TcpListener::bind("127.0.0.1:0").unwrap();
-        free.local_addr().unwrap().port()
-    };
-    let folder = crate::support::headset::Folder::new();
-    let headset = crate::support::headset::Headset::start(
-        folder,
-        &format!(
-            "[listener.app]\nbind = \"127.0.0.1:{port}\"\n[admin]\nbind = \"127.0.0.1:0\"\n\
-             [route.a]\nupstream = \"http://localhost:{port}\"\n"
-        ),
-    );
-    let answer = client::get(headset.app(), "/").await;
-    assert_eq!(
-        (answer.status, answer.json()["code"].as_str()),
-        (502, Some("upstream_loop"))
-    );
-}

@@ -129,6 +129,7 @@ async fn an_issuer_that_is_down_is_asked_ever_more_seldom_and_found_again() {
     let options = Options {
         faults: Faults {
             registration_status: 500,
+            registration_status_next: u32::MAX,
             ..Faults::default()
         },
         ..Options::default()

@@ -58,10 +58,6 @@ impl Raw {
         let _ = self.stream.write_all(bytes.as_ref()).await;
     }
 
-    pub async fn shutdown(&mut self) {
-        let _ = self.stream.shutdown().await;
-    }
-
     async fn more(&mut self) -> bool {
         let read = tokio::time::timeout(PATIENCE, self.stream.read_buf(&mut self.unread));
         read.await.expect("headset went silent").unwrap_or(0) > 0
