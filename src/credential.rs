@@ -106,6 +106,15 @@ pub enum Change {
     Replaces,
 }
 
+/// How a session is kept alive.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct KeepAlive {
+    /// The pause between two signs of life.
+    pub every: Duration,
+    /// Whether they are given without traffic too.
+    pub always: bool,
+}
+
 /// One kind's way to obtain a credential. Implementations are cheap to share and
 /// keep no lock across an await.
 pub trait Mint: Send + Sync + 'static {
@@ -135,6 +144,29 @@ pub trait Mint: Send + Sync + 'static {
     /// renewal yields until then. `None` for a source that nobody has to tend.
     fn person_renews(&self) -> Option<Duration> {
         None
+    }
+
+    /// How the session behind the credential is kept alive; `None` for a credential
+    /// that lives without being asked after.
+    fn keep_alive(&self) -> Option<KeepAlive> {
+        None
+    }
+
+    /// One sign of life for the session, under the `mint` time limit. An error of
+    /// [`MintError::Refused`] says that the session is dead: log in again.
+    fn ping(&self) -> Pin<Box<dyn Future<Output = Result<(), MintError>> + Send + '_>> {
+        Box::pin(std::future::ready(Ok(())))
+    }
+
+    /// Whether what was obtained is to be ended at the issuer when headset stops.
+    fn revokes_on_shutdown(&self) -> bool {
+        false
+    }
+
+    /// Ends what was obtained at the issuer: a logout, a DELETE. Touches nothing that
+    /// this process (or its ledger) did not obtain.
+    fn revoke(&self) -> Pin<Box<dyn Future<Output = Result<(), MintError>> + Send + '_>> {
+        Box::pin(std::future::ready(Ok(())))
     }
 
     /// The URL prefixes at which credentials are issued, listed or revoked; calls of
