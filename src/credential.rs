@@ -60,7 +60,7 @@ pub enum MintError {
     #[error("{detail}")]
     Unavailable {
         /// A closed word for the `reason` label: `connect`, `timeout`, `status`,
-        /// `body`, `panic`.
+        /// `body`, `panic`, `evicted`, `chain`.
         reason: &'static str,
         /// What happened, for a person.
         detail: String,
@@ -71,7 +71,7 @@ pub enum MintError {
     #[error("{detail}")]
     Refused {
         /// A closed word for the `reason` label: `bearer_expired`, `refused`,
-        /// `foreign`.
+        /// `foreign`, `locked` (asked again only after a change), `chain`.
         reason: &'static str,
         /// What happened and what a person must do.
         detail: String,
@@ -85,6 +85,12 @@ pub enum MintError {
 }
 
 impl MintError {
+    /// Whether asking again can only do harm until something was changed: the account
+    /// is locked.
+    pub fn is_lock(&self) -> bool {
+        matches!(self, MintError::Refused { reason: "locked", .. })
+    }
+
     /// The labels `outcome` and `reason` of `headset_mints_total`.
     pub fn labels(&self) -> (&'static str, &'static str) {
         match self {
@@ -145,6 +151,10 @@ pub trait Mint: Send + Sync + 'static {
     fn person_renews(&self) -> Option<Duration> {
         None
     }
+
+    /// The upstream rejected what the last attempt yielded; the next attempt follows at
+    /// once, and should not yield the same again.
+    fn rejected(&self) {}
 
     /// How the session behind the credential is kept alive; `None` for a credential
     /// that lives without being asked after.

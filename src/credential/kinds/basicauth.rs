@@ -10,10 +10,10 @@
 //! the rest; no success code is documented, so any 2xx is one, whatever its body.
 //! This file holds the options and what to do when; `basicauth/calls.rs` the calls.
 
-mod bearer;
+pub(super) mod bearer;
 mod calls;
 mod list;
-mod quote;
+pub(super) mod quote;
 #[cfg(test)]
 mod tests;
 mod text;

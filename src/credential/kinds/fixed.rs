@@ -75,7 +75,7 @@ const KEYS: &[Key] = &[
 
 /// Fields that belong to the connection or to HTTP itself (RFC 9110 §7.6.1, §7.2,
 /// §8.6, §10.1.1), or that speak to proxies; a credential cannot be one of them.
-const FORBIDDEN: &[&str] = &[
+pub(super) const FORBIDDEN: &[&str] = &[
     "connection",
     "content-length",
     "expect",
