@@ -7,6 +7,7 @@
 pub mod alarm;
 pub mod answer;
 pub mod exchange;
+pub mod muffle;
 pub mod pool;
 
 use std::future::Future;
