@@ -16,6 +16,7 @@ use crate::config::keys::KindKeys;
 use crate::config::url::{HttpOrigin, HttpUrl};
 use crate::config::{self, Config};
 use crate::credential::Mint;
+use crate::credential::chain::Chains;
 use crate::credential::kinds::{Building, KINDS, Kind};
 use crate::credential::metrics::CredentialMetrics;
 use crate::credential::slot::{Opening, Slot};
@@ -62,6 +63,7 @@ type Resolved = (Credentials, Routes);
 pub struct Draft {
     config: Config,
     clock: Clock,
+    chains: Chains,
     credentials: Credentials,
     routes: Routes,
 }
@@ -72,10 +74,12 @@ impl Draft {
     /// # Errors
     /// With every problem at once.
     pub fn new(config: Config, clock: Clock, own: OwnAddresses) -> Result<Draft, Vec<Problem>> {
-        let (credentials, routes) = resolve(&config, &clock, &own)?;
+        let chains = Chains::default();
+        let (credentials, routes) = resolve(&config, &clock, &own, &chains)?;
         Ok(Draft {
             config,
             clock,
+            chains,
             credentials,
             routes,
         })
@@ -83,7 +87,7 @@ impl Draft {
 
     /// Every problem that resolving `config` would find.
     pub fn judge(config: &Config, clock: &Clock) -> Vec<Problem> {
-        let found = resolve(config, clock, &OwnAddresses::default());
+        let found = resolve(config, clock, &OwnAddresses::default(), &Chains::default());
         found.err().unwrap_or_default()
     }
 
@@ -108,8 +112,12 @@ impl Draft {
             self.routes
                 .iter()
                 .any(|(route, ..)| route.credential.as_ref() == Some(name))
+                || self.credentials.iter().any(|(credential, _)| {
+                    let mut chained = credential.values.chained().into_iter();
+                    chained.any(|(_, source, _)| source == name)
+                })
         };
-        // One that no route names is not asked for: the loader warned of it.
+        // One that neither a route nor another credential names is not asked for: the loader warned of it.
         let opened: Vec<(Name, Arc<Slot>, Vec<HttpUrl>)> = self
             .credentials
             .iter()
@@ -133,6 +141,9 @@ impl Draft {
                 (credential.name.clone(), slot, credential.origins.clone())
             })
             .collect();
+        for (_, slot, _) in &opened {
+            self.chains.open(slot);
+        }
         let shared = Shared {
             activity: Arc::default(),
             permits: Permits::new(self.config.limits.in_flight),
@@ -220,7 +231,12 @@ struct PlannedRoute {
     grant: Option<Grant>,
 }
 
-fn resolve(config: &Config, clock: &Clock, own: &OwnAddresses) -> Result<Resolved, Vec<Problem>> {
+fn resolve(
+    config: &Config,
+    clock: &Clock,
+    own: &OwnAddresses,
+    chains: &Chains,
+) -> Result<Resolved, Vec<Problem>> {
     let mut problems = Vec::new();
     let mut credentials = Vec::new();
     for credential in &config.credentials {
@@ -228,6 +244,7 @@ fn resolve(config: &Config, clock: &Clock, own: &OwnAddresses) -> Result<Resolve
             credential,
             clock,
             mint_limit: config.timeouts.mint,
+            chains,
             own,
         };
         match Kind::named(credential.kind).map(|kind| (kind.build)(&building)) {
@@ -242,6 +259,7 @@ fn resolve(config: &Config, clock: &Clock, own: &OwnAddresses) -> Result<Resolve
             )),
         }
     }
+    problems.extend(sources_without_bearer(&credentials));
     let mut routes = Vec::new();
     for route in &config.routes {
         match resolve_route(route, own) {
@@ -299,6 +317,30 @@ fn resolve_route(
         )
     })?;
     Ok((Arc::new(aim), connector))
+}
+
+/// A credential that is chained to one which never yields a bearer would never come
+/// about.
+fn sources_without_bearer(credentials: &Credentials) -> Vec<Problem> {
+    let mut problems = Vec::new();
+    for (credential, _) in credentials {
+        for (path, source, place) in credential.values.chained() {
+            let mut all = credentials.iter();
+            let Some((source, mint)) = all.find(|(other, _)| other.name == *source) else {
+                continue;
+            };
+            let names = mint.header_names();
+            if source.kind == "basicauth" || !names.contains(&http::header::AUTHORIZATION) {
+                problems.push(Problem::new(
+                    place.clone(),
+                    format!("credential.{}.{path}.credential", credential.name),
+                    format!("{} is of kind {}, which yields no bearer", source.name, source.kind),
+                    "name one of a kind that logs in for a token, such as ameyo_jwt",
+                ));
+            }
+        }
+    }
+    problems
 }
 
 /// A route whose credential may not go to its upstream would answer 403 to

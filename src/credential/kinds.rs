@@ -24,6 +24,7 @@ use zeroize::Zeroizing;
 
 use self::engine::Engine;
 use self::engine::answer::Find;
+use super::chain::{Bearer, Chained, Chains};
 use super::login::Login;
 use super::{Mint, MintError};
 use crate::base::problem::{Place, Problem};
@@ -84,6 +85,8 @@ pub struct Building<'a> {
     pub clock: &'a Clock,
     /// The time limit of one attempt, and so of each call that it makes.
     pub mint_limit: Duration,
+    /// Where it finds the credentials that it is chained to.
+    pub chains: &'a Chains,
     /// headset's own listeners, which an issuer cannot be.
     pub own: &'a OwnAddresses,
 }
@@ -124,6 +127,19 @@ impl<'a> Building<'a> {
     fn secret(&self, key: &str) -> Option<&'a Source> {
         match self.value(key)? {
             Value::Secret(source) => Some(source),
+            _ => None,
+        }
+    }
+
+    /// A bearer, from a secret or another credential.
+    fn bearer(&self, key: &str) -> Option<Bearer> {
+        match self.value(key)? {
+            Value::Secret(source) => Some(Bearer::Secret(source.clone())),
+            Value::Credential(source) => Some(Bearer::Chained(Chained::new(
+                self.chains.clone(),
+                self.credential.name.clone(),
+                source.clone(),
+            ))),
             _ => None,
         }
     }
@@ -315,7 +331,7 @@ fn sensitive(text: Zeroizing<String>) -> Option<HeaderValue> {
 }
 
 /// Reads a secret now, for one attempt.
-fn fetch(source: &Source) -> Result<Secret<String>, MintError> {
+pub(super) fn fetch(source: &Source) -> Result<Secret<String>, MintError> {
     let secret = source.fetch().map_err(|error| MintError::Secret {
         detail: error.to_string(),
     })?;

@@ -283,6 +283,16 @@ impl Slot {
         self.shared.nudge.notify_one();
     }
 
+    /// Waits, without holding the slot, until it has a credential and no failure is
+    /// remembered; `false` where the slot ends first.
+    pub fn recovered(&self) -> impl Future<Output = bool> + Send + use<> {
+        let mut view = self.shared.view.subscribe();
+        async move {
+            let well = view.wait_for(|view| view.failure.is_none() && view.newest.is_some());
+            well.await.is_ok()
+        }
+    }
+
     /// The slot as it is now.
     pub fn snapshot(&self) -> Snapshot {
         let now = self.shared.clock.now();

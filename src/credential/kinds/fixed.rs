@@ -287,6 +287,7 @@ mod tests {
             credential: &credential,
             clock: &Clock::system(),
             mint_limit: Duration::from_secs(10),
+            chains: &Default::default(),
             own: &Default::default(),
         })
     }
