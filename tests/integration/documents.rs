@@ -9,8 +9,9 @@ use headset::app::plan::kind_keys;
 use headset::config::load::{self, Sources};
 use headset::config::reference;
 use headset::gateway::stack::respond;
-use headset::simulator::{Options, Simulator};
+use headset::simulator::{Faults, Options, Simulator};
 
+use crate::support::client;
 use crate::support::headset::Headset;
 
 fn root() -> PathBuf {
@@ -92,6 +93,13 @@ const OPEN: [&str; 6] = ["route", "listener", "credential", "version", "hash", "
 async fn the_metrics_page_lists_what_a_running_headset_exports() {
     let center = Simulator::start(Options::default()).await.unwrap();
     let headset = Headset::before(&center).await;
+    // What is absent until the upstream says something: let it say it.
+    center.faults(Faults {
+        too_many_next: 1,
+        ..Faults::default()
+    });
+    let limited = client::get(headset.app(), "/configuration/cc/1/process").await;
+    assert_eq!(limited.status, 429);
     let exported = headset.metrics().await;
     let page = read("docs/metrics.md");
     let documented: BTreeMap<&str, (BTreeSet<&str>, BTreeSet<&str>)> = rows(&page)
