@@ -147,6 +147,7 @@ impl Draft {
                     Some(Grant {
                         slot: slot.clone(),
                         origins: origins_or_own(origins, &route),
+                        wait: route.timeouts.credential_wait,
                     })
                 });
                 PlannedRoute {
