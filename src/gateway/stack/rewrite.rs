@@ -114,7 +114,14 @@ impl Aim {
                 self.own(&format!("{}:{location}", self.origin.scheme()))?
             }
             Some(_) if self.base.is_empty() && self.strip.is_empty() => return None,
-            Some(_) => return Some(self.back(location)?.into_owned()),
+            Some(_) => {
+                let path = self.back(location)?;
+                // Without its prefix `/base//host` would name another host as well.
+                return Some(match path.starts_with("//") {
+                    true => format!("http://{host}{path}"),
+                    false => path.into_owned(),
+                });
+            }
             None => self.own(location)?,
         };
         Some(format!("http://{host}{}", self.back(&path)?))
@@ -347,6 +354,13 @@ mod tests {
             Some("http://l/v1/x")
         );
         assert_eq!(aim.location("http://h/other", "l"), None);
+        let bare = self::aim("http://h/base", None);
+        for (location, turned) in [
+            ("/base//evil.example/x", "http://l//evil.example/x"),
+            ("http://h/base//evil.example/x", "http://l//evil.example/x"),
+        ] {
+            assert_eq!(bare.location(location, "l").as_deref(), Some(turned));
+        }
         assert_eq!(aim.location("http://h/basement", "l"), None);
     }
 }
