@@ -97,7 +97,7 @@ async fn attempt(
         },
     };
     let reused = conn.calls > 0;
-    let mut response = exchange::exchange(pool, conn, call.request).await?;
+    let mut response = exchange::exchange(pool, conn, *call.request).await?;
     match framing::settle(&mut response) {
         Ok(()) => Ok(response),
         // Dropping the answer closes its connection.

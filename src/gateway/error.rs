@@ -86,7 +86,7 @@ pub struct UpstreamFault {
     /// Whether the connection had carried another call before.
     pub reused: bool,
     /// The call itself, where the connection never took it.
-    pub unsent: Option<Request<Body>>,
+    pub unsent: Option<Box<Request<Body>>>,
 }
 
 /// Kinds of upstream fault.

@@ -94,18 +94,43 @@ fn settle_length(headers: &mut HeaderMap) {
 
 /// `uri-host [ ":" port ]` (RFC 9110 §7.2), told by the bytes that no host holds.
 fn is_host(value: &[u8]) -> bool {
-    value
-        .iter()
-        .all(|b| b.is_ascii_graphic() && !b"/\\@?#,<>\"'`{}|^".contains(b))
+    value.iter().all(|&b| IN_A_HOST[usize::from(b)])
 }
+
+const IN_A_HOST: [bool; 256] = {
+    let mut table = [false; 256];
+    let mut b = 0u8;
+    while b < 128 {
+        let apart = matches!(
+            b,
+            b'/' | b'\\'
+                | b'@'
+                | b'?'
+                | b'#'
+                | b','
+                | b'<'
+                | b'>'
+                | b'"'
+                | b'\''
+                | b'`'
+                | b'{'
+                | b'}'
+                | b'|'
+                | b'^'
+        );
+        table[b as usize] = b.is_ascii_graphic() && !apart;
+        b += 1;
+    }
+    table
+};
 
 /// The name in a `Host` value or authority, without its port and a trailing dot.
 pub fn host_name(authority: &str) -> &str {
-    let name = match authority.rfind(':') {
-        // Not the colons of an IPv6 address.
-        Some(at) if !authority[at..].contains(']') => &authority[..at],
-        _ => authority,
-    };
+    // The colons of an IPv6 address stand before its bracket.
+    let name = authority
+        .trim_end_matches(|c: char| c.is_ascii_digit())
+        .strip_suffix(':')
+        .unwrap_or(authority);
     name.strip_suffix('.').unwrap_or(name)
 }
 

@@ -25,9 +25,9 @@ struct Bell {
     muffled: AtomicBool,
 }
 
-impl Muffle {
+impl Default for Muffle {
     /// Rings nobody yet.
-    pub fn new() -> Muffle {
+    fn default() -> Muffle {
         let bell = Arc::new(Bell {
             task: Mutex::new(Waker::noop().clone()),
             muffled: AtomicBool::new(false),
@@ -37,7 +37,9 @@ impl Muffle {
             bell,
         }
     }
+}
 
+impl Muffle {
     /// From now on rings the task of `cx`; yields the waker to poll the connection
     /// with.
     pub fn ringing(&self, cx: &Context<'_>) -> &Waker {
@@ -93,7 +95,7 @@ mod tests {
     fn it_rings_the_task_that_polled_last_unless_muffled() {
         let (first, second) = (Arc::new(Rung::default()), Arc::new(Rung::default()));
         let (one, two) = (Waker::from(first.clone()), Waker::from(second.clone()));
-        let muffle = Muffle::new();
+        let muffle = Muffle::default();
         let waker = muffle.ringing(&Context::from_waker(&one)).clone();
         waker.wake_by_ref();
         muffle.ringing(&Context::from_waker(&two));

@@ -172,7 +172,7 @@ impl Pool {
         Ok(Box::new(Conn {
             connection,
             sender,
-            muffle: Muffle::new(),
+            muffle: Muffle::default(),
             wire,
             alarm: Alarm::default(),
             calls: 0,
