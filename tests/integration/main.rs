@@ -8,6 +8,7 @@ mod stories {
     mod drains;
     mod injects;
     mod keeps_secrets;
+    mod lies;
     mod limits;
     mod passes_through;
     mod refuses;

@@ -79,7 +79,7 @@ pub async fn exchange(
             Err(CallerFault::BodyBroken.into())
         }
         Ok(Err(mut failed)) => {
-            let unsent = failed.take_message();
+            let unsent = failed.take_message().map(Box::new);
             let error = failed.into_error();
             let kind = if error.is_parse() || error.is_parse_status() {
                 FaultKind::Nonsense(error)

@@ -46,6 +46,7 @@ pub struct Pool {
     connector: Connector,
     lifetimes: Lifetimes,
     metrics: Arc<RouteMetrics>,
+    #[allow(clippy::vec_box, reason = "moved in and out whole; a Conn is large")]
     idle: RefCell<Vec<Box<Conn>>>,
 }
 
@@ -171,7 +172,7 @@ impl Pool {
         Ok(Box::new(Conn {
             connection,
             sender,
-            muffle: Muffle::new(),
+            muffle: Muffle::default(),
             wire,
             alarm: Alarm::default(),
             calls: 0,

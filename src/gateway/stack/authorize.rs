@@ -28,6 +28,8 @@ pub struct Grant {
     pub slot: Arc<Slot>,
     /// The origins it is bound to, each with a path prefix.
     pub origins: Vec<HttpUrl>,
+    /// How long a call waits for a credential.
+    pub wait: Duration,
 }
 
 impl Grant {
@@ -77,6 +79,7 @@ impl<S> Layer<S> for AuthorizeLayer {
                     slot: grant.slot.clone(),
                     prefixes: grant.prefixes(&self.dialled),
                     dialled: self.dialled.clone(),
+                    wait: grant.wait,
                 })
             }),
         }
@@ -88,6 +91,7 @@ struct Bound {
     slot: Arc<Slot>,
     prefixes: Box<[Box<str>]>,
     dialled: HttpOrigin,
+    wait: Duration,
 }
 
 impl Bound {
@@ -142,9 +146,9 @@ impl<S: HttpService> Service<Call> for Authorize<S> {
                 }
             }
             None => {
-                let slot = bound.slot.clone();
+                let (slot, wait) = (bound.slot.clone(), bound.wait);
                 AuthorizeFuture::Minting {
-                    obtaining: Box::pin(async move { slot.obtain().await }),
+                    obtaining: Box::pin(async move { slot.obtain_within(wait).await }),
                     since: Instant::now(),
                     call: Some(call),
                     service: self.inner.clone(),
