@@ -31,7 +31,8 @@ Examples:
   HEADSET_CONFIG=headset.toml HEADSET_LOG__LEVEL=debug headset run
 
 Signals: SIGTERM or SIGINT drains (new calls are still taken until nothing was in
-flight for 2 s), a second one stops at once.";
+flight for 2 s), a second one stops at once. SIGHUP changes nothing: the configuration
+is read at the start only.";
 
 /// Serves until a signal ends it.
 ///
