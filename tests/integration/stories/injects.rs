@@ -153,6 +153,18 @@ async fn a_changed_secret_file_is_acted_on_within_two_seconds() {
 }
 
 #[tokio::test]
+async fn options_of_the_server_as_a_whole_carries_the_credential_too() {
+    let upstream = Recorder::start([Step::ok("")]).await;
+    let headset = fixed(&upstream.url(), "", "");
+    headset.ready().await;
+    let answer = client::call(headset.app(), "OPTIONS", "*", &[], b"").await;
+    assert_eq!(answer.status, 200, "{}", answer.text());
+    let seen = upstream.requests().concat();
+    assert!(seen.starts_with("OPTIONS * HTTP/1.1\r\n"), "{seen}");
+    assert!(seen.contains(FIXED), "{seen}");
+}
+
+#[tokio::test]
 async fn http2_with_prior_knowledge_reaches_the_same_upstream() {
     let upstream = Recorder::start([Step::ok("plain")]).await;
     let headset = fixed(&upstream.url(), "", "");
