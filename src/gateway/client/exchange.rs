@@ -134,7 +134,7 @@ async fn finish(mut conn: Box<Conn>, source: Rc<Source>, idle: Duration) {
             return Poll::Ready(());
         }
         // Ready for another call: both sides of this one are over.
-        if conn.sender.is_ready() {
+        if conn.is_rested() {
             return Poll::Ready(());
         }
         if idle.is_zero() || source.has_ended() {
