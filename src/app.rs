@@ -4,6 +4,7 @@
 //! listener and waits for signals; each worker thread serves calls on a runtime of
 //! its own. They share the plan, the slots and the metrics, and nothing else.
 
+pub mod descriptors;
 pub mod plan;
 pub mod shutdown;
 pub mod telemetry;
@@ -148,7 +149,7 @@ impl App {
                 config.workers,
                 config.timeouts.clone(),
                 Arc::new(rules),
-                config.limits.connections,
+                descriptors::connections(config.limits.connections),
             )
         };
         let plan = draft.start(&registry, tokio::runtime::Handle::current())?;

@@ -26,6 +26,11 @@ struct Process {
 
 impl Process {
     async fn start(upstream: &str) -> Process {
+        Process::under("exec \"$@\"", upstream).await
+    }
+
+    /// The same, started by a line of shell.
+    async fn under(shell: &str, upstream: &str) -> Process {
         let (app, admin) = (free_address(), free_address());
         let folder = Folder::new();
         let file = folder.write(
@@ -35,7 +40,8 @@ impl Process {
                  [route.a]\nupstream = \"{upstream}\"\n"
             ),
         );
-        let child = Command::new(env!("CARGO_BIN_EXE_headset"))
+        let child = Command::new("sh")
+            .args(["-c", shell, "sh", env!("CARGO_BIN_EXE_headset")])
             .args(["run", "--config"])
             .arg(file)
             .stderr(Stdio::piped())
@@ -101,6 +107,30 @@ async fn logs_that_nobody_reads_stop_no_call() {
     }
     assert_eq!(client::get(process.app, "/").await.text(), "fine");
     assert_eq!(client::get(process.admin, "/livez").await.status, 200);
+}
+
+#[tokio::test]
+async fn more_callers_than_files_may_be_open_stop_neither_probes_nor_calls() {
+    let upstream = Recorder::start([Step::ok("fine")]).await;
+    let process = Process::under("ulimit -n 64; exec \"$@\"", &upstream.url()).await;
+    let mut served = Vec::new();
+    for _ in 0..120 {
+        let mut raw = Raw::connect(process.app).await;
+        raw.send("GET / HTTP/1.1\r\nHost: localhost\r\n\r\n").await;
+        if let Some(answer) = raw.answer(false).await {
+            assert_eq!(answer.text(), "fine");
+            served.push(raw);
+        }
+    }
+    assert!(served.len() >= 10, "{}", served.len());
+    assert_eq!(client::get(process.admin, "/livez").await.status, 200);
+    drop(served);
+    eventually("a free place", async || {
+        let mut raw = Raw::connect(process.app).await;
+        raw.send("GET / HTTP/1.1\r\nHost: localhost\r\n\r\n").await;
+        raw.answer(false).await.is_some()
+    })
+    .await;
 }
 
 #[tokio::test]
