@@ -4,6 +4,7 @@
 //! listener and waits for signals; each worker thread serves calls on a runtime of
 //! its own. They share the plan, the slots and the metrics, and nothing else.
 
+pub mod holders;
 pub mod plan;
 pub mod shutdown;
 pub mod telemetry;
@@ -189,9 +190,9 @@ fn bind(bind: &Bind, key: String) -> Result<Bound, StartError> {
 }
 
 fn vitals(plan: &Plan) -> Vec<Arc<dyn Vital>> {
-    plan.slots
-        .iter()
-        .map(|slot| Arc::new(VitalSlot::new(slot.clone())) as Arc<dyn Vital>)
+    plan.shared_slots()
+        .into_iter()
+        .map(|slot| Arc::new(VitalSlot::new(slot)) as Arc<dyn Vital>)
         .collect()
 }
 
@@ -231,9 +232,10 @@ fn describe(registry: &Registry, config: &Config) -> Result<(), prometheus::Erro
 
 /// Tells each slot when one of its secret files changed.
 fn watch_secrets(plan: &Plan) -> impl Future<Output = ()> + use<> {
-    let slots = plan.slots.clone();
-    let sources = slots.iter().flat_map(|slot| slot.mint().sources());
-    let mut watch = Watch::start(sources.collect());
+    let (slots, tenants) = (plan.shared_slots(), plan.tenants());
+    let own = slots.iter().flat_map(|slot| slot.mint().sources());
+    let shared = tenants.iter().flat_map(|tenants| tenants.sources());
+    let mut watch = Watch::start(own.chain(shared).collect());
     async move {
         loop {
             let changed = watch.changed().await;
@@ -242,6 +244,15 @@ fn watch_secrets(plan: &Plan) -> impl Future<Output = ()> + use<> {
                 if concerned.iter().any(|source| changed.contains(source)) {
                     tracing::info!(credential.name = %slot.name(), "a secret of it changed");
                     slot.secret_changed();
+                }
+            }
+            for tenants in &tenants {
+                let concerned = tenants.sources();
+                if concerned.iter().any(|source| changed.contains(source)) {
+                    tracing::info!(credential.name = %tenants.name(), "a secret of it changed");
+                    for (_, slot) in tenants.all() {
+                        slot.secret_changed();
+                    }
                 }
             }
         }

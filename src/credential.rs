@@ -12,6 +12,7 @@ pub mod metrics;
 pub mod schedule;
 pub mod slot;
 pub mod slots;
+pub mod tenants;
 #[cfg(test)]
 pub(crate) mod testing;
 

@@ -14,6 +14,7 @@ mod stories {
     mod replays;
     mod single_flight;
     mod streams;
+    mod tenants;
     mod unauthorized;
 }
 
