@@ -5,9 +5,11 @@
 //! its own. They share the plan, the slots and the metrics, and nothing else.
 
 pub mod holders;
+pub mod human;
 pub mod plan;
 pub mod shutdown;
 pub mod telemetry;
+pub mod view;
 pub mod vital;
 pub mod worker;
 
@@ -18,6 +20,7 @@ use std::sync::{Arc, OnceLock};
 use prometheus::{IntGaugeVec, Opts, Registry};
 use tokio::sync::watch;
 
+use crate::admin::guard::Guard;
 use crate::admin::health::{Health, Vital};
 use crate::admin::{self, Admin};
 use crate::app::plan::{Draft, Plan};
@@ -136,6 +139,10 @@ impl App {
         } = self;
         let registry = Registry::new();
         describe(&registry, draft.config())?;
+        let clock = draft.clock().clone();
+        let config: Arc<str> = draft.config().digest.as_str().into();
+        let guard = Arc::new(Guard::new(&draft.config().admin));
+        let routes = view::routes(draft.config()).into();
         let (workers, timeouts, rules, connections) = {
             let config = draft.config();
             let rules = Rules {
@@ -172,6 +179,11 @@ impl App {
             let admin = Admin {
                 health: health.clone(),
                 registry,
+                guard,
+                credentials: Arc::new(view::PlanView(plan.credentials.clone())),
+                routes,
+                config,
+                clock: clock.clone(),
             };
             tokio::spawn(async move {
                 if let Err(error) = admin::serve(listener, admin).await {
@@ -180,6 +192,7 @@ impl App {
             });
         }
         tokio::spawn(watch_secrets(&plan));
+        tokio::spawn(human::watch(plan.credentials.clone(), clock));
         shutdown::run(stop, timeouts.drain, phase, &health, &plan.activity, crew).await;
         Ok(())
     }

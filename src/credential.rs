@@ -147,6 +147,16 @@ pub trait Mint: Send + Sync + 'static {
         None
     }
 
+    /// What a person does when [`Mint::person_renews`] is up, in one sentence without
+    /// a full stop. Names secrets by where they are kept, never shows one.
+    fn person_does(&self) -> String {
+        let sources: Vec<String> = self.sources().iter().map(ToString::to_string).collect();
+        format!(
+            "renew what proves headset to the issuer: {}",
+            sources.join(" or ")
+        )
+    }
+
     /// How the session behind the credential is kept alive; `None` for a credential
     /// that lives without being asked after.
     fn keep_alive(&self) -> Option<KeepAlive> {

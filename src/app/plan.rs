@@ -19,7 +19,7 @@ use crate::config::{self, Config};
 use crate::credential::Mint;
 use crate::credential::kinds::{Built, KINDS};
 use crate::credential::metrics::CredentialMetrics;
-use crate::credential::slot::Slot;
+use crate::credential::slot::{Slot, Snapshot};
 use crate::credential::tenants::{Holder, Tenants};
 use crate::gateway::client::pool::Lifetimes;
 use crate::gateway::metrics::{Families, ListenerMetrics, RouteMetrics};
@@ -85,6 +85,11 @@ impl Draft {
         let workshop = workshop(config, clock.clone(), OwnAddresses::default());
         let found = resolve(config, &workshop);
         found.err().unwrap_or_default()
+    }
+
+    /// The clock by which its credentials expire.
+    pub fn clock(&self) -> &Clock {
+        &self.workshop.clock
     }
 
     /// What it was made from.
@@ -208,6 +213,27 @@ pub struct PlannedCredential {
     pub kind: &'static str,
     /// Its slot or slots.
     pub holder: Holder,
+}
+
+impl PlannedCredential {
+    /// Its slot as it is now, or that of each tenant that lives.
+    pub fn snapshots(&self) -> Vec<Snapshot> {
+        match &self.holder {
+            Holder::One(slot) => vec![slot.snapshot()],
+            Holder::PerTenant(tenants) => {
+                let all = tenants.all();
+                all.iter().map(|(_, slot)| slot.snapshot()).collect()
+            }
+        }
+    }
+
+    /// What a person does when one must act.
+    pub fn person_does(&self) -> String {
+        match &self.holder {
+            Holder::One(slot) => slot.mint().person_does(),
+            Holder::PerTenant(tenants) => tenants.person_does(),
+        }
+    }
 }
 
 impl Plan {

@@ -74,9 +74,10 @@ impl Slots {
     /// probes and pages.
     pub fn all(&self) -> Vec<(Box<str>, Arc<Slot>)> {
         let index = self.index.lock().unwrap_or_else(PoisonError::into_inner);
-        let live =
-            |(tenant, slot): (&Box<str>, &Weak<Slot>)| Some((tenant.clone(), slot.upgrade()?));
-        let mut all: Vec<_> = index.slots.iter().filter_map(live).collect();
+        let slots = index.slots.iter();
+        let mut all: Vec<(Box<str>, Arc<Slot>)> = slots
+            .filter_map(|(tenant, slot)| Some((tenant.clone(), slot.upgrade()?)))
+            .collect();
         drop(index);
         all.sort_by(|(a, _), (b, _)| a.cmp(b));
         all

@@ -61,6 +61,11 @@ impl Tenants {
         self.example.sources()
     }
 
+    /// What a person does for all of them; see [`Mint::person_does`].
+    pub fn person_does(&self) -> String {
+        self.example.person_does()
+    }
+
     /// The slot of `tenant`, who must have been judged before (`TenantRule::allows`).
     /// One look into a cache for a tenant that was used of late. Does not wait.
     ///

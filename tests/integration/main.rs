@@ -6,6 +6,7 @@ mod support;
 mod stories {
     mod admin;
     mod drains;
+    mod human;
     mod injects;
     mod keeps_secrets;
     mod limits;
