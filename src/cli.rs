@@ -18,7 +18,7 @@ use crate::app::StartError;
 
 /// Puts the right Authorization header on every contact-center call.
 #[derive(Debug, Parser)]
-#[command(name = "headset", version, propagate_version = true, after_help = EXAMPLES)]
+#[command(name = "headset", version, propagate_version = true, before_help = EXAMPLES, after_help = EXITS)]
 pub struct Cli {
     /// What to do.
     #[command(subcommand)]
@@ -30,8 +30,9 @@ Examples:
   headset demo                          watch it work, nothing to set up
   headset run --config headset.toml     serve
   headset check --config headset.toml   every problem of a configuration at once
-  headset simulate                      a contact center to practise on
+  headset simulate                      a contact center to practise on";
 
+const EXITS: &str = "\
 Exit codes: 0 well, 64 usage, 69 a port is taken or something is out of reach,
 78 configuration (with the list of problems).";
 

@@ -33,7 +33,8 @@ use crate::gateway::replay::Nature;
 #[derive(Debug)]
 pub struct Call {
     /// The request; its target and fields change on the way.
-    pub request: Request<Body>,
+    /// Boxed, so that a layer moves a pointer and not a head.
+    pub request: Box<Request<Body>>,
     /// When its head was read.
     pub started: Instant,
     /// The `Host` (or `:authority`) that the application used.

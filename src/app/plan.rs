@@ -154,11 +154,17 @@ impl Draft {
                     Some(Grant {
                         holder: holder.clone(),
                         origins: origins_or_own(&credential.origins, &route),
+                        wait: route.timeouts.credential_wait,
                     })
                 });
                 PlannedRoute {
                     metrics: Arc::new(families.route(&route.name)),
-                    issuers: marks_at(&issuers, aim.origin()),
+                    issuers: match &grant {
+                        // Our credential must not read out passwords through another
+                        // name, port or gateway of the same contact center either.
+                        Some(_) => marks_anywhere(&issuers),
+                        None => marks_at(&issuers, aim.origin()),
+                    },
                     grant,
                     route,
                     aim,
@@ -419,6 +425,13 @@ fn issuers(credentials: &[(config::Credential, Arc<dyn Mint>)]) -> Vec<(HttpOrig
         .flat_map(|(_, mint)| mint.issuer_urls())
         .filter_map(|url| Some((url.origin, IssuerMark::of(&url.path)?)))
         .collect()
+}
+
+/// The marks of all issuers.
+fn marks_anywhere(issuers: &[(HttpOrigin, IssuerMark)]) -> Vec<IssuerMark> {
+    let mut marks: Vec<IssuerMark> = issuers.iter().map(|(_, mark)| mark.clone()).collect();
+    marks.dedup();
+    marks
 }
 
 /// The marks of what is issued at `origin`. The scheme does not count, and the names

@@ -14,7 +14,7 @@ use crate::config::{Log, LogFormat, load};
 
 /// Serve: take calls, attach credentials, send them on.
 #[derive(Clone, Debug, clap::Args)]
-#[command(after_help = EXAMPLES)]
+#[command(before_help = EXAMPLES, after_help = SIGNALS)]
 pub struct Args {
     /// Where the configuration comes from.
     #[command(flatten)]
@@ -28,8 +28,9 @@ Examples:
       --register-url https://cms.example.com:8443/configuration/basicauth \\
       --username crm_sync --password-file ./password \\
       --context-id 1 --admin-bearer-file ./bearer
-  HEADSET_CONFIG=headset.toml HEADSET_LOG__LEVEL=debug headset run
+  HEADSET_CONFIG=headset.toml HEADSET_LOG__LEVEL=debug headset run";
 
+const SIGNALS: &str = "\
 Signals: SIGTERM or SIGINT drains (new calls are still taken until nothing was in
 flight for 2 s), a second one stops at once.";
 

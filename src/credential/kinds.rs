@@ -159,6 +159,16 @@ fn username_fault(username: &str) -> Option<(&'static str, &'static str)> {
     None
 }
 
+/// [`username_fault`] as a rule of the table of keys, so that the loader lists it
+/// together with every other fault.
+fn username_rule(value: &Value) -> Result<(), (String, String)> {
+    let fault = match value {
+        Value::Text(username) => username_fault(username),
+        _ => None,
+    };
+    fault.map_or(Ok(()), |(why, fix)| Err((why.into(), fix.into())))
+}
+
 /// `Basic` and the pair (RFC 7617 §2): UTF-8, standard alphabet, padded.
 fn basic_value(username: &str, password: &str) -> Option<HeaderValue> {
     use base64::Engine;

@@ -221,10 +221,17 @@ impl Slot {
     /// # Errors
     /// With the last failure, or because the flight took too long.
     pub async fn obtain(&self) -> Result<Arc<Minted>, Unavailable> {
+        self.obtain_within(self.shared.credential_wait).await
+    }
+
+    /// As [`Slot::obtain`], waiting at most `limit` instead.
+    ///
+    /// # Errors
+    /// As [`Slot::obtain`].
+    pub async fn obtain_within(&self, limit: Duration) -> Result<Arc<Minted>, Unavailable> {
         if let Some(live) = self.peek() {
             return Ok(live);
         }
-        let limit = self.shared.credential_wait;
         match tokio::time::timeout(limit, self.outcome()).await {
             Ok(outcome) => outcome,
             // A rejected credential that still lives is better than no call at all.

@@ -95,7 +95,7 @@ pub struct UpstreamFault {
     /// Whether the connection had carried another call before.
     pub reused: bool,
     /// The call itself, where the connection never took it.
-    pub unsent: Option<Request<Body>>,
+    pub unsent: Option<Box<Request<Body>>>,
 }
 
 /// Kinds of upstream fault.
@@ -110,6 +110,9 @@ pub enum FaultKind {
     /// What came was not HTTP/1.1, or broke a rule that keeps answers apart.
     #[error("the upstream's answer could not be read")]
     Nonsense(#[source] hyper::Error),
+    /// What came was HTTP/1.1, but cannot be passed on (`framing::settle`).
+    #[error("the upstream's answer cannot be passed on: {0}")]
+    Unfit(&'static str),
     /// No head of an answer in time.
     #[error("the upstream did not begin to answer within {0:?}")]
     FirstByte(std::time::Duration),
@@ -127,7 +130,7 @@ impl FaultKind {
             FaultKind::Connect(ConnectError::OwnListener { .. }) => "loop",
             FaultKind::Connect(_) => "connect",
             FaultKind::Closed(_) => "closed",
-            FaultKind::Nonsense(_) => "nonsense",
+            FaultKind::Nonsense(_) | FaultKind::Unfit(_) => "nonsense",
             FaultKind::FirstByte(_) => "first_byte",
             FaultKind::Idle(_) => "idle",
         }

@@ -9,6 +9,7 @@ mod stories {
     mod human;
     mod injects;
     mod keeps_secrets;
+    mod lies;
     mod limits;
     mod passes_through;
     mod refuses;

@@ -30,7 +30,8 @@ use http::{HeaderName, Method};
 
 use self::calls::{Calls, Failed, Proof, Registered};
 use super::{
-    Building, Kind, basic_value, bearer_value, fetch, fit, username_fault, without_scheme,
+    Building, Kind, basic_value, bearer_value, fetch, fit, username_fault, username_rule,
+    without_scheme,
 };
 use crate::base::problem::Problem;
 use crate::base::time::{Clock, Deadline, Moment};
@@ -74,7 +75,7 @@ const KEYS: &[Key] = &[
         default: Fallback::Required,
         doc: "The name to register, without a `:`; give each installation a name of its own.",
         example: r#""crm_sync""#,
-        check: None,
+        check: Some(username_rule),
     },
     Key {
         path: "password",

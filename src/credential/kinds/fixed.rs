@@ -13,7 +13,9 @@ use std::time::Duration;
 use http::header::{AUTHORIZATION, HeaderName, HeaderValue};
 use zeroize::Zeroizing;
 
-use super::{Building, Kind, basic_value, bearer_value, fetch, fit, sensitive, username_fault};
+use super::{
+    Building, Kind, basic_value, bearer_value, fetch, fit, sensitive, username_fault, username_rule,
+};
 use crate::base::problem::Problem;
 use crate::base::time::{Clock, Deadline};
 use crate::config::keys::{Fallback, Key, Type};
@@ -45,7 +47,7 @@ const KEYS: &[Key] = &[
         default: Fallback::Absent,
         doc: "The user name of a Basic pair, without a `:`.",
         example: r#""api_key""#,
-        check: None,
+        check: Some(username_rule),
     },
     Key {
         path: "basic.password",

@@ -4,10 +4,9 @@
 //! the pool with the last one. Dropped earlier, it closes the connection: the
 //! upstream learns at once that the caller left.
 
-use std::future::Future;
 use std::pin::Pin;
 use std::rc::Rc;
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -80,16 +79,15 @@ impl AnswerBody {
         };
         // Asking first tells hyper that a frame is wanted; the frame becomes ready
         // only while the connection is polled, which alone needs waking.
-        let mut unwoken = Context::from_waker(Waker::noop());
-        if let Poll::Ready(frame) = Pin::new(&mut self.incoming).poll_frame(&mut unwoken) {
+        if let Poll::Ready(frame) = conn.ask(&mut self.incoming) {
             return Poll::Ready(frame);
         }
-        if Pin::new(&mut conn.connection).poll(cx).is_ready() {
+        if conn.poll(cx).is_ready() {
             // Closed: what was read stays readable, and the end follows it.
             self.link = Link::Loose(Alarm::default());
             return Pin::new(&mut self.incoming).poll_frame(cx);
         }
-        Pin::new(&mut self.incoming).poll_frame(&mut unwoken)
+        conn.ask(&mut self.incoming)
     }
 
     pub(in crate::gateway) fn poll_frame(

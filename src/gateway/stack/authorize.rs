@@ -29,6 +29,8 @@ pub struct Grant {
     pub holder: Holder,
     /// The origins it is bound to, each with a path prefix.
     pub origins: Vec<HttpUrl>,
+    /// How long a call waits for a credential.
+    pub wait: Duration,
 }
 
 impl Grant {
@@ -78,6 +80,7 @@ impl<S> Layer<S> for AuthorizeLayer {
                     slot: grant.holder.one().cloned(),
                     prefixes: grant.prefixes(&self.dialled),
                     dialled: self.dialled.clone(),
+                    wait: grant.wait,
                 })
             }),
         }
@@ -90,6 +93,7 @@ struct Bound {
     slot: Option<Arc<Slot>>,
     prefixes: Box<[Box<str>]>,
     dialled: HttpOrigin,
+    wait: Duration,
 }
 
 impl Bound {
@@ -151,9 +155,9 @@ impl<S: HttpService> Service<Call> for Authorize<S> {
                 }
             }
             None => {
-                let slot = slot.clone();
+                let (slot, wait) = (slot.clone(), bound.wait);
                 AuthorizeFuture::Minting {
-                    obtaining: Box::pin(async move { slot.obtain().await }),
+                    obtaining: Box::pin(async move { slot.obtain_within(wait).await }),
                     since: Instant::now(),
                     call: Some(call),
                     service: self.inner.clone(),

@@ -234,7 +234,7 @@ fn face(error: &Error) -> Face {
                     "connection_terminated",
                     "where `reached_upstream` is `unknown`, find out whether the call took effect before sending it again",
                 ),
-                FaultKind::Nonsense(_) => upstream(
+                FaultKind::Nonsense(_) | FaultKind::Unfit(_) => upstream(
                     StatusCode::BAD_GATEWAY,
                     "upstream_nonsense",
                     "The upstream's answer is not HTTP/1.1",

@@ -153,7 +153,7 @@ impl Spare {
             Some(source) => Body::upload(Upload::again(source)?),
             None => Body::empty(),
         };
-        let mut request = Request::new(body);
+        let mut request = Box::new(Request::new(body));
         *request.method_mut() = self.method;
         *request.uri_mut() = self.uri;
         *request.headers_mut() = self.headers;
