@@ -6,6 +6,7 @@ mod support;
 mod stories {
     mod admin;
     mod drains;
+    mod human;
     mod injects;
     mod keeps_secrets;
     mod lies;
@@ -16,6 +17,7 @@ mod stories {
     mod replays;
     mod single_flight;
     mod streams;
+    mod tenants;
     mod unauthorized;
 }
 

@@ -251,6 +251,13 @@ impl Mint for BasicAuth {
         Some(self.lifetime)
     }
 
+    fn person_does(&self) -> String {
+        format!(
+            "log in to the contact center in the browser as its admin and put a fresh bearer into {}",
+            self.admin_bearer
+        )
+    }
+
     fn issuer_urls(&self) -> Vec<HttpUrl> {
         vec![self.url.clone()]
     }
