@@ -13,6 +13,7 @@ pub mod metrics;
 pub mod schedule;
 pub mod slot;
 pub mod slots;
+pub mod tenants;
 #[cfg(test)]
 pub(crate) mod testing;
 
@@ -156,6 +157,16 @@ pub trait Mint: Send + Sync + 'static {
     /// The upstream rejected what the last attempt yielded; the next attempt follows at
     /// once, and should not yield the same again.
     fn rejected(&self) {}
+
+    /// What a person does when [`Mint::person_renews`] is up, in one sentence without
+    /// a full stop. Names secrets by where they are kept, never shows one.
+    fn person_does(&self) -> String {
+        let sources: Vec<String> = self.sources().iter().map(ToString::to_string).collect();
+        format!(
+            "renew what proves headset to the issuer: {}",
+            sources.join(" or ")
+        )
+    }
 
     /// How the session behind the credential is kept alive; `None` for a credential
     /// that lives without being asked after.

@@ -24,6 +24,7 @@ use tokio::time::Instant;
 use tower::Service;
 
 use crate::credential::Minted;
+use crate::credential::slot::Slot;
 use crate::gateway::body::Body;
 use crate::gateway::error::{CallerFault, Error};
 use crate::gateway::replay::Nature;
@@ -42,6 +43,8 @@ pub struct Call {
     pub nature: Nature,
     /// Whether a pooled connection will not do: it is the second attempt.
     pub fresh: bool,
+    /// Its tenant's credential, on a route where each tenant has its own.
+    pub slot: Option<Arc<Slot>>,
     /// Why this call must be refused, where routing found out.
     pub fault: Option<CallerFault>,
 }

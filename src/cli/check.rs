@@ -77,6 +77,16 @@ pub fn run(
 /// Tries every secret and every file of authorities once.
 pub fn tried(config: &Config) -> Vec<Problem> {
     let mut problems = Vec::new();
+    if let Some(source) = &config.admin.token
+        && let Err(error) = source.fetch()
+    {
+        problems.push(Problem::new(
+            Place::Default,
+            "admin.token",
+            format!("{}: {}", error.from, error.fault),
+            error.fault.fix(),
+        ));
+    }
     for credential in &config.credentials {
         let at = format!("credential.{}", credential.name);
         for (path, source, place) in credential.values.secrets() {

@@ -9,6 +9,7 @@ use crate::base::problem::{Place, Problem};
 use crate::config::Bind;
 use crate::config::lower::Section;
 use crate::config::read::near;
+use crate::config::tenant;
 use crate::config::url::{HttpOrigin, HttpUrl};
 
 /// Problems, and what is legal but probably not meant.
@@ -42,15 +43,16 @@ pub fn check(sections: &[Section]) -> Findings {
     }
     found.chains(&credentials);
     found.unused(&routes, &credentials);
+    tenant::check(&mut found, &routes, &credentials, of("limits").next());
     found
 }
 
 impl Findings {
-    fn problem(&mut self, place: Place, key: String, why: String, fix: String) {
+    pub(super) fn problem(&mut self, place: Place, key: String, why: String, fix: String) {
         self.problems.push(Problem::new(place, key, why, fix));
     }
 
-    fn warn(&mut self, place: Place, key: String, why: String, fix: String) {
+    pub(super) fn warn(&mut self, place: Place, key: String, why: String, fix: String) {
         self.warnings.push(Problem::new(place, key, why, fix));
     }
 

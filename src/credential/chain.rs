@@ -18,20 +18,32 @@ use super::{Cause, MintError, Minted};
 use crate::base::name::Name;
 use crate::secret::{Secret, Source};
 
-/// The open slots by name, for those that are chained to them. Holds none alive.
+/// The open slots by name, for those that are chained to them: one, or one for each
+/// tenant. Holds none alive.
 #[derive(Clone, Debug, Default)]
-pub struct Chains(Arc<Mutex<HashMap<Name, Weak<Slot>>>>);
+pub struct Chains(Arc<Mutex<HashMap<Name, Vec<Weak<Slot>>>>>);
 
 impl Chains {
     /// Makes `slot` known. Until then, what is chained to it fails and asks again.
     pub fn open(&self, slot: &Arc<Slot>) {
         let mut slots = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        slots.insert(slot.name().clone(), Arc::downgrade(slot));
+        let of_name = slots.entry(slot.name().clone()).or_default();
+        of_name.retain(|known| known.strong_count() > 0);
+        of_name.push(Arc::downgrade(slot));
+    }
+
+    fn all(&self, name: &Name) -> Vec<Arc<Slot>> {
+        let slots = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let of_name = slots.get(name).map(Vec::as_slice);
+        of_name
+            .unwrap_or_default()
+            .iter()
+            .filter_map(Weak::upgrade)
+            .collect()
     }
 
     fn slot(&self, name: &Name) -> Option<Arc<Slot>> {
-        let slots = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        slots.get(name).and_then(Weak::upgrade)
+        self.all(name).into_iter().next()
     }
 }
 
@@ -51,6 +63,15 @@ pub struct Held {
     pub token: Secret<String>,
     /// What it was taken from, where it is chained.
     minted: Option<Arc<Minted>>,
+}
+
+impl fmt::Display for Bearer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Bearer::Secret(source) => source.fmt(f),
+            Bearer::Chained(chained) => write!(f, "credential {}", chained.source),
+        }
+    }
 }
 
 impl Bearer {
@@ -172,10 +193,9 @@ impl Chained {
         let recovered = slot.recovered();
         let (chains, own) = (self.chains.clone(), self.own.clone());
         tokio::spawn(async move {
-            if recovered.await
-                && let Some(own) = chains.slot(&own)
-            {
-                own.secret_changed();
+            if recovered.await {
+                // Those that were not stopped see that nothing changed for them.
+                chains.all(&own).iter().for_each(|own| own.secret_changed());
             }
         });
     }

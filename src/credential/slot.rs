@@ -24,6 +24,7 @@ use std::time::Duration;
 use arc_swap::ArcSwapOption;
 use http::HeaderName;
 use tokio::sync::{Notify, mpsc, oneshot, watch};
+use tracing::Instrument as _;
 
 use super::metrics::Meter;
 use super::schedule::{self, PROPAGATION};
@@ -137,6 +138,8 @@ impl Why {
 pub struct Snapshot {
     /// Which credential.
     pub name: Name,
+    /// Whose, where each tenant has its own.
+    pub tenant: Option<Box<str>>,
     /// What it is worth.
     pub state: State,
     /// How many this process has obtained; 0 until the first.
@@ -159,11 +162,17 @@ pub struct Snapshot {
 impl Slot {
     /// Opens a slot; its keeper starts the first attempt at once. Does not wait.
     pub fn start(opening: Opening) -> Arc<Slot> {
+        Slot::start_for(opening, None)
+    }
+
+    /// The same for the credential of one tenant, whom logs and [`Snapshot`] name.
+    pub fn start_for(opening: Opening, tenant: Option<&str>) -> Arc<Slot> {
         let (rejections, orders) = mpsc::unbounded_channel();
         let shared = Arc::new(Shared {
             name: opening.name,
             marks_use: opening.mint.keep_alive().is_some(),
             used: AtomicBool::new(false),
+            tenant: tenant.map(Into::into),
             mint: opening.mint,
             clock: opening.clock,
             credential_wait: opening.credential_wait,
@@ -178,7 +187,12 @@ impl Slot {
             rejections,
         });
         let keeper = keeper::Keeper::new(shared, opening.meter, orders, Arc::downgrade(&slot));
-        opening.runtime.spawn(keeper.run());
+        // What the keeper logs is about this tenant.
+        let span = match tenant {
+            Some(tenant) => tracing::error_span!("credential", credential.tenant = tenant),
+            None => tracing::Span::none(),
+        };
+        opening.runtime.spawn(keeper.run().instrument(span));
         slot
     }
 
@@ -308,6 +322,7 @@ impl Slot {
         let failure = view.failure.as_ref();
         Snapshot {
             name: self.shared.name.clone(),
+            tenant: self.shared.tenant.clone(),
             state: view.state(now),
             generation: newest.map_or(0, |minted| minted.generation),
             issued: newest.map(|minted| minted.issued),
@@ -370,6 +385,7 @@ impl fmt::Debug for Slot {
 /// What both halves see.
 struct Shared {
     name: Name,
+    tenant: Option<Box<str>>,
     mint: Arc<dyn Mint>,
     clock: Clock,
     credential_wait: Duration,

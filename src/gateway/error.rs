@@ -3,7 +3,7 @@
 //! The status, code and hint of each stand in `stack/respond.rs`, in one
 //! exhaustive match, so that a new variant does not compile until it is answered.
 
-use http::Request;
+use http::{HeaderName, Request};
 
 use crate::credential::Unavailable;
 use crate::gateway::body::Body;
@@ -60,6 +60,15 @@ pub enum CallerFault {
     /// A browser sent it for a page of this origin, which is not allowed.
     #[error("pages of that Origin may not call here")]
     OriginNotAllowed,
+    /// It does not say for which tenant it is, or for one that the route does not
+    /// allow.
+    #[error("{header}, which says for which tenant a call is, {why}")]
+    Tenant {
+        /// The field.
+        header: HeaderName,
+        /// What is wrong with it.
+        why: &'static str,
+    },
     /// It leads to where credentials are issued, listed or revoked.
     #[error("the target is where credentials are issued")]
     IssuerTarget,

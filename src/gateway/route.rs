@@ -148,6 +148,7 @@ impl Gateway {
             started,
             host,
             fresh: false,
+            slot: None,
             fault,
         };
         // The borrow ends with `call`, before the future is first polled.

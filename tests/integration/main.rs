@@ -6,15 +6,18 @@ mod support;
 mod stories {
     mod admin;
     mod drains;
+    mod human;
     mod injects;
     mod keeps_secrets;
     mod lies;
     mod limits;
     mod passes_through;
+    mod process;
     mod refuses;
     mod replays;
     mod single_flight;
     mod streams;
+    mod tenants;
     mod unauthorized;
 }
 

@@ -263,6 +263,16 @@ impl Mint for BasicAuth {
         (!self.admin_bearer.is_chained()).then_some(self.lifetime)
     }
 
+    fn person_does(&self) -> String {
+        if self.admin_bearer.is_chained() {
+            return format!("see to the {}, which proves this one", self.admin_bearer);
+        }
+        format!(
+            "log in to the contact center in the browser as its admin and put a fresh bearer into {}",
+            self.admin_bearer
+        )
+    }
+
     fn issuer_urls(&self) -> Vec<HttpUrl> {
         vec![self.url.clone()]
     }

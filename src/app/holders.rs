@@ -1,0 +1,157 @@
+//! From a credential's table to who holds it: one slot, or one for each tenant.
+//!
+//! A credential with `{tenant}` in its texts is made once for an example of a
+//! tenant, so that its problems show when the configuration is read, and once more
+//! for each tenant that calls.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::base::problem::{Place, Problem};
+use crate::base::time::Clock;
+use crate::config::{self, Config};
+use crate::credential::chain::Chains;
+use crate::credential::kinds::{Building, Built, Kind};
+use crate::credential::metrics::CredentialMetrics;
+use crate::credential::slot::{Opening, Slot};
+use crate::credential::tenants::{Holder, Tenants};
+use crate::credential::{Mint, MintError};
+use crate::net::connect::OwnAddresses;
+
+/// What every minter is made with.
+#[derive(Clone, Debug)]
+pub struct Workshop {
+    /// The clock by which credentials expire.
+    pub clock: Clock,
+    /// The time limit of one attempt.
+    pub mint_limit: Duration,
+    /// Where credentials find those that they are chained to.
+    pub chains: Chains,
+    /// headset's own listeners.
+    pub own: OwnAddresses,
+}
+
+impl Workshop {
+    /// Makes the minter of `credential`, whose texts are whole. Asks nobody.
+    ///
+    /// # Errors
+    /// With every problem that its kind finds.
+    pub fn build(&self, credential: &config::Credential) -> Built {
+        let building = Building {
+            credential,
+            clock: &self.clock,
+            mint_limit: self.mint_limit,
+            chains: &self.chains,
+            own: &self.own,
+        };
+        match Kind::named(credential.kind) {
+            Some(kind) => (kind.build)(&building),
+            // The loader knows the same list of kinds.
+            None => Err(vec![Problem::new(
+                Place::Default,
+                format!("credential.{}.kind", credential.name),
+                "this kind is not built in",
+                "choose one that `docs/configuration.md` lists",
+            )]),
+        }
+    }
+
+    /// The same for an example of its tenants, where each has its own.
+    ///
+    /// # Errors
+    /// With every problem that its kind finds.
+    pub fn example(&self, credential: &config::Credential, config: &Config) -> Built {
+        if credential.is_per_tenant() {
+            self.build(&credential.for_tenant(example_tenant(credential, config)))
+        } else {
+            self.build(credential)
+        }
+    }
+}
+
+/// A tenant that may be: the first that a route lists.
+pub fn example_tenant<'c>(credential: &config::Credential, config: &'c Config) -> &'c str {
+    listed_tenant(credential, config).unwrap_or("1")
+}
+
+/// The first tenant that a route with this credential lists by name.
+pub fn listed_tenant<'c>(credential: &config::Credential, config: &'c Config) -> Option<&'c str> {
+    config
+        .routes
+        .iter()
+        .filter(|route| route.credential.as_ref() == Some(&credential.name))
+        .find_map(|route| Some(route.tenant.as_ref()?.allow.first()?.as_str()))
+}
+
+/// What slots are opened with.
+pub struct Opener {
+    /// Makes minters.
+    pub workshop: Workshop,
+    /// How long a call waits for a flight.
+    pub credential_wait: Duration,
+    /// How many tenants of each credential are kept.
+    pub tenants: usize,
+    /// Where slots are counted.
+    pub metrics: CredentialMetrics,
+    /// The control runtime.
+    pub runtime: tokio::runtime::Handle,
+}
+
+impl Opener {
+    /// Opens the slot of `credential`, whose first attempt begins at once; or gets
+    /// ready for its tenants, of whom nothing is asked before their first calls.
+    /// `mint` is what [`Workshop::example`] made.
+    pub fn open(&self, credential: &config::Credential, mint: &Arc<dyn Mint>) -> Holder {
+        let pool = self.metrics.shared(&credential.name);
+        let opening = {
+            let name = credential.name.clone();
+            let clock = self.workshop.clock.clone();
+            let (credential_wait, mint_limit) = (self.credential_wait, self.workshop.mint_limit);
+            let runtime = self.runtime.clone();
+            move |mint| Opening {
+                name: name.clone(),
+                mint,
+                clock: clock.clone(),
+                credential_wait,
+                mint_limit,
+                meter: pool.meter(),
+                runtime: runtime.clone(),
+            }
+        };
+        if !credential.is_per_tenant() {
+            let slot = Slot::start(opening(mint.clone()));
+            self.workshop.chains.open(&slot);
+            return Holder::One(slot);
+        }
+        let (workshop, spec) = (self.workshop.clone(), credential.clone());
+        let open = move |tenant: &str| {
+            let mint = workshop.build(&spec.for_tenant(tenant)).map_err(unfit)?;
+            tracing::debug!(
+                credential.name = %spec.name,
+                credential.tenant = tenant,
+                "the first call of a tenant"
+            );
+            let slot = Slot::start_for(opening(mint), Some(tenant));
+            workshop.chains.open(&slot);
+            Ok(slot)
+        };
+        Holder::PerTenant(Arc::new(Tenants::new(
+            credential.name.clone(),
+            mint.clone(),
+            self.tenants,
+            Box::new(open),
+        )))
+    }
+}
+
+/// The example was made, so what is in the way is this tenant's name or a file that
+/// has gone since.
+fn unfit(problems: Vec<Problem>) -> MintError {
+    let told: Vec<String> = problems.iter().map(|problem| problem.why.clone()).collect();
+    MintError::Secret {
+        detail: format!(
+            "the credential of this tenant cannot be made: {}",
+            told.join("; ")
+        ),
+    }
+}
