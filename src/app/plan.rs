@@ -392,7 +392,10 @@ fn sources_without_bearer(credentials: &Credentials) -> Vec<Problem> {
                 problems.push(Problem::new(
                     place.clone(),
                     format!("credential.{}.{path}.credential", credential.name),
-                    format!("each tenant has a {} of its own, so it is not one bearer", source.name),
+                    format!(
+                        "each tenant has a {} of its own, so it is not one bearer",
+                        source.name
+                    ),
                     "name a credential without {tenant}",
                 ));
                 continue;
@@ -402,7 +405,10 @@ fn sources_without_bearer(credentials: &Credentials) -> Vec<Problem> {
                 problems.push(Problem::new(
                     place.clone(),
                     format!("credential.{}.{path}.credential", credential.name),
-                    format!("{} is of kind {}, which yields no bearer", source.name, source.kind),
+                    format!(
+                        "{} is of kind {}, which yields no bearer",
+                        source.name, source.kind
+                    ),
                     "name one of a kind that logs in for a token, such as ameyo_jwt",
                 ));
             }
