@@ -9,8 +9,8 @@ use crate::app::{App, StartError, telemetry};
 use crate::base::problem::Problem;
 use crate::base::time::Clock;
 use crate::cli::quick::Quick;
-use crate::cli::{EX_CONFIG, check};
-use crate::config::{Log, LogFormat, load};
+use crate::cli::{EX_CONFIG, check, online};
+use crate::config::{Config, Log, LogFormat, load};
 
 /// Serve: take calls, attach credentials, send them on.
 #[derive(Clone, Debug, clap::Args)]
@@ -66,9 +66,8 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
 /// # Errors
 /// Only where stdout or stderr cannot be written.
 pub fn check(args: check::Args) -> anyhow::Result<ExitCode> {
-    check::run(args, &kind_keys(), |config| {
-        Draft::judge(config, &Clock::system())
-    })
+    let judge = |config: &Config| Draft::judge(config, &Clock::system());
+    check::run(args, &kind_keys(), judge, online::try_all)
 }
 
 /// Logging for the commands that read no configuration.
@@ -79,7 +78,8 @@ pub fn log_for_tools() {
     });
 }
 
-fn refuse(problems: &[Problem]) -> anyhow::Result<ExitCode> {
+/// Shows the `problems` of a configuration.
+pub(super) fn refuse(problems: &[Problem]) -> anyhow::Result<ExitCode> {
     let mut stderr = std::io::stderr().lock();
     for problem in problems {
         writeln!(stderr, "{problem}")?;
@@ -92,7 +92,7 @@ fn refuse(problems: &[Problem]) -> anyhow::Result<ExitCode> {
 
 /// Secrets stand in this process's memory: no core dump, and no debugger of the same
 /// user (prctl(2), PR_SET_DUMPABLE).
-fn protect_memory() {
+pub(super) fn protect_memory() {
     #[cfg(target_os = "linux")]
     {
         use rustix::process::{
