@@ -5,6 +5,7 @@
 //! its own. They share the plan, the slots and the metrics, and nothing else.
 
 pub mod attempt;
+pub mod descriptors;
 pub mod holders;
 pub mod human;
 pub mod plan;
@@ -157,7 +158,7 @@ impl App {
                 config.workers,
                 config.timeouts.clone(),
                 Arc::new(rules),
-                config.limits.connections,
+                descriptors::connections(config.limits.connections),
             )
         };
         let plan = draft.start(&registry, tokio::runtime::Handle::current())?;

@@ -439,7 +439,7 @@ fn marks_anywhere(issuers: &[(HttpOrigin, IssuerMark)]) -> Vec<IssuerMark> {
 fn marks_at(issuers: &[(HttpOrigin, IssuerMark)], origin: &HttpOrigin) -> Vec<IssuerMark> {
     let same = |other: &HttpOrigin| {
         other.port == origin.port
-            && (other.host == origin.host || (is_loopback(other) && is_loopback(origin)))
+            && (bare(other) == bare(origin) || (is_loopback(other) && is_loopback(origin)))
     };
     let mut marks: Vec<IssuerMark> = issuers
         .iter()
@@ -450,12 +450,20 @@ fn marks_at(issuers: &[(HttpOrigin, IssuerMark)], origin: &HttpOrigin) -> Vec<Is
     marks
 }
 
+/// The host without the dot that only says that the name is whole.
+fn bare(origin: &HttpOrigin) -> &str {
+    origin.host.strip_suffix('.').unwrap_or(&origin.host)
+}
+
+/// Whether a connection to `origin` stays on this machine; one to the unspecified
+/// address does.
 fn is_loopback(origin: &HttpOrigin) -> bool {
-    let host = origin.host.trim_matches(['[', ']']);
+    let host = bare(origin).trim_matches(['[', ']']);
     host == "localhost"
-        || host
-            .parse::<std::net::IpAddr>()
-            .is_ok_and(|ip| ip.to_canonical().is_loopback())
+        || host.parse::<std::net::IpAddr>().is_ok_and(|ip| {
+            let ip = ip.to_canonical();
+            ip.is_loopback() || ip.is_unspecified()
+        })
 }
 
 fn blueprint(
@@ -587,5 +595,40 @@ fn lifetimes(timeouts: &config::Timeouts) -> Lifetimes {
         age: timeouts.max_connection_age,
         first_byte: timeouts.first_byte,
         idle: timeouts.idle,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_issuer_is_known_by_every_name_of_its_host() {
+        let url = |text: &str| HttpUrl::parse(text).unwrap();
+        let guarded = |issuer: &str, upstream: &str| {
+            let mark = IssuerMark::of("/configuration/basicauth").unwrap();
+            let issuers = [(url(issuer).origin, mark)];
+            !marks_at(&issuers, &url(upstream).origin).is_empty()
+        };
+        for alias in [
+            "http://localhost:99",
+            "https://LOCALHOST.:99",
+            "http://127.0.0.2:99",
+            "http://[::1]:99",
+            "http://[::ffff:127.0.0.1]:99",
+            "http://0.0.0.0:99",
+            "http://[::]:99",
+        ] {
+            assert!(guarded("http://127.0.0.1:99/x", alias), "{alias}");
+        }
+        assert!(guarded(
+            "https://cms.example.com:8443",
+            "https://CMS.example.com.:8443"
+        ));
+        assert!(!guarded("http://127.0.0.1:99", "http://127.0.0.1:98"));
+        assert!(!guarded(
+            "https://cms.example.com",
+            "https://other.example.com"
+        ));
     }
 }

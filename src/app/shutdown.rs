@@ -32,11 +32,28 @@ pub enum Stop {
     Asked(oneshot::Receiver<()>),
 }
 
-/// The signals that end a process, caught from the moment this is made.
+/// The signals that end a process (SIGHUP is only logged), caught from the moment this is made.
 #[derive(Debug)]
 pub struct Signals {
     terminate: Signal,
     interrupt: Signal,
+    hangup: Signal,
+}
+
+impl Signals {
+    async fn next(&mut self) -> &'static str {
+        loop {
+            tokio::select! {
+                _ = self.terminate.recv() => return "SIGTERM",
+                _ = self.interrupt.recv() => return "SIGINT",
+                // Uncaught it would end the process; to many it means "reload".
+                _ = self.hangup.recv() => tracing::warn!(
+                    "SIGHUP ignored: the configuration is read at the start only, \
+                     and secret files are watched; restart to change anything else"
+                ),
+            }
+        }
+    }
 }
 
 impl Stop {
@@ -48,15 +65,13 @@ impl Stop {
         Ok(Stop::Signals(Signals {
             terminate: signal(SignalKind::terminate())?,
             interrupt: signal(SignalKind::interrupt())?,
+            hangup: signal(SignalKind::hangup())?,
         }))
     }
 
     async fn next(&mut self) -> &'static str {
         match self {
-            Stop::Signals(signals) => tokio::select! {
-                _ = signals.terminate.recv() => "SIGTERM",
-                _ = signals.interrupt.recv() => "SIGINT",
-            },
+            Stop::Signals(signals) => signals.next().await,
             Stop::Asked(asked) => {
                 // Awaited once only: a request has no second one that means now.
                 let _ = asked.await;

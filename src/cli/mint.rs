@@ -60,7 +60,7 @@ Exit codes: 0 obtained, 69 out of reach, 75 the issuer failed: try again later,
 pub fn run(args: Args) -> anyhow::Result<ExitCode> {
     let config = match load::load(&args.quick.sources(), &kind_keys()) {
         Ok(config) => config,
-        Err(problems) => return run::refuse(&problems),
+        Err(problems) => return Ok(run::refuse(&problems)),
     };
     let credential = match named(&config, &args.name, args.tenant.as_deref()) {
         Ok(credential) => credential.clone(),
@@ -75,11 +75,11 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
     let clock = Clock::system();
     let draft = match Draft::new(config, clock.clone(), OwnAddresses::default()) {
         Ok(draft) => draft,
-        Err(problems) => return run::refuse(&problems),
+        Err(problems) => return Ok(run::refuse(&problems)),
     };
     let mint = match draft.mint(&credential, args.tenant.as_deref()) {
         Ok(mint) => mint,
-        Err(problems) => return run::refuse(&problems),
+        Err(problems) => return Ok(run::refuse(&problems)),
     };
     let attempt = super::runtime()?.block_on(attempt(&mint, limit, &clock));
     let mut stdout = std::io::stdout().lock();

@@ -32,7 +32,8 @@ Examples:
 
 const SIGNALS: &str = "\
 Signals: SIGTERM or SIGINT drains (new calls are still taken until nothing was in
-flight for 2 s), a second one stops at once.";
+flight for 2 s), a second one stops at once. SIGHUP changes nothing: the configuration
+is read at the start only.";
 
 /// Serves until a signal ends it.
 ///
@@ -42,7 +43,7 @@ flight for 2 s), a second one stops at once.";
 pub fn run(args: Args) -> anyhow::Result<ExitCode> {
     let config = match load::load(&args.quick.sources(), &kind_keys()) {
         Ok(config) => config,
-        Err(problems) => return refuse(&problems),
+        Err(problems) => return Ok(refuse(&problems)),
     };
     telemetry::start(config.log);
     protect_memory();
@@ -51,7 +52,7 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
     }
     let app = match App::prepare(config, Clock::system()) {
         Ok(app) => app,
-        Err(StartError::Config(problems)) => return refuse(&problems),
+        Err(StartError::Config(problems)) => return Ok(refuse(&problems)),
         Err(other) => return Err(other.into()),
     };
     super::runtime()?.block_on(async {
@@ -79,15 +80,16 @@ pub fn log_for_tools() {
 }
 
 /// Shows the `problems` of a configuration.
-pub(super) fn refuse(problems: &[Problem]) -> anyhow::Result<ExitCode> {
+pub(super) fn refuse(problems: &[Problem]) -> ExitCode {
     let mut stderr = std::io::stderr().lock();
+    // The exit code says it too, where stderr cannot be written.
     for problem in problems {
-        writeln!(stderr, "{problem}")?;
+        let _ = writeln!(stderr, "{problem}");
     }
     let count = problems.len();
     let noun = if count == 1 { "problem" } else { "problems" };
-    writeln!(stderr, "{count} {noun}")?;
-    Ok(ExitCode::from(EX_CONFIG))
+    let _ = writeln!(stderr, "{count} {noun}");
+    ExitCode::from(EX_CONFIG)
 }
 
 /// Secrets stand in this process's memory: no core dump, and no debugger of the same

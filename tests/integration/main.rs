@@ -13,6 +13,7 @@ mod stories {
     mod lies;
     mod limits;
     mod passes_through;
+    mod process;
     mod refuses;
     mod replays;
     mod single_flight;

@@ -160,8 +160,27 @@ fn clean(frame: Frame<Bytes>) -> Frame<Bytes> {
     match frame.into_trailers() {
         Ok(mut trailers) => {
             scrub::remove_hop_by_hop(&mut trailers);
+            // Never a trailer (RFC 9110 §6.5.1), and no way around `upstream_cookies`.
+            trailers.remove(http::header::SET_COOKIE);
             Frame::trailers(trailers)
         }
         Err(frame) => frame,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use http::{HeaderMap, HeaderValue};
+
+    #[test]
+    fn trailers_bring_no_cookie_and_no_field_of_the_connection() {
+        let mut trailers = HeaderMap::new();
+        for name in ["x-sum", "set-cookie", "transfer-encoding"] {
+            trailers.insert(name, HeaderValue::from_static("1"));
+        }
+        let cleaned = clean(Frame::trailers(trailers)).into_trailers().unwrap();
+        let left: Vec<&str> = cleaned.keys().map(http::HeaderName::as_str).collect();
+        assert_eq!(left, ["x-sum"]);
     }
 }

@@ -133,6 +133,10 @@ async fn finish(mut conn: Box<Conn>, source: Rc<Source>, idle: Duration) {
         if conn.poll(cx).is_ready() {
             return Poll::Ready(());
         }
+        // Ready for another call: both sides of this one are over.
+        if conn.is_rested() {
+            return Poll::Ready(());
+        }
         if idle.is_zero() || source.has_ended() {
             return Poll::Pending;
         }

@@ -95,6 +95,12 @@ impl Conn {
             .muffled(|| Pin::new(body).poll_frame(&mut unwoken))
     }
 
+    /// Whether both sides of the last exchange are over. It says nothing of whether
+    /// the connection still lives.
+    pub fn is_rested(&self) -> bool {
+        self.sender.is_ready()
+    }
+
     /// Drives the connection once without being woken for it. `true` while it lives.
     fn settle(&mut self) -> bool {
         let mut cx = Context::from_waker(Waker::noop());

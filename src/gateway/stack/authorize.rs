@@ -101,7 +101,11 @@ impl Bound {
         let allowed = self
             .prefixes
             .iter()
-            .any(|prefix| is_under(path.as_bytes(), prefix.as_bytes()));
+            // `OPTIONS *` asks the server as a whole (RFC 9112 §3.2.4).
+            .any(|prefix| match path {
+                "*" => prefix.trim_matches('/').is_empty(),
+                _ => is_under(path.as_bytes(), prefix.as_bytes()),
+            });
         if allowed {
             return Ok(());
         }
