@@ -5,6 +5,7 @@
 //! what is done after a rejection. Callers meet only the slot. [`kinds::KINDS`] is
 //! the list of kinds.
 
+pub mod chain;
 pub mod human;
 pub mod kinds;
 pub mod login;
@@ -62,7 +63,7 @@ pub enum MintError {
     #[error("{detail}")]
     Unavailable {
         /// A closed word for the `reason` label: `connect`, `timeout`, `status`,
-        /// `body`, `panic`.
+        /// `body`, `panic`, `evicted`, `chain`.
         reason: &'static str,
         /// What happened, for a person.
         detail: String,
@@ -73,7 +74,7 @@ pub enum MintError {
     #[error("{detail}")]
     Refused {
         /// A closed word for the `reason` label: `bearer_expired`, `refused`,
-        /// `foreign`.
+        /// `foreign`, `locked` (asked again only after a change), `chain`.
         reason: &'static str,
         /// What happened and what a person must do.
         detail: String,
@@ -87,6 +88,12 @@ pub enum MintError {
 }
 
 impl MintError {
+    /// Whether asking again can only do harm until something was changed: the account
+    /// is locked.
+    pub fn is_lock(&self) -> bool {
+        matches!(self, MintError::Refused { reason: "locked", .. })
+    }
+
     /// The labels `outcome` and `reason` of `headset_mints_total`.
     pub fn labels(&self) -> (&'static str, &'static str) {
         match self {
@@ -147,6 +154,10 @@ pub trait Mint: Send + Sync + 'static {
     fn person_renews(&self) -> Option<Duration> {
         None
     }
+
+    /// The upstream rejected what the last attempt yielded; the next attempt follows at
+    /// once, and should not yield the same again.
+    fn rejected(&self) {}
 
     /// What a person does when [`Mint::person_renews`] is up, in one sentence without
     /// a full stop. Names secrets by where they are kept, never shows one.

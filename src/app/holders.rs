@@ -10,6 +10,7 @@ use std::time::Duration;
 use crate::base::problem::{Place, Problem};
 use crate::base::time::Clock;
 use crate::config::{self, Config};
+use crate::credential::chain::Chains;
 use crate::credential::kinds::{Building, Built, Kind};
 use crate::credential::metrics::CredentialMetrics;
 use crate::credential::slot::{Opening, Slot};
@@ -24,6 +25,8 @@ pub struct Workshop {
     pub clock: Clock,
     /// The time limit of one attempt.
     pub mint_limit: Duration,
+    /// Where credentials find those that they are chained to.
+    pub chains: Chains,
     /// headset's own listeners.
     pub own: OwnAddresses,
 }
@@ -38,6 +41,7 @@ impl Workshop {
             credential,
             clock: &self.clock,
             mint_limit: self.mint_limit,
+            chains: &self.chains,
             own: &self.own,
         };
         match Kind::named(credential.kind) {
@@ -115,7 +119,9 @@ impl Opener {
             }
         };
         if !credential.is_per_tenant() {
-            return Holder::One(Slot::start(opening(mint.clone())));
+            let slot = Slot::start(opening(mint.clone()));
+            self.workshop.chains.open(&slot);
+            return Holder::One(slot);
         }
         let (workshop, spec) = (self.workshop.clone(), credential.clone());
         let open = move |tenant: &str| {
@@ -125,7 +131,9 @@ impl Opener {
                 credential.tenant = tenant,
                 "the first call of a tenant"
             );
-            Ok(Slot::start_for(opening(mint), Some(tenant)))
+            let slot = Slot::start_for(opening(mint), Some(tenant));
+            workshop.chains.open(&slot);
+            Ok(slot)
         };
         Holder::PerTenant(Arc::new(Tenants::new(
             credential.name.clone(),

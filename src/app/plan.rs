@@ -17,6 +17,7 @@ use crate::config::keys::KindKeys;
 use crate::config::url::{HttpOrigin, HttpUrl};
 use crate::config::{self, Config};
 use crate::credential::Mint;
+use crate::credential::chain::Chains;
 use crate::credential::kinds::{Built, KINDS};
 use crate::credential::metrics::CredentialMetrics;
 use crate::credential::slot::{Slot, Snapshot};
@@ -129,8 +130,13 @@ impl Draft {
             self.routes
                 .iter()
                 .any(|(route, ..)| route.credential.as_ref() == Some(name))
+                || self.credentials.iter().any(|(credential, _)| {
+                    let mut chained = credential.values.chained().into_iter();
+                    chained.any(|(_, source, _)| source == name)
+                })
         };
-        // One that no route names is not asked for: the loader warned of it.
+        // One that neither a route nor another credential names is not asked for: the
+        // loader warned of it.
         let opened: Vec<(config::Credential, Holder)> = self
             .credentials
             .iter()
@@ -297,6 +303,7 @@ fn workshop(config: &Config, clock: Clock, own: OwnAddresses) -> Workshop {
     Workshop {
         clock,
         mint_limit: config.timeouts.mint,
+        chains: Chains::default(),
         own,
     }
 }
@@ -310,6 +317,7 @@ fn resolve(config: &Config, workshop: &Workshop) -> Result<Resolved, Vec<Problem
             Err(found) => problems.extend(found),
         }
     }
+    problems.extend(sources_without_bearer(&credentials));
     let mut routes = Vec::new();
     for route in &config.routes {
         match resolve_route(route, &workshop.own) {
@@ -368,6 +376,39 @@ fn resolve_route(
         )
     })?;
     Ok((Arc::new(aim), connector))
+}
+
+/// A credential that is chained to one which never yields a bearer would never come
+/// about.
+fn sources_without_bearer(credentials: &Credentials) -> Vec<Problem> {
+    let mut problems = Vec::new();
+    for (credential, _) in credentials {
+        for (path, source, place) in credential.values.chained() {
+            let mut all = credentials.iter();
+            let Some((source, mint)) = all.find(|(other, _)| other.name == *source) else {
+                continue;
+            };
+            if source.is_per_tenant() {
+                problems.push(Problem::new(
+                    place.clone(),
+                    format!("credential.{}.{path}.credential", credential.name),
+                    format!("each tenant has a {} of its own, so it is not one bearer", source.name),
+                    "name a credential without {tenant}",
+                ));
+                continue;
+            }
+            let names = mint.header_names();
+            if source.kind == "basicauth" || !names.contains(&http::header::AUTHORIZATION) {
+                problems.push(Problem::new(
+                    place.clone(),
+                    format!("credential.{}.{path}.credential", credential.name),
+                    format!("{} is of kind {}, which yields no bearer", source.name, source.kind),
+                    "name one of a kind that logs in for a token, such as ameyo_jwt",
+                ));
+            }
+        }
+    }
+    problems
 }
 
 /// A route whose credential may not go to its upstream would answer 403 to

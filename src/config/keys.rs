@@ -85,6 +85,8 @@ pub enum Type {
     Bind,
     /// A reference to a secret: `{ file = "…" }` or `{ env = "…" }`.
     Secret,
+    /// A bearer: a reference to a secret, or `{ credential = "…" }`.
+    Bearer,
     /// A table of header names, each with a reference to a secret.
     SecretHeaders,
 }

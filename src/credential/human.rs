@@ -2,7 +2,8 @@
 //!
 //! Pure. It looks at one credential whose proof (an admin bearer from a file or a
 //! variable) only a person renews. A source that nobody has to tend has no such
-//! time, and neither has a credential about which nothing is known yet.
+//! time until the issuer stops us, and neither has a credential about which nothing
+//! is known yet.
 
 use std::time::Duration;
 
@@ -29,7 +30,6 @@ pub struct Known {
 /// yield, if later. Once we are stopped with nothing live it is the time when that
 /// began, and so already past.
 pub fn due(known: &Known, now: Moment) -> Option<i64> {
-    let lifetime = known.lifetime?;
     let live = known.expires.filter(|expires| !expires.passed(now));
     match (live, known.stopped) {
         (None, Some(stopped)) => {
@@ -37,9 +37,12 @@ pub fn due(known: &Known, now: Moment) -> Option<i64> {
             let ended = known.expires.and_then(|expires| expires.wall_ms());
             Some(ended.unwrap_or(i64::MIN).max(stopped.wall_ms))
         }
+        // It renews itself unless we are stopped.
+        (_, None) if known.lifetime.is_none() => None,
         (None, None) => known.expires?.wall_ms(),
         (Some(expires), Some(_)) => expires.wall_ms(),
         (Some(expires), None) => {
+            let lifetime = known.lifetime?;
             let end = expires.wall_ms()?;
             let last = known
                 .source_ends
@@ -219,11 +222,16 @@ mod tests {
 
     #[test]
     fn nobody_is_called_for_an_untended_source_or_before_anything_is_known() {
-        let untended = Known {
+        let untended = |stopped| Known {
             lifetime: None,
-            ..registered(None, Some(at(0)))
+            ..registered(None, stopped)
         };
-        assert_eq!(due(&untended, at(60 * DAY)), None);
+        assert_eq!(due(&untended(None), at(DAY)), None);
+        assert_eq!(due(&untended(None), at(60 * DAY)), None);
+        // But a refusal calls for a person whoever tends the source.
+        let refused = untended(Some(at(5 * DAY)));
+        assert_eq!(due(&refused, at(6 * DAY)), Some(30 * DAY));
+        assert_eq!(due(&refused, at(60 * DAY)), Some(30 * DAY));
         let nothing = Known {
             expires: None,
             ..registered(None, None)

@@ -307,15 +307,31 @@ const DURATION_BUCKETS: [f64; 8] = [0.025, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0];
 const MINTS: &[(&str, &[&str])] = &[
     (
         "success",
-        &["start", "renewal", "retry", "rejected", "secret_changed"],
+        &[
+            "start",
+            "renewal",
+            "retry",
+            "rejected",
+            "secret_changed",
+            "session_ended",
+        ],
     ),
     (
         "unavailable",
-        &["connect", "timeout", "status", "body", "panic"],
+        &[
+            "connect", "timeout", "status", "body", "panic", "evicted", "chain",
+        ],
     ),
     (
         "refused",
-        &["bearer_expired", "refused", "foreign", "secret"],
+        &[
+            "bearer_expired",
+            "refused",
+            "foreign",
+            "locked",
+            "chain",
+            "secret",
+        ],
     ),
 ];
 

@@ -115,6 +115,8 @@ pub enum Why {
     Rejected,
     /// A secret changed.
     SecretChanged,
+    /// A sign of life was answered with the session's death.
+    SessionEnded,
 }
 
 impl Why {
@@ -126,6 +128,7 @@ impl Why {
             Why::Retry => "retry",
             Why::Rejected => "rejected",
             Why::SecretChanged => "secret_changed",
+            Why::SessionEnded => "session_ended",
         }
     }
 }
@@ -167,6 +170,8 @@ impl Slot {
         let (rejections, orders) = mpsc::unbounded_channel();
         let shared = Arc::new(Shared {
             name: opening.name,
+            marks_use: opening.mint.keep_alive().is_some(),
+            used: AtomicBool::new(false),
             tenant: tenant.map(Into::into),
             mint: opening.mint,
             clock: opening.clock,
@@ -211,7 +216,14 @@ impl Slot {
     pub fn peek(&self) -> Option<Arc<Minted>> {
         let current = self.shared.current.load();
         let minted = current.as_ref()?;
-        self.shared.is_servable(minted).then(|| minted.clone())
+        if !self.shared.is_servable(minted) {
+            return None;
+        }
+        // Read first: a store by every call would bounce the line between workers.
+        if self.shared.marks_use && !self.shared.used.load(Ordering::Relaxed) {
+            self.shared.used.store(true, Ordering::Relaxed);
+        }
+        Some(minted.clone())
     }
 
     /// The live credential, or the outcome of the flight that obtains it. Waits at
@@ -292,6 +304,16 @@ impl Slot {
         self.shared.nudge.notify_one();
     }
 
+    /// Waits, without holding the slot, until it has a credential and no failure is
+    /// remembered; `false` where the slot ends first.
+    pub fn recovered(&self) -> impl Future<Output = bool> + Send + use<> {
+        let mut view = self.shared.view.subscribe();
+        async move {
+            let well = view.wait_for(|view| view.failure.is_none() && view.newest.is_some());
+            well.await.is_ok()
+        }
+    }
+
     /// The slot as it is now.
     pub fn snapshot(&self) -> Snapshot {
         let now = self.shared.clock.now();
@@ -347,7 +369,9 @@ impl Slot {
     }
 
     fn unavailable(&self, failure: &Failure) -> Unavailable {
+        // A lock has no end of its own.
         let left = failure.until.remaining(self.shared.clock.now());
+        let left = left.min(schedule::cool_down(u32::MAX));
         let whole = left.as_secs() + u64::from(left.subsec_nanos() > 0);
         Unavailable {
             credential: self.shared.name.clone(),
@@ -377,6 +401,10 @@ struct Shared {
     /// Wakes the keeper to look at the clock and at `secret_changed` again.
     nudge: Notify,
     secret_changed: AtomicBool,
+    /// Whether the kind wants to know of traffic, to keep a session alive.
+    marks_use: bool,
+    /// Whether a call has used it since the last sign of life.
+    used: AtomicBool,
 }
 
 impl Shared {

@@ -10,10 +10,10 @@
 //! the rest; no success code is documented, so any 2xx is one, whatever its body.
 //! This file holds the options and what to do when; `basicauth/calls.rs` the calls.
 
-mod bearer;
+pub(super) mod bearer;
 mod calls;
 mod list;
-mod quote;
+pub(super) mod quote;
 #[cfg(test)]
 mod tests;
 mod text;
@@ -37,6 +37,7 @@ use crate::base::problem::Problem;
 use crate::base::time::{Clock, Deadline, Moment};
 use crate::config::keys::{Fallback, Key, Type};
 use crate::config::url::HttpUrl;
+use crate::credential::chain::{self, Bearer};
 use crate::credential::login::{Answer, Login};
 use crate::credential::{Change, Fresh, Mint, MintError, schedule};
 use crate::net::connect::Connector;
@@ -113,15 +114,15 @@ const KEYS: &[Key] = &[
         path: "lifetime",
         ty: Type::Duration,
         default: Fallback::Text("30d"),
-        doc: "How long each registration is to live, from 1s to 3650d.",
+        doc: "How long each registration is to live, from 1s to 3650d. Where the bearer is another credential, the default is 12h.",
         example: r#""30d""#,
         check: None,
     },
     Key {
         path: "admin_bearer",
-        ty: Type::Secret,
+        ty: Type::Bearer,
         default: Fallback::Required,
-        doc: "The bearer of a contact-center admin, from a login in the browser. A fresh one extends the registration.",
+        doc: "The bearer of a contact-center admin, from a login in the browser. A fresh one extends the registration. Or `{ credential = \"…\" }`: another credential of a kind that logs in for a token.",
         example: r#"{ file = "/run/secrets/headset/admin-bearer" }"#,
         check: None,
     },
@@ -135,6 +136,8 @@ const KEYS: &[Key] = &[
     },
 ];
 
+/// Nobody has to tend it, so it need not outlive a few days of neglect.
+const LIFETIME_CHAINED: Duration = Duration::from_secs(12 * 3600);
 const LIFETIME_LEAST: Duration = Duration::from_secs(1);
 const LIFETIME_MOST: Duration = Duration::from_secs(3650 * 86_400);
 
@@ -144,7 +147,7 @@ struct BasicAuth {
     calls: Calls,
     lifetime: Duration,
     password: Source,
-    admin_bearer: Source,
+    admin_bearer: Bearer,
     adopt: bool,
     clock: Clock,
     prints: RandomState,
@@ -174,8 +177,12 @@ fn build(building: &Building<'_>) -> Result<Arc<dyn Mint>, Vec<Problem>> {
     if let Some((why, fix)) = building.text("username").and_then(username_fault) {
         problems.push(building.problem("username", why, fix));
     }
-    let lifetime = building.duration("lifetime");
-    let lifetime = lifetime.unwrap_or(Duration::from_secs(30 * 86_400));
+    let bearer = building.bearer("admin_bearer");
+    let chained = bearer.as_ref().is_some_and(Bearer::is_chained);
+    let lifetime = match building.duration("lifetime") {
+        Some(_) if chained && !building.credential.values.is_set("lifetime") => LIFETIME_CHAINED,
+        lifetime => lifetime.unwrap_or(Duration::from_secs(30 * 86_400)),
+    };
     if !(LIFETIME_LEAST..=LIFETIME_MOST).contains(&lifetime) {
         problems.push(building.problem(
             "lifetime",
@@ -209,7 +216,7 @@ fn build(building: &Building<'_>) -> Result<Arc<dyn Mint>, Vec<Problem>> {
             },
             lifetime,
             password: building.secret("password")?.clone(),
-            admin_bearer: building.secret("admin_bearer")?.clone(),
+            admin_bearer: bearer?,
             adopt: building.flag("adopt").unwrap_or(false),
             clock: building.clock.clone(),
             prints: RandomState::new(),
@@ -232,14 +239,19 @@ impl Mint for BasicAuth {
     }
 
     fn sources(&self) -> Vec<Source> {
-        vec![self.password.clone(), self.admin_bearer.clone()]
+        let bearer = self.admin_bearer.secret();
+        std::iter::once(&self.password).chain(bearer).cloned().collect()
     }
 
     fn change(&self) -> Change {
-        let (Ok(password), Ok(bearer)) = (self.password.fetch(), self.admin_bearer.fetch()) else {
+        if self.admin_bearer.stopped_us() {
+            return Change::Replaces;
+        }
+        let bearer = self.admin_bearer.secret().map(Source::fetch).transpose();
+        let (Ok(password), Ok(bearer)) = (self.password.fetch(), bearer) else {
             return Change::Nothing;
         };
-        let now = self.print(&password, &bearer);
+        let now = self.print(&password, bearer.as_ref());
         match self.known().used {
             Some(used) if used == now => Change::Nothing,
             Some((password, _)) if password == now.0 => Change::Extends,
@@ -248,10 +260,13 @@ impl Mint for BasicAuth {
     }
 
     fn person_renews(&self) -> Option<Duration> {
-        Some(self.lifetime)
+        (!self.admin_bearer.is_chained()).then_some(self.lifetime)
     }
 
     fn person_does(&self) -> String {
+        if self.admin_bearer.is_chained() {
+            return format!("see to the {}, which proves this one", self.admin_bearer);
+        }
         format!(
             "log in to the contact center in the browser as its admin and put a fresh bearer into {}",
             self.admin_bearer
@@ -265,7 +280,28 @@ impl Mint for BasicAuth {
 
 impl BasicAuth {
     async fn attempt(&self) -> Result<Fresh, MintError> {
-        let (proof, bearer_ends) = self.proof()?;
+        let bearer = self.admin_bearer.read().await?;
+        let (outcome, refused) = self.attempt_with(&bearer).await;
+        if refused && self.admin_bearer.reject(&bearer).await {
+            // The source had a better one all along, or has logged in anew.
+            let bearer = self.admin_bearer.read().await?;
+            return self.attempt_with(&bearer).await.0;
+        }
+        outcome
+    }
+
+    /// The outcome, and whether the issuer refused the bearer.
+    async fn attempt_with(&self, bearer: &chain::Held) -> (Result<Fresh, MintError>, bool) {
+        let outcome = self.register_with(bearer).await;
+        let refused = match &outcome {
+            Err(error) => matches!(error.labels().1, "refused" | "bearer_expired"),
+            Ok(_) => false,
+        };
+        (outcome, refused)
+    }
+
+    async fn register_with(&self, bearer: &chain::Held) -> Result<Fresh, MintError> {
+        let (proof, bearer_ends) = self.proof(&bearer.token)?;
         let mut outcome = self.register(&proof).await;
         let was_past = match &outcome {
             Ok(registered) => registered.left() <= schedule::LEEWAY,
@@ -286,10 +322,11 @@ impl BasicAuth {
     }
 
     /// Reads what proves us, and when the bearer ends where that is known.
-    fn proof(&self) -> Result<(Proof, Option<Moment>), MintError> {
+    fn proof(&self, bearer: &Secret<String>) -> Result<(Proof, Option<Moment>), MintError> {
         let password = fetch(&self.password)?;
-        let bearer = fetch(&self.admin_bearer)?;
-        self.known().used = Some(self.print(&password, &bearer));
+        let bearer = Secret::new(bearer.expose().clone(), bearer.source());
+        let tended = (!self.admin_bearer.is_chained()).then_some(&bearer);
+        self.known().used = Some(self.print(&password, tended));
 
         let now = self.clock.now();
         let token = without_scheme(bearer.expose());
@@ -316,7 +353,8 @@ impl BasicAuth {
             password,
             bearer,
         };
-        Ok((proof, ends))
+        // One that renews itself is there for the next renewal too.
+        Ok((proof, ends.filter(|_| !self.admin_bearer.is_chained())))
     }
 
     /// One registration, by whatever calls it takes.
@@ -418,9 +456,10 @@ impl BasicAuth {
         }
     }
 
-    fn print(&self, password: &Secret<String>, bearer: &Secret<String>) -> (u64, u64) {
+    /// Salted prints; that of a bearer which renews itself is always the same.
+    fn print(&self, password: &Secret<String>, bearer: Option<&Secret<String>>) -> (u64, u64) {
         let print = |secret: &Secret<String>| self.prints.hash_one(secret.expose());
-        (print(password), print(bearer))
+        (print(password), bearer.map_or(0, print))
     }
 
     /// Never held across an await; every use leaves it whole.

@@ -77,7 +77,7 @@ const KEYS: &[Key] = &[
 
 /// Fields that belong to the connection or to HTTP itself (RFC 9110 §7.6.1, §7.2,
 /// §8.6, §10.1.1), or that speak to proxies; a credential cannot be one of them.
-const FORBIDDEN: &[&str] = &[
+pub(super) const FORBIDDEN: &[&str] = &[
     "connection",
     "content-length",
     "expect",
@@ -289,6 +289,7 @@ mod tests {
             credential: &credential,
             clock: &Clock::system(),
             mint_limit: Duration::from_secs(10),
+            chains: &Default::default(),
             own: &Default::default(),
         })
     }
