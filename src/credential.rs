@@ -91,7 +91,13 @@ impl MintError {
     /// Whether asking again can only do harm until something was changed: the account
     /// is locked.
     pub fn is_lock(&self) -> bool {
-        matches!(self, MintError::Refused { reason: "locked", .. })
+        matches!(
+            self,
+            MintError::Refused {
+                reason: "locked",
+                ..
+            }
+        )
     }
 
     /// The labels `outcome` and `reason` of `headset_mints_total`.

@@ -7,13 +7,14 @@ use std::time::Duration;
 use serde_json::{Value as Json, json};
 
 use crate::app::attempt::{Obtained, attempt};
-use crate::app::holders::{Workshop, listed_tenant};
+use crate::app::holders::{Workshop, listed_tenant, open_sources};
 use crate::base::name::Name;
 use crate::base::time::Clock;
 use crate::cli::mint::{class, date, ends, exit_code, outcome_json, span};
 use crate::cli::{EX_CONFIG, EX_NOPERM, EX_TEMPFAIL, EX_UNAVAILABLE};
 use crate::config::{self, Config};
 use crate::credential::MintError;
+use crate::credential::chain::Chains;
 use crate::net::connect::OwnAddresses;
 
 /// A person who must act within this should hear of it now.
@@ -38,6 +39,7 @@ pub fn try_all(config: &Config) -> std::io::Result<Vec<Tried>> {
     let workshop = Workshop {
         clock: clock.clone(),
         mint_limit: config.timeouts.mint,
+        chains: Chains::default(),
         own: OwnAddresses::default(),
     };
     super::runtime()?.block_on(async {
@@ -69,6 +71,8 @@ async fn try_one(
         None if credential.is_per_tenant() => return tried,
         None => workshop.build(credential),
     };
+    // What it is chained to lives as long as the attempt.
+    let _sources = open_sources(workshop, credential, config);
     tried.outcome = Some(match built {
         Ok(mint) => attempt(&mint, config.timeouts.mint, clock).await.outcome,
         // It was judged a moment ago; a file went away in between.

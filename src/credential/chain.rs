@@ -203,7 +203,8 @@ impl Chained {
 
 /// What stops a source, as it stops the chain.
 fn along(source: &Name, cause: &Cause) -> MintError {
-    let detail = format!("the credential {source}, which proves this one, is not to be had: {cause}");
+    let detail =
+        format!("the credential {source}, which proves this one, is not to be had: {cause}");
     match cause {
         Cause::Failed(MintError::Refused { .. } | MintError::Secret { .. }) => MintError::Refused {
             reason: "chain",

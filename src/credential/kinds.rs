@@ -174,12 +174,7 @@ impl<'a> Building<'a> {
     fn login(&self, problems: &mut Vec<Problem>) -> Option<Login> {
         let url = self.url("url")?;
         let tls = &self.credential.tls;
-        let made = Connector::new(
-            url.origin.clone(),
-            tls,
-            self.mint_limit,
-            self.own.clone(),
-        );
+        let made = Connector::new(url.origin.clone(), tls, self.mint_limit, self.own.clone());
         match made {
             Ok(connector) => Some(Login::new(connector, self.clock.clone(), self.mint_limit)),
             Err(error) => {

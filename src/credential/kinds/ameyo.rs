@@ -249,10 +249,16 @@ mod tests {
         let is = |code: u32, spelt: &str| meant(401, &format!("{{\"{spelt}\":{code}}}"));
         for spelt in ["errorCode", "code"] {
             for locked in [20207, 70020, 70021] {
-                assert!(matches!(is(locked, spelt), Some(Meaning::Locked(_))), "{locked}");
+                assert!(
+                    matches!(is(locked, spelt), Some(Meaning::Locked(_))),
+                    "{locked}"
+                );
             }
             for refused in [20201, 20203, 20205, 70022, 70041, 70063, 303_030] {
-                assert!(matches!(is(refused, spelt), Some(Meaning::Refused(_))), "{refused}");
+                assert!(
+                    matches!(is(refused, spelt), Some(Meaning::Refused(_))),
+                    "{refused}"
+                );
             }
             assert_eq!(is(909_090, spelt), None);
             assert_eq!(is(0, spelt), None);
@@ -266,7 +272,10 @@ mod tests {
         let passes = r#"{"message":"SessionService.login.failed.not.able.to.fetch.user.info"}"#;
         assert!(matches!(meant(512, passes), Some(Meaning::Transient(_))));
         assert!(matches!(meant(512, "{}"), Some(Meaning::Refused(_))));
-        assert!(matches!(meant(200, r#"{"status":512}"#), Some(Meaning::Refused(_))));
+        assert!(matches!(
+            meant(200, r#"{"status":512}"#),
+            Some(Meaning::Refused(_))
+        ));
         assert_eq!(meant(500, "{}"), None);
         assert_eq!(meant(200, r#"{"sessionId":"x"}"#), None);
     }

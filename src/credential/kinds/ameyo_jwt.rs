@@ -8,9 +8,9 @@
 
 use std::time::Duration;
 
+use http::HeaderName;
 use http::Method;
 use http::header::AUTHORIZATION;
-use http::HeaderName;
 use serde_json::json;
 
 use super::engine::answer::Find;
@@ -110,7 +110,10 @@ fn build(building: &Building<'_>) -> Built {
         ];
         let mut givens = vec![
             ("username", Given::Text(building.text("username")?.into())),
-            ("password", Given::Secret(building.secret("password")?.clone())),
+            (
+                "password",
+                Given::Secret(building.secret("password")?.clone()),
+            ),
             ("domain", Given::Text(building.text("domain")?.into())),
         ];
         match building.text("account_id") {

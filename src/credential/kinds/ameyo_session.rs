@@ -8,8 +8,8 @@
 use http::Method;
 use serde_json::json;
 
-use super::engine::ask::{Ask, Body};
 use super::engine::answer::Find;
+use super::engine::ask::{Ask, Body};
 use super::engine::expiry::Expiry;
 use super::engine::verdict::Success;
 use super::engine::{Engine, Given, Output, Recipe, Taken};
@@ -120,7 +120,10 @@ fn build(building: &Building<'_>) -> Built {
         let terminal = building.text("terminal_info").unwrap_or("headset");
         let givens = vec![
             ("username", Given::Text(building.text("username")?.into())),
-            ("password", Given::Secret(building.secret("password")?.clone())),
+            (
+                "password",
+                Given::Secret(building.secret("password")?.clone()),
+            ),
             ("terminal_info", Given::Text(terminal.into())),
         ];
         let urls = vec![url.clone(), siblings.url("userLogout")];
@@ -129,4 +132,3 @@ fn build(building: &Building<'_>) -> Built {
     })();
     super::built(made, problems)
 }
-

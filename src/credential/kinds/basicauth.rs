@@ -240,7 +240,10 @@ impl Mint for BasicAuth {
 
     fn sources(&self) -> Vec<Source> {
         let bearer = self.admin_bearer.secret();
-        std::iter::once(&self.password).chain(bearer).cloned().collect()
+        std::iter::once(&self.password)
+            .chain(bearer)
+            .cloned()
+            .collect()
     }
 
     fn change(&self) -> Change {

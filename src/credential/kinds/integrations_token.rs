@@ -117,7 +117,10 @@ fn build(building: &Building<'_>) -> Built {
         let entity = building.text("entity").unwrap_or("customer");
         let givens = vec![
             ("username", Given::Text(building.text("username")?.into())),
-            ("password", Given::Secret(building.secret("password")?.clone())),
+            (
+                "password",
+                Given::Secret(building.secret("password")?.clone()),
+            ),
             ("entity", Given::Text(entity.into())),
         ];
         let urls = vec![url.clone()];

@@ -343,7 +343,10 @@ impl Reading<'_> {
             if fixed::FORBIDDEN.contains(&output.name.as_str()) {
                 self.fault(
                     "headers",
-                    format!("`{}` belongs to the connection, not to a credential", output.name),
+                    format!(
+                        "`{}` belongs to the connection, not to a credential",
+                        output.name
+                    ),
                     "remove it",
                 );
             }
@@ -368,7 +371,10 @@ impl Reading<'_> {
             };
             (how, ask)
         });
-        if keep_alive.as_ref().is_some_and(|(how, _)| how.every < Duration::from_secs(1)) {
+        if keep_alive
+            .as_ref()
+            .is_some_and(|(how, _)| how.every < Duration::from_secs(1))
+        {
             self.fault(
                 "keep_alive.every",
                 "this is less than a second",
@@ -511,7 +517,10 @@ impl Reading<'_> {
         let mut statuses = Vec::new();
         for word in self.building.list("success_status") {
             let range = match word.strip_suffix("xx") {
-                Some(class) => class.parse().ok().map(|class: u16| (class * 100, class * 100 + 99)),
+                Some(class) => class
+                    .parse()
+                    .ok()
+                    .map(|class: u16| (class * 100, class * 100 + 99)),
                 None => word.parse().ok().map(|status: u16| (status, status)),
             };
             match range.filter(|(from, to)| *from >= 200 && *to <= 599) {
@@ -591,7 +600,13 @@ impl Reading<'_> {
 
     fn place(&mut self, key: &str, text: &str) -> Option<Find> {
         Find::parse(text)
-            .map_err(|why| self.fault(key, why, "write it as `/a/b`, `header:NAME` or `cookie:NAME`"))
+            .map_err(|why| {
+                self.fault(
+                    key,
+                    why,
+                    "write it as `/a/b`, `header:NAME` or `cookie:NAME`",
+                )
+            })
             .ok()
     }
 
@@ -613,8 +628,14 @@ impl Reading<'_> {
             strangers.extend(names.map(|name| ("headers", name.to_owned(), &after)));
         }
         for (key, ask) in [
-            ("refresh.url", recipe.refresh.as_ref().map(|refresh| &refresh.ask)),
-            ("keep_alive.url", recipe.keep_alive.as_ref().map(|(_, ask)| ask)),
+            (
+                "refresh.url",
+                recipe.refresh.as_ref().map(|refresh| &refresh.ask),
+            ),
+            (
+                "keep_alive.url",
+                recipe.keep_alive.as_ref().map(|(_, ask)| ask),
+            ),
             ("revoke.url", recipe.end.as_ref()),
         ] {
             for name in ask.iter().flat_map(|ask| ask.names()) {
@@ -629,11 +650,7 @@ impl Reading<'_> {
             }
         }
         for (key, why) in faults {
-            self.fault(
-                key,
-                why,
-                "set what it names, or write `{{` for a brace",
-            );
+            self.fault(key, why, "set what it names, or write `{{` for a brace");
         }
     }
 }

@@ -66,7 +66,10 @@ const KEYS: &[Key] = &[
 
 fn build(building: &Building<'_>) -> Built {
     let mut problems = Vec::new();
-    building.require(&["url", "username", "password", "account_sid"], &mut problems);
+    building.require(
+        &["url", "username", "password", "account_sid"],
+        &mut problems,
+    );
     let login = building.login(&mut problems);
     let made = (|| {
         let url = building.url("url")?;
@@ -111,8 +114,14 @@ fn build(building: &Building<'_>) -> Built {
         };
         let givens = vec![
             ("username", Given::Text(building.text("username")?.into())),
-            ("password", Given::Secret(building.secret("password")?.clone())),
-            ("account_sid", Given::Text(building.text("account_sid")?.into())),
+            (
+                "password",
+                Given::Secret(building.secret("password")?.clone()),
+            ),
+            (
+                "account_sid",
+                Given::Text(building.text("account_sid")?.into()),
+            ),
         ];
         let urls = vec![url.clone()];
         let clock = building.clock.clone();

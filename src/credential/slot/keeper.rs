@@ -168,9 +168,10 @@ impl Keeper {
         };
         let mint = self.shared.mint.clone();
         let limit = self.shared.mint_limit.min(how.every);
-        let mut ping = tokio::spawn(async move {
-            tokio::time::timeout(limit, async { mint.ping().await }).await
-        });
+        let mut ping =
+            tokio::spawn(
+                async move { tokio::time::timeout(limit, async { mint.ping().await }).await },
+            );
         let outcome = tokio::select! {
             biased;
             outcome = &mut ping => outcome,
@@ -505,7 +506,10 @@ impl Keeper {
 }
 
 fn outcome_in_words(
-    outcome: Result<Result<Result<(), MintError>, tokio::time::error::Elapsed>, tokio::task::JoinError>,
+    outcome: Result<
+        Result<Result<(), MintError>, tokio::time::error::Elapsed>,
+        tokio::task::JoinError,
+    >,
 ) -> String {
     match outcome {
         Ok(Ok(Ok(()))) => "it was".into(),

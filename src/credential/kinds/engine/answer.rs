@@ -333,7 +333,8 @@ pub(crate) mod tests {
 
     #[test]
     fn an_error_names_keys_and_never_values() {
-        let body = r#"{"data":{"AccessToken":"eyJ-very-secret","ttl":3,"user@example.com":1},"ok":true}"#;
+        let body =
+            r#"{"data":{"AccessToken":"eyJ-very-secret","ttl":3,"user@example.com":1},"ok":true}"#;
         let answer = answered(0, &[], body);
         let shape = Read::of(&answer).shape(&Held::default());
         assert_eq!(
@@ -366,7 +367,10 @@ pub(crate) mod tests {
             said(r#"{"response":{"error_data":{"code":1010,"message":"no"}}}"#),
             " (1010: no)"
         );
-        assert_eq!(said(r#"{"Status":"Failed","Code":401,"Error":"no"}"#), " (401: no)");
+        assert_eq!(
+            said(r#"{"Status":"Failed","Code":401,"Error":"no"}"#),
+            " (401: no)"
+        );
         assert_eq!(said("<html>"), "");
     }
 }

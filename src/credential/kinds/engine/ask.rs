@@ -96,7 +96,9 @@ impl Tree {
     fn write(&self, out: &mut Vec<u8>, scope: &Scope<'_>) -> Option<()> {
         match self {
             Tree::Plain(value) => serde_json::to_writer(&mut *out, value).ok()?,
-            Tree::Text(text) => serde_json::to_writer(&mut *out, text.render(scope)?.as_str()).ok()?,
+            Tree::Text(text) => {
+                serde_json::to_writer(&mut *out, text.render(scope)?.as_str()).ok()?
+            }
             Tree::List(items) => {
                 out.push(b'[');
                 for (index, item) in items.iter().enumerate() {

@@ -227,7 +227,10 @@ mod tests {
             let date = dated(answer(200, ""), START_MS + ahead_ms);
             let date = date.headers()["date"].to_str().unwrap().to_owned();
             let answer = answered(START_MS, &[("date", &date)], r#"{"e":1800003600}"#);
-            let expiries = [Expiry::Found(Find::Pointer("/e".into()), Form::EpochSeconds)];
+            let expiries = [Expiry::Found(
+                Find::Pointer("/e".into()),
+                Form::EpochSeconds,
+            )];
             let life = life(&expiries, &Read::of(&answer), &Held::default());
             life.unwrap().unwrap().as_secs()
         };

@@ -268,7 +268,11 @@ impl Engine {
         if says_dead(&read) {
             let mut state = self.state();
             // Another attempt may have replaced it meanwhile.
-            if state.session.as_ref().is_some_and(|now| Arc::ptr_eq(now, &session)) {
+            if state
+                .session
+                .as_ref()
+                .is_some_and(|now| Arc::ptr_eq(now, &session))
+            {
                 state.session = None;
             }
             return Err(MintError::Refused {
@@ -379,12 +383,7 @@ impl Engine {
         })
     }
 
-    async fn send(
-        &self,
-        ask: &Ask,
-        scope: &Scope<'_>,
-        proof: &Proof,
-    ) -> Result<Answer, MintError> {
+    async fn send(&self, ask: &Ask, scope: &Scope<'_>, proof: &Proof) -> Result<Answer, MintError> {
         let Some(request) = ask.request(scope) else {
             let detail = format!(
                 "the request to {} cannot be written: a value that it names is not known, or \

@@ -85,7 +85,11 @@ impl Template {
                 Part::Name(name) => {
                     let value = scope.value(name)?;
                     let doubles = text.eq_ignore_ascii_case("bearer ");
-                    text.push_str(if doubles { without_scheme(value) } else { value });
+                    text.push_str(if doubles {
+                        without_scheme(value)
+                    } else {
+                        value
+                    });
                 }
             }
         }

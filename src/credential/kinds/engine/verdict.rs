@@ -255,7 +255,10 @@ mod tests {
         }
         let error = judged(200, r#"{"Code":401,"Error":"bad id"}"#, &strict()).unwrap_err();
         let text = error.to_string();
-        assert!(text.contains("200, whose body says 401 (401: bad id)"), "{text}");
+        assert!(
+            text.contains("200, whose body says 401 (401: bad id)"),
+            "{text}"
+        );
         assert!(text.contains("file /p"), "{text}");
     }
 }
