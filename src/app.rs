@@ -4,6 +4,7 @@
 //! listener and waits for signals; each worker thread serves calls on a runtime of
 //! its own. They share the plan, the slots and the metrics, and nothing else.
 
+pub mod attempt;
 pub mod descriptors;
 pub mod holders;
 pub mod human;

@@ -16,6 +16,7 @@ pub mod slots;
 pub mod tenants;
 #[cfg(test)]
 pub(crate) mod testing;
+pub mod transcript;
 
 use std::future::Future;
 use std::pin::Pin;

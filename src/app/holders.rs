@@ -7,6 +7,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use prometheus::Registry;
+
 use crate::base::problem::{Place, Problem};
 use crate::base::time::Clock;
 use crate::config::{self, Config};
@@ -67,6 +69,41 @@ impl Workshop {
             self.build(credential)
         }
     }
+}
+
+/// Opens the credentials that `credential` is chained to, and those that they are
+/// chained to, for one attempt outside a running headset. They live as long as what is
+/// returned. Must be called on a runtime; their first attempts begin at once.
+///
+/// # Errors
+/// Where two metrics share a name, which would be a bug.
+pub fn open_sources(
+    workshop: &Workshop,
+    credential: &config::Credential,
+    config: &Config,
+) -> Result<Vec<Holder>, prometheus::Error> {
+    let opener = Opener {
+        workshop: workshop.clone(),
+        credential_wait: config.timeouts.mint,
+        tenants: config.limits.tenants,
+        metrics: CredentialMetrics::register(&Registry::new())?,
+        runtime: tokio::runtime::Handle::current(),
+    };
+    let mut open = Vec::new();
+    let mut wanted = vec![credential];
+    while let Some(one) = wanted.pop() {
+        for (_, source, _) in one.values.chained() {
+            let found = config.credentials.iter().find(|c| c.name == *source);
+            // The loader has refused unknown names and circles.
+            if let Some(found) = found
+                && let Ok(mint) = workshop.build(found)
+            {
+                open.push(opener.open(found, &mint));
+                wanted.push(found);
+            }
+        }
+    }
+    Ok(open)
 }
 
 /// A tenant that may be: the first that a route lists.

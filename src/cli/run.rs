@@ -9,8 +9,8 @@ use crate::app::{App, StartError, telemetry};
 use crate::base::problem::Problem;
 use crate::base::time::Clock;
 use crate::cli::quick::Quick;
-use crate::cli::{EX_CONFIG, check};
-use crate::config::{Log, LogFormat, load};
+use crate::cli::{EX_CONFIG, check, online};
+use crate::config::{Config, Log, LogFormat, load};
 
 /// Serve: take calls, attach credentials, send them on.
 #[derive(Clone, Debug, clap::Args)]
@@ -67,9 +67,8 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
 /// # Errors
 /// Only where stdout or stderr cannot be written.
 pub fn check(args: check::Args) -> anyhow::Result<ExitCode> {
-    check::run(args, &kind_keys(), |config| {
-        Draft::judge(config, &Clock::system())
-    })
+    let judge = |config: &Config| Draft::judge(config, &Clock::system());
+    check::run(args, &kind_keys(), judge, online::try_all)
 }
 
 /// Logging for the commands that read no configuration.
@@ -80,7 +79,8 @@ pub fn log_for_tools() {
     });
 }
 
-fn refuse(problems: &[Problem]) -> ExitCode {
+/// Shows the `problems` of a configuration.
+pub(super) fn refuse(problems: &[Problem]) -> ExitCode {
     let mut stderr = std::io::stderr().lock();
     // The exit code says it too, where stderr cannot be written.
     for problem in problems {
@@ -94,7 +94,7 @@ fn refuse(problems: &[Problem]) -> ExitCode {
 
 /// Secrets stand in this process's memory: no core dump, and no debugger of the same
 /// user (prctl(2), PR_SET_DUMPABLE).
-fn protect_memory() {
+pub(super) fn protect_memory() {
     #[cfg(target_os = "linux")]
     {
         use rustix::process::{

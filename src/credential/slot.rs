@@ -334,6 +334,11 @@ impl Slot {
         }
     }
 
+    /// Whether the last attempt failed, so that whoever asks now is told so.
+    pub(super) fn remembers_failure(&self) -> bool {
+        self.shared.view.borrow().failure.is_some()
+    }
+
     /// Waits until there is a live credential or a failure is remembered.
     async fn outcome(&self) -> Result<Arc<Minted>, Unavailable> {
         let mut view = self.shared.view.subscribe();

@@ -59,6 +59,17 @@ fn every_file_in_config_loads() {
     assert!(seen >= 2, "minimal.toml and full.toml");
 }
 
+#[test]
+fn the_tenants_page_shows_a_configuration_that_loads_without_a_warning() {
+    let page = read("docs/tenants.md");
+    let (_, rest) = page.split_once("```toml\n").unwrap();
+    let (toml, _) = rest.split_once("```").unwrap();
+    let folder = crate::support::headset::Folder::new();
+    let config = load_file(&folder.write("tenants.toml", toml)).unwrap();
+    assert_eq!(config.warnings, []);
+    assert!(config.credentials[0].is_per_tenant());
+}
+
 /// With `UPDATE=1` the files are written instead.
 #[test]
 fn generated_files_are_what_the_table_of_keys_says() {

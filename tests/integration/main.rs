@@ -5,6 +5,7 @@ mod support;
 
 mod stories {
     mod admin;
+    mod commands;
     mod drains;
     mod human;
     mod injects;

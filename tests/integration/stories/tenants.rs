@@ -273,3 +273,48 @@ async fn a_thousand_calls_across_fifty_tenants_make_fifty_registrations() {
     assert_eq!((state.registration_attempts, state.registrations), (50, 50));
     assert_eq!(state.unauthorised, 0);
 }
+
+/// A login that is down for a while, under a steady load over sockets.
+#[tokio::test]
+async fn a_login_that_is_down_costs_few_attempts_and_no_caller_a_wait() {
+    let center = Simulator::start(Options {
+        faults: Faults {
+            registration_status: 500,
+            registration_status_next: u32::MAX,
+            ..Faults::default()
+        },
+        ..Options::default()
+    })
+    .await
+    .unwrap();
+    let headset = before(&center, "allow = [\"1\"]", "");
+    assert_eq!(call_for(&headset, PATH, &["1"]).await.status, 503);
+    let began = tokio::time::Instant::now();
+    let mut slowest = Duration::ZERO;
+    let mut calls = 0;
+    while began.elapsed() < Duration::from_secs(4) {
+        let asked = tokio::time::Instant::now();
+        assert_eq!(call_for(&headset, PATH, &["1"]).await.status, 503);
+        slowest = slowest.max(asked.elapsed());
+        calls += 1;
+    }
+    let attempts = center.state().registration_attempts;
+    // At least a second lies between two of them.
+    assert!(
+        attempts <= 5,
+        "{attempts} attempts in 4 s under {calls} calls"
+    );
+    // Some ms; the bound leaves room for a busy machine, not for a wait.
+    assert!(slowest < Duration::from_secs(1), "{slowest:?}");
+
+    let next = call_for(&headset, PATH, &["1"]).await;
+    let step: u64 = next.field("retry-after").unwrap().parse().unwrap();
+    center.faults(Faults::default());
+    let up = tokio::time::Instant::now();
+    eventually("recovery", async || {
+        call_for(&headset, PATH, &["1"]).await.status == 200
+    })
+    .await;
+    let within = Duration::from_secs(step + 2);
+    assert!(up.elapsed() <= within, "{:?} for {step} s", up.elapsed());
+}
