@@ -15,6 +15,7 @@ use crate::base::problem::{Place, Problem};
 use crate::cli::quick::Quick;
 use crate::config::keys::KindKeys;
 use crate::config::{Config, load};
+use crate::secret::Source;
 
 /// The exit code for a faulty configuration: `EX_CONFIG` of sysexits(3).
 pub const EXIT_CONFIG: u8 = 78;
@@ -80,6 +81,9 @@ pub fn tried(config: &Config) -> Vec<Problem> {
     for credential in &config.credentials {
         let at = format!("credential.{}", credential.name);
         for (path, source, place) in credential.values.secrets() {
+            if *source == Source::Generate {
+                continue;
+            }
             if let Err(error) = source.fetch() {
                 problems.push(Problem::new(
                     place.clone(),
@@ -89,6 +93,16 @@ pub fn tried(config: &Config) -> Vec<Problem> {
                 ));
             }
         }
+    }
+    if let Some(store) = &config.store
+        && let Err(error) = store.key.fetch()
+    {
+        problems.push(Problem::new(
+            Place::Default,
+            "store.key",
+            format!("{}: {}", error.from, error.fault),
+            error.fault.fix(),
+        ));
     }
     let mut authorities: Vec<&Path> = Vec::new();
     let credentials = config.credentials.iter().map(|credential| &credential.tls);

@@ -34,7 +34,7 @@ pub enum Value {
     List(Vec<String>),
     /// `Type::Bind`.
     Bind(Bind),
-    /// `Type::Secret`.
+    /// `Type::Secret` and `Type::OwnSecret`.
     Secret(Source),
     /// `Type::SecretHeaders`; the names are lower case.
     SecretHeaders(Vec<(String, Source)>),
@@ -52,11 +52,11 @@ impl Value {
             Value::Path(path) => path.display().to_string(),
             Value::List(items) => items.join("\u{1f}"),
             Value::Bind(bind) => bind.to_string(),
-            Value::Secret(source) => source.to_string(),
+            Value::Secret(source) => source.canonical(),
             Value::SecretHeaders(headers) => {
                 let mut text = String::new();
                 for (name, source) in headers {
-                    let _ = write!(text, "{name}\u{1e}{source}\u{1f}");
+                    let _ = write!(text, "{name}\u{1e}{}\u{1f}", source.canonical());
                 }
                 text
             }
