@@ -179,7 +179,8 @@ impl App {
             });
         }
         tokio::spawn(watch_secrets(&plan));
-        shutdown::run(stop, timeouts.drain, phase, &health, &plan.activity, crew).await;
+        let (activity, slots) = (&plan.activity, &plan.cache);
+        shutdown::run(stop, timeouts.drain, phase, &health, activity, slots, crew).await;
         Ok(())
     }
 }

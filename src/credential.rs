@@ -12,6 +12,7 @@ pub mod metrics;
 pub mod schedule;
 pub mod slot;
 pub mod slots;
+pub mod store;
 #[cfg(test)]
 pub(crate) mod testing;
 
@@ -156,6 +157,13 @@ pub trait Mint: Send + Sync + 'static {
     /// [`MintError::Refused`] says that the session is dead: log in again.
     fn ping(&self) -> Pin<Box<dyn Future<Output = Result<(), MintError>> + Send + '_>> {
         Box::pin(std::future::ready(Ok(())))
+    }
+
+    /// Hands over a place in which things outlive the process, once and before the
+    /// first attempt; not at all where there is no such place. Answers whether the
+    /// kind keeps its credential there itself.
+    fn keep(&self, _place: store::Keep) -> bool {
+        false
     }
 
     /// Whether what was obtained is to be ended at the issuer when headset stops.

@@ -20,6 +20,9 @@ use crate::credential::kinds::{Building, KINDS, Kind};
 use crate::credential::metrics::CredentialMetrics;
 use crate::credential::slot::{Opening, Slot};
 use crate::credential::slots::{SlotKey, Slots};
+use crate::credential::store::file::{FileStore, OpenError};
+use crate::credential::store::kept::kept;
+use crate::credential::store::{Keep, Null, Store};
 use crate::gateway::client::pool::Lifetimes;
 use crate::gateway::metrics::{Families, ListenerMetrics, RouteMetrics};
 use crate::gateway::path::IssuerMark;
@@ -223,6 +226,10 @@ struct PlannedRoute {
 fn resolve(config: &Config, clock: &Clock, own: &OwnAddresses) -> Result<Resolved, Vec<Problem>> {
     let mut problems = Vec::new();
     let mut credentials = Vec::new();
+    let store = open_store(config).unwrap_or_else(|problem| {
+        problems.push(problem);
+        Arc::new(Null::new())
+    });
     for credential in &config.credentials {
         let building = Building {
             credential,
@@ -231,7 +238,10 @@ fn resolve(config: &Config, clock: &Clock, own: &OwnAddresses) -> Result<Resolve
             own,
         };
         match Kind::named(credential.kind).map(|kind| (kind.build)(&building)) {
-            Some(Ok(mint)) => credentials.push((credential.clone(), mint)),
+            Some(Ok(mint)) => {
+                let keep = Keep::new(store.clone(), credential, None);
+                credentials.push((credential.clone(), kept(mint, keep, clock.clone())));
+            }
             Some(Err(found)) => problems.extend(found),
             // The loader knows the same list of kinds.
             None => problems.push(Problem::new(
@@ -262,6 +272,31 @@ fn resolve(config: &Config, clock: &Clock, own: &OwnAddresses) -> Result<Resolve
         Ok((credentials, routes))
     } else {
         Err(problems)
+    }
+}
+
+/// The store of the configuration; nothing is written yet.
+fn open_store(config: &Config) -> Result<Arc<dyn Store>, Problem> {
+    let Some(store) = &config.store else {
+        return Ok(Arc::new(Null::new()));
+    };
+    let problem = |key: &str, why: String, fix: &str| Problem::new(Place::Default, key, why, fix);
+    let key = store.key.fetch().map_err(|error| {
+        let why = format!("{}: {}", error.from, error.fault);
+        problem("store.key", why, error.fault.fix())
+    })?;
+    match FileStore::open(&store.path, &key) {
+        Ok(opened) => Ok(Arc::new(opened)),
+        Err(error @ OpenError::WeakKey(_)) => Err(problem(
+            "store.key",
+            error.to_string(),
+            "make one with `openssl rand -base64 32`",
+        )),
+        Err(error @ OpenError::NotAFolder(_)) => Err(problem(
+            "store.path",
+            error.to_string(),
+            "name a folder; a missing one is made",
+        )),
     }
 }
 

@@ -3,7 +3,9 @@
 //! A plain sidecar gets SIGTERM together with its application, which may still have
 //! calls to make. So headset says that it is leaving (`/readyz`, `Connection:
 //! close`), keeps accepting until nothing has been in flight for 2 s or the drain
-//! time is over, and only then closes. A second signal means now.
+//! time is over, and only then closes. Last, the credentials that are to end with the
+//! process are ended at their issuers, for which the end of the drain time is kept
+//! free. A second signal means now.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,6 +16,8 @@ use tokio::time::{Instant, interval, timeout_at};
 
 use crate::admin::health::Health;
 use crate::app::worker::Crew;
+use crate::credential::slot::Slot;
+use crate::credential::slots::Slots;
 use crate::gateway::stack::record::Activity;
 use crate::modes::Phase;
 
@@ -22,6 +26,10 @@ const QUIET: Duration = Duration::from_secs(2);
 
 /// How often that is looked at.
 const LOOK: Duration = Duration::from_millis(50);
+
+/// The end of the drain time that is kept free for ending credentials: this, or a
+/// quarter of it if that is less.
+const REVOCATION: Duration = Duration::from_secs(5);
 
 /// What makes headset stop.
 #[derive(Debug)]
@@ -66,13 +74,15 @@ impl Stop {
     }
 }
 
-/// Waits to be stopped, then stops in order.
+/// Waits to be stopped, then stops in order; `slots` are all that may have obtained
+/// something.
 pub async fn run(
     mut stop: Stop,
     drain: Duration,
     phase: watch::Sender<Phase>,
     health: &Health,
     activity: &Arc<Activity>,
+    slots: &Slots,
     mut crew: Crew,
 ) {
     tokio::select! {
@@ -86,12 +96,19 @@ pub async fn run(
     }
     health.mark_draining();
     phase.send_replace(Phase::Draining);
-    let deadline = Instant::now() + drain;
+    let end = Instant::now() + drain;
+    let revoking = revoking(slots);
+    let deadline = match revoking.is_empty() {
+        true => end,
+        false => end - REVOCATION.min(drain / 4),
+    };
     let is_signalled = matches!(stop, Stop::Signals(_));
     let orderly = async {
         quiet(activity, deadline).await;
         phase.send_replace(Phase::Closing);
-        timeout_at(deadline, crew.ended()).await.is_ok()
+        let finished = timeout_at(deadline, crew.ended()).await.is_ok();
+        revoke(revoking, end).await;
+        finished
     };
     tokio::select! {
         finished = orderly => {
@@ -105,6 +122,37 @@ pub async fn run(
             tracing::warn!(in_flight = activity.open(), "stopped at a second signal");
         }
     }
+}
+
+/// The slots whose credentials end with the process.
+fn revoking(slots: &Slots) -> Vec<Arc<Slot>> {
+    let mut all = slots.all();
+    all.retain(|slot| slot.mint().revokes_on_shutdown());
+    all
+}
+
+/// Ends what `slots` obtained, all at once, until `end` at most.
+async fn revoke(slots: Vec<Arc<Slot>>, end: Instant) {
+    let mut revocations = tokio::task::JoinSet::new();
+    for slot in slots {
+        revocations.spawn(async move {
+            let revoked = timeout_at(end, slot.mint().revoke()).await;
+            let error = match &revoked {
+                Ok(Ok(())) => {
+                    tracing::info!(credential.name = %slot.name(), "credential ended");
+                    return;
+                }
+                Ok(Err(error)) => error.to_string(),
+                Err(_) => "the drain time is over".into(),
+            };
+            tracing::warn!(
+                credential.name = %slot.name(),
+                error = %error,
+                "credential could not be ended: it lives on until its expiry"
+            );
+        });
+    }
+    while revocations.join_next().await.is_some() {}
 }
 
 /// Waits until nothing was in flight for [`QUIET`], or until `deadline`.

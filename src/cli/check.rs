@@ -94,16 +94,6 @@ pub fn tried(config: &Config) -> Vec<Problem> {
             }
         }
     }
-    if let Some(store) = &config.store
-        && let Err(error) = store.key.fetch()
-    {
-        problems.push(Problem::new(
-            Place::Default,
-            "store.key",
-            format!("{}: {}", error.from, error.fault),
-            error.fault.fix(),
-        ));
-    }
     let mut authorities: Vec<&Path> = Vec::new();
     let credentials = config.credentials.iter().map(|credential| &credential.tls);
     let routes = config.routes.iter().map(|route| &route.tls);

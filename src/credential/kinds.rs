@@ -190,7 +190,7 @@ fn without_scheme(token: &str) -> &str {
 
 /// A field value that is kept out of HPACK tables and `Debug`, and whose octets are
 /// zeroed with its last clone. `None` where a character cannot stand in a field.
-fn sensitive(text: Zeroizing<String>) -> Option<HeaderValue> {
+pub(crate) fn sensitive(text: Zeroizing<String>) -> Option<HeaderValue> {
     struct Octets(Zeroizing<String>);
     impl AsRef<[u8]> for Octets {
         fn as_ref(&self) -> &[u8] {
