@@ -61,7 +61,7 @@ pub enum MintError {
     #[error("{detail}")]
     Unavailable {
         /// A closed word for the `reason` label: `connect`, `timeout`, `status`,
-        /// `body`, `panic`.
+        /// `body`, `probe`, `store`, `panic`.
         reason: &'static str,
         /// What happened, for a person.
         detail: String,
@@ -164,6 +164,12 @@ pub trait Mint: Send + Sync + 'static {
     /// kind keeps its credential there itself.
     fn keep(&self, _place: store::Keep) -> bool {
         false
+    }
+
+    /// What an earlier process obtained and calls may still carry, of a kind that
+    /// keeps it itself. Asked once, before the first attempt; asks no issuer.
+    fn resume(&self) -> Pin<Box<dyn Future<Output = Option<Fresh>> + Send + '_>> {
+        Box::pin(std::future::ready(None))
     }
 
     /// Whether what was obtained is to be ended at the issuer when headset stops.

@@ -231,8 +231,16 @@ fn resolve(config: &Config, clock: &Clock, own: &OwnAddresses) -> Result<Resolve
         Arc::new(Null::new())
     });
     for credential in &config.credentials {
+        // Where it may go, for a kind that wants to try there what it obtained.
+        let mut reaching = credential.clone();
+        if reaching.origins.is_empty() {
+            let named =
+                |route: &&config::Route| route.credential.as_ref() == Some(&credential.name);
+            let routes = config.routes.iter().filter(named);
+            reaching.origins = routes.map(|route| route.upstream.clone()).collect();
+        }
         let building = Building {
-            credential,
+            credential: &reaching,
             clock,
             mint_limit: config.timeouts.mint,
             own,

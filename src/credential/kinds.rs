@@ -21,7 +21,7 @@ use crate::config;
 use crate::config::keys::{Key, Value};
 use crate::config::url::HttpUrl;
 use crate::net::connect::OwnAddresses;
-use crate::secret::{Secret, Source};
+use crate::secret::{Secret, SecretError, Source};
 
 /// Every kind, in the order in which people meet them.
 pub const KINDS: &[Kind] = &[basicauth::KIND, fixed::KIND];
@@ -90,6 +90,13 @@ impl<'a> Building<'a> {
     fn duration(&self, key: &str) -> Option<Duration> {
         match self.value(key)? {
             Value::Duration(time) => Some(*time),
+            _ => None,
+        }
+    }
+
+    fn integer(&self, key: &str) -> Option<u64> {
+        match self.value(key)? {
+            Value::Integer(number) => Some(*number),
             _ => None,
         }
     }
@@ -202,9 +209,19 @@ pub(crate) fn sensitive(text: Zeroizing<String>) -> Option<HeaderValue> {
     Some(value)
 }
 
-/// Reads a secret now, for one attempt.
+/// Reads a secret now, for one attempt, without blocking for a command.
+async fn fetched(source: &Source) -> Result<Secret<String>, MintError> {
+    usable(source.read().await)
+}
+
+/// Reads a secret now, for one attempt. Blocks while a command runs: prefer
+/// [`fetched`].
 fn fetch(source: &Source) -> Result<Secret<String>, MintError> {
-    let secret = source.fetch().map_err(|error| MintError::Secret {
+    usable(source.fetch())
+}
+
+fn usable(read: Result<Secret<String>, SecretError>) -> Result<Secret<String>, MintError> {
+    let secret = read.map_err(|error| MintError::Secret {
         detail: error.to_string(),
     })?;
     if secret.expose().is_empty() {

@@ -202,7 +202,9 @@ const MINTS: &[(&str, &[&str])] = &[
     ),
     (
         "unavailable",
-        &["connect", "timeout", "status", "body", "panic"],
+        &[
+            "connect", "timeout", "status", "body", "probe", "store", "panic",
+        ],
     ),
     (
         "refused",

@@ -216,6 +216,11 @@ impl Keep {
         self.store.keeps()
     }
 
+    /// The credential that it is bound to.
+    pub fn credential(&self) -> &Name {
+        &self.credential
+    }
+
     /// The digest of the credential's configuration, secrets by reference.
     pub fn spec(&self) -> &Digest {
         &self.spec

@@ -99,11 +99,18 @@ impl Kept {
                 ..refusal
             });
         }
+        if first {
+            // What lives is good, whatever became of the attempts to renew it.
+            let resumed = match self.keeps_itself {
+                true => self.inner.resume().await,
+                false => self.live(prints.as_deref()),
+            };
+            if let Some(fresh) = resumed {
+                return Ok(fresh);
+            }
+        }
         if let Some(refused) = self.still_refused(prints.as_deref()) {
             return Err(refused);
-        }
-        if first && let Some(fresh) = self.resume(prints.as_deref()) {
-            return Ok(fresh);
         }
         let outcome = self.inner.mint().await;
         match &outcome {
@@ -151,7 +158,7 @@ impl Kept {
     }
 
     /// What an earlier process obtained with the same secrets, while it lives.
-    fn resume(&self, prints: Option<&[Print]>) -> Option<Fresh> {
+    fn live(&self, prints: Option<&[Print]>) -> Option<Fresh> {
         if !self.keeps_live() {
             return None;
         }
@@ -172,7 +179,10 @@ impl Kept {
         };
         let headers: Option<Box<[(HeaderName, HeaderValue)]>> =
             live.headers.iter().map(header).collect();
-        tracing::info!("a stored credential still lives: nobody is asked");
+        tracing::info!(
+            credential.name = %self.keep.credential(),
+            "a stored credential still lives: nobody is asked"
+        );
         Some(Fresh {
             headers: headers?,
             expires,
@@ -279,6 +289,14 @@ impl Mint for Kept {
 
     fn ping(&self) -> Pin<Box<dyn Future<Output = Result<(), MintError>> + Send + '_>> {
         self.inner.ping()
+    }
+
+    fn keep(&self, place: Keep) -> bool {
+        self.inner.keep(place)
+    }
+
+    fn resume(&self) -> Pin<Box<dyn Future<Output = Option<Fresh>> + Send + '_>> {
+        self.inner.resume()
     }
 
     fn revokes_on_shutdown(&self) -> bool {
