@@ -12,6 +12,8 @@ mod stories {
     mod passes_through;
     mod refuses;
     mod replays;
+    mod restart;
+    mod rotation;
     mod single_flight;
     mod streams;
     mod unauthorized;

@@ -202,7 +202,7 @@ impl Calls {
             if !answer.status.is_success() {
                 let status = answer.status.as_u16();
                 return Err(NoList {
-                    is_forbidden: matches!(status, 403 | 404 | 405),
+                    is_forbidden: matches!(status, 403..=405),
                     error: self.refusal_or_wait("look-up of the name", &answer, admin, None),
                 });
             }

@@ -11,6 +11,10 @@ use serde::{Deserialize, Serialize};
 use crate::base::time::{Deadline, Moment};
 use crate::credential::store::{Digest, Hidden, Print, Since};
 
+/// What was sent may not be listed, or known to the issuer's own log-in, before it is
+/// this old.
+const ON_ITS_WAY: Duration = Duration::from_secs(30);
+
 /// All names that are ours.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub(super) struct Ledger {
@@ -31,7 +35,7 @@ pub(super) struct Entry {
     pub(super) password: Hidden,
     /// The issuer's id, where it said so.
     pub(super) id: Option<String>,
-    /// When it was written down.
+    /// When it was written down, just before it was sent.
     pub(super) noted: Since,
     /// Its life, once the issuer is known to have registered it for us.
     pub(super) life: Option<Life>,
@@ -63,6 +67,11 @@ impl Entry {
     pub(super) fn deadline(&self, now: Moment) -> Option<Deadline> {
         let life = self.life.as_ref()?;
         life.since.deadline(Duration::from_millis(life.ms), now)
+    }
+
+    /// Whether it was sent so lately that the issuer's silence about it proves nothing.
+    pub(super) fn is_on_its_way(&self, now: Moment) -> bool {
+        self.noted.deadline(ON_ITS_WAY, now).is_some()
     }
 
     /// Whether it carries this password.

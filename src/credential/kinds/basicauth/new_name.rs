@@ -14,7 +14,7 @@ use super::calls::{self, Admin, Pair, Registered};
 use super::ledger::{Entry, number_of};
 use super::list::{self, Listing, Named};
 use super::{Done, Registrar, copied, unavailable};
-use crate::credential::store::Print;
+use crate::credential::store::{Print, Since};
 use crate::credential::{MintError, schedule};
 use crate::secret::Secret;
 
@@ -217,6 +217,11 @@ impl Registrar {
                 .take_listed(entry, pair, listing, registered, admin)
                 .await;
         }
+        let mut entry = entry;
+        if !is_fresh {
+            entry.noted = Since::of(now);
+            let _ = self.note(|ledger| ledger.pending = Some(entry.clone()));
+        }
         let (mut answer, mut registered) = self.write(None, &pair, admin).await?;
         let failed = (!answer.status.is_success()).then(|| {
             self.calls
@@ -283,6 +288,10 @@ impl Registrar {
         admin: &Admin,
     ) -> Result<Tried, MintError> {
         if !(listing.same_password || self.calls.accepts(&pair, admin).await?) {
+            if entry.is_on_its_way(self.clock.now()) {
+                let why = "the name that was registered moments ago is not known yet";
+                return Err(unavailable("status", why));
+            }
             return self.give_way(&entry);
         }
         entry.id.clone_from(&listing.id);

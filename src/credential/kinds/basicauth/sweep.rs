@@ -19,10 +19,6 @@ use crate::credential::{MintError, schedule};
 const LOOK: Duration = Duration::from_millis(200);
 /// The longest pause between two tries to delete.
 const PAUSE_MOST: Duration = Duration::from_secs(600);
-/// A registration that is not listed this long after it was written down is not on
-/// its way any more.
-const ON_ITS_WAY: Duration = Duration::from_secs(30);
-
 /// What became of a name.
 enum Fate {
     /// The issuer has it no longer, or never had.
@@ -98,7 +94,7 @@ impl Registrar {
                 Fate::NotOurs => {
                     // Asking on would be trying a wrong pair on its owner.
                     let now = self.clock.now();
-                    if entry.noted.deadline(ON_ITS_WAY, now).is_some() {
+                    if entry.is_on_its_way(now) {
                         clean = false;
                         continue;
                     }
@@ -136,8 +132,7 @@ impl Registrar {
         let listings = found.map_err(|no_list| no_list.error)?.listings;
         if listings.is_empty() {
             let now = self.clock.now();
-            let is_on_its_way =
-                entry.life.is_none() && entry.noted.deadline(ON_ITS_WAY, now).is_some();
+            let is_on_its_way = entry.life.is_none() && entry.is_on_its_way(now);
             return Ok(if is_on_its_way {
                 Fate::Unseen
             } else {
