@@ -25,7 +25,7 @@ const PAGE: usize = 100;
 const PAGES_MOST: usize = 50;
 
 /// How far back the issuer's `Date` may set what is left of a listed life.
-const CORRECTION_MOST_MS: i64 = 5 * 60 * 1000;
+pub(super) const CORRECTION_MOST_MS: i64 = 5 * 60 * 1000;
 
 /// RFC 3986 §2.3: all but the unreserved characters.
 const ENCODED: &AsciiSet = &NON_ALPHANUMERIC
