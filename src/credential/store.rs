@@ -9,6 +9,8 @@
 
 pub mod file;
 pub mod kept;
+#[cfg(test)]
+mod model_tests;
 mod since;
 #[cfg(test)]
 mod tests;

@@ -56,8 +56,9 @@ fn contract(store: &dyn Store) {
 #[test]
 fn every_store_keeps_its_contract() {
     let folder = Folder::new();
-    let stores: [Box<dyn Store>; 2] = [
+    let stores: [Box<dyn Store>; 3] = [
         Box::new(Null::new()),
+        Box::new(super::model_tests::Shelf::default()),
         Box::new(open(&folder.path().join("deep/store"), KEY)),
     ];
     for store in stores {
