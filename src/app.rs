@@ -4,9 +4,14 @@
 //! listener and waits for signals; each worker thread serves calls on a runtime of
 //! its own. They share the plan, the slots and the metrics, and nothing else.
 
+pub mod attempt;
+pub mod descriptors;
+pub mod holders;
+pub mod human;
 pub mod plan;
 pub mod shutdown;
 pub mod telemetry;
+pub mod view;
 pub mod vital;
 pub mod worker;
 
@@ -17,6 +22,7 @@ use std::sync::{Arc, OnceLock};
 use prometheus::{IntGaugeVec, Opts, Registry};
 use tokio::sync::watch;
 
+use crate::admin::guard::Guard;
 use crate::admin::health::{Health, Vital};
 use crate::admin::{self, Admin};
 use crate::app::plan::{Draft, Plan};
@@ -135,6 +141,10 @@ impl App {
         } = self;
         let registry = Registry::new();
         describe(&registry, draft.config())?;
+        let clock = draft.clock().clone();
+        let config: Arc<str> = draft.config().digest.as_str().into();
+        let guard = Arc::new(Guard::new(&draft.config().admin));
+        let routes = view::routes(draft.config()).into();
         let (workers, timeouts, rules, connections) = {
             let config = draft.config();
             let rules = Rules {
@@ -148,7 +158,7 @@ impl App {
                 config.workers,
                 config.timeouts.clone(),
                 Arc::new(rules),
-                config.limits.connections,
+                descriptors::connections(config.limits.connections),
             )
         };
         let plan = draft.start(&registry, tokio::runtime::Handle::current())?;
@@ -171,6 +181,11 @@ impl App {
             let admin = Admin {
                 health: health.clone(),
                 registry,
+                guard,
+                credentials: Arc::new(view::PlanView(plan.credentials.clone())),
+                routes,
+                config,
+                clock: clock.clone(),
             };
             tokio::spawn(async move {
                 if let Err(error) = admin::serve(listener, admin).await {
@@ -179,8 +194,8 @@ impl App {
             });
         }
         tokio::spawn(watch_secrets(&plan));
-        let (activity, slots) = (&plan.activity, &plan.cache);
-        shutdown::run(stop, timeouts.drain, phase, &health, activity, slots, crew).await;
+        tokio::spawn(human::watch(plan.credentials.clone(), clock));
+        shutdown::run(stop, timeouts.drain, phase, &health, &plan, crew).await;
         Ok(())
     }
 }
@@ -190,9 +205,9 @@ fn bind(bind: &Bind, key: String) -> Result<Bound, StartError> {
 }
 
 fn vitals(plan: &Plan) -> Vec<Arc<dyn Vital>> {
-    plan.slots
-        .iter()
-        .map(|slot| Arc::new(VitalSlot::new(slot.clone())) as Arc<dyn Vital>)
+    plan.shared_slots()
+        .into_iter()
+        .map(|slot| Arc::new(VitalSlot::new(slot)) as Arc<dyn Vital>)
         .collect()
 }
 
@@ -232,9 +247,10 @@ fn describe(registry: &Registry, config: &Config) -> Result<(), prometheus::Erro
 
 /// Tells each slot when one of its secret files changed.
 fn watch_secrets(plan: &Plan) -> impl Future<Output = ()> + use<> {
-    let slots = plan.slots.clone();
-    let sources = slots.iter().flat_map(|slot| slot.mint().sources());
-    let mut watch = Watch::start(sources.collect());
+    let (slots, tenants) = (plan.shared_slots(), plan.tenants());
+    let own = slots.iter().flat_map(|slot| slot.mint().sources());
+    let shared = tenants.iter().flat_map(|tenants| tenants.sources());
+    let mut watch = Watch::start(own.chain(shared).collect());
     async move {
         loop {
             let changed = watch.changed().await;
@@ -243,6 +259,15 @@ fn watch_secrets(plan: &Plan) -> impl Future<Output = ()> + use<> {
                 if concerned.iter().any(|source| changed.contains(source)) {
                     tracing::info!(credential.name = %slot.name(), "a secret of it changed");
                     slot.secret_changed();
+                }
+            }
+            for tenants in &tenants {
+                let concerned = tenants.sources();
+                if concerned.iter().any(|source| changed.contains(source)) {
+                    tracing::info!(credential.name = %tenants.name(), "a secret of it changed");
+                    for (_, slot) in tenants.all() {
+                        slot.secret_changed();
+                    }
                 }
             }
         }

@@ -5,6 +5,8 @@
 
 pub mod check;
 pub mod demo;
+pub mod mint;
+pub mod online;
 pub mod quick;
 pub mod run;
 pub mod simulate;
@@ -18,7 +20,7 @@ use crate::app::StartError;
 
 /// Puts the right Authorization header on every contact-center call.
 #[derive(Debug, Parser)]
-#[command(name = "headset", version, propagate_version = true, after_help = EXAMPLES)]
+#[command(name = "headset", version, propagate_version = true, before_help = EXAMPLES, after_help = EXITS)]
 pub struct Cli {
     /// What to do.
     #[command(subcommand)]
@@ -30,9 +32,12 @@ Examples:
   headset demo                          watch it work, nothing to set up
   headset run --config headset.toml     serve
   headset check --config headset.toml   every problem of a configuration at once
-  headset simulate                      a contact center to practise on
+  headset mint cms_key -c headset.toml  obtain one credential now, and show how
+  headset simulate                      a contact center to practise on";
 
+const EXITS: &str = "\
 Exit codes: 0 well, 64 usage, 69 a port is taken or something is out of reach,
+75 try again later, 77 a credential was refused (mint, check --online),
 78 configuration (with the list of problems).";
 
 /// The commands.
@@ -44,6 +49,8 @@ pub enum Command {
     Demo(demo::Args),
     /// Show every problem of a configuration at once; start nothing.
     Check(check::Args),
+    /// Obtain one credential now and show how, with every secret masked.
+    Mint(mint::Args),
     /// Serve a simulated contact center to practise on.
     Simulate(simulate::Simulate),
     /// Show the version.
@@ -56,6 +63,7 @@ pub fn execute(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Run(args) => run::run(args),
         Command::Demo(args) => demo::run(args),
         Command::Check(args) => run::check(args),
+        Command::Mint(args) => mint::run(args),
         Command::Simulate(args) => {
             run::log_for_tools();
             runtime()?.block_on(simulate::run(args))?;
@@ -82,6 +90,10 @@ pub const EX_USAGE: u8 = 64;
 pub const EX_UNAVAILABLE: u8 = 69;
 /// `EX_SOFTWARE`: what should not happen.
 pub const EX_SOFTWARE: u8 = 70;
+/// `EX_TEMPFAIL`: it may well work later.
+pub const EX_TEMPFAIL: u8 = 75;
+/// `EX_NOPERM`: the issuer refused.
+pub const EX_NOPERM: u8 = 77;
 /// `EX_CONFIG`: the configuration is wrong.
 pub const EX_CONFIG: u8 = 78;
 

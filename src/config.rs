@@ -18,6 +18,7 @@ pub mod read;
 mod read_secret;
 pub mod reference;
 pub mod rules;
+pub mod tenant;
 pub mod tree;
 pub mod url;
 pub mod values;
@@ -29,7 +30,9 @@ use std::time::Duration;
 
 use crate::base::name::Name;
 use crate::config::keys::Values;
+use crate::config::tenant::TenantRule;
 use crate::config::url::HttpUrl;
+use crate::secret::Source;
 
 /// All that headset was told to do.
 #[derive(Debug)]
@@ -108,6 +111,8 @@ impl std::fmt::Display for Bind {
 pub struct Admin {
     /// Where the admin listener stands.
     pub bind: SocketAddr,
+    /// What a caller must show to see more than probes and metrics.
+    pub token: Option<Source>,
 }
 
 /// `[route.NAME]`.
@@ -123,6 +128,8 @@ pub struct Route {
     pub upstream: HttpUrl,
     /// The credential to attach; `None` passes the caller's own through.
     pub credential: Option<Name>,
+    /// Which calls are for which tenant; `None` where the route knows no tenants.
+    pub tenant: Option<TenantRule>,
     /// How careful a replay must be; `None` judges by the method.
     pub effect: Option<Effect>,
     /// Whether the matched prefix is removed before the upstream's path is put on.
@@ -185,6 +192,8 @@ pub struct Limits {
     pub in_flight: usize,
     /// Octets of a request body kept for a replay.
     pub replay_body: usize,
+    /// Tenants kept for each credential, those in use besides.
+    pub tenants: usize,
 }
 
 /// `[timeouts]`. A zero switches `first_byte`, `idle` and the keep-alives off.

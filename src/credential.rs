@@ -5,6 +5,7 @@
 //! what is done after a rejection. Callers meet only the slot. [`kinds::KINDS`] is
 //! the list of kinds.
 
+pub mod chain;
 pub mod human;
 pub mod kinds;
 pub mod login;
@@ -13,8 +14,10 @@ pub mod schedule;
 pub mod slot;
 pub mod slots;
 pub mod store;
+pub mod tenants;
 #[cfg(test)]
 pub(crate) mod testing;
+pub mod transcript;
 
 use std::future::Future;
 use std::pin::Pin;
@@ -61,7 +64,7 @@ pub enum MintError {
     #[error("{detail}")]
     Unavailable {
         /// A closed word for the `reason` label: `connect`, `timeout`, `status`,
-        /// `body`, `probe`, `store`, `panic`.
+        /// `body`, `probe`, `store`, `panic`, `evicted`, `chain`.
         reason: &'static str,
         /// What happened, for a person.
         detail: String,
@@ -72,7 +75,7 @@ pub enum MintError {
     #[error("{detail}")]
     Refused {
         /// A closed word for the `reason` label: `bearer_expired`, `refused`,
-        /// `foreign`.
+        /// `foreign`, `locked` (asked again only after a change), `chain`.
         reason: &'static str,
         /// What happened and what a person must do.
         detail: String,
@@ -86,6 +89,18 @@ pub enum MintError {
 }
 
 impl MintError {
+    /// Whether asking again can only do harm until something was changed: the account
+    /// is locked.
+    pub fn is_lock(&self) -> bool {
+        matches!(
+            self,
+            MintError::Refused {
+                reason: "locked",
+                ..
+            }
+        )
+    }
+
     /// The labels `outcome` and `reason` of `headset_mints_total`.
     pub fn labels(&self) -> (&'static str, &'static str) {
         match self {
@@ -147,6 +162,20 @@ pub trait Mint: Send + Sync + 'static {
         None
     }
 
+    /// The upstream rejected what the last attempt yielded; the next attempt follows at
+    /// once, and should not yield the same again.
+    fn rejected(&self) {}
+
+    /// What a person does when [`Mint::person_renews`] is up, in one sentence without
+    /// a full stop. Names secrets by where they are kept, never shows one.
+    fn person_does(&self) -> String {
+        let sources: Vec<String> = self.sources().iter().map(ToString::to_string).collect();
+        format!(
+            "renew what proves headset to the issuer: {}",
+            sources.join(" or ")
+        )
+    }
+
     /// How the session behind the credential is kept alive; `None` for a credential
     /// that lives without being asked after.
     fn keep_alive(&self) -> Option<KeepAlive> {
@@ -159,9 +188,9 @@ pub trait Mint: Send + Sync + 'static {
         Box::pin(std::future::ready(Ok(())))
     }
 
-    /// Hands over a place in which things outlive the process, once and before the
-    /// first attempt; not at all where there is no such place. Answers whether the
-    /// kind keeps its credential there itself.
+    /// Hands over the place in which things may outlive the process, once and before
+    /// the first attempt of a slot; never for one attempt outside a slot. Answers
+    /// whether the kind keeps its credential there itself.
     fn keep(&self, _place: store::Keep) -> bool {
         false
     }
@@ -170,6 +199,18 @@ pub trait Mint: Send + Sync + 'static {
     /// keeps it itself. Asked once, before the first attempt; asks no issuer.
     fn resume(&self) -> Pin<Box<dyn Future<Output = Option<Fresh>> + Send + '_>> {
         Box::pin(std::future::ready(None))
+    }
+
+    /// Whether one attempt outside a slot leaves something at the issuer that nobody
+    /// would find again: then it is revoked after the attempt.
+    fn leaves_a_trace(&self) -> bool {
+        false
+    }
+
+    /// Whether ending what was obtained takes another credential, which is therefore
+    /// ended later.
+    fn leans_on_another(&self) -> bool {
+        false
     }
 
     /// Whether what was obtained is to be ended at the issuer when headset stops.

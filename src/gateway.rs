@@ -24,6 +24,7 @@ use tokio::time::Instant;
 use tower::Service;
 
 use crate::credential::Minted;
+use crate::credential::slot::Slot;
 use crate::gateway::body::Body;
 use crate::gateway::error::{CallerFault, Error};
 use crate::gateway::replay::Nature;
@@ -32,7 +33,8 @@ use crate::gateway::replay::Nature;
 #[derive(Debug)]
 pub struct Call {
     /// The request; its target and fields change on the way.
-    pub request: Request<Body>,
+    /// Boxed, so that a layer moves a pointer and not a head.
+    pub request: Box<Request<Body>>,
     /// When its head was read.
     pub started: Instant,
     /// The `Host` (or `:authority`) that the application used.
@@ -41,6 +43,8 @@ pub struct Call {
     pub nature: Nature,
     /// Whether a pooled connection will not do: it is the second attempt.
     pub fresh: bool,
+    /// Its tenant's credential, on a route where each tenant has its own.
+    pub slot: Option<Arc<Slot>>,
     /// Why this call must be refused, where routing found out.
     pub fault: Option<CallerFault>,
 }

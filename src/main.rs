@@ -6,6 +6,7 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use clap::error::ErrorKind;
+use headset::app::telemetry;
 use headset::cli::{self, Cli};
 
 fn main() -> ExitCode {
@@ -19,7 +20,9 @@ fn main() -> ExitCode {
             };
         }
     };
-    match cli::execute(cli) {
+    let outcome = cli::execute(cli);
+    telemetry::finish();
+    match outcome {
         Ok(code) => code,
         Err(error) => {
             let _ = writeln!(std::io::stderr(), "headset: {error:#}");

@@ -1,36 +1,54 @@
 //! A contact center to practise on: strict, faithful, and broken on demand.
 //!
 //! It speaks the vendor's contract for registered Basic keys (register, list, read,
-//! replace, revoke, each checked field by field), answers the business calls only
-//! to a key that is registered and alive by its own clock, streams uploads,
-//! recordings and pushes, counts what reached it, and has one door for faults. Tests,
-//! the demo and `headset simulate` all use this one.
+//! replace, revoke, each checked field by field) and for every login of the platform
+//! ([`Kind`], with refresh, keep-alive, logout, locks and single login), answers the
+//! business calls only to a credential that is alive by its own clock, streams
+//! uploads, recordings and pushes, counts what reached it, and has one door for
+//! faults. Tests, the demo and `headset simulate` all use this one.
 //!
 //! - `POST|GET|DELETE /_sim/faults`: what goes wrong ([`Faults`]).
 //! - `GET /_sim/state`: what was counted ([`State`]).
+//! - `POST /_sim/users`: new passwords, locks, and ends for who logs in.
 //! - `/_sim/echo`, any method: what arrived, `Authorization` included.
 //!
 //! It knows nothing of headset, keeps everything in memory, and is no security
 //! boundary: whoever reaches its port may change its faults.
 
+mod accounts;
+mod acme;
+mod admits;
 mod auth;
 mod backdoor;
 mod bearer;
+mod broken;
 mod business;
+mod ccm;
 mod center;
+mod choices;
+mod desk;
 mod envelope;
 mod faults;
+mod fields;
 mod gate;
+mod integrations;
 mod issuer;
+mod issuing;
 mod key;
+mod kind;
+mod logins;
 mod registry;
 mod router;
 mod server;
+mod session;
+mod sessions;
 mod state;
 mod streams;
 mod telephony;
 mod tls;
+mod tokens;
 mod upload;
+mod webaccess;
 
 #[cfg(test)]
 mod tests;
@@ -45,8 +63,13 @@ use tokio::task::JoinHandle;
 use crate::base::time::Clock;
 use center::Center;
 
-pub use faults::{BrokenAs, Duplicate, Faults, FaultsError, ListPasswords, ResetAt};
-pub use state::{KeyView, State};
+pub use accounts::AccountOptions;
+pub use faults::{
+    BrokenAs, Duplicate, ExpiryAs, Faults, FaultsError, ListPasswords, ResetAt, SessionDeadAs,
+    TokenAs, WebAccessFailsAs,
+};
+pub use kind::Kind;
+pub use state::{KeyView, KindCount, State};
 pub use streams::recorded;
 
 /// How a simulator is set up.
@@ -66,6 +89,8 @@ pub struct Options {
     /// How many pushes a stream has where the call names no number; `None` is
     /// without end. Default `None`.
     pub push_count: Option<u64>,
+    /// Who may log in, and with what. Default [`AccountOptions::default`].
+    pub accounts: AccountOptions,
     /// The faults it starts with. Default none.
     pub faults: Faults,
 }
@@ -79,6 +104,7 @@ impl Default for Options {
             default_life: Duration::from_secs(30 * 60),
             push_interval: Duration::from_secs(1),
             push_count: None,
+            accounts: AccountOptions::default(),
             faults: Faults::default(),
         }
     }
@@ -176,6 +202,35 @@ impl Simulator {
     /// Registers a key that somebody else owns, good for a year.
     pub fn register_foreign(&self, username: &str, password: &str) {
         self.center.register_foreign(username, password);
+    }
+
+    /// Gives whoever logs in as `name` (a user, an API key, an integration's id, a login
+    /// of the second vendor) a new password. What was handed out lives on, and a lock
+    /// stays. Tells whether the name is known.
+    pub fn set_password(&self, name: &str, password: &str) -> bool {
+        self.center.lock().accounts.set_password(name, password)
+    }
+
+    /// Locks `name`, as too many bad tries do. Tells whether the name is known.
+    pub fn lock(&self, name: &str) -> bool {
+        self.center.lock().accounts.set_locked(name, true)
+    }
+
+    /// Lifts the lock of `name` and begins the count of its bad tries anew. Tells
+    /// whether the name is known.
+    pub fn unlock(&self, name: &str) -> bool {
+        self.center.lock().accounts.set_locked(name, false)
+    }
+
+    /// Ends every session and token of `name`, as an administrator would. Says how
+    /// many; a session and its JWT are one.
+    pub fn end_all_of(&self, name: &str) -> u64 {
+        self.center.end_all_of(name)
+    }
+
+    /// Ends every session or token of `kind`.
+    pub fn end_all(&self, kind: Kind) {
+        self.center.end_all(kind);
     }
 
     /// Stops listening and cuts every connection. When it returns, the port is free.

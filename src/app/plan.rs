@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use prometheus::Registry;
 
+use crate::app::holders::{Opener, Workshop};
 use crate::base::name::Name;
 use crate::base::problem::{Place, Problem};
 use crate::base::time::Clock;
@@ -16,13 +17,12 @@ use crate::config::keys::KindKeys;
 use crate::config::url::{HttpOrigin, HttpUrl};
 use crate::config::{self, Config};
 use crate::credential::Mint;
-use crate::credential::kinds::{Building, KINDS, Kind};
+use crate::credential::kinds::{Built, KINDS};
 use crate::credential::metrics::CredentialMetrics;
-use crate::credential::slot::{Opening, Slot};
-use crate::credential::slots::{SlotKey, Slots};
+use crate::credential::slot::{Slot, Snapshot};
 use crate::credential::store::file::{FileStore, OpenError};
-use crate::credential::store::kept::kept;
-use crate::credential::store::{Keep, Null, Store};
+use crate::credential::store::{Null, Store};
+use crate::credential::tenants::{Holder, Tenants};
 use crate::gateway::client::pool::Lifetimes;
 use crate::gateway::metrics::{Families, ListenerMetrics, RouteMetrics};
 use crate::gateway::path::IssuerMark;
@@ -35,11 +35,8 @@ use crate::gateway::stack::rewrite::{Aim, RewriteLayer};
 use crate::gateway::stack::scrub::{self, ScrubLayer};
 use crate::gateway::stack::shield::{Doors, ShieldLayer};
 use crate::gateway::stack::target::{self, TargetLayer};
+use crate::gateway::stack::tenant::{self, TenantLayer};
 use crate::net::connect::{Connector, OwnAddresses};
-
-/// Slots that stay alive of themselves; a credential that a route names is held by
-/// the route besides, so today this only bounds the cache.
-const SLOTS: u64 = 10_000;
 
 /// The built-in route, which answers what no route takes.
 const NONE: &str = "none";
@@ -64,7 +61,7 @@ type Resolved = (Credentials, Routes);
 /// A resolved configuration.
 pub struct Draft {
     config: Config,
-    clock: Clock,
+    workshop: Workshop,
     credentials: Credentials,
     routes: Routes,
 }
@@ -75,10 +72,11 @@ impl Draft {
     /// # Errors
     /// With every problem at once.
     pub fn new(config: Config, clock: Clock, own: OwnAddresses) -> Result<Draft, Vec<Problem>> {
-        let (credentials, routes) = resolve(&config, &clock, &own)?;
+        let (workshop, found) = workshop(&config, clock, own);
+        let (credentials, routes) = resolve(&config, &workshop, found)?;
         Ok(Draft {
             config,
-            clock,
+            workshop,
             credentials,
             routes,
         })
@@ -86,13 +84,30 @@ impl Draft {
 
     /// Every problem that resolving `config` would find.
     pub fn judge(config: &Config, clock: &Clock) -> Vec<Problem> {
-        let found = resolve(config, clock, &OwnAddresses::default());
+        let (workshop, found) = workshop(config, clock.clone(), OwnAddresses::default());
+        let found = resolve(config, &workshop, found);
         found.err().unwrap_or_default()
+    }
+
+    /// The clock by which its credentials expire.
+    pub fn clock(&self) -> &Clock {
+        &self.workshop.clock
     }
 
     /// What it was made from.
     pub fn config(&self) -> &Config {
         &self.config
+    }
+
+    /// A minter of `credential` as made for `tenant`, where each has its own.
+    ///
+    /// # Errors
+    /// With every problem that its kind finds.
+    pub fn mint(&self, credential: &config::Credential, tenant: Option<&str>) -> Built {
+        match tenant {
+            Some(tenant) => self.workshop.build(&credential.for_tenant(tenant)),
+            None => self.workshop.build(credential),
+        }
     }
 
     /// Opens the slots and registers the metrics. Mints begin at once on `runtime`.
@@ -105,35 +120,31 @@ impl Draft {
         runtime: tokio::runtime::Handle,
     ) -> Result<Plan, prometheus::Error> {
         let families = Families::register(registry)?;
-        let credential_metrics = CredentialMetrics::register(registry)?;
-        let slots = Slots::new(SLOTS);
+        let opener = Opener {
+            workshop: self.workshop,
+            credential_wait: self.config.timeouts.credential_wait,
+            tenants: self.config.limits.tenants,
+            metrics: CredentialMetrics::register(registry)?,
+            runtime,
+        };
         let named = |name: &Name| {
             self.routes
                 .iter()
                 .any(|(route, ..)| route.credential.as_ref() == Some(name))
+                || self.credentials.iter().any(|(credential, _)| {
+                    let mut chained = credential.values.chained().into_iter();
+                    chained.any(|(_, source, _)| source == name)
+                })
         };
-        // One that no route names is not asked for: the loader warned of it.
-        let opened: Vec<(Name, Arc<Slot>, Vec<HttpUrl>)> = self
+        // One that neither a route nor another credential names is not asked for: the
+        // loader warned of it.
+        let opened: Vec<(config::Credential, Holder)> = self
             .credentials
             .iter()
             .filter(|(credential, _)| named(&credential.name))
             .map(|(credential, mint)| {
-                let key = SlotKey {
-                    credential: credential.name.clone(),
-                    tenant: None,
-                };
-                let slot = slots.get_or_start(key, || {
-                    Slot::start(Opening {
-                        name: credential.name.clone(),
-                        mint: mint.clone(),
-                        clock: self.clock.clone(),
-                        credential_wait: self.config.timeouts.credential_wait,
-                        mint_limit: self.config.timeouts.mint,
-                        meter: credential_metrics.of(&credential.name),
-                        runtime: runtime.clone(),
-                    })
-                });
-                (credential.name.clone(), slot, credential.origins.clone())
+                let holder = opener.open(credential, mint);
+                (credential.clone(), holder)
             })
             .collect();
         let shared = Shared {
@@ -146,15 +157,21 @@ impl Draft {
             .into_iter()
             .map(|(route, aim, connector)| {
                 let grant = route.credential.as_ref().and_then(|name| {
-                    let (_, slot, origins) = opened.iter().find(|(opened, ..)| opened == name)?;
+                    let (credential, holder) = opened.iter().find(|(c, _)| c.name == *name)?;
                     Some(Grant {
-                        slot: slot.clone(),
-                        origins: origins_or_own(origins, &route),
+                        holder: holder.clone(),
+                        origins: origins_or_own(&credential.origins, &route),
+                        wait: route.timeouts.credential_wait,
                     })
                 });
                 PlannedRoute {
                     metrics: Arc::new(families.route(&route.name)),
-                    issuers: marks_at(&issuers, aim.origin()),
+                    issuers: match &grant {
+                        // Our credential must not read out passwords through another
+                        // name, port or gateway of the same contact center either.
+                        Some(_) => marks_anywhere(&issuers),
+                        None => marks_at(&issuers, aim.origin()),
+                    },
                     grant,
                     route,
                     aim,
@@ -180,8 +197,13 @@ impl Draft {
             .collect();
         Ok(Plan {
             listeners,
-            slots: opened.into_iter().map(|(_, slot, _)| slot).collect(),
-            cache: slots,
+            credentials: opened
+                .into_iter()
+                .map(|(credential, holder)| PlannedCredential {
+                    kind: credential.kind,
+                    holder,
+                })
+                .collect(),
             activity: shared.activity,
         })
     }
@@ -192,11 +214,66 @@ pub struct Plan {
     /// Each listener with its routes.
     pub listeners: Vec<PlannedListener>,
     /// Every credential that a route names.
-    pub slots: Vec<Arc<Slot>>,
-    /// Keeps slots by key; dropped with the plan.
-    pub cache: Slots,
+    pub credentials: Vec<PlannedCredential>,
     /// Counts what is open.
     pub activity: Arc<Activity>,
+}
+
+/// One credential that a route names.
+#[derive(Clone, Debug)]
+pub struct PlannedCredential {
+    /// Its kind.
+    pub kind: &'static str,
+    /// Its slot or slots.
+    pub holder: Holder,
+}
+
+impl PlannedCredential {
+    /// Its slot as it is now, or that of each tenant that lives.
+    pub fn snapshots(&self) -> Vec<Snapshot> {
+        match &self.holder {
+            Holder::One(slot) => vec![slot.snapshot()],
+            Holder::PerTenant(tenants) => {
+                let all = tenants.all();
+                all.iter().map(|(_, slot)| slot.snapshot()).collect()
+            }
+        }
+    }
+
+    /// What a person does when one must act.
+    pub fn person_does(&self) -> String {
+        match &self.holder {
+            Holder::One(slot) => slot.mint().person_does(),
+            Holder::PerTenant(tenants) => tenants.person_does(),
+        }
+    }
+}
+
+impl Plan {
+    /// The slots that every call of a route shares: those that must be live for
+    /// headset to be of use.
+    pub fn shared_slots(&self) -> Vec<Arc<Slot>> {
+        let one = |credential: &PlannedCredential| credential.holder.one().cloned();
+        self.credentials.iter().filter_map(one).collect()
+    }
+
+    /// The credentials of which each tenant has its own.
+    pub fn tenants(&self) -> Vec<Arc<Tenants>> {
+        let each = |credential: &PlannedCredential| match &credential.holder {
+            Holder::One(_) => None,
+            Holder::PerTenant(tenants) => Some(tenants.clone()),
+        };
+        self.credentials.iter().filter_map(each).collect()
+    }
+
+    /// Every slot there is now, those of tenants included.
+    pub fn live_slots(&self) -> Vec<Arc<Slot>> {
+        let mut slots = self.shared_slots();
+        for tenants in self.tenants() {
+            slots.extend(tenants.all().into_iter().map(|(_, slot)| slot));
+        }
+        slots
+    }
 }
 
 /// One listener with its routes.
@@ -223,64 +300,14 @@ struct PlannedRoute {
     grant: Option<Grant>,
 }
 
-fn resolve(config: &Config, clock: &Clock, own: &OwnAddresses) -> Result<Resolved, Vec<Problem>> {
-    let mut problems = Vec::new();
-    let mut credentials = Vec::new();
-    let store = open_store(config).unwrap_or_else(|problem| {
-        problems.push(problem);
-        Arc::new(Null::new())
-    });
-    for credential in &config.credentials {
-        // Where it may go, for a kind that wants to try there what it obtained.
-        let mut reaching = credential.clone();
-        if reaching.origins.is_empty() {
-            let named =
-                |route: &&config::Route| route.credential.as_ref() == Some(&credential.name);
-            let routes = config.routes.iter().filter(named);
-            reaching.origins = routes.map(|route| route.upstream.clone()).collect();
-        }
-        let building = Building {
-            credential: &reaching,
-            clock,
-            mint_limit: config.timeouts.mint,
-            own,
-        };
-        match Kind::named(credential.kind).map(|kind| (kind.build)(&building)) {
-            Some(Ok(mint)) => {
-                let keep = Keep::new(store.clone(), credential, None);
-                credentials.push((credential.clone(), kept(mint, keep, clock.clone())));
-            }
-            Some(Err(found)) => problems.extend(found),
-            // The loader knows the same list of kinds.
-            None => problems.push(Problem::new(
-                Place::Default,
-                format!("credential.{}.kind", credential.name),
-                "this kind is not built in",
-                "choose one that `docs/configuration.md` lists",
-            )),
-        }
-    }
-    let mut routes = Vec::new();
-    for route in &config.routes {
-        match resolve_route(route, own) {
-            Ok((aim, connector)) => routes.push((route.clone(), aim, connector)),
-            Err(problem) => problems.push(problem),
-        }
-        problems.extend(unreachable_origin(route, config));
-        if route.name.as_str() == NONE {
-            problems.push(Problem::new(
-                Place::Default,
-                "route.none",
-                "`none` is the built-in route for calls that no route takes",
-                "give the route another name",
-            ));
-        }
-    }
-    if problems.is_empty() {
-        Ok((credentials, routes))
-    } else {
-        Err(problems)
-    }
+/// What minters are made with, and what is wrong with the store.
+fn workshop(config: &Config, clock: Clock, own: OwnAddresses) -> (Workshop, Option<Problem>) {
+    let (store, problem) = match open_store(config) {
+        Ok(store) => (store, None),
+        Err(problem) => (Arc::new(Null::new()) as Arc<dyn Store>, Some(problem)),
+    };
+    let workshop = Workshop::of(config, clock, own, store);
+    (workshop, problem)
 }
 
 /// The store of the configuration; nothing is written yet.
@@ -305,6 +332,44 @@ fn open_store(config: &Config) -> Result<Arc<dyn Store>, Problem> {
             error.to_string(),
             "name a folder; a missing one is made",
         )),
+    }
+}
+
+fn resolve(
+    config: &Config,
+    workshop: &Workshop,
+    found: Option<Problem>,
+) -> Result<Resolved, Vec<Problem>> {
+    let mut problems: Vec<Problem> = found.into_iter().collect();
+    let mut credentials = Vec::new();
+    for credential in &config.credentials {
+        match workshop.example(credential, config) {
+            Ok(mint) => credentials.push((credential.clone(), mint)),
+            Err(found) => problems.extend(found),
+        }
+    }
+    problems.extend(sources_without_bearer(&credentials));
+    let mut routes = Vec::new();
+    for route in &config.routes {
+        match resolve_route(route, &workshop.own) {
+            Ok((aim, connector)) => routes.push((route.clone(), aim, connector)),
+            Err(problem) => problems.push(problem),
+        }
+        problems.extend(unreachable_origin(route, config));
+        problems.extend(overwritten_tenant(route, &credentials));
+        if route.name.as_str() == NONE {
+            problems.push(Problem::new(
+                Place::Default,
+                "route.none",
+                "`none` is the built-in route for calls that no route takes",
+                "give the route another name",
+            ));
+        }
+    }
+    if problems.is_empty() {
+        Ok((credentials, routes))
+    } else {
+        Err(problems)
     }
 }
 
@@ -344,6 +409,45 @@ fn resolve_route(
     Ok((Arc::new(aim), connector))
 }
 
+/// A credential that is chained to one which never yields a bearer would never come
+/// about.
+fn sources_without_bearer(credentials: &Credentials) -> Vec<Problem> {
+    let mut problems = Vec::new();
+    for (credential, _) in credentials {
+        for (path, source, place) in credential.values.chained() {
+            let mut all = credentials.iter();
+            let Some((source, mint)) = all.find(|(other, _)| other.name == *source) else {
+                continue;
+            };
+            if source.is_per_tenant() {
+                problems.push(Problem::new(
+                    place.clone(),
+                    format!("credential.{}.{path}.credential", credential.name),
+                    format!(
+                        "each tenant has a {} of its own, so it is not one bearer",
+                        source.name
+                    ),
+                    "name a credential without {tenant}",
+                ));
+                continue;
+            }
+            let names = mint.header_names();
+            if source.kind == "basicauth" || !names.contains(&http::header::AUTHORIZATION) {
+                problems.push(Problem::new(
+                    place.clone(),
+                    format!("credential.{}.{path}.credential", credential.name),
+                    format!(
+                        "{} is of kind {}, which yields no bearer",
+                        source.name, source.kind
+                    ),
+                    "name one of a kind that logs in for a token, such as ameyo_jwt",
+                ));
+            }
+        }
+    }
+    problems
+}
+
 /// A route whose credential may not go to its upstream would answer 403 to
 /// everything.
 fn unreachable_origin(route: &config::Route, config: &Config) -> Option<Problem> {
@@ -367,6 +471,22 @@ fn unreachable_origin(route: &config::Route, config: &Config) -> Option<Problem>
     })
 }
 
+/// A tenant that is told by a field which the credential sets would never reach the
+/// upstream as it came, and never be there to be read.
+fn overwritten_tenant(route: &config::Route, credentials: &Credentials) -> Option<Problem> {
+    let header = &route.tenant.as_ref()?.header;
+    let name = route.credential.as_ref()?;
+    let (_, mint) = credentials.iter().find(|(c, _)| c.name == *name)?;
+    mint.header_names().contains(header).then(|| {
+        Problem::new(
+            Place::Default,
+            format!("route.{}.tenant.header", route.name),
+            format!("credential {name} sets {header} itself, so it cannot name a tenant too"),
+            "take the tenant from another header",
+        )
+    })
+}
+
 /// Where a credential may go by default: the upstreams of the routes that name it.
 /// For the calls of one route that is its own upstream.
 fn origins_or_own(origins: &[HttpUrl], route: &config::Route) -> Vec<HttpUrl> {
@@ -385,12 +505,19 @@ fn issuers(credentials: &[(config::Credential, Arc<dyn Mint>)]) -> Vec<(HttpOrig
         .collect()
 }
 
+/// The marks of all issuers.
+fn marks_anywhere(issuers: &[(HttpOrigin, IssuerMark)]) -> Vec<IssuerMark> {
+    let mut marks: Vec<IssuerMark> = issuers.iter().map(|(_, mark)| mark.clone()).collect();
+    marks.dedup();
+    marks
+}
+
 /// The marks of what is issued at `origin`. The scheme does not count, and the names
 /// of loopback are one host: neither makes another server of it.
 fn marks_at(issuers: &[(HttpOrigin, IssuerMark)], origin: &HttpOrigin) -> Vec<IssuerMark> {
     let same = |other: &HttpOrigin| {
         other.port == origin.port
-            && (other.host == origin.host || (is_loopback(other) && is_loopback(origin)))
+            && (bare(other) == bare(origin) || (is_loopback(other) && is_loopback(origin)))
     };
     let mut marks: Vec<IssuerMark> = issuers
         .iter()
@@ -401,12 +528,20 @@ fn marks_at(issuers: &[(HttpOrigin, IssuerMark)], origin: &HttpOrigin) -> Vec<Is
     marks
 }
 
+/// The host without the dot that only says that the name is whole.
+fn bare(origin: &HttpOrigin) -> &str {
+    origin.host.strip_suffix('.').unwrap_or(&origin.host)
+}
+
+/// Whether a connection to `origin` stays on this machine; one to the unspecified
+/// address does.
 fn is_loopback(origin: &HttpOrigin) -> bool {
-    let host = origin.host.trim_matches(['[', ']']);
+    let host = bare(origin).trim_matches(['[', ']']);
     host == "localhost"
-        || host
-            .parse::<std::net::IpAddr>()
-            .is_ok_and(|ip| ip.to_canonical().is_loopback())
+        || host.parse::<std::net::IpAddr>().is_ok_and(|ip| {
+            let ip = ip.to_canonical();
+            ip.is_loopback() || ip.is_unspecified()
+        })
 }
 
 fn blueprint(
@@ -452,10 +587,11 @@ fn blueprint(
             credential: planned
                 .grant
                 .as_ref()
-                .map(|grant| grant.slot.header_names().into()),
+                .map(|grant| grant.holder.header_names().into()),
             pass_cookies: planned.route.pass_cookies,
             metrics: planned.metrics.clone(),
         })),
+        tenant: TenantLayer::new(tenant_rules(planned)),
         rewrite: RewriteLayer::new(planned.aim.clone()),
         authorize: AuthorizeLayer::new(planned.grant.clone(), planned.aim.origin().clone()),
     };
@@ -507,9 +643,24 @@ fn none_parts(
             pass_cookies: false,
             metrics: none.clone(),
         })),
+        tenant: TenantLayer::default(),
         rewrite: RewriteLayer::new(aim.clone()),
         authorize: AuthorizeLayer::new(None, aim.origin().clone()),
     }
+}
+
+fn tenant_rules(planned: &PlannedRoute) -> Option<Arc<tenant::Rules>> {
+    let tenants = planned
+        .grant
+        .as_ref()
+        .and_then(|grant| match &grant.holder {
+            Holder::One(_) => None,
+            Holder::PerTenant(tenants) => Some(tenants.clone()),
+        });
+    Some(Arc::new(tenant::Rules {
+        rule: planned.route.tenant.clone()?,
+        tenants,
+    }))
 }
 
 fn none_name() -> Name {
@@ -522,5 +673,40 @@ fn lifetimes(timeouts: &config::Timeouts) -> Lifetimes {
         age: timeouts.max_connection_age,
         first_byte: timeouts.first_byte,
         idle: timeouts.idle,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_issuer_is_known_by_every_name_of_its_host() {
+        let url = |text: &str| HttpUrl::parse(text).unwrap();
+        let guarded = |issuer: &str, upstream: &str| {
+            let mark = IssuerMark::of("/configuration/basicauth").unwrap();
+            let issuers = [(url(issuer).origin, mark)];
+            !marks_at(&issuers, &url(upstream).origin).is_empty()
+        };
+        for alias in [
+            "http://localhost:99",
+            "https://LOCALHOST.:99",
+            "http://127.0.0.2:99",
+            "http://[::1]:99",
+            "http://[::ffff:127.0.0.1]:99",
+            "http://0.0.0.0:99",
+            "http://[::]:99",
+        ] {
+            assert!(guarded("http://127.0.0.1:99/x", alias), "{alias}");
+        }
+        assert!(guarded(
+            "https://cms.example.com:8443",
+            "https://CMS.example.com.:8443"
+        ));
+        assert!(!guarded("http://127.0.0.1:99", "http://127.0.0.1:98"));
+        assert!(!guarded(
+            "https://cms.example.com",
+            "https://other.example.com"
+        ));
     }
 }

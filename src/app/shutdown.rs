@@ -15,9 +15,9 @@ use tokio::sync::{oneshot, watch};
 use tokio::time::{Instant, interval, timeout_at};
 
 use crate::admin::health::Health;
+use crate::app::plan::Plan;
 use crate::app::worker::Crew;
 use crate::credential::slot::Slot;
-use crate::credential::slots::Slots;
 use crate::gateway::stack::record::Activity;
 use crate::modes::Phase;
 
@@ -40,11 +40,28 @@ pub enum Stop {
     Asked(oneshot::Receiver<()>),
 }
 
-/// The signals that end a process, caught from the moment this is made.
+/// The signals that end a process (SIGHUP is only logged), caught from the moment this is made.
 #[derive(Debug)]
 pub struct Signals {
     terminate: Signal,
     interrupt: Signal,
+    hangup: Signal,
+}
+
+impl Signals {
+    async fn next(&mut self) -> &'static str {
+        loop {
+            tokio::select! {
+                _ = self.terminate.recv() => return "SIGTERM",
+                _ = self.interrupt.recv() => return "SIGINT",
+                // Uncaught it would end the process; to many it means "reload".
+                _ = self.hangup.recv() => tracing::warn!(
+                    "SIGHUP ignored: the configuration is read at the start only, \
+                     and secret files are watched; restart to change anything else"
+                ),
+            }
+        }
+    }
 }
 
 impl Stop {
@@ -56,15 +73,13 @@ impl Stop {
         Ok(Stop::Signals(Signals {
             terminate: signal(SignalKind::terminate())?,
             interrupt: signal(SignalKind::interrupt())?,
+            hangup: signal(SignalKind::hangup())?,
         }))
     }
 
     async fn next(&mut self) -> &'static str {
         match self {
-            Stop::Signals(signals) => tokio::select! {
-                _ = signals.terminate.recv() => "SIGTERM",
-                _ = signals.interrupt.recv() => "SIGINT",
-            },
+            Stop::Signals(signals) => signals.next().await,
             Stop::Asked(asked) => {
                 // Awaited once only: a request has no second one that means now.
                 let _ = asked.await;
@@ -74,17 +89,16 @@ impl Stop {
     }
 }
 
-/// Waits to be stopped, then stops in order; `slots` are all that may have obtained
-/// something.
+/// Waits to be stopped, then stops in order.
 pub async fn run(
     mut stop: Stop,
     drain: Duration,
     phase: watch::Sender<Phase>,
     health: &Health,
-    activity: &Arc<Activity>,
-    slots: &Slots,
+    plan: &Plan,
     mut crew: Crew,
 ) {
+    let activity = &plan.activity;
     tokio::select! {
         why = stop.next() => {
             tracing::info!(stop.reason = why, in_flight = activity.open(), "draining");
@@ -97,7 +111,7 @@ pub async fn run(
     health.mark_draining();
     phase.send_replace(Phase::Draining);
     let end = Instant::now() + drain;
-    let revoking = revoking(slots);
+    let revoking = revoking(plan);
     let deadline = match revoking.is_empty() {
         true => end,
         false => end - REVOCATION.min(drain / 4),
@@ -125,14 +139,24 @@ pub async fn run(
 }
 
 /// The slots whose credentials end with the process.
-fn revoking(slots: &Slots) -> Vec<Arc<Slot>> {
-    let mut all = slots.all();
+fn revoking(plan: &Plan) -> Vec<Arc<Slot>> {
+    let mut all = plan.live_slots();
     all.retain(|slot| slot.mint().revokes_on_shutdown());
     all
 }
 
-/// Ends what `slots` obtained, all at once, until `end` at most.
+/// Ends what `slots` obtained, until `end` at most: all at once, but a credential that
+/// others need for that after them.
 async fn revoke(slots: Vec<Arc<Slot>>, end: Instant) {
+    let (first, last): (Vec<_>, Vec<_>) = slots
+        .into_iter()
+        .partition(|slot| slot.mint().leans_on_another());
+    for slots in [first, last] {
+        revoke_all(slots, end).await;
+    }
+}
+
+async fn revoke_all(slots: Vec<Arc<Slot>>, end: Instant) {
     let mut revocations = tokio::task::JoinSet::new();
     for slot in slots {
         revocations.spawn(async move {

@@ -1,13 +1,20 @@
 //! Logs: one JSON object a line, or a form for people on a terminal. To stderr, so
-//! that stdout stays for data.
+//! that stdout stays for data, and through a queue, so that nothing waits for whoever
+//! reads them.
+
+mod lines;
 
 use std::io::IsTerminal;
+use std::sync::Arc;
 
 use tracing_subscriber::filter::LevelFilter;
 use tracing_subscriber::fmt;
+use tracing_subscriber::fmt::writer::BoxMakeWriter;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 
+use self::lines::Lines;
+pub use self::lines::finish;
 use crate::config::{Log, LogFormat};
 
 /// Starts logging for the whole process. A second call changes nothing.
@@ -24,10 +31,27 @@ pub fn start(log: Log) {
     let ours =
         tracing_subscriber::filter::filter_fn(|metadata| metadata.target().starts_with("headset"));
     let registry = tracing_subscriber::registry().with(level);
+    let lost = if people {
+        |lost: u64| format!("WARN {lost} log lines were lost, since nobody read them\n")
+    } else {
+        |lost: u64| {
+            let line = serde_json::json!({
+                "level": "WARN",
+                "message": "log lines were lost, since nobody read them",
+                "log.lost": lost,
+            });
+            format!("{line}\n")
+        }
+    };
+    let writer = match Lines::start(lost) {
+        Ok(lines) => BoxMakeWriter::new(Arc::new(lines)),
+        // No thread to be had: better a log that may block than none.
+        Err(_) => BoxMakeWriter::new(std::io::stderr),
+    };
     let _ = if people {
         let colour = std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
         let layer = fmt::layer()
-            .with_writer(std::io::stderr)
+            .with_writer(writer)
             .with_target(false)
             .with_ansi(colour)
             .log_internal_errors(false);
@@ -41,7 +65,7 @@ pub fn start(log: Log) {
             .with_current_span(true)
             .with_span_list(false)
             .with_target(false)
-            .with_writer(std::io::stderr)
+            .with_writer(writer)
             .log_internal_errors(false);
         registry
             .with(tracing_subscriber::Layer::with_filter(layer, ours))

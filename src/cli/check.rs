@@ -12,6 +12,7 @@ use std::process::ExitCode;
 use serde_json::{Value as Json, json};
 
 use crate::base::problem::{Place, Problem};
+use crate::cli::online::{self, Tried};
 use crate::cli::quick::Quick;
 use crate::config::keys::KindKeys;
 use crate::config::{Config, load};
@@ -26,6 +27,10 @@ pub struct Args {
     /// Where the configuration comes from.
     #[command(flatten)]
     pub quick: Quick,
+    /// Try each credential once: really ask for it, and warn where a person must act
+    /// within 14 days. Ends with 77 where one is refused, 69 where one is out of reach.
+    #[arg(long)]
+    pub online: bool,
     /// How to write the outcome to stdout.
     #[arg(long, value_enum, default_value_t = Output::Human)]
     pub output: Output,
@@ -42,7 +47,8 @@ pub enum Output {
 
 /// Checks what `args` name, with the `kinds` of credentials that there are. `judge`
 /// adds the problems that only those see who would use the configuration, such as
-/// each kind over its own options.
+/// each kind over its own options; `try_all` asks for each credential where the
+/// configuration is good and `--online` was given.
 ///
 /// # Errors
 /// Only where stdout or stderr cannot be written; a faulty configuration is exit code
@@ -51,6 +57,7 @@ pub fn run(
     args: Args,
     kinds: &[KindKeys],
     judge: impl FnOnce(&Config) -> Vec<Problem>,
+    try_all: impl FnOnce(&Config) -> std::io::Result<Vec<Tried>>,
 ) -> anyhow::Result<ExitCode> {
     let outcome = load::load(&args.quick.sources(), kinds).and_then(|config| {
         let mut problems = tried(&config);
@@ -63,14 +70,19 @@ pub fn run(
             Err(problems)
         }
     });
+    let tried = match &outcome {
+        Ok(config) if args.online => try_all(config)?,
+        _ => Vec::new(),
+    };
     report(
         &outcome,
+        &tried,
         args.output,
         &mut std::io::stdout().lock(),
         &mut std::io::stderr().lock(),
     )?;
     Ok(match outcome {
-        Ok(_) => ExitCode::SUCCESS,
+        Ok(_) => online::exit(&tried),
         Err(_) => ExitCode::from(EXIT_CONFIG),
     })
 }
@@ -78,6 +90,16 @@ pub fn run(
 /// Tries every secret and every file of authorities once.
 pub fn tried(config: &Config) -> Vec<Problem> {
     let mut problems = Vec::new();
+    if let Some(source) = &config.admin.token
+        && let Err(error) = source.fetch()
+    {
+        problems.push(Problem::new(
+            Place::Default,
+            "admin.token",
+            format!("{}: {}", error.from, error.fault),
+            error.fault.fix(),
+        ));
+    }
     for credential in &config.credentials {
         let at = format!("credential.{}", credential.name);
         for (path, source, place) in credential.values.secrets() {
@@ -127,12 +149,13 @@ pub fn tried(config: &Config) -> Vec<Problem> {
 /// Writes what was found.
 pub fn report(
     outcome: &Result<Config, Vec<Problem>>,
+    tried: &[Tried],
     output: Output,
     stdout: &mut dyn Write,
     stderr: &mut dyn Write,
 ) -> std::io::Result<()> {
     match (outcome, output) {
-        (_, Output::Json) => writeln!(stdout, "{}", as_json(outcome)),
+        (_, Output::Json) => writeln!(stdout, "{}", as_json(outcome, tried)),
         (Err(problems), Output::Human) => {
             for problem in problems {
                 writeln!(stderr, "{problem}")?;
@@ -149,7 +172,19 @@ pub fn report(
             for line in summary(config) {
                 writeln!(stdout, "{line}")?;
             }
-            writeln!(stdout, "ok ({})", config.digest)
+            for tried in tried {
+                if let Some(line) = tried.bad() {
+                    writeln!(stderr, "{line}")?;
+                }
+                if let Some(line) = tried.good() {
+                    writeln!(stdout, "{line}")?;
+                }
+            }
+            let word = match online::exit(tried) == ExitCode::SUCCESS {
+                true => "ok",
+                false => "the configuration is good, not every credential is",
+            };
+            writeln!(stdout, "{word} ({})", config.digest)
         }
     }
 }
@@ -182,7 +217,7 @@ fn summary(config: &Config) -> Vec<String> {
     lines
 }
 
-fn as_json(outcome: &Result<Config, Vec<Problem>>) -> Json {
+fn as_json(outcome: &Result<Config, Vec<Problem>>, tried: &[Tried]) -> Json {
     let listed = |problems: &[Problem]| -> Vec<Json> {
         problems
             .iter()
@@ -199,7 +234,8 @@ fn as_json(outcome: &Result<Config, Vec<Problem>>) -> Json {
     match outcome {
         Err(problems) => json!({ "ok": false, "problems": listed(problems) }),
         Ok(config) => json!({
-            "ok": true,
+            "ok": online::exit(tried) == ExitCode::SUCCESS,
+            "online": tried.iter().map(Tried::json).collect::<Vec<_>>(),
             "digest": config.digest,
             "warnings": listed(&config.warnings),
             "admin": config.admin.bind.to_string(),
@@ -242,7 +278,7 @@ mod tests {
 
     fn written(outcome: &Result<Config, Vec<Problem>>, output: Output) -> (String, String) {
         let (mut stdout, mut stderr) = (Vec::new(), Vec::new());
-        report(outcome, output, &mut stdout, &mut stderr).unwrap();
+        report(outcome, &[], output, &mut stdout, &mut stderr).unwrap();
         let text = |bytes| String::from_utf8(bytes).unwrap();
         (text(stdout), text(stderr))
     }

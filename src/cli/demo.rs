@@ -27,7 +27,7 @@ use crate::simulator::{Options, Simulator};
 
 /// A simulated contact center, headset before it, and one told call.
 #[derive(Clone, Debug, clap::Args)]
-#[command(after_help = EXAMPLES)]
+#[command(before_help = EXAMPLES)]
 pub struct Args {
     /// End after the story, with exit code 0, instead of serving on.
     #[arg(long)]
@@ -91,6 +91,7 @@ async fn tell_and_serve(args: Args) -> anyhow::Result<()> {
         told = story.tell(args.once) => {
             told?;
             if args.once {
+                say("\nThe story is told; headset drains until nothing was in flight for 2 s.")?;
                 drop(ask);
             }
             serving.await?;

@@ -9,12 +9,12 @@ use crate::app::{App, StartError, telemetry};
 use crate::base::problem::Problem;
 use crate::base::time::Clock;
 use crate::cli::quick::Quick;
-use crate::cli::{EX_CONFIG, check};
-use crate::config::{Log, LogFormat, load};
+use crate::cli::{EX_CONFIG, check, online};
+use crate::config::{Config, Log, LogFormat, load};
 
 /// Serve: take calls, attach credentials, send them on.
 #[derive(Clone, Debug, clap::Args)]
-#[command(after_help = EXAMPLES)]
+#[command(before_help = EXAMPLES, after_help = SIGNALS)]
 pub struct Args {
     /// Where the configuration comes from.
     #[command(flatten)]
@@ -28,10 +28,12 @@ Examples:
       --register-url https://cms.example.com:8443/configuration/basicauth \\
       --username crm_sync --password-file ./password \\
       --context-id 1 --admin-bearer-file ./bearer
-  HEADSET_CONFIG=headset.toml HEADSET_LOG__LEVEL=debug headset run
+  HEADSET_CONFIG=headset.toml HEADSET_LOG__LEVEL=debug headset run";
 
+const SIGNALS: &str = "\
 Signals: SIGTERM or SIGINT drains (new calls are still taken until nothing was in
-flight for 2 s), a second one stops at once.";
+flight for 2 s), a second one stops at once. SIGHUP changes nothing: the configuration
+is read at the start only.";
 
 /// Serves until a signal ends it.
 ///
@@ -41,7 +43,7 @@ flight for 2 s), a second one stops at once.";
 pub fn run(args: Args) -> anyhow::Result<ExitCode> {
     let config = match load::load(&args.quick.sources(), &kind_keys()) {
         Ok(config) => config,
-        Err(problems) => return refuse(&problems),
+        Err(problems) => return Ok(refuse(&problems)),
     };
     telemetry::start(config.log);
     protect_memory();
@@ -50,7 +52,7 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
     }
     let app = match App::prepare(config, Clock::system()) {
         Ok(app) => app,
-        Err(StartError::Config(problems)) => return refuse(&problems),
+        Err(StartError::Config(problems)) => return Ok(refuse(&problems)),
         Err(other) => return Err(other.into()),
     };
     super::runtime()?.block_on(async {
@@ -65,9 +67,8 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
 /// # Errors
 /// Only where stdout or stderr cannot be written.
 pub fn check(args: check::Args) -> anyhow::Result<ExitCode> {
-    check::run(args, &kind_keys(), |config| {
-        Draft::judge(config, &Clock::system())
-    })
+    let judge = |config: &Config| Draft::judge(config, &Clock::system());
+    check::run(args, &kind_keys(), judge, online::try_all)
 }
 
 /// Logging for the commands that read no configuration.
@@ -78,20 +79,22 @@ pub fn log_for_tools() {
     });
 }
 
-fn refuse(problems: &[Problem]) -> anyhow::Result<ExitCode> {
+/// Shows the `problems` of a configuration.
+pub(super) fn refuse(problems: &[Problem]) -> ExitCode {
     let mut stderr = std::io::stderr().lock();
+    // The exit code says it too, where stderr cannot be written.
     for problem in problems {
-        writeln!(stderr, "{problem}")?;
+        let _ = writeln!(stderr, "{problem}");
     }
     let count = problems.len();
     let noun = if count == 1 { "problem" } else { "problems" };
-    writeln!(stderr, "{count} {noun}")?;
-    Ok(ExitCode::from(EX_CONFIG))
+    let _ = writeln!(stderr, "{count} {noun}");
+    ExitCode::from(EX_CONFIG)
 }
 
 /// Secrets stand in this process's memory: no core dump, and no debugger of the same
 /// user (prctl(2), PR_SET_DUMPABLE).
-fn protect_memory() {
+pub(super) fn protect_memory() {
     #[cfg(target_os = "linux")]
     {
         use rustix::process::{

@@ -39,7 +39,7 @@ pub struct Simulate {
 
     /// What goes wrong from the start, as POST /_sim/faults takes it
     #[arg(long, value_name = "JSON", value_parser = faults)]
-    faults: Option<Faults>,
+    faults: Option<Box<Faults>>,
 
     /// How long a key lives that is registered without a dateExpiry
     #[arg(long, value_name = "TIME", default_value = "30m", value_parser = humantime::parse_duration)]
@@ -72,7 +72,7 @@ pub async fn run(args: Simulate) -> anyhow::Result<()> {
         default_life: args.default_life,
         push_interval: args.push_interval,
         push_count: args.push_count,
-        faults: args.faults.unwrap_or_default(),
+        faults: args.faults.map(|faults| *faults).unwrap_or_default(),
         ..Options::default()
     })
     .await
@@ -105,8 +105,8 @@ pub async fn run(args: Simulate) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn faults(json: &str) -> Result<Faults, crate::simulator::FaultsError> {
-    Faults::default().merged(json)
+fn faults(json: &str) -> Result<Box<Faults>, crate::simulator::FaultsError> {
+    Faults::default().merged(json).map(Box::new)
 }
 
 /// Writes `text` so that nobody else can read it at any moment: a new file beside

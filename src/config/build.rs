@@ -12,6 +12,7 @@ use crate::base::problem::Problem;
 use crate::config::cross::{matcher, plain_host};
 use crate::config::keys::Values;
 use crate::config::lower::Section;
+use crate::config::tenant::{self, TenantRule};
 use crate::config::url::HttpUrl;
 use crate::config::{
     Admin, Bind, Config, Credential, Effect, Limits, Listener, Log, LogFormat, Roots, Route, Store,
@@ -41,6 +42,7 @@ pub fn build(sections: &[Section], warnings: Vec<Problem>) -> Config {
                 Bind::Tcp(address) => *address,
                 Bind::Unix(_) => unreachable!("the row of admin.bind refuses it"),
             },
+            token: one("admin").secret("token").cloned(),
         },
         routes,
         credentials,
@@ -131,6 +133,7 @@ fn route(section: &Section, times: &Timeouts, trust: &Tls) -> Option<Route> {
         path,
         upstream: values.need_url("upstream").clone(),
         credential: values.text("credential").and_then(Name::parse),
+        tenant: tenant_rule(values),
         effect: values.text("effect").map(|word| match word {
             "read" => Effect::Read,
             "message" => Effect::Message,
@@ -144,6 +147,17 @@ fn route(section: &Section, times: &Timeouts, trust: &Tls) -> Option<Route> {
         rewrite_location: values.flag("rewrite_location"),
         timeouts: own,
         tls: tls(values, "upstream_tls.", trust),
+    })
+}
+
+fn tenant_rule(values: &Values) -> Option<TenantRule> {
+    let header = values.text("tenant.header")?;
+    let text = values.text("tenant.allow_pattern");
+    Some(TenantRule {
+        // Both were judged by their rows.
+        header: http::HeaderName::from_bytes(header.as_bytes()).ok()?,
+        allow: values.list("tenant.allow").unwrap_or_default().to_vec(),
+        pattern: text.and_then(|text| tenant::pattern(text).ok()),
     })
 }
 
@@ -170,6 +184,7 @@ fn limits(values: &Values) -> Limits {
         connections: size(values, "connections"),
         in_flight: size(values, "in_flight"),
         replay_body: size(values, "replay_body"),
+        tenants: size(values, "tenants"),
     }
 }
 

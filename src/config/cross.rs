@@ -9,6 +9,7 @@ use crate::base::problem::{Place, Problem};
 use crate::config::Bind;
 use crate::config::lower::Section;
 use crate::config::read::near;
+use crate::config::tenant;
 use crate::config::url::{HttpOrigin, HttpUrl};
 use crate::secret::Source;
 
@@ -41,17 +42,19 @@ pub fn check(sections: &[Section]) -> Findings {
     for route in &routes {
         found.route(route, &credentials, &bound);
     }
+    found.chains(&credentials);
     found.unused(&routes, &credentials);
     found.store(of("store").next(), &credentials);
+    tenant::check(&mut found, &routes, &credentials, of("limits").next());
     found
 }
 
 impl Findings {
-    fn problem(&mut self, place: Place, key: String, why: String, fix: String) {
+    pub(super) fn problem(&mut self, place: Place, key: String, why: String, fix: String) {
         self.problems.push(Problem::new(place, key, why, fix));
     }
 
-    fn warn(&mut self, place: Place, key: String, why: String, fix: String) {
+    pub(super) fn warn(&mut self, place: Place, key: String, why: String, fix: String) {
         self.warnings.push(Problem::new(place, key, why, fix));
     }
 
@@ -213,10 +216,56 @@ impl Findings {
         }
     }
 
+    /// Credentials that others take their bearer from.
+    fn chains(&mut self, credentials: &[&Section]) {
+        let find = |name: &str| {
+            let named = |s: &&&Section| s.name.as_ref().is_some_and(|n| n.as_str() == name);
+            credentials.iter().find(named).copied()
+        };
+        for credential in credentials {
+            for (path, to, place) in chained(credential) {
+                let key = format!("{}.{path}.credential", credential.at);
+                if find(to).is_none() {
+                    let known = credentials.iter().filter_map(|s| s.name.as_ref());
+                    let fix = match near(to, known.map(|name| name.as_str())) {
+                        Some(meant) => format!("did you mean {meant:?}?"),
+                        None => format!("write [credential.{to}]"),
+                    };
+                    let why = format!("there is no credential {to:?}");
+                    self.problem(place.clone(), key, why, fix);
+                    continue;
+                }
+                // Follows the chain for as many links as there are credentials.
+                let own = credential.name.as_ref().map(|name| name.as_str());
+                let mut reached = vec![to];
+                for _ in credentials {
+                    let next = reached.iter().filter_map(|name| find(name));
+                    let next: Vec<&str> = next.flat_map(chained).map(|(_, to, _)| to).collect();
+                    reached.extend(next);
+                    reached.sort_unstable();
+                    reached.dedup();
+                }
+                if own.is_some_and(|own| reached.contains(&own)) {
+                    self.problem(
+                        place.clone(),
+                        key,
+                        "the chain of credentials comes back to this one, so none could begin"
+                            .into(),
+                        "take one of the bearers from a file or a variable".into(),
+                    );
+                }
+            }
+        }
+    }
+
     fn unused(&mut self, routes: &[&Section], credentials: &[&Section]) {
         for credential in credentials {
             let name = credential.name.as_ref().map(|name| name.as_str());
-            if !routes.iter().any(|r| r.values.text("credential") == name) {
+            let in_route = routes.iter().any(|r| r.values.text("credential") == name);
+            let in_chain = credentials
+                .iter()
+                .any(|other| chained(other).any(|(_, to, _)| Some(to) == name));
+            if !in_route && !in_chain {
                 self.warn(
                     credential.place.clone(),
                     credential.at.clone(),
@@ -265,6 +314,15 @@ impl Findings {
             }
         }
     }
+}
+
+/// The credentials that `credential` takes a bearer from.
+fn chained(credential: &Section) -> impl Iterator<Item = (&'static str, &str, &Place)> {
+    let values = credential.kind.as_ref().map(|(_, values)| values);
+    values
+        .into_iter()
+        .flat_map(|values| values.chained())
+        .map(|(path, name, place)| (path, name.as_str(), place))
 }
 
 /// A route's host, lower case, and its path without a trailing slash.

@@ -5,8 +5,8 @@
 //! not exist. The keys of a credential kind stand in the kind's own file and are
 //! handed in as [`KindKeys`]: this floor knows no kind.
 
-use crate::config::rules;
 pub use crate::config::values::{Value, Values};
+use crate::config::{rules, tenant};
 
 /// One key of the configuration: it drives reading, `config/full.toml` and the
 /// reference.
@@ -88,6 +88,8 @@ pub enum Type {
     Secret,
     /// The same, or `{ generate = true }` for one that headset makes itself.
     OwnSecret,
+    /// A bearer: a reference to a secret, or `{ credential = "…" }`.
+    Bearer,
     /// A table of header names, each with a reference to a secret.
     SecretHeaders,
 }
@@ -176,6 +178,8 @@ pub const KEYS: &[Key] = &[
     key("admin.bind", Type::Bind, Text("127.0.0.1:9464"), "\"127.0.0.1:9464\"",
         "Where probes and Prometheus call in; in a pod `0.0.0.0:9464`.")
         .checked(rules::tcp),
+    key("admin.token", Type::Secret, Absent, "{ file = \"/run/secrets/headset/admin-token\" }",
+        "What a caller must send as `Authorization: Bearer` to see `/status`. Off loopback it is not shown without one; probes and `/metrics` never ask for it."),
 
     key("route.*.match.path", Type::Text, Text("/"), "\"/v1/cc-list\"",
         "The path prefix that a call must have, on segment boundaries and written decoded; the longest wins. `/` is any.")
@@ -187,6 +191,15 @@ pub const KEYS: &[Key] = &[
         "Where its calls go. A path in it goes before the whole incoming path."),
     key("route.*.credential", Type::Text, Absent, "\"cms_key\"",
         "The credential to attach. Without one the caller's own `Authorization` passes through."),
+    key("route.*.tenant.header", Type::Text, Absent, "\"x-context-id\"",
+        "The header of a call that names its tenant. `{tenant}` in a text of the credential stands for that name, and each tenant has a credential of its own, obtained at its first call.")
+        .checked(tenant::header),
+    key("route.*.tenant.allow", Type::List, Absent, "[\"1\", \"2\"]",
+        "The tenants that calls may name: letters, digits, `-`, `.`, `_` and `~`. A call for any other is answered 403.")
+        .checked(tenant::names),
+    key("route.*.tenant.allow_pattern", Type::Text, Absent, "\"[0-9]{1,6}\"",
+        "A regular expression for further tenants; the whole name must match. Whoever may call can have as many credentials obtained as it matches names.")
+        .checked(tenant::a_pattern),
     key("route.*.effect", EFFECTS, Absent, "\"write\"",
         "What its calls do, which decides how careful a replay must be. Without it the method decides: GET, HEAD and OPTIONS are `read`, all else is `write`."),
     key("route.*.strip_prefix", Type::Bool, Text("false"), "false",
@@ -241,6 +254,8 @@ pub const KEYS: &[Key] = &[
     key("limits.replay_body", Type::Size, Text("64KiB"), "\"64KiB\"",
         "How much of a request body is kept for a replay. A larger one still streams, but cannot be replayed. At most 16MiB; `\"0\"` is off.")
         .checked(rules::replay_body),
+    key("limits.tenants", Type::Integer { min: 1, max: 100_000 }, Text("1000"), "1000",
+        "How many tenants' credentials are kept for each credential. Beyond it the least recently used is let go, unless it is in use or being obtained, and obtained anew at its next call."),
 
     key("timeouts.header", Type::Duration, Text("10s"), SECONDS,
         "For a request head, from its first byte.").checked(rules::positive),

@@ -9,7 +9,7 @@ use std::time::Duration;
 use crate::base::problem::{Place, Problem};
 use crate::config::Bind;
 use crate::config::keys::{Key, Type, Value};
-use crate::config::read_secret::{secret, secret_headers};
+use crate::config::read_secret::{bearer, secret, secret_headers};
 use crate::config::tree::{Node, Shape, Written};
 use crate::config::url::HttpUrl;
 
@@ -29,6 +29,7 @@ pub fn value(key: &Key, node: &Node, at: &str) -> Result<Value, Vec<Problem>> {
     let value = match (key.ty, &node.shape) {
         (Type::Secret, _) => Value::Secret(secret(node, at, false)?),
         (Type::OwnSecret, _) => Value::Secret(secret(node, at, true)?),
+        (Type::Bearer, _) => bearer(node, at)?,
         (Type::SecretHeaders, _) => Value::SecretHeaders(secret_headers(node, at)?),
         (Type::List, Shape::List(items)) => Value::List(list(items, at)?),
         (Type::List, Shape::Scalar(text, Written::Loose)) => {
@@ -84,6 +85,7 @@ pub fn wants(ty: Type) -> String {
         Type::Choice(words) => format!("one of {}", words.join(", ")),
         Type::Bind => "an address".into(),
         Type::Secret | Type::OwnSecret => "a reference to a secret".into(),
+        Type::Bearer => "a reference to a secret or a credential".into(),
         Type::SecretHeaders => "a table of headers".into(),
     }
 }

@@ -3,7 +3,9 @@
 //! A secret itself is never written there. Where one is, the message shows nothing of
 //! it: nor of what might be one, such as a variable's name that is none.
 
+use crate::base::name::Name;
 use crate::base::problem::{Place, Problem};
+use crate::config::keys::Value;
 use crate::config::read::{fault, key_path, plain};
 use crate::config::tree::{Node, Shape, Written};
 use crate::secret::Source;
@@ -138,6 +140,32 @@ fn reference<'a>(node: &'a Node, at: &str) -> Result<&'a str, Vec<Problem>> {
         _ => fault(format!("this is {}", node.what()), "write it in quotes"),
     };
     read.map_err(|(why, fix)| vec![Problem::new(node.place.clone(), at, why, fix)])
+}
+
+/// Reads a bearer: a secret, or the name of a credential that yields one.
+pub(super) fn bearer(node: &Node, at: &str) -> Result<Value, Vec<Problem>> {
+    let Some(name) = node.at(["credential"].into_iter()) else {
+        return secret(node, at, false).map(Value::Secret);
+    };
+    let key = format!("{at}.credential");
+    let one = |place: &Place, why: &str, fix: &str| {
+        vec![Problem::new(place.clone(), key.clone(), why, fix)]
+    };
+    if node.children().is_some_and(|children| children.len() > 1) {
+        return Err(one(
+            &name.place,
+            "a credential and a secret are set, and a bearer has one source",
+            "remove one of the two",
+        ));
+    }
+    let text = reference(name, &key)?;
+    Name::parse(text).map(Value::Credential).ok_or_else(|| {
+        one(
+            &name.place,
+            "this is not the name of a credential",
+            "write the NAME of a table [credential.NAME]",
+        )
+    })
 }
 
 /// Reads a table of header names, each with a reference to a secret.

@@ -10,6 +10,7 @@ use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use crate::base::name::Name;
 use crate::base::problem::Place;
 use crate::config::Bind;
 use crate::config::url::HttpUrl;
@@ -36,6 +37,8 @@ pub enum Value {
     Bind(Bind),
     /// `Type::Secret` and `Type::OwnSecret`.
     Secret(Source),
+    /// `Type::Bearer`, where it is another credential; else it is a `Secret`.
+    Credential(Name),
     /// `Type::SecretHeaders`; the names are lower case.
     SecretHeaders(Vec<(String, Source)>),
 }
@@ -53,6 +56,7 @@ impl Value {
             Value::List(items) => items.join("\u{1f}"),
             Value::Bind(bind) => bind.to_string(),
             Value::Secret(source) => source.canonical(),
+            Value::Credential(name) => format!("credential {name}"),
             Value::SecretHeaders(headers) => {
                 let mut text = String::new();
                 for (name, source) in headers {
@@ -123,6 +127,18 @@ impl Values {
         self.0
             .get(path)
             .is_some_and(|(_, place)| *place != Place::Default)
+    }
+
+    /// Every credential that these values name as a bearer: its key's path, its name
+    /// and where that was written.
+    pub fn chained(&self) -> Vec<(&'static str, &Name, &Place)> {
+        let mut found = Vec::new();
+        for (path, (value, place)) in &self.0 {
+            if let Value::Credential(name) = value {
+                found.push((*path, name, place));
+            }
+        }
+        found
     }
 
     /// Every secret in here: its key's path, its source and where that was written.

@@ -2,7 +2,8 @@
 //!
 //! Pure. It looks at one credential whose proof (an admin bearer from a file or a
 //! variable) only a person renews. A source that nobody has to tend has no such
-//! time, and neither has a credential about which nothing is known yet.
+//! time until the issuer stops us, and neither has a credential about which nothing
+//! is known yet.
 
 use std::time::Duration;
 
@@ -29,7 +30,6 @@ pub struct Known {
 /// yield, if later. Once we are stopped with nothing live it is the time when that
 /// began, and so already past.
 pub fn due(known: &Known, now: Moment) -> Option<i64> {
-    let lifetime = known.lifetime?;
     let live = known.expires.filter(|expires| !expires.passed(now));
     match (live, known.stopped) {
         (None, Some(stopped)) => {
@@ -37,9 +37,12 @@ pub fn due(known: &Known, now: Moment) -> Option<i64> {
             let ended = known.expires.and_then(|expires| expires.wall_ms());
             Some(ended.unwrap_or(i64::MIN).max(stopped.wall_ms))
         }
+        // It renews itself unless we are stopped.
+        (_, None) if known.lifetime.is_none() => None,
         (None, None) => known.expires?.wall_ms(),
         (Some(expires), Some(_)) => expires.wall_ms(),
         (Some(expires), None) => {
+            let lifetime = known.lifetime?;
             let end = expires.wall_ms()?;
             let last = known
                 .source_ends
@@ -50,9 +53,121 @@ pub fn due(known: &Known, now: Moment) -> Option<i64> {
     }
 }
 
+/// How near that time may be when it is told, the farthest first.
+pub const REMINDERS: [(Duration, &str); 4] = [
+    (Duration::from_secs(14 * 86_400), "14 days"),
+    (Duration::from_secs(3 * 86_400), "3 days"),
+    (Duration::from_secs(86_400), "1 day"),
+    (Duration::from_secs(3600), "1 hour"),
+];
+
+/// Tells each of [`REMINDERS`] once for one due time. Pure: it is handed the clock.
+#[derive(Clone, Debug, Default)]
+pub struct Reminder {
+    due_ms: Option<i64>,
+    /// The nearest that was told, as an index.
+    told: Option<usize>,
+}
+
+impl Reminder {
+    /// What is to be told at `now_ms` about `due_ms` (both in milliseconds since the
+    /// epoch): the nearest of [`REMINDERS`] that has been reached and neither it nor
+    /// a nearer one was told. A due time that moved away is told anew as it comes
+    /// near; a clock that is set back tells nothing twice.
+    pub fn look(&mut self, due_ms: Option<i64>, now_ms: i64) -> Option<&'static str> {
+        let Some(due) = due_ms else {
+            *self = Reminder::default();
+            return None;
+        };
+        let left = due.saturating_sub(now_ms);
+        let reached = |(within, _): &(Duration, &str)| {
+            left <= i64::try_from(within.as_millis()).unwrap_or(i64::MAX)
+        };
+        let reached = REMINDERS.iter().rposition(reached);
+        if self.due_ms.is_some_and(|before| due > before) {
+            // Only what has been reached again counts as told.
+            self.told = self.told.min(reached);
+        }
+        self.due_ms = Some(due);
+        if reached <= self.told {
+            return None;
+        }
+        self.told = reached;
+        reached.map(|index| REMINDERS[index].1)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    const HOUR: i64 = 3_600_000;
+
+    /// What is told in a walk of the clock, in hours.
+    fn told(
+        reminder: &mut Reminder,
+        due: i64,
+        hours: impl Iterator<Item = i64>,
+    ) -> Vec<&'static str> {
+        hours
+            .filter_map(|hour| reminder.look(Some(due), hour * HOUR))
+            .collect()
+    }
+
+    #[test]
+    fn each_reminder_is_told_once_as_its_time_comes() {
+        let mut reminder = Reminder::default();
+        let due = 20 * DAY;
+        let all = told(&mut reminder, due, 0..21 * 24);
+        assert_eq!(all, ["14 days", "3 days", "1 day", "1 hour"]);
+        assert_eq!(reminder.look(Some(due), due + 30 * DAY), None);
+    }
+
+    #[test]
+    fn what_is_near_at_first_sight_is_told_once_and_not_once_for_each_step() {
+        let mut reminder = Reminder::default();
+        assert_eq!(reminder.look(Some(2 * DAY), 0), Some("3 days"));
+        assert_eq!(reminder.look(Some(2 * DAY), 1000), None);
+        // Something went wrong: it is due at once.
+        assert_eq!(reminder.look(Some(0), 2000), Some("1 hour"));
+        assert_eq!(reminder.look(Some(0), 3000), None);
+    }
+
+    #[test]
+    fn a_clock_that_steps_tells_nothing_twice() {
+        let mut reminder = Reminder::default();
+        let due = 20 * DAY;
+        assert_eq!(
+            told(&mut reminder, due, 0..24 * 17 + 2),
+            ["14 days", "3 days"]
+        );
+        // Back by ten days, and all the way again.
+        assert_eq!(told(&mut reminder, due, 24 * 7..24 * 18), [] as [&str; 0]);
+        // Ahead over the next one and beyond the end.
+        assert_eq!(told(&mut reminder, due, 24 * 20..24 * 22), ["1 hour"]);
+    }
+
+    #[test]
+    fn a_renewal_is_told_about_as_the_new_end_comes_near() {
+        let mut reminder = Reminder::default();
+        assert_eq!(
+            told(&mut reminder, 20 * DAY, 0..24 * 18),
+            ["14 days", "3 days"]
+        );
+        // A fresh bearer moves it away.
+        assert_eq!(
+            told(&mut reminder, 48 * DAY, 24 * 18..24 * 33),
+            [] as [&str; 0]
+        );
+        assert_eq!(
+            told(&mut reminder, 48 * DAY, 24 * 33..24 * 48),
+            ["14 days", "3 days", "1 day", "1 hour"]
+        );
+        // One that is always near does not begin anew with each short renewal.
+        assert_eq!(reminder.look(Some(48 * DAY + HOUR / 2), 48 * DAY), None);
+        assert_eq!(reminder.look(None, 49 * DAY), None);
+        assert_eq!(reminder.look(Some(50 * DAY), 49 * DAY), Some("1 day"));
+    }
 
     const DAY: i64 = 86_400_000;
 
@@ -107,11 +222,16 @@ mod tests {
 
     #[test]
     fn nobody_is_called_for_an_untended_source_or_before_anything_is_known() {
-        let untended = Known {
+        let untended = |stopped| Known {
             lifetime: None,
-            ..registered(None, Some(at(0)))
+            ..registered(None, stopped)
         };
-        assert_eq!(due(&untended, at(60 * DAY)), None);
+        assert_eq!(due(&untended(None), at(DAY)), None);
+        assert_eq!(due(&untended(None), at(60 * DAY)), None);
+        // But a refusal calls for a person whoever tends the source.
+        let refused = untended(Some(at(5 * DAY)));
+        assert_eq!(due(&refused, at(6 * DAY)), Some(30 * DAY));
+        assert_eq!(due(&refused, at(60 * DAY)), Some(30 * DAY));
         let nothing = Known {
             expires: None,
             ..registered(None, None)

@@ -4,8 +4,16 @@
 //! entry in [`KINDS`]. From the entry come reading, the "unknown kind" hint, the
 //! reference and `config/full.toml`.
 
+mod ameyo;
+pub mod ameyo_jwt;
+pub mod ameyo_session;
 pub mod basicauth;
+pub mod ccm_token;
+pub mod engine;
 pub mod fixed;
+pub mod integrations_token;
+pub mod recipe;
+pub mod v4_login;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,17 +22,30 @@ use bytes::Bytes;
 use http::HeaderValue;
 use zeroize::Zeroizing;
 
+use self::engine::Engine;
+use self::engine::answer::Find;
+use super::chain::{Bearer, Chained, Chains};
+use super::login::Login;
 use super::{Mint, MintError};
 use crate::base::problem::{Place, Problem};
 use crate::base::time::Clock;
 use crate::config;
-use crate::config::keys::{Key, Value};
+use crate::config::keys::{Fallback, Key, Type, Value};
 use crate::config::url::HttpUrl;
-use crate::net::connect::OwnAddresses;
+use crate::net::connect::{Connector, OwnAddresses};
 use crate::secret::{Secret, SecretError, Source};
 
 /// Every kind, in the order in which people meet them.
-pub const KINDS: &[Kind] = &[basicauth::KIND, fixed::KIND];
+pub const KINDS: &[Kind] = &[
+    basicauth::KIND,
+    fixed::KIND,
+    ccm_token::KIND,
+    v4_login::KIND,
+    ameyo_session::KIND,
+    ameyo_jwt::KIND,
+    integrations_token::KIND,
+    recipe::KIND,
+];
 
 /// A minter, or every problem of its options.
 pub type Built = Result<Arc<dyn Mint>, Vec<Problem>>;
@@ -64,6 +85,8 @@ pub struct Building<'a> {
     pub clock: &'a Clock,
     /// The time limit of one attempt, and so of each call that it makes.
     pub mint_limit: Duration,
+    /// Where it finds the credentials that it is chained to.
+    pub chains: &'a Chains,
     /// headset's own listeners, which an issuer cannot be.
     pub own: &'a OwnAddresses,
 }
@@ -115,10 +138,66 @@ impl<'a> Building<'a> {
         }
     }
 
+    /// A bearer, from a secret or another credential.
+    fn bearer(&self, key: &str) -> Option<Bearer> {
+        match self.value(key)? {
+            Value::Secret(source) => Some(Bearer::Secret(source.clone())),
+            Value::Credential(source) => Some(Bearer::Chained(Chained::new(
+                self.chains.clone(),
+                self.credential.name.clone(),
+                source.clone(),
+            ))),
+            _ => None,
+        }
+    }
+
     fn secret_headers(&self, key: &str) -> Option<&'a [(String, Source)]> {
         match self.value(key)? {
             Value::SecretHeaders(headers) => Some(headers),
             _ => None,
+        }
+    }
+
+    fn list(&self, key: &str) -> &'a [String] {
+        match self.value(key) {
+            Some(Value::List(items)) => items,
+            _ => &[],
+        }
+    }
+
+    /// The place in an answer that `key` names.
+    fn find(&self, key: &str, problems: &mut Vec<Problem>) -> Option<Find> {
+        match Find::parse(self.text(key)?) {
+            Ok(find) => Some(find),
+            Err(why) => {
+                let fix = "write it as `/a/b`, `header:NAME` or `cookie:NAME`";
+                problems.push(self.problem(key, why, fix));
+                None
+            }
+        }
+    }
+
+    /// A client for the origin of `url`.
+    fn login(&self, problems: &mut Vec<Problem>) -> Option<Login> {
+        let url = self.url("url")?;
+        let tls = &self.credential.tls;
+        let made = Connector::new(url.origin.clone(), tls, self.mint_limit, self.own.clone());
+        match made {
+            Ok(connector) => Some(Login::new(connector, self.clock.clone(), self.mint_limit)),
+            Err(error) => {
+                let fix = "mend the file, or remove the key to use the machine's authorities";
+                problems.push(self.problem("tls", error.to_string(), fix));
+                None
+            }
+        }
+    }
+
+    /// Finds which of `keys` are missing.
+    fn require(&self, keys: &[&str], problems: &mut Vec<Problem>) {
+        for key in keys {
+            if self.value(key).is_none() {
+                problems.push(self.missing(key));
+            }
         }
     }
 
@@ -145,6 +224,50 @@ impl<'a> Building<'a> {
     }
 }
 
+/// The minter, or the problems, one of which there is.
+fn built(made: Option<Engine>, problems: Vec<Problem>) -> Built {
+    match made {
+        Some(made) if problems.is_empty() => Ok(Arc::new(made)),
+        _ => Err(problems),
+    }
+}
+
+const fn key(
+    path: &'static str,
+    ty: Type,
+    default: Fallback,
+    example: &'static str,
+    doc: &'static str,
+) -> Key {
+    Key {
+        path,
+        ty,
+        default,
+        doc,
+        example,
+        check: None,
+    }
+}
+
+/// The vendor's own clients send this token raw; some of its pages do not.
+const fn prefix_key() -> Key {
+    key(
+        "scheme",
+        Type::Choice(&["raw", "bearer"]),
+        Fallback::Text("raw"),
+        "\"raw\"",
+        "Whether the token stands in `Authorization` as it is, or after `Bearer` (never doubled).",
+    )
+}
+
+/// The token as [`prefix_key`] says.
+fn prefixed(building: &Building<'_>) -> engine::template::Template {
+    ameyo::fixed(match building.text("scheme") {
+        Some("bearer") => "Bearer {token}",
+        _ => "{token}",
+    })
+}
+
 /// The problems of a user name that is to go before the colon of a Basic pair
 /// (RFC 7617 §2): why and fix.
 fn username_fault(username: &str) -> Option<(&'static str, &'static str)> {
@@ -164,6 +287,16 @@ fn username_fault(username: &str) -> Option<(&'static str, &'static str)> {
         ));
     }
     None
+}
+
+/// [`username_fault`] as a rule of the table of keys, so that the loader lists it
+/// together with every other fault.
+fn username_rule(value: &Value) -> Result<(), (String, String)> {
+    let fault = match value {
+        Value::Text(username) => username_fault(username),
+        _ => None,
+    };
+    fault.map_or(Ok(()), |(why, fix)| Err((why.into(), fix.into())))
 }
 
 /// `Basic` and the pair (RFC 7617 §2): UTF-8, standard alphabet, padded.
@@ -210,13 +343,13 @@ pub(crate) fn sensitive(text: Zeroizing<String>) -> Option<HeaderValue> {
 }
 
 /// Reads a secret now, for one attempt, without blocking for a command.
-async fn fetched(source: &Source) -> Result<Secret<String>, MintError> {
+pub(super) async fn fetched(source: &Source) -> Result<Secret<String>, MintError> {
     usable(source.read().await)
 }
 
 /// Reads a secret now, for one attempt. Blocks while a command runs: prefer
 /// [`fetched`].
-fn fetch(source: &Source) -> Result<Secret<String>, MintError> {
+pub(super) fn fetch(source: &Source) -> Result<Secret<String>, MintError> {
     usable(source.fetch())
 }
 

@@ -5,7 +5,8 @@
 //! kind did not put into the request except `host` and `user-agent`, and goes only
 //! to the one origin it was made for. Bodies may hold passwords: ours of the request
 //! and of the answer are zeroed when dropped (buffers of hyper, TLS and the kernel
-//! are out of reach), and no error carries any of it.
+//! are out of reach), and no error carries any of it. `transcript.rs` hears each call,
+//! masked, while somebody listens.
 
 use std::error::Error as StdError;
 use std::fmt;
@@ -20,6 +21,7 @@ use hyper::body::{Body as _, Incoming};
 use hyper::client::conn::http1;
 use zeroize::Zeroizing;
 
+use super::transcript::Recording;
 use crate::base::time::{Clock, Moment};
 use crate::net::connect::{ConnectError, Connector};
 
@@ -135,11 +137,6 @@ impl Login {
     /// # Errors
     /// Where there is no whole answer; a status of 4xx or 5xx is an answer.
     pub async fn send(&self, mut request: Request<Bytes>) -> Result<Answer, LoginError> {
-        let deadline = tokio::time::Instant::now() + self.limit;
-        let timed_out = |reached| LoginError::TimedOut {
-            reached,
-            limit: self.limit,
-        };
         let authority = self.connector.origin().authority();
         if let Ok(host) = HeaderValue::from_str(&authority) {
             request.headers_mut().insert(HOST, host);
@@ -147,10 +144,30 @@ impl Login {
         request
             .headers_mut()
             .insert(USER_AGENT, HeaderValue::from_static(AGENT));
+        let mut recording = Recording::begin(self.connector.origin(), &request);
+        let outcome = self.call(request, recording.as_mut()).await;
+        if let Some(recording) = recording {
+            recording.end(&outcome);
+        }
+        outcome
+    }
 
+    async fn call(
+        &self,
+        request: Request<Bytes>,
+        recording: Option<&mut Recording>,
+    ) -> Result<Answer, LoginError> {
+        let deadline = tokio::time::Instant::now() + self.limit;
+        let timed_out = |reached| LoginError::TimedOut {
+            reached,
+            limit: self.limit,
+        };
         let io = tokio::time::timeout_at(deadline, self.connector.connect())
             .await
             .map_err(|_| timed_out(false))??;
+        if let Some(recording) = recording {
+            recording.connected();
+        }
         let wire = io.wire();
         let exchange = self.exchange(io, request.map(Full::new));
         match tokio::time::timeout_at(deadline, exchange).await {

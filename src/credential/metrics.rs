@@ -1,9 +1,16 @@
 //! What Prometheus learns about credentials.
 //!
 //! One [`CredentialMetrics`] is registered for the process; each slot holds a
-//! [`Meter`] with its children resolved, so that nothing is looked up later. Closed
-//! families start at 0. Timestamps and the skew are *absent* until they are known:
-//! a 0 would be an expiry in 1970 and fire every alert.
+//! [`Meter`]. Closed families start at 0. Timestamps and the skew are *absent* until
+//! they are known: a 0 would be an expiry in 1970 and fire every alert.
+//!
+//! The slots of one credential (its tenants) share its series, through a [`Pool`]:
+//! the states are counted, generations added up, of expiries and of what a person
+//! must do the earliest counts, of receipts the latest. A credential that has no
+//! tenants is a pool of one.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use prometheus::{
     GaugeVec, Histogram, HistogramOpts, HistogramVec, IntCounterVec, IntGauge, IntGaugeVec, Opts,
@@ -104,38 +111,148 @@ impl CredentialMetrics {
         Ok(metrics)
     }
 
-    /// The children of the credential `name`, closed sets at 0.
+    /// The meter of the credential `name`, which has one slot; closed sets at 0.
     pub fn of(&self, name: &Name) -> Meter {
+        self.shared(name).meter()
+    }
+
+    /// What the slots of the credential `name` share; closed sets at 0.
+    pub fn shared(&self, name: &Name) -> Arc<Pool> {
         let name = name.as_str();
         for (outcome, reasons) in MINTS {
             for reason in *reasons {
                 self.mints.with_label_values(&[name, outcome, reason]);
             }
         }
-        let meter = Meter {
+        Arc::new(Pool {
             name: name.into(),
             generation: self.generation.with_label_values(&[name]),
             states: State::ALL
                 .map(|state| (state, self.state.with_label_values(&[name, state.word()]))),
             duration: self.duration.with_label_values(&[name]),
             families: self.clone(),
-        };
-        meter.state(State::None);
-        meter
+            rows: Mutex::default(),
+        })
     }
 }
 
-/// The metrics of one credential.
+/// The series of one credential, and what each of its slots adds to them.
 #[derive(Debug)]
-pub struct Meter {
+pub struct Pool {
     name: Box<str>,
     generation: IntGauge,
     states: [(State, IntGauge); 5],
     duration: Histogram,
     families: CredentialMetrics,
+    rows: Mutex<Rows>,
+}
+
+#[derive(Debug, Default)]
+struct Rows {
+    next: u64,
+    open: BTreeMap<u64, Row>,
+    /// The generations of slots that are gone.
+    gone: u64,
+}
+
+/// What one slot last said.
+#[derive(Clone, Copy, Debug, PartialEq)]
+struct Row {
+    state: State,
+    generation: u64,
+    issued: Option<f64>,
+    expires: Option<f64>,
+    due: Option<f64>,
+}
+
+impl Pool {
+    /// A meter for one more slot; dropping it takes the slot out of the series.
+    pub fn meter(self: &Arc<Pool>) -> Meter {
+        let row = Row {
+            state: State::None,
+            generation: 0,
+            issued: None,
+            expires: None,
+            due: None,
+        };
+        let mut rows = self.rows();
+        let id = rows.next;
+        rows.next += 1;
+        rows.open.insert(id, row);
+        self.show(&rows);
+        drop(rows);
+        Meter {
+            pool: self.clone(),
+            id,
+        }
+    }
+
+    fn show(&self, rows: &Rows) {
+        let all = || rows.open.values();
+        for (state, gauge) in &self.states {
+            let count = all().filter(|row| row.state == *state).count();
+            gauge.set(i64::try_from(count).unwrap_or(i64::MAX));
+        }
+        let generations = all().map(|row| row.generation).sum::<u64>() + rows.gone;
+        self.generation
+            .set(i64::try_from(generations).unwrap_or(i64::MAX));
+        // While others live, one that has ended says nothing about when the next will:
+        // the states tell of it.
+        let live = |row: &&Row| matches!(row.state, State::Live | State::Failing);
+        let ends = all().filter(live).filter_map(|row| row.expires);
+        let ended = all().filter_map(|row| row.expires);
+        let expires = ends.reduce(f64::min).or_else(|| ended.reduce(f64::max));
+        self.put(&self.families.expiry, expires);
+        let due = all().filter_map(|row| row.due).reduce(f64::min);
+        self.put(&self.families.due, due);
+        let issued = all().filter_map(|row| row.issued).reduce(f64::max);
+        self.put(&self.families.issued, issued);
+    }
+
+    fn put(&self, family: &GaugeVec, value: Option<f64>) {
+        match value {
+            Some(value) => family.with_label_values(&[&self.name]).set(value),
+            // It is not there the first time; that is what we want.
+            None => drop(family.remove_label_values(&[&self.name])),
+        }
+    }
+
+    /// A panic elsewhere left them whole: every change is one step.
+    fn rows(&self) -> MutexGuard<'_, Rows> {
+        self.rows.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The metrics of one slot.
+#[derive(Debug)]
+pub struct Meter {
+    pool: Arc<Pool>,
+    id: u64,
+}
+
+impl Drop for Meter {
+    fn drop(&mut self) {
+        let mut rows = self.pool.rows();
+        if let Some(row) = rows.open.remove(&self.id) {
+            rows.gone += row.generation;
+        }
+        self.pool.show(&rows);
+    }
 }
 
 impl Meter {
+    fn change(&self, change: impl FnOnce(&mut Row)) {
+        let mut rows = self.pool.rows();
+        let Some(row) = rows.open.get_mut(&self.id) else {
+            return;
+        };
+        let before = *row;
+        change(row);
+        if *row != before {
+            self.pool.show(&rows);
+        }
+    }
+
     pub(super) fn minted(&self, why: Why) {
         self.count("success", why.word());
     }
@@ -151,43 +268,35 @@ impl Meter {
     }
 
     fn count(&self, outcome: &str, reason: &str) {
-        self.families
-            .mints
-            .with_label_values(&[&self.name, outcome, reason])
-            .inc();
+        let Pool { families, name, .. } = &*self.pool;
+        let labels = &[name, outcome, reason];
+        families.mints.with_label_values(labels).inc();
     }
 
     pub(super) fn took(&self, seconds: f64) {
-        self.duration.observe(seconds);
+        self.pool.duration.observe(seconds);
     }
 
     pub(super) fn state(&self, now: State) {
-        for (state, gauge) in &self.states {
-            gauge.set(i64::from(*state == now));
-        }
+        self.change(|row| row.state = now);
     }
 
     pub(super) fn credential(&self, generation: u64, issued: f64, expires: Option<f64>) {
-        self.generation
-            .set(i64::try_from(generation).unwrap_or(i64::MAX));
-        self.put(&self.families.issued, Some(issued));
-        self.put(&self.families.expiry, expires);
+        self.change(|row| {
+            row.generation = generation;
+            row.issued = Some(issued);
+            row.expires = expires;
+        });
     }
 
     pub(super) fn due(&self, due_ms: Option<i64>) {
-        self.put(&self.families.due, due_ms.map(|ms| ms as f64 / 1000.0));
+        self.change(|row| row.due = due_ms.map(|ms| ms as f64 / 1000.0));
     }
 
     pub(super) fn skew(&self, skew_ms: i64) {
-        self.put(&self.families.skew, Some(skew_ms as f64 / 1000.0));
-    }
-
-    fn put(&self, family: &GaugeVec, value: Option<f64>) {
-        match value {
-            Some(value) => family.with_label_values(&[&self.name]).set(value),
-            // It is not there the first time; that is what we want.
-            None => drop(family.remove_label_values(&[&self.name])),
-        }
+        // The issuer is one, and so is its clock.
+        let pool = &self.pool;
+        pool.put(&pool.families.skew, Some(skew_ms as f64 / 1000.0));
     }
 }
 
@@ -198,17 +307,31 @@ const DURATION_BUCKETS: [f64; 8] = [0.025, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0];
 const MINTS: &[(&str, &[&str])] = &[
     (
         "success",
-        &["start", "renewal", "retry", "rejected", "secret_changed"],
+        &[
+            "start",
+            "renewal",
+            "retry",
+            "rejected",
+            "secret_changed",
+            "session_ended",
+        ],
     ),
     (
         "unavailable",
         &[
-            "connect", "timeout", "status", "body", "probe", "store", "panic",
+            "connect", "timeout", "status", "body", "probe", "store", "panic", "evicted", "chain",
         ],
     ),
     (
         "refused",
-        &["bearer_expired", "refused", "foreign", "secret"],
+        &[
+            "bearer_expired",
+            "refused",
+            "foreign",
+            "locked",
+            "chain",
+            "secret",
+        ],
     ),
 ];
 
@@ -257,5 +380,53 @@ mod tests {
         let later = text();
         assert!(!later.contains("due_timestamp_seconds{"));
         assert!(!later.contains("expiry_timestamp_seconds{"));
+    }
+
+    #[test]
+    fn the_slots_of_one_credential_share_its_series_and_add_none() {
+        let registry = Registry::new();
+        let metrics = CredentialMetrics::register(&registry).unwrap();
+        let pool = metrics.shared(&Name::parse("cms_key").unwrap());
+        let text = || {
+            let text = TextEncoder::new()
+                .encode_to_string(&registry.gather())
+                .unwrap();
+            text.lines()
+                .filter(|line| !line.starts_with('#'))
+                .map(|line| line.replace("credential=\"cms_key\",", ""))
+                .map(|line| line.replace("{credential=\"cms_key\"}", ""))
+                .collect::<Vec<_>>()
+        };
+        let shows = |line: &str| {
+            let all = text();
+            assert!(all.iter().any(|l| l == line), "{line} in {all:#?}");
+        };
+        shows("headset_credential_state{state=\"none\"} 0");
+
+        let tenants: Vec<Meter> = (0..3).map(|_| pool.meter()).collect();
+        shows("headset_credential_state{state=\"none\"} 3");
+        for (tenant, ends) in tenants.iter().zip([500.0, 300.0, 400.0]) {
+            tenant.state(State::Live);
+            tenant.credential(1, ends - 100.0, Some(ends));
+            tenant.due(Some(ends as i64 * 2000));
+        }
+        let series = text().len();
+        tenants[0].credential(2, 450.0, Some(600.0));
+        shows("headset_credential_state{state=\"live\"} 3");
+        shows("headset_credential_expiry_timestamp_seconds 300");
+        shows("headset_credential_issued_timestamp_seconds 450");
+        shows("headset_human_action_due_timestamp_seconds 600");
+        shows("headset_credential_generation 4");
+        assert_eq!(text().len(), series);
+
+        // One that has ended is counted, and no longer the earliest to end.
+        tenants[1].state(State::Expired);
+        shows("headset_credential_state{state=\"expired\"} 1");
+        shows("headset_credential_expiry_timestamp_seconds 400");
+
+        drop(tenants);
+        shows("headset_credential_state{state=\"live\"} 0");
+        shows("headset_credential_generation 4");
+        assert!(!text().iter().any(|line| line.contains("expiry_timestamp")));
     }
 }

@@ -21,8 +21,9 @@ pub const FORCED_INTERVAL: Duration = Duration::from_secs(5);
 /// The least time between two extensions that a fresh bearer causes.
 pub const EXTENSION_INTERVAL: Duration = Duration::from_secs(3600);
 
-/// How often an unreadable secret is looked at again: that asks nobody.
-pub const SECRET_AGAIN: Duration = Duration::from_secs(30);
+/// How often an unreadable secret is looked at again: that asks nobody. Its return
+/// with the content it had before is no change that anybody tells of.
+pub const SECRET_AGAIN: Duration = Duration::from_secs(2);
 
 const MARGIN_LEAST: Duration = Duration::from_secs(30);
 const BACK_OFF_FIRST: Duration = Duration::from_secs(1);

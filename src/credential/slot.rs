@@ -24,6 +24,7 @@ use std::time::Duration;
 use arc_swap::ArcSwapOption;
 use http::HeaderName;
 use tokio::sync::{Notify, mpsc, oneshot, watch};
+use tracing::Instrument as _;
 
 use super::metrics::Meter;
 use super::schedule::{self, PROPAGATION};
@@ -114,6 +115,8 @@ pub enum Why {
     Rejected,
     /// A secret changed.
     SecretChanged,
+    /// A sign of life was answered with the session's death.
+    SessionEnded,
 }
 
 impl Why {
@@ -125,6 +128,7 @@ impl Why {
             Why::Retry => "retry",
             Why::Rejected => "rejected",
             Why::SecretChanged => "secret_changed",
+            Why::SessionEnded => "session_ended",
         }
     }
 }
@@ -134,6 +138,8 @@ impl Why {
 pub struct Snapshot {
     /// Which credential.
     pub name: Name,
+    /// Whose, where each tenant has its own.
+    pub tenant: Option<Box<str>>,
     /// What it is worth.
     pub state: State,
     /// How many this process has obtained; 0 until the first.
@@ -156,9 +162,17 @@ pub struct Snapshot {
 impl Slot {
     /// Opens a slot; its keeper starts the first attempt at once. Does not wait.
     pub fn start(opening: Opening) -> Arc<Slot> {
+        Slot::start_for(opening, None)
+    }
+
+    /// The same for the credential of one tenant, whom logs and [`Snapshot`] name.
+    pub fn start_for(opening: Opening, tenant: Option<&str>) -> Arc<Slot> {
         let (rejections, orders) = mpsc::unbounded_channel();
         let shared = Arc::new(Shared {
             name: opening.name,
+            marks_use: opening.mint.keep_alive().is_some(),
+            used: AtomicBool::new(false),
+            tenant: tenant.map(Into::into),
             mint: opening.mint,
             clock: opening.clock,
             credential_wait: opening.credential_wait,
@@ -173,7 +187,12 @@ impl Slot {
             rejections,
         });
         let keeper = keeper::Keeper::new(shared, opening.meter, orders, Arc::downgrade(&slot));
-        opening.runtime.spawn(keeper.run());
+        // What the keeper logs is about this tenant.
+        let span = match tenant {
+            Some(tenant) => tracing::error_span!("credential", credential.tenant = tenant),
+            None => tracing::Span::none(),
+        };
+        opening.runtime.spawn(keeper.run().instrument(span));
         slot
     }
 
@@ -197,7 +216,14 @@ impl Slot {
     pub fn peek(&self) -> Option<Arc<Minted>> {
         let current = self.shared.current.load();
         let minted = current.as_ref()?;
-        self.shared.is_servable(minted).then(|| minted.clone())
+        if !self.shared.is_servable(minted) {
+            return None;
+        }
+        // Read first: a store by every call would bounce the line between workers.
+        if self.shared.marks_use && !self.shared.used.load(Ordering::Relaxed) {
+            self.shared.used.store(true, Ordering::Relaxed);
+        }
+        Some(minted.clone())
     }
 
     /// The live credential, or the outcome of the flight that obtains it. Waits at
@@ -207,10 +233,17 @@ impl Slot {
     /// # Errors
     /// With the last failure, or because the flight took too long.
     pub async fn obtain(&self) -> Result<Arc<Minted>, Unavailable> {
+        self.obtain_within(self.shared.credential_wait).await
+    }
+
+    /// As [`Slot::obtain`], waiting at most `limit` instead.
+    ///
+    /// # Errors
+    /// As [`Slot::obtain`].
+    pub async fn obtain_within(&self, limit: Duration) -> Result<Arc<Minted>, Unavailable> {
         if let Some(live) = self.peek() {
             return Ok(live);
         }
-        let limit = self.shared.credential_wait;
         match tokio::time::timeout(limit, self.outcome()).await {
             Ok(outcome) => outcome,
             // A rejected credential that still lives is better than no call at all.
@@ -271,6 +304,16 @@ impl Slot {
         self.shared.nudge.notify_one();
     }
 
+    /// Waits, without holding the slot, until it has a credential and no failure is
+    /// remembered; `false` where the slot ends first.
+    pub fn recovered(&self) -> impl Future<Output = bool> + Send + use<> {
+        let mut view = self.shared.view.subscribe();
+        async move {
+            let well = view.wait_for(|view| view.failure.is_none() && view.newest.is_some());
+            well.await.is_ok()
+        }
+    }
+
     /// The slot as it is now.
     pub fn snapshot(&self) -> Snapshot {
         let now = self.shared.clock.now();
@@ -279,6 +322,7 @@ impl Slot {
         let failure = view.failure.as_ref();
         Snapshot {
             name: self.shared.name.clone(),
+            tenant: self.shared.tenant.clone(),
             state: view.state(now),
             generation: newest.map_or(0, |minted| minted.generation),
             issued: newest.map(|minted| minted.issued),
@@ -288,6 +332,11 @@ impl Slot {
             retries_ms: failure.and_then(|failure| failure.until.wall_ms()),
             human_due_ms: view.human_due_ms,
         }
+    }
+
+    /// Whether the last attempt failed, so that whoever asks now is told so.
+    pub(super) fn remembers_failure(&self) -> bool {
+        self.shared.view.borrow().failure.is_some()
     }
 
     /// Waits until there is a live credential or a failure is remembered.
@@ -320,7 +369,9 @@ impl Slot {
     }
 
     fn unavailable(&self, failure: &Failure) -> Unavailable {
+        // A lock has no end of its own.
         let left = failure.until.remaining(self.shared.clock.now());
+        let left = left.min(schedule::cool_down(u32::MAX));
         let whole = left.as_secs() + u64::from(left.subsec_nanos() > 0);
         Unavailable {
             credential: self.shared.name.clone(),
@@ -339,6 +390,7 @@ impl fmt::Debug for Slot {
 /// What both halves see.
 struct Shared {
     name: Name,
+    tenant: Option<Box<str>>,
     mint: Arc<dyn Mint>,
     clock: Clock,
     credential_wait: Duration,
@@ -349,6 +401,10 @@ struct Shared {
     /// Wakes the keeper to look at the clock and at `secret_changed` again.
     nudge: Notify,
     secret_changed: AtomicBool,
+    /// Whether the kind wants to know of traffic, to keep a session alive.
+    marks_use: bool,
+    /// Whether a call has used it since the last sign of life.
+    used: AtomicBool,
 }
 
 impl Shared {

@@ -7,6 +7,7 @@
 pub mod alarm;
 pub mod answer;
 pub mod exchange;
+pub mod muffle;
 pub mod pool;
 
 use std::future::Future;
@@ -19,7 +20,7 @@ use tower::Service;
 
 use crate::gateway::client::pool::Pool;
 use crate::gateway::error::{Error, FaultKind, Reached, UpstreamFault};
-use crate::gateway::{Answer, Call};
+use crate::gateway::{Answer, Call, framing};
 
 /// Sends calls to one upstream. Clones share its pool.
 #[derive(Clone, Debug)]
@@ -95,5 +96,16 @@ async fn attempt(
             }
         },
     };
-    exchange::exchange(pool, conn, call.request).await
+    let reused = conn.calls > 0;
+    let mut response = exchange::exchange(pool, conn, *call.request).await?;
+    match framing::settle(&mut response) {
+        Ok(()) => Ok(response),
+        // Dropping the answer closes its connection.
+        Err(why) => Err(Error::Upstream(Box::new(UpstreamFault {
+            kind: FaultKind::Unfit(why),
+            reached: Reached::Unknown,
+            reused,
+            unsent: None,
+        }))),
+    }
 }

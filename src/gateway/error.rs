@@ -3,7 +3,7 @@
 //! The status, code and hint of each stand in `stack/respond.rs`, in one
 //! exhaustive match, so that a new variant does not compile until it is answered.
 
-use http::Request;
+use http::{HeaderName, Request};
 
 use crate::credential::Unavailable;
 use crate::gateway::body::Body;
@@ -60,6 +60,15 @@ pub enum CallerFault {
     /// A browser sent it for a page of this origin, which is not allowed.
     #[error("pages of that Origin may not call here")]
     OriginNotAllowed,
+    /// It does not say for which tenant it is, or for one that the route does not
+    /// allow.
+    #[error("{header}, which says for which tenant a call is, {why}")]
+    Tenant {
+        /// The field.
+        header: HeaderName,
+        /// What is wrong with it.
+        why: &'static str,
+    },
     /// It leads to where credentials are issued, listed or revoked.
     #[error("the target is where credentials are issued")]
     IssuerTarget,
@@ -86,7 +95,7 @@ pub struct UpstreamFault {
     /// Whether the connection had carried another call before.
     pub reused: bool,
     /// The call itself, where the connection never took it.
-    pub unsent: Option<Request<Body>>,
+    pub unsent: Option<Box<Request<Body>>>,
 }
 
 /// Kinds of upstream fault.
@@ -101,6 +110,9 @@ pub enum FaultKind {
     /// What came was not HTTP/1.1, or broke a rule that keeps answers apart.
     #[error("the upstream's answer could not be read")]
     Nonsense(#[source] hyper::Error),
+    /// What came was HTTP/1.1, but cannot be passed on (`framing::settle`).
+    #[error("the upstream's answer cannot be passed on: {0}")]
+    Unfit(&'static str),
     /// No head of an answer in time.
     #[error("the upstream did not begin to answer within {0:?}")]
     FirstByte(std::time::Duration),
@@ -118,7 +130,7 @@ impl FaultKind {
             FaultKind::Connect(ConnectError::OwnListener { .. }) => "loop",
             FaultKind::Connect(_) => "connect",
             FaultKind::Closed(_) => "closed",
-            FaultKind::Nonsense(_) => "nonsense",
+            FaultKind::Nonsense(_) | FaultKind::Unfit(_) => "nonsense",
             FaultKind::FirstByte(_) => "first_byte",
             FaultKind::Idle(_) => "idle",
         }

@@ -2,9 +2,10 @@
 //!
 //! hyper decides how a message is framed and headset frames it anew towards the
 //! upstream, so what leaves has one reading whatever came in. Refused here is what
-//! hyper lets pass although two careful readers could differ on it.
+//! hyper lets pass although two careful readers could differ on it. Answers are
+//! judged likewise: what hyper lets pass is made to have one reading, or refused.
 
-use http::{Request, Uri, Version, header};
+use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, Uri, Version, header};
 
 use crate::gateway::error::CallerFault;
 
@@ -40,20 +41,96 @@ pub fn check<B>(request: &Request<B>) -> Result<(), CallerFault> {
     }
 }
 
+/// Makes the head of an answer agree with how hyper reads its body, and its version
+/// with the one that headset speaks (RFC 9110 §6.2).
+///
+/// # Errors
+/// Where the answer cannot be passed on: a coding that nobody decodes, or a switch to
+/// a protocol that nobody asked for.
+pub fn settle<B>(response: &mut Response<B>) -> Result<(), &'static str> {
+    if response.status() == StatusCode::SWITCHING_PROTOCOLS {
+        return Err("it switches protocols, which the call did not ask for");
+    }
+    // An HTTP/1.0 answer without a length ends with its connection; passed on as 1.0,
+    // one that broke off would look whole.
+    *response.version_mut() = Version::HTTP_11;
+    let headers = response.headers_mut();
+    let mut codings = headers.get_all(header::TRANSFER_ENCODING).iter();
+    if let Some(coding) = codings.next() {
+        if codings.next().is_some() || !coding.as_bytes().eq_ignore_ascii_case(b"chunked") {
+            return Err("its Transfer-Encoding is not exactly one `chunked`");
+        }
+        // RFC 9112 §6.3: the coding decides, and the length must not be passed on.
+        headers.remove(header::CONTENT_LENGTH);
+    } else {
+        settle_length(headers);
+    }
+    Ok(())
+}
+
+/// Leaves one `Content-Length` of digits alone (RFC 9112 §6.3); of the repeated and
+/// listed equal lengths that hyper tolerates, one stays.
+fn settle_length(headers: &mut HeaderMap) {
+    let mut lengths = headers.get_all(header::CONTENT_LENGTH).iter();
+    let Some(length) = lengths.next() else { return };
+    let plain = !length.is_empty() && length.as_bytes().iter().all(u8::is_ascii_digit);
+    if plain && lengths.next().is_none() {
+        return;
+    }
+    let first = length.as_bytes().split(|&b| b == b',').next();
+    let one = first
+        .map(<[u8]>::trim_ascii)
+        .filter(|one| !one.is_empty())
+        .and_then(|one| HeaderValue::from_bytes(one).ok());
+    match one {
+        Some(one) => {
+            headers.insert(header::CONTENT_LENGTH, one);
+        }
+        None => {
+            headers.remove(header::CONTENT_LENGTH);
+        }
+    }
+}
+
 /// `uri-host [ ":" port ]` (RFC 9110 §7.2), told by the bytes that no host holds.
 fn is_host(value: &[u8]) -> bool {
-    value
-        .iter()
-        .all(|b| b.is_ascii_graphic() && !b"/\\@?#,<>\"'`{}|^".contains(b))
+    value.iter().all(|&b| IN_A_HOST[usize::from(b)])
 }
+
+const IN_A_HOST: [bool; 256] = {
+    let mut table = [false; 256];
+    let mut b = 0u8;
+    while b < 128 {
+        let apart = matches!(
+            b,
+            b'/' | b'\\'
+                | b'@'
+                | b'?'
+                | b'#'
+                | b','
+                | b'<'
+                | b'>'
+                | b'"'
+                | b'\''
+                | b'`'
+                | b'{'
+                | b'}'
+                | b'|'
+                | b'^'
+        );
+        table[b as usize] = b.is_ascii_graphic() && !apart;
+        b += 1;
+    }
+    table
+};
 
 /// The name in a `Host` value or authority, without its port and a trailing dot.
 pub fn host_name(authority: &str) -> &str {
-    let name = match authority.rfind(':') {
-        // Not the colons of an IPv6 address.
-        Some(at) if !authority[at..].contains(']') => &authority[..at],
-        _ => authority,
-    };
+    // The colons of an IPv6 address stand before its bracket.
+    let name = authority
+        .trim_end_matches(|c: char| c.is_ascii_digit())
+        .strip_suffix(':')
+        .unwrap_or(authority);
     name.strip_suffix('.').unwrap_or(name)
 }
 
@@ -75,6 +152,41 @@ mod tests {
             request = request.header(*name, *value);
         }
         check(&request.body(()).unwrap()).is_ok()
+    }
+
+    fn settled(fields: &[(&str, &str)]) -> Result<Vec<String>, &'static str> {
+        let mut response = Response::builder().version(Version::HTTP_10);
+        for (name, value) in fields {
+            response = response.header(*name, *value);
+        }
+        let mut response = response.body(()).unwrap();
+        settle(&mut response)?;
+        assert_eq!(response.version(), Version::HTTP_11);
+        let lengths = response.headers().get_all("content-length").iter();
+        Ok(lengths.map(|v| v.to_str().unwrap().to_owned()).collect())
+    }
+
+    #[test]
+    fn an_answer_keeps_at_most_one_length_and_none_beside_chunked() {
+        assert_eq!(settled(&[]).unwrap(), [""; 0]);
+        assert_eq!(settled(&[("content-length", "5")]).unwrap(), ["5"]);
+        assert_eq!(settled(&[("content-length", "5, 5")]).unwrap(), ["5"]);
+        let twice = [("content-length", "5"), ("content-length", "5")];
+        assert_eq!(settled(&twice).unwrap(), ["5"]);
+        assert_eq!(settled(&[("content-length", "")]).unwrap(), [""; 0]);
+        let both = [("content-length", "3"), ("transfer-encoding", "chunked")];
+        assert_eq!(settled(&both).unwrap(), [""; 0]);
+    }
+
+    #[test]
+    fn an_answer_in_a_coding_that_nobody_decodes_is_refused() {
+        for bad in ["gzip", "gzip, chunked", "chunked, gzip", "xchunked", ""] {
+            assert!(settled(&[("transfer-encoding", bad)]).is_err(), "{bad}");
+        }
+        assert!(settled(&[("transfer-encoding", "Chunked")]).is_ok());
+        let mut switch = Response::new(());
+        *switch.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
+        assert!(settle(&mut switch).is_err());
     }
 
     #[test]

@@ -6,6 +6,8 @@
 //! closed set is there from the start with a 0 (so that `rate()` sees the first
 //! event).
 
+use std::sync::OnceLock;
+
 use http::{Method, StatusCode};
 use prometheus::{
     Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts,
@@ -110,6 +112,7 @@ pub struct Families {
     stripped: IntCounterVec,
     replays: IntCounterVec,
     auth_failures: IntCounterVec,
+    ratelimit_remaining: IntGaugeVec,
 }
 
 impl Families {
@@ -207,6 +210,11 @@ impl Families {
                 "Answers of the upstream that rejected a credential, by what was done.",
                 &["route", "action"],
             )?,
+            ratelimit_remaining: gauge(
+                "headset_ratelimit_remaining",
+                "What the upstream's last X-RateLimit-Remaining said; absent until it says.",
+                &["route"],
+            )?,
         })
     }
 
@@ -246,6 +254,9 @@ impl Families {
             stripped: self.stripped.with_label_values(&[route]),
             replays: each(&self.replays, &mut REPLAYS.iter().copied()),
             auth_failures: each(&self.auth_failures, &mut AUTH_FAILURES.iter().copied()),
+            ratelimit_remaining: OnceLock::new(),
+            ratelimit_family: self.ratelimit_remaining.clone(),
+            route: name.clone(),
         }
     }
 
@@ -287,6 +298,10 @@ pub struct RouteMetrics {
     pub stripped: IntCounter,
     replays: Box<[IntCounter]>,
     auth_failures: Box<[IntCounter]>,
+    /// Made when the upstream first says: a 0 before would fire alerts.
+    ratelimit_remaining: OnceLock<IntGauge>,
+    ratelimit_family: IntGaugeVec,
+    route: Name,
 }
 
 impl RouteMetrics {
@@ -338,6 +353,16 @@ impl RouteMetrics {
     /// The counter of replays that ended so.
     pub fn replay(&self, outcome: Replay) -> &IntCounter {
         &self.replays[outcome as usize]
+    }
+
+    /// The upstream has said how many calls are left in its window.
+    pub fn ratelimit(&self, remaining: i64) {
+        self.ratelimit_remaining
+            .get_or_init(|| {
+                self.ratelimit_family
+                    .with_label_values(&[self.route.as_str()])
+            })
+            .set(remaining);
     }
 
     /// The counter of rejected credentials that were handled so.

@@ -21,6 +21,11 @@ pub enum Oddity {
     Backslash,
     /// `%00`, at which some servers stop reading.
     Nul,
+    /// `%u0062`, which some servers read as one character.
+    UnicodeEscape,
+    /// `%c0%af`: more octets than UTF-8 allows for a character (RFC 3629 §3), which
+    /// lax readers take for it.
+    Overlong,
 }
 
 impl Oddity {
@@ -31,6 +36,8 @@ impl Oddity {
             Oddity::EncodedSlash => "an encoded slash",
             Oddity::Backslash => "a backslash",
             Oddity::Nul => "an encoded NUL",
+            Oddity::UnicodeEscape => "a %u escape",
+            Oddity::Overlong => "an overlong UTF-8 form",
         }
     }
 }
@@ -106,19 +113,29 @@ impl IssuerMark {
             while let Some(at) = rest.iter().position(|&b| b == b'/') {
                 rest = &rest[at + 1..];
                 let mut segments = rest.split(|&b| b == b'/');
-                if self.0.iter().all(|mark| {
-                    segments
-                        .next()
-                        .is_some_and(|s| s.eq_ignore_ascii_case(mark))
-                }) {
+                if self.fits(|| segments.next()) {
                     return true;
                 }
             }
             return false;
         }
-        resolve(path.as_bytes())
-            .windows(run)
-            .any(|window| window == self.0)
+        resolve(path.as_bytes()).windows(run).any(|window| {
+            let mut segments = window.iter().map(Vec::as_slice);
+            self.fits(|| segments.next())
+        })
+    }
+
+    /// Whether the segments that `next` yields are the marked ones. The last may have
+    /// an extension (`basicauth.json`): suffix patterns of Java servers drop it.
+    fn fits<'a>(&self, mut next: impl FnMut() -> Option<&'a [u8]>) -> bool {
+        let last = self.0.len() - 1;
+        self.0.iter().enumerate().all(|(index, mark)| {
+            next().is_some_and(|segment| {
+                let (name, rest) = segment.split_at(mark.len().min(segment.len()));
+                name.eq_ignore_ascii_case(mark)
+                    && (rest.is_empty() || (index == last && rest[0] == b'.'))
+            })
+        })
     }
 }
 
@@ -187,6 +204,10 @@ fn find_oddity(encoded: &[u8], decoded: &[u8]) -> Option<Oddity> {
         Some(Oddity::Backslash)
     } else if slashes(decoded) != slashes(encoded) {
         Some(Oddity::EncodedSlash)
+    } else if has_unicode_escape(encoded) {
+        Some(Oddity::UnicodeEscape)
+    } else if has_overlong(decoded) {
+        Some(Oddity::Overlong)
     } else if decoded
         .split(|&b| b == b'/')
         .any(|segment| matches!(trim(without_parameters(segment)), b"." | b".."))
@@ -195,6 +216,22 @@ fn find_oddity(encoded: &[u8], decoded: &[u8]) -> Option<Oddity> {
     } else {
         None
     }
+}
+
+fn has_unicode_escape(path: &[u8]) -> bool {
+    path.windows(6).any(|window| {
+        let (mark, digits) = window.split_at(2);
+        mark.eq_ignore_ascii_case(b"%u") && digits.iter().all(u8::is_ascii_hexdigit)
+    })
+}
+
+fn has_overlong(path: &[u8]) -> bool {
+    path.windows(2).any(|pair| {
+        matches!(
+            pair,
+            [0xc0 | 0xc1, 0x80..=0xbf] | [0xe0, 0x80..=0x9f] | [0xf0, 0x80..=0x8f]
+        )
+    })
 }
 
 fn without_parameters(segment: &[u8]) -> &[u8] {
@@ -263,10 +300,27 @@ mod tests {
             ("/a%5cb", Backslash),
             ("/a%5C..%5Cb", Backslash),
             ("/a%00b", Nul),
+            ("/a%u0062", UnicodeEscape),
+            ("/a%U002e%U002e/b", UnicodeEscape),
+            ("/a%25u0062", UnicodeEscape),
+            ("/a%c0%afb", Overlong),
+            ("/a/%c0%ae%c0%ae/b", Overlong),
+            ("/a%e0%80%afb", Overlong),
+            ("/a%f0%80%80%afb", Overlong),
         ] {
             assert_eq!(normalise(raw).oddity, Some(oddity), "{raw}");
         }
-        for raw in ["/a/...", "/a/b..", "/a/%zz", "/a;..", "/a%20"] {
+        for raw in [
+            "/a/...",
+            "/a/b..",
+            "/a/%zz",
+            "/a;..",
+            "/a%20",
+            "/%C3%A9",
+            "/%C0",
+            "/%E0%A4%A0",
+            "/a%u00",
+        ] {
             assert_eq!(normalise(raw).oddity, None, "{raw}");
         }
     }
@@ -303,6 +357,9 @@ mod tests {
             "/configuration/basicauth%00.json",
             "/configuration/basicauth%20",
             "/configuration/basicauth%09/1",
+            "/configuration/basicauth.json",
+            "/configuration/BASICAUTH.do/1",
+            "/%63onfiguration/basicauth.json",
         ] {
             assert!(mark.is_on(spelling), "{spelling}");
         }
@@ -312,6 +369,8 @@ mod tests {
             "/basicauth",
             "/configuration/cc/1/process",
             "/configuration/x/basicauth",
+            "/configuration.x/basicauth",
+            "/configuration/basicauth-x",
             "/",
         ] {
             assert!(!mark.is_on(other), "{other}");

@@ -131,7 +131,7 @@ impl Gateway {
     pub async fn answer(&self, request: Request<Incoming>) -> Response<Body> {
         let started = Instant::now();
         let (parts, incoming) = request.into_parts();
-        let mut request = Request::from_parts(parts, Body::empty());
+        let mut request = Box::new(Request::from_parts(parts, Body::empty()));
         let host = host_of(&request);
         let (index, fault) = self.place(&request, host.as_ref());
         let route = index.map(|index| &self.blueprint.routes[index]);
@@ -148,6 +148,7 @@ impl Gateway {
             started,
             host,
             fresh: false,
+            slot: None,
             fault,
         };
         // The borrow ends with `call`, before the future is first polled.

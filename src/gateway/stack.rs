@@ -15,6 +15,7 @@ pub mod rewrite;
 pub mod scrub;
 pub mod shield;
 pub mod target;
+pub mod tenant;
 pub mod trace;
 
 use std::sync::Arc;
@@ -33,11 +34,12 @@ use rewrite::{Rewrite, RewriteLayer};
 use scrub::{Scrub, ScrubLayer};
 use shield::{Shield, ShieldLayer};
 use target::{Target, TargetLayer};
+use tenant::{Tenant, TenantLayer};
 use trace::{Trace, TraceLayer};
 
 /// The layers above the leaf `S`, outermost first.
 pub type RouteStack<S> =
-    Record<Trace<Respond<Shield<Target<Limit<Scrub<Rewrite<Retry<Authorize<S>>>>>>>>>>;
+    Record<Trace<Respond<Shield<Target<Limit<Scrub<Tenant<Rewrite<Retry<Authorize<S>>>>>>>>>>>;
 
 /// What the layers of one route are made of.
 #[derive(Clone, Debug)]
@@ -56,6 +58,8 @@ pub struct Parts {
     pub limit: LimitLayer,
     /// What is removed on the way.
     pub scrub: ScrubLayer,
+    /// For which tenant a call is.
+    pub tenant: TenantLayer,
     /// How the target is turned to the upstream's.
     pub rewrite: RewriteLayer,
     /// The credential, and where it may go.
@@ -72,6 +76,7 @@ pub fn for_route<S: HttpService>(parts: Parts, leaf: S) -> RouteStack<S> {
         target,
         limit,
         scrub,
+        tenant,
         rewrite,
         authorize,
     } = parts;
@@ -91,6 +96,9 @@ pub fn for_route<S: HttpService>(parts: Parts, leaf: S) -> RouteStack<S> {
         .layer(limit)
         // What the caller claims about itself is not ours to forward.
         .layer(scrub)
+        // What is read as the tenant is what will be sent, and the first attempt and the
+        // second are for the same one.
+        .layer(tenant)
         // Before authorize, so that the origin is checked against what is dialled.
         .layer(rewrite)
         // Outside authorize: the second attempt needs a new credential.

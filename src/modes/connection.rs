@@ -11,7 +11,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::{HeaderValue, Request, Response, header};
+use http::{HeaderValue, Request, Response, StatusCode, header};
 use hyper::body::Incoming;
 use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
@@ -147,7 +147,17 @@ async fn serve_http2(
     let framed = notes.clone();
     let service = service_fn(|request: Request<Incoming>| {
         let (gateway, notes) = (gateway.clone(), framed.clone());
+        // h2 bounds the octets of a head only.
+        let too_many = request.headers().len() > rules.header_count;
+        if too_many {
+            metrics.refused(Refusal::HeadTooLarge).inc();
+        }
         async move {
+            if too_many {
+                let mut response = Response::new(Body::empty());
+                *response.status_mut() = StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE;
+                return Ok(response);
+            }
             let busy = Busy::begin(notes);
             let response = gateway.answer(request).await;
             Ok::<Response<Body>, Infallible>(response.map(|body| body.until_end(busy)))

@@ -85,7 +85,7 @@ impl Connector {
                 .map_err(|_| TlsError::Protocol(rustls::Error::General(format!(
                     "`{bare}` is neither a DNS name nor an address; set server_name to the name on the certificate"
                 ))))?;
-            Some((client::config(tls)?, name))
+            Some((client::shared(tls)?, name))
         } else {
             None
         };

@@ -138,6 +138,7 @@ impl Listener {
     /// own business, and out of descriptors or memory it waits and tries again.
     /// Dropping the future loses no connection.
     pub async fn accept(&self) -> CallerIo {
+        let mut told = false;
         loop {
             let accepted = match self {
                 Listener::Tcp(listener) => listener.accept().await.map(|(tcp, _)| {
@@ -153,10 +154,12 @@ impl Listener {
                 Ok(io) => return io,
                 Err(error) if is_one_connections(&error) => {}
                 Err(error) => {
-                    tracing::warn!(
-                        error.detail = %error,
-                        "cannot accept connections; is the limit of open files too low?"
-                    );
+                    if !std::mem::replace(&mut told, true) {
+                        tracing::warn!(
+                            error.detail = %error,
+                            "cannot accept connections; is the limit of open files too low?"
+                        );
+                    }
                     tokio::time::sleep(EXHAUSTED).await;
                 }
             }

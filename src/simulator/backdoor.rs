@@ -1,5 +1,5 @@
-//! `/_sim`: what the vendor does not have. State, faults, and an echo that shows
-//! what reached this server.
+//! `/_sim`: what the vendor does not have. State, faults, users, and an echo that
+//! shows what reached this server.
 
 use std::sync::Arc;
 
@@ -15,6 +15,7 @@ use serde_json::{Value, json};
 use super::center::Center;
 use super::envelope::e1;
 use super::faults::Faults;
+use super::fields::{Type, read};
 use super::upload::hex;
 
 pub(super) async fn state(State(center): State<Arc<Center>>) -> Response {
@@ -41,6 +42,40 @@ pub(super) async fn set_faults(State(center): State<Arc<Center>>, body: String) 
 pub(super) async fn clear_faults(State(center): State<Arc<Center>>) -> Response {
     center.set_faults(Faults::default());
     Json(Faults::default()).into_response()
+}
+
+/// `POST /_sim/users`, `{"user": NAME, "password"?: NEW, "locked"?: BOOL, "end"?: BOOL}`:
+/// a new password, a lock set or lifted, everything ended that the user holds, in this
+/// order. Answers `{"user","ended"}`, or 404 where nobody has that name.
+pub(super) async fn change_user(State(center): State<Arc<Center>>, request: Request) -> Response {
+    let optional = [
+        ("password", Type::Text),
+        ("locked", Type::Flag),
+        ("end", Type::Flag),
+    ];
+    let fields = match read(request, &[("user", Type::Text)], &optional).await {
+        Ok(fields) => fields,
+        Err(why) => return e1(StatusCode::BAD_REQUEST, &why),
+    };
+    let user = fields.text("user");
+    {
+        let accounts = &mut center.lock().accounts;
+        if !accounts.knows_name(user) {
+            return e1(StatusCode::NOT_FOUND, "there is no such user");
+        }
+        if fields.has("password") {
+            accounts.set_password(user, fields.text("password"));
+        }
+        if fields.has("locked") {
+            accounts.set_locked(user, fields.flag("locked"));
+        }
+    }
+    let ended = if fields.flag("end") {
+        center.end_all_of(user)
+    } else {
+        0
+    };
+    Json(json!({"user": user, "ended": ended})).into_response()
 }
 
 /// Any method: `{method, target, headers: [[name, value]…], authorization: [value…],

@@ -8,6 +8,8 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::{Value, json};
 
+use super::tokens::jwt;
+
 /// The bearers handed out, with their `exp` in seconds since the epoch.
 #[derive(Default)]
 pub(super) struct Bearers(HashMap<String, i64>);
@@ -26,21 +28,11 @@ pub(super) enum BearerError {
 impl Bearers {
     /// A new bearer that is good until `exp` (seconds since the epoch).
     pub(super) fn issue(&mut self, now_ms: i64, exp: i64) -> String {
-        let segment = |value: &Value| URL_SAFE_NO_PAD.encode(value.to_string());
         let claims = json!({
             "iss": "ameyo", "sub": "admin", "iat": now_ms.div_euclid(1000), "exp": exp,
             "jti": format!("{:016x}", fastrand::u64(..)),
         });
-        // As long as a signature by a 2048-bit key.
-        let noise: Vec<u8> = std::iter::repeat_with(|| fastrand::u8(..))
-            .take(256)
-            .collect();
-        let token = format!(
-            "{}.{}.{}",
-            segment(&json!({"alg": "RS512"})),
-            segment(&claims),
-            URL_SAFE_NO_PAD.encode(noise)
-        );
+        let token = jwt("RS512", &claims);
         self.0.insert(token.clone(), exp);
         token
     }

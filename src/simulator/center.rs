@@ -1,15 +1,19 @@
 //! What all connections share: the keys, the bearers, the faults, the counters and
 //! the clock, behind one lock that is never held across an await.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use super::accounts::{AccountOptions, Accounts};
 use super::bearer::{BearerError, Bearers};
 use super::faults::Faults;
 use super::key::{Registration, date};
+use super::kind::Kind;
 use super::registry::{Key, Registry, Stamp, Taken};
+use super::sessions::Sessions;
 use super::state::{KeyView, State};
+use super::tokens::{TokenError, Tokens};
 use super::{Duplicate, Options};
 use crate::base::time::{Clock, Moment};
 
@@ -18,14 +22,20 @@ pub(super) struct Center {
     pub(super) default_life: Duration,
     pub(super) push_interval: Duration,
     pub(super) push_count: Option<u64>,
+    /// The names that are fixed; the passwords may have changed since.
+    pub(super) known: AccountOptions,
     inner: Mutex<Inner>,
 }
 
 pub(super) struct Inner {
     pub(super) faults: Faults,
-    /// Its `now`, `now_ms` and `keys` stay empty in here; [`Center::state`] fills them.
+    /// Its `now`, `now_ms`, `keys`, `locked` and each kind's `open` stay empty in
+    /// here; [`Center::state`] fills them.
     pub(super) counted: State,
     pub(super) registry: Registry,
+    pub(super) accounts: Accounts,
+    pub(super) tokens: Tokens,
+    pub(super) sessions: Sessions,
     bearers: Bearers,
     /// The campaigns whose dialer runs.
     pub(super) dialing: HashSet<String>,
@@ -33,6 +43,8 @@ pub(super) struct Inner {
     last_number: u64,
     /// The ids of the uploads taken.
     pub(super) tasks: HashSet<String>,
+    /// The contacts in each upload that the account API took, by its id.
+    pub(super) contacts: HashMap<String, u64>,
 }
 
 /// Why a pair does not let in.
@@ -59,14 +71,19 @@ impl Center {
             default_life: options.default_life,
             push_interval: options.push_interval,
             push_count: options.push_count,
+            known: options.accounts.clone(),
             inner: Mutex::new(Inner {
                 faults: options.faults,
-                counted: State::default(),
+                counted: State::fresh(),
                 registry: Registry::default(),
+                accounts: Accounts::new(&options.accounts),
+                tokens: Tokens::default(),
+                sessions: Sessions::default(),
                 bearers: Bearers::default(),
                 dialing: HashSet::new(),
                 last_number: 0,
                 tasks: HashSet::new(),
+                contacts: HashMap::new(),
             }),
         }
     }
@@ -101,9 +118,25 @@ impl Center {
         self.lock().bearers.issue(now_ms, exp)
     }
 
+    /// Whether `token` is an administrator's bearer: one handed out by this
+    /// simulator, or the JWT of a live session.
     pub(super) fn check_bearer(&self, token: &str) -> Result<(), BearerError> {
         let now_ms = self.now_ms();
-        self.lock().bearers.check(token, now_ms)
+        let mut guard = self.lock();
+        let inner = &mut *guard;
+        match inner.tokens.check(&[Kind::AmeyoJwt], token, now_ms) {
+            Err(TokenError::Unknown) => inner.bearers.check(token, now_ms),
+            Err(TokenError::Expired) => Err(BearerError::Expired),
+            Ok(jwt) => {
+                let idle_ms = inner.faults.session_idle_ms;
+                jwt.session
+                    .as_deref()
+                    .and_then(|id| inner.sessions.live(id, now_ms, idle_ms))
+                    .filter(|session| session.usable)
+                    .map(drop)
+                    .ok_or(BearerError::Unknown)
+            }
+        }
     }
 
     pub(super) fn revoke_all_bearers(&self) {
@@ -210,11 +243,22 @@ impl Center {
             context_id: key.context_id.clone(),
             date_expiry: date(key.expires_ms),
         });
-        State {
+        let mut state = State {
             now: date(now_ms),
             now_ms,
             keys: keys.collect(),
+            locked: inner.accounts.locked().map(String::from).collect(),
             ..inner.counted.clone()
+        };
+        let idle_ms = inner.faults.session_idle_ms;
+        for kind in Kind::ALL {
+            state.kind(kind).open = match kind {
+                Kind::AmeyoSession | Kind::AmeyoJwt => {
+                    inner.sessions.open_now(kind, now_ms, idle_ms)
+                }
+                _ => inner.tokens.live(kind, now_ms),
+            };
         }
+        state
     }
 }

@@ -1,10 +1,17 @@
 //! What goes wrong, by one door: `/_sim/faults`, `--faults`, or [`Faults`] in code.
 //!
 //! Flat keys, so that one JSON object serves all three. A key that ends in `_next`
-//! counts down, one for each call or registration that it spoils; every other key
+//! counts down, one for each call, registration or login that it spoils; every other key
 //! stands until it is changed. An unknown key is refused with the list of valid ones.
 
+use http::StatusCode;
 use serde::{Deserialize, Serialize};
+
+use super::kind::Kind;
+
+pub use super::choices::{
+    BrokenAs, Duplicate, ExpiryAs, ListPasswords, ResetAt, SessionDeadAs, TokenAs, WebAccessFailsAs,
+};
 
 /// Every fault and its value; the default is a contact center in good health.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -52,6 +59,87 @@ pub struct Faults {
     pub duplicate: Duplicate,
     /// What the read model says about passwords.
     pub list_passwords: ListPasswords,
+    /// The status of the revocations (DELETE of a key) that `revocation_status_next`
+    /// spoils.
+    pub revocation_status: u16,
+    /// So many next revocations are answered `revocation_status`, without effect.
+    pub revocation_status_next: u32,
+
+    /// The `login_…` faults strike this kind only; `null` is every kind.
+    pub login_only: Option<Kind>,
+    /// A login is looked at only after so many ms.
+    pub login_delay_ms: u64,
+    /// The status of the logins that `login_status_next` spoils.
+    pub login_status: u16,
+    /// The `errorCode` in such an answer, for the kinds that have one: 20203 wrong
+    /// password, 20207 blocked, 70020 and 70021 blocked for a time and for good.
+    pub login_error_code: i64,
+    /// So many next logins are answered `login_status`, without effect and without a
+    /// look at the password.
+    pub login_status_next: u32,
+    /// So many next logins are answered the contact center's transient 512.
+    pub login_512_next: u32,
+    /// So many next logins get a broken answer.
+    pub login_broken_next: u32,
+    /// What a broken answer to a login or refresh looks like.
+    pub login_broken_as: BrokenAs,
+    /// The pause between two octets of an answer broken as `drip`, in ms.
+    pub drip_ms: u64,
+    /// So many next logins take effect, but their connection is reset before the
+    /// answer.
+    pub login_lost_next: u32,
+    /// The status of a login with a wrong password, a locked user or no `forceLogin`,
+    /// whatever the envelope says (200 and 512 are seen); `null` is the kind's own.
+    pub login_refusal_status: Option<u16>,
+    /// So many bad tries in a row lock a user; 0 enforces no lock.
+    pub max_bad_logins: u32,
+    /// So many sessions may a user have at once.
+    pub max_allowed_logins: usize,
+    /// A login answers, but its session is unusable until the password is changed.
+    pub password_change_due: bool,
+    /// A new token of a kind revokes the earlier ones of the same user.
+    pub login_revokes_earlier: bool,
+
+    /// The status of the refreshes that `refresh_status_next` spoils.
+    pub refresh_status: u16,
+    /// So many next refreshes are answered `refresh_status`, without effect.
+    pub refresh_status_next: u32,
+    /// So many next refreshes get an answer broken as `login_broken_as`.
+    pub refresh_broken_next: u32,
+    /// The status of the keep-alives that `keep_alive_status_next` spoils.
+    pub keep_alive_status: u16,
+    /// So many next keep-alives are answered `keep_alive_status`, without effect.
+    pub keep_alive_status_next: u32,
+    /// The status of the logouts that `logout_status_next` spoils.
+    pub logout_status: u16,
+    /// So many next logouts are answered `logout_status`, without effect.
+    pub logout_status_next: u32,
+
+    /// How long a `ccm_token` lives, in ms.
+    pub ccm_token_life_ms: u64,
+    /// How long a `v4_login` lives, in ms.
+    pub v4_login_life_ms: u64,
+    /// How long the JWT of an `ameyo_jwt` lives, in ms.
+    pub ameyo_jwt_life_ms: u64,
+    /// How long an `integrations_token` lives, in ms.
+    pub integrations_token_life_ms: u64,
+    /// How long a token of the second vendor lives, in ms.
+    pub acme_life_ms: u64,
+    /// How long a session lives that nobody keeps alive, in ms.
+    pub session_idle_ms: u64,
+    /// Calls keep a session alive too, not only keep-alives.
+    pub traffic_extends: bool,
+    /// What new tokens look like.
+    pub token_as: TokenAs,
+    /// What a login tells about the end of its token.
+    pub expiry_as: ExpiryAs,
+    /// How a call in a dead session is refused.
+    pub session_dead_as: SessionDeadAs,
+    /// Under `/ameyorestapi` a session opened together with a JWT needs it on every
+    /// call; elsewhere it always does.
+    pub secure_mode: bool,
+    /// How `/ameyowebaccess` refuses.
+    pub web_access_fails_as: WebAccessFailsAs,
 }
 
 impl Default for Faults {
@@ -76,62 +164,44 @@ impl Default for Faults {
             max_life_ms: None,
             duplicate: Duplicate::default(),
             list_passwords: ListPasswords::default(),
+            revocation_status: 500,
+            revocation_status_next: 0,
+            login_only: None,
+            login_delay_ms: 0,
+            login_status: 500,
+            login_error_code: 0,
+            login_status_next: 0,
+            login_512_next: 0,
+            login_broken_next: 0,
+            login_broken_as: BrokenAs::default(),
+            drip_ms: 1_000,
+            login_lost_next: 0,
+            login_refusal_status: None,
+            max_bad_logins: 3,
+            max_allowed_logins: 1,
+            password_change_due: false,
+            login_revokes_earlier: false,
+            refresh_status: 401,
+            refresh_status_next: 0,
+            refresh_broken_next: 0,
+            keep_alive_status: 401,
+            keep_alive_status_next: 0,
+            logout_status: 512,
+            logout_status_next: 0,
+            ccm_token_life_ms: 86_400_000,
+            v4_login_life_ms: 86_400_000,
+            ameyo_jwt_life_ms: 900_000,
+            integrations_token_life_ms: 90 * 86_400_000,
+            acme_life_ms: 3_600_000,
+            session_idle_ms: 1_800_000,
+            traffic_extends: false,
+            token_as: TokenAs::default(),
+            expiry_as: ExpiryAs::default(),
+            session_dead_as: SessionDeadAs::default(),
+            secure_mode: true,
+            web_access_fails_as: WebAccessFailsAs::default(),
         }
     }
-}
-
-/// When in a call the connection is reset.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum ResetAt {
-    /// The head was read, nothing was done.
-    #[default]
-    Head,
-    /// The first piece of the body was read too, nothing was done.
-    Body,
-    /// The call took effect, no byte of the answer is sent.
-    Effect,
-    /// The call took effect, the head and a part of the answer are sent.
-    Answer,
-}
-
-/// How a registration's answer is broken.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum BrokenAs {
-    /// 200 with a sign-in page, as a balancer gives; nothing was registered.
-    #[default]
-    Garbage,
-    /// It took effect, but the answer stops halfway and the connection is reset.
-    Half,
-}
-
-/// What registering a username that exists does; the vendor does not say.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Duplicate {
-    /// 409 with E1.
-    #[default]
-    Conflict,
-    /// The key is replaced, as by PUT.
-    Overwrite,
-    /// There are two keys of that name then, and both let in.
-    Silent,
-    /// 400 with E1 saying that it exists.
-    BadRequest,
-}
-
-/// What the read model's `password` holds; the vendor does not say.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum ListPasswords {
-    /// The password itself.
-    #[default]
-    Clear,
-    /// Something that looks like a bcrypt hash.
-    Hashed,
-    /// The field is missing.
-    Hidden,
 }
 
 /// Why some JSON is not a set of faults.
@@ -151,13 +221,47 @@ impl Faults {
         all.extend(named);
         let faults: Faults = serde_json::from_value(all.into())?;
         // 1xx would not be an answer, above 999 there is no status.
-        if !(200..=999).contains(&faults.registration_status) {
-            return Err(FaultsError(serde::de::Error::custom(
-                "registration_status must be a status from 200 to 999",
-            )));
+        for (name, status) in [
+            ("registration_status", faults.registration_status),
+            ("revocation_status", faults.revocation_status),
+            ("login_status", faults.login_status),
+            (
+                "login_refusal_status",
+                faults.login_refusal_status.unwrap_or(401),
+            ),
+            ("refresh_status", faults.refresh_status),
+            ("keep_alive_status", faults.keep_alive_status),
+            ("logout_status", faults.logout_status),
+        ] {
+            if !(200..=999).contains(&status) {
+                let why = format!("{name} must be a status from 200 to 999");
+                return Err(FaultsError(serde::de::Error::custom(why)));
+            }
         }
         Ok(faults)
     }
+}
+
+impl Faults {
+    /// How long a token of this kind lives; a session without one idles out.
+    pub(super) fn life_ms(&self, kind: Kind) -> u64 {
+        match kind {
+            Kind::CcmToken => self.ccm_token_life_ms,
+            Kind::V4Login => self.v4_login_life_ms,
+            Kind::AmeyoSession => self.session_idle_ms,
+            Kind::AmeyoJwt => self.ameyo_jwt_life_ms,
+            Kind::IntegrationsToken => self.integrations_token_life_ms,
+            Kind::Acme => self.acme_life_ms,
+        }
+    }
+}
+
+/// A status among the faults; one that is none acts as 500.
+pub(super) fn status(number: u16) -> StatusCode {
+    StatusCode::from_u16(number)
+        .ok()
+        .filter(|status| !status.is_informational())
+        .unwrap_or(StatusCode::INTERNAL_SERVER_ERROR)
 }
 
 /// Uses up one of `left`; tells whether there was one.
@@ -209,6 +313,9 @@ mod tests {
             "{",
             r#"{"reset_at": "noon"}"#,
             r#"{"registration_status": 100}"#,
+            r#"{"logout_status": 1000}"#,
+            r#"{"login_refusal_status": 0}"#,
+            r#"{"login_only": "basicauth"}"#,
         ] {
             assert!(Faults::default().merged(bad).is_err(), "{bad}");
         }

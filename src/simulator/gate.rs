@@ -1,65 +1,31 @@
 //! What every call passes: count, let in, go wrong on demand, answer, log one line.
 //!
 //! The order is the contract: a reset strikes first, since a broken network asks
-//! nobody's name; then a call without a live credential is 401; only calls that
+//! nobody's name; then a call without a live credential is refused; only calls that
 //! would have been let in use up the `…_next` faults; an answer is delayed after the
 //! call did its work.
 
-use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
 
-use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::middleware::Next;
 use axum::response::Response;
-use bytes::Bytes;
 use http::{HeaderValue, Method, StatusCode, header};
 use http_body_util::BodyExt;
 use tokio::time::{Duration, Instant};
 
-use super::auth::{AuthError, Caller, identify};
+use super::admits::Admits;
+use super::auth::{AuthError, Caller};
+use super::broken::half;
 use super::center::{Center, Inner};
 use super::envelope::Family;
 use super::faults::{Faults, ResetAt, take};
 use super::server::Wire;
 
-/// Whom a resource lets in.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Admits {
-    /// A registered key, by Basic.
-    Key,
-    /// A registered key or the administrator.
-    KeyOrAdmin,
-    /// Everybody.
-    Anyone,
-}
-
-impl Admits {
-    fn challenge(self) -> &'static str {
-        match self {
-            Admits::KeyOrAdmin => "Bearer",
-            Admits::Key | Admits::Anyone => "Basic",
-        }
-    }
-
-    fn refuses(self, who: &Result<Caller, AuthError>) -> Option<String> {
-        match (self, who) {
-            (Admits::Anyone, _)
-            | (_, Ok(Caller::Key(_)))
-            | (Admits::KeyOrAdmin, Ok(Caller::Admin)) => None,
-            (Admits::Key, Ok(Caller::Admin)) => {
-                Some("this resource takes a registered key by Basic, not a bearer".into())
-            }
-            (_, Err(why)) => Some(why.to_string()),
-        }
-    }
-}
-
 /// What becomes of a call.
 enum Fate {
     Reset(ResetAt),
-    Refused(String),
+    Refused(AuthError),
     Failing(StatusCode),
     Served,
 }
@@ -80,11 +46,24 @@ pub(super) async fn call(
         .get::<Wire>()
         .cloned()
         .unwrap_or_default();
-    let who = identify(&center, request.headers());
+    let who = admits.identify(&center, request.headers(), request.uri());
     let (fate, faults) = judge(&mut center.lock(), admits, &who);
+    // Some families refuse with another status than 401.
+    let refused = matches!(
+        fate,
+        Fate::Refused(_) | Fate::Failing(StatusCode::UNAUTHORIZED)
+    );
 
     let response = match fate {
-        Fate::Refused(why) => family.unauthorized(&center, admits.challenge(), &why),
+        Fate::Refused(why) => {
+            let status = why.status();
+            let why = why.to_string();
+            if status == StatusCode::UNAUTHORIZED {
+                family.unauthorized(&center, admits.challenge(), &why)
+            } else {
+                family.error(&center, status, &why)
+            }
+        }
         Fate::Failing(StatusCode::UNAUTHORIZED) => family.unauthorized(
             &center,
             admits.challenge(),
@@ -105,13 +84,9 @@ pub(super) async fn call(
     {
         let counted = &mut center.lock().counted;
         *counted.calls_by_status.entry(status).or_default() += 1;
-        counted.unauthorised += u64::from(status == 401);
+        counted.unauthorised += u64::from(refused || status == 401);
     }
-    let caller = match &who {
-        Ok(Caller::Admin) => "admin",
-        Ok(Caller::Key(name)) => name,
-        Err(_) => "-",
-    };
+    let caller = who.as_ref().map_or("-", Caller::name);
     let ms = started.elapsed().as_millis() as u64;
     tracing::info!(%method, %path, status, caller, ms, "call");
     response
@@ -123,8 +98,8 @@ fn judge(inner: &mut Inner, admits: Admits, who: &Result<Caller, AuthError>) -> 
     let faults = &mut inner.faults;
     let fate = if take(&mut faults.reset_next) {
         Fate::Reset(faults.reset_at)
-    } else if let Some(why) = admits.refuses(who) {
-        Fate::Refused(why)
+    } else if let (Err(why), true) = (who, admits != Admits::Anyone) {
+        Fate::Refused(why.clone())
     } else if take(&mut faults.unauthorized_next) {
         Fate::Failing(StatusCode::UNAUTHORIZED)
     } else if take(&mut faults.forbidden_next) {
@@ -179,53 +154,5 @@ async fn reset(at: ResetAt, wire: &Wire, mut request: Request, next: Next) -> Re
             }
             half(response, wire).await
         }
-    }
-}
-
-/// The head of `response` and a part of its body, then a reset.
-pub(super) async fn half(response: Response, wire: &Wire) -> Response {
-    let (mut head, mut body) = response.into_parts();
-    let first = match body.frame().await {
-        Some(Ok(frame)) => frame.into_data().unwrap_or_default(),
-        _ => Bytes::new(),
-    };
-    // Promises more than will come, also where the answer would have been empty.
-    head.headers
-        .insert(header::CONTENT_LENGTH, (first.len().max(1) * 2).into());
-    let part = first.slice(..first.len().div_ceil(2));
-    let broken = Broken {
-        part: Some(part),
-        polls: 0,
-        wire: wire.clone(),
-    };
-    Response::from_parts(head, Body::new(broken))
-}
-
-/// A body that resets its connection after its first part has been flushed.
-struct Broken {
-    part: Option<Bytes>,
-    polls: u8,
-    wire: Wire,
-}
-
-impl http_body::Body for Broken {
-    type Data = Bytes;
-    type Error = std::convert::Infallible;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<http_body::Frame<Bytes>, Self::Error>>> {
-        if let Some(part) = self.part.take() {
-            return Poll::Ready(Some(Ok(http_body::Frame::data(part))));
-        }
-        // hyper flushes whenever a body has nothing for it: let it do so twice.
-        self.polls = self.polls.saturating_add(1);
-        if self.polls > 2 {
-            self.wire.reset();
-        } else {
-            cx.waker().wake_by_ref();
-        }
-        Poll::Pending
     }
 }

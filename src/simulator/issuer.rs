@@ -8,34 +8,27 @@
 use std::sync::Arc;
 
 use axum::Json;
-use axum::body::Body;
 use axum::extract::{Path, Query, Request, State};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use http::{HeaderMap, Method, StatusCode, header};
-use http_body_util::{BodyExt, Limited};
 use serde::Deserialize;
 use serde_json::{Value, json};
 use tokio::time::{Duration, Instant};
 
 use super::auth::{Caller, identify};
+use super::broken;
 use super::center::Center;
 use super::envelope::{Family, Page, e1, page};
-use super::faults::{BrokenAs, Duplicate, ListPasswords, take};
-use super::gate::half;
+use super::faults::{self, BrokenAs, Duplicate, Faults, ListPasswords, take};
+use super::fields::json_body;
 use super::key::{Registration, date};
 use super::registry::Key;
 use super::server::Wire;
 
-/// More than any registration needs.
-const MAX_BODY: usize = 64 * 1024;
-/// What a balancer answers instead of the contact center.
-const SIGN_IN_PAGE: &str = "<!DOCTYPE html><html><body><h1>Please sign in</h1></body></html>";
-
 enum Fate {
     Status(StatusCode),
-    Garbage,
-    Half,
+    Broken(BrokenAs),
     Lost,
     Served,
 }
@@ -54,7 +47,8 @@ pub(super) async fn gate(
         .cloned()
         .unwrap_or_default();
     let response = if method == Method::POST || method == Method::PUT {
-        let (fate, delay_ms, retry_after_s) = judge(&center);
+        let (fate, faults) = judge(&center);
+        let (delay_ms, drip_ms) = (faults.registration_delay_ms, faults.drip_ms);
         if delay_ms > 0 {
             tokio::time::sleep(Duration::from_millis(delay_ms)).await;
         }
@@ -64,12 +58,15 @@ pub(super) async fn gate(
                 if matches!(status.as_u16(), 429 | 503) {
                     response
                         .headers_mut()
-                        .insert(header::RETRY_AFTER, retry_after_s.into());
+                        .insert(header::RETRY_AFTER, faults.retry_after_s.into());
                 }
                 response
             }
-            Fate::Garbage => ([(header::CONTENT_TYPE, "text/html")], SIGN_IN_PAGE).into_response(),
-            Fate::Half => half(next.run(request).await, &wire).await,
+            Fate::Broken(broken) if broken.done() => {
+                let response = next.run(request).await;
+                broken::spoilt(broken, response, drip_ms, &wire).await
+            }
+            Fate::Broken(broken) => broken::instead(&center, Family::Center, broken),
             Fate::Lost => {
                 let _ = next.run(request).await;
                 tracing::info!(%method, "registration answer lost on demand");
@@ -77,6 +74,10 @@ pub(super) async fn gate(
             }
             Fate::Served => next.run(request).await,
         }
+    } else if method == Method::DELETE
+        && let Some(status) = spoilt_revocation(&center)
+    {
+        refused(status)
     } else {
         if method == Method::GET {
             center.lock().counted.lookups += 1;
@@ -89,28 +90,30 @@ pub(super) async fn gate(
     response
 }
 
-fn judge(center: &Center) -> (Fate, u64, u64) {
+fn judge(center: &Center) -> (Fate, Faults) {
     let mut inner = center.lock();
     inner.counted.registration_attempts += 1;
     let faults = &mut inner.faults;
     let fate = if take(&mut faults.registration_status_next) {
-        let status = StatusCode::from_u16(faults.registration_status);
-        Fate::Status(status.unwrap_or(StatusCode::INTERNAL_SERVER_ERROR))
+        Fate::Status(faults::status(faults.registration_status))
     } else if take(&mut faults.registration_broken_next) {
-        match faults.registration_broken_as {
-            BrokenAs::Garbage => Fate::Garbage,
-            BrokenAs::Half => Fate::Half,
-        }
+        Fate::Broken(faults.registration_broken_as)
     } else if take(&mut faults.registration_lost_next) {
         Fate::Lost
     } else {
         Fate::Served
     };
-    (fate, faults.registration_delay_ms, faults.retry_after_s)
+    (fate, faults.clone())
+}
+
+fn spoilt_revocation(center: &Center) -> Option<StatusCode> {
+    let mut inner = center.lock();
+    let faults = &mut inner.faults;
+    take(&mut faults.revocation_status_next).then(|| faults::status(faults.revocation_status))
 }
 
 fn refused(status: StatusCode) -> Response {
-    e1(status, "the registration is answered so on demand")
+    e1(status, "this is answered so on demand")
 }
 
 /// POST: 200 without a body, or E1 with 400, 401, 409.
@@ -260,43 +263,29 @@ fn sort(keys: &mut [&Key], order: &str) -> Result<(), String> {
 async fn registration(center: &Center, request: Request) -> Result<Registration, Box<Response>> {
     let (head, body) = request.into_parts();
     administrator(center, &head.headers)?;
-    let media_type = head
-        .headers
-        .get(header::CONTENT_TYPE)
-        .and_then(|value| value.to_str().ok())
-        .and_then(|value| value.split(';').next())
-        .unwrap_or_default();
-    if !media_type.trim().eq_ignore_ascii_case("application/json") {
-        return Err(malformed("Content-Type: must be application/json"));
-    }
-    let body = whole(body).await.map_err(|why| malformed(&why))?;
+    let body = json_body(&head.headers, body)
+        .await
+        .map_err(|why| malformed(&why))?;
     Registration::parse(&body, center.now_ms()).map_err(|why| malformed(&why))
-}
-
-async fn whole(body: Body) -> Result<bytes::Bytes, String> {
-    match Limited::new(body, MAX_BODY).collect().await {
-        Ok(whole) => Ok(whole.to_bytes()),
-        Err(_) => Err(format!(
-            "the body is broken or longer than {MAX_BODY} bytes"
-        )),
-    }
 }
 
 fn administrator(center: &Center, headers: &HeaderMap) -> Result<(), Box<Response>> {
     let why = match identify(center, headers) {
         Ok(Caller::Admin) => return Ok(()),
-        Ok(Caller::Key(_)) => "this takes the administrator's bearer, not a key".into(),
+        Ok(_) => "this takes the administrator's bearer, not a key".into(),
         Err(why) => why.to_string(),
     };
-    Err(Box::new(
-        Family::Center.unauthorized(center, "Bearer", &why),
-    ))
+    Err(Box::new(Family::Center.unauthorized(
+        center,
+        Some("Bearer"),
+        &why,
+    )))
 }
 
 fn anybody(center: &Center, headers: &HeaderMap) -> Result<(), Box<Response>> {
     identify(center, headers).map(drop).map_err(|why| {
         Family::Center
-            .unauthorized(center, "Bearer", &why.to_string())
+            .unauthorized(center, Some("Bearer"), &why.to_string())
             .into()
     })
 }

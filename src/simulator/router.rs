@@ -6,14 +6,19 @@ use axum::Router;
 use axum::extract::{DefaultBodyLimit, Request, State};
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::Response;
-use axum::routing::{any, get, post, put};
-use http::{HeaderValue, StatusCode, header};
+use axum::routing::{MethodRouter, any, delete, get, post, put};
+use http::{HeaderValue, StatusCode, Uri, header};
 use jiff::Timestamp;
 use jiff::fmt::rfc2822::DateTimePrinter;
 
+use super::admits::Admits;
 use super::center::Center;
-use super::gate::{self, Admits};
-use super::{backdoor, business, envelope, issuer, streams, telephony, upload};
+use super::envelope::{self, Family};
+use super::kind::{Kind, Step};
+use super::{
+    acme, backdoor, business, ccm, desk, gate, integrations, issuer, issuing, session, streams,
+    telephony, upload, webaccess,
+};
 
 /// The whole contact center as one service.
 pub(super) fn build(center: Arc<Center>) -> Router {
@@ -49,12 +54,47 @@ pub(super) fn build(center: Arc<Center>) -> Router {
             "/v1/cc-list/{cc}/process-list/{process}/leads/{lead}/contact-upload-tasks/{task}/error-file",
             get(upload::errors),
         )
+        .route_layer(gate(Admits::Key));
+
+    let account = telephony::routes()
+        .merge(ccm::routes())
+        .route_layer(gate(Admits::Account));
+
+    let sessions = Router::new()
         .route("/ameyorestapi/cc/downloadVoiceLog", get(streams::voice_log))
         .route("/ameyorestapi/pushes", post(streams::pushes))
-        .route("/ameyorestapi/voice/startDialer", post(business::start_dialer))
-        .route("/ameyorestapi/voice/stopDialer", post(business::stop_dialer))
-        .merge(telephony::routes())
-        .route_layer(gate(Admits::Key));
+        .route(
+            "/ameyorestapi/voice/startDialer",
+            post(business::start_dialer),
+        )
+        .route(
+            "/ameyorestapi/voice/stopDialer",
+            post(business::stop_dialer),
+        )
+        .route_layer(gate(Admits::SessionOrKey))
+        .merge(desk::routes().route_layer(gate(Admits::Session)))
+        .merge(desk::secure_routes().route_layer(gate(Admits::SessionWithJwt)))
+        .merge(
+            Router::new()
+                .route("/ameyorestapi/tickets", post(desk::open_ticket))
+                .route_layer(gate(Admits::Ticket)),
+        );
+
+    let others = integrations::routes()
+        .route_layer(gate(Admits::Integration))
+        .merge(
+            Router::new()
+                .route(
+                    "/ameyowebaccess/command",
+                    get(webaccess::read).post(webaccess::write),
+                )
+                .route_layer(gate(Admits::WebAccess)),
+        )
+        .merge(
+            Router::new()
+                .route("/acme/things", get(acme::things).post(acme::make))
+                .route_layer(gate(Admits::Acme)),
+        );
 
     let open = Router::new()
         .route("/_sim/echo", any(backdoor::echo))
@@ -74,13 +114,18 @@ pub(super) fn build(center: Arc<Center>) -> Router {
     Router::new()
         .merge(readable)
         .merge(keyed)
+        .merge(account)
+        .merge(sessions)
+        .merge(others)
+        .merge(logins(&center))
         .merge(open)
         .nest("/configuration/basicauth", keys.clone())
         .nest("/cms/configuration/basicauth", keys)
         .fallback_service(
             Router::new()
                 .fallback(not_found)
-                .layer(gate(Admits::Anyone)),
+                .layer(gate(Admits::Anyone))
+                .with_state(center.clone()),
         )
         .route(
             "/_sim/faults",
@@ -89,11 +134,85 @@ pub(super) fn build(center: Arc<Center>) -> Router {
                 .delete(backdoor::clear_faults),
         )
         .route("/_sim/state", get(backdoor::state))
+        .route("/_sim/users", post(backdoor::change_user))
         .method_not_allowed_fallback(wrong_method)
         .layer(from_fn_with_state(center.clone(), dated))
         // Uploads are counted as they stream, never held.
         .layer(DefaultBodyLimit::disable())
         .with_state(center)
+}
+
+/// Every login, and what goes on with what it gave.
+fn logins(center: &Arc<Center>) -> Router<Arc<Center>> {
+    let gate = |kind, step| from_fn_with_state((center.clone(), kind, step), issuing::gate);
+    let one = |path, kind, step, method: MethodRouter<Arc<Center>>| {
+        Router::new()
+            .route(path, method)
+            .route_layer(gate(kind, step))
+    };
+    let session = |path, step, method| one(path, Kind::AmeyoSession, step, method);
+    let jwt = |path, step, method| one(path, Kind::AmeyoJwt, step, method);
+    Router::new()
+        .merge(one(
+            "/v2/accounts/{sid}/configuration/basicauth",
+            Kind::CcmToken,
+            Step::Login,
+            post(ccm::issue),
+        ))
+        .merge(one(
+            "/v4/accounts/{sid}/login",
+            Kind::V4Login,
+            Step::Login,
+            post(ccm::log_in),
+        ))
+        .merge(session(
+            "/ameyorestapi/session/userLogin",
+            Step::Login,
+            post(session::log_in),
+        ))
+        .merge(session(
+            "/ameyorestapi/session/keepAliveWithPingPush",
+            Step::KeepAlive,
+            post(session::keep_alive),
+        ))
+        .merge(session(
+            "/ameyorestapi/session/userLogout",
+            Step::Logout,
+            post(session::log_out),
+        ))
+        .merge(jwt(
+            "/ameyorestapi/userLogin/login",
+            Step::Login,
+            post(session::log_in_with_jwt),
+        ))
+        .merge(jwt(
+            "/ameyorestapi/session/login",
+            Step::Login,
+            post(session::log_in_with_jwt),
+        ))
+        .merge(jwt(
+            "/ameyorestapi/session/refreshToken",
+            Step::Refresh,
+            post(session::refresh),
+        ))
+        .merge(one(
+            "/v2/integrations/token",
+            Kind::IntegrationsToken,
+            Step::Login,
+            post(integrations::issue),
+        ))
+        .merge(one(
+            "/acme/session",
+            Kind::Acme,
+            Step::Login,
+            post(acme::log_in),
+        ))
+        .merge(one(
+            "/acme/session",
+            Kind::Acme,
+            Step::Logout,
+            delete(acme::log_out),
+        ))
 }
 
 /// `Date` by the simulator's clock, on every answer.
@@ -109,8 +228,9 @@ async fn dated(State(center): State<Arc<Center>>, request: Request, next: Next) 
     response
 }
 
-async fn not_found() -> Response {
-    envelope::e1(StatusCode::NOT_FOUND, "there is no such resource")
+async fn not_found(State(center): State<Arc<Center>>, uri: Uri) -> Response {
+    let family = Family::of(uri.path());
+    family.error(&center, StatusCode::NOT_FOUND, "there is no such resource")
 }
 
 async fn wrong_method() -> Response {

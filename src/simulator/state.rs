@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
+use super::kind::Kind;
+
 /// A snapshot of the counters.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct State {
@@ -23,7 +25,8 @@ pub struct State {
     pub revocations: u64,
     /// GETs of keys, listed or single, whatever became of them.
     pub lookups: u64,
-    /// Every request outside `/_sim/state`, `/_sim/faults` and the keys.
+    /// Every request outside the keys, the logins and what goes with them, and `/_sim`
+    /// but for its echo.
     pub calls: u64,
     /// Calls that changed something here: an upload taken, a dialer started, an SMS
     /// sent, a write echoed.
@@ -32,7 +35,7 @@ pub struct State {
     pub calls_by_status: BTreeMap<u16, u64>,
     /// Calls that came with a live credential.
     pub authorised: u64,
-    /// Calls answered 401.
+    /// Calls answered 401, or refused for their credential with another status.
     pub unauthorised: u64,
     /// Uploads taken in full.
     pub uploads: u64,
@@ -42,6 +45,52 @@ pub struct State {
     pub pushes_open: u64,
     /// The keys registered now, expired ones included.
     pub keys: Vec<KeyView>,
+    /// What each kind of login counted; every kind is there from the start.
+    pub kinds: BTreeMap<Kind, KindCount>,
+    /// The users locked now.
+    pub locked: Vec<String>,
+}
+
+/// What one kind of login counted.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct KindCount {
+    /// Logins that had an effect, whatever became of their answer.
+    pub logins: u64,
+    /// Logins, whatever became of them.
+    pub login_attempts: u64,
+    /// Refreshes that had an effect.
+    pub refreshes: u64,
+    /// Refreshes, whatever became of them.
+    pub refresh_attempts: u64,
+    /// Keep-alives of a live session of this kind.
+    pub keep_alives: u64,
+    /// Logouts of a live session, or of a live token where a kind has them.
+    pub logouts: u64,
+    /// Sessions ended by a forced login of this kind.
+    pub evictions: u64,
+    /// Users locked by a bad login of this kind.
+    pub lockouts: u64,
+    /// Sessions, or tokens where there is no session, that live now.
+    pub open: u64,
+}
+
+impl State {
+    /// What this kind counted.
+    pub fn of(&self, kind: Kind) -> KindCount {
+        self.kinds.get(&kind).copied().unwrap_or_default()
+    }
+
+    pub(super) fn fresh() -> State {
+        let all = Kind::ALL.map(|kind| (kind, KindCount::default()));
+        State {
+            kinds: BTreeMap::from(all),
+            ..State::default()
+        }
+    }
+
+    pub(super) fn kind(&mut self, kind: Kind) -> &mut KindCount {
+        self.kinds.entry(kind).or_default()
+    }
 }
 
 /// A registered key as the state shows it.

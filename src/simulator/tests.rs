@@ -3,6 +3,10 @@
 mod calls;
 mod faults;
 mod keys;
+mod locks;
+mod login_faults;
+mod logins;
+mod sessions;
 mod streams;
 
 use std::time::Duration;
@@ -17,7 +21,7 @@ use serde_json::{Value, json};
 use tokio::net::TcpStream;
 
 use super::key::date;
-use super::{Faults, Options, Simulator};
+use super::{Faults, Kind, Options, Simulator};
 use crate::base::time::Clock;
 
 const START_MS: i64 = 1_800_000_000_000;
@@ -75,6 +79,39 @@ impl Bench {
             .expect("an answer")
     }
 
+    /// A call with these fields beside the usual ones.
+    async fn ask(&self, method: &str, target: &str, fields: Fields<'_>, body: &str) -> Answer {
+        self.try_ask(method, target, fields, body)
+            .await
+            .expect("an answer")
+    }
+
+    async fn try_ask(
+        &self,
+        method: &str,
+        target: &str,
+        fields: Fields<'_>,
+        body: &str,
+    ) -> Result<Answer, hyper::Error> {
+        let mut request = request(method, target, "", body);
+        for (name, value) in fields {
+            let name = http::HeaderName::try_from(*name).expect("a field name");
+            let value = http::HeaderValue::try_from(*value).expect("a field value");
+            request.headers_mut().append(name, value);
+        }
+        self.send(request).await
+    }
+
+    /// Logs in with the body that `login` has; the user's password is the default.
+    async fn log_in(&self, kind: Kind) -> Answer {
+        let (target, fields, body) = login(kind);
+        let fields: Vec<_> = fields
+            .iter()
+            .map(|(name, value)| (*name, value.as_str()))
+            .collect();
+        self.ask("POST", target, &fields, &body).await
+    }
+
     async fn get(&self, target: &str, authorization: &str) -> Answer {
         self.call("GET", target, authorization, "").await
     }
@@ -85,6 +122,101 @@ impl Bench {
         self.call("POST", KEYS, &self.bearer, &body).await
     }
 }
+
+type Fields<'a> = &'a [(&'a str, &'a str)];
+
+/// The target, fields and body of a login that is right.
+fn login(kind: Kind) -> (&'static str, Vec<(&'static str, String)>, String) {
+    let none = Vec::new();
+    match kind {
+        Kind::CcmToken => {
+            let pair = STANDARD.encode("sim_api_key:sim_api_token");
+            let fields = vec![("authorization", format!("Basic {pair}"))];
+            (
+                "/v2/accounts/acct/configuration/basicauth",
+                fields,
+                String::new(),
+            )
+        }
+        Kind::V4Login => (
+            "/v4/accounts/acct/login",
+            none,
+            json!({"username": "sim_api_key", "password": "sim_api_token", "account_sid": "acct"})
+                .to_string(),
+        ),
+        Kind::AmeyoSession => (
+            "/ameyorestapi/session/userLogin",
+            none,
+            json!({"userId": "doc_admin", "token": "doc_admin", "forceLogin": false,
+                   "terminalInfo": "test"})
+            .to_string(),
+        ),
+        Kind::AmeyoJwt => (
+            "/ameyorestapi/userLogin/login",
+            none,
+            json!({"domain": "cms.test.local", "userId": "supervisor01",
+                   "token": "supervisor@123$", "forceLogin": false})
+            .to_string(),
+        ),
+        Kind::IntegrationsToken => (
+            "/v2/integrations/token",
+            none,
+            json!({"Id": "sim_integration", "Secret": "sim_integration_secret",
+                   "Entity": "customer"})
+            .to_string(),
+        ),
+        Kind::Acme => (
+            "/acme/session",
+            none,
+            json!({"login": "acme_login", "secret": "acme_secret"}).to_string(),
+        ),
+    }
+}
+
+/// The text at a JSON Pointer.
+fn text(answer: &Answer, pointer: &str) -> String {
+    let json = answer.json();
+    json.pointer(pointer)
+        .and_then(Value::as_str)
+        .unwrap_or_else(|| panic!("no text at {pointer} in {json}"))
+        .to_owned()
+}
+
+/// The claims of a JWT.
+fn claims(jwt: &str) -> Value {
+    let claims = jwt.split('.').nth(1).expect("three segments");
+    let claims = base64::engine::general_purpose::URL_SAFE_NO_PAD
+        .decode(claims)
+        .expect("base64url");
+    serde_json::from_slice(&claims).expect("JSON")
+}
+
+/// Whether `got` is what is expected; a point in time may be up to half a minute
+/// later, since the clock goes on between two steps.
+fn near(got: &Value, expected: &Value) -> bool {
+    match (time(got), time(expected)) {
+        (Some(got), Some(expected)) => {
+            let second = if expected < 100_000_000_000 { 1 } else { 1_000 };
+            (0..30 * second).contains(&(got - expected))
+        }
+        _ => got == expected,
+    }
+}
+
+/// A point in time as ISO 8601 or since the epoch, in ms or s.
+fn time(value: &Value) -> Option<i64> {
+    let number = match value {
+        Value::String(text) => match text.parse::<jiff::Timestamp>() {
+            Ok(at) => Some(at.as_millisecond()),
+            Err(_) => text.parse().ok(),
+        },
+        value => value.as_i64(),
+    };
+    number.filter(|number| *number > 1_000_000_000)
+}
+
+const PROPERTIES: &str =
+    "/authenticationState/authPolicyVsUserInfo/auth.type.passwd/loginProperties";
 
 const KEYS: &str = "/configuration/basicauth";
 const PROCESSES: &str = "/configuration/cc/1/process";

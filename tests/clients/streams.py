@@ -114,16 +114,17 @@ def push_stream(bench):
             lags.append(arrived - push["data"]["sentAt"])
     finally:
         connection.close()
-    expect(lags[0] <= FIRST_LINE_MS, f"the first line took {lags[0]:.0f} ms (limit {FIRST_LINE_MS})")
-    first = numbers[0]
-    expect(numbers == list(range(first, first + len(numbers))), f"lines are missing: {numbers}")
+    first = lags[0]
+    expect(first <= FIRST_LINE_MS, f"the first line took {first:.0f} ms (limit {FIRST_LINE_MS})")
+    start = numbers[0]
+    expect(numbers == list(range(start, start + len(numbers))), f"lines are missing: {numbers}")
     until("the upstream to notice that the caller left", lambda: simulator.state()["pushes_open"] == 0)
     state = simulator.state()
     expect(state["unauthorised"] == 0, f"{state['unauthorised']} calls were not authorised")
     gateway.stop()
     lags.sort()
     return (
-        f"{len(numbers)} lines in {STREAM_SECONDS} s, first within {FIRST_LINE_MS} ms, "
-        f"median {lags[len(lags) // 2]:.1f} ms, worst {lags[-1]:.1f} ms after sending"
+        f"{len(numbers)} lines in {STREAM_SECONDS} s; after sending, the first came in "
+        f"{first:.1f} ms, the median in {lags[len(lags) // 2]:.1f} ms, the worst in {lags[-1]:.1f} ms"
     )
 

@@ -1,15 +1,38 @@
-//! Every file in `config/` and every configuration in the documents loads, and what
-//! is generated says what the code says.
+//! Every file in `config/` loads, what is generated says what the code says, and what
+//! is written by hand names neither more nor less than there is: error codes, metric
+//! families with their labels, crates, and the rooms of the house.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use headset::app::plan::kind_keys;
 use headset::config::load::{self, Sources};
 use headset::config::reference;
 use headset::gateway::stack::respond;
+use headset::simulator::{Faults, Options, Simulator};
+
+use crate::support::client;
+use crate::support::headset::Headset;
 
 fn root() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR"))
+}
+
+fn read(path: &str) -> String {
+    std::fs::read_to_string(root().join(path)).unwrap()
+}
+
+/// The rows of all tables of a page, as cells, without the lines that rule them.
+fn rows(page: &str) -> Vec<Vec<&str>> {
+    page.lines()
+        .filter(|line| line.starts_with('|') && !line.starts_with("|---"))
+        .map(|line| line.trim_matches('|').split('|').map(str::trim).collect())
+        .collect()
+}
+
+/// What stands between backticks.
+fn quoted(text: &str) -> BTreeSet<&str> {
+    text.split('`').skip(1).step_by(2).collect()
 }
 
 fn load_file(path: &Path) -> Result<headset::config::Config, String> {
@@ -36,6 +59,17 @@ fn every_file_in_config_loads() {
     assert!(seen >= 2, "minimal.toml and full.toml");
 }
 
+#[test]
+fn the_tenants_page_shows_a_configuration_that_loads_without_a_warning() {
+    let page = read("docs/tenants.md");
+    let (_, rest) = page.split_once("```toml\n").unwrap();
+    let (toml, _) = rest.split_once("```").unwrap();
+    let folder = crate::support::headset::Folder::new();
+    let config = load_file(&folder.write("tenants.toml", toml)).unwrap();
+    assert_eq!(config.warnings, []);
+    assert!(config.credentials[0].is_per_tenant());
+}
+
 /// With `UPDATE=1` the files are written instead.
 #[test]
 fn generated_files_are_what_the_table_of_keys_says() {
@@ -53,12 +87,161 @@ fn generated_files_are_what_the_table_of_keys_says() {
 }
 
 #[test]
-fn every_error_code_has_an_entry() {
-    let text = std::fs::read_to_string(root().join("docs/errors.md")).unwrap();
-    for code in respond::CODES {
-        assert!(
-            text.contains(&format!("`{code}`")),
-            "docs/errors.md lacks {code}"
-        );
+fn every_error_code_has_an_entry_and_every_entry_a_code() {
+    let page = read("docs/errors.md");
+    let entries: BTreeSet<&str> = rows(&page)
+        .iter()
+        .filter(|row| row.len() == 4 && row[0].starts_with('`'))
+        .map(|row| row[0].trim_matches('`'))
+        .collect();
+    assert_eq!(entries, respond::CODES.iter().copied().collect());
+}
+
+/// Label keys whose values come from the configuration or the build.
+const OPEN: [&str; 6] = ["route", "listener", "credential", "version", "hash", "le"];
+
+#[tokio::test]
+async fn the_metrics_page_lists_what_a_running_headset_exports() {
+    let center = Simulator::start(Options::default()).await.unwrap();
+    let headset = Headset::before(&center).await;
+    // What is absent until the upstream says something: let it say it.
+    center.faults(Faults {
+        too_many_next: 1,
+        ..Faults::default()
+    });
+    let limited = client::get(headset.app(), "/configuration/cc/1/process").await;
+    assert_eq!(limited.status, 429);
+    let exported = headset.metrics().await;
+    let page = read("docs/metrics.md");
+    let documented: BTreeMap<&str, (BTreeSet<&str>, BTreeSet<&str>)> = rows(&page)
+        .iter()
+        .filter(|row| row[0].starts_with('`'))
+        .map(|row| (row[0].trim_matches('`'), (quoted(row[1]), quoted(row[2]))))
+        .collect();
+
+    let families: BTreeSet<&str> = exported
+        .lines()
+        .filter_map(|line| line.strip_prefix("# TYPE ")?.split(' ').next())
+        .filter(|name| cfg!(target_os = "linux") || !name.starts_with("process_"))
+        .collect();
+    assert_eq!(
+        families,
+        documented.keys().copied().collect(),
+        "exported on the left, documented on the right"
+    );
+
+    let mut labelled = 0;
+    for line in exported.lines().filter(|line| !line.starts_with('#')) {
+        let Some((name, labels)) = line.split_once('{') else {
+            continue;
+        };
+        let family = ["_bucket", "_sum", "_count"]
+            .iter()
+            .find_map(|end| {
+                name.strip_suffix(end)
+                    .filter(|name| families.contains(name))
+            })
+            .unwrap_or(name);
+        let (keys, values) = &documented[family];
+        let (labels, _) = labels.rsplit_once('}').unwrap();
+        let pairs = labels.split(',').map(|pair| pair.split_once('=').unwrap());
+        let mut seen = BTreeSet::new();
+        for (key, value) in pairs {
+            let value = value.trim_matches('"');
+            let known = match key {
+                "code_name" => respond::CODES.contains(&value),
+                open if OPEN.contains(&open) => true,
+                _ => values.contains(value),
+            };
+            assert!(known, "{family} does not list {key}={value}");
+            if key != "le" {
+                seen.insert(key);
+            }
+        }
+        assert_eq!(&seen, keys, "{family}");
+        labelled += 1;
+    }
+    assert!(labelled > 200, "{labelled} series had labels");
+}
+
+#[test]
+fn every_crate_stands_in_the_table_of_dependencies_with_its_reason() {
+    let manifest = read("Cargo.toml");
+    let named = |table: &str| -> BTreeSet<String> {
+        manifest
+            .lines()
+            .skip_while(|line| *line != format!("[{table}]"))
+            .skip(1)
+            .take_while(|line| !line.starts_with('['))
+            .filter_map(|line| line.split_once(" = "))
+            .map(|(name, _)| name.to_owned())
+            .collect()
+    };
+    let page = read("ARCHITECTURE.md");
+    let (_, section) = page.split_once("## Dependencies").unwrap();
+    // Names stand before any remark in brackets.
+    let words = |text: &str| -> BTreeSet<String> {
+        text.split(',')
+            .map(|name| name.split(" (").next().unwrap().trim().to_owned())
+            .collect()
+    };
+    let table: BTreeSet<String> = rows(section)
+        .iter()
+        .skip(1)
+        .flat_map(|row| words(row[0]))
+        .collect();
+    assert_eq!(named("dependencies"), table);
+    let development = section
+        .lines()
+        .find_map(|line| line.strip_prefix("Development: ")?.split('.').next())
+        .unwrap();
+    let only_there = named("dev-dependencies");
+    assert_eq!(
+        only_there
+            .difference(&table)
+            .cloned()
+            .collect::<BTreeSet<_>>(),
+        words(development)
+    );
+}
+
+#[test]
+fn the_codemap_names_every_room_and_no_room_that_is_not_there() {
+    let page = read("ARCHITECTURE.md");
+    let (_, section) = page.split_once("## Codemap").unwrap();
+    let (section, _) = section.split_once("\n## ").unwrap();
+    let mut mapped = String::new();
+    for row in rows(section).iter().skip(1) {
+        for place in quoted(row[0]) {
+            for path in spelled_out(place) {
+                let found = [root().join("src").join(&path), root().join(&path)]
+                    .iter()
+                    .any(|path| path.exists() || path.with_extension("rs").exists());
+                assert!(found, "{path} is in the codemap only");
+                mapped += &format!("{path}\n");
+            }
+        }
+    }
+    for entry in std::fs::read_dir(root().join("src")).unwrap() {
+        let path = entry.unwrap().path();
+        let room = path.file_stem().unwrap().to_str().unwrap();
+        if !["lib", "main"].contains(&room) {
+            let named = mapped
+                .lines()
+                .any(|line| line.split(['/', '.']).next() == Some(room));
+            assert!(named, "the codemap lacks {room}");
+        }
+    }
+}
+
+/// `a/{b,c}.rs` as `a/b.rs` and `a/c.rs`.
+fn spelled_out(path: &str) -> Vec<String> {
+    match path.split_once('{') {
+        Some((before, rest)) => {
+            let (choices, after) = rest.split_once('}').unwrap();
+            let whole = |choice| format!("{before}{choice}{after}");
+            choices.split(',').map(whole).collect()
+        }
+        None => vec![path.to_owned()],
     }
 }

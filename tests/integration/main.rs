@@ -5,17 +5,22 @@ mod support;
 
 mod stories {
     mod admin;
+    mod commands;
     mod drains;
+    mod human;
     mod injects;
     mod keeps_secrets;
+    mod lies;
     mod limits;
     mod passes_through;
+    mod process;
     mod refuses;
     mod replays;
     mod restart;
     mod rotation;
     mod single_flight;
     mod streams;
+    mod tenants;
     mod unauthorized;
 }
 

@@ -11,7 +11,7 @@
 //! the rest; no success code is documented, so any 2xx is one, whatever its body.
 //! This file holds what both rotations share; `calls.rs` the calls.
 
-mod bearer;
+pub(super) mod bearer;
 mod calls;
 mod in_place;
 mod ledger;
@@ -21,7 +21,7 @@ mod list;
 mod new_name;
 mod options;
 mod probe;
-mod quote;
+pub(super) mod quote;
 mod sweep;
 #[cfg(test)]
 mod tests;
@@ -46,6 +46,7 @@ use super::{Building, Kind, basic_value, bearer_value, fetched, fit, without_sch
 use crate::base::problem::Problem;
 use crate::base::time::{Clock, Deadline, Moment};
 use crate::config::url::HttpUrl;
+use crate::credential::chain::{Bearer, Held};
 use crate::credential::login::Answer;
 use crate::credential::store::{Digest, Hidden, Keep, Print, Since, digest_of};
 use crate::credential::{Change, Fresh, Mint, MintError, schedule};
@@ -132,10 +133,9 @@ impl Mint for BasicAuth {
     }
 
     fn sources(&self) -> Vec<Source> {
-        vec![
-            self.0.options.password.clone(),
-            self.0.options.admin_bearer.clone(),
-        ]
+        let bearer = self.0.options.admin_bearer.secret();
+        let password = std::iter::once(&self.0.options.password);
+        password.chain(bearer).cloned().collect()
     }
 
     fn change(&self) -> Change {
@@ -144,8 +144,30 @@ impl Mint for BasicAuth {
 
     fn person_renews(&self) -> Option<Duration> {
         // What a program prints is its own affair.
-        let is_command = matches!(self.0.options.admin_bearer, Source::Command(_));
-        (!is_command).then_some(self.0.options.lifetime)
+        let tended = match &self.0.options.admin_bearer {
+            Bearer::Secret(source) => !matches!(source, Source::Command(_)),
+            Bearer::Chained(_) => false,
+        };
+        tended.then_some(self.0.options.lifetime)
+    }
+
+    fn person_does(&self) -> String {
+        let bearer = &self.0.options.admin_bearer;
+        if bearer.is_chained() {
+            return format!("see to the {bearer}, which proves this one");
+        }
+        format!(
+            "log in to the contact center in the browser as its admin and put a fresh bearer into \
+             {bearer}"
+        )
+    }
+
+    fn leaves_a_trace(&self) -> bool {
+        self.0.options.rotation == Rotation::NewName && !self.0.is_in_a_slot()
+    }
+
+    fn leans_on_another(&self) -> bool {
+        self.0.options.admin_bearer.is_chained()
     }
 
     fn keep(&self, place: Keep) -> bool {
@@ -183,12 +205,44 @@ impl Registrar {
             Source::Generate => None,
             source => Some(fetched(source).await?),
         };
-        let (admin, bearer_ends) = self.admin().await?;
-        let bearer = self.print("bearer", admin.bearer.expose());
+        let held = self.options.admin_bearer.read().await?;
+        let (outcome, refused) = self.attempt_with(&held, &password, patience).await;
+        if refused && self.options.admin_bearer.reject(&held).await {
+            // The source had a better one all along, or has logged in anew.
+            let held = self.options.admin_bearer.read().await?;
+            return self.attempt_with(&held, &password, patience).await.0;
+        }
+        outcome
+    }
+
+    /// The outcome, and whether the issuer refused the bearer.
+    async fn attempt_with(
+        self: &Arc<Self>,
+        held: &Held,
+        password: &Option<Secret<String>>,
+        patience: Instant,
+    ) -> (Result<Fresh, MintError>, bool) {
+        let outcome = self.register_with(held, password, patience).await;
+        let refused = match &outcome {
+            Err(error) => matches!(error.labels().1, "refused" | "bearer_expired"),
+            Ok(_) => false,
+        };
+        (outcome, refused)
+    }
+
+    async fn register_with(
+        self: &Arc<Self>,
+        held: &Held,
+        password: &Option<Secret<String>>,
+        patience: Instant,
+    ) -> Result<Fresh, MintError> {
+        let bearer = self.bearer_print(held);
         let used = password
             .as_ref()
             .map(|password| self.print("password", password.expose()));
         self.known().used = Some((used, bearer));
+        let (admin, bearer_ends) = self.admin(held)?;
+        let password = password.as_ref().map(copied);
         let done = match self.options.rotation {
             Rotation::InPlace => self.in_place(password, &admin, bearer).await,
             Rotation::NewName => self.new_name(password, &admin, bearer, patience).await,
@@ -202,9 +256,15 @@ impl Registrar {
         })
     }
 
-    /// Reads the bearer that registers, and when it ends where that is known.
-    async fn admin(&self) -> Result<(Admin, Option<Moment>), MintError> {
-        let bearer = fetched(&self.options.admin_bearer).await?;
+    /// Who registers, with the bearer of now.
+    async fn admin_now(&self) -> Result<(Admin, Option<Moment>), MintError> {
+        let held = self.options.admin_bearer.read().await?;
+        self.admin(&held)
+    }
+
+    /// Who registers, and when the bearer ends where that is known and matters.
+    fn admin(&self, held: &Held) -> Result<(Admin, Option<Moment>), MintError> {
+        let bearer = copied(&held.token);
         let now = self.clock.now();
         let token = without_scheme(bearer.expose());
         let ahead = bearer::ends_ms(token).map(|ends| ends.saturating_sub(self.issuer_ms(now)));
@@ -222,6 +282,8 @@ impl Registrar {
             .and_then(|ahead| u64::try_from(ahead).ok())
             .map(|ahead| now.plus(Duration::from_millis(ahead)));
         let value = fit(&bearer, bearer_value(token))?;
+        // One that renews itself is there for the next renewal too.
+        let ends = ends.filter(|_| !self.options.admin_bearer.is_chained());
         Ok((Admin { bearer, value }, ends))
     }
 
@@ -252,8 +314,12 @@ impl Registrar {
             return None;
         }
         let pair = self.pair_of(&entry).ok()?;
-        let bearer = fetched(&self.options.admin_bearer).await.ok();
-        let print = bearer.map(|bearer| self.print("bearer", bearer.expose()));
+        // A chained one is not waited for: it is no other bearer.
+        let print = match self.options.admin_bearer.secret() {
+            Some(source) => fetched(source).await.ok(),
+            None => None,
+        }
+        .map(|bearer| self.print("bearer", bearer.expose()));
         let same_password = match &self.options.password {
             Source::Generate => true,
             // One that cannot be read now is no other one.
@@ -281,10 +347,10 @@ impl Registrar {
             if settled { "" } else { ": using it, and renewing it soon" }
         );
         // The bearer's end, as the one of now says it.
-        let source_ends = if settled {
-            self.admin().await.ok().and_then(|(_, ends)| ends)
-        } else {
-            Some(now.plus(OUTDATED))
+        let source_ends = match self.options.admin_bearer.is_chained() {
+            _ if !settled => Some(now.plus(OUTDATED)),
+            true => None,
+            false => self.admin_now().await.ok().and_then(|(_, ends)| ends),
         };
         Some(Fresh {
             headers: self.headers(&entry, &pair.value),
@@ -296,11 +362,11 @@ impl Registrar {
 
     /// What goes on calls; as long as any of it is left, the name is in use.
     fn headers(&self, entry: &Entry, value: &HeaderValue) -> Box<[(HeaderName, HeaderValue)]> {
-        struct Held {
+        struct InUse {
             value: HeaderValue,
-            _use: Arc<()>,
+            _token: Arc<()>,
         }
-        impl AsRef<[u8]> for Held {
+        impl AsRef<[u8]> for InUse {
             fn as_ref(&self) -> &[u8] {
                 self.value.as_bytes()
             }
@@ -311,11 +377,11 @@ impl Registrar {
             uses.retain(|name, token| *name == entry.username || Arc::strong_count(token) > 1);
             uses.entry(entry.username.clone()).or_default().clone()
         };
-        let held = Held {
+        let in_use = InUse {
             value: value.clone(),
-            _use: token,
+            _token: token,
         };
-        let value = HeaderValue::from_maybe_shared(Bytes::from_owner(held));
+        let value = HeaderValue::from_maybe_shared(Bytes::from_owner(in_use));
         // The octets are those of a field value already.
         let mut value = value.unwrap_or_else(|_| unreachable!("it was a field value"));
         value.set_sensitive(true);
@@ -323,6 +389,9 @@ impl Registrar {
     }
 
     fn change(&self) -> Change {
+        if self.options.admin_bearer.stopped_us() {
+            return Change::Replaces;
+        }
         let Some((password, bearer)) = self.known().used else {
             return Change::Replaces;
         };
@@ -334,10 +403,12 @@ impl Registrar {
             let secret = source.fetch().ok()?;
             Some(Some(self.print(role, secret.expose())))
         };
-        let (Some(new_password), Some(new_bearer)) = (
-            now(&self.options.password, "password", password),
-            now(&self.options.admin_bearer, "bearer", Some(bearer)),
-        ) else {
+        let new_bearer = match self.options.admin_bearer.secret() {
+            Some(source) => now(source, "bearer", Some(bearer)),
+            None => Some(Some(bearer)),
+        };
+        let new_password = now(&self.options.password, "password", password);
+        let (Some(new_password), Some(new_bearer)) = (new_password, new_bearer) else {
             return Change::Nothing;
         };
         match (new_password == password, new_bearer == Some(bearer)) {
@@ -345,6 +416,19 @@ impl Registrar {
             (true, false) => Change::Extends,
             (false, _) => Change::Replaces,
         }
+    }
+
+    /// The fingerprint of a bearer; of one that renews itself it is always the same.
+    fn bearer_print(&self, held: &Held) -> Print {
+        if self.options.admin_bearer.is_chained() {
+            return Print::default();
+        }
+        self.print("bearer", held.token.expose())
+    }
+
+    /// Whether a slot keeps what is registered, rather than one attempt that ends.
+    fn is_in_a_slot(&self) -> bool {
+        self.keep.get().is_some()
     }
 
     /// Reads the ledger from the store, the first time.

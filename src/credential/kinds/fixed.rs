@@ -13,7 +13,9 @@ use std::time::Duration;
 use http::header::{AUTHORIZATION, HeaderName, HeaderValue};
 use zeroize::Zeroizing;
 
-use super::{Building, Kind, basic_value, bearer_value, fetch, fit, sensitive, username_fault};
+use super::{
+    Building, Kind, basic_value, bearer_value, fetch, fit, sensitive, username_fault, username_rule,
+};
 use crate::base::problem::Problem;
 use crate::base::time::{Clock, Deadline};
 use crate::config::keys::{Fallback, Key, Type};
@@ -45,7 +47,7 @@ const KEYS: &[Key] = &[
         default: Fallback::Absent,
         doc: "The user name of a Basic pair, without a `:`.",
         example: r#""api_key""#,
-        check: None,
+        check: Some(username_rule),
     },
     Key {
         path: "basic.password",
@@ -75,7 +77,7 @@ const KEYS: &[Key] = &[
 
 /// Fields that belong to the connection or to HTTP itself (RFC 9110 §7.6.1, §7.2,
 /// §8.6, §10.1.1), or that speak to proxies; a credential cannot be one of them.
-const FORBIDDEN: &[&str] = &[
+pub(super) const FORBIDDEN: &[&str] = &[
     "connection",
     "content-length",
     "expect",
@@ -287,6 +289,7 @@ mod tests {
             credential: &credential,
             clock: &Clock::system(),
             mint_limit: Duration::from_secs(10),
+            chains: &Default::default(),
             own: &Default::default(),
         })
     }

@@ -47,12 +47,15 @@ pub(super) struct Keeper {
     forced: Option<Moment>,
     extended: Option<Moment>,
     extension_due: Option<Deadline>,
+    /// When the next sign of life is due.
+    ping_due: Option<Deadline>,
     told: Option<String>,
     skew_told: bool,
 }
 
 enum Step {
     Attempt(Why),
+    Ping,
     Wait(Duration),
 }
 
@@ -78,6 +81,7 @@ impl Keeper {
             forced: None,
             extended: None,
             extension_due: None,
+            ping_due: None,
             told: None,
             skew_told: false,
         }
@@ -90,6 +94,7 @@ impl Keeper {
             self.publish();
             match self.decide() {
                 Step::Attempt(why) => self.fly(why, Vec::new()).await,
+                Step::Ping => self.ping().await,
                 Step::Wait(time) => {
                     let time = time.clamp(Duration::from_millis(1), LONGEST_SLEEP);
                     tokio::select! {
@@ -135,10 +140,68 @@ impl Keeper {
             self.extended = Some(now);
             return Step::Attempt(Why::SecretChanged);
         }
-        match self.renews.map(|at| at.remaining(now)) {
-            Some(left) if left.is_zero() => Step::Attempt(Why::Renewal),
-            Some(left) => Step::Wait(left.min(live)),
-            None => Step::Wait(live),
+        let renews = self.renews.map_or(live, |at| at.remaining(now));
+        if renews.is_zero() {
+            return Step::Attempt(Why::Renewal);
+        }
+        match self.ping_due.map(|at| at.remaining(now)) {
+            Some(left) if left.is_zero() => Step::Ping,
+            Some(left) => Step::Wait(renews.min(live).min(left)),
+            None => Step::Wait(renews.min(live)),
+        }
+    }
+
+    /// One sign of life, if it is wanted. A call that reports a rejection is worth
+    /// more than its outcome.
+    async fn ping(&mut self) {
+        let Some(how) = self.shared.mint.keep_alive() else {
+            self.ping_due = None;
+            return;
+        };
+        self.ping_due = Some(Deadline::new(self.shared.clock.now(), how.every));
+        let was_used = self.shared.used.swap(false, Ordering::Relaxed);
+        if !was_used && !how.always {
+            return;
+        }
+        let Some(_in_use) = self.slot.upgrade() else {
+            return;
+        };
+        let mint = self.shared.mint.clone();
+        let limit = self.shared.mint_limit.min(how.every);
+        let mut ping =
+            tokio::spawn(
+                async move { tokio::time::timeout(limit, async { mint.ping().await }).await },
+            );
+        let outcome = tokio::select! {
+            biased;
+            outcome = &mut ping => outcome,
+            Some(rejection) = self.orders.recv() => {
+                ping.abort();
+                return self.on_rejection(rejection).await;
+            }
+        };
+        match outcome {
+            Ok(Ok(Err(error @ MintError::Refused { .. }))) => {
+                let now = self.shared.clock.now();
+                if self.forced_lately(now) {
+                    return;
+                }
+                tracing::warn!(
+                    credential.name = %self.shared.name,
+                    error = %error,
+                    "the session has ended: logging in anew"
+                );
+                self.forced = Some(now);
+                self.shared.current.store(None);
+                self.fly(Why::SessionEnded, Vec::new()).await;
+            }
+            Ok(Ok(Ok(()))) => {}
+            // The session may well live; calls will show.
+            other => tracing::debug!(
+                credential.name = %self.shared.name,
+                error = %outcome_in_words(other),
+                "a sign of life was not answered"
+            ),
         }
     }
 
@@ -206,6 +269,7 @@ impl Keeper {
             return;
         }
         self.forced = Some(now);
+        self.shared.mint.rejected();
         // After a failure, calls would be answered with it instead of waiting.
         if self.failure.is_none() {
             self.shared.current.store(None);
@@ -308,6 +372,8 @@ impl Keeper {
         self.stopped = None;
         self.told = None;
         self.extension_due = None;
+        let keep_alive = self.shared.mint.keep_alive();
+        self.ping_due = keep_alive.map(|how| Deadline::new(now, how.every));
 
         let expires = minted.expires.wall_ms();
         self.meter.minted(why);
@@ -351,7 +417,12 @@ impl Keeper {
             MintError::Refused { .. } => {
                 self.refusals = self.refusals.saturating_add(1);
                 self.stopped.get_or_insert(now);
-                schedule::cool_down(self.refusals)
+                if error.is_lock() {
+                    // Every further try may make it worse.
+                    Duration::MAX
+                } else {
+                    schedule::cool_down(self.refusals)
+                }
             }
             MintError::Secret { .. } => {
                 self.stopped.get_or_insert(now);
@@ -431,6 +502,20 @@ impl Keeper {
         self.meter.state(view.state(now));
         self.meter.due(human_due_ms);
         self.shared.view.send_replace(view);
+    }
+}
+
+fn outcome_in_words(
+    outcome: Result<
+        Result<Result<(), MintError>, tokio::time::error::Elapsed>,
+        tokio::task::JoinError,
+    >,
+) -> String {
+    match outcome {
+        Ok(Ok(Ok(()))) => "it was".into(),
+        Ok(Ok(Err(error))) => error.to_string(),
+        Ok(Err(_)) => "it took too long".into(),
+        Err(error) => panicked(&error).to_string(),
     }
 }
 

@@ -31,10 +31,10 @@ const LIVE: &str = "live";
 /// `mint` with a memory in `keep`; the same `mint` where nothing would outlive the
 /// process.
 pub fn kept(mint: Arc<dyn Mint>, keep: Keep, clock: Clock) -> Arc<dyn Mint> {
+    let keeps_itself = mint.keep(keep.clone());
     if !keep.keeps() {
         return mint;
     }
-    let keeps_itself = mint.keep(keep.clone());
     Arc::new(Kept {
         inner: mint,
         keep,
@@ -218,8 +218,9 @@ impl Kept {
     }
 
     fn note_refusal(&self, reason: &str, detail: &str, prints: Option<Vec<Print>>) {
-        // Nobody was asked with a dead bearer, and a foreign name locks nobody.
-        if matches!(reason, "bearer_expired" | "foreign") {
+        // Nobody was asked with a dead bearer or without the source of a chain, and a
+        // foreign name locks nobody.
+        if matches!(reason, "bearer_expired" | "chain" | "foreign") {
             return;
         }
         let Some(prints) = prints else { return };
@@ -281,6 +282,22 @@ impl Mint for Kept {
 
     fn person_renews(&self) -> Option<Duration> {
         self.inner.person_renews()
+    }
+
+    fn rejected(&self) {
+        self.inner.rejected();
+    }
+
+    fn person_does(&self) -> String {
+        self.inner.person_does()
+    }
+
+    fn leaves_a_trace(&self) -> bool {
+        self.inner.leaves_a_trace()
+    }
+
+    fn leans_on_another(&self) -> bool {
+        self.inner.leans_on_another()
     }
 
     fn keep_alive(&self) -> Option<KeepAlive> {

@@ -4,10 +4,9 @@
 //! the pool with the last one. Dropped earlier, it closes the connection: the
 //! upstream learns at once that the caller left.
 
-use std::future::Future;
 use std::pin::Pin;
 use std::rc::Rc;
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -80,16 +79,15 @@ impl AnswerBody {
         };
         // Asking first tells hyper that a frame is wanted; the frame becomes ready
         // only while the connection is polled, which alone needs waking.
-        let mut unwoken = Context::from_waker(Waker::noop());
-        if let Poll::Ready(frame) = Pin::new(&mut self.incoming).poll_frame(&mut unwoken) {
+        if let Poll::Ready(frame) = conn.ask(&mut self.incoming) {
             return Poll::Ready(frame);
         }
-        if Pin::new(&mut conn.connection).poll(cx).is_ready() {
+        if conn.poll(cx).is_ready() {
             // Closed: what was read stays readable, and the end follows it.
             self.link = Link::Loose(Alarm::default());
             return Pin::new(&mut self.incoming).poll_frame(cx);
         }
-        Pin::new(&mut self.incoming).poll_frame(&mut unwoken)
+        conn.ask(&mut self.incoming)
     }
 
     pub(in crate::gateway) fn poll_frame(
@@ -162,8 +160,27 @@ fn clean(frame: Frame<Bytes>) -> Frame<Bytes> {
     match frame.into_trailers() {
         Ok(mut trailers) => {
             scrub::remove_hop_by_hop(&mut trailers);
+            // Never a trailer (RFC 9110 §6.5.1), and no way around `upstream_cookies`.
+            trailers.remove(http::header::SET_COOKIE);
             Frame::trailers(trailers)
         }
         Err(frame) => frame,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use http::{HeaderMap, HeaderValue};
+
+    #[test]
+    fn trailers_bring_no_cookie_and_no_field_of_the_connection() {
+        let mut trailers = HeaderMap::new();
+        for name in ["x-sum", "set-cookie", "transfer-encoding"] {
+            trailers.insert(name, HeaderValue::from_static("1"));
+        }
+        let cleaned = clean(Frame::trailers(trailers)).into_trailers().unwrap();
+        let left: Vec<&str> = cleaned.keys().map(http::HeaderName::as_str).collect();
+        assert_eq!(left, ["x-sum"]);
     }
 }

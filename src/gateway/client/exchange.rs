@@ -4,7 +4,7 @@
 //! that can end becomes one [`UpstreamFault`] that says how far the call got.
 
 use std::future::{Future, poll_fn};
-use std::pin::{Pin, pin};
+use std::pin::pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
@@ -36,14 +36,14 @@ pub async fn exchange(
     let reused = conn.calls > 0;
     conn.calls += 1;
     let mut patience = Patience::new(lifetimes, source.clone());
-    let mut answer = pin!(conn.sender.try_send_request(request));
+    let mut answer = pin!(conn.send(request));
     let mut held = Some(conn);
 
     let head = poll_fn(|cx| {
         // The connection first: it is what makes the answer ready. It alone needs
         // waking, since the answer becomes ready only while it is being polled.
         if let Some(conn) = &mut held
-            && Pin::new(&mut conn.connection).poll(cx).is_ready()
+            && conn.poll(cx).is_ready()
         {
             // Dropping it resolves the answer, with the call itself if the
             // connection never took it.
@@ -79,7 +79,7 @@ pub async fn exchange(
             Err(CallerFault::BodyBroken.into())
         }
         Ok(Err(mut failed)) => {
-            let unsent = failed.take_message();
+            let unsent = failed.take_message().map(Box::new);
             let error = failed.into_error();
             let kind = if error.is_parse() || error.is_parse_status() {
                 FaultKind::Nonsense(error)
@@ -130,7 +130,11 @@ fn hand_on(
 /// Drives a connection whose upload goes on under its answer, until either ends.
 async fn finish(mut conn: Box<Conn>, source: Rc<Source>, idle: Duration) {
     poll_fn(|cx| {
-        if Pin::new(&mut conn.connection).poll(cx).is_ready() {
+        if conn.poll(cx).is_ready() {
+            return Poll::Ready(());
+        }
+        // Ready for another call: both sides of this one are over.
+        if conn.is_rested() {
             return Poll::Ready(());
         }
         if idle.is_zero() || source.has_ended() {

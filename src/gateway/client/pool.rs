@@ -9,14 +9,20 @@ use std::future::Future;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::task::{Context, Waker};
+use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
+use bytes::Bytes;
+use http::{Request, Response};
+use http_body::{Body as _, Frame};
+use hyper::body::Incoming;
+use hyper::client::conn::TrySendError;
 use hyper::client::conn::http1::{self, Connection, SendRequest};
 use tokio::time::Instant;
 
 use crate::gateway::body::Body;
 use crate::gateway::client::alarm::Alarm;
+use crate::gateway::client::muffle::Muffle;
 use crate::gateway::metrics::RouteMetrics;
 use crate::net::connect::{ConnectError, Connector};
 use crate::net::io::{Io, Wire};
@@ -40,16 +46,16 @@ pub struct Pool {
     connector: Connector,
     lifetimes: Lifetimes,
     metrics: Arc<RouteMetrics>,
+    #[allow(clippy::vec_box, reason = "moved in and out whole; a Conn is large")]
     idle: RefCell<Vec<Box<Conn>>>,
 }
 
 /// One connection with hyper's two ends of it and our end of its socket.
 #[derive(Debug)]
 pub struct Conn {
-    /// Reads and writes; must be polled for anything to move.
-    pub connection: Connection<Io, Body>,
-    /// Takes the next call.
-    pub sender: SendRequest<Body>,
+    connection: Connection<Io, Body>,
+    sender: SendRequest<Body>,
+    muffle: Muffle,
     /// The socket.
     pub wire: Arc<Wire>,
     /// Shared by all exchanges on it.
@@ -65,6 +71,36 @@ pub struct Conn {
 }
 
 impl Conn {
+    /// Hands `request` to the connection, which sends it when it is polled next. The
+    /// future resolves while the connection is polled, so it needs no waker.
+    pub fn send(
+        &mut self,
+        request: Request<Body>,
+    ) -> impl Future<Output = Result<Response<Incoming>, TrySendError<Request<Body>>>> + use<> {
+        let sender = &mut self.sender;
+        self.muffle.muffled(|| sender.try_send_request(request))
+    }
+
+    /// Reads and writes; nothing moves without it. Ready when the connection is over.
+    pub fn poll(&mut self, cx: &Context<'_>) -> Poll<()> {
+        let mut cx = Context::from_waker(self.muffle.ringing(cx));
+        Pin::new(&mut self.connection).poll(&mut cx).map(drop)
+    }
+
+    /// Asks for the next frame of the body that this connection brings. Poll the
+    /// connection next where it is pending.
+    pub fn ask(&self, body: &mut Incoming) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+        let mut unwoken = Context::from_waker(Waker::noop());
+        self.muffle
+            .muffled(|| Pin::new(body).poll_frame(&mut unwoken))
+    }
+
+    /// Whether both sides of the last exchange are over. It says nothing of whether
+    /// the connection still lives.
+    pub fn is_rested(&self) -> bool {
+        self.sender.is_ready()
+    }
+
     /// Drives the connection once without being woken for it. `true` while it lives.
     fn settle(&mut self) -> bool {
         let mut cx = Context::from_waker(Waker::noop());
@@ -142,6 +178,7 @@ impl Pool {
         Ok(Box::new(Conn {
             connection,
             sender,
+            muffle: Muffle::default(),
             wire,
             alarm: Alarm::default(),
             calls: 0,

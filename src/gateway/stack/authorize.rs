@@ -16,6 +16,7 @@ use tower::{Layer, Service};
 
 use crate::config::url::{HttpOrigin, HttpUrl};
 use crate::credential::slot::Slot;
+use crate::credential::tenants::Holder;
 use crate::credential::{Minted, Unavailable};
 use crate::gateway::error::Error;
 use crate::gateway::path::is_under;
@@ -24,10 +25,12 @@ use crate::gateway::{Answer, Call, HttpService};
 /// A credential and where it may go.
 #[derive(Clone)]
 pub struct Grant {
-    /// The credential.
-    pub slot: Arc<Slot>,
+    /// Who holds the credential.
+    pub holder: Holder,
     /// The origins it is bound to, each with a path prefix.
     pub origins: Vec<HttpUrl>,
+    /// How long a call waits for a credential.
+    pub wait: Duration,
 }
 
 impl Grant {
@@ -44,7 +47,7 @@ impl Grant {
 
 impl std::fmt::Debug for Grant {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "Grant({})", self.slot.name())
+        write!(f, "Grant({})", self.holder.name())
     }
 }
 
@@ -61,9 +64,9 @@ impl AuthorizeLayer {
         AuthorizeLayer { grant, dialled }
     }
 
-    /// The credential's slot.
+    /// The credential's slot, where one serves every call.
     pub fn slot(&self) -> Option<Arc<Slot>> {
-        self.grant.as_ref().map(|grant| grant.slot.clone())
+        self.grant.as_ref()?.holder.one().cloned()
     }
 }
 
@@ -74,9 +77,10 @@ impl<S> Layer<S> for AuthorizeLayer {
             inner,
             bound: self.grant.as_ref().map(|grant| {
                 Arc::new(Bound {
-                    slot: grant.slot.clone(),
+                    slot: grant.holder.one().cloned(),
                     prefixes: grant.prefixes(&self.dialled),
                     dialled: self.dialled.clone(),
+                    wait: grant.wait,
                 })
             }),
         }
@@ -85,9 +89,11 @@ impl<S> Layer<S> for AuthorizeLayer {
 
 /// A credential as bound to what this stack dials.
 struct Bound {
-    slot: Arc<Slot>,
+    /// `None` where each call brings its tenant's.
+    slot: Option<Arc<Slot>>,
     prefixes: Box<[Box<str>]>,
     dialled: HttpOrigin,
+    wait: Duration,
 }
 
 impl Bound {
@@ -95,7 +101,11 @@ impl Bound {
         let allowed = self
             .prefixes
             .iter()
-            .any(|prefix| is_under(path.as_bytes(), prefix.as_bytes()));
+            // `OPTIONS *` asks the server as a whole (RFC 9112 §3.2.4).
+            .any(|prefix| match path {
+                "*" => prefix.trim_matches('/').is_empty(),
+                _ => is_under(path.as_bytes(), prefix.as_bytes()),
+            });
         if allowed {
             return Ok(());
         }
@@ -132,7 +142,14 @@ impl<S: HttpService> Service<Call> for Authorize<S> {
         if let Err(error) = bound.check(call.request.uri().path()) {
             return AuthorizeFuture::Refused { error: Some(error) };
         }
-        match bound.slot.peek() {
+        let Some(slot) = call.slot.as_ref().or(bound.slot.as_ref()) else {
+            // `tenant` lets no call pass without one.
+            let error = Error::ForeignOrigin {
+                target: "a route without its tenant".into(),
+            };
+            return AuthorizeFuture::Refused { error: Some(error) };
+        };
+        match slot.peek() {
             Some(minted) => {
                 attach(&minted, call.request.headers_mut());
                 AuthorizeFuture::Calling {
@@ -142,9 +159,9 @@ impl<S: HttpService> Service<Call> for Authorize<S> {
                 }
             }
             None => {
-                let slot = bound.slot.clone();
+                let (slot, wait) = (slot.clone(), bound.wait);
                 AuthorizeFuture::Minting {
-                    obtaining: Box::pin(async move { slot.obtain().await }),
+                    obtaining: Box::pin(async move { slot.obtain_within(wait).await }),
                     since: Instant::now(),
                     call: Some(call),
                     service: self.inner.clone(),

@@ -10,6 +10,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Poll, ready};
 
+use http::HeaderName;
 use pin_project_lite::pin_project;
 use tokio::time::Instant;
 use tower::{Layer, Service};
@@ -17,6 +18,9 @@ use tower::{Layer, Service};
 use crate::gateway::error::Error;
 use crate::gateway::metrics::RouteMetrics;
 use crate::gateway::{Answer, Call, HttpService};
+
+/// The vendor's count of calls left in the window (its rate-limit page).
+const RATELIMIT_REMAINING: HeaderName = HeaderName::from_static("x-ratelimit-remaining");
 
 /// How many calls are open on all workers, to the last byte of their answers: what
 /// a drain waits for.
@@ -100,6 +104,11 @@ impl<F: Future<Output = Result<Answer, Error>>> Future for RecordFuture<F> {
         if let Some(books) = this.books.take() {
             let metrics = &books.metrics;
             metrics.code(answer.response.status()).inc();
+            if let Some(left) = answer.response.headers().get(RATELIMIT_REMAINING)
+                && let Some(left) = left.to_str().ok().and_then(|left| left.parse().ok())
+            {
+                metrics.ratelimit(left);
+            }
             let overhead = books.started.elapsed().saturating_sub(answer.waited);
             metrics.overhead.observe(overhead.as_secs_f64());
             answer.response = answer.response.map(|body| body.with_books(books));

@@ -31,6 +31,7 @@ pub const CODES: &[&str] = &[
     "host_not_served",
     "cross_site",
     "origin_not_allowed",
+    "tenant",
     "issuer_target",
     "trace_refused",
     "connect_refused",
@@ -112,6 +113,13 @@ fn face(error: &Error) -> Face {
                 "Pages of that Origin may not call here",
                 Some("http_request_denied"),
                 "if the page is yours, add its origin to `origins` of the listener",
+            ),
+            CallerFault::Tenant { .. } => plain(
+                StatusCode::FORBIDDEN,
+                "tenant",
+                "The call is for no tenant of this route",
+                Some("http_request_denied"),
+                "send the header once, with a tenant that `tenant` of the route allows",
             ),
             CallerFault::IssuerTarget => plain(
                 StatusCode::FORBIDDEN,
@@ -226,7 +234,7 @@ fn face(error: &Error) -> Face {
                     "connection_terminated",
                     "where `reached_upstream` is `unknown`, find out whether the call took effect before sending it again",
                 ),
-                FaultKind::Nonsense(_) => upstream(
+                FaultKind::Nonsense(_) | FaultKind::Unfit(_) => upstream(
                     StatusCode::BAD_GATEWAY,
                     "upstream_nonsense",
                     "The upstream's answer is not HTTP/1.1",

@@ -34,7 +34,7 @@ pub struct RetryLayer {
 }
 
 impl RetryLayer {
-    /// Rejects credentials at `slot`, where the route has one.
+    /// Rejects credentials at `slot`, where the route has one for every call.
     pub fn new(slot: Option<Arc<Slot>>, metrics: Arc<RouteMetrics>) -> RetryLayer {
         RetryLayer { slot, metrics }
     }
@@ -122,6 +122,7 @@ pub struct Spare {
     uri: Uri,
     headers: HeaderMap,
     host: Option<HeaderValue>,
+    slot: Option<Arc<Slot>>,
     source: Option<Rc<Source>>,
     nature: Nature,
     started: Instant,
@@ -135,6 +136,7 @@ impl Spare {
             uri: request.uri().clone(),
             headers: request.headers().clone(),
             host: call.host.clone(),
+            slot: call.slot.clone(),
             source: request.body().as_upload().map(|u| u.source().clone()),
             nature: call.nature,
             started: call.started,
@@ -151,7 +153,7 @@ impl Spare {
             Some(source) => Body::upload(Upload::again(source)?),
             None => Body::empty(),
         };
-        let mut request = Request::new(body);
+        let mut request = Box::new(Request::new(body));
         *request.method_mut() = self.method;
         *request.uri_mut() = self.uri;
         *request.headers_mut() = self.headers;
@@ -161,6 +163,7 @@ impl Spare {
             host: self.host,
             nature: self.nature,
             fresh: true,
+            slot: self.slot,
             fault: None,
         })
     }
@@ -186,7 +189,8 @@ async fn after_rejection<S: HttpService>(
     service: S,
     layer: Rc<RetryLayer>,
 ) -> Result<Answer, Error> {
-    let (Some(slot), Some(used)) = (&layer.slot, answer.used.clone()) else {
+    let slot = spare.slot.clone().or_else(|| layer.slot.clone());
+    let (Some(slot), Some(used)) = (slot, answer.used.clone()) else {
         // A pass-through route: the 401 is the caller's own business.
         return Ok(answer);
     };
@@ -195,7 +199,6 @@ async fn after_rejection<S: HttpService>(
         .may_repeat(Outcome::CredentialRejected, spare.has_whole_body());
     if !may_repeat {
         // The slot must know, but this caller has nothing to wait for.
-        let slot = slot.clone();
         tokio::task::spawn_local(async move { slot.reject(&used).await });
         layer.metrics.auth_failure(AuthFailure::PassedOn).inc();
         return Ok(answer);
@@ -246,6 +249,7 @@ async fn after_fault<S: HttpService>(
             host: spare.host.clone(),
             nature: spare.nature,
             fresh: true,
+            slot: spare.slot.clone(),
             fault: None,
         }),
         None => spare.rebuild(),

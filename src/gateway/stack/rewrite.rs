@@ -97,6 +97,9 @@ impl Aim {
         if request.uri().authority().is_some() || !(self.base.is_empty() && self.strip.is_empty()) {
             *request.uri_mut() = self.target(request.uri())?;
         }
+        if request.version() == Version::HTTP_2 {
+            join_cookies(request.headers_mut());
+        }
         *request.version_mut() = Version::HTTP_11;
         frame(request);
         request
@@ -114,7 +117,14 @@ impl Aim {
                 self.own(&format!("{}:{location}", self.origin.scheme()))?
             }
             Some(_) if self.base.is_empty() && self.strip.is_empty() => return None,
-            Some(_) => return Some(self.back(location)?.into_owned()),
+            Some(_) => {
+                let path = self.back(location)?;
+                // Without its prefix `/base//host` would name another host as well.
+                return Some(match path.starts_with("//") {
+                    true => format!("http://{host}{path}"),
+                    false => path.into_owned(),
+                });
+            }
             None => self.own(location)?,
         };
         Some(format!("http://{host}{}", self.back(&path)?))
@@ -166,7 +176,15 @@ fn frame(request: &mut Request<Body>) {
     let exact = request.body().size_hint().exact();
     let headers = request.headers_mut();
     match exact {
-        Some(_) if ended => {}
+        Some(_) if ended => {
+            // h2 lets an empty value pass for 0.
+            if headers
+                .get(header::CONTENT_LENGTH)
+                .is_some_and(|length| length.as_bytes() != b"0")
+            {
+                headers.insert(header::CONTENT_LENGTH, HeaderValue::from_static("0"));
+            }
+        }
         Some(length) => {
             headers.insert(header::CONTENT_LENGTH, length.into());
         }
@@ -175,6 +193,24 @@ fn frame(request: &mut Request<Body>) {
             let chunked = HeaderValue::from_static("chunked");
             headers.insert(header::TRANSFER_ENCODING, chunked);
         }
+    }
+}
+
+/// HTTP/2 may split `Cookie` into crumbs, which HTTP/1.1 does not know (RFC 9113
+/// §8.2.3).
+fn join_cookies(headers: &mut HeaderMap) {
+    let mut crumbs = headers.get_all(header::COOKIE).iter();
+    if crumbs.next().is_none() || crumbs.next().is_none() {
+        return;
+    }
+    let crumbs: Vec<&[u8]> = headers
+        .get_all(header::COOKIE)
+        .iter()
+        .map(HeaderValue::as_bytes)
+        .collect();
+    if let Ok(mut whole) = HeaderValue::from_bytes(&crumbs.join(&b"; "[..])) {
+        whole.set_sensitive(true);
+        headers.insert(header::COOKIE, whole);
     }
 }
 
@@ -289,6 +325,43 @@ mod tests {
     }
 
     #[test]
+    fn a_call_without_a_body_says_so_in_one_way() {
+        for (length, sent) in [("", "0"), ("0", "0"), ("000", "0")] {
+            let mut request = Request::new(Body::empty());
+            let value = HeaderValue::from_static(length);
+            request.headers_mut().insert(header::CONTENT_LENGTH, value);
+            frame(&mut request);
+            assert_eq!(
+                request.headers()[header::CONTENT_LENGTH],
+                sent,
+                "{length:?}"
+            );
+        }
+        let mut request = Request::new(Body::empty());
+        frame(&mut request);
+        assert!(request.headers().is_empty());
+    }
+
+    #[test]
+    fn the_crumbs_of_a_cookie_are_joined_for_http_1() {
+        let aim = aim("http://h", None);
+        for (version, expected) in [
+            (Version::HTTP_2, vec!["a=1; b=2; c=3"]),
+            (Version::HTTP_11, vec!["a=1", "b=2", "c=3"]),
+        ] {
+            let mut request = Request::new(Body::empty());
+            *request.version_mut() = version;
+            for crumb in ["a=1", "b=2", "c=3"] {
+                let crumb = HeaderValue::from_static(crumb);
+                request.headers_mut().append(header::COOKIE, crumb);
+            }
+            aim.turn(&mut request).unwrap();
+            let left: Vec<_> = request.headers().get_all(header::COOKIE).iter().collect();
+            assert_eq!(left, expected);
+        }
+    }
+
+    #[test]
     fn a_target_goes_on_as_it_came() {
         let aim = aim("https://cms.example.com", None);
         for target in [
@@ -347,6 +420,13 @@ mod tests {
             Some("http://l/v1/x")
         );
         assert_eq!(aim.location("http://h/other", "l"), None);
+        let bare = self::aim("http://h/base", None);
+        for (location, turned) in [
+            ("/base//evil.example/x", "http://l//evil.example/x"),
+            ("http://h/base//evil.example/x", "http://l//evil.example/x"),
+        ] {
+            assert_eq!(bare.location(location, "l").as_deref(), Some(turned));
+        }
         assert_eq!(aim.location("http://h/basement", "l"), None);
     }
 }

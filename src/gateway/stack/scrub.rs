@@ -35,18 +35,51 @@ const HOP_BY_HOP: [HeaderName; 8] = [
 /// The session header of the platform; removed from every route with a credential.
 const SESSION_ID: HeaderName = HeaderName::from_static("sessionid");
 
+/// The place of `name` in [`HOP_BY_HOP`].
+fn hop(name: &HeaderName) -> Option<usize> {
+    let place = match name.as_str() {
+        "connection" => 0,
+        "keep-alive" => 1,
+        "proxy-connection" => 2,
+        "proxy-authenticate" => 3,
+        "proxy-authorization" => 4,
+        "te" => 5,
+        "transfer-encoding" => 6,
+        "upgrade" => 7,
+        _ => return None,
+    };
+    Some(place)
+}
+
 /// Removes hop-by-hop fields, those that `Connection` names included.
 pub fn remove_hop_by_hop(headers: &mut HeaderMap) {
-    if let Some(first) = headers.get(header::CONNECTION) {
+    let found = headers
+        .keys()
+        .filter_map(hop)
+        .fold(0u8, |found, place| found | 1 << place);
+    remove_found(headers, found);
+}
+
+/// Removes the fields whose places are set in `found`: one look at each name costs
+/// less than eight look-ups that mostly find nothing.
+fn remove_found(headers: &mut HeaderMap, found: u8) {
+    if found == 0 {
+        return;
+    }
+    if found & 1 != 0 {
+        let mut connection = headers.get_all(header::CONNECTION).iter();
         // The usual `keep-alive` and `close` name no field of their own to remove.
-        let only = headers.get_all(header::CONNECTION).iter().nth(1).is_none();
-        let usual = only && matches!(first.as_bytes(), b"keep-alive" | b"close" | b"Keep-Alive");
-        if !usual {
+        let usual = connection.next().is_some_and(|first| {
+            matches!(first.as_bytes(), b"keep-alive" | b"close" | b"Keep-Alive")
+        });
+        if !usual || connection.next().is_some() {
             remove_named(headers);
         }
     }
-    for name in &HOP_BY_HOP {
-        headers.remove(name);
+    for (place, name) in HOP_BY_HOP.iter().enumerate() {
+        if found & 1 << place != 0 {
+            headers.remove(name);
+        }
     }
 }
 
@@ -65,7 +98,11 @@ fn remove_named(headers: &mut HeaderMap) {
 }
 
 /// Whether the caller can take trailers (RFC 9110 §10.1.4).
-fn takes_trailers(headers: &HeaderMap) -> bool {
+fn takes_trailers(headers: &HeaderMap, found: u8) -> bool {
+    const TE: u8 = 1 << 5;
+    if found & TE == 0 {
+        return false;
+    }
     headers
         .get_all(header::TE)
         .iter()
@@ -127,13 +164,24 @@ pub struct Scrub<S> {
 impl<S> Scrub<S> {
     fn scrub(&self, call: &mut Call) {
         let headers = call.request.headers_mut();
-        let trailers = headers.contains_key(header::TE) && takes_trailers(headers);
-        let mut stripped = false;
-        for name in self.secret.iter() {
-            stripped |= headers.remove(name).is_some();
+        let (mut found, mut stripped, mut spoofed) = (0u8, false, false);
+        for name in headers.keys() {
+            if let Some(place) = hop(name) {
+                found |= 1 << place;
+            }
+            stripped |= self.secret.contains(name);
+            spoofed |= is_ours(name);
         }
-        remove_hop_by_hop(headers);
-        remove_spoofed(headers);
+        let trailers = takes_trailers(headers, found);
+        if stripped {
+            for name in self.secret.iter() {
+                headers.remove(name);
+            }
+        }
+        remove_found(headers, found);
+        if spoofed {
+            remove_spoofed(headers);
+        }
         if trailers {
             headers.insert(header::TE, HeaderValue::from_static("trailers"));
             headers.insert(header::CONNECTION, HeaderValue::from_static("te"));
@@ -148,19 +196,19 @@ impl<S> Scrub<S> {
 }
 
 /// `headset-*` is ours to say.
+fn is_ours(name: &HeaderName) -> bool {
+    name.as_str().starts_with("headset-")
+}
+
+#[cold]
 fn remove_spoofed(headers: &mut HeaderMap) {
-    if headers
+    let spoofed: Vec<HeaderName> = headers
         .keys()
-        .any(|name| name.as_str().starts_with("headset-"))
-    {
-        let spoofed: Vec<HeaderName> = headers
-            .keys()
-            .filter(|name| name.as_str().starts_with("headset-"))
-            .cloned()
-            .collect();
-        for name in spoofed {
-            headers.remove(name);
-        }
+        .filter(|name| is_ours(name))
+        .cloned()
+        .collect();
+    for name in spoofed {
+        headers.remove(name);
     }
 }
 
@@ -217,6 +265,14 @@ mod tests {
                 (name, HeaderValue::from_str(value).unwrap())
             })
             .collect()
+    }
+
+    #[test]
+    fn every_hop_by_hop_field_knows_its_place() {
+        for (place, name) in HOP_BY_HOP.iter().enumerate() {
+            assert_eq!(hop(name), Some(place), "{name}");
+        }
+        assert_eq!(hop(&header::TRAILER), None);
     }
 
     #[test]

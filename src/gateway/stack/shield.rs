@@ -31,39 +31,41 @@ pub struct Doors {
 
 impl Doors {
     fn check(&self, call: &Call) -> Result<(), (CallerFault, Refusal)> {
-        let headers = call.request.headers();
-        if !self.hosts.is_empty() {
-            let name = authority(call.request.uri(), call.host.as_ref()).map(host_name);
-            if !name.is_some_and(|name| self.goes_by(name)) {
-                return Err((CallerFault::HostNotServed, Refusal::Host));
-            }
-        }
-        // Checked before Origin: an allowed origin may well be another site.
-        let origin = headers.get(header::ORIGIN);
-        let allowed = origin.map(|origin| origin.to_str().is_ok_and(|text| self.allows(text)));
-        match allowed {
-            Some(true) => Ok(()),
-            Some(false) => Err((CallerFault::OriginNotAllowed, Refusal::Origin)),
-            None if is_cross_site(headers) => Err((CallerFault::CrossSite, Refusal::CrossSite)),
-            None => Ok(()),
-        }
+        let name = authority(call.request.uri(), call.host.as_ref()).map(host_name);
+        judge(&self.hosts, &self.origins, name, call.request.headers())
     }
+}
 
-    fn goes_by(&self, name: &str) -> bool {
-        self.hosts
-            .iter()
-            .any(|host| host.eq_ignore_ascii_case(name))
+/// Whether a request that names us as `name` may call where we go by `hosts` (empty
+/// is any) and pages of `origins` are welcome.
+///
+/// # Errors
+/// With why not, for people and for the metric.
+pub fn judge(
+    hosts: &[String],
+    origins: &[String],
+    name: Option<&str>,
+    headers: &HeaderMap,
+) -> Result<(), (CallerFault, Refusal)> {
+    let goes_by = |name: &str| hosts.iter().any(|host| host.eq_ignore_ascii_case(name));
+    if !hosts.is_empty() && !name.is_some_and(goes_by) {
+        return Err((CallerFault::HostNotServed, Refusal::Host));
     }
-
-    /// An origin is allowed where it is listed, or where its host is one of ours.
-    fn allows(&self, origin: &str) -> bool {
-        if self.origins.iter().any(|o| o.eq_ignore_ascii_case(origin)) {
-            return true;
-        }
+    // An origin is allowed where it is listed, or where its host is one of ours.
+    let allows = |origin: &str| {
         let authority = origin
             .strip_prefix("http://")
             .or_else(|| origin.strip_prefix("https://"));
-        authority.is_some_and(|authority| self.goes_by(host_name(authority)))
+        origins.iter().any(|o| o.eq_ignore_ascii_case(origin))
+            || authority.is_some_and(|authority| goes_by(host_name(authority)))
+    };
+    // Checked before Sec-Fetch-Site: an allowed origin may well be another site.
+    let origin = headers.get(header::ORIGIN);
+    match origin.map(|origin| origin.to_str().is_ok_and(allows)) {
+        Some(true) => Ok(()),
+        Some(false) => Err((CallerFault::OriginNotAllowed, Refusal::Origin)),
+        None if is_cross_site(headers) => Err((CallerFault::CrossSite, Refusal::CrossSite)),
+        None => Ok(()),
     }
 }
 

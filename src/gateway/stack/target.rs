@@ -23,8 +23,8 @@ use crate::gateway::{Answer, Call, HttpService};
 pub struct Rules {
     /// Whether a credential is attached, so that TRACE would show it.
     pub credentialed: bool,
-    /// The marks of the issuers at this route's upstream; empty where there are
-    /// none or the route says `expose_issuer`.
+    /// The marks of all issuers on a route with a credential, else of those at its
+    /// upstream; empty where there are none or the route says `expose_issuer`.
     pub issuers: Vec<IssuerMark>,
     /// How the target will be rewritten: issuers are sought in what is really sent.
     pub aim: Arc<Aim>,

@@ -1,7 +1,7 @@
 //! TLS towards upstreams and issuers. Verification is always on.
 
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
@@ -37,6 +37,31 @@ pub fn config(tls: &Tls) -> Result<Arc<ClientConfig>, TlsError> {
         .with_no_client_auth();
     client.alpn_protocols = vec![b"http/1.1".to_vec()];
     Ok(Arc::new(client))
+}
+
+/// The same, shared with whoever holds one of the same authorities now: a store of
+/// them is several hundred KiB, and each tenant of a credential has a connector of
+/// its own. A CA file is read anew each time, so one that changed is another.
+///
+/// # Errors
+/// As [`config`].
+pub fn shared(tls: &Tls) -> Result<Arc<ClientConfig>, TlsError> {
+    type Held = (
+        Roots,
+        Option<Vec<CertificateDer<'static>>>,
+        Weak<ClientConfig>,
+    );
+    static HELD: Mutex<Vec<Held>> = Mutex::new(Vec::new());
+    let ca = tls.ca.as_deref().map(read_ca).transpose()?;
+    let mut held = HELD.lock().unwrap_or_else(PoisonError::into_inner);
+    held.retain(|(.., client)| client.strong_count() > 0);
+    let same = held.iter().find(|(r, c, _)| (r, c) == (&tls.roots, &ca));
+    if let Some(client) = same.and_then(|(.., client)| client.upgrade()) {
+        return Ok(client);
+    }
+    let client = config(tls)?;
+    held.push((tls.roots, ca, Arc::downgrade(&client)));
+    Ok(client)
 }
 
 fn roots(tls: &Tls) -> Result<RootCertStore, TlsError> {
@@ -76,4 +101,42 @@ fn read_ca(path: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {
         return Err(fail("it holds no certificate".into()));
     }
     Ok(found)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn tls(roots: Roots, ca: Option<&Path>) -> Tls {
+        Tls {
+            roots,
+            ca: ca.map(Into::into),
+            server_name: None,
+        }
+    }
+
+    #[test]
+    fn the_same_authorities_are_held_once_and_a_changed_file_is_another() {
+        let bundled = shared(&tls(Roots::Bundled, None)).unwrap();
+        let again = shared(&tls(Roots::Bundled, None)).unwrap();
+        assert!(Arc::ptr_eq(&bundled, &again));
+
+        let name = format!("headset-ca-{}-{:x}", std::process::id(), fastrand::u64(..));
+        let path = std::env::temp_dir().join(name);
+        let pem = || {
+            let key = rcgen::KeyPair::generate().unwrap();
+            let mut params = rcgen::CertificateParams::default();
+            params.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
+            params.self_signed(&key).unwrap().pem()
+        };
+        std::fs::write(&path, pem()).unwrap();
+        let private = shared(&tls(Roots::Bundled, Some(&path))).unwrap();
+        assert!(!Arc::ptr_eq(&bundled, &private));
+        let again = shared(&tls(Roots::Bundled, Some(&path))).unwrap();
+        assert!(Arc::ptr_eq(&private, &again));
+        std::fs::write(&path, pem()).unwrap();
+        let changed = shared(&tls(Roots::Bundled, Some(&path))).unwrap();
+        assert!(!Arc::ptr_eq(&private, &changed));
+        std::fs::remove_file(&path).unwrap();
+    }
 }

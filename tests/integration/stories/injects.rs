@@ -153,16 +153,23 @@ async fn a_changed_secret_file_is_acted_on_within_two_seconds() {
 }
 
 #[tokio::test]
+async fn options_of_the_server_as_a_whole_carries_the_credential_too() {
+    let upstream = Recorder::start([Step::ok("")]).await;
+    let headset = fixed(&upstream.url(), "", "");
+    headset.ready().await;
+    let answer = client::call(headset.app(), "OPTIONS", "*", &[], b"").await;
+    assert_eq!(answer.status, 200, "{}", answer.text());
+    let seen = upstream.requests().concat();
+    assert!(seen.starts_with("OPTIONS * HTTP/1.1\r\n"), "{seen}");
+    assert!(seen.contains(FIXED), "{seen}");
+}
+
+#[tokio::test]
 async fn http2_with_prior_knowledge_reaches_the_same_upstream() {
     let upstream = Recorder::start([Step::ok("plain")]).await;
     let headset = fixed(&upstream.url(), "", "");
     headset.ready().await;
-    let tcp = tokio::net::TcpStream::connect(headset.app()).await.unwrap();
-    let (mut sender, connection) =
-        hyper::client::conn::http2::handshake(Spawner, hyper_util::rt::TokioIo::new(tcp))
-            .await
-            .unwrap();
-    let driving = tokio::spawn(connection);
+    let (mut sender, driving) = client::http2(headset.app()).await;
     let request = http::Request::builder()
         .uri(format!("http://{}/h2?x={{1}}", headset.app()))
         .header("authorization", "mine")
@@ -174,15 +181,6 @@ async fn http2_with_prior_knowledge_reaches_the_same_upstream() {
     assert!(seen.starts_with("GET /h2?x={1} HTTP/1.1\r\n"), "{seen}");
     assert!(seen.contains(FIXED) && !seen.contains("mine"), "{seen}");
     driving.abort();
-}
-
-#[derive(Clone)]
-struct Spawner;
-
-impl<F: Future<Output = ()> + Send + 'static> hyper::rt::Executor<F> for Spawner {
-    fn execute(&self, future: F) {
-        tokio::spawn(future);
-    }
 }
 
 #[tokio::test]

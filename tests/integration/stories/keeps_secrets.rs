@@ -149,7 +149,9 @@ async fn a_faulty_configuration_ends_with_78_and_the_whole_list() {
     let file = folder.write(
         "bad.toml",
         "[listener.app]\nbind = \"0.0.0.0:8080\"\n[route.a]\nupstrem = \"https://x\"\n\
-         credential = \"nobody\"\n[credential.key]\nkind = \"basicaut\"\npassword = \"inline-secret\"\n",
+         credential = \"nobody\"\n[credential.key]\nkind = \"basicaut\"\npassword = \"inline-secret\"\n\
+         [credential.fixed]\nkind = \"static\"\nbasic.username = \"crm:sync\"\n\
+         basic.password = { env = \"PASSWORD\" }\n",
     );
     for command in ["run", "check"] {
         let output = tokio::process::Command::new(env!("CARGO_BIN_EXE_headset"))
@@ -166,6 +168,7 @@ async fn a_faulty_configuration_ends_with_78_and_the_whole_list() {
             "nobody",
             "basicauth",
             "dangerous_allow_any_caller",
+            "bad.toml:11:7: credential.fixed.basic.username",
         ] {
             assert!(stderr.contains(part), "{command}: {part} in\n{stderr}");
         }

@@ -116,6 +116,26 @@ async fn heads_that_are_too_large_or_unreadable_are_refused_and_counted() {
 }
 
 #[tokio::test]
+async fn fields_are_counted_in_http2_too() {
+    let upstream = Recorder::start([Step::ok("")]).await;
+    let headset = plain(&upstream.url(), "", "");
+    for (fields, expected) in [(90, 200), (150, 431)] {
+        let (mut sender, driving) = client::http2(headset.app()).await;
+        let mut request = http::Request::builder().uri(format!("http://{}/", headset.app()));
+        for number in 0..fields {
+            request = request.header(format!("x-{number}"), "y");
+        }
+        let request = request.body(String::new()).unwrap();
+        let response = sender.send_request(request).await.unwrap();
+        assert_eq!(response.status(), expected, "{fields}");
+        driving.abort();
+    }
+    assert_eq!(upstream.requests().len(), 1);
+    let series = "headset_requests_refused_total{listener=\"app\",reason=\"head_too_large\"}";
+    assert_eq!(headset.metric(series).await, Some(1.0));
+}
+
+#[tokio::test]
 async fn sixteen_kilobytes_of_fields_pass() {
     let upstream = Recorder::start([Step::ok("")]).await;
     let headset = plain(&upstream.url(), "", "");

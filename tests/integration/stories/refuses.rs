@@ -28,6 +28,8 @@ const ISSUER: &[&str] = &[
     "/configuration/basicauth%20",
     "/configuration/basicauth%09",
     "/configuration/%20basicauth",
+    "/configuration/basicauth.json",
+    "/configuration/basicauth.do?limit=9",
 ];
 
 /// Spellings with dot segments, hidden slashes, backslashes and NUL.
@@ -53,6 +55,9 @@ const AMBIGUOUS: &[&str] = &[
     "/configuration/basicauth/..",
     "/configuration/basicauth/.",
     "/configuration/basicauth/%2e%2e/basicauth",
+    "/configuration/%u0062asicauth",
+    "/configuration%c0%afbasicauth",
+    "/a/%c0%ae%c0%ae/configuration/basicauth",
     "/..",
     "/../",
     "/a/..%20/configuration/basicauth",
@@ -88,6 +93,38 @@ async fn no_spelling_of_an_issuer_or_a_dot_segment_reaches_anything() {
     assert_eq!(after.calls, before.calls);
     assert_eq!(after.lookups, before.lookups);
     assert_eq!(after.registration_attempts, before.registration_attempts);
+}
+
+#[tokio::test]
+async fn a_credential_does_not_read_out_passwords_through_a_gateway_either() {
+    let center = Simulator::start(Options::default()).await.unwrap();
+    let gateway = Recorder::start([Step::ok("[all the passwords]")]).await;
+    let rest = format!(
+        "[route.gateway]\nmatch.path = \"/cms\"\nupstream = \"{}\"\ncredential = \"cms_key\"\n",
+        gateway.url()
+    );
+    let headset = Setup {
+        rest,
+        ..Setup::default()
+    }
+    .before(&center)
+    .await;
+    for target in [
+        "/cms/configuration/basicauth",
+        "/cms/configuration/BasicAuth/1",
+    ] {
+        let answer = client::get(headset.app(), target).await;
+        assert_eq!(
+            (answer.status, answer.json()["code"].as_str()),
+            (403, Some("issuer_target")),
+            "{target}"
+        );
+    }
+    assert_eq!(
+        client::get(headset.app(), "/cms/processes").await.status,
+        200
+    );
+    assert_eq!(gateway.requests().len(), 1);
 }
 
 #[tokio::test]

@@ -152,3 +152,19 @@ async fn an_issuer_that_is_down_is_asked_ever_more_seldom_and_found_again() {
     })
     .await;
 }
+
+#[tokio::test]
+async fn a_route_can_wait_less_for_a_credential_than_the_others() {
+    let center = Simulator::start(slow(60_000)).await.unwrap();
+    let headset = Setup {
+        route: "timeouts.credential_wait = \"50ms\"".into(),
+        rest: "[timeouts]\ncredential_wait = \"50s\"".into(),
+        ..unready()
+    }
+    .before(&center)
+    .await;
+    let answer = client::get(headset.app(), PATH).await;
+    assert_eq!(answer.status, 503);
+    let detail = answer.json()["detail"].as_str().unwrap().to_owned();
+    assert!(detail.contains("after 50ms"), "{detail}");
+}

@@ -126,6 +126,21 @@ async fn an_answer_that_overtakes_its_upload_is_delivered() {
 }
 
 #[tokio::test]
+async fn an_upload_that_its_answer_overtook_leaves_no_connection_behind() {
+    let early = "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nearly";
+    let upstream = Recorder::start([Step::AnswerEarly(early.into())]).await;
+    let headset = plain(&upstream.url(), "", "");
+    let mut raw = Raw::connect(headset.app()).await;
+    raw.send("POST / HTTP/1.1\r\nHost: localhost\r\nContent-Length: 200000\r\n\r\n")
+        .await;
+    assert_eq!(raw.answer(false).await.unwrap().text(), "early");
+    raw.send(vec![b'x'; 200_000]).await;
+    eventually("the whole upload", async || upstream.requests().len() == 1).await;
+    // The upstream would keep it open for ever.
+    eventually("the close", async || upstream.closed() == 1).await;
+}
+
+#[tokio::test]
 async fn a_large_answer_under_a_large_upload_does_not_lock_up() {
     let size = 20_000_000;
     let mut early = format!("HTTP/1.1 200 OK\r\nContent-Length: {size}\r\n\r\n").into_bytes();

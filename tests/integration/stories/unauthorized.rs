@@ -97,6 +97,8 @@ async fn the_upstreams_401_reaches_the_caller_where_nothing_better_is_to_be_had(
 async fn other_refusals_pass_through_and_register_nothing() {
     let center = Simulator::start(Options::default()).await.unwrap();
     let headset = Headset::before(&center).await;
+    let series = "headset_ratelimit_remaining{route=\"contacts\"}";
+    assert_eq!(headset.metric(series).await, None, "absent until known");
     center.faults(Faults {
         forbidden_next: 1,
         ..Faults::default()
@@ -112,6 +114,12 @@ async fn other_refusals_pass_through_and_register_nothing() {
     assert_eq!(answer.field("retry-after"), Some("30"));
     assert!(answer.field("x-ratelimit-remaining").is_some());
     assert_eq!(center.state().registration_attempts, 1);
+    let left: f64 = answer
+        .field("x-ratelimit-remaining")
+        .unwrap()
+        .parse()
+        .unwrap();
+    assert_eq!(headset.metric(series).await, Some(left));
 }
 
 #[tokio::test]

@@ -192,3 +192,27 @@ pub async fn call(
 pub async fn get(to: SocketAddr, target: &str) -> Answer {
     call(to, "GET", target, &[], b"").await
 }
+
+/// A connection that speaks HTTP/2 with prior knowledge, and the task that drives it.
+pub async fn http2(
+    to: SocketAddr,
+) -> (
+    hyper::client::conn::http2::SendRequest<String>,
+    tokio::task::JoinHandle<hyper::Result<()>>,
+) {
+    let tcp = TcpStream::connect(to).await.unwrap();
+    let io = hyper_util::rt::TokioIo::new(tcp);
+    let (sender, connection) = hyper::client::conn::http2::handshake(Spawner, io)
+        .await
+        .unwrap();
+    (sender, tokio::spawn(connection))
+}
+
+#[derive(Clone)]
+struct Spawner;
+
+impl<F: Future<Output = ()> + Send + 'static> hyper::rt::Executor<F> for Spawner {
+    fn execute(&self, future: F) {
+        tokio::spawn(future);
+    }
+}

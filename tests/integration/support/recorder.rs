@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex};
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Notify;
 
 /// What to do with the next request.
 #[derive(Clone, Debug)]
@@ -13,6 +14,9 @@ pub enum Step {
     Answer(Vec<u8>),
     /// Read the whole request, answer these bytes, then close.
     AnswerAndClose(Vec<u8>),
+    /// Read the whole request, answer these bytes, then reset the connection at
+    /// [`Recorder::cut`].
+    AnswerAndReset(Vec<u8>),
     /// Read the head, then answer these bytes while the body may still come.
     AnswerEarly(Vec<u8>),
     /// Read the whole request, then close without a word.
@@ -48,6 +52,7 @@ pub struct Recorder {
     address: SocketAddr,
     log: Arc<Mutex<Log>>,
     script: Arc<Mutex<Vec<Step>>>,
+    cut: Arc<Notify>,
     task: tokio::task::JoinHandle<()>,
 }
 
@@ -59,14 +64,16 @@ impl Recorder {
         let mut steps: Vec<Step> = script.into_iter().collect();
         steps.reverse();
         let script = Arc::new(Mutex::new(steps));
-        let (logged, scripted) = (log.clone(), script.clone());
+        let cut = Arc::new(Notify::new());
+        let (logged, scripted, cutting) = (log.clone(), script.clone(), cut.clone());
         let task = tokio::spawn(async move {
             loop {
                 let (stream, _) = listener.accept().await.unwrap();
                 logged.lock().unwrap().connections += 1;
                 let (logged, scripted) = (logged.clone(), scripted.clone());
+                let cutting = cutting.clone();
                 tokio::spawn(async move {
-                    serve(stream, &logged, &scripted).await;
+                    serve(stream, &logged, &scripted, &cutting).await;
                     logged.lock().unwrap().closed += 1;
                 });
             }
@@ -75,6 +82,7 @@ impl Recorder {
             address,
             log,
             script,
+            cut,
             task,
         }
     }
@@ -102,6 +110,11 @@ impl Recorder {
         self.log.lock().unwrap().closed
     }
 
+    /// Resets a connection that waits for it.
+    pub fn cut(&self) {
+        self.cut.notify_one();
+    }
+
     /// Replaces what is left of the script.
     pub fn then(&self, script: impl IntoIterator<Item = Step>) {
         let mut steps: Vec<Step> = script.into_iter().collect();
@@ -116,7 +129,7 @@ impl Drop for Recorder {
     }
 }
 
-async fn serve(mut stream: TcpStream, log: &Mutex<Log>, script: &Mutex<Vec<Step>>) {
+async fn serve(mut stream: TcpStream, log: &Mutex<Log>, script: &Mutex<Vec<Step>>, cut: &Notify) {
     let mut unread = Vec::new();
     loop {
         let Some(head) = head(&mut stream, &mut unread).await else {
@@ -150,9 +163,15 @@ async fn serve(mut stream: TcpStream, log: &Mutex<Log>, script: &Mutex<Vec<Step>
                 let _ = stream.write_all(&bytes).await;
                 return;
             }
+            Step::AnswerAndReset(bytes) => {
+                let _ = stream.write_all(&bytes).await;
+                cut.notified().await;
+                reset(&stream);
+                return;
+            }
             Step::Close => return,
             Step::Reset => {
-                let _ = socket2::SockRef::from(&stream).set_linger(Some(std::time::Duration::ZERO));
+                reset(&stream);
                 return;
             }
             Step::Silence => {
@@ -162,6 +181,11 @@ async fn serve(mut stream: TcpStream, log: &Mutex<Log>, script: &Mutex<Vec<Step>
             }
         }
     }
+}
+
+/// Makes the close that follows a reset.
+fn reset(stream: &TcpStream) {
+    let _ = socket2::SockRef::from(stream).set_linger(Some(std::time::Duration::ZERO));
 }
 
 async fn head(stream: &mut TcpStream, unread: &mut Vec<u8>) -> Option<Vec<u8>> {

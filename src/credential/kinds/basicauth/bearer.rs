@@ -15,7 +15,7 @@ struct Claims {
 
 /// The `exp` of `token` in milliseconds since the epoch; `None` where it is not a
 /// JWT or has none.
-pub(super) fn ends_ms(token: &str) -> Option<i64> {
+pub(in crate::credential::kinds) fn ends_ms(token: &str) -> Option<i64> {
     let mut parts = token.split('.');
     let (Some(_), Some(claims), Some(_), None) =
         (parts.next(), parts.next(), parts.next(), parts.next())

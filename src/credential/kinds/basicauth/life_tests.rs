@@ -106,6 +106,7 @@ impl Rig {
             credential: &self.credential(),
             clock: &self.clock,
             mint_limit: Duration::from_secs(10),
+            chains: &Default::default(),
             own: &Default::default(),
         })
     }

@@ -45,7 +45,8 @@ impl Registrar {
         patience: Instant,
     ) -> Result<Done, MintError> {
         let listed = self.generations(password.as_ref(), admin).await?;
-        if self.known().ledger.is_blank()
+        if self.is_in_a_slot()
+            && self.known().ledger.is_blank()
             && let Some(password) = &password
             && let Some(done) = self.find_own(&listed, password, admin, bearer).await?
         {

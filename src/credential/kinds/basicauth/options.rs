@@ -6,7 +6,8 @@ use std::time::Duration;
 use crate::base::problem::Problem;
 use crate::config::keys::{Fallback, Key, Type};
 use crate::config::url::HttpUrl;
-use crate::credential::kinds::{Building, username_fault};
+use crate::credential::chain::Bearer;
+use crate::credential::kinds::{Building, username_fault, username_rule};
 use crate::credential::login::Login;
 use crate::net::connect::Connector;
 use crate::secret::Source;
@@ -48,7 +49,8 @@ pub(super) const KEYS: &[Key] = &[
     key("url", Type::Url, Fallback::Required, r#""https://cms.example.com:8443/configuration/basicauth""#,
         "Where names are registered, as a whole URL; nothing is derived from a host name."),
     key("username", Type::Text, Fallback::Required, r#""crm_sync""#,
-        "The name to register, without a `:`; give each installation a name of its own."),
+        "The name to register, without a `:`; give each installation a name of its own.")
+        .checked(username_rule),
     key("password", Type::OwnSecret, Fallback::Required, r#"{ file = "/run/secrets/headset/password" }"#,
         "The password to register. A changed one is registered at once. `{ generate = true }` makes a new one for each generation: it needs `rotation = \"new_name\"` and a `[store]`."),
     key("context", Type::Text, Fallback::Text("ContactCenter"), r#""ContactCenter""#,
@@ -58,9 +60,9 @@ pub(super) const KEYS: &[Key] = &[
     key("user_role", Type::Text, Fallback::Text("Administrator"), r#""Administrator""#,
         "The vendor's `userRole`; choose the least role that works."),
     key("lifetime", Type::Duration, Fallback::Text("30d"), r#""30d""#,
-        "How long each registration is to live, from 1s to 3650d."),
-    key("admin_bearer", Type::Secret, Fallback::Required, r#"{ file = "/run/secrets/headset/admin-bearer" }"#,
-        "The bearer of a contact-center admin, from a login in the browser. A fresh one extends the registration."),
+        "How long each registration is to live, from 1s to 3650d. Where the bearer is another credential, the default is 12h."),
+    key("admin_bearer", Type::Bearer, Fallback::Required, r#"{ file = "/run/secrets/headset/admin-bearer" }"#,
+        "The bearer of a contact-center admin, from a login in the browser. A fresh one extends the registration. Or `{ credential = \"…\" }`: another credential of a kind that logs in for a token."),
     key("adopt", Type::Bool, Fallback::Text("false"), "false",
         "Whether a registration of this name that cannot be shown to be ours may be overwritten, which locks its owner out."),
     key("rotation", Type::Choice(&["in_place", NEW_NAME]), Fallback::Text("in_place"), r#""new_name""#,
@@ -75,6 +77,8 @@ pub(super) const KEYS: &[Key] = &[
         "Whether the registration is kept when headset stops, or deleted after the last call has ended."),
 ];
 
+/// Nobody has to tend it, so it need not outlive a few days of neglect.
+const LIFETIME_CHAINED: Duration = Duration::from_secs(12 * 3600);
 const LIFETIME_LEAST: Duration = Duration::from_secs(1);
 const LIFETIME_MOST: Duration = Duration::from_secs(3650 * 86_400);
 
@@ -96,7 +100,7 @@ pub(super) struct Options {
     pub(super) context_id: String,
     pub(super) user_role: String,
     pub(super) password: Source,
-    pub(super) admin_bearer: Source,
+    pub(super) admin_bearer: Bearer,
     pub(super) policy: Policy,
     pub(super) lifetime: Duration,
     pub(super) adopt: bool,
@@ -116,8 +120,12 @@ pub(super) fn read(building: &Building<'_>) -> Result<Options, Vec<Problem>> {
     if let Some((why, fix)) = building.text("username").and_then(username_fault) {
         problems.push(building.problem("username", why, fix));
     }
-    let lifetime = building.duration("lifetime");
-    let lifetime = lifetime.unwrap_or(Duration::from_secs(30 * 86_400));
+    let bearer = building.bearer("admin_bearer");
+    let chained = bearer.as_ref().is_some_and(Bearer::is_chained);
+    let lifetime = match building.duration("lifetime") {
+        Some(_) if chained && !building.credential.values.is_set("lifetime") => LIFETIME_CHAINED,
+        lifetime => lifetime.unwrap_or(Duration::from_secs(30 * 86_400)),
+    };
     if !(LIFETIME_LEAST..=LIFETIME_MOST).contains(&lifetime) {
         problems.push(building.problem(
             "lifetime",
@@ -153,7 +161,7 @@ pub(super) fn read(building: &Building<'_>) -> Result<Options, Vec<Problem>> {
             context_id: building.text("context_id")?.to_owned(),
             user_role: text("user_role", "Administrator"),
             password: building.secret("password")?.clone(),
-            admin_bearer: building.secret("admin_bearer")?.clone(),
+            admin_bearer: bearer?,
             policy: policy.ok()?,
             lifetime,
             adopt: building.flag("adopt").unwrap_or(false),

@@ -38,7 +38,8 @@ pub(super) fn quote(body: &[u8], secrets: &[&str]) -> String {
     format!(" ({})", parts.join(": "))
 }
 
-fn clean(text: &str, secrets: &[&str]) -> String {
+/// `text`, bounded, on one line and without `secrets`.
+pub(in crate::credential::kinds) fn clean(text: &str, secrets: &[&str]) -> String {
     // Looked through before it is cut, so that no cut hides a secret from us; a
     // longer message than this is not worth the look.
     let mut end = text.len().min(4 * 1024);

@@ -32,6 +32,10 @@ enum Fate {
 impl Registrar {
     /// Deletes what is retired, in a task of its own, if there is anything.
     pub(super) fn sweep(self: &Arc<Self>) {
+        // One attempt outside a slot knows nothing of what a running headset uses.
+        if !self.is_in_a_slot() {
+            return;
+        }
         {
             let mut known = self.known();
             if known.ledger.retired.is_empty() || known.sweeping || known.ending {
@@ -53,7 +57,7 @@ impl Registrar {
         if entries.is_empty() {
             return Ok(());
         }
-        let (admin, _) = self.admin().await?;
+        let (admin, _) = self.admin_now().await?;
         let mut left = Ok(());
         for entry in entries {
             match self.delete(&entry, &admin).await {
@@ -81,7 +85,7 @@ impl Registrar {
     }
 
     async fn sweep_once(&self, entries: &[Entry]) -> Result<bool, MintError> {
-        let (admin, _) = self.admin().await?;
+        let (admin, _) = self.admin_now().await?;
         let mut clean = true;
         for entry in entries {
             match self.delete(entry, &admin).await? {

@@ -92,6 +92,7 @@ impl Rig {
             credential: &credential,
             clock: &self.clock,
             mint_limit: Duration::from_secs(20),
+            chains: &Default::default(),
             own: &Default::default(),
         })
     }

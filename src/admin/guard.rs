@@ -1,0 +1,195 @@
+//! Who may see more than probes and metrics.
+//!
+//! First the browser shield of application listeners (`Host`, `Origin`,
+//! `Sec-Fetch-Site`), so that no page can ask in its visitor's name; then the admin
+//! token, where there is one. Off loopback nothing is shown without a token: there,
+//! whoever reaches the port could ask. Unlike application listeners, this one may
+//! answer 401: nobody takes it for the upstream.
+
+use std::net::SocketAddr;
+
+use axum::extract::{Request, State};
+use axum::http::{HeaderMap, StatusCode, Uri, header};
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
+use subtle::ConstantTimeEq;
+
+use crate::admin::Admin;
+use crate::config;
+use crate::gateway::framing::{authority, host_name};
+use crate::gateway::stack::shield;
+use crate::secret::Source;
+
+/// By which names the admin listener may be called, and what a caller must show.
+#[derive(Clone, Debug)]
+pub struct Guard {
+    hosts: Vec<String>,
+    token: Option<Source>,
+    is_loopback: bool,
+}
+
+/// Why nothing is shown.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Refused {
+    Shield(StatusCode),
+    NeedsToken,
+    NoToken,
+    Unreadable,
+}
+
+impl Guard {
+    /// As `admin` says.
+    pub fn new(admin: &config::Admin) -> Guard {
+        let is_loopback = config::Bind::Tcp(admin.bind).is_loopback();
+        let mut hosts: Vec<String> = Vec::new();
+        // Off loopback any name will do: the token is what a page cannot have.
+        if is_loopback {
+            hosts.extend(["localhost", "127.0.0.1", "[::1]"].map(String::from));
+            hosts.push(host_name(&SocketAddr::new(admin.bind.ip(), 0).to_string()).to_owned());
+        }
+        Guard {
+            hosts,
+            token: admin.token.clone(),
+            is_loopback,
+        }
+    }
+
+    fn judge(&self, uri: &Uri, headers: &HeaderMap) -> Result<(), Refused> {
+        let name = authority(uri, headers.get(header::HOST)).map(host_name);
+        if let Err((fault, _)) = shield::judge(&self.hosts, &[], name, headers) {
+            tracing::warn!(error.detail = %fault, "admin call refused");
+            let is_host = matches!(fault, crate::gateway::error::CallerFault::HostNotServed);
+            return Err(Refused::Shield(match is_host {
+                true => StatusCode::MISDIRECTED_REQUEST,
+                false => StatusCode::FORBIDDEN,
+            }));
+        }
+        let Some(source) = &self.token else {
+            return match self.is_loopback {
+                true => Ok(()),
+                false => Err(Refused::NoToken),
+            };
+        };
+        // Read anew each time, so a changed token needs no restart.
+        let token = source.fetch().map_err(|error| {
+            tracing::error!(error.detail = %error, "the admin token cannot be read");
+            Refused::Unreadable
+        })?;
+        let shown = bearer(headers).ok_or(Refused::NeedsToken)?;
+        let same: bool = shown.as_bytes().ct_eq(token.expose().as_bytes()).into();
+        if same {
+            Ok(())
+        } else {
+            Err(Refused::NeedsToken)
+        }
+    }
+}
+
+/// The token of the one `Authorization: Bearer` (RFC 6750 §2.1).
+fn bearer(headers: &HeaderMap) -> Option<&str> {
+    let mut all = headers.get_all(header::AUTHORIZATION).iter();
+    let value = all.next()?.to_str().ok()?;
+    let (scheme, token) = value.split_once(' ')?;
+    (all.next().is_none() && scheme.eq_ignore_ascii_case("bearer")).then(|| token.trim())
+}
+
+/// The middleware in front of what needs it.
+pub(super) async fn check(State(admin): State<Admin>, request: Request, next: Next) -> Response {
+    let say = |status: StatusCode, text: &'static str| (status, text).into_response();
+    match admin.guard.judge(request.uri(), request.headers()) {
+        Ok(()) => next.run(request).await,
+        Err(Refused::Shield(status)) => say(
+            status,
+            "this listener is called by localhost or its address, and by no page of another site\n",
+        ),
+        Err(Refused::NoToken) => say(
+            StatusCode::FORBIDDEN,
+            "off loopback this needs a token: set admin.token, or bind admin to 127.0.0.1\n",
+        ),
+        Err(Refused::Unreadable) => say(
+            StatusCode::SERVICE_UNAVAILABLE,
+            "the admin token cannot be read; the log says why\n",
+        ),
+        Err(Refused::NeedsToken) => {
+            let challenge = [(header::WWW_AUTHENTICATE, "Bearer realm=\"headset\"")];
+            let text = "send the admin token as Authorization: Bearer\n";
+            (StatusCode::UNAUTHORIZED, challenge, text).into_response()
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::secret::watch::testing::Folder;
+
+    fn guard(bind: &str, token: Option<Source>) -> Guard {
+        let bind = bind.parse().unwrap();
+        Guard::new(&config::Admin { bind, token })
+    }
+
+    fn verdict(guard: &Guard, fields: &[(&'static str, &str)]) -> Result<(), Refused> {
+        let mut headers = HeaderMap::new();
+        for (name, value) in fields {
+            headers.append(*name, value.parse().unwrap());
+        }
+        guard.judge(&Uri::from_static("/status"), &headers)
+    }
+
+    #[test]
+    fn on_loopback_programs_pass_and_pages_do_not() {
+        let guard = guard("127.0.0.2:9464", None);
+        for host in ["localhost:9464", "127.0.0.1", "[::1]:1", "127.0.0.2:9464"] {
+            assert_eq!(verdict(&guard, &[("host", host)]), Ok(()), "{host}");
+        }
+        let own = [("host", "localhost"), ("origin", "http://localhost:9464")];
+        assert_eq!(verdict(&guard, &own), Ok(()));
+        let status = |fields: &[(&'static str, &str)]| match verdict(&guard, fields) {
+            Err(Refused::Shield(status)) => status.as_u16(),
+            other => panic!("{other:?}"),
+        };
+        assert_eq!(status(&[("host", "evil.example")]), 421);
+        assert_eq!(status(&[]), 421);
+        let cross = [("host", "localhost"), ("sec-fetch-site", "cross-site")];
+        assert_eq!(status(&cross), 403);
+        let origin = [("host", "localhost"), ("origin", "https://evil.example")];
+        assert_eq!(status(&origin), 403);
+    }
+
+    #[test]
+    fn off_loopback_nothing_is_shown_without_a_token_that_fits() {
+        let open = guard("0.0.0.0:9464", None);
+        assert_eq!(
+            verdict(&open, &[("host", "10.1.2.3")]),
+            Err(Refused::NoToken)
+        );
+
+        let folder = Folder::new();
+        let token = Source::File(folder.write("token", "s3cret\n"));
+        for bind in ["0.0.0.0:9464", "127.0.0.1:9464"] {
+            let guard = guard(bind, Some(token.clone()));
+            let with =
+                |value: &str| verdict(&guard, &[("host", "localhost"), ("authorization", value)]);
+            assert_eq!(with("Bearer s3cret"), Ok(()));
+            assert_eq!(with("bearer  s3cret"), Ok(()));
+            for bad in [
+                "Bearer s3cre",
+                "Bearer s3cret1",
+                "Bearer ",
+                "Basic s3cret",
+                "s3cret",
+            ] {
+                assert_eq!(with(bad), Err(Refused::NeedsToken), "{bad}");
+            }
+            let twice = [
+                ("host", "localhost"),
+                ("authorization", "Bearer s3cret"),
+                ("authorization", "Bearer s3cret"),
+            ];
+            assert_eq!(verdict(&guard, &twice), Err(Refused::NeedsToken));
+        }
+        let gone = guard("0.0.0.0:1", Some(Source::File("/nonexistent/token".into())));
+        let shown = [("host", "x"), ("authorization", "Bearer s3cret")];
+        assert_eq!(verdict(&gone, &shown), Err(Refused::Unreadable));
+    }
+}

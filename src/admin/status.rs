@@ -1,0 +1,147 @@
+//! `/status`: what headset knows of its credentials and routes, as one JSON object.
+//!
+//! It is made of snapshots, which hold no secret; times are RFC 3339 in UTC, spans
+//! are seconds. What is not known is `null`. Who may ask is `guard.rs`'s affair.
+
+use axum::Json;
+use axum::extract::State;
+use axum::http::{HeaderName, header};
+use serde_json::{Map, Value, json};
+
+use crate::admin::Admin;
+use crate::base::name::Name;
+use crate::base::time::Moment;
+use crate::credential::slot::{Snapshot, State as Worth};
+
+/// What lends the admin listener its sight of the credentials.
+pub trait Look: Send + Sync + std::fmt::Debug {
+    /// Each credential that a route names, as it is now.
+    fn credentials(&self) -> Vec<CredentialView>;
+}
+
+/// One credential.
+#[derive(Clone, Debug)]
+pub struct CredentialView {
+    /// Its name.
+    pub name: Name,
+    /// Its kind.
+    pub kind: &'static str,
+    /// Whether each tenant has its own.
+    pub per_tenant: bool,
+    /// What a person does when one must act.
+    pub action: String,
+    /// Its slot, or one for each tenant that lives.
+    pub slots: Vec<Snapshot>,
+}
+
+/// One route.
+#[derive(Clone, Debug)]
+pub struct RouteView {
+    /// Its name.
+    pub name: Name,
+    /// The host that it matches; `None` is any.
+    pub host: Option<String>,
+    /// The path prefix that it matches.
+    pub path: String,
+    /// Where its calls go.
+    pub upstream: String,
+    /// The credential that it attaches.
+    pub credential: Option<Name>,
+    /// The field from which it takes its tenant.
+    pub tenant: Option<String>,
+}
+
+type Fields = [(HeaderName, &'static str); 2];
+
+pub(super) async fn status(State(admin): State<Admin>) -> (Fields, Json<Value>) {
+    let fields = [
+        (header::CACHE_CONTROL, "no-store"),
+        (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
+    ];
+    let credentials = admin.credentials.credentials();
+    let now = admin.clock.now();
+    let mut all = json!({
+        "version": env!("CARGO_PKG_VERSION"),
+        "config": &*admin.config,
+        "now": rfc3339(now.wall_ms),
+        "ready": admin.health.ready(false) == super::health::Verdict::Well,
+    });
+    all["credentials"] = credentials.iter().map(|c| credential(c, now)).collect();
+    all["routes"] = admin.routes.iter().map(route).collect();
+    (fields, Json(all))
+}
+
+fn route(route: &RouteView) -> Value {
+    json!({
+        "name": route.name.as_str(),
+        "match": { "host": route.host, "path": route.path },
+        "upstream": route.upstream,
+        "credential": route.credential.as_ref().map(|name| name.as_str()),
+        "tenant": route.tenant.as_ref().map(|header| json!({ "header": header })),
+    })
+}
+
+/// One credential at `now`: flat where it has one slot, with `tenants` where each has
+/// its own.
+fn credential(view: &CredentialView, now: Moment) -> Value {
+    let mut fields = Map::new();
+    fields.insert("name".into(), view.name.as_str().into());
+    fields.insert("kind".into(), view.kind.into());
+    if view.per_tenant {
+        let tenants = view.slots.iter().map(|snapshot| {
+            let mut fields = Map::new();
+            fields.insert("tenant".into(), snapshot.tenant.as_deref().into());
+            slot(&mut fields, view, snapshot, now);
+            Value::Object(fields)
+        });
+        fields.insert("tenants".into(), tenants.collect());
+    } else if let Some(snapshot) = view.slots.first() {
+        slot(&mut fields, view, snapshot, now);
+    }
+    Value::Object(fields)
+}
+
+fn slot(fields: &mut Map<String, Value>, view: &CredentialView, snapshot: &Snapshot, now: Moment) {
+    let mut put = |name: &str, value: Value| fields.insert(name.into(), value);
+    put("state", snapshot.state.word().into());
+    put("generation", snapshot.generation.into());
+    let issued = snapshot.issued.map(|at| rfc3339(at.wall_ms));
+    put("issued", issued.into());
+    let expires = snapshot.expires.and_then(|expires| expires.wall_ms());
+    put("expires", expires.map(rfc3339).into());
+    // By both clocks, as it is judged when a call wants it.
+    let left = snapshot.expires.filter(|_| expires.is_some());
+    put(
+        "expires_in_seconds",
+        left.map(|e| e.remaining(now).as_secs()).into(),
+    );
+    put("renews", snapshot.renews_ms.map(rfc3339).into());
+    put("last_error", snapshot.last_error.clone().into());
+    put("retries", snapshot.retries_ms.map(rfc3339).into());
+    let human = snapshot.human_due_ms.map(|due_ms| {
+        json!({
+            "due": rfc3339(due_ms),
+            "due_in_seconds": due_ms.saturating_sub(now.wall_ms).div_euclid(1000),
+            "why": why(snapshot),
+            "action": view.action,
+        })
+    });
+    put("human", human.into());
+}
+
+fn why(snapshot: &Snapshot) -> String {
+    let stopped = matches!(
+        snapshot.state,
+        Worth::Refused | Worth::Failing | Worth::Expired
+    );
+    match &snapshot.last_error {
+        Some(error) if stopped => error.clone(),
+        _ => "headset renews it unattended as long as what proves it to the issuer is good, \
+              and only a person can renew that"
+            .into(),
+    }
+}
+
+fn rfc3339(ms: i64) -> String {
+    jiff::Timestamp::from_millisecond(ms).map_or_else(|_| ms.to_string(), |at| at.to_string())
+}

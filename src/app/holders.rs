@@ -1,0 +1,210 @@
+//! From a credential's table to who holds it: one slot, or one for each tenant.
+//!
+//! A credential with `{tenant}` in its texts is made once for an example of a
+//! tenant, so that its problems show when the configuration is read, and once more
+//! for each tenant that calls.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::base::name::Name;
+use crate::base::problem::{Place, Problem};
+use crate::base::time::Clock;
+use crate::config::url::HttpUrl;
+use crate::config::{self, Config};
+use crate::credential::chain::Chains;
+use crate::credential::kinds::{Building, Built, Kind};
+use crate::credential::metrics::CredentialMetrics;
+use crate::credential::slot::{Opening, Slot};
+use crate::credential::store::kept::kept;
+use crate::credential::store::{Keep, Store};
+use crate::credential::tenants::{Holder, Tenants};
+use crate::credential::{Mint, MintError};
+use crate::net::connect::OwnAddresses;
+
+/// What every minter is made with.
+#[derive(Clone, Debug)]
+pub struct Workshop {
+    /// The clock by which credentials expire.
+    pub clock: Clock,
+    /// The time limit of one attempt.
+    pub mint_limit: Duration,
+    /// Where credentials find those that they are chained to.
+    pub chains: Chains,
+    /// headset's own listeners.
+    pub own: OwnAddresses,
+    /// Where things outlive the process.
+    pub store: Arc<dyn Store>,
+    /// The upstream of each route, by the credential that it names.
+    pub upstreams: Arc<[(Name, HttpUrl)]>,
+}
+
+impl Workshop {
+    /// For the credentials of `config`, whose slots keep what must outlive the process
+    /// in `store`.
+    pub fn of(
+        config: &Config,
+        clock: Clock,
+        own: OwnAddresses,
+        store: Arc<dyn Store>,
+    ) -> Workshop {
+        let upstream = |route: &config::Route| {
+            let name = route.credential.clone()?;
+            Some((name, route.upstream.clone()))
+        };
+        Workshop {
+            clock,
+            mint_limit: config.timeouts.mint,
+            chains: Chains::default(),
+            own,
+            store,
+            upstreams: config.routes.iter().filter_map(upstream).collect(),
+        }
+    }
+
+    /// Makes the minter of `credential`, whose texts are whole. Asks nobody.
+    ///
+    /// # Errors
+    /// With every problem that its kind finds.
+    pub fn build(&self, credential: &config::Credential) -> Built {
+        // Where it may go, for a kind that tries there what it obtained.
+        let mut reaching = credential.clone();
+        if reaching.origins.is_empty() {
+            let own = self.upstreams.iter();
+            let own = own.filter(|(name, _)| *name == credential.name);
+            reaching.origins = own.map(|(_, upstream)| upstream.clone()).collect();
+        }
+        let building = Building {
+            credential: &reaching,
+            clock: &self.clock,
+            mint_limit: self.mint_limit,
+            chains: &self.chains,
+            own: &self.own,
+        };
+        match Kind::named(credential.kind) {
+            Some(kind) => (kind.build)(&building),
+            // The loader knows the same list of kinds.
+            None => Err(vec![Problem::new(
+                Place::Default,
+                format!("credential.{}.kind", credential.name),
+                "this kind is not built in",
+                "choose one that `docs/configuration.md` lists",
+            )]),
+        }
+    }
+
+    /// The same for an example of its tenants, where each has its own.
+    ///
+    /// # Errors
+    /// With every problem that its kind finds.
+    pub fn example(&self, credential: &config::Credential, config: &Config) -> Built {
+        if credential.is_per_tenant() {
+            self.build(&credential.for_tenant(example_tenant(credential, config)))
+        } else {
+            self.build(credential)
+        }
+    }
+}
+
+impl Workshop {
+    /// `mint` as a slot of `credential` (for `tenant`) takes it: with a memory.
+    fn keeping(
+        &self,
+        mint: Arc<dyn Mint>,
+        credential: &config::Credential,
+        tenant: Option<&str>,
+    ) -> Arc<dyn Mint> {
+        let keep = Keep::new(self.store.clone(), credential, tenant.map(Into::into));
+        kept(mint, keep, self.clock.clone())
+    }
+}
+
+/// A tenant that may be: the first that a route lists.
+pub fn example_tenant<'c>(credential: &config::Credential, config: &'c Config) -> &'c str {
+    listed_tenant(credential, config).unwrap_or("1")
+}
+
+/// The first tenant that a route with this credential lists by name.
+pub fn listed_tenant<'c>(credential: &config::Credential, config: &'c Config) -> Option<&'c str> {
+    config
+        .routes
+        .iter()
+        .filter(|route| route.credential.as_ref() == Some(&credential.name))
+        .find_map(|route| Some(route.tenant.as_ref()?.allow.first()?.as_str()))
+}
+
+/// What slots are opened with.
+pub struct Opener {
+    /// Makes minters.
+    pub workshop: Workshop,
+    /// How long a call waits for a flight.
+    pub credential_wait: Duration,
+    /// How many tenants of each credential are kept.
+    pub tenants: usize,
+    /// Where slots are counted.
+    pub metrics: CredentialMetrics,
+    /// The control runtime.
+    pub runtime: tokio::runtime::Handle,
+}
+
+impl Opener {
+    /// Opens the slot of `credential`, whose first attempt begins at once; or gets
+    /// ready for its tenants, of whom nothing is asked before their first calls.
+    /// `mint` is what [`Workshop::example`] made.
+    pub fn open(&self, credential: &config::Credential, mint: &Arc<dyn Mint>) -> Holder {
+        let pool = self.metrics.shared(&credential.name);
+        let opening = {
+            let name = credential.name.clone();
+            let clock = self.workshop.clock.clone();
+            let (credential_wait, mint_limit) = (self.credential_wait, self.workshop.mint_limit);
+            let runtime = self.runtime.clone();
+            move |mint| Opening {
+                name: name.clone(),
+                mint,
+                clock: clock.clone(),
+                credential_wait,
+                mint_limit,
+                meter: pool.meter(),
+                runtime: runtime.clone(),
+            }
+        };
+        if !credential.is_per_tenant() {
+            let mint = self.workshop.keeping(mint.clone(), credential, None);
+            let slot = Slot::start(opening(mint));
+            self.workshop.chains.open(&slot);
+            return Holder::One(slot);
+        }
+        let (workshop, spec) = (self.workshop.clone(), credential.clone());
+        let open = move |tenant: &str| {
+            let own = spec.for_tenant(tenant);
+            let mint = workshop.build(&own).map_err(unfit)?;
+            let mint = workshop.keeping(mint, &own, Some(tenant));
+            tracing::debug!(
+                credential.name = %spec.name,
+                credential.tenant = tenant,
+                "the first call of a tenant"
+            );
+            let slot = Slot::start_for(opening(mint), Some(tenant));
+            workshop.chains.open(&slot);
+            Ok(slot)
+        };
+        Holder::PerTenant(Arc::new(Tenants::new(
+            credential.name.clone(),
+            mint.clone(),
+            self.tenants,
+            Box::new(open),
+        )))
+    }
+}
+
+/// The example was made, so what is in the way is this tenant's name or a file that
+/// has gone since.
+fn unfit(problems: Vec<Problem>) -> MintError {
+    let told: Vec<String> = problems.iter().map(|problem| problem.why.clone()).collect();
+    MintError::Secret {
+        detail: format!(
+            "the credential of this tenant cannot be made: {}",
+            told.join("; ")
+        ),
+    }
+}

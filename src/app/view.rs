@@ -1,0 +1,36 @@
+//! The plan as the admin listener sees it: the admin floor knows no plan, so `app`
+//! lends it a view.
+
+use crate::admin::status::{CredentialView, Look, RouteView};
+use crate::app::plan::PlannedCredential;
+use crate::config::Config;
+
+/// See the module.
+#[derive(Debug)]
+pub struct PlanView(pub Vec<PlannedCredential>);
+
+impl Look for PlanView {
+    fn credentials(&self) -> Vec<CredentialView> {
+        let view = |credential: &PlannedCredential| CredentialView {
+            name: credential.holder.name().clone(),
+            kind: credential.kind,
+            per_tenant: credential.holder.one().is_none(),
+            action: credential.person_does(),
+            slots: credential.snapshots(),
+        };
+        self.0.iter().map(view).collect()
+    }
+}
+
+/// The routes of `config`.
+pub fn routes(config: &Config) -> Vec<RouteView> {
+    let view = |route: &crate::config::Route| RouteView {
+        name: route.name.clone(),
+        host: route.host.clone(),
+        path: route.path.clone(),
+        upstream: route.upstream.to_string(),
+        credential: route.credential.clone(),
+        tenant: route.tenant.as_ref().map(|rule| rule.header.to_string()),
+    };
+    config.routes.iter().map(view).collect()
+}

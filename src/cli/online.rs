@@ -1,0 +1,218 @@
+//! `headset check --online`: tries each credential once, one after the other, as
+//! `headset mint` does, and warns where a person must act soon.
+
+use std::process::ExitCode;
+use std::time::Duration;
+
+use serde_json::{Value as Json, json};
+
+use crate::app::attempt::{Obtained, attempt};
+use crate::app::holders::{Workshop, listed_tenant};
+use crate::base::name::Name;
+use crate::base::time::Clock;
+use crate::cli::mint::{class, date, ends, exit_code, outcome_json, span};
+use crate::cli::{EX_CONFIG, EX_NOPERM, EX_TEMPFAIL, EX_UNAVAILABLE};
+use crate::config::{self, Config};
+use crate::credential::MintError;
+use crate::net::connect::OwnAddresses;
+
+/// A person who must act within this should hear of it now.
+const RUNWAY: Duration = Duration::from_secs(14 * 86_400);
+
+/// One credential that was tried.
+#[derive(Debug)]
+pub struct Tried {
+    name: Name,
+    /// The tenant for whom, where each has its own.
+    tenant: Option<String>,
+    /// `None` where no tenant is listed for whom it could be tried.
+    outcome: Option<Result<Obtained, MintError>>,
+}
+
+/// Tries each credential of `config`, which has been judged.
+///
+/// # Errors
+/// Where the machine refuses a runtime.
+pub fn try_all(config: &Config) -> std::io::Result<Vec<Tried>> {
+    let clock = Clock::system();
+    // One attempt each, outside any slot: nothing is kept.
+    let nowhere = Arc::new(Null::new());
+    let workshop = Workshop::of(config, clock.clone(), OwnAddresses::default(), nowhere);
+    super::runtime()?.block_on(async {
+        let mut all = Vec::new();
+        for credential in &config.credentials {
+            all.push(try_one(credential, config, &workshop, &clock).await);
+        }
+        Ok(all)
+    })
+}
+
+async fn try_one(
+    credential: &config::Credential,
+    config: &Config,
+    workshop: &Workshop,
+    clock: &Clock,
+) -> Tried {
+    let tenant = match credential.is_per_tenant() {
+        true => listed_tenant(credential, config).map(ToOwned::to_owned),
+        false => None,
+    };
+    let mut tried = Tried {
+        name: credential.name.clone(),
+        tenant,
+        outcome: None,
+    };
+    let built = match &tried.tenant {
+        Some(tenant) => workshop.build(&credential.for_tenant(tenant)),
+        None if credential.is_per_tenant() => return tried,
+        None => workshop.build(credential),
+    };
+    tried.outcome = Some(match built {
+        Ok(mint) => attempt(&mint, config.timeouts.mint, clock).await.outcome,
+        // It was judged a moment ago; a file went away in between.
+        Err(problems) => Err(MintError::Secret {
+            detail: problems
+                .iter()
+                .map(|p| p.why.as_str())
+                .collect::<Vec<_>>()
+                .join("; "),
+        }),
+    });
+    tried
+}
+
+/// The one exit code for all of them: what only a person can mend goes first.
+pub fn exit(all: &[Tried]) -> ExitCode {
+    let codes: Vec<u8> = all
+        .iter()
+        .filter_map(|tried| tried.outcome.as_ref().map(exit_code))
+        .collect();
+    let order = [EX_CONFIG, EX_NOPERM, EX_UNAVAILABLE, EX_TEMPFAIL];
+    let worst = order.into_iter().find(|code| codes.contains(code));
+    ExitCode::from(worst.unwrap_or(0))
+}
+
+impl Tried {
+    fn who(&self) -> String {
+        match &self.tenant {
+            Some(tenant) => format!("credential {} for tenant {tenant}", self.name),
+            None => format!("credential {}", self.name),
+        }
+    }
+
+    /// For stdout: that it works, and until when.
+    pub fn good(&self) -> Option<String> {
+        match &self.outcome {
+            Some(Ok(obtained)) => Some(format!("{}: obtained, {}", self.who(), ends(obtained))),
+            _ => None,
+        }
+    }
+
+    /// For stderr: what is wrong or soon will be.
+    pub fn bad(&self) -> Option<String> {
+        let who = self.who();
+        match &self.outcome {
+            None => Some(format!(
+                "warning: {who}: not tried, since no route lists a tenant; headset mint {} --tenant … does",
+                self.name
+            )),
+            Some(Err(error)) => Some(format!("{who}: {}: {error}", class(error))),
+            Some(Ok(obtained)) => self.warning(obtained),
+        }
+    }
+
+    fn warning(&self, obtained: &Obtained) -> Option<String> {
+        let left = obtained.runway.filter(|left| *left < RUNWAY)?;
+        Some(format!(
+            "warning: {}: calls begin to fail in {}, at {}, unless a person acts: {}",
+            self.who(),
+            span(left),
+            date(obtained.human_due_ms?),
+            obtained.action
+        ))
+    }
+
+    /// As an object.
+    pub fn json(&self) -> Json {
+        let mut one = match &self.outcome {
+            Some(outcome) => outcome_json(outcome),
+            None => json!({ "ok": null }),
+        };
+        one["name"] = self.name.as_str().into();
+        one["tenant"] = self.tenant.clone().into();
+        let warning = match &self.outcome {
+            Some(Ok(obtained)) => self.warning(obtained),
+            _ => None,
+        };
+        one["warning"] = warning.into();
+        one
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn tried(outcome: Result<Obtained, MintError>) -> Tried {
+        Tried {
+            name: Name::parse("cms_key").unwrap(),
+            tenant: None,
+            outcome: Some(outcome),
+        }
+    }
+
+    fn obtained(runway: Option<u64>) -> Obtained {
+        Obtained {
+            sets: Vec::new(),
+            ends_ms: None,
+            left: Duration::MAX,
+            ends_by: None,
+            skew_ms: None,
+            human_due_ms: runway.map(|_| 1_800_000_000_000),
+            action: "do something".into(),
+            runway: runway.map(|days| Duration::from_secs(days * 86_400)),
+        }
+    }
+
+    #[test]
+    fn a_runway_under_fourteen_days_is_a_warning_and_no_failure() {
+        let warning = tried(Ok(obtained(Some(13)))).bad().unwrap();
+        assert!(warning.starts_with("warning: "), "{warning}");
+        assert!(
+            warning.contains("13days") && warning.ends_with("do something"),
+            "{warning}"
+        );
+        assert_eq!(tried(Ok(obtained(Some(14)))).bad(), None);
+        assert_eq!(tried(Ok(obtained(None))).bad(), None);
+        let all = [tried(Ok(obtained(Some(1))))];
+        assert_eq!(
+            format!("{:?}", exit(&all)),
+            format!("{:?}", ExitCode::SUCCESS)
+        );
+    }
+
+    #[test]
+    fn a_refusal_outweighs_what_is_out_of_reach() {
+        let refused = || MintError::Refused {
+            reason: "refused",
+            detail: "no".into(),
+        };
+        let unavailable = |reason| MintError::Unavailable {
+            reason,
+            detail: "gone".into(),
+            retry_after: None,
+        };
+        let code = |errors: Vec<MintError>| {
+            let all: Vec<Tried> = errors.into_iter().map(|error| tried(Err(error))).collect();
+            format!("{:?}", exit(&all))
+        };
+        let is = |code: u8| format!("{:?}", ExitCode::from(code));
+        assert_eq!(code(vec![unavailable("connect"), refused()]), is(77));
+        assert_eq!(
+            code(vec![unavailable("status"), unavailable("connect")]),
+            is(69)
+        );
+        assert_eq!(code(vec![unavailable("status")]), is(75));
+        assert_eq!(code(vec![]), is(0));
+    }
+}

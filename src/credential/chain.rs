@@ -1,0 +1,219 @@
+//! A credential that proves another one: `admin_bearer = { credential = "…" }`.
+//!
+//! The source is a slot like any other, so it is minted once for all, cached and
+//! renewed by its own rules; who is chained to it asks the slot, never the issuer.
+//! What stops the source stops the chain, and its recovery wakes the chain at once.
+//! Cycles and unknown names are errors of the configuration (`config/cross.rs`).
+
+use std::collections::HashMap;
+use std::fmt;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
+
+use http::header::AUTHORIZATION;
+use zeroize::Zeroizing;
+
+use super::slot::{Rejected, Slot};
+use super::{Cause, MintError, Minted};
+use crate::base::name::Name;
+use crate::secret::{Secret, Source};
+
+/// The open slots by name, for those that are chained to them: one, or one for each
+/// tenant. Holds none alive.
+#[derive(Clone, Debug, Default)]
+pub struct Chains(Arc<Mutex<HashMap<Name, Vec<Weak<Slot>>>>>);
+
+impl Chains {
+    /// Makes `slot` known. Until then, what is chained to it fails and asks again.
+    pub fn open(&self, slot: &Arc<Slot>) {
+        let mut slots = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let of_name = slots.entry(slot.name().clone()).or_default();
+        of_name.retain(|known| known.strong_count() > 0);
+        of_name.push(Arc::downgrade(slot));
+    }
+
+    fn all(&self, name: &Name) -> Vec<Arc<Slot>> {
+        let slots = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let of_name = slots.get(name).map(Vec::as_slice);
+        of_name
+            .unwrap_or_default()
+            .iter()
+            .filter_map(Weak::upgrade)
+            .collect()
+    }
+
+    fn slot(&self, name: &Name) -> Option<Arc<Slot>> {
+        self.all(name).into_iter().next()
+    }
+}
+
+/// Where a bearer comes from.
+#[derive(Debug)]
+pub enum Bearer {
+    /// A secret, which a person renews.
+    Secret(Source),
+    /// Another credential, which renews itself.
+    Chained(Chained),
+}
+
+/// A bearer as read for one attempt.
+#[derive(Debug)]
+pub struct Held {
+    /// The token, with or without a scheme.
+    pub token: Secret<String>,
+    /// What it was taken from, where it is chained.
+    minted: Option<Arc<Minted>>,
+}
+
+impl fmt::Display for Bearer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Bearer::Secret(source) => source.fmt(f),
+            Bearer::Chained(chained) => write!(f, "credential {}", chained.source),
+        }
+    }
+}
+
+impl Bearer {
+    /// The bearer now. A chained one waits at most as long as a call does.
+    ///
+    /// # Errors
+    /// With an unreadable secret, or with what stops the source.
+    pub async fn read(&self) -> Result<Held, MintError> {
+        match self {
+            Bearer::Secret(source) => Ok(Held {
+                token: super::kinds::fetched(source).await?,
+                minted: None,
+            }),
+            Bearer::Chained(chained) => chained.read().await,
+        }
+    }
+
+    /// The secret, where it is one.
+    pub fn secret(&self) -> Option<&Source> {
+        match self {
+            Bearer::Secret(source) => Some(source),
+            Bearer::Chained(_) => None,
+        }
+    }
+
+    /// Whether it renews itself.
+    pub fn is_chained(&self) -> bool {
+        matches!(self, Bearer::Chained(_))
+    }
+
+    /// Whether the source stopped the last attempt: then any attempt is worthwhile
+    /// once it has recovered.
+    pub fn stopped_us(&self) -> bool {
+        match self {
+            Bearer::Secret(_) => false,
+            Bearer::Chained(chained) => chained.stopped.load(Ordering::Acquire),
+        }
+    }
+
+    /// An issuer refused `held`. Whether another is to be had, which takes a login of
+    /// the source at most; never for a secret.
+    pub async fn reject(&self, held: &Held) -> bool {
+        let (Bearer::Chained(chained), Some(minted)) = (self, &held.minted) else {
+            return false;
+        };
+        let Some(slot) = chained.chains.slot(&chained.source) else {
+            return false;
+        };
+        matches!(slot.reject(minted).await, Rejected::Again(_))
+    }
+}
+
+/// A link of a chain.
+pub struct Chained {
+    chains: Chains,
+    source: Name,
+    own: Name,
+    stopped: Arc<AtomicBool>,
+}
+
+impl fmt::Debug for Chained {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Chained({} to {})", self.own, self.source)
+    }
+}
+
+impl Chained {
+    /// Chains the credential `own` to `source`.
+    pub fn new(chains: Chains, own: Name, source: Name) -> Chained {
+        Chained {
+            chains,
+            source,
+            own,
+            stopped: Arc::default(),
+        }
+    }
+
+    async fn read(&self) -> Result<Held, MintError> {
+        let source = &self.source;
+        let Some(slot) = self.chains.slot(source) else {
+            return Err(MintError::Unavailable {
+                reason: "chain",
+                detail: format!("the credential {source}, which proves this one, is not running"),
+                retry_after: None,
+            });
+        };
+        let minted = match slot.obtain().await {
+            Ok(minted) => minted,
+            Err(unavailable) => {
+                self.stopped.store(true, Ordering::Release);
+                self.wake_on_recovery(&slot);
+                return Err(along(source, &unavailable.cause));
+            }
+        };
+        self.stopped.store(false, Ordering::Release);
+        let mut fields = minted.headers.iter();
+        let token = fields
+            .find(|(name, _)| *name == AUTHORIZATION)
+            .and_then(|(_, value)| value.to_str().ok())
+            .filter(|text| !text.starts_with("Basic "));
+        let Some(token) = token else {
+            return Err(MintError::Refused {
+                reason: "chain",
+                detail: format!(
+                    "the credential {source} yields no bearer; chain to one of a kind that \
+                     logs in for a token"
+                ),
+            });
+        };
+        let token = Zeroizing::new(token.to_owned());
+        Ok(Held {
+            token: Secret::new(token.to_string(), format!("credential {source}")),
+            minted: Some(minted),
+        })
+    }
+
+    /// One task that waits for the source and then wakes us.
+    fn wake_on_recovery(&self, slot: &Arc<Slot>) {
+        let recovered = slot.recovered();
+        let (chains, own) = (self.chains.clone(), self.own.clone());
+        tokio::spawn(async move {
+            if recovered.await {
+                // Those that were not stopped see that nothing changed for them.
+                chains.all(&own).iter().for_each(|own| own.secret_changed());
+            }
+        });
+    }
+}
+
+/// What stops a source, as it stops the chain.
+fn along(source: &Name, cause: &Cause) -> MintError {
+    let detail =
+        format!("the credential {source}, which proves this one, is not to be had: {cause}");
+    match cause {
+        Cause::Failed(MintError::Refused { .. } | MintError::Secret { .. }) => MintError::Refused {
+            reason: "chain",
+            detail,
+        },
+        _ => MintError::Unavailable {
+            reason: "chain",
+            detail,
+            retry_after: None,
+        },
+    }
+}

@@ -1,0 +1,268 @@
+//! The recipe engine: one way to log in, as data.
+//!
+//! A [`Recipe`] says how to ask, what counts as success, where the values are, when
+//! they end, which fields they become, and how the session behind them is refreshed,
+//! kept alive and ended. The kinds fill one in; `kind = "recipe"` lets a user do so.
+//!
+//! It promises: an answer's values leave it only in fields and in the requests that
+//! name them; an error names keys, codes and places, never a value; whatever an
+//! issuer answers ends in a [`MintError`], not in a panic. It follows no redirect and
+//! sends nothing that the recipe does not name (see `credential/login.rs`).
+
+pub mod answer;
+pub mod ask;
+pub mod eviction;
+pub mod expiry;
+mod run;
+pub mod template;
+pub mod verdict;
+
+use std::collections::hash_map::RandomState;
+use std::hash::{BuildHasher, Hasher};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use http::HeaderName;
+use zeroize::Zeroizing;
+
+use self::answer::Find;
+use self::ask::Ask;
+use self::eviction::Evictions;
+use self::expiry::Expiry;
+use self::template::{Held, Template};
+use self::verdict::{Codes, Success};
+use super::{basic_value, fetch, fit};
+use crate::base::time::{Clock, Moment};
+use crate::config::url::HttpUrl;
+use crate::credential::login::Login;
+use crate::credential::{KeepAlive, MintError};
+use crate::secret::Source;
+
+/// What a kind must know and the issuer cannot tell.
+#[derive(Clone, Debug)]
+pub enum Given {
+    /// A text of the configuration.
+    Text(String),
+    /// A secret, read for each attempt.
+    Secret(Source),
+    /// A user name and a password as RFC 7617 joins them, without `Basic`.
+    Basic(String, Source),
+}
+
+/// A value that is taken from an answer.
+#[derive(Clone, Debug)]
+pub struct Taken {
+    /// Its name in templates.
+    pub name: String,
+    /// Where it stands.
+    pub at: Find,
+    /// Whether an answer without it is no use.
+    pub required: bool,
+}
+
+/// A field that calls carry.
+#[derive(Clone, Debug)]
+pub struct Output {
+    /// Its name.
+    pub name: HeaderName,
+    /// Its value.
+    pub value: Template,
+    /// Whether it is left out where a value is missing.
+    pub optional: bool,
+}
+
+/// How a session yields a fresh token without a login.
+#[derive(Clone, Debug)]
+pub struct Refresh {
+    /// The request.
+    pub ask: Ask,
+    /// What is taken from its answer, in place of the login's.
+    pub takes: Vec<Taken>,
+    /// What says when that ends; where nothing does, it lives as long as the first.
+    pub expiries: Vec<Expiry>,
+}
+
+/// One way to log in.
+#[derive(Clone, Debug)]
+pub struct Recipe {
+    /// The issue call.
+    pub ask: Ask,
+    /// What counts as success, of the refresh too.
+    pub success: Success,
+    /// The vendor's codes.
+    pub codes: Codes,
+    /// A truth value that makes a login useless, wherever it stands in the answer,
+    /// and what a person must do.
+    pub useless: Option<(&'static str, &'static str)>,
+    /// What is taken from the answer.
+    pub takes: Vec<Taken>,
+    /// What says when it ends.
+    pub expiries: Vec<Expiry>,
+    /// How long it lives where nothing says so; `None` makes that an error.
+    pub fallback: Option<Duration>,
+    /// The fields that calls carry.
+    pub outputs: Vec<Output>,
+    /// How to refresh.
+    pub refresh: Option<Refresh>,
+    /// How to keep it alive.
+    pub keep_alive: Option<(KeepAlive, Ask)>,
+    /// How to end it.
+    pub end: Option<Ask>,
+    /// Whether it is ended when headset stops.
+    pub ends_on_shutdown: bool,
+    /// Whether a session of ours that may still live must be ended before a login.
+    pub ends_before_login: bool,
+    /// Whether a login may end somebody else's session.
+    pub forces: bool,
+}
+
+/// A recipe that can be run.
+pub struct Engine {
+    recipe: Recipe,
+    givens: Vec<(&'static str, Given)>,
+    secrets: Vec<(String, Source)>,
+    names: Box<[HeaderName]>,
+    urls: Vec<HttpUrl>,
+    login: Login,
+    clock: Clock,
+    prints: RandomState,
+    state: Mutex<State>,
+}
+
+/// What a login left behind.
+struct Session {
+    values: Held,
+    /// A salted print of the secrets that it was made with.
+    print: u64,
+    /// How long its first token was to live.
+    life: Duration,
+}
+
+#[derive(Default)]
+struct State {
+    session: Option<Arc<Session>>,
+    /// The print of the secrets that the last attempt used.
+    used: Option<u64>,
+    refreshed: Option<Moment>,
+    refresh_failures: u32,
+    /// The refreshed token was rejected too: log in anew.
+    stale: bool,
+    evictions: Evictions,
+}
+
+/// What was configured, as read for one attempt.
+struct Proof {
+    values: Held,
+    /// Those of `values` that must not be told.
+    secrets: Held,
+    print: u64,
+}
+
+impl Engine {
+    /// A runnable recipe over `login`'s origin. `secrets` are further named secrets,
+    /// `urls` the prefixes that applications must not reach.
+    pub fn new(
+        recipe: Recipe,
+        givens: Vec<(&'static str, Given)>,
+        secrets: Vec<(String, Source)>,
+        urls: Vec<HttpUrl>,
+        login: Login,
+        clock: Clock,
+    ) -> Engine {
+        let mut names: Vec<HeaderName> = Vec::new();
+        for output in &recipe.outputs {
+            if !names.contains(&output.name) {
+                names.push(output.name.clone());
+            }
+        }
+        Engine {
+            recipe,
+            givens,
+            secrets,
+            names: names.into(),
+            urls,
+            login,
+            clock,
+            prints: RandomState::new(),
+            state: Mutex::default(),
+        }
+    }
+
+    fn read_givens(&self) -> Result<Proof, MintError> {
+        let mut proof = Proof {
+            values: Held::default(),
+            secrets: Held::default(),
+            print: 0,
+        };
+        let mut hasher = self.prints.build_hasher();
+        for (name, given) in &self.givens {
+            let (value, is_secret) = match given {
+                Given::Text(text) => (Zeroizing::new(text.clone()), false),
+                Given::Secret(source) => {
+                    let secret = fetch(source)?;
+                    (Zeroizing::new(secret.expose().clone()), true)
+                }
+                Given::Basic(username, source) => {
+                    let secret = fetch(source)?;
+                    let value = fit(&secret, basic_value(username, secret.expose()))?;
+                    let text = value.to_str().unwrap_or("");
+                    let pair = text.strip_prefix("Basic ").unwrap_or(text);
+                    (Zeroizing::new(pair.to_owned()), true)
+                }
+            };
+            proof.take(name, value, is_secret, &mut hasher);
+        }
+        for (name, source) in &self.secrets {
+            let secret = fetch(source)?;
+            let value = Zeroizing::new(secret.expose().clone());
+            proof.take(name, value, true, &mut hasher);
+        }
+        proof.print = hasher.finish();
+        Ok(proof)
+    }
+
+    fn sources(&self) -> Vec<Source> {
+        let mut sources: Vec<Source> = Vec::new();
+        let given = self.givens.iter().filter_map(|(_, given)| match given {
+            Given::Text(_) => None,
+            Given::Secret(source) | Given::Basic(_, source) => Some(source),
+        });
+        for source in given.chain(self.secrets.iter().map(|(_, source)| source)) {
+            if !sources.contains(source) {
+                sources.push(source.clone());
+            }
+        }
+        sources
+    }
+
+    /// The secrets that prove us, for a person.
+    fn sources_for_people(&self) -> String {
+        let list: Vec<String> = self.sources().iter().map(ToString::to_string).collect();
+        match list.is_empty() {
+            true => "its secrets".into(),
+            false => list.join(" and "),
+        }
+    }
+
+    /// Never held across an await; every use leaves it whole.
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Proof {
+    fn take(
+        &mut self,
+        name: &str,
+        value: Zeroizing<String>,
+        is_secret: bool,
+        hasher: &mut impl Hasher,
+    ) {
+        if is_secret {
+            hasher.write(value.as_bytes());
+            hasher.write_u8(0xff);
+            self.secrets.set(name, value.clone());
+        }
+        self.values.set(name, value);
+    }
+}

@@ -1,0 +1,270 @@
+//! How to ask: a method, a path, fields and a body, with names for what is secret.
+//!
+//! A body of JSON is parsed before any value is put in, so no value can change its
+//! shape; a form is encoded after it. Nothing is sent that does not stand here: no
+//! field of an application's call, no credential of an earlier answer unless named.
+
+use bytes::Bytes;
+use http::header::{ACCEPT, CONTENT_TYPE};
+use http::{HeaderName, HeaderValue, Method, Request};
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+use serde_json::Value;
+use zeroize::Zeroizing;
+
+use super::template::{Scope, Template};
+use crate::credential::kinds::sensitive;
+
+/// `application/x-www-form-urlencoded` as the URL standard serialises it, but with
+/// `%20` for a space, which every reader takes.
+const FORM: &AsciiSet = &NON_ALPHANUMERIC
+    .remove(b'*')
+    .remove(b'-')
+    .remove(b'.')
+    .remove(b'_');
+
+/// One request.
+#[derive(Clone, Debug)]
+pub struct Ask {
+    /// Its method.
+    pub method: Method,
+    /// Its path, on the one origin of the credential.
+    pub path: String,
+    /// Its fields beyond `accept`, `content-type`, `host` and `user-agent`.
+    pub headers: Vec<(HeaderName, Template)>,
+    /// Its body.
+    pub body: Body,
+}
+
+/// The body of a request.
+#[derive(Clone, Debug)]
+pub enum Body {
+    /// None.
+    Empty,
+    /// JSON, whose texts may name values.
+    Json(Tree),
+    /// A form.
+    Form(Vec<(String, Template)>),
+}
+
+/// JSON with templates for texts.
+#[derive(Clone, Debug)]
+pub enum Tree {
+    /// A number, a truth value or `null`.
+    Plain(Value),
+    /// A text.
+    Text(Template),
+    /// A list.
+    List(Vec<Tree>),
+    /// An object.
+    Object(Vec<(String, Tree)>),
+}
+
+impl Tree {
+    /// JSON whose texts may name values.
+    ///
+    /// # Errors
+    /// Why a text's braces will not do.
+    pub fn of(value: Value) -> Result<Tree, String> {
+        Ok(match value {
+            Value::String(text) => Tree::Text(Template::parse(&text)?),
+            Value::Array(items) => {
+                Tree::List(items.into_iter().map(Tree::of).collect::<Result<_, _>>()?)
+            }
+            Value::Object(members) => Tree::Object(
+                members
+                    .into_iter()
+                    .map(|(key, value)| Ok((key, Tree::of(value)?)))
+                    .collect::<Result<_, String>>()?,
+            ),
+            plain => Tree::Plain(plain),
+        })
+    }
+
+    fn room(&self, scope: &Scope<'_>) -> usize {
+        // Six octets for one that is escaped as `\u00xx`.
+        match self {
+            Tree::Plain(_) => 32,
+            Tree::Text(text) => 6 * text.room(scope) + 3,
+            Tree::List(items) => items.iter().map(|item| item.room(scope) + 1).sum::<usize>() + 2,
+            Tree::Object(members) => {
+                let room = |(key, value): &(String, Tree)| 6 * key.len() + 4 + value.room(scope);
+                members.iter().map(room).sum::<usize>() + 2
+            }
+        }
+    }
+
+    fn write(&self, out: &mut Vec<u8>, scope: &Scope<'_>) -> Option<()> {
+        match self {
+            Tree::Plain(value) => serde_json::to_writer(&mut *out, value).ok()?,
+            Tree::Text(text) => {
+                serde_json::to_writer(&mut *out, text.render(scope)?.as_str()).ok()?
+            }
+            Tree::List(items) => {
+                out.push(b'[');
+                for (index, item) in items.iter().enumerate() {
+                    if index > 0 {
+                        out.push(b',');
+                    }
+                    item.write(out, scope)?;
+                }
+                out.push(b']');
+            }
+            Tree::Object(members) => {
+                out.push(b'{');
+                for (index, (key, value)) in members.iter().enumerate() {
+                    if index > 0 {
+                        out.push(b',');
+                    }
+                    serde_json::to_writer(&mut *out, key).ok()?;
+                    out.push(b':');
+                    value.write(out, scope)?;
+                }
+                out.push(b'}');
+            }
+        }
+        Some(())
+    }
+
+    fn names<'a>(&'a self, names: &mut Vec<&'a str>) {
+        match self {
+            Tree::Plain(_) => {}
+            Tree::Text(text) => names.extend(text.names()),
+            Tree::List(items) => items.iter().for_each(|item| item.names(names)),
+            Tree::Object(members) => members.iter().for_each(|(_, value)| value.names(names)),
+        }
+    }
+}
+
+impl Ask {
+    /// Every name that it uses.
+    pub fn names(&self) -> Vec<&str> {
+        let mut names: Vec<&str> = self
+            .headers
+            .iter()
+            .flat_map(|(_, template)| template.names())
+            .collect();
+        match &self.body {
+            Body::Empty => {}
+            Body::Json(tree) => tree.names(&mut names),
+            Body::Form(fields) => names.extend(fields.iter().flat_map(|(_, value)| value.names())),
+        }
+        names
+    }
+
+    /// The request with its values; `None` where one is missing, or cannot stand in
+    /// a field.
+    pub fn request(&self, scope: &Scope<'_>) -> Option<Request<Bytes>> {
+        let (body, media) = match &self.body {
+            Body::Empty => (Bytes::new(), None),
+            Body::Json(tree) => {
+                let mut out = Zeroizing::new(Vec::with_capacity(tree.room(scope)));
+                tree.write(&mut out, scope)?;
+                (octets(out), Some("application/json"))
+            }
+            Body::Form(fields) => (
+                form(fields, scope)?,
+                Some("application/x-www-form-urlencoded"),
+            ),
+        };
+        let mut request = Request::new(body);
+        *request.method_mut() = self.method.clone();
+        *request.uri_mut() = self.path.parse().ok()?;
+        let headers = request.headers_mut();
+        headers.insert(ACCEPT, HeaderValue::from_static("application/json"));
+        if let Some(media) = media {
+            headers.insert(CONTENT_TYPE, HeaderValue::from_static(media));
+        }
+        for (name, template) in &self.headers {
+            headers.insert(name, sensitive(template.render(scope)?)?);
+        }
+        Some(request)
+    }
+}
+
+fn form(fields: &[(String, Template)], scope: &Scope<'_>) -> Option<Bytes> {
+    let room = |(name, value): &(String, Template)| 3 * (name.len() + value.room(scope)) + 2;
+    let room = fields.iter().map(room).sum();
+    let mut out = Zeroizing::new(Vec::with_capacity(room));
+    for (index, (name, value)) in fields.iter().enumerate() {
+        if index > 0 {
+            out.push(b'&');
+        }
+        let value = value.render(scope)?;
+        for piece in utf8_percent_encode(name, FORM) {
+            out.extend_from_slice(piece.as_bytes());
+        }
+        out.push(b'=');
+        for piece in utf8_percent_encode(&value, FORM) {
+            out.extend_from_slice(piece.as_bytes());
+        }
+    }
+    Some(octets(out))
+}
+
+/// A body that is zeroed when hyper lets go of it.
+fn octets(held: Zeroizing<Vec<u8>>) -> Bytes {
+    struct Octets(Zeroizing<Vec<u8>>);
+    impl AsRef<[u8]> for Octets {
+        fn as_ref(&self) -> &[u8] {
+            &self.0
+        }
+    }
+    Bytes::from_owner(Octets(held))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::credential::kinds::engine::template::Held;
+
+    fn asked(body: Body) -> Request<Bytes> {
+        let mut given = Held::default();
+        given.set("password", Zeroizing::new("a\"b&c=\\ é".into()));
+        let found = Held::default();
+        let ask = Ask {
+            method: Method::POST,
+            path: "/login".into(),
+            headers: vec![(
+                http::header::AUTHORIZATION,
+                Template::parse("Basic {password}").unwrap(),
+            )],
+            body,
+        };
+        ask.request(&Scope {
+            given: &given,
+            found: &found,
+        })
+        .unwrap()
+    }
+
+    #[test]
+    fn a_value_cannot_change_the_shape_of_a_json_body() {
+        let value: Value =
+            serde_json::from_str(r#"{"z":"{password}","a":[true,1,null,{"p":"x{password}"}]}"#)
+                .unwrap();
+        let request = asked(Body::Json(Tree::of(value).unwrap()));
+        assert_eq!(request.headers()[CONTENT_TYPE], "application/json");
+        assert!(request.headers()["authorization"].is_sensitive());
+        let sent: Value = serde_json::from_slice(request.body()).unwrap();
+        let password = "a\"b&c=\\ é";
+        assert_eq!(
+            sent,
+            serde_json::json!({
+                "z": password, "a": [true, 1, null, {"p": format!("x{password}")}],
+            })
+        );
+    }
+
+    #[test]
+    fn a_value_cannot_change_the_shape_of_a_form() {
+        let fields = vec![
+            ("user".to_owned(), Template::parse("a b").unwrap()),
+            ("token".to_owned(), Template::parse("{password}").unwrap()),
+        ];
+        let request = asked(Body::Form(fields));
+        assert_eq!(
+            request.body().as_ref(),
+            b"user=a%20b&token=a%22b%26c%3D%5C%20%C3%A9"
+        );
+    }
+}

@@ -1,0 +1,262 @@
+//! When a credential ends, by all that is known of it: the earliest counts.
+//!
+//! A span is counted from the moment just before the request was sent. A point in
+//! time was written by the issuer's clock, so it is set against that clock as the
+//! answer's `Date` shows it: one that is ahead shortens the life in full, since then
+//! the issuer ends it earlier; one that is behind lengthens it by five minutes at
+//! most, since it may be wrong.
+
+use std::time::Duration;
+
+use super::answer::{Find, Read};
+use super::template::Held;
+use crate::credential::kinds::basicauth::bearer;
+use crate::credential::kinds::without_scheme;
+use crate::credential::login::Answer;
+
+/// How far the issuer's `Date` may set a life ahead.
+const CORRECTION_MOST_MS: i64 = 5 * 60 * 1000;
+
+/// Milliseconds below this are a span, from here on they are a point in time
+/// (1973-03-03): the rule for a vendor's field that may be either.
+const EPOCH_FROM_MS: f64 = 1e11;
+
+/// No life is longer: beyond it, a number was misread.
+const LIFE_MOST: Duration = Duration::from_secs(3650 * 86_400);
+
+/// One thing that says when a credential ends.
+#[derive(Clone, Debug)]
+pub enum Expiry {
+    /// This long after it was asked for.
+    Fixed(Duration),
+    /// As a value in the answer says.
+    Found(Find, Form),
+    /// As the `exp` of the value of this name says, if that is a JWT (RFC 7519
+    /// §4.1.4).
+    Jwt(&'static str),
+}
+
+/// How a value tells a time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Form {
+    /// A span in seconds.
+    Seconds,
+    /// A span in milliseconds.
+    Milliseconds,
+    /// Seconds since 1970.
+    EpochSeconds,
+    /// Milliseconds since 1970.
+    EpochMilliseconds,
+    /// A point in time such as `2030-05-19T12:20:57.310Z`.
+    Iso8601,
+    /// Milliseconds, as a span or since 1970, told apart by their size.
+    MillisecondsOfEither,
+}
+
+impl Form {
+    /// The form of that name.
+    pub fn named(word: &str) -> Option<Form> {
+        Some(match word {
+            "seconds" => Form::Seconds,
+            "milliseconds" => Form::Milliseconds,
+            "epoch_seconds" => Form::EpochSeconds,
+            "epoch_milliseconds" => Form::EpochMilliseconds,
+            "iso8601" => Form::Iso8601,
+            _ => return None,
+        })
+    }
+
+    /// Every name.
+    pub const NAMES: &str = "seconds, milliseconds, epoch_seconds, epoch_milliseconds, iso8601";
+
+    fn end(self, text: &str) -> Option<End> {
+        let text = text.trim();
+        if self == Form::Iso8601 {
+            let at = text.parse::<jiff::Timestamp>().ok()?;
+            return Some(End::At(at.as_millisecond()));
+        }
+        let number = text.parse::<f64>().ok()?;
+        let number = Some(number).filter(|n| n.is_finite() && *n >= 0.0)?;
+        Some(match self {
+            Form::Seconds => End::after_ms(number * 1000.0),
+            Form::Milliseconds => End::after_ms(number),
+            Form::EpochSeconds => End::At((number * 1000.0) as i64),
+            Form::EpochMilliseconds => End::At(number as i64),
+            Form::MillisecondsOfEither if number < EPOCH_FROM_MS => End::after_ms(number),
+            Form::MillisecondsOfEither => End::At(number as i64),
+            Form::Iso8601 => return None,
+        })
+    }
+}
+
+enum End {
+    After(Duration),
+    At(i64),
+}
+
+impl End {
+    fn after_ms(ms: f64) -> End {
+        End::After(Duration::from_millis(ms as u64))
+    }
+}
+
+/// Why no end is known.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Unread {
+    /// Where a value stands that is no time in its form.
+    pub at: Find,
+}
+
+/// How long a credential lives, counted from `answer.sent`; `None` where nothing
+/// says so. `found` holds the values that were taken from the answer.
+///
+/// # Errors
+/// Where a value is there and cannot be read.
+pub fn life(
+    expiries: &[Expiry],
+    read: &Read<'_>,
+    found: &Held,
+) -> Result<Option<Duration>, Unread> {
+    let mut least: Option<Duration> = None;
+    for expiry in expiries {
+        let end = match expiry {
+            Expiry::Fixed(life) => Some(End::After(*life)),
+            Expiry::Found(find, form) => match read.find(find) {
+                Some(text) => {
+                    let end = form.end(&text);
+                    Some(end.ok_or_else(|| Unread { at: find.clone() })?)
+                }
+                None => None,
+            },
+            Expiry::Jwt(name) => found
+                .value(name)
+                .and_then(|token| bearer::ends_ms(without_scheme(token)))
+                .map(End::At),
+        };
+        let life = match end {
+            Some(End::After(life)) => life,
+            Some(End::At(ms)) => left(ms, read.answer),
+            None => continue,
+        };
+        let life = life.min(LIFE_MOST);
+        least = Some(least.map_or(life, |least| least.min(life)));
+    }
+    Ok(least)
+}
+
+fn left(end_ms: i64, answer: &Answer) -> Duration {
+    let skew = answer.skew_ms().unwrap_or(0).max(-CORRECTION_MOST_MS);
+    let issuer_ms = answer.sent.wall_ms.saturating_add(skew);
+    let left = end_ms.saturating_sub(issuer_ms);
+    Duration::from_millis(u64::try_from(left).unwrap_or(0))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::credential::kinds::engine::answer::tests::answered;
+    use crate::credential::testing::{START_MS, answer, dated};
+    use proptest::prelude::*;
+    use zeroize::Zeroizing;
+
+    fn says(form: Form, value: &str) -> Option<u64> {
+        let body = serde_json::json!({ "e": value }).to_string();
+        let answer = answered(START_MS, &[], &body);
+        let expiries = [Expiry::Found(Find::Pointer("/e".into()), form)];
+        life(&expiries, &Read::of(&answer), &Held::default())
+            .unwrap()
+            .map(|life| life.as_secs())
+    }
+
+    #[test]
+    fn every_form_is_read_also_as_text() {
+        assert_eq!(says(Form::Seconds, "86400"), Some(86_400));
+        assert_eq!(says(Form::Milliseconds, "900000"), Some(900));
+        assert_eq!(says(Form::EpochSeconds, "1800003600"), Some(3600));
+        assert_eq!(says(Form::EpochMilliseconds, "1800003600000"), Some(3600));
+        assert_eq!(says(Form::Iso8601, "2027-01-15T09:00:00.000Z"), Some(3600));
+        assert_eq!(says(Form::Iso8601, "2027-01-15T11:00:00+02:00"), Some(3600));
+        assert_eq!(says(Form::MillisecondsOfEither, "900000"), Some(900));
+        assert_eq!(says(Form::MillisecondsOfEither, "1800000900000"), Some(900));
+        assert_eq!(says(Form::EpochSeconds, "1700000000"), Some(0));
+    }
+
+    #[test]
+    fn what_cannot_be_read_is_named_by_its_place() {
+        for (form, value) in [
+            (Form::Seconds, "soon"),
+            (Form::Seconds, "-1"),
+            (Form::Seconds, "NaN"),
+            (Form::Seconds, "inf"),
+            (Form::Iso8601, "2027-01-15"),
+            (Form::Iso8601, "1800000900000"),
+        ] {
+            let body = serde_json::json!({ "e": value }).to_string();
+            let answer = answered(START_MS, &[], &body);
+            let at = Find::Pointer("/e".into());
+            let expiries = [Expiry::Found(at.clone(), form)];
+            let unread = life(&expiries, &Read::of(&answer), &Held::default());
+            assert_eq!(unread, Err(Unread { at }), "{value}");
+        }
+    }
+
+    #[test]
+    fn the_earliest_wins_and_a_jwt_counts() {
+        use base64::Engine;
+        let claims = base64::engine::general_purpose::URL_SAFE_NO_PAD
+            .encode(format!("{{\"exp\":{}}}", START_MS / 1000 + 600));
+        let mut found = Held::default();
+        found.set("token", Zeroizing::new(format!("Bearer e30.{claims}.c2ln")));
+        let answer = answered(START_MS, &[], r#"{"e":3600}"#);
+        let read = Read::of(&answer);
+        let at = |expiries: &[Expiry]| life(expiries, &read, &found).unwrap();
+        let found_at = || Expiry::Found(Find::Pointer("/e".into()), Form::Seconds);
+        let fixed = |secs| Expiry::Fixed(Duration::from_secs(secs));
+        assert_eq!(
+            at(&[found_at(), Expiry::Jwt("token"), fixed(7200)]),
+            Some(Duration::from_secs(600))
+        );
+        assert_eq!(at(&[found_at(), fixed(60)]), Some(Duration::from_secs(60)));
+        assert_eq!(at(&[Expiry::Jwt("nothing")]), None);
+        assert_eq!(at(&[]), None);
+    }
+
+    #[test]
+    fn a_point_in_time_is_set_against_the_issuers_clock() {
+        let at = |ahead_ms: i64| {
+            let date = dated(answer(200, ""), START_MS + ahead_ms);
+            let date = date.headers()["date"].to_str().unwrap().to_owned();
+            let answer = answered(START_MS, &[("date", &date)], r#"{"e":1800003600}"#);
+            let expiries = [Expiry::Found(
+                Find::Pointer("/e".into()),
+                Form::EpochSeconds,
+            )];
+            let life = life(&expiries, &Read::of(&answer), &Held::default());
+            life.unwrap().unwrap().as_secs()
+        };
+        assert_eq!(at(0), 3600);
+        assert_eq!(at(600_000), 2999);
+        assert_eq!(at(-60_000), 3659);
+        assert_eq!(at(-6_000_000), 3900);
+        assert_eq!(at(9_000_000), 0);
+    }
+
+    proptest! {
+        #[test]
+        fn no_answer_makes_it_panic_or_live_for_ever(text in ".{0,40}", n in any::<f64>(), date in any::<i64>()) {
+            for form in [
+                Form::Seconds, Form::Milliseconds, Form::EpochSeconds,
+                Form::EpochMilliseconds, Form::Iso8601, Form::MillisecondsOfEither,
+            ] {
+                for value in [text.clone(), n.to_string()] {
+                    let body = serde_json::json!({ "e": value }).to_string();
+                    let answer = answered(date / 2, &[], &body);
+                    let expiries = [Expiry::Found(Find::Pointer("/e".into()), form)];
+                    if let Ok(Some(life)) = life(&expiries, &Read::of(&answer), &Held::default()) {
+                        prop_assert!(life <= LIFE_MOST);
+                    }
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,448 @@
+//! Running a recipe: log in, refresh, keep alive, end.
+//!
+//! An attempt refreshes where it can and logs in where it must: without a session,
+//! with other secrets than the session's, when the issuer says that the session is
+//! dead, when a refreshed token was rejected too, and after three refreshes in a row
+//! that failed.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::{HeaderName, HeaderValue};
+
+use super::answer::Read;
+use super::ask::Ask;
+use super::expiry::{self, Expiry};
+use super::template::{Held, Scope};
+use super::verdict::{Case, Success, no_codes};
+use super::{Engine, Proof, Refresh, Session, State, Taken};
+use crate::base::time::{Deadline, Moment};
+use crate::config::url::HttpUrl;
+use crate::credential::kinds::sensitive;
+use crate::credential::login::Answer;
+use crate::credential::{Change, Fresh, KeepAlive, Mint, MintError};
+use crate::secret::Source;
+
+/// So many refreshes in a row may fail before a login is tried instead.
+const REFRESH_FAILURES_MOST: u32 = 3;
+
+/// A refreshed token that is rejected within this time was no use.
+const REFRESH_PROVES_IN: Duration = Duration::from_secs(60);
+
+impl Mint for Engine {
+    fn header_names(&self) -> &[HeaderName] {
+        &self.names
+    }
+
+    fn mint(&self) -> Pin<Box<dyn Future<Output = Result<Fresh, MintError>> + Send + '_>> {
+        Box::pin(self.attempt())
+    }
+
+    fn sources(&self) -> Vec<Source> {
+        Engine::sources(self)
+    }
+
+    fn change(&self) -> Change {
+        match self.read_givens() {
+            Err(_) => Change::Nothing,
+            Ok(proof) if self.state().used == Some(proof.print) => Change::Nothing,
+            Ok(_) => Change::Replaces,
+        }
+    }
+
+    fn rejected(&self) {
+        let now = self.clock.now();
+        let mut state = self.state();
+        if let Some(at) = state.refreshed
+            && now.since(at) < REFRESH_PROVES_IN
+        {
+            state.stale = true;
+        }
+    }
+
+    fn keep_alive(&self) -> Option<KeepAlive> {
+        self.recipe.keep_alive.as_ref().map(|(how, _)| *how)
+    }
+
+    fn ping(&self) -> Pin<Box<dyn Future<Output = Result<(), MintError>> + Send + '_>> {
+        Box::pin(self.sign_of_life())
+    }
+
+    fn revokes_on_shutdown(&self) -> bool {
+        self.recipe.ends_on_shutdown && self.recipe.end.is_some()
+    }
+
+    fn revoke(&self) -> Pin<Box<dyn Future<Output = Result<(), MintError>> + Send + '_>> {
+        Box::pin(async move {
+            let session = self.state().session.take();
+            match session {
+                Some(session) => self.end(&session).await,
+                None => Ok(()),
+            }
+        })
+    }
+
+    fn issuer_urls(&self) -> Vec<HttpUrl> {
+        self.urls.clone()
+    }
+}
+
+/// Why a refresh yielded nothing.
+enum Unrefreshed {
+    /// The session is dead.
+    Dead,
+    /// It may work later.
+    Failed(MintError),
+}
+
+impl Engine {
+    async fn attempt(&self) -> Result<Fresh, MintError> {
+        let proof = self.read_givens()?;
+        let session = {
+            let mut state = self.state();
+            state.used = Some(proof.print);
+            state.session.clone()
+        };
+        if let (Some(session), Some(refresh)) = (&session, &self.recipe.refresh)
+            && session.print == proof.print
+            && !self.state().stale
+        {
+            match self.refresh(refresh, session, &proof).await {
+                Ok(fresh) => return Ok(fresh),
+                Err(Unrefreshed::Dead) => self.state().session = None,
+                Err(Unrefreshed::Failed(error)) => {
+                    let mut state = self.state();
+                    state.refresh_failures += 1;
+                    if state.refresh_failures < REFRESH_FAILURES_MOST {
+                        return Err(error);
+                    }
+                }
+            }
+        }
+        self.log_in(&proof).await
+    }
+
+    async fn log_in(&self, proof: &Proof) -> Result<Fresh, MintError> {
+        if self.recipe.forces {
+            self.wait_for_others()?;
+        }
+        let old = self.state().session.clone();
+        if self.recipe.ends_before_login
+            && let Some(old) = &old
+        {
+            // It may be dead already, or unreachable as the login then is.
+            let _ = self.end(old).await;
+            self.state().session = None;
+        }
+        let nothing = Held::default();
+        let scope = Scope {
+            given: &proof.values,
+            found: &nothing,
+        };
+        let answer = self.send(&self.recipe.ask, &scope, proof).await?;
+        let read = Read::of(&answer);
+        let sources = self.sources_for_people();
+        let case = Case {
+            read: &read,
+            doing: "login",
+            secrets: &proof.secrets,
+            sources: &sources,
+        };
+        case.judge(&self.recipe.success, self.recipe.codes)?;
+        if let Some((key, fix)) = self.recipe.useless
+            && read.json.as_ref().is_some_and(|json| json.says(key))
+        {
+            return Err(MintError::Refused {
+                reason: "refused",
+                detail: format!("the login answered, but its session is of no use ({key}): {fix}"),
+            });
+        }
+        let mut values = Held::default();
+        take(&self.recipe.takes, &case, &mut values)?;
+        let life = self.life(&self.recipe.expiries, &case, &values)?;
+        let life = life.or(self.recipe.fallback).ok_or_else(|| {
+            case.unavailable(
+                "body",
+                format!(
+                    "the issuer's answer to the login does not say when it ends; {}",
+                    read.shape(&proof.secrets)
+                ),
+            )
+        })?;
+        let fresh = self.fresh(&values, life, &case, proof)?;
+        let mut state = self.state();
+        state.session = Some(Arc::new(Session {
+            values,
+            print: proof.print,
+            life,
+        }));
+        state.evictions.logged_in(answer.received, life);
+        state.on_token(None);
+        Ok(fresh)
+    }
+
+    /// Slows down where somebody else logs in with the same user again and again.
+    fn wait_for_others(&self) -> Result<(), MintError> {
+        let waiting = self.state().evictions.wait(self.clock.now());
+        let Some((left, times)) = waiting else {
+            return Ok(());
+        };
+        Err(MintError::Unavailable {
+            reason: "evicted",
+            detail: format!(
+                "the session was ended right after its login {times} times in a row: somebody \
+                 else logs in as the same user by force, and each ends the other's session; \
+                 give this credential a user of its own"
+            ),
+            retry_after: Some(left),
+        })
+    }
+
+    async fn refresh(
+        &self,
+        refresh: &Refresh,
+        session: &Session,
+        proof: &Proof,
+    ) -> Result<Fresh, Unrefreshed> {
+        let scope = Scope {
+            given: &proof.values,
+            found: &session.values,
+        };
+        let answer = self
+            .send(&refresh.ask, &scope, proof)
+            .await
+            .map_err(Unrefreshed::Failed)?;
+        let read = Read::of(&answer);
+        if says_dead(&read) {
+            return Err(Unrefreshed::Dead);
+        }
+        let secrets = with(&proof.secrets, &session.values);
+        let sources = self.sources_for_people();
+        let case = Case {
+            read: &read,
+            doing: "refresh",
+            secrets: &secrets,
+            sources: &sources,
+        };
+        let outcome = (|| {
+            // Only a login can be refused for good.
+            let judged = case.judge(&Success::default(), no_codes);
+            judged.map_err(|error| match error {
+                MintError::Refused { detail, .. } => case.unavailable("status", detail),
+                error => error,
+            })?;
+            let mut values = session.values.clone();
+            take(&refresh.takes, &case, &mut values)?;
+            let life = self.life(&refresh.expiries, &case, &values)?;
+            let life = life.unwrap_or(session.life);
+            let fresh = self.fresh(&values, life, &case, proof)?;
+            let mut state = self.state();
+            state.session = Some(Arc::new(Session {
+                values,
+                print: session.print,
+                life: session.life,
+            }));
+            state.on_token(Some(answer.received));
+            Ok(fresh)
+        })();
+        outcome.map_err(Unrefreshed::Failed)
+    }
+
+    async fn sign_of_life(&self) -> Result<(), MintError> {
+        let Some((_, ask)) = &self.recipe.keep_alive else {
+            return Ok(());
+        };
+        let Some(session) = self.state().session.clone() else {
+            return Ok(());
+        };
+        let proof = self.read_givens()?;
+        let scope = Scope {
+            given: &proof.values,
+            found: &session.values,
+        };
+        let answer = self.send(ask, &scope, &proof).await?;
+        let read = Read::of(&answer);
+        let secrets = with(&proof.secrets, &session.values);
+        if says_dead(&read) {
+            let mut state = self.state();
+            // Another attempt may have replaced it meanwhile.
+            if state
+                .session
+                .as_ref()
+                .is_some_and(|now| Arc::ptr_eq(now, &session))
+            {
+                state.session = None;
+            }
+            return Err(MintError::Refused {
+                reason: "refused",
+                detail: format!(
+                    "the issuer ended the session: it answered a sign of life with {}{}",
+                    answer.status.as_u16(),
+                    read.said(&secrets)
+                ),
+            });
+        }
+        if answer.status.is_success() {
+            return Ok(());
+        }
+        Err(MintError::Unavailable {
+            reason: "status",
+            detail: format!(
+                "the issuer answered a sign of life with {}{}",
+                answer.status.as_u16(),
+                read.said(&secrets)
+            ),
+            retry_after: answer.retry_after(),
+        })
+    }
+
+    async fn end(&self, session: &Session) -> Result<(), MintError> {
+        let Some(ask) = &self.recipe.end else {
+            return Ok(());
+        };
+        let proof = self.read_givens()?;
+        let scope = Scope {
+            given: &proof.values,
+            found: &session.values,
+        };
+        let answer = self.send(ask, &scope, &proof).await?;
+        let read = Read::of(&answer);
+        if answer.status.is_success() || says_dead(&read) {
+            return Ok(());
+        }
+        Err(MintError::Unavailable {
+            reason: "status",
+            detail: format!(
+                "the issuer answered the logout with {}{}",
+                answer.status.as_u16(),
+                read.said(&with(&proof.secrets, &session.values))
+            ),
+            retry_after: answer.retry_after(),
+        })
+    }
+
+    fn life(
+        &self,
+        expiries: &[Expiry],
+        case: &Case<'_>,
+        values: &Held,
+    ) -> Result<Option<Duration>, MintError> {
+        expiry::life(expiries, case.read, values).map_err(|unread| {
+            case.unavailable(
+                "body",
+                format!(
+                    "the {} in the issuer's answer to the {} is not a time in the form that \
+                     was expected",
+                    unread.at, case.doing
+                ),
+            )
+        })
+    }
+
+    fn fresh(
+        &self,
+        values: &Held,
+        life: Duration,
+        case: &Case<'_>,
+        proof: &Proof,
+    ) -> Result<Fresh, MintError> {
+        let scope = Scope {
+            given: &proof.values,
+            found: values,
+        };
+        let mut headers: Vec<(HeaderName, HeaderValue)> = Vec::new();
+        for output in &self.recipe.outputs {
+            let Some(text) = output.value.render(&scope) else {
+                if output.optional {
+                    continue;
+                }
+                return Err(case.unavailable(
+                    "body",
+                    format!("a value that the header {} needs is not known", output.name),
+                ));
+            };
+            let value = sensitive(text).ok_or_else(|| {
+                case.unavailable(
+                    "body",
+                    format!(
+                        "what the issuer gave holds a character that cannot stand in the \
+                         header {}",
+                        output.name
+                    ),
+                )
+            })?;
+            headers.push((output.name.clone(), value));
+        }
+        Ok(Fresh {
+            headers: headers.into(),
+            expires: Deadline::new(case.read.answer.sent, life),
+            source_ends: None,
+            skew_ms: case.read.answer.skew_ms(),
+        })
+    }
+
+    async fn send(&self, ask: &Ask, scope: &Scope<'_>, proof: &Proof) -> Result<Answer, MintError> {
+        let Some(request) = ask.request(scope) else {
+            let detail = format!(
+                "the request to {} cannot be written: a value that it names is not known, or \
+                 holds a character that cannot stand in a header (look for a line break in {})",
+                ask.path,
+                self.sources_for_people()
+            );
+            // Only a secret can change that.
+            let _ = proof;
+            return Err(MintError::Secret { detail });
+        };
+        self.login
+            .send(request)
+            .await
+            .map_err(|error| MintError::Unavailable {
+                reason: error.reason(),
+                detail: error.chain(),
+                retry_after: None,
+            })
+    }
+}
+
+impl State {
+    /// A token was obtained, by a refresh at that moment or by a login.
+    fn on_token(&mut self, refreshed: Option<Moment>) {
+        self.refreshed = refreshed;
+        self.refresh_failures = 0;
+        self.stale = false;
+    }
+}
+
+fn take(takes: &[Taken], case: &Case<'_>, values: &mut Held) -> Result<(), MintError> {
+    for taken in takes {
+        match case.read.find(&taken.at) {
+            Some(value) => values.set(&taken.name, value),
+            None if taken.required => return Err(case.lacks(&taken.at)),
+            None => {}
+        }
+    }
+    Ok(())
+}
+
+fn with(secrets: &Held, more: &Held) -> Held {
+    let mut all = secrets.clone();
+    for (index, value) in more.all().enumerate() {
+        all.set(
+            &format!("found {index}"),
+            zeroize::Zeroizing::new(value.to_owned()),
+        );
+    }
+    all
+}
+
+/// Whether an answer says that the session is unknown: a 401, or the one 403 that
+/// does (E2 `invalid.session.id`; message and info are met swapped).
+pub(super) fn says_dead(read: &Read<'_>) -> bool {
+    match read.answer.status.as_u16() {
+        401 => true,
+        403 => read.mentions("invalid.session.id"),
+        _ => false,
+    }
+}

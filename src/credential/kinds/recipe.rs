@@ -1,0 +1,664 @@
+//! `kind = "recipe"`: the engine itself, in TOML; the next vendor without a release.
+//!
+//! A place in an answer is a JSON Pointer (`/data/token`), `header:NAME` or
+//! `cookie:NAME`. Texts may name values in braces: `{username}`, `{password}`,
+//! `{basic}` (both, as RFC 7617 joins them), each of `secrets`, `{token}` and each of
+//! `values`; `{{` is a brace. All its calls go to the origin of `url`.
+
+use std::time::Duration;
+
+use http::{HeaderName, Method};
+
+use super::engine::answer::Find;
+use super::engine::ask::{Ask, Body, Tree};
+use super::engine::expiry::{Expiry, Form};
+use super::engine::template::Template;
+use super::engine::verdict::{Success, no_codes};
+use super::engine::{Engine, Given, Output, Recipe, Refresh, Taken};
+use super::{Building, Built, Kind, fixed, key, username_fault};
+use crate::base::problem::Problem;
+use crate::config::keys::{Fallback, Key, Type};
+use crate::config::url::HttpUrl;
+use crate::credential::KeepAlive;
+
+/// The entry in the list.
+pub const KIND: Kind = Kind {
+    name: "recipe",
+    summary: "any login that yields values for headers, described here",
+    example: EXAMPLE,
+    keys: KEYS,
+    build,
+};
+
+const EXAMPLE: &str = r#"[credential.acme]
+kind = "recipe"
+url = "https://login.acme.example/v2/sessions"
+username = "crm_sync"
+password = { file = "/run/secrets/headset/acme-password" }
+body = '{"client":"{username}","secret":"{password}"}'
+token = "header:x-acme-token"
+expiry = ["epoch_seconds header:x-acme-expires"]
+headers = ["authorization: Bearer {token}"]
+"#;
+
+const METHODS: Type = Type::Choice(&["POST", "GET", "PUT", "DELETE"]);
+const FORMATS: Type = Type::Choice(&["json", "form"]);
+const HEADERS: &str = r#"["x-app: crm"]"#;
+
+const KEYS: &[Key] = &[
+    key(
+        "url",
+        Type::Url,
+        Fallback::Required,
+        r#""https://login.acme.example/v2/sessions""#,
+        "The login, as a whole URL.",
+    ),
+    key(
+        "method",
+        METHODS,
+        Fallback::Text("POST"),
+        r#""POST""#,
+        "Its method.",
+    ),
+    key(
+        "username",
+        Type::Text,
+        Fallback::Absent,
+        r#""crm_sync""#,
+        "The value of `{username}`.",
+    ),
+    key(
+        "password",
+        Type::Secret,
+        Fallback::Absent,
+        r#"{ file = "/run/secrets/headset/acme-password" }"#,
+        "The value of `{password}`. With `username` it makes `{basic}`.",
+    ),
+    key(
+        "secrets",
+        Type::SecretHeaders,
+        Fallback::Absent,
+        r#"{ "client-id" = { file = "/run/secrets/headset/acme-client-id" } }"#,
+        "Further secrets, each with the name that texts call it by, here `{client-id}`.",
+    ),
+    key(
+        "request_headers",
+        Type::List,
+        Fallback::Text(""),
+        HEADERS,
+        "Fields of the login, each as `name: text`.",
+    ),
+    key(
+        "body",
+        Type::Text,
+        Fallback::Absent,
+        r#"'{"client":"{username}","secret":"{password}"}'"#,
+        "Its body. A value cannot change its shape: JSON is read, and a form split, before values are put in.",
+    ),
+    key(
+        "body_format",
+        FORMATS,
+        Fallback::Text("json"),
+        r#""json""#,
+        "What the body is: `json`, or a `form` such as `user={username}&key={password}`.",
+    ),
+    key(
+        "success_status",
+        Type::List,
+        Fallback::Text("2xx"),
+        r#"["2xx"]"#,
+        "The statuses of a success: `200`, or `2xx`.",
+    ),
+    key(
+        "success_when",
+        Type::List,
+        Fallback::Text(""),
+        r#"["/ok = true"]"#,
+        "What a success must say beside, each as `place = text`: for a 200 that may hold a failure.",
+    ),
+    key(
+        "status_at",
+        Type::List,
+        Fallback::Text(""),
+        r#"["/code"]"#,
+        "Places where the body repeats the status; 400 and above counts instead of a success.",
+    ),
+    key(
+        "token",
+        Type::Text,
+        Fallback::Required,
+        r#""header:x-acme-token""#,
+        "Where the answer holds the value of `{token}`.",
+    ),
+    key(
+        "values",
+        Type::List,
+        Fallback::Text(""),
+        r#"["session = /session/id"]"#,
+        "Further values of the answer, each as `name = place`.",
+    ),
+    key(
+        "expiry",
+        Type::List,
+        Fallback::Text(""),
+        r#"["epoch_seconds header:x-acme-expires"]"#,
+        "What says when it ends; the earliest counts. `jwt` (the token's own `exp`), or a form and a place: seconds, milliseconds, epoch_seconds, epoch_milliseconds or iso8601.",
+    ),
+    key(
+        "max_age",
+        Type::Duration,
+        Fallback::Absent,
+        r#""12h""#,
+        "The longest that it lives; needed where nothing else says when it ends.",
+    ),
+    key(
+        "headers",
+        Type::List,
+        Fallback::Text("authorization: Bearer {token}"),
+        r#"["authorization: Bearer {token}"]"#,
+        "The fields that calls carry, each as `name: text`. A `Bearer` in the token is not doubled.",
+    ),
+    key(
+        "refresh.url",
+        Type::Url,
+        Fallback::Absent,
+        r#""https://login.acme.example/v2/sessions/refresh""#,
+        "Where a fresh token is to be had without a login.",
+    ),
+    key(
+        "refresh.method",
+        METHODS,
+        Fallback::Text("POST"),
+        r#""POST""#,
+        "Its method.",
+    ),
+    key(
+        "refresh.request_headers",
+        Type::List,
+        Fallback::Text(""),
+        r#"["authorization: Bearer {token}"]"#,
+        "As for the login.",
+    ),
+    key(
+        "refresh.body",
+        Type::Text,
+        Fallback::Absent,
+        r#"'{"client":"{username}"}'"#,
+        "As for the login.",
+    ),
+    key(
+        "refresh.token",
+        Type::Text,
+        Fallback::Absent,
+        r#""header:x-acme-token""#,
+        "Where its answer holds the token; by default where the login's does.",
+    ),
+    key(
+        "keep_alive.url",
+        Type::Url,
+        Fallback::Absent,
+        r#""https://login.acme.example/v2/sessions/ping""#,
+        "Where a sign of life goes. A 401 says that the session is dead.",
+    ),
+    key(
+        "keep_alive.method",
+        METHODS,
+        Fallback::Text("POST"),
+        r#""POST""#,
+        "Its method.",
+    ),
+    key(
+        "keep_alive.request_headers",
+        Type::List,
+        Fallback::Text(""),
+        r#"["authorization: Bearer {token}"]"#,
+        "As for the login.",
+    ),
+    key(
+        "keep_alive.body",
+        Type::Text,
+        Fallback::Absent,
+        r#"'{"client":"{username}"}'"#,
+        "As for the login.",
+    ),
+    key(
+        "keep_alive.every",
+        Type::Duration,
+        Fallback::Text("20s"),
+        r#""20s""#,
+        "The pause between two signs of life, from 1s.",
+    ),
+    key(
+        "keep_alive.always",
+        Type::Bool,
+        Fallback::Text("false"),
+        "false",
+        "Whether they are given while no call uses the session.",
+    ),
+    key(
+        "revoke.url",
+        Type::Url,
+        Fallback::Absent,
+        r#""https://login.acme.example/v2/sessions/current""#,
+        "Where it is ended.",
+    ),
+    key(
+        "revoke.method",
+        METHODS,
+        Fallback::Text("DELETE"),
+        r#""DELETE""#,
+        "Its method.",
+    ),
+    key(
+        "revoke.request_headers",
+        Type::List,
+        Fallback::Text(""),
+        r#"["authorization: Bearer {token}"]"#,
+        "As for the login.",
+    ),
+    key(
+        "revoke.body",
+        Type::Text,
+        Fallback::Absent,
+        r#"'{"client":"{username}"}'"#,
+        "As for the login.",
+    ),
+    key(
+        "on_shutdown",
+        Type::Choice(&["keep", "revoke"]),
+        Fallback::Text("keep"),
+        r#""keep""#,
+        "Whether it is ended when headset stops.",
+    ),
+];
+
+fn build(building: &Building<'_>) -> Built {
+    let mut reading = Reading {
+        building,
+        problems: Vec::new(),
+    };
+    let made = reading.recipe();
+    let givens = reading.givens();
+    if let Some(recipe) = &made {
+        reading.judge_names(recipe);
+    }
+    let login = building.login(&mut reading.problems);
+    let Reading { problems, .. } = reading;
+    let urls = ["url", "refresh.url", "revoke.url"];
+    let urls: Vec<HttpUrl> = urls
+        .iter()
+        .filter_map(|key| building.url(key).cloned())
+        .collect();
+    let secrets = building.secret_headers("secrets").unwrap_or(&[]).to_vec();
+    let clock = building.clock.clone();
+    let made = made
+        .zip(login)
+        .map(|(recipe, login)| Engine::new(recipe, givens, secrets, urls, login, clock));
+    super::built(made, problems)
+}
+
+struct Reading<'a> {
+    building: &'a Building<'a>,
+    problems: Vec<Problem>,
+}
+
+impl Reading<'_> {
+    fn fault(&mut self, key: &str, why: impl Into<String>, fix: &str) {
+        self.problems.push(self.building.problem(key, why, fix));
+    }
+
+    /// The recipe as far as it can be read; its faults are noted.
+    fn recipe(&mut self) -> Option<Recipe> {
+        let building = self.building;
+        building.require(&["url", "token"], &mut self.problems);
+        let ask = self.ask("", "POST");
+        let success = self.success();
+        let mut takes = Vec::new();
+        let token = building.find("token", &mut self.problems);
+        takes.extend(token.clone().map(|at| taken("token", at)));
+        takes.extend(self.values());
+        let mut expiries = self.expiries();
+        let max_age = building.duration("max_age");
+        expiries.extend(max_age.map(Expiry::Fixed));
+        if expiries.is_empty() {
+            self.fault(
+                "max_age",
+                "nothing says when the credential ends",
+                "set max_age, or say in expiry where the answer tells it",
+            );
+        }
+        let outputs: Vec<Output> = self
+            .headers("headers")
+            .into_iter()
+            .map(|(name, value)| Output {
+                name,
+                value,
+                optional: false,
+            })
+            .collect();
+        if outputs.is_empty() {
+            self.fault("headers", "it names no header", "name at least one");
+        }
+        for output in &outputs {
+            if fixed::FORBIDDEN.contains(&output.name.as_str()) {
+                self.fault(
+                    "headers",
+                    format!(
+                        "`{}` belongs to the connection, not to a credential",
+                        output.name
+                    ),
+                    "remove it",
+                );
+            }
+        }
+        let refresh = self.beside("refresh", "POST").map(|ask| {
+            let own = building.find("refresh.token", &mut self.problems);
+            Refresh {
+                ask,
+                takes: own
+                    .or(token)
+                    .map(|at| taken("token", at))
+                    .into_iter()
+                    .collect(),
+                expiries: expiries.clone(),
+            }
+        });
+        let keep_alive = self.beside("keep_alive", "POST").map(|ask| {
+            let every = building.duration("keep_alive.every");
+            let how = KeepAlive {
+                every: every.unwrap_or(Duration::from_secs(20)),
+                always: building.flag("keep_alive.always").unwrap_or(false),
+            };
+            (how, ask)
+        });
+        if keep_alive
+            .as_ref()
+            .is_some_and(|(how, _)| how.every < Duration::from_secs(1))
+        {
+            self.fault(
+                "keep_alive.every",
+                "this is less than a second",
+                "write a time such as \"20s\"",
+            );
+        }
+        let end = self.beside("revoke", "DELETE");
+        let ends_on_shutdown = building.text("on_shutdown") == Some("revoke");
+        if ends_on_shutdown && end.is_none() {
+            self.fault(
+                "on_shutdown",
+                "nothing says how the credential is ended",
+                "set revoke.url, or remove this",
+            );
+        }
+        Some(Recipe {
+            ask: ask?,
+            success,
+            codes: no_codes,
+            useless: None,
+            takes,
+            expiries,
+            fallback: None,
+            outputs,
+            refresh,
+            keep_alive,
+            end,
+            ends_on_shutdown,
+            ends_before_login: false,
+            forces: false,
+        })
+    }
+
+    fn givens(&mut self) -> Vec<(&'static str, Given)> {
+        let building = self.building;
+        let mut givens = Vec::new();
+        let username = building.text("username");
+        let password = building.secret("password");
+        if let Some(username) = username {
+            givens.push(("username", Given::Text(username.to_owned())));
+        }
+        if let Some(password) = password {
+            givens.push(("password", Given::Secret(password.clone())));
+        }
+        if let (Some(username), Some(password)) = (username, password)
+            && username_fault(username).is_none()
+        {
+            let pair = Given::Basic(username.to_owned(), password.clone());
+            givens.push(("basic", pair));
+        }
+        givens
+    }
+
+    /// A call beside the login, where its `url` is set.
+    fn beside(&mut self, table: &str, method: &str) -> Option<Ask> {
+        let key = format!("{table}.url");
+        let url = self.building.url(&key)?;
+        let home = self.building.url("url")?;
+        if url.origin != home.origin {
+            self.fault(
+                &key,
+                "it is on another origin than url, and what was issued goes to its issuer only",
+                "write a URL on the origin of url",
+            );
+        }
+        self.ask(&format!("{table}."), method)
+    }
+
+    fn ask(&mut self, prefix: &str, method: &str) -> Option<Ask> {
+        let building = self.building;
+        let at = |key: &str| format!("{prefix}{key}");
+        let method = building.text(&at("method")).unwrap_or(method);
+        let body = match building.text(&at("body")) {
+            None => Body::Empty,
+            Some(text) if building.text("body_format") == Some("form") => {
+                Body::Form(self.form(&at("body"), text))
+            }
+            Some(text) => self.json(&at("body"), text)?,
+        };
+        Some(Ask {
+            method: Method::from_bytes(method.as_bytes()).ok()?,
+            path: building.url(&at("url"))?.path.to_string(),
+            headers: self.headers(&at("request_headers")),
+            body,
+        })
+    }
+
+    fn json(&mut self, key: &str, text: &str) -> Option<Body> {
+        let read = serde_json::from_str(text).map_err(|error| {
+            // The text holds no secret, but it need not be shown for that.
+            format!("it is not JSON (at character {})", error.column())
+        });
+        match read.and_then(Tree::of) {
+            Ok(tree) => Some(Body::Json(tree)),
+            Err(why) => {
+                self.fault(key, why, "mend it, or set body_format = \"form\"");
+                None
+            }
+        }
+    }
+
+    fn form(&mut self, key: &str, text: &str) -> Vec<(String, Template)> {
+        let mut fields = Vec::new();
+        for pair in text.split('&').filter(|pair| !pair.is_empty()) {
+            let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
+            if let Some(value) = self.template(key, value) {
+                fields.push((name.to_owned(), value));
+            }
+        }
+        fields
+    }
+
+    fn template(&mut self, key: &str, text: &str) -> Option<Template> {
+        Template::parse(text)
+            .map_err(|why| self.fault(key, why, "mend the braces"))
+            .ok()
+    }
+
+    fn headers(&mut self, key: &str) -> Vec<(HeaderName, Template)> {
+        let mut headers: Vec<(HeaderName, Template)> = Vec::new();
+        for line in self.building.list(key) {
+            let (name, value) = line.split_once(':').unwrap_or((line, ""));
+            let fault = match HeaderName::from_bytes(name.trim().as_bytes()) {
+                Err(_) => "is not a header name and a text",
+                Ok(name) if headers.iter().any(|(seen, _)| *seen == name) => "is named twice",
+                Ok(name) => {
+                    if let Some(value) = self.template(key, value.trim()) {
+                        headers.push((name, value));
+                    }
+                    continue;
+                }
+            };
+            let why = format!("`{}` {fault}", name.escape_debug());
+            self.fault(key, why, "write each as `name: text`");
+        }
+        headers
+    }
+
+    fn success(&mut self) -> Success {
+        let mut statuses = Vec::new();
+        for word in self.building.list("success_status") {
+            let range = match word.strip_suffix("xx") {
+                Some(class) => class
+                    .parse()
+                    .ok()
+                    .map(|class: u16| (class * 100, class * 100 + 99)),
+                None => word.parse().ok().map(|status: u16| (status, status)),
+            };
+            match range.filter(|(from, to)| *from >= 200 && *to <= 599) {
+                Some(range) => statuses.push(range),
+                None => self.fault(
+                    "success_status",
+                    format!("{word:?} is not a status"),
+                    "write `200` or `2xx`",
+                ),
+            }
+        }
+        let equal = self.pairs("success_when", "place = text");
+        let equal = equal
+            .into_iter()
+            .filter_map(|(place, text)| Some((self.place("success_when", &place)?, text)))
+            .collect();
+        let mut status_at = Vec::new();
+        for place in self.building.list("status_at") {
+            status_at.extend(self.place("status_at", place));
+        }
+        Success {
+            statuses,
+            equal,
+            status_at,
+        }
+    }
+
+    fn values(&mut self) -> Vec<Taken> {
+        let mut takes = Vec::new();
+        for (name, place) in self.pairs("values", "name = place") {
+            if let Some(at) = self.place("values", &place) {
+                takes.push(taken(&name.to_ascii_lowercase(), at));
+            }
+        }
+        takes
+    }
+
+    fn expiries(&mut self) -> Vec<Expiry> {
+        let mut expiries = Vec::new();
+        for text in self.building.list("expiry") {
+            if text == "jwt" {
+                expiries.push(Expiry::Jwt("token"));
+                continue;
+            }
+            let (form, place) = text.split_once(' ').unwrap_or((text, ""));
+            let Some(form) = Form::named(form) else {
+                self.fault(
+                    "expiry",
+                    format!("{form:?} is no form of a time"),
+                    &format!("write `jwt`, or one of {} and a place", Form::NAMES),
+                );
+                continue;
+            };
+            if let Some(at) = self.place("expiry", place.trim()) {
+                expiries.push(Expiry::Found(at, form));
+            }
+        }
+        expiries
+    }
+
+    fn pairs(&mut self, key: &str, form: &str) -> Vec<(String, String)> {
+        let mut pairs = Vec::new();
+        for text in self.building.list(key) {
+            match text.split_once('=') {
+                Some((left, right)) if !left.trim().is_empty() => {
+                    pairs.push((left.trim().to_owned(), right.trim().to_owned()));
+                }
+                _ => self.fault(
+                    key,
+                    format!("`{}` has no `=`", text.escape_debug()),
+                    &format!("write each as `{form}`"),
+                ),
+            }
+        }
+        pairs
+    }
+
+    fn place(&mut self, key: &str, text: &str) -> Option<Find> {
+        Find::parse(text)
+            .map_err(|why| {
+                self.fault(
+                    key,
+                    why,
+                    "write it as `/a/b`, `header:NAME` or `cookie:NAME`",
+                )
+            })
+            .ok()
+    }
+
+    /// A name that nothing stands for would fail every attempt.
+    fn judge_names(&mut self, recipe: &Recipe) {
+        let mut before: Vec<String> = Vec::new();
+        let given = self.givens();
+        before.extend(given.iter().map(|(name, _)| (*name).to_owned()));
+        let secrets = self.building.secret_headers("secrets").unwrap_or(&[]);
+        before.extend(secrets.iter().map(|(name, _)| name.clone()));
+        let mut after = before.clone();
+        after.extend(recipe.takes.iter().map(|taken| taken.name.clone()));
+        let mut strangers: Vec<(&str, String, &Vec<String>)> = Vec::new();
+        for name in recipe.ask.names() {
+            strangers.push(("body", name.to_owned(), &before));
+        }
+        for output in &recipe.outputs {
+            let names = output.value.names();
+            strangers.extend(names.map(|name| ("headers", name.to_owned(), &after)));
+        }
+        for (key, ask) in [
+            (
+                "refresh.url",
+                recipe.refresh.as_ref().map(|refresh| &refresh.ask),
+            ),
+            (
+                "keep_alive.url",
+                recipe.keep_alive.as_ref().map(|(_, ask)| ask),
+            ),
+            ("revoke.url", recipe.end.as_ref()),
+        ] {
+            for name in ask.iter().flat_map(|ask| ask.names()) {
+                strangers.push((key, name.to_owned(), &after));
+            }
+        }
+        let mut faults = Vec::new();
+        for (key, name, known) in strangers {
+            if !known.contains(&name) {
+                let why = format!("`{{{name}}}` names nothing; there are {}", known.join(", "));
+                faults.push((key, why));
+            }
+        }
+        for (key, why) in faults {
+            self.fault(key, why, "set what it names, or write `{{` for a brace");
+        }
+    }
+}
+
+fn taken(name: &str, at: Find) -> Taken {
+    Taken {
+        name: name.to_owned(),
+        at,
+        required: true,
+    }
+}

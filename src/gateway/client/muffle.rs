@@ -1,0 +1,108 @@
+//! A waker that can be told not to ring.
+//!
+//! hyper's connection and its two handles (the sender, the body) wake each other's
+//! tasks. Here one task holds all three and polls the connection right after it has
+//! used a handle, so that wake-up would only make the task run once more for nothing;
+//! and a pooled connection would ring the call that used it last. Measured: a tenth
+//! of the CPU that headset itself spends on a call, see benches/.
+//!
+//! A muffled ring is lost. So muffle only where the connection is polled next.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Wake, Waker};
+
+/// The waker of one connection.
+#[derive(Debug)]
+pub struct Muffle {
+    bell: Arc<Bell>,
+    waker: Waker,
+}
+
+#[derive(Debug)]
+struct Bell {
+    task: Mutex<Waker>,
+    muffled: AtomicBool,
+}
+
+impl Default for Muffle {
+    /// Rings nobody yet.
+    fn default() -> Muffle {
+        let bell = Arc::new(Bell {
+            task: Mutex::new(Waker::noop().clone()),
+            muffled: AtomicBool::new(false),
+        });
+        Muffle {
+            waker: Waker::from(bell.clone()),
+            bell,
+        }
+    }
+}
+
+impl Muffle {
+    /// From now on rings the task of `cx`; yields the waker to poll the connection
+    /// with.
+    pub fn ringing(&self, cx: &Context<'_>) -> &Waker {
+        let mut task = self.bell.lock();
+        if !task.will_wake(cx.waker()) {
+            task.clone_from(cx.waker());
+        }
+        &self.waker
+    }
+
+    /// Runs `quietly` without ringing anybody.
+    pub fn muffled<T>(&self, quietly: impl FnOnce() -> T) -> T {
+        self.bell.muffled.store(true, Ordering::Relaxed);
+        let outcome = quietly();
+        self.bell.muffled.store(false, Ordering::Relaxed);
+        outcome
+    }
+}
+
+impl Bell {
+    fn lock(&self) -> std::sync::MutexGuard<'_, Waker> {
+        self.task.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Wake for Bell {
+    fn wake(self: Arc<Self>) {
+        self.wake_by_ref();
+    }
+
+    fn wake_by_ref(self: &Arc<Self>) {
+        if !self.muffled.load(Ordering::Relaxed) {
+            self.lock().wake_by_ref();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::atomic::AtomicUsize;
+
+    #[derive(Default)]
+    struct Rung(AtomicUsize);
+
+    impl Wake for Rung {
+        fn wake(self: Arc<Self>) {
+            self.0.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    #[test]
+    fn it_rings_the_task_that_polled_last_unless_muffled() {
+        let (first, second) = (Arc::new(Rung::default()), Arc::new(Rung::default()));
+        let (one, two) = (Waker::from(first.clone()), Waker::from(second.clone()));
+        let muffle = Muffle::default();
+        let waker = muffle.ringing(&Context::from_waker(&one)).clone();
+        waker.wake_by_ref();
+        muffle.ringing(&Context::from_waker(&two));
+        waker.wake_by_ref();
+        muffle.muffled(|| waker.wake_by_ref());
+        waker.wake_by_ref();
+        let rung = |task: &Rung| task.0.load(Ordering::Relaxed);
+        assert_eq!((rung(&first), rung(&second)), (1, 2));
+    }
+}

@@ -1,0 +1,253 @@
+//! The commands that try a credential, as a person or a script runs them.
+
+use std::fmt::Write as _;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use headset::simulator::{Faults, Options, Simulator};
+use serde_json::Value;
+
+use crate::support::headset::Folder;
+
+const PASSWORD: &str = "customer_manager@123$";
+
+struct Ran {
+    code: i32,
+    stdout: String,
+    stderr: String,
+}
+
+async fn headset(arguments: &[&str]) -> Ran {
+    let mut command = tokio::process::Command::new(env!("CARGO_BIN_EXE_headset"));
+    command.args(arguments).env_clear().kill_on_drop(true);
+    let out = command.output().await.unwrap();
+    Ran {
+        code: out.status.code().unwrap(),
+        stdout: String::from_utf8(out.stdout).unwrap(),
+        stderr: String::from_utf8(out.stderr).unwrap(),
+    }
+}
+
+/// One `basicauth` credential at `base`, in a file.
+struct Written {
+    folder: Folder,
+    file: PathBuf,
+    secrets: Vec<String>,
+}
+
+fn written(base: &str, bearer: String, tenant: bool) -> Written {
+    let folder = Folder::new();
+    let password = folder.write("password", PASSWORD);
+    let bearer_file = folder.write("bearer", &bearer);
+    let (username, context, rule) = match tenant {
+        true => (
+            "crm_{tenant}",
+            "{tenant}",
+            "tenant = { header = \"x-context-id\", allow = [\"7\"] }",
+        ),
+        false => ("crm", "1", ""),
+    };
+    let mut text = String::new();
+    write!(
+        text,
+        "[listener.app]\nbind = \"127.0.0.1:0\"\n[admin]\nbind = \"127.0.0.1:0\"\n\
+         [route.contacts]\nupstream = \"{base}\"\ncredential = \"cms_key\"\n{rule}\n\
+         [credential.cms_key]\nkind = \"basicauth\"\nurl = \"{base}/configuration/basicauth\"\n\
+         username = \"{username}\"\ncontext_id = \"{context}\"\nlifetime = \"1h\"\n\
+         password = {{ file = {password:?} }}\nadmin_bearer = {{ file = {bearer_file:?} }}\n"
+    )
+    .unwrap();
+    let file = folder.write("headset.toml", &text);
+    let signature = bearer.rsplit('.').next().unwrap().to_owned();
+    Written {
+        folder,
+        file,
+        secrets: vec![PASSWORD.into(), bearer, signature],
+    }
+}
+
+impl Written {
+    fn before(center: &Simulator, bearer_life: Duration) -> Written {
+        written(&center.base_url(), center.admin_bearer(bearer_life), false)
+    }
+
+    async fn run(&self, arguments: &[&str]) -> Ran {
+        let mut all = arguments.to_vec();
+        all.extend(["--config", self.file.to_str().unwrap()]);
+        let ran = headset(&all).await;
+        for secret in &self.secrets {
+            assert!(!ran.stdout.contains(secret.as_str()), "{}", ran.stdout);
+            assert!(!ran.stderr.contains(secret.as_str()), "{}", ran.stderr);
+        }
+        ran
+    }
+}
+
+const HOURS: Duration = Duration::from_secs(12 * 3600);
+
+#[tokio::test]
+async fn mint_shows_what_was_said_and_heard_with_every_secret_masked() {
+    let center = Simulator::start(Options::default()).await.unwrap();
+    let ran = Written::before(&center, HOURS)
+        .run(&["mint", "cms_key"])
+        .await;
+    assert_eq!(ran.code, 0, "{}", ran.stderr);
+    let post = format!("1. POST {}/configuration/basicauth\n", center.base_url());
+    for part in [
+        "credential cms_key (basicauth)\n",
+        &post,
+        "   > authorization: Bearer ***\n",
+        "\"password\":\"***\"",
+        "\"username\":\"crm\"",
+        "   < 200 OK after ",
+        "sets authorization: Basic ***, from what the configuration names\n",
+        "by request 1, /dateExpiry\n",
+        "a person must act by ",
+        "obtained after ",
+    ] {
+        assert!(ran.stdout.contains(part), "{part} in\n{}", ran.stdout);
+    }
+    assert_eq!(center.state().registrations, 1);
+}
+
+#[tokio::test]
+async fn mint_as_json_is_one_object_on_stdout() {
+    let center = Simulator::start(Options::default()).await.unwrap();
+    let written = Written::before(&center, HOURS);
+    let ran = written.run(&["mint", "cms_key", "--output", "json"]).await;
+    let said: Value = serde_json::from_str(&ran.stdout).unwrap();
+    assert_eq!((ran.code, &said["ok"]), (0, &Value::Bool(true)));
+    assert_eq!(said["calls"][0]["method"], "POST");
+    assert_eq!(said["calls"][0]["answer"]["status"], 200);
+    assert_eq!(said["sets"][0]["name"], "authorization");
+    assert_eq!(said["expires_by"], "request 1, /dateExpiry");
+    assert!(said["human"]["due"].is_string());
+}
+
+#[tokio::test]
+async fn mint_tells_apart_what_can_be_done_about_a_failure() {
+    let center = Simulator::start(Options::default()).await.unwrap();
+    let mint = ["mint", "cms_key"];
+
+    let expired = Written::before(&center, Duration::ZERO).run(&mint).await;
+    assert_eq!(expired.code, 77, "{}", expired.stderr);
+    assert!(
+        expired
+            .stderr
+            .contains("refused: the admin bearer has expired")
+    );
+    assert_eq!(center.state().registration_attempts, 0);
+
+    let revoked = Written::before(&center, HOURS);
+    center.revoke_all_bearers();
+    let revoked = revoked.run(&mint).await;
+    assert_eq!(revoked.code, 77, "{}", revoked.stderr);
+    assert!(
+        revoked.stdout.contains("< 401 Unauthorized"),
+        "{}",
+        revoked.stdout
+    );
+
+    center.faults(Faults {
+        registration_status: 500,
+        registration_status_next: 1,
+        ..Faults::default()
+    });
+    let failing = Written::before(&center, HOURS).run(&mint).await;
+    assert_eq!(failing.code, 75, "{}", failing.stderr);
+
+    let closed = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let base = format!("http://{}", closed.local_addr().unwrap());
+    drop(closed);
+    let bearer = center.admin_bearer(HOURS);
+    let unreachable = written(&base, bearer, false).run(&mint).await;
+    assert_eq!(unreachable.code, 69, "{}", unreachable.stderr);
+    assert!(
+        unreachable.stdout.contains("(no connection)"),
+        "{}",
+        unreachable.stdout
+    );
+
+    let missing = Written::before(&center, HOURS);
+    std::fs::remove_file(missing.folder.path("password")).unwrap();
+    let missing = missing.run(&mint).await;
+    assert_eq!(missing.code, 78, "{}", missing.stderr);
+
+    let unknown = Written::before(&center, HOURS).run(&["mint", "cms"]).await;
+    assert_eq!(unknown.code, 64);
+    assert!(
+        unknown.stderr.contains("name one of cms_key"),
+        "{}",
+        unknown.stderr
+    );
+}
+
+#[tokio::test]
+async fn mint_and_check_try_a_tenant_of_a_credential_that_each_has() {
+    let center = Simulator::start(Options::default()).await.unwrap();
+    let written = written(&center.base_url(), center.admin_bearer(HOURS), true);
+    assert_eq!(written.run(&["mint", "cms_key"]).await.code, 64);
+    let foreign = written.run(&["mint", "cms_key", "--tenant", "8"]).await;
+    assert_eq!(foreign.code, 64, "{}", foreign.stderr);
+    let mine = written.run(&["mint", "cms_key", "--tenant", "7"]).await;
+    assert_eq!(mine.code, 0, "{}", mine.stderr);
+    assert_eq!(center.state().keys[0].username, "crm_7");
+    let checked = written.run(&["check", "--online"]).await;
+    assert_eq!(checked.code, 0, "{}", checked.stderr);
+    let line = "credential cms_key for tenant 7: obtained, expires ";
+    assert!(checked.stdout.contains(line), "{}", checked.stdout);
+}
+
+#[tokio::test]
+async fn check_online_tries_each_credential_once_and_warns_of_a_short_runway() {
+    let center = Simulator::start(Options::default()).await.unwrap();
+    let written = Written::before(&center, HOURS);
+    let offline = written.run(&["check"]).await;
+    assert_eq!((offline.code, center.state().registration_attempts), (0, 0));
+
+    let online = written.run(&["check", "--online"]).await;
+    assert_eq!(online.code, 0, "{}", online.stderr);
+    assert_eq!(center.state().registration_attempts, 1);
+    assert!(
+        online
+            .stdout
+            .contains("credential cms_key: obtained, expires ")
+    );
+    let warning = "warning: credential cms_key: calls begin to fail in 12h ";
+    assert!(online.stderr.contains(warning), "{}", online.stderr);
+    assert!(
+        online.stderr.contains("fresh bearer into file"),
+        "{}",
+        online.stderr
+    );
+
+    let long = Written::before(&center, 30 * 2 * HOURS)
+        .run(&["check", "--online"])
+        .await;
+    assert!(!long.stderr.contains("warning"), "{}", long.stderr);
+}
+
+#[tokio::test]
+async fn check_online_ends_with_what_is_wrong() {
+    let center = Simulator::start(Options::default()).await.unwrap();
+    let refused = Written::before(&center, HOURS);
+    center.revoke_all_bearers();
+    let ran = refused.run(&["check", "--online"]).await;
+    assert_eq!(ran.code, 77, "{}", ran.stderr);
+    assert!(
+        ran.stderr.contains("credential cms_key: refused: "),
+        "{}",
+        ran.stderr
+    );
+    let ran = refused
+        .run(&["check", "--online", "--output", "json"])
+        .await;
+    let said: Value = serde_json::from_str(&ran.stdout).unwrap();
+    assert_eq!((ran.code, &said["ok"]), (77, &Value::Bool(false)));
+    assert_eq!(said["online"][0]["exit"], 77);
+
+    let bearer = center.admin_bearer(HOURS);
+    let unreachable = written("http://127.0.0.1:1", bearer, false);
+    let ran = unreachable.run(&["check", "--online"]).await;
+    assert_eq!(ran.code, 69, "{}", ran.stderr);
+}

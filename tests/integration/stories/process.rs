@@ -1,0 +1,149 @@
+//! The process: signals, and what it writes to being closed, full or unread.
+
+use std::net::SocketAddr;
+use std::process::Stdio;
+
+use rustix::process::{Pid, Signal, kill_process};
+use tokio::process::{Child, Command};
+
+use crate::support::client::{self, Raw};
+use crate::support::headset::Folder;
+use crate::support::recorder::{Recorder, Step};
+use crate::support::{PATIENCE, eventually};
+
+fn free_address() -> SocketAddr {
+    let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    free.local_addr().unwrap()
+}
+
+/// The real binary before `upstream`, its stderr a pipe that nobody reads.
+struct Process {
+    child: Child,
+    app: SocketAddr,
+    admin: SocketAddr,
+    _folder: Folder,
+}
+
+impl Process {
+    async fn start(upstream: &str) -> Process {
+        Process::under("exec \"$@\"", upstream).await
+    }
+
+    /// The same, started by a line of shell.
+    async fn under(shell: &str, upstream: &str) -> Process {
+        let (app, admin) = (free_address(), free_address());
+        let folder = Folder::new();
+        let file = folder.write(
+            "headset.toml",
+            &format!(
+                "[listener.app]\nbind = \"{app}\"\n[admin]\nbind = \"{admin}\"\n\
+                 [route.a]\nupstream = \"{upstream}\"\n"
+            ),
+        );
+        let child = Command::new("sh")
+            .args(["-c", shell, "sh", env!("CARGO_BIN_EXE_headset")])
+            .args(["run", "--config"])
+            .arg(file)
+            .stderr(Stdio::piped())
+            .kill_on_drop(true)
+            .spawn()
+            .unwrap();
+        let process = Process {
+            child,
+            app,
+            admin,
+            _folder: folder,
+        };
+        eventually("headset", async || {
+            tokio::net::TcpStream::connect(admin).await.is_ok()
+                && client::get(admin, "/readyz").await.status == 200
+        })
+        .await;
+        process
+    }
+
+    fn signal(&self, signal: Signal) {
+        let pid = Pid::from_raw(self.child.id().unwrap().try_into().unwrap()).unwrap();
+        kill_process(pid, signal).unwrap();
+    }
+}
+
+#[tokio::test]
+async fn sighup_ends_nothing_and_sigterm_does() {
+    let upstream = Recorder::start([Step::ok("fine")]).await;
+    let mut process = Process::start(&upstream.url()).await;
+    process.signal(Signal::HUP);
+    process.signal(Signal::TERM);
+    let admin = process.admin;
+    // Signals are taken in one place, so the first has been seen with the second.
+    eventually("the drain", async || {
+        client::get(admin, "/readyz").await.status == 503
+    })
+    .await;
+    assert_eq!(client::get(process.app, "/").await.text(), "fine");
+    let ended = tokio::time::timeout(PATIENCE, process.child.wait()).await;
+    assert_eq!(ended.unwrap().unwrap().code(), Some(0));
+    let mut log = String::new();
+    let mut stderr = process.child.stderr.take().unwrap();
+    tokio::io::AsyncReadExt::read_to_string(&mut stderr, &mut log)
+        .await
+        .unwrap();
+    assert!(log.contains("SIGHUP ignored"), "{log}");
+    assert!(
+        log.contains("stopped, nothing was cut"),
+        "the last line too: {log}"
+    );
+}
+
+#[tokio::test]
+async fn logs_that_nobody_reads_stop_no_call() {
+    let upstream = Recorder::start([Step::ok("fine")]).await;
+    let process = Process::start(&upstream.url()).await;
+    let mut raw = Raw::connect(process.app).await;
+    // Each writes a line, together far more than a pipe holds.
+    for _ in 0..3000 {
+        raw.send("GET / HTTP/1.1\r\nHost: elsewhere\r\n\r\n").await;
+        assert_eq!(raw.answer(false).await.unwrap().status, 421);
+    }
+    assert_eq!(client::get(process.app, "/").await.text(), "fine");
+    assert_eq!(client::get(process.admin, "/livez").await.status, 200);
+}
+
+#[tokio::test]
+async fn more_callers_than_files_may_be_open_stop_neither_probes_nor_calls() {
+    let upstream = Recorder::start([Step::ok("fine")]).await;
+    let process = Process::under("ulimit -n 64; exec \"$@\"", &upstream.url()).await;
+    let mut served = Vec::new();
+    for _ in 0..120 {
+        let mut raw = Raw::connect(process.app).await;
+        raw.send("GET / HTTP/1.1\r\nHost: localhost\r\n\r\n").await;
+        if let Some(answer) = raw.answer(false).await {
+            assert_eq!(answer.text(), "fine");
+            served.push(raw);
+        }
+    }
+    assert!(served.len() >= 10, "{}", served.len());
+    assert_eq!(client::get(process.admin, "/livez").await.status, 200);
+    drop(served);
+    eventually("a free place", async || {
+        let mut raw = Raw::connect(process.app).await;
+        raw.send("GET / HTTP/1.1\r\nHost: localhost\r\n\r\n").await;
+        raw.answer(false).await.is_some()
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_faulty_configuration_is_78_although_stderr_is_full() {
+    let full = std::fs::OpenOptions::new()
+        .write(true)
+        .open("/dev/full")
+        .unwrap();
+    let status = Command::new(env!("CARGO_BIN_EXE_headset"))
+        .args(["run", "--config", "/nowhere/headset.toml"])
+        .stderr(full)
+        .status()
+        .await
+        .unwrap();
+    assert_eq!(status.code(), Some(78));
+}
