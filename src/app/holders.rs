@@ -7,6 +7,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use prometheus::Registry;
+
 use crate::base::name::Name;
 use crate::base::problem::{Place, Problem};
 use crate::base::time::Clock;
@@ -17,7 +19,7 @@ use crate::credential::kinds::{Building, Built, Kind};
 use crate::credential::metrics::CredentialMetrics;
 use crate::credential::slot::{Opening, Slot};
 use crate::credential::store::kept::kept;
-use crate::credential::store::{Keep, Store};
+use crate::credential::store::{Keep, Null, Store};
 use crate::credential::tenants::{Holder, Tenants};
 use crate::credential::{Mint, MintError};
 use crate::net::connect::OwnAddresses;
@@ -42,12 +44,7 @@ pub struct Workshop {
 impl Workshop {
     /// For the credentials of `config`, whose slots keep what must outlive the process
     /// in `store`.
-    pub fn of(
-        config: &Config,
-        clock: Clock,
-        own: OwnAddresses,
-        store: Arc<dyn Store>,
-    ) -> Workshop {
+    pub fn of(config: &Config, clock: Clock, own: OwnAddresses, store: Arc<dyn Store>) -> Workshop {
         let upstream = |route: &config::Route| {
             let name = route.credential.clone()?;
             Some((name, route.upstream.clone()))
@@ -117,6 +114,45 @@ impl Workshop {
         let keep = Keep::new(self.store.clone(), credential, tenant.map(Into::into));
         kept(mint, keep, self.clock.clone())
     }
+}
+
+/// Opens the credentials that `credential` is chained to, and those that they are
+/// chained to, for one attempt outside a running headset. They live as long as what is
+/// returned. Must be called on a runtime; their first attempts begin at once.
+///
+/// # Errors
+/// Where two metrics share a name, which would be a bug.
+pub fn open_sources(
+    workshop: &Workshop,
+    credential: &config::Credential,
+    config: &Config,
+) -> Result<Vec<Holder>, prometheus::Error> {
+    let opener = Opener {
+        // What a running headset has stored is its own.
+        workshop: Workshop {
+            store: Arc::new(Null::new()),
+            ..workshop.clone()
+        },
+        credential_wait: config.timeouts.mint,
+        tenants: config.limits.tenants,
+        metrics: CredentialMetrics::register(&Registry::new())?,
+        runtime: tokio::runtime::Handle::current(),
+    };
+    let mut open = Vec::new();
+    let mut wanted = vec![credential];
+    while let Some(one) = wanted.pop() {
+        for (_, source, _) in one.values.chained() {
+            let found = config.credentials.iter().find(|c| c.name == *source);
+            // The loader has refused unknown names and circles.
+            if let Some(found) = found
+                && let Ok(mint) = workshop.build(found)
+            {
+                open.push(opener.open(found, &mint));
+                wanted.push(found);
+            }
+        }
+    }
+    Ok(open)
 }
 
 /// A tenant that may be: the first that a route lists.

@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use prometheus::Registry;
 
-use crate::app::holders::{Opener, Workshop};
+use crate::app::holders::{Opener, Workshop, open_sources};
 use crate::base::name::Name;
 use crate::base::problem::{Place, Problem};
 use crate::base::time::Clock;
@@ -92,6 +92,18 @@ impl Draft {
     /// The clock by which its credentials expire.
     pub fn clock(&self) -> &Clock {
         &self.workshop.clock
+    }
+
+    /// Opens what `credential` is chained to, for one attempt: see
+    /// [`holders::open_sources`](crate::app::holders::open_sources).
+    ///
+    /// # Errors
+    /// Where two metrics share a name, which would be a bug.
+    pub fn open_sources(
+        &self,
+        credential: &config::Credential,
+    ) -> Result<Vec<Holder>, prometheus::Error> {
+        open_sources(&self.workshop, credential, &self.config)
     }
 
     /// What it was made from.

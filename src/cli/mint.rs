@@ -81,7 +81,11 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
         Ok(mint) => mint,
         Err(problems) => return Ok(run::refuse(&problems)),
     };
-    let attempt = super::runtime()?.block_on(attempt(&mint, limit, &clock));
+    let attempt = super::runtime()?.block_on(async {
+        // What it is chained to lives as long as the attempt.
+        let _sources = draft.open_sources(&credential)?;
+        anyhow::Ok(attempt(&mint, limit, &clock).await)
+    })?;
     let mut stdout = std::io::stdout().lock();
     match args.output {
         Output::Human => {

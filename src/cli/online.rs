@@ -2,18 +2,20 @@
 //! `headset mint` does, and warns where a person must act soon.
 
 use std::process::ExitCode;
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::{Value as Json, json};
 
 use crate::app::attempt::{Obtained, attempt};
-use crate::app::holders::{Workshop, listed_tenant};
+use crate::app::holders::{Workshop, listed_tenant, open_sources};
 use crate::base::name::Name;
 use crate::base::time::Clock;
 use crate::cli::mint::{class, date, ends, exit_code, outcome_json, span};
 use crate::cli::{EX_CONFIG, EX_NOPERM, EX_TEMPFAIL, EX_UNAVAILABLE};
 use crate::config::{self, Config};
 use crate::credential::MintError;
+use crate::credential::store::Null;
 use crate::net::connect::OwnAddresses;
 
 /// A person who must act within this should hear of it now.
@@ -67,6 +69,8 @@ async fn try_one(
         None if credential.is_per_tenant() => return tried,
         None => workshop.build(credential),
     };
+    // What it is chained to lives as long as the attempt.
+    let _sources = open_sources(workshop, credential, config);
     tried.outcome = Some(match built {
         Ok(mint) => attempt(&mint, config.timeouts.mint, clock).await.outcome,
         // It was judged a moment ago; a file went away in between.

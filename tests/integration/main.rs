@@ -24,4 +24,10 @@ mod stories {
     mod unauthorized;
 }
 
+/// What every entry of a list must do.
+mod contracts {
+    mod issuer;
+    mod kinds;
+}
+
 mod documents;
