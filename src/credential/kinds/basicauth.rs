@@ -163,7 +163,7 @@ impl Mint for BasicAuth {
     }
 
     fn leaves_a_trace(&self) -> bool {
-        self.0.options.rotation == Rotation::NewName && !self.0.is_in_a_slot()
+        self.0.leaves_a_trace()
     }
 
     fn leans_on_another(&self) -> bool {
@@ -424,6 +424,11 @@ impl Registrar {
             return Print::default();
         }
         self.print("bearer", held.token.expose())
+    }
+
+    /// A new name that nobody would find again, since no ledger outlives the attempt.
+    fn leaves_a_trace(&self) -> bool {
+        self.options.rotation == Rotation::NewName && !self.is_in_a_slot()
     }
 
     /// Whether a slot keeps what is registered, rather than one attempt that ends.

@@ -335,6 +335,22 @@ async fn revoking_deletes_every_name_of_ours_and_none_of_others_and_ends_registe
 }
 
 #[tokio::test]
+async fn one_attempt_outside_a_slot_leaves_nothing_behind_and_touches_nothing() {
+    let rig = Rig::new().await.new_names();
+    let running = rig.unstored();
+    let _in_use = running.mint().await.unwrap();
+    let alone = rig.try_build().ok().unwrap();
+    drop(alone.mint().await.unwrap());
+    assert_eq!(rig.names(), ["crm-1", "crm-2"]);
+    assert!(alone.leaves_a_trace() && !running.leaves_a_trace());
+    alone.revoke().await.unwrap();
+    assert_eq!(rig.names(), ["crm-1"]);
+    // What a slot keeps is not for a mere attempt to end.
+    running.revoke().await.unwrap();
+    assert_eq!(rig.names(), ["crm-1"]);
+}
+
+#[tokio::test]
 async fn revoking_waits_for_the_registration_that_is_under_way() {
     let rig = Rig::new()
         .await

@@ -46,8 +46,12 @@ impl Registrar {
         tokio::spawn(sweeping(Arc::downgrade(self)));
     }
 
-    /// Deletes every name in the ledger; from now on nothing is registered.
+    /// Deletes every name in the ledger; from now on nothing is registered. Does
+    /// nothing where the registration is to be kept.
     pub(super) async fn revoke(&self) -> Result<(), MintError> {
+        if !(self.options.revoke || self.leaves_a_trace()) {
+            return Ok(());
+        }
         self.known().ending = true;
         let Ok(_turn) = self.turn.acquire().await else {
             return Err(unavailable("connect", "headset is stopping"));
