@@ -207,6 +207,9 @@ impl Engine {
                     let value = fit(&secret, basic_value(username, secret.expose()))?;
                     let text = value.to_str().unwrap_or("");
                     let pair = text.strip_prefix("Basic ").unwrap_or(text);
+                    // An issuer may repeat either.
+                    let password = Zeroizing::new(secret.expose().clone());
+                    proof.secrets.set(&format!("{name} password"), password);
                     (Zeroizing::new(pair.to_owned()), true)
                 }
             };
