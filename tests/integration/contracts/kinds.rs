@@ -706,7 +706,6 @@ fn listen(lines: &Lines) {
 #[tokio::test(flavor = "current_thread")]
 async fn kinds_by_case() {
     let lines = Lines::default();
-    let writer = lines.clone();
     listen(&lines);
 
     let mut table: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
