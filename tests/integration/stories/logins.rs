@@ -114,8 +114,20 @@ async fn the_example_of_a_recipe_logs_in_to_the_second_vendor() {
 #[tokio::test]
 async fn a_wrong_password_is_tried_once_until_its_file_changes() {
     for (kind, user, right, options, path) in [
-        (Kind::AmeyoSession, "doc_admin", "doc_admin", SESSION, CAMPAIGNS),
-        (Kind::AmeyoJwt, "supervisor01", "supervisor@123$", JWT, SECURE),
+        (
+            Kind::AmeyoSession,
+            "doc_admin",
+            "doc_admin",
+            SESSION,
+            CAMPAIGNS,
+        ),
+        (
+            Kind::AmeyoJwt,
+            "supervisor01",
+            "supervisor@123$",
+            JWT,
+            SECURE,
+        ),
     ] {
         let center = Simulator::start(Options::default()).await.unwrap();
         let headset = before(&center, "not it", options);
@@ -180,7 +192,11 @@ async fn a_user_who_is_logged_in_elsewhere_is_left_alone_unless_told_otherwise()
     assert!(detail.contains("force_login"), "{detail}");
     assert_eq!(client::get(first.app(), CAMPAIGNS).await.status, 200);
 
-    let forcing = before(&center, "doc_admin", &format!("{SESSION}\nforce_login = true"));
+    let forcing = before(
+        &center,
+        "doc_admin",
+        &format!("{SESSION}\nforce_login = true"),
+    );
     forcing.ready().await;
     assert_eq!(client::get(forcing.app(), CAMPAIGNS).await.status, 200);
     assert_eq!(center.state().of(Kind::AmeyoSession).evictions, 1);
@@ -267,7 +283,10 @@ async fn a_dead_session_is_logged_in_anew_after_the_refresh_says_so() {
     let answer = client::get(headset.app(), SECURE).await;
     assert_eq!(answer.status, 200, "{}", answer.text());
     let count = center.state().of(Kind::AmeyoJwt);
-    assert_eq!((count.refresh_attempts, count.refreshes, count.logins), (1, 0, 2));
+    assert_eq!(
+        (count.refresh_attempts, count.refreshes, count.logins),
+        (1, 0, 2)
+    );
 }
 
 #[tokio::test]
@@ -307,7 +326,10 @@ bearer = {{ file = "{{folder}}/bearer" }}
     let bearer = center.admin_bearer(Duration::from_secs(3600));
     headset.folder.write("bearer", &bearer);
     eventually("a registration with the fresh bearer", async || {
-        client::get(headset.app(), "/configuration/cc/1/process").await.status == 200
+        client::get(headset.app(), "/configuration/cc/1/process")
+            .await
+            .status
+            == 200
     })
     .await;
     let due = "headset_human_action_due_timestamp_seconds{credential=\"cms_key\"}";
