@@ -147,8 +147,19 @@ const MOMENTS: [Moment; 14] = [
     Moment::Asked,
 ];
 
-async fn wait_for(moment: Moment, center: &Simulator) {
-    let before = center.state();
+/// Lets the moment come about, and notes what it will be seen by: before whatever
+/// brings it is started, or it may be over when it is first looked for.
+fn expect(moment: Moment, center: &Simulator) -> headset::simulator::State {
+    if let Moment::Lost = moment {
+        center.faults(Faults {
+            registration_lost_next: 1,
+            ..center.current_faults()
+        });
+    }
+    center.state()
+}
+
+async fn wait_for(moment: Moment, center: &Simulator, before: headset::simulator::State) {
     let came = |test: fn(&headset::simulator::State, &headset::simulator::State) -> bool| {
         let before = before.clone();
         async move {
@@ -163,14 +174,8 @@ async fn wait_for(moment: Moment, center: &Simulator) {
         Moment::Asked => {
             came(|now, then| now.registration_attempts > then.registration_attempts).await
         }
-        Moment::Registered => came(|now, then| now.registrations > then.registrations).await,
-        Moment::Lost => {
-            let faults = center.current_faults();
-            center.faults(Faults {
-                registration_lost_next: 1,
-                ..faults
-            });
-            came(|now, then| now.registrations > then.registrations).await;
+        Moment::Registered | Moment::Lost => {
+            came(|now, then| now.registrations > then.registrations).await
         }
         Moment::Probing => came(|now, then| now.unauthorised > then.unauthorised).await,
     }
@@ -196,8 +201,9 @@ async fn killed_at_any_moment_of_a_first_registration_nothing_is_lost_and_nothin
         .await;
         let folder = Folder::new();
         let config = folder.configure(&center, GENERATED);
+        let before = expect(moment, &center);
         let doomed = Process::start(&config).await;
-        wait_for(moment, &center).await;
+        wait_for(moment, &center, before).await;
         doomed.kill().await;
 
         let next = Process::start(&config).await;
@@ -251,7 +257,8 @@ async fn killed_at_any_moment_of_a_rotation_nothing_is_lost_and_nothing_orphaned
     for moment in moments {
         let doomed = Process::start(&config).await;
         doomed.ready().await;
-        wait_for(moment, &center).await;
+        let before = expect(moment, &center);
+        wait_for(moment, &center, before).await;
         doomed.kill().await;
     }
 
