@@ -347,12 +347,6 @@ pub(super) async fn fetched(source: &Source) -> Result<Secret<String>, MintError
     usable(source.read().await)
 }
 
-/// Reads a secret now, for one attempt. Blocks while a command runs: prefer
-/// [`fetched`].
-pub(super) fn fetch(source: &Source) -> Result<Secret<String>, MintError> {
-    usable(source.fetch())
-}
-
 fn usable(read: Result<Secret<String>, SecretError>) -> Result<Secret<String>, MintError> {
     let secret = read.map_err(|error| MintError::Secret {
         detail: error.to_string(),
