@@ -195,7 +195,7 @@ pub(super) fn codes(read: &Read<'_>) -> Option<Meaning> {
     let code = read.code();
     let code = code.as_deref().and_then(|code| code.parse::<u32>().ok());
     let known = match code.unwrap_or(0) {
-        20201 => Meaning::Refused(
+        20201 => Meaning::Occupied(
             "the user is logged in elsewhere: give headset a user of its own, or set \
              force_login = true, which ends the other session",
         ),
@@ -257,12 +257,13 @@ mod tests {
                     "{locked}"
                 );
             }
-            for refused in [20201, 20203, 20205, 70022, 70041, 70063, 303_030] {
+            for refused in [20203, 20205, 70022, 70041, 70063, 303_030] {
                 assert!(
                     matches!(is(refused, spelt), Some(Meaning::Refused(_))),
                     "{refused}"
                 );
             }
+            assert!(matches!(is(20201, spelt), Some(Meaning::Occupied(_))));
             assert_eq!(is(909_090, spelt), None);
             assert_eq!(is(0, spelt), None);
         }

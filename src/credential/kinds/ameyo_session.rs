@@ -115,7 +115,6 @@ fn build(building: &Building<'_>) -> Built {
             keep_alive: siblings.keep_alive(building, &headers),
             end: Some(siblings.logout(&headers)),
             ends_on_shutdown: building.text("on_shutdown") != Some("keep"),
-            ends_before_login: !force,
             forces: force,
         };
         let terminal = building.text("terminal_info").unwrap_or("headset");

@@ -120,7 +120,6 @@ fn build(building: &Building<'_>) -> Built {
             keep_alive: None,
             end: None,
             ends_on_shutdown: false,
-            ends_before_login: false,
             forces: false,
         };
         let pair = Given::Basic(

@@ -112,8 +112,6 @@ pub struct Recipe {
     pub end: Option<Ask>,
     /// Whether it is ended when headset stops.
     pub ends_on_shutdown: bool,
-    /// Whether a session of ours that may still live must be ended before a login.
-    pub ends_before_login: bool,
     /// Whether a login may end somebody else's session.
     pub forces: bool,
 }

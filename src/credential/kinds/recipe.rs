@@ -404,7 +404,6 @@ impl Reading<'_> {
             keep_alive,
             end,
             ends_on_shutdown,
-            ends_before_login: false,
             forces: false,
         })
     }

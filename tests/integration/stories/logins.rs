@@ -253,6 +253,26 @@ async fn a_session_that_a_sign_of_life_finds_dead_is_replaced_before_a_call_meet
 }
 
 #[tokio::test]
+async fn a_session_that_grows_too_old_is_replaced_although_only_one_is_allowed() {
+    let center = Simulator::start(Options::default()).await.unwrap();
+    let headset = before(
+        &center,
+        "doc_admin",
+        &format!("{SESSION}\nmax_age = \"3s\""),
+    );
+    headset.ready().await;
+    eventually("two replacements", async || {
+        let answer = client::get(headset.app(), CAMPAIGNS).await;
+        assert_eq!(answer.status, 200, "{}", answer.text());
+        center.state().of(Kind::AmeyoSession).logins >= 3
+    })
+    .await;
+    let count = center.state().of(Kind::AmeyoSession);
+    assert_eq!((count.evictions, count.open), (0, 1));
+    assert_eq!(count.logouts, count.logins - 1);
+}
+
+#[tokio::test]
 async fn a_short_jwt_is_refreshed_in_its_session_without_a_gap() {
     let options = Options {
         faults: Faults {

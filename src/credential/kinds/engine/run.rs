@@ -17,7 +17,7 @@ use super::answer::Read;
 use super::ask::Ask;
 use super::expiry::{self, Expiry};
 use super::template::{Held, Scope};
-use super::verdict::{Case, Success, no_codes};
+use super::verdict::{Case, Meaning, Success, no_codes};
 use super::{Engine, Proof, Refresh, Session, State, Taken};
 use crate::base::time::{Deadline, Moment};
 use crate::config::url::HttpUrl;
@@ -142,20 +142,21 @@ impl Engine {
         if self.recipe.forces {
             self.wait_for_others()?;
         }
-        let old = self.state().session.clone();
-        if self.recipe.ends_before_login
-            && let Some(old) = &old
-        {
-            // It may be dead already, or unreachable as the login then is.
-            let _ = self.end(old).await;
-            self.state().session = None;
-        }
         let nothing = Held::default();
         let scope = Scope {
             given: &proof.values,
             found: &nothing,
         };
-        let answer = self.send(&self.recipe.ask, &scope, proof).await?;
+        let mut answer = self.send(&self.recipe.ask, &scope, proof).await?;
+        let meaning = (self.recipe.codes)(&Read::of(&answer));
+        if matches!(meaning, Some(Meaning::Occupied(_))) {
+            let ours = self.state().session.take();
+            if let Some(ours) = ours {
+                // Ours is in the way; it was to be replaced in any case.
+                let _ = self.end(&ours).await;
+                answer = self.send(&self.recipe.ask, &scope, proof).await?;
+            }
+        }
         let read = Read::of(&answer);
         let sources = self.sources_for_people();
         let case = Case {

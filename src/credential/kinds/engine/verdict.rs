@@ -39,6 +39,8 @@ pub enum Meaning {
     Locked(&'static str),
     /// Ask again later.
     Transient(&'static str),
+    /// Another session of this user is in the way: a refusal, unless it is ours.
+    Occupied(&'static str),
 }
 
 /// Reads a vendor's own codes; `None` leaves it to the status.
@@ -71,7 +73,7 @@ impl Case<'_> {
         let said = self.read.said(self.secrets);
         let (doing, sources) = (self.doing, self.sources);
         match codes(self.read) {
-            Some(Meaning::Refused(why)) => {
+            Some(Meaning::Refused(why) | Meaning::Occupied(why)) => {
                 return Err(self.refused("refused", format!("{status}{said}: {why}")));
             }
             Some(Meaning::Locked(why)) => {
