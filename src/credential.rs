@@ -176,6 +176,12 @@ pub trait Mint: Send + Sync + 'static {
         )
     }
 
+    /// The words in the JSON body of a 403 by which the upstream says that the session
+    /// is dead, which then counts as a 401; `None` where no 403 does.
+    fn dead_session(&self) -> Option<&'static str> {
+        None
+    }
+
     /// How the session behind the credential is kept alive; `None` for a credential
     /// that lives without being asked after.
     fn keep_alive(&self) -> Option<KeepAlive> {

@@ -112,7 +112,8 @@ impl Bearer {
     }
 
     /// An issuer refused `held`. Whether another is to be had, which takes a login of
-    /// the source at most; never for a secret.
+    /// the source at most; never for a secret. Where none is, the next that the source
+    /// obtains wakes us.
     pub async fn reject(&self, held: &Held) -> bool {
         let (Bearer::Chained(chained), Some(minted)) = (self, &held.minted) else {
             return false;
@@ -120,7 +121,11 @@ impl Bearer {
         let Some(slot) = chained.chains.slot(&chained.source) else {
             return false;
         };
-        matches!(slot.reject(minted).await, Rejected::Again(_))
+        if matches!(slot.reject(minted).await, Rejected::Again(_)) {
+            return true;
+        }
+        chained.stop_until(&slot, minted.generation);
+        false
     }
 }
 
@@ -161,8 +166,7 @@ impl Chained {
         let minted = match slot.obtain().await {
             Ok(minted) => minted,
             Err(unavailable) => {
-                self.stopped.store(true, Ordering::Release);
-                self.wake_on_recovery(&slot);
+                self.stop_until(&slot, 0);
                 return Err(along(source, &unavailable.cause));
             }
         };
@@ -188,9 +192,11 @@ impl Chained {
         })
     }
 
-    /// One task that waits for the source and then wakes us.
-    fn wake_on_recovery(&self, slot: &Arc<Slot>) {
-        let recovered = slot.recovered();
+    /// The source stopped us: one task waits until it has another credential than
+    /// that of the generation `known`, and then wakes us.
+    fn stop_until(&self, slot: &Arc<Slot>, known: u64) {
+        self.stopped.store(true, Ordering::Release);
+        let recovered = slot.recovered(known);
         let (chains, own) = (self.chains.clone(), self.own.clone());
         tokio::spawn(async move {
             if recovered.await {

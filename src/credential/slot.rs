@@ -304,12 +304,16 @@ impl Slot {
         self.shared.nudge.notify_one();
     }
 
-    /// Waits, without holding the slot, until it has a credential and no failure is
-    /// remembered; `false` where the slot ends first.
-    pub fn recovered(&self) -> impl Future<Output = bool> + Send + use<> {
+    /// Waits, without holding the slot, until it has a credential of another generation
+    /// than `known` (0 for none) and no failure is remembered; `false` where the slot
+    /// ends first.
+    pub fn recovered(&self, known: u64) -> impl Future<Output = bool> + Send + use<> {
         let mut view = self.shared.view.subscribe();
         async move {
-            let well = view.wait_for(|view| view.failure.is_none() && view.newest.is_some());
+            let well = view.wait_for(|view| {
+                let newest = view.newest.as_ref().map(|minted| minted.generation);
+                view.failure.is_none() && newest.is_some_and(|newest| newest != known)
+            });
             well.await.is_ok()
         }
     }

@@ -3,6 +3,7 @@
 //! Concrete, so that no layer needs a bound on it. What must end with the last
 //! byte of an answer (counters, permits) rides in it as [`Books`].
 
+use std::collections::VecDeque;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
@@ -33,6 +34,49 @@ enum Kind {
     Upload(Upload),
     /// On its way back.
     Answer(AnswerBody),
+    /// On its way back, after its beginning was looked at.
+    Peeked(Box<(Peeked, Body)>),
+}
+
+/// The beginning of a body, as it was read.
+#[derive(Debug, Default)]
+pub struct Peeked {
+    frames: VecDeque<Result<Frame<Bytes>, BodyError>>,
+    length: usize,
+}
+
+impl Peeked {
+    /// Adds what came next.
+    pub fn push(&mut self, frame: Result<Frame<Bytes>, BodyError>) {
+        let data = frame.as_ref().ok().and_then(Frame::data_ref);
+        self.length += data.map_or(0, Bytes::len);
+        self.frames.push_back(frame);
+    }
+
+    /// How many octets of data that is.
+    pub fn len(&self) -> usize {
+        self.length
+    }
+
+    /// Whether nothing was read.
+    pub fn is_empty(&self) -> bool {
+        self.frames.is_empty()
+    }
+
+    /// Its data; the octets are shared.
+    pub fn octets(&self) -> Vec<Bytes> {
+        let frames = self.frames.iter().flatten();
+        frames
+            .filter_map(|frame| frame.data_ref().cloned())
+            .collect()
+    }
+
+    fn pop(&mut self) -> Option<Result<Frame<Bytes>, BodyError>> {
+        let frame = self.frames.pop_front()?;
+        let data = frame.as_ref().ok().and_then(Frame::data_ref);
+        self.length -= data.map_or(0, Bytes::len);
+        Some(frame)
+    }
 }
 
 /// Why a body ended early.
@@ -65,6 +109,11 @@ impl Body {
     /// An upstream's body.
     pub fn answer(answer: AnswerBody) -> Body {
         Body::of(Kind::Answer(answer))
+    }
+
+    /// A body of which `peeked` was read before; the rest is still in `rest`.
+    pub fn peeked(peeked: Peeked, rest: Body) -> Body {
+        Body::of(Kind::Peeked(Box::new((peeked, rest))))
     }
 
     fn of(kind: Kind) -> Body {
@@ -116,6 +165,10 @@ impl http_body::Body for Body {
                 .poll_frame(cx)
                 .map(|frame| frame.map(|frame| frame.map_err(BodyError::Broken))),
             Kind::Answer(answer) => answer.poll_frame(cx),
+            Kind::Peeked(peeked) => match peeked.0.pop() {
+                Some(frame) => Poll::Ready(Some(frame)),
+                None => Pin::new(&mut peeked.1).poll_frame(cx),
+            },
         };
         if let (Poll::Ready(Some(Ok(frame))), Some(books)) = (&frame, &this.books) {
             books.count(frame.data_ref().map_or(0, Bytes::len));
@@ -129,6 +182,7 @@ impl http_body::Body for Body {
             Kind::Whole(octets) => octets.is_empty(),
             Kind::Upload(upload) => upload.is_end_stream(),
             Kind::Answer(answer) => answer.is_end_stream(),
+            Kind::Peeked(peeked) => peeked.0.is_empty() && peeked.1.is_end_stream(),
         }
     }
 
@@ -138,6 +192,15 @@ impl http_body::Body for Body {
             Kind::Whole(octets) => SizeHint::with_exact(octets.len() as u64),
             Kind::Upload(upload) => upload.size_hint(),
             Kind::Answer(answer) => answer.size_hint(),
+            Kind::Peeked(peeked) => {
+                let (read, rest) = (peeked.0.len() as u64, peeked.1.size_hint());
+                let mut hint = SizeHint::new();
+                hint.set_lower(rest.lower() + read);
+                if let Some(upper) = rest.upper() {
+                    hint.set_upper(upper + read);
+                }
+                hint
+            }
         }
     }
 }

@@ -8,6 +8,7 @@
 
 pub mod authorize;
 pub mod limit;
+pub mod peek;
 pub mod record;
 pub mod respond;
 pub mod retry;

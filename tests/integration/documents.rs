@@ -5,9 +5,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
-use headset::app::plan::kind_keys;
+use headset::app::plan::{Draft, kind_keys};
+use headset::base::time::Clock;
 use headset::config::load::{self, Sources};
 use headset::config::reference;
+use headset::credential::kinds::KINDS;
 use headset::gateway::stack::respond;
 use headset::simulator::{Faults, Options, Simulator};
 
@@ -68,6 +70,40 @@ fn the_tenants_page_shows_a_configuration_that_loads_without_a_warning() {
     let config = load_file(&folder.write("tenants.toml", toml)).unwrap();
     assert_eq!(config.warnings, []);
     assert!(config.credentials[0].is_per_tenant());
+}
+
+/// Every block of the page, each with a route of its own as users copy it.
+#[test]
+fn the_credentials_page_has_a_section_for_every_kind_with_blocks_that_load() {
+    let page = read("docs/credentials.md");
+    let listener = "[listener.app]\nbind = \"127.0.0.1:8080\"\n";
+    let folder = crate::support::headset::Folder::new();
+    let mut sections = page.split("\n## ");
+    let _introduction = sections.next();
+    let mut kinds = Vec::new();
+    for section in sections {
+        let (title, text) = section.split_once('\n').unwrap();
+        let blocks: Vec<&str> = text
+            .split("```toml\n")
+            .skip(1)
+            .map(|rest| rest.split_once("```").unwrap().0)
+            .collect();
+        assert!(!blocks.is_empty(), "{title} shows no configuration");
+        for block in blocks {
+            let file = folder.write("block.toml", &format!("{listener}{block}"));
+            let config = load_file(&file).unwrap_or_else(|why| panic!("{title}:\n{why}"));
+            assert_eq!(config.warnings, [], "{title}");
+            let judged = Draft::judge(&config, &Clock::system());
+            assert_eq!(judged, [], "{title}");
+            let first = config.routes[0].credential.as_ref().unwrap();
+            let mut named = config.credentials.iter();
+            let credential = named.find(|credential| credential.name == *first);
+            assert_eq!(credential.unwrap().kind, title);
+        }
+        kinds.push(title);
+    }
+    let all: Vec<&str> = KINDS.iter().map(|kind| kind.name).collect();
+    assert_eq!(kinds, all);
 }
 
 /// With `UPDATE=1` the files are written instead.

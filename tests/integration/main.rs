@@ -12,6 +12,7 @@ mod stories {
     mod keeps_secrets;
     mod lies;
     mod limits;
+    mod logins;
     mod passes_through;
     mod process;
     mod refuses;

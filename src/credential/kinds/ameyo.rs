@@ -74,6 +74,9 @@ pub(super) const USELESS: (&str, &str) = (
      and put it where this credential reads its password",
 );
 
+/// In a 403 (E2 code 99999; message and info are met swapped): the session is unknown.
+pub(super) const DEAD_SESSION: &str = "invalid.session.id";
+
 /// The calls beside the login, by their path.
 pub(super) struct Siblings {
     base: HttpUrl,

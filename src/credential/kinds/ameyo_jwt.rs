@@ -162,6 +162,7 @@ fn build(building: &Building<'_>) -> Built {
                 takes: vec![taken("token", "/jwtToken", true)],
                 expiries: vec![Expiry::Jwt("token")],
             }),
+            dead_session: Some(ameyo::DEAD_SESSION),
             keep_alive: siblings.keep_alive(building, &headers),
             end: Some(siblings.logout(&headers)),
             ends_on_shutdown: building.text("on_shutdown") != Some("keep"),

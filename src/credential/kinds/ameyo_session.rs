@@ -111,6 +111,7 @@ fn build(building: &Building<'_>) -> Built {
                 optional: false,
             }],
             refresh: None,
+            dead_session: Some(ameyo::DEAD_SESSION),
             keep_alive: siblings.keep_alive(building, &headers),
             end: Some(siblings.logout(&headers)),
             ends_on_shutdown: building.text("on_shutdown") != Some("keep"),

@@ -104,6 +104,8 @@ pub struct Recipe {
     pub outputs: Vec<Output>,
     /// How to refresh.
     pub refresh: Option<Refresh>,
+    /// What in a 403 says that the session is dead.
+    pub dead_session: Option<&'static str>,
     /// How to keep it alive.
     pub keep_alive: Option<(KeepAlive, Ask)>,
     /// How to end it.

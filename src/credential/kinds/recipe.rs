@@ -400,6 +400,7 @@ impl Reading<'_> {
             fallback: None,
             outputs,
             refresh,
+            dead_session: None,
             keep_alive,
             end,
             ends_on_shutdown,

@@ -106,6 +106,7 @@ fn build(building: &Building<'_>) -> Built {
                 optional: false,
             }],
             refresh: None,
+            dead_session: None,
             keep_alive: None,
             end: None,
             ends_on_shutdown: false,

@@ -1,5 +1,5 @@
 //! Sends a call once more where that is proven safe: after a 401 that rejects the
-//! credential, or where the first attempt provably had no effect.
+//! credential (or the one 403 that says the session is dead), or where the first attempt provably had no effect.
 //!
 //! At most two attempts in all. `replay.rs` holds the table by which it decides.
 //! The upstream's answer is held while a new credential is obtained; where there is
@@ -22,6 +22,7 @@ use crate::gateway::body::Body;
 use crate::gateway::error::{Error, FaultKind, Reached, UpstreamFault};
 use crate::gateway::metrics::{AuthFailure, Replay, RouteMetrics};
 use crate::gateway::replay::{Nature, Outcome};
+use crate::gateway::stack::peek;
 use crate::gateway::upload::{Source, Upload};
 use crate::gateway::{Answer, Call, HttpService};
 use crate::net::connect::ConnectError;
@@ -101,10 +102,14 @@ where
                 return second.as_mut().poll(cx);
             }
             let outcome = ready!(this.first.as_mut().poll(cx));
-            let is_clean = matches!(
-                &outcome,
-                Ok(answer) if answer.response.status() != StatusCode::UNAUTHORIZED
-            );
+            let is_clean = match outcome.as_ref().map(|answer| answer.response.status()) {
+                Ok(StatusCode::UNAUTHORIZED) | Err(_) => false,
+                Ok(StatusCode::FORBIDDEN) => this
+                    .rest
+                    .as_ref()
+                    .is_none_or(|(spare, _, layer)| spare.dead_session(layer).is_none()),
+                Ok(_) => true,
+            };
             if is_clean {
                 return Poll::Ready(outcome);
             }
@@ -143,6 +148,17 @@ impl Spare {
         }
     }
 
+    /// The slot of this call's credential.
+    fn slot(&self, layer: &RetryLayer) -> Option<Arc<Slot>> {
+        self.slot.clone().or_else(|| layer.slot.clone())
+    }
+
+    /// The words in a 403 by which a dead session is known, where it has one.
+    fn dead_session(&self, layer: &RetryLayer) -> Option<&'static str> {
+        let slot = self.slot.as_ref().or(layer.slot.as_ref())?;
+        slot.mint().dead_session()
+    }
+
     fn has_whole_body(&self) -> bool {
         self.source.as_ref().is_none_or(|s| s.is_in_hand())
     }
@@ -177,7 +193,15 @@ async fn again<S: HttpService>(
     layer: Rc<RetryLayer>,
 ) -> Result<Answer, Error> {
     match outcome {
-        Ok(answer) => after_rejection(answer, spare, service, layer).await,
+        Ok(mut answer) => {
+            if answer.response.status() == StatusCode::FORBIDDEN {
+                let words = spare.dead_session(&layer).unwrap_or_default();
+                if words.is_empty() || !peek::says(&mut answer, words).await {
+                    return Ok(answer);
+                }
+            }
+            after_rejection(answer, spare, service, layer).await
+        }
         Err(Error::Upstream(fault)) => after_fault(fault, spare, service, layer).await,
         Err(other) => Err(other),
     }
@@ -189,8 +213,7 @@ async fn after_rejection<S: HttpService>(
     service: S,
     layer: Rc<RetryLayer>,
 ) -> Result<Answer, Error> {
-    let slot = spare.slot.clone().or_else(|| layer.slot.clone());
-    let (Some(slot), Some(used)) = (slot, answer.used.clone()) else {
+    let (Some(slot), Some(used)) = (spare.slot(&layer), answer.used.clone()) else {
         // A pass-through route: the 401 is the caller's own business.
         return Ok(answer);
     };

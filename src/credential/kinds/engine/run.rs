@@ -72,6 +72,10 @@ impl Mint for Engine {
         }
     }
 
+    fn dead_session(&self) -> Option<&'static str> {
+        self.recipe.dead_session
+    }
+
     fn keep_alive(&self) -> Option<KeepAlive> {
         self.recipe.keep_alive.as_ref().map(|(how, _)| *how)
     }
@@ -225,7 +229,7 @@ impl Engine {
             .await
             .map_err(Unrefreshed::Failed)?;
         let read = Read::of(&answer);
-        if says_dead(&read) {
+        if self.says_dead(&read) {
             return Err(Unrefreshed::Dead);
         }
         let secrets = with(&proof.secrets, &session.values);
@@ -275,7 +279,7 @@ impl Engine {
         let answer = self.send(ask, &scope, &proof).await?;
         let read = Read::of(&answer);
         let secrets = with(&proof.secrets, &session.values);
-        if says_dead(&read) {
+        if self.says_dead(&read) {
             let mut state = self.state();
             // Another attempt may have replaced it meanwhile.
             if state
@@ -319,7 +323,7 @@ impl Engine {
         };
         let answer = self.send(ask, &scope, &proof).await?;
         let read = Read::of(&answer);
-        if answer.status.is_success() || says_dead(&read) {
+        if answer.status.is_success() || self.says_dead(&read) {
             return Ok(());
         }
         Err(MintError::Unavailable {
@@ -331,6 +335,18 @@ impl Engine {
             ),
             retry_after: answer.retry_after(),
         })
+    }
+
+    /// Whether an answer says that the session is unknown: a 401, or the one 403.
+    fn says_dead(&self, read: &Read<'_>) -> bool {
+        match read.answer.status.as_u16() {
+            401 => true,
+            403 => self
+                .recipe
+                .dead_session
+                .is_some_and(|words| read.mentions(words)),
+            _ => false,
+        }
     }
 
     fn life(
@@ -445,14 +461,4 @@ fn with(secrets: &Held, more: &Held) -> Held {
         );
     }
     all
-}
-
-/// Whether an answer says that the session is unknown: a 401, or the one 403 that
-/// does (E2 `invalid.session.id`; message and info are met swapped).
-pub(super) fn says_dead(read: &Read<'_>) -> bool {
-    match read.answer.status.as_u16() {
-        401 => true,
-        403 => read.mentions("invalid.session.id"),
-        _ => false,
-    }
 }
