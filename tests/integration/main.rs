@@ -29,6 +29,7 @@ mod stories {
 mod contracts {
     mod issuer;
     mod kinds;
+    mod options;
 }
 
 mod documents;

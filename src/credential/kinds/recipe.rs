@@ -320,7 +320,7 @@ impl Reading<'_> {
         let mut expiries = self.expiries();
         let max_age = building.duration("max_age");
         expiries.extend(max_age.map(Expiry::Fixed));
-        if expiries.is_empty() {
+        if expiries.is_empty() && building.list("expiry").is_empty() {
             self.fault(
                 "max_age",
                 "nothing says when the credential ends",
@@ -448,6 +448,7 @@ impl Reading<'_> {
         let building = self.building;
         let at = |key: &str| format!("{prefix}{key}");
         let method = building.text(&at("method")).unwrap_or(method);
+        let headers = self.headers(&at("request_headers"));
         let body = match building.text(&at("body")) {
             None => Body::Empty,
             Some(text) if building.text("body_format") == Some("form") => {
@@ -458,7 +459,7 @@ impl Reading<'_> {
         Some(Ask {
             method: Method::from_bytes(method.as_bytes()).ok()?,
             path: building.url(&at("url"))?.path.to_string(),
-            headers: self.headers(&at("request_headers")),
+            headers,
             body,
         })
     }

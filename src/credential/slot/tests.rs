@@ -568,3 +568,21 @@ fn callers_on_other_runtimes_share_the_flight() {
     }
     assert_eq!(mint.calls(), 1);
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_locked_account_is_not_asked_about_before_something_changes() {
+    let locked = MintError::Refused {
+        reason: "locked",
+        detail: "the account is blocked".into(),
+    };
+    let (slot, mint, _) = open([Act::Fails(locked), life(3600)]);
+    let error = slot.obtain().await.unwrap_err();
+    assert_eq!(error.retry_after, secs(24 * 3600), "in place of for ever");
+    sleep(secs(40 * 86_400)).await;
+    assert!(slot.obtain().await.is_err());
+    assert_eq!(mint.calls(), 1);
+    assert_eq!(slot.snapshot().state, State::Refused);
+    slot.secret_changed();
+    sleep(secs(1)).await;
+    assert!(slot.obtain().await.is_ok());
+}

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use headset::simulator::{Faults, ListPasswords, Options, Simulator, State};
+use headset::simulator::{Faults, ListPasswords, Options, Simulator};
 
 use crate::support::client;
 use crate::support::eventually;
@@ -147,28 +147,35 @@ const MOMENTS: [Moment; 14] = [
     Moment::Asked,
 ];
 
-/// What must be broken for `moment` to come.
-fn arm(moment: Moment, center: &Simulator) {
-    if matches!(moment, Moment::Lost) {
+/// Lets the moment come about, and notes what it will be seen by: before whatever
+/// brings it is started, or it may be over when it is first looked for.
+fn expect(moment: Moment, center: &Simulator) -> headset::simulator::State {
+    if let Moment::Lost = moment {
         center.faults(Faults {
             registration_lost_next: 1,
             ..center.current_faults()
         });
     }
+    center.state()
 }
 
-/// Waits for `moment`, counted from `before`.
-async fn wait_for(moment: Moment, center: &Simulator, before: &State) {
-    let came = async |test: fn(&State, &State) -> bool| {
-        eventually("the moment to kill", async || test(&center.state(), before)).await;
+async fn wait_for(moment: Moment, center: &Simulator, before: headset::simulator::State) {
+    let came = |test: fn(&headset::simulator::State, &headset::simulator::State) -> bool| {
+        let before = before.clone();
+        async move {
+            eventually("the moment to kill", async || {
+                test(&center.state(), &before)
+            })
+            .await;
+        }
     };
     match moment {
         Moment::After(ms) => tokio::time::sleep(Duration::from_millis(ms)).await,
         Moment::Asked => {
-            came(|now, then| now.registration_attempts > then.registration_attempts).await;
+            came(|now, then| now.registration_attempts > then.registration_attempts).await
         }
         Moment::Registered | Moment::Lost => {
-            came(|now, then| now.registrations > then.registrations).await;
+            came(|now, then| now.registrations > then.registrations).await
         }
         Moment::Probing => came(|now, then| now.unauthorised > then.unauthorised).await,
     }
@@ -194,9 +201,9 @@ async fn killed_at_any_moment_of_a_first_registration_nothing_is_lost_and_nothin
         .await;
         let folder = Folder::new();
         let config = folder.configure(&center, GENERATED);
-        arm(moment, &center);
+        let before = expect(moment, &center);
         let doomed = Process::start(&config).await;
-        wait_for(moment, &center, &State::default()).await;
+        wait_for(moment, &center, before).await;
         doomed.kill().await;
 
         let next = Process::start(&config).await;
@@ -250,9 +257,8 @@ async fn killed_at_any_moment_of_a_rotation_nothing_is_lost_and_nothing_orphaned
     for moment in moments {
         let doomed = Process::start(&config).await;
         doomed.ready().await;
-        arm(moment, &center);
-        let before = center.state();
-        wait_for(moment, &center, &before).await;
+        let before = expect(moment, &center);
+        wait_for(moment, &center, before).await;
         doomed.kill().await;
     }
 
