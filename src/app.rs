@@ -195,7 +195,7 @@ impl App {
         }
         tokio::spawn(watch_secrets(&plan));
         tokio::spawn(human::watch(plan.credentials.clone(), clock));
-        shutdown::run(stop, timeouts.drain, phase, &health, &plan.activity, crew).await;
+        shutdown::run(stop, timeouts.drain, phase, &health, &plan, crew).await;
         Ok(())
     }
 }

@@ -51,6 +51,8 @@ pub struct Config {
     pub timeouts: Timeouts,
     /// Worker threads, each with a runtime of its own; at least 1.
     pub workers: usize,
+    /// Where credentials outlive a restart; `None` keeps them in memory only.
+    pub store: Option<Store>,
     /// How to log.
     pub log: Log,
     /// The first 12 hex digits of a SHA-256 over the merged configuration (secrets
@@ -217,6 +219,15 @@ pub struct Timeouts {
     pub mint: Duration,
     /// From the signal to stop until what is in flight is abandoned.
     pub drain: Duration,
+}
+
+/// `[store]`.
+#[derive(Clone, Debug)]
+pub struct Store {
+    /// The folder.
+    pub path: PathBuf,
+    /// The secret that what is in it is sealed with.
+    pub key: crate::secret::Source,
 }
 
 /// `[upstream_tls]`, and the same table in a route or a credential.

@@ -13,6 +13,7 @@ pub mod metrics;
 pub mod schedule;
 pub mod slot;
 pub mod slots;
+pub mod store;
 pub mod tenants;
 #[cfg(test)]
 pub(crate) mod testing;
@@ -63,7 +64,7 @@ pub enum MintError {
     #[error("{detail}")]
     Unavailable {
         /// A closed word for the `reason` label: `connect`, `timeout`, `status`,
-        /// `body`, `panic`, `evicted`, `chain`.
+        /// `body`, `probe`, `store`, `panic`, `evicted`, `chain`.
         reason: &'static str,
         /// What happened, for a person.
         detail: String,
@@ -191,6 +192,31 @@ pub trait Mint: Send + Sync + 'static {
     /// [`MintError::Refused`] says that the session is dead: log in again.
     fn ping(&self) -> Pin<Box<dyn Future<Output = Result<(), MintError>> + Send + '_>> {
         Box::pin(std::future::ready(Ok(())))
+    }
+
+    /// Hands over the place in which things may outlive the process, once and before
+    /// the first attempt of a slot; never for one attempt outside a slot. Answers
+    /// whether the kind keeps its credential there itself.
+    fn keep(&self, _place: store::Keep) -> bool {
+        false
+    }
+
+    /// What an earlier process obtained and calls may still carry, of a kind that
+    /// keeps it itself. Asked once, before the first attempt; asks no issuer.
+    fn resume(&self) -> Pin<Box<dyn Future<Output = Option<Fresh>> + Send + '_>> {
+        Box::pin(std::future::ready(None))
+    }
+
+    /// Whether one attempt outside a slot leaves something at the issuer that nobody
+    /// would find again: then it is revoked after the attempt.
+    fn leaves_a_trace(&self) -> bool {
+        false
+    }
+
+    /// Whether ending what was obtained takes another credential, which is therefore
+    /// ended later.
+    fn leans_on_another(&self) -> bool {
+        false
     }
 
     /// Whether what was obtained is to be ended at the issuer when headset stops.

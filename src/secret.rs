@@ -6,8 +6,10 @@
 //! anew for each use, so a rotated secret needs no restart; `watch` tells when a
 //! file changed.
 
+pub mod command;
 pub mod env;
 pub mod file;
+pub mod generate;
 pub mod watch;
 
 use std::fmt;
@@ -60,13 +62,22 @@ pub enum Source {
     File(PathBuf),
     /// An environment variable.
     Env(String),
+    /// What a program prints: its path or name, and its arguments.
+    Command(Vec<String>),
+    /// Nowhere yet: headset makes it (`generate.rs`) and the credential's kind keeps it.
+    Generate,
 }
 
 impl fmt::Display for Source {
+    /// A command is named without its arguments, which may be anything.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Source::File(path) => write!(f, "file {}", path.display()),
             Source::Env(name) => write!(f, "variable {name}"),
+            Source::Command(argv) => {
+                write!(f, "command {}", argv.first().map_or("", String::as_str))
+            }
+            Source::Generate => f.write_str("a generated password"),
         }
     }
 }
@@ -75,9 +86,51 @@ impl fmt::Display for Source {
 pub const MAX_BYTES: usize = 64 << 10;
 
 impl Source {
+    /// One spelling for one meaning, for digests: unlike `Display` with everything.
+    pub fn canonical(&self) -> String {
+        match self {
+            Source::Command(argv) => format!("command {}", argv.join("\u{1f}")),
+            other => other.to_string(),
+        }
+    }
+
+    /// Whether what it yields may change without anybody seeing it change.
+    pub fn is_unwatched(&self) -> bool {
+        matches!(self, Source::Command(_) | Source::Generate)
+    }
+
+    /// Reads the secret as it is now, as [`Source::fetch`] does, but never blocks:
+    /// a command runs on a thread of its own. Dropping the future lets the command
+    /// go on, for ten seconds at most.
+    ///
+    /// # Errors
+    /// As [`Source::fetch`].
+    pub async fn read(&self) -> Result<Secret<String>, SecretError> {
+        let Source::Command(_) = self else {
+            return self.fetch();
+        };
+        let refuse = |fault| SecretError {
+            from: self.clone(),
+            fault,
+        };
+        let (done, fetched) = tokio::sync::oneshot::channel();
+        let source = self.clone();
+        // Not the runtime's own pool, whose end waits for each of its threads.
+        std::thread::Builder::new()
+            .name("secret".into())
+            .spawn(move || {
+                let _ = done.send(source.fetch());
+            })
+            .map_err(|error| refuse(Fault::NotStarted(error)))?;
+        fetched
+            .await
+            .unwrap_or_else(|_| Err(refuse(Fault::TooSlow)))
+    }
+
     /// Reads the secret as it is now. A trailing CR/LF is trimmed; nothing in it is
     /// ever expanded. It blocks for the time of one small read, of a regular file
-    /// only, so it may be called from a task.
+    /// only, so it may be called from a task; for a command it blocks until that
+    /// ends, up to ten seconds, so a task takes [`Source::read`].
     ///
     /// # Errors
     /// [`SecretError`], which names the source and never shows any of the value.
@@ -85,6 +138,8 @@ impl Source {
         let bytes = match self {
             Source::File(path) => file::read(path),
             Source::Env(name) => env::read(name),
+            Source::Command(argv) => command::read(argv),
+            Source::Generate => Err(Fault::Generated),
         };
         let text = bytes.and_then(clean);
         match text {
@@ -119,6 +174,18 @@ pub enum Fault {
     /// A folder, pipe or device, which cannot be read again when it is needed again.
     #[error("it is not a regular file")]
     NotAFile,
+    /// The program cannot be started.
+    #[error("it cannot be started ({0})")]
+    NotStarted(std::io::Error),
+    /// The program did not end well; what it printed is not told.
+    #[error("it ended with {0}")]
+    Failed(std::process::ExitStatus),
+    /// The program was killed for taking too long.
+    #[error("it took longer than 10 s")]
+    TooSlow,
+    /// A generated password is kept by its credential alone.
+    #[error("headset makes it, so there is nothing to read")]
+    Generated,
     /// Nothing is in it, or only an end of line.
     #[error("it is empty")]
     Empty,
@@ -146,6 +213,12 @@ impl Fault {
             Fault::Unset => "export it, or name a file instead",
             Fault::Unreadable(_) => "check the path and who may read it",
             Fault::NotAFile => "write the secret into a plain file",
+            Fault::NotStarted(_) => "write the program's whole path, and check who may run it",
+            Fault::Failed(_) => "run it by hand as the user that headset runs as",
+            Fault::TooSlow => {
+                "run it by hand as the user that headset runs as; it must not ask for anything"
+            }
+            Fault::Generated => "name a file, a variable or a command where headset cannot make it",
             Fault::Empty => "write the secret into it",
             Fault::TooLong => "check that it is the right one",
             Fault::NotUtf8(_) => "write it anew as UTF-8",

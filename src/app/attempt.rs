@@ -2,8 +2,8 @@
 //! credential and end.
 //!
 //! It is the very attempt that a slot makes, under the same time limit. What it yields
-//! is told about and dropped: nothing is kept and nothing revoked, since a running
-//! headset may be using the same registration.
+//! is told about and dropped: nothing is kept, and nothing revoked that a running headset
+//! may be using too.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -77,10 +77,19 @@ pub async fn attempt(mint: &Arc<dyn Mint>, limit: Duration, clock: &Clock) -> At
             retry_after: None,
         })
     });
+    let took = started.elapsed();
+    let outcome = outcome.map(|fresh| obtained(&fresh, mint, &recorder, clock));
+    if mint.leaves_a_trace() {
+        // Of no other use, and if it fails it ends of itself.
+        let revoked = recorder.listen(tokio::time::timeout(limit, mint.revoke()));
+        if !matches!(revoked.await, Ok(Ok(()))) {
+            tracing::warn!("what was registered for this attempt could not be deleted");
+        }
+    }
     Attempt {
         calls: recorder.calls(),
-        took: started.elapsed(),
-        outcome: outcome.map(|fresh| obtained(&fresh, mint, &recorder, clock)),
+        took,
+        outcome,
     }
 }
 

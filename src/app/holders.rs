@@ -9,13 +9,17 @@ use std::time::Duration;
 
 use prometheus::Registry;
 
+use crate::base::name::Name;
 use crate::base::problem::{Place, Problem};
 use crate::base::time::Clock;
+use crate::config::url::HttpUrl;
 use crate::config::{self, Config};
 use crate::credential::chain::Chains;
 use crate::credential::kinds::{Building, Built, Kind};
 use crate::credential::metrics::CredentialMetrics;
 use crate::credential::slot::{Opening, Slot};
+use crate::credential::store::kept::kept;
+use crate::credential::store::{Keep, Null, Store};
 use crate::credential::tenants::{Holder, Tenants};
 use crate::credential::{Mint, MintError};
 use crate::net::connect::OwnAddresses;
@@ -31,16 +35,44 @@ pub struct Workshop {
     pub chains: Chains,
     /// headset's own listeners.
     pub own: OwnAddresses,
+    /// Where things outlive the process.
+    pub store: Arc<dyn Store>,
+    /// The upstream of each route, by the credential that it names.
+    pub upstreams: Arc<[(Name, HttpUrl)]>,
 }
 
 impl Workshop {
+    /// For the credentials of `config`, whose slots keep what must outlive the process
+    /// in `store`.
+    pub fn of(config: &Config, clock: Clock, own: OwnAddresses, store: Arc<dyn Store>) -> Workshop {
+        let upstream = |route: &config::Route| {
+            let name = route.credential.clone()?;
+            Some((name, route.upstream.clone()))
+        };
+        Workshop {
+            clock,
+            mint_limit: config.timeouts.mint,
+            chains: Chains::default(),
+            own,
+            store,
+            upstreams: config.routes.iter().filter_map(upstream).collect(),
+        }
+    }
+
     /// Makes the minter of `credential`, whose texts are whole. Asks nobody.
     ///
     /// # Errors
     /// With every problem that its kind finds.
     pub fn build(&self, credential: &config::Credential) -> Built {
+        // Where it may go, for a kind that tries there what it obtained.
+        let mut reaching = credential.clone();
+        if reaching.origins.is_empty() {
+            let own = self.upstreams.iter();
+            let own = own.filter(|(name, _)| *name == credential.name);
+            reaching.origins = own.map(|(_, upstream)| upstream.clone()).collect();
+        }
         let building = Building {
-            credential,
+            credential: &reaching,
             clock: &self.clock,
             mint_limit: self.mint_limit,
             chains: &self.chains,
@@ -71,6 +103,19 @@ impl Workshop {
     }
 }
 
+impl Workshop {
+    /// `mint` as a slot of `credential` (for `tenant`) takes it: with a memory.
+    fn keeping(
+        &self,
+        mint: Arc<dyn Mint>,
+        credential: &config::Credential,
+        tenant: Option<&str>,
+    ) -> Arc<dyn Mint> {
+        let keep = Keep::new(self.store.clone(), credential, tenant.map(Into::into));
+        kept(mint, keep, self.clock.clone())
+    }
+}
+
 /// Opens the credentials that `credential` is chained to, and those that they are
 /// chained to, for one attempt outside a running headset. They live as long as what is
 /// returned. Must be called on a runtime; their first attempts begin at once.
@@ -83,7 +128,11 @@ pub fn open_sources(
     config: &Config,
 ) -> Result<Vec<Holder>, prometheus::Error> {
     let opener = Opener {
-        workshop: workshop.clone(),
+        // What a running headset has stored is its own.
+        workshop: Workshop {
+            store: Arc::new(Null::new()),
+            ..workshop.clone()
+        },
         credential_wait: config.timeouts.mint,
         tenants: config.limits.tenants,
         metrics: CredentialMetrics::register(&Registry::new())?,
@@ -156,13 +205,16 @@ impl Opener {
             }
         };
         if !credential.is_per_tenant() {
-            let slot = Slot::start(opening(mint.clone()));
+            let mint = self.workshop.keeping(mint.clone(), credential, None);
+            let slot = Slot::start(opening(mint));
             self.workshop.chains.open(&slot);
             return Holder::One(slot);
         }
         let (workshop, spec) = (self.workshop.clone(), credential.clone());
         let open = move |tenant: &str| {
-            let mint = workshop.build(&spec.for_tenant(tenant)).map_err(unfit)?;
+            let own = spec.for_tenant(tenant);
+            let mint = workshop.build(&own).map_err(unfit)?;
+            let mint = workshop.keeping(mint, &own, Some(tenant));
             tracing::debug!(
                 credential.name = %spec.name,
                 credential.tenant = tenant,

@@ -17,10 +17,11 @@ use crate::config::keys::KindKeys;
 use crate::config::url::{HttpOrigin, HttpUrl};
 use crate::config::{self, Config};
 use crate::credential::Mint;
-use crate::credential::chain::Chains;
 use crate::credential::kinds::{Built, KINDS};
 use crate::credential::metrics::CredentialMetrics;
 use crate::credential::slot::{Slot, Snapshot};
+use crate::credential::store::file::{FileStore, OpenError};
+use crate::credential::store::{Null, Store};
 use crate::credential::tenants::{Holder, Tenants};
 use crate::gateway::client::pool::Lifetimes;
 use crate::gateway::metrics::{Families, ListenerMetrics, RouteMetrics};
@@ -71,8 +72,8 @@ impl Draft {
     /// # Errors
     /// With every problem at once.
     pub fn new(config: Config, clock: Clock, own: OwnAddresses) -> Result<Draft, Vec<Problem>> {
-        let workshop = workshop(&config, clock, own);
-        let (credentials, routes) = resolve(&config, &workshop)?;
+        let (workshop, found) = workshop(&config, clock, own);
+        let (credentials, routes) = resolve(&config, &workshop, found)?;
         Ok(Draft {
             config,
             workshop,
@@ -83,8 +84,8 @@ impl Draft {
 
     /// Every problem that resolving `config` would find.
     pub fn judge(config: &Config, clock: &Clock) -> Vec<Problem> {
-        let workshop = workshop(config, clock.clone(), OwnAddresses::default());
-        let found = resolve(config, &workshop);
+        let (workshop, found) = workshop(config, clock.clone(), OwnAddresses::default());
+        let found = resolve(config, &workshop, found);
         found.err().unwrap_or_default()
     }
 
@@ -311,17 +312,47 @@ struct PlannedRoute {
     grant: Option<Grant>,
 }
 
-fn workshop(config: &Config, clock: Clock, own: OwnAddresses) -> Workshop {
-    Workshop {
-        clock,
-        mint_limit: config.timeouts.mint,
-        chains: Chains::default(),
-        own,
+/// What minters are made with, and what is wrong with the store.
+fn workshop(config: &Config, clock: Clock, own: OwnAddresses) -> (Workshop, Option<Problem>) {
+    let (store, problem) = match open_store(config) {
+        Ok(store) => (store, None),
+        Err(problem) => (Arc::new(Null::new()) as Arc<dyn Store>, Some(problem)),
+    };
+    let workshop = Workshop::of(config, clock, own, store);
+    (workshop, problem)
+}
+
+/// The store of the configuration; nothing is written yet.
+fn open_store(config: &Config) -> Result<Arc<dyn Store>, Problem> {
+    let Some(store) = &config.store else {
+        return Ok(Arc::new(Null::new()));
+    };
+    let problem = |key: &str, why: String, fix: &str| Problem::new(Place::Default, key, why, fix);
+    let key = store.key.fetch().map_err(|error| {
+        let why = format!("{}: {}", error.from, error.fault);
+        problem("store.key", why, error.fault.fix())
+    })?;
+    match FileStore::open(&store.path, &key) {
+        Ok(opened) => Ok(Arc::new(opened)),
+        Err(error @ OpenError::WeakKey(_)) => Err(problem(
+            "store.key",
+            error.to_string(),
+            "make one with `openssl rand -base64 32`",
+        )),
+        Err(error @ OpenError::NotAFolder(_)) => Err(problem(
+            "store.path",
+            error.to_string(),
+            "name a folder; a missing one is made",
+        )),
     }
 }
 
-fn resolve(config: &Config, workshop: &Workshop) -> Result<Resolved, Vec<Problem>> {
-    let mut problems = Vec::new();
+fn resolve(
+    config: &Config,
+    workshop: &Workshop,
+    found: Option<Problem>,
+) -> Result<Resolved, Vec<Problem>> {
+    let mut problems: Vec<Problem> = found.into_iter().collect();
     let mut credentials = Vec::new();
     for credential in &config.credentials {
         match workshop.example(credential, config) {

@@ -3,7 +3,9 @@
 //! A plain sidecar gets SIGTERM together with its application, which may still have
 //! calls to make. So headset says that it is leaving (`/readyz`, `Connection:
 //! close`), keeps accepting until nothing has been in flight for 2 s or the drain
-//! time is over, and only then closes. A second signal means now.
+//! time is over, and only then closes. Last, the credentials that are to end with the
+//! process are ended at their issuers, for which the end of the drain time is kept
+//! free. A second signal means now.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,7 +15,9 @@ use tokio::sync::{oneshot, watch};
 use tokio::time::{Instant, interval, timeout_at};
 
 use crate::admin::health::Health;
+use crate::app::plan::Plan;
 use crate::app::worker::Crew;
+use crate::credential::slot::Slot;
 use crate::gateway::stack::record::Activity;
 use crate::modes::Phase;
 
@@ -22,6 +26,10 @@ const QUIET: Duration = Duration::from_secs(2);
 
 /// How often that is looked at.
 const LOOK: Duration = Duration::from_millis(50);
+
+/// The end of the drain time that is kept free for ending credentials: this, or a
+/// quarter of it if that is less.
+const REVOCATION: Duration = Duration::from_secs(5);
 
 /// What makes headset stop.
 #[derive(Debug)]
@@ -87,9 +95,10 @@ pub async fn run(
     drain: Duration,
     phase: watch::Sender<Phase>,
     health: &Health,
-    activity: &Arc<Activity>,
+    plan: &Plan,
     mut crew: Crew,
 ) {
+    let activity = &plan.activity;
     tokio::select! {
         why = stop.next() => {
             tracing::info!(stop.reason = why, in_flight = activity.open(), "draining");
@@ -101,12 +110,19 @@ pub async fn run(
     }
     health.mark_draining();
     phase.send_replace(Phase::Draining);
-    let deadline = Instant::now() + drain;
+    let end = Instant::now() + drain;
+    let revoking = revoking(plan);
+    let deadline = match revoking.is_empty() {
+        true => end,
+        false => end - REVOCATION.min(drain / 4),
+    };
     let is_signalled = matches!(stop, Stop::Signals(_));
     let orderly = async {
         quiet(activity, deadline).await;
         phase.send_replace(Phase::Closing);
-        timeout_at(deadline, crew.ended()).await.is_ok()
+        let finished = timeout_at(deadline, crew.ended()).await.is_ok();
+        revoke(revoking, end).await;
+        finished
     };
     tokio::select! {
         finished = orderly => {
@@ -120,6 +136,47 @@ pub async fn run(
             tracing::warn!(in_flight = activity.open(), "stopped at a second signal");
         }
     }
+}
+
+/// The slots whose credentials end with the process.
+fn revoking(plan: &Plan) -> Vec<Arc<Slot>> {
+    let mut all = plan.live_slots();
+    all.retain(|slot| slot.mint().revokes_on_shutdown());
+    all
+}
+
+/// Ends what `slots` obtained, until `end` at most: all at once, but a credential that
+/// others need for that after them.
+async fn revoke(slots: Vec<Arc<Slot>>, end: Instant) {
+    let (first, last): (Vec<_>, Vec<_>) = slots
+        .into_iter()
+        .partition(|slot| slot.mint().leans_on_another());
+    for slots in [first, last] {
+        revoke_all(slots, end).await;
+    }
+}
+
+async fn revoke_all(slots: Vec<Arc<Slot>>, end: Instant) {
+    let mut revocations = tokio::task::JoinSet::new();
+    for slot in slots {
+        revocations.spawn(async move {
+            let revoked = timeout_at(end, slot.mint().revoke()).await;
+            let error = match &revoked {
+                Ok(Ok(())) => {
+                    tracing::info!(credential.name = %slot.name(), "credential ended");
+                    return;
+                }
+                Ok(Err(error)) => error.to_string(),
+                Err(_) => "the drain time is over".into(),
+            };
+            tracing::warn!(
+                credential.name = %slot.name(),
+                error = %error,
+                "credential could not be ended: it lives on until its expiry"
+            );
+        });
+    }
+    while revocations.join_next().await.is_some() {}
 }
 
 /// Waits until nothing was in flight for [`QUIET`], or until `deadline`.

@@ -16,6 +16,7 @@ use crate::cli::online::{self, Tried};
 use crate::cli::quick::Quick;
 use crate::config::keys::KindKeys;
 use crate::config::{Config, load};
+use crate::secret::Source;
 
 /// The exit code for a faulty configuration: `EX_CONFIG` of sysexits(3).
 pub const EXIT_CONFIG: u8 = 78;
@@ -102,6 +103,9 @@ pub fn tried(config: &Config) -> Vec<Problem> {
     for credential in &config.credentials {
         let at = format!("credential.{}", credential.name);
         for (path, source, place) in credential.values.secrets() {
+            if *source == Source::Generate {
+                continue;
+            }
             if let Err(error) = source.fetch() {
                 problems.push(Problem::new(
                     place.clone(),

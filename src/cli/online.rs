@@ -2,6 +2,7 @@
 //! `headset mint` does, and warns where a person must act soon.
 
 use std::process::ExitCode;
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::{Value as Json, json};
@@ -14,7 +15,7 @@ use crate::cli::mint::{class, date, ends, exit_code, outcome_json, span};
 use crate::cli::{EX_CONFIG, EX_NOPERM, EX_TEMPFAIL, EX_UNAVAILABLE};
 use crate::config::{self, Config};
 use crate::credential::MintError;
-use crate::credential::chain::Chains;
+use crate::credential::store::Null;
 use crate::net::connect::OwnAddresses;
 
 /// A person who must act within this should hear of it now.
@@ -36,12 +37,9 @@ pub struct Tried {
 /// Where the machine refuses a runtime.
 pub fn try_all(config: &Config) -> std::io::Result<Vec<Tried>> {
     let clock = Clock::system();
-    let workshop = Workshop {
-        clock: clock.clone(),
-        mint_limit: config.timeouts.mint,
-        chains: Chains::default(),
-        own: OwnAddresses::default(),
-    };
+    // One attempt each, outside any slot: nothing is kept.
+    let nowhere = Arc::new(Null::new());
+    let workshop = Workshop::of(config, clock.clone(), OwnAddresses::default(), nowhere);
     super::runtime()?.block_on(async {
         let mut all = Vec::new();
         for credential in &config.credentials {

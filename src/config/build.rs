@@ -15,7 +15,7 @@ use crate::config::lower::Section;
 use crate::config::tenant::{self, TenantRule};
 use crate::config::url::HttpUrl;
 use crate::config::{
-    Admin, Bind, Config, Credential, Effect, Limits, Listener, Log, LogFormat, Roots, Route,
+    Admin, Bind, Config, Credential, Effect, Limits, Listener, Log, LogFormat, Roots, Route, Store,
     Timeouts, Tls,
 };
 
@@ -49,6 +49,7 @@ pub fn build(sections: &[Section], warnings: Vec<Problem>) -> Config {
         limits: limits(one("limits")),
         timeouts: times,
         workers: size(one("workers"), "count"),
+        store: store(one("store")),
         log: log(one("log")),
         digest: digest(sections),
         warnings,
@@ -227,6 +228,13 @@ fn tls(values: &Values, prefix: &str, base: &Tls) -> Tls {
         tls.server_name = Some(plain_host(name));
     }
     tls
+}
+
+fn store(values: &Values) -> Option<Store> {
+    Some(Store {
+        path: values.path("path")?.to_owned(),
+        key: values.secret("key")?.clone(),
+    })
 }
 
 fn log(values: &Values) -> Log {

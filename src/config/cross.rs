@@ -11,6 +11,7 @@ use crate::config::lower::Section;
 use crate::config::read::near;
 use crate::config::tenant;
 use crate::config::url::{HttpOrigin, HttpUrl};
+use crate::secret::Source;
 
 /// Problems, and what is legal but probably not meant.
 #[derive(Debug, Default)]
@@ -43,6 +44,7 @@ pub fn check(sections: &[Section]) -> Findings {
     }
     found.chains(&credentials);
     found.unused(&routes, &credentials);
+    found.store(of("store").next(), &credentials);
     tenant::check(&mut found, &routes, &credentials, of("limits").next());
     found
 }
@@ -270,6 +272,45 @@ impl Findings {
                     "no route names it, so it is never obtained".into(),
                     "name it in a route, or remove it".into(),
                 );
+            }
+        }
+    }
+}
+
+impl Findings {
+    /// A store has a key; and what headset makes itself has a store, or it would be
+    /// lost with the process.
+    fn store(&mut self, store: Option<&Section>, credentials: &[&Section]) {
+        let set = |key| store.is_some_and(|store| store.values.0.contains_key(key));
+        let place = |key| store.map_or(Place::Default, |store| store.values.place(key));
+        match (set("path"), set("key")) {
+            (true, false) => self.problem(
+                place("path"),
+                "store.key".into(),
+                "there is a folder to keep credentials in, but no key to seal them with".into(),
+                "write key = { file = \"/run/secrets/headset/store-key\" }, or remove path".into(),
+            ),
+            (false, true) => self.problem(
+                place("key"),
+                "store.path".into(),
+                "there is a key, but no folder to keep credentials in".into(),
+                "write path = \"/var/lib/headset\", or remove key".into(),
+            ),
+            _ => {}
+        }
+        for credential in credentials {
+            let Some((_, values)) = &credential.kind else {
+                continue;
+            };
+            for (key, source, place) in values.secrets() {
+                if *source == Source::Generate && !set("path") {
+                    self.problem(
+                        place.clone(),
+                        format!("{}.{key}", credential.at),
+                        "a generated secret is kept in a store, and there is none".into(),
+                        "write [store] with path and key".into(),
+                    );
+                }
             }
         }
     }

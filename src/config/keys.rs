@@ -83,8 +83,11 @@ pub enum Type {
     Choice(&'static [&'static str]),
     /// An IP address and port, or `unix:` and a path.
     Bind,
-    /// A reference to a secret: `{ file = "…" }` or `{ env = "…" }`.
+    /// A reference to a secret: `{ file = "…" }`, `{ env = "…" }` or
+    /// `{ command = […] }`.
     Secret,
+    /// The same, or `{ generate = true }` for one that headset makes itself.
+    OwnSecret,
     /// A bearer: a reference to a secret, or `{ credential = "…" }`.
     Bearer,
     /// A table of header names, each with a reference to a secret.
@@ -274,6 +277,11 @@ pub const KEYS: &[Key] = &[
         "For one attempt to obtain a credential.").checked(rules::positive),
     key("timeouts.drain", Type::Duration, Text("25s"), "\"25s\"",
         "From the signal to stop until what is in flight is abandoned.").checked(rules::positive),
+
+    key("store.path", Type::Path, Absent, "\"/var/lib/headset\"",
+        "A folder, made with mode 0700, in which credentials outlive a restart, sealed with `key`. One headset a folder."),
+    key("store.key", Type::Secret, Absent, "{ file = \"/run/secrets/headset/store-key\" }",
+        "The secret that seals it: at least 32 random characters. Another one makes what is stored worthless."),
 
     key("upstream_tls.roots", ROOTS, Text("system"), "\"system\"",
         "Which authorities to trust: the machine's (the bundled ones where it has none), or Mozilla's as `bundled`."),

@@ -49,7 +49,7 @@ pub(crate) const KINDS: &[KindKeys] = &[
             key("username", Type::Text, Required, "\"crm_sync\"",
                 "The name to register, without a `:`; give each installation a name of its own.")
                 .checked(no_colon),
-            key("password", Type::Secret, Required, "{ file = \"/run/secrets/headset/password\" }",
+            key("password", Type::OwnSecret, Required, "{ file = \"/run/secrets/headset/password\" }",
                 "The password to register. A changed one is registered at once."),
             key("context", Type::Text, Text("ContactCenter"), "\"ContactCenter\"",
                 "The vendor's `context`."),
@@ -400,10 +400,75 @@ fn keys_of_later_stages_are_unknown_for_now() {
     let later = "[route.contacts]\ntrace = true\ntenant = { header = \"x\" }";
     let shown = problems_of("[route.contacts]", later);
     assert_eq!(shown.len(), 2, "{shown:#?}");
-    only(
-        &problems_of("{ file = \"/p\" }", "{ command = [\"pass\"] }"),
-        &["no such source"],
+}
+
+#[test]
+fn a_command_is_a_list_of_texts_without_a_shell() {
+    let read = |text: &str| {
+        let config = load_text(&GOOD.replace("{ file = \"/p\" }", text)).unwrap();
+        let secret = config.credentials[0].values.secret("password").cloned();
+        secret.unwrap()
+    };
+    let argv = ["pass", "show", "a, b"].map(String::from).to_vec();
+    assert_eq!(
+        read("{ command = [\"pass\", \"show\", \"a, b\"] }"),
+        Source::Command(argv)
     );
+    for (written, part) in [
+        ("{ command = \"pass show\" }", "where a list is expected"),
+        ("{ command = [] }", "names no program"),
+        ("{ command = [\"\"] }", "names no program"),
+        ("{ command = [\"pass\", 1] }", "in a list of texts"),
+        (
+            "{ command = [\"pass\"], env = \"P\" }",
+            "a secret has one source",
+        ),
+        ("{ vault = \"x\" }", "no such source"),
+    ] {
+        only(&problems_of("{ file = \"/p\" }", written), &[part]);
+    }
+}
+
+const STORE: &str = "[store]\npath = \"/var/lib/headset\"\nkey = { env = \"K\" }\n";
+
+#[test]
+fn what_headset_makes_itself_needs_a_store() {
+    let own = "{ generate = true }";
+    only(
+        &problems_of("{ file = \"/p\" }", own),
+        &["cms_key.password", "kept in a store", "[store]"],
+    );
+    let text = GOOD.replace("{ file = \"/p\" }", own);
+    let config = load_text(&format!("{STORE}{text}")).unwrap();
+    assert_eq!(
+        config.credentials[0].values.secret("password"),
+        Some(&Source::Generate)
+    );
+    only(
+        &problems_of("{ file = \"/p\" }", "{ generate = false }"),
+        &["this can only be true"],
+    );
+    only(
+        &problems_of("{ env = \"BEARER\" }", own),
+        &["admin_bearer.generate", "no such source"],
+    );
+}
+
+#[test]
+fn a_store_has_a_folder_and_a_key_or_is_not_there() {
+    let config = load_text(&format!("{STORE}{GOOD}")).unwrap();
+    let store = config.store.unwrap();
+    assert_eq!(store.path, Path::new("/var/lib/headset"));
+    assert_eq!(store.key, Source::Env("K".into()));
+    assert!(load_text(GOOD).unwrap().store.is_none());
+    for (text, key) in [
+        ("[store]\npath = \"/s\"\n", "store.key"),
+        ("[store]\nkey = { env = \"K\" }\n", "store.path"),
+    ] {
+        let problems = load_text(&format!("{text}{GOOD}")).unwrap_err();
+        let shown: Vec<String> = problems.iter().map(ToString::to_string).collect();
+        only(&shown, &[key]);
+    }
 }
 
 const QUICK: &[(&str, &str)] = &[

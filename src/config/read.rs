@@ -27,7 +27,8 @@ pub(super) fn fault<T>(why: impl Into<String>, fix: impl Into<String>) -> Result
 pub fn value(key: &Key, node: &Node, at: &str) -> Result<Value, Vec<Problem>> {
     let one = |place: &Place, (why, fix): Fault| vec![Problem::new(place.clone(), at, why, fix)];
     let value = match (key.ty, &node.shape) {
-        (Type::Secret, _) => Value::Secret(secret(node, at)?),
+        (Type::Secret, _) => Value::Secret(secret(node, at, false)?),
+        (Type::OwnSecret, _) => Value::Secret(secret(node, at, true)?),
         (Type::Bearer, _) => bearer(node, at)?,
         (Type::SecretHeaders, _) => Value::SecretHeaders(secret_headers(node, at)?),
         (Type::List, Shape::List(items)) => Value::List(list(items, at)?),
@@ -83,7 +84,7 @@ pub fn wants(ty: Type) -> String {
         Type::Choice([word]) => format!("{word:?}, the only choice"),
         Type::Choice(words) => format!("one of {}", words.join(", ")),
         Type::Bind => "an address".into(),
-        Type::Secret => "a reference to a secret".into(),
+        Type::Secret | Type::OwnSecret => "a reference to a secret".into(),
         Type::Bearer => "a reference to a secret or a credential".into(),
         Type::SecretHeaders => "a table of headers".into(),
     }

@@ -10,9 +10,11 @@ use crate::config::read::{fault, key_path, plain};
 use crate::config::tree::{Node, Shape, Written};
 use crate::secret::Source;
 
-/// Reads a reference to a secret. Nothing that was written is ever shown but the
-/// names of keys.
-pub(super) fn secret(node: &Node, at: &str) -> Result<Source, Vec<Problem>> {
+const WRITE: &str = "write { file = \"/path\" }, { env = \"VARIABLE\" } or { command = [\"program\", \"argument\"] }";
+
+/// Reads a reference to a secret; `own` says whether headset may make it itself.
+/// Nothing that was written is ever shown but the names of keys.
+pub(super) fn secret(node: &Node, at: &str, own: bool) -> Result<Source, Vec<Problem>> {
     let one = |place: &Place, key: String, why: String, fix: String| {
         Err(vec![Problem::new(place.clone(), key, why, fix)])
     };
@@ -21,59 +23,114 @@ pub(super) fn secret(node: &Node, at: &str) -> Result<Source, Vec<Problem>> {
             Place::Variable(name) => {
                 format!("set {name}__FILE to a path or {name}__ENV to a variable's name instead")
             }
-            _ => "write { file = \"/path\" } or { env = \"VARIABLE\" } instead".into(),
+            _ => format!("{WRITE} instead"),
         };
         let why = "a secret is written by reference only, and this is not one".into();
         return one(&node.place, at.into(), why, fix);
     };
+    let sources: &[&str] = match own {
+        true => &["file", "env", "command", "generate"],
+        false => &["file", "env", "command"],
+    };
     let mut problems = Vec::new();
     for (name, child) in children {
-        if name != "file" && name != "env" {
+        if !sources.contains(&name.as_str()) {
             problems.push(Problem::new(
                 child.place.clone(),
                 format!("{at}.{}", key_path([name.as_str()].into_iter())),
                 "a secret has no such source",
-                "write { file = \"/path\" } or { env = \"VARIABLE\" }",
+                WRITE,
             ));
         }
     }
     if !problems.is_empty() {
         return Err(problems);
     }
-    match (children.get("file"), children.get("env")) {
-        (Some(file), Some(env)) => one(
-            &env.place,
+    let mut set = sources
+        .iter()
+        .filter_map(|name| Some((*name, children.get(*name)?)));
+    match (set.next(), set.next()) {
+        (Some((first, a)), Some((second, b))) => one(
+            &b.place,
             at.into(),
             format!(
-                "both file ({}) and env ({}) are set, and a secret has one source",
-                file.place, env.place
+                "both {first} ({}) and {second} ({}) are set, and a secret has one source",
+                a.place, b.place
             ),
             "remove one of the two".into(),
         ),
-        (Some(file), None) => {
-            let text = reference(file, &format!("{at}.file"))?;
-            Ok(Source::File(text.into()))
-        }
-        (None, Some(env)) => {
-            let name = reference(env, &format!("{at}.env"))?;
+        (Some((name, node)), None) => source(name, node, &format!("{at}.{name}")),
+        (None, _) => one(
+            &node.place,
+            at.into(),
+            "it names no source".into(),
+            WRITE.into(),
+        ),
+    }
+}
+
+fn source(name: &str, node: &Node, at: &str) -> Result<Source, Vec<Problem>> {
+    let refuse = |why: &str, fix: &str| Err(vec![Problem::new(node.place.clone(), at, why, fix)]);
+    match name {
+        "file" => Ok(Source::File(reference(node, at)?.into())),
+        "env" => {
+            let name = reference(node, at)?;
             let word = |c: char| c.is_ascii_alphanumeric() || c == '_';
             if name.starts_with(|c: char| c.is_ascii_digit()) || !name.chars().all(word) {
                 // It may well be the secret itself, so it stays unsaid.
-                return one(
-                    &env.place,
-                    format!("{at}.env"),
-                    "this is not the name of a variable".into(),
-                    "write the variable's name, never its value".into(),
+                return refuse(
+                    "this is not the name of a variable",
+                    "write the variable's name, never its value",
                 );
             }
             Ok(Source::Env(name.to_owned()))
         }
-        (None, None) => one(
+        "command" => {
+            let argv = argv(node, at)?;
+            if argv.first().is_none_or(String::is_empty) {
+                return refuse("it names no program", "write [\"program\", \"argument\"]");
+            }
+            Ok(Source::Command(argv))
+        }
+        _ => match &node.shape {
+            Shape::Scalar(text, Written::Loose | Written::Bool) if text == "true" => {
+                Ok(Source::Generate)
+            }
+            _ => refuse("this can only be true", "write { generate = true }"),
+        },
+    }
+}
+
+/// A program and its arguments: a list, or text with commas from outside a file.
+fn argv(node: &Node, at: &str) -> Result<Vec<String>, Vec<Problem>> {
+    let fix = "write a list of texts, such as [\"program\", \"argument\"]";
+    let problem = |place: &Place, why: String| Problem::new(place.clone(), at, why, fix);
+    match &node.shape {
+        Shape::Scalar(text, Written::Loose) => Ok(text.split(',').map(str::to_owned).collect()),
+        Shape::List(items) => {
+            let mut argv = Vec::new();
+            let mut problems = Vec::new();
+            for item in items {
+                match &item.shape {
+                    Shape::Scalar(text, Written::Text) if !text.contains('\0') => {
+                        argv.push(text.clone());
+                    }
+                    _ => problems.push(problem(
+                        &item.place,
+                        format!("this is {} in a list of texts", item.what()),
+                    )),
+                }
+            }
+            if problems.is_empty() {
+                Ok(argv)
+            } else {
+                Err(problems)
+            }
+        }
+        _ => Err(vec![problem(
             &node.place,
-            at.into(),
-            "it names no source".into(),
-            "write { file = \"/path\" } or { env = \"VARIABLE\" }".into(),
-        ),
+            format!("this is {} where a list is expected", node.what()),
+        )]),
     }
 }
 
@@ -88,7 +145,7 @@ fn reference<'a>(node: &'a Node, at: &str) -> Result<&'a str, Vec<Problem>> {
 /// Reads a bearer: a secret, or the name of a credential that yields one.
 pub(super) fn bearer(node: &Node, at: &str) -> Result<Value, Vec<Problem>> {
     let Some(name) = node.at(["credential"].into_iter()) else {
-        return secret(node, at).map(Value::Secret);
+        return secret(node, at, false).map(Value::Secret);
     };
     let key = format!("{at}.credential");
     let one = |place: &Place, why: &str, fix: &str| {
@@ -143,7 +200,7 @@ pub(super) fn secret_headers(node: &Node, at: &str) -> Result<Vec<(String, Sourc
             ));
             continue;
         }
-        match secret(child, &path) {
+        match secret(child, &path, false) {
             Ok(source) => headers.push((header.as_str().to_owned(), source)),
             Err(mut found) => problems.append(&mut found),
         }

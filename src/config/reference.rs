@@ -235,8 +235,9 @@ every problem at once and starts nothing; a faulty configuration ends with exit 
 - Names of listeners, routes and credentials are lower-case letters and digits, a letter
   first, words joined by single underscores.
 - A time is a number with a unit (`30s`, `12h`, `30d`), a size likewise (`64KiB`).
-- A secret is written by reference only: `{ file = "/path" }` or `{ env = "VARIABLE" }`.
-  It is read when it is needed. An end of line after it is trimmed; other control
+- A secret is written by reference only: `{ file = "/path" }`, `{ env = "VARIABLE" }` or
+  `{ command = ["program", "argument"] }` (run without a shell whenever the secret is
+  needed: at most 10 s, its stderr is dropped). It is read when it is needed. An end of line after it is trimmed; other control
   characters and curly quotes are refused; nothing in it is expanded. A changed file is
   acted on within 2 seconds.
 - Relative paths start at the folder that headset was started in.

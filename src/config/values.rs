@@ -35,7 +35,7 @@ pub enum Value {
     List(Vec<String>),
     /// `Type::Bind`.
     Bind(Bind),
-    /// `Type::Secret`.
+    /// `Type::Secret` and `Type::OwnSecret`.
     Secret(Source),
     /// `Type::Bearer`, where it is another credential; else it is a `Secret`.
     Credential(Name),
@@ -55,12 +55,12 @@ impl Value {
             Value::Path(path) => path.display().to_string(),
             Value::List(items) => items.join("\u{1f}"),
             Value::Bind(bind) => bind.to_string(),
-            Value::Secret(source) => source.to_string(),
+            Value::Secret(source) => source.canonical(),
             Value::Credential(name) => format!("credential {name}"),
             Value::SecretHeaders(headers) => {
                 let mut text = String::new();
                 for (name, source) in headers {
-                    let _ = write!(text, "{name}\u{1e}{source}\u{1f}");
+                    let _ = write!(text, "{name}\u{1e}{}\u{1f}", source.canonical());
                 }
                 text
             }

@@ -82,7 +82,7 @@ impl Bearer {
     pub async fn read(&self) -> Result<Held, MintError> {
         match self {
             Bearer::Secret(source) => Ok(Held {
-                token: super::kinds::fetch(source)?,
+                token: super::kinds::fetched(source).await?,
                 minted: None,
             }),
             Bearer::Chained(chained) => chained.read().await,

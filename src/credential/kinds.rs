@@ -33,7 +33,7 @@ use crate::config;
 use crate::config::keys::{Fallback, Key, Type, Value};
 use crate::config::url::HttpUrl;
 use crate::net::connect::{Connector, OwnAddresses};
-use crate::secret::{Secret, Source};
+use crate::secret::{Secret, SecretError, Source};
 
 /// Every kind, in the order in which people meet them.
 pub const KINDS: &[Kind] = &[
@@ -113,6 +113,13 @@ impl<'a> Building<'a> {
     fn duration(&self, key: &str) -> Option<Duration> {
         match self.value(key)? {
             Value::Duration(time) => Some(*time),
+            _ => None,
+        }
+    }
+
+    fn integer(&self, key: &str) -> Option<u64> {
+        match self.value(key)? {
+            Value::Integer(number) => Some(*number),
             _ => None,
         }
     }
@@ -323,7 +330,7 @@ fn without_scheme(token: &str) -> &str {
 
 /// A field value that is kept out of HPACK tables and `Debug`, and whose octets are
 /// zeroed with its last clone. `None` where a character cannot stand in a field.
-fn sensitive(text: Zeroizing<String>) -> Option<HeaderValue> {
+pub(crate) fn sensitive(text: Zeroizing<String>) -> Option<HeaderValue> {
     struct Octets(Zeroizing<String>);
     impl AsRef<[u8]> for Octets {
         fn as_ref(&self) -> &[u8] {
@@ -335,9 +342,13 @@ fn sensitive(text: Zeroizing<String>) -> Option<HeaderValue> {
     Some(value)
 }
 
-/// Reads a secret now, for one attempt.
-pub(super) fn fetch(source: &Source) -> Result<Secret<String>, MintError> {
-    let secret = source.fetch().map_err(|error| MintError::Secret {
+/// Reads a secret now, for one attempt, without blocking for a command.
+pub(super) async fn fetched(source: &Source) -> Result<Secret<String>, MintError> {
+    usable(source.read().await)
+}
+
+fn usable(read: Result<Secret<String>, SecretError>) -> Result<Secret<String>, MintError> {
+    let secret = read.map_err(|error| MintError::Secret {
         detail: error.to_string(),
     })?;
     if secret.expose().is_empty() {

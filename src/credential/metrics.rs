@@ -319,7 +319,7 @@ const MINTS: &[(&str, &[&str])] = &[
     (
         "unavailable",
         &[
-            "connect", "timeout", "status", "body", "panic", "evicted", "chain",
+            "connect", "timeout", "status", "body", "probe", "store", "panic", "evicted", "chain",
         ],
     ),
     (

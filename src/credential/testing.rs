@@ -45,6 +45,7 @@ pub(crate) struct Scripted {
     pub(crate) change: Mutex<Change>,
     pub(crate) source_ends_in: Mutex<Option<Duration>>,
     pub(crate) clock: Mutex<Option<Clock>>,
+    pub(crate) sources: Mutex<Vec<crate::secret::Source>>,
 }
 
 impl Scripted {
@@ -59,6 +60,7 @@ impl Scripted {
             change: Mutex::new(Change::Replaces),
             source_ends_in: Mutex::new(None),
             clock: Mutex::new(None),
+            sources: Mutex::default(),
         })
     }
 
@@ -129,7 +131,7 @@ impl Mint for Scripted {
     }
 
     fn sources(&self) -> Vec<crate::secret::Source> {
-        Vec::new()
+        self.sources.lock().unwrap().clone()
     }
 
     fn change(&self) -> Change {

@@ -62,7 +62,7 @@ impl Watch {
             .into_iter()
             .filter_map(|source| match source {
                 Source::File(path) => Some((path, None)),
-                Source::Env(_) => None,
+                Source::Env(_) | Source::Command(_) | Source::Generate => None,
             })
             .collect();
         let mut watch = Watch {

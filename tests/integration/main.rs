@@ -17,6 +17,8 @@ mod stories {
     mod process;
     mod refuses;
     mod replays;
+    mod restart;
+    mod rotation;
     mod single_flight;
     mod streams;
     mod tenants;

@@ -1,301 +1,228 @@
 //! `kind = "basicauth"`: the mission. Registers a user name and password at the
 //! contact center until `dateExpiry` and renders the Basic pair for calls.
 //!
-//! Known registrations are renewed by PUT, else one is POSTed; a name that is taken
-//! is looked up, and taken over only where it is provably ours (or `adopt` allows
-//! it), since overwriting somebody's registration locks them out. A restart finds
-//! its own registration that way and reuses it while it has enough life left.
+//! A registration is renewed under its name (`basicauth/in_place.rs`) or under the
+//! next one (`new_name.rs`). What is ours stands in a ledger (`ledger.rs`), which
+//! outlives a restart where there is a store; only names in it are ever deleted
+//! (`sweep.rs`), and a foreign one is taken over only where it is provably ours or
+//! `adopt` allows it, since overwriting somebody's registration locks them out.
 //!
 //! Contract: `POST /configuration/basicauth` and the vendor's generated schema for
 //! the rest; no success code is documented, so any 2xx is one, whatever its body.
-//! This file holds the options and what to do when; `basicauth/calls.rs` the calls.
+//! This file holds what both rotations share; `calls.rs` the calls.
 
 pub(super) mod bearer;
 mod calls;
+mod in_place;
+mod ledger;
+#[cfg(test)]
+mod life_tests;
 mod list;
+mod new_name;
+mod options;
+mod probe;
 pub(super) mod quote;
+mod sweep;
 #[cfg(test)]
 mod tests;
 mod text;
 
-use std::collections::hash_map::RandomState;
+use std::collections::HashMap;
 use std::future::Future;
-use std::hash::BuildHasher;
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
+use bytes::Bytes;
 use http::header::AUTHORIZATION;
-use http::{HeaderName, Method};
+use http::{HeaderName, HeaderValue};
+use tokio::time::Instant;
+use zeroize::Zeroizing;
 
-use self::calls::{Calls, Failed, Proof, Registered};
-use super::{
-    Building, Kind, basic_value, bearer_value, fetch, fit, username_fault, username_rule,
-    without_scheme,
-};
+use self::calls::{Admin, CORRECTION_MOST_MS, Calls, Pair, Registered};
+use self::ledger::{Entry, Ledger, Life, number_of};
+use self::options::{Options, Rotation};
+use super::{Building, Kind, basic_value, bearer_value, fetched, fit, without_scheme};
 use crate::base::problem::Problem;
 use crate::base::time::{Clock, Deadline, Moment};
-use crate::config::keys::{Fallback, Key, Type};
 use crate::config::url::HttpUrl;
-use crate::credential::chain::{self, Bearer};
-use crate::credential::login::{Answer, Login};
+use crate::credential::chain::{Bearer, Held};
+use crate::credential::login::Answer;
+use crate::credential::store::{Digest, Hidden, Keep, Print, Since, digest_of};
 use crate::credential::{Change, Fresh, Mint, MintError, schedule};
-use crate::net::connect::Connector;
 use crate::secret::{Secret, Source};
 
 /// The entry in the list.
 pub const KIND: Kind = Kind {
     name: "basicauth",
     summary: "registers a user name and password at the contact center until dateExpiry",
-    example: EXAMPLE,
-    keys: KEYS,
+    example: options::EXAMPLE,
+    keys: options::KEYS,
     build,
 };
 
-const EXAMPLE: &str = r#"[credential.cms_key]
-kind = "basicauth"
-url = "https://cms.example.com:8443/configuration/basicauth"
-username = "crm_sync"
-password = { file = "/run/secrets/headset/password" }
-context_id = "1"
-admin_bearer = { file = "/run/secrets/headset/admin-bearer" }
-"#;
+/// A restart that finds its registration alive but outdated serves it at once and
+/// renews it in the background after three quarters of this.
+const OUTDATED: Duration = Duration::from_secs(10);
 
-const KEYS: &[Key] = &[
-    Key {
-        path: "url",
-        ty: Type::Url,
-        default: Fallback::Required,
-        doc: "Where names are registered, as a whole URL; nothing is derived from a host name.",
-        example: r#""https://cms.example.com:8443/configuration/basicauth""#,
-        check: None,
-    },
-    Key {
-        path: "username",
-        ty: Type::Text,
-        default: Fallback::Required,
-        doc: "The name to register, without a `:`; give each installation a name of its own.",
-        example: r#""crm_sync""#,
-        check: Some(username_rule),
-    },
-    Key {
-        path: "password",
-        ty: Type::Secret,
-        default: Fallback::Required,
-        doc: "The password to register. A changed one is registered at once.",
-        example: r#"{ file = "/run/secrets/headset/password" }"#,
-        check: None,
-    },
-    Key {
-        path: "context",
-        ty: Type::Text,
-        default: Fallback::Text("ContactCenter"),
-        doc: "The vendor's `context`.",
-        example: r#""ContactCenter""#,
-        check: None,
-    },
-    Key {
-        path: "context_id",
-        ty: Type::Text,
-        default: Fallback::Required,
-        doc: "The vendor's `contextId`: the number of the contact center, as text.",
-        example: r#""1""#,
-        check: None,
-    },
-    Key {
-        path: "user_role",
-        ty: Type::Text,
-        default: Fallback::Text("Administrator"),
-        doc: "The vendor's `userRole`; choose the least role that works.",
-        example: r#""Administrator""#,
-        check: None,
-    },
-    Key {
-        path: "lifetime",
-        ty: Type::Duration,
-        default: Fallback::Text("30d"),
-        doc: "How long each registration is to live, from 1s to 3650d. Where the bearer is another credential, the default is 12h.",
-        example: r#""30d""#,
-        check: None,
-    },
-    Key {
-        path: "admin_bearer",
-        ty: Type::Bearer,
-        default: Fallback::Required,
-        doc: "The bearer of a contact-center admin, from a login in the browser. A fresh one extends the registration. Or `{ credential = \"…\" }`: another credential of a kind that logs in for a token.",
-        example: r#"{ file = "/run/secrets/headset/admin-bearer" }"#,
-        check: None,
-    },
-    Key {
-        path: "adopt",
-        ty: Type::Bool,
-        default: Fallback::Text("false"),
-        doc: "Whether a registration of this name that cannot be shown to be ours may be overwritten, which locks its owner out.",
-        example: "false",
-        check: None,
-    },
-];
+struct BasicAuth(Arc<Registrar>);
 
-/// Nobody has to tend it, so it need not outlive a few days of neglect.
-const LIFETIME_CHAINED: Duration = Duration::from_secs(12 * 3600);
-const LIFETIME_LEAST: Duration = Duration::from_secs(1);
-const LIFETIME_MOST: Duration = Duration::from_secs(3650 * 86_400);
-
-struct BasicAuth {
+/// Registers names and knows which are ours.
+struct Registrar {
     names: [HeaderName; 1],
-    url: HttpUrl,
+    options: Options,
     calls: Calls,
-    lifetime: Duration,
-    password: Source,
-    admin_bearer: Bearer,
-    adopt: bool,
     clock: Clock,
-    prints: RandomState,
+    mint_limit: Duration,
+    keep: OnceLock<Keep>,
+    /// The null store's, where none was handed over.
+    nowhere: Keep,
     known: Mutex<Known>,
+    /// An attempt and a revocation take turns: what is being registered can only be
+    /// ended afterwards.
+    turn: tokio::sync::Semaphore,
 }
 
-/// What earlier attempts of this process have learnt.
+/// What earlier attempts have learnt.
 #[derive(Default)]
 struct Known {
-    /// The registration's id, for PUT.
-    id: Option<String>,
-    /// A registration by this process succeeded: the name is ours.
-    registered: bool,
+    /// The ledger has been read from the store.
+    loaded: bool,
+    ledger: Ledger,
     /// The issuer's wall clock, in ms, at our boot time.
     issuer: Option<(i64, Duration)>,
-    /// Salted prints of the password and bearer that the last attempt used.
-    used: Option<(u64, u64)>,
+    /// Fingerprints of the password and bearer that the last attempt used.
+    used: Option<(Option<Print>, Print)>,
+    /// One for each name that calls may carry: shared by every header made of it, so
+    /// that its count tells when the last use has ended.
+    uses: HashMap<String, Arc<()>>,
+    /// Names are being deleted by a task.
+    sweeping: bool,
+    /// headset is stopping, and nothing is registered any more.
+    ending: bool,
 }
 
 fn build(building: &Building<'_>) -> Result<Arc<dyn Mint>, Vec<Problem>> {
-    let mut problems = Vec::new();
-    for key in ["url", "username", "password", "context_id", "admin_bearer"] {
-        if building.value(key).is_none() {
-            problems.push(building.missing(key));
-        }
-    }
-    if let Some((why, fix)) = building.text("username").and_then(username_fault) {
-        problems.push(building.problem("username", why, fix));
-    }
-    let bearer = building.bearer("admin_bearer");
-    let chained = bearer.as_ref().is_some_and(Bearer::is_chained);
-    let lifetime = match building.duration("lifetime") {
-        Some(_) if chained && !building.credential.values.is_set("lifetime") => LIFETIME_CHAINED,
-        lifetime => lifetime.unwrap_or(Duration::from_secs(30 * 86_400)),
-    };
-    if !(LIFETIME_LEAST..=LIFETIME_MOST).contains(&lifetime) {
-        problems.push(building.problem(
-            "lifetime",
-            "a registration must live at least a second and at most 3650 days",
-            "write something like \"30d\"",
-        ));
-    }
-    let connector = building.url("url").and_then(|url| {
-        let tls = &building.credential.tls;
-        let limit = building.mint_limit;
-        Connector::new(url.origin.clone(), tls, limit, building.own.clone())
-            .map_err(|error| {
-                let fix = "mend the file, or remove the key to use the machine's authorities";
-                problems.push(building.problem("tls", error.to_string(), fix));
-            })
-            .ok()
-    });
-    let made = (|| {
-        let url = building.url("url")?;
-        let text = |key, default: &str| building.text(key).unwrap_or(default).to_owned();
-        Some(BasicAuth {
-            names: [AUTHORIZATION],
-            url: url.clone(),
-            calls: Calls {
-                login: Login::new(connector?, building.clock.clone(), building.mint_limit),
-                path: url.path.clone(),
-                username: building.text("username")?.to_owned(),
-                context: text("context", "ContactCenter"),
-                context_id: building.text("context_id")?.to_owned(),
-                user_role: text("user_role", "Administrator"),
-            },
-            lifetime,
-            password: building.secret("password")?.clone(),
-            admin_bearer: bearer?,
-            adopt: building.flag("adopt").unwrap_or(false),
-            clock: building.clock.clone(),
-            prints: RandomState::new(),
-            known: Mutex::default(),
-        })
-    })();
-    match made {
-        Some(made) if problems.is_empty() => Ok(Arc::new(made)),
-        _ => Err(problems),
-    }
+    let options = options::read(building)?;
+    Ok(Arc::new(BasicAuth(Arc::new(Registrar {
+        names: [AUTHORIZATION],
+        calls: Calls {
+            login: options.login.clone(),
+            path: options.url.path.clone(),
+            context: options.context.clone(),
+            context_id: options.context_id.clone(),
+            user_role: options.user_role.clone(),
+        },
+        options,
+        clock: building.clock.clone(),
+        mint_limit: building.mint_limit,
+        keep: OnceLock::new(),
+        nowhere: Keep::nowhere(),
+        known: Mutex::default(),
+        turn: tokio::sync::Semaphore::new(1),
+    }))))
 }
 
 impl Mint for BasicAuth {
     fn header_names(&self) -> &[HeaderName] {
-        &self.names
+        &self.0.names
     }
 
     fn mint(&self) -> Pin<Box<dyn Future<Output = Result<Fresh, MintError>> + Send + '_>> {
-        Box::pin(self.attempt())
+        Box::pin(self.0.attempt())
     }
 
     fn sources(&self) -> Vec<Source> {
-        let bearer = self.admin_bearer.secret();
-        std::iter::once(&self.password)
-            .chain(bearer)
-            .cloned()
-            .collect()
+        let bearer = self.0.options.admin_bearer.secret();
+        let password = std::iter::once(&self.0.options.password);
+        password.chain(bearer).cloned().collect()
     }
 
     fn change(&self) -> Change {
-        if self.admin_bearer.stopped_us() {
-            return Change::Replaces;
-        }
-        let bearer = self.admin_bearer.secret().map(Source::fetch).transpose();
-        let (Ok(password), Ok(bearer)) = (self.password.fetch(), bearer) else {
-            return Change::Nothing;
-        };
-        let now = self.print(&password, bearer.as_ref());
-        match self.known().used {
-            Some(used) if used == now => Change::Nothing,
-            Some((password, _)) if password == now.0 => Change::Extends,
-            _ => Change::Replaces,
-        }
+        self.0.change()
     }
 
     fn person_renews(&self) -> Option<Duration> {
-        (!self.admin_bearer.is_chained()).then_some(self.lifetime)
+        // What a program prints is its own affair.
+        let tended = match &self.0.options.admin_bearer {
+            Bearer::Secret(source) => !matches!(source, Source::Command(_)),
+            Bearer::Chained(_) => false,
+        };
+        tended.then_some(self.0.options.lifetime)
     }
 
     fn person_does(&self) -> String {
-        if self.admin_bearer.is_chained() {
-            return format!("see to the {}, which proves this one", self.admin_bearer);
+        let bearer = &self.0.options.admin_bearer;
+        if bearer.is_chained() {
+            return format!("see to the {bearer}, which proves this one");
         }
         format!(
-            "log in to the contact center in the browser as its admin and put a fresh bearer into {}",
-            self.admin_bearer
+            "log in to the contact center in the browser as its admin and put a fresh bearer into \
+             {bearer}"
         )
     }
 
+    fn leaves_a_trace(&self) -> bool {
+        self.0.leaves_a_trace()
+    }
+
+    fn leans_on_another(&self) -> bool {
+        self.0.options.admin_bearer.is_chained()
+    }
+
+    fn keep(&self, place: Keep) -> bool {
+        self.0.keep.set(place).is_ok()
+    }
+
+    fn resume(&self) -> Pin<Box<dyn Future<Output = Option<Fresh>> + Send + '_>> {
+        Box::pin(self.0.resume())
+    }
+
+    fn revokes_on_shutdown(&self) -> bool {
+        self.0.options.revoke
+    }
+
+    fn revoke(&self) -> Pin<Box<dyn Future<Output = Result<(), MintError>> + Send + '_>> {
+        Box::pin(self.0.revoke())
+    }
+
     fn issuer_urls(&self) -> Vec<HttpUrl> {
-        vec![self.url.clone()]
+        vec![self.0.options.url.clone()]
     }
 }
 
-impl BasicAuth {
-    async fn attempt(&self) -> Result<Fresh, MintError> {
-        let bearer = self.admin_bearer.read().await?;
-        let (outcome, refused) = self.attempt_with(&bearer).await;
-        if refused && self.admin_bearer.reject(&bearer).await {
+impl Registrar {
+    async fn attempt(self: &Arc<Self>) -> Result<Fresh, MintError> {
+        let patience = Instant::now() + self.mint_limit.saturating_sub(Duration::from_millis(500));
+        let Ok(_turn) = self.turn.acquire().await else {
+            return Err(unavailable("connect", "headset is stopping"));
+        };
+        if self.known().ending {
+            return Err(unavailable("connect", "headset is stopping"));
+        }
+        self.load();
+        let password = match &self.options.password {
+            Source::Generate => None,
+            source => Some(fetched(source).await?),
+        };
+        let held = self.options.admin_bearer.read().await?;
+        let (outcome, refused) = self.attempt_with(&held, &password, patience).await;
+        if refused && self.options.admin_bearer.reject(&held).await {
             // The source had a better one all along, or has logged in anew.
-            let bearer = self.admin_bearer.read().await?;
-            return self.attempt_with(&bearer).await.0;
+            let held = self.options.admin_bearer.read().await?;
+            return self.attempt_with(&held, &password, patience).await.0;
         }
         outcome
     }
 
     /// The outcome, and whether the issuer refused the bearer.
-    async fn attempt_with(&self, bearer: &chain::Held) -> (Result<Fresh, MintError>, bool) {
-        let outcome = self.register_with(bearer).await;
+    async fn attempt_with(
+        self: &Arc<Self>,
+        held: &Held,
+        password: &Option<Secret<String>>,
+        patience: Instant,
+    ) -> (Result<Fresh, MintError>, bool) {
+        let outcome = self.register_with(held, password, patience).await;
         let refused = match &outcome {
             Err(error) => matches!(error.labels().1, "refused" | "bearer_expired"),
             Ok(_) => false,
@@ -303,34 +230,41 @@ impl BasicAuth {
         (outcome, refused)
     }
 
-    async fn register_with(&self, bearer: &chain::Held) -> Result<Fresh, MintError> {
-        let (proof, bearer_ends) = self.proof(&bearer.token)?;
-        let mut outcome = self.register(&proof).await;
-        let was_past = match &outcome {
-            Ok(registered) => registered.left() <= schedule::LEEWAY,
-            Err(failed) => failed.was_past,
-        };
-        if was_past {
-            // By now the issuer's clock is known, and dateExpiry is written by it.
-            outcome = self.register(&proof).await;
-        }
-        let registered = outcome.map_err(|failed| failed.error)?;
-        self.known().registered = true;
+    async fn register_with(
+        self: &Arc<Self>,
+        held: &Held,
+        password: &Option<Secret<String>>,
+        patience: Instant,
+    ) -> Result<Fresh, MintError> {
+        let bearer = self.bearer_print(held);
+        let used = password
+            .as_ref()
+            .map(|password| self.print("password", password.expose()));
+        self.known().used = Some((used, bearer));
+        let (admin, bearer_ends) = self.admin(held)?;
+        let password = password.as_ref().map(copied);
+        let done = match self.options.rotation {
+            Rotation::InPlace => self.in_place(password, &admin, bearer).await,
+            Rotation::NewName => self.new_name(password, &admin, bearer, patience).await,
+        }?;
+        self.sweep();
         Ok(Fresh {
-            headers: Box::new([(AUTHORIZATION, proof.pair)]),
-            expires: Deadline::new(registered.sent, registered.left().min(self.lifetime)),
+            headers: self.headers(&done.entry, &done.pair.value),
+            expires: done.expires,
             source_ends: bearer_ends,
-            skew_ms: registered.skew_ms,
+            skew_ms: done.skew_ms,
         })
     }
 
-    /// Reads what proves us, and when the bearer ends where that is known.
-    fn proof(&self, bearer: &Secret<String>) -> Result<(Proof, Option<Moment>), MintError> {
-        let password = fetch(&self.password)?;
-        let bearer = Secret::new(bearer.expose().clone(), bearer.source());
-        let tended = (!self.admin_bearer.is_chained()).then_some(&bearer);
-        self.known().used = Some(self.print(&password, tended));
+    /// Who registers, with the bearer of now.
+    async fn admin_now(&self) -> Result<(Admin, Option<Moment>), MintError> {
+        let held = self.options.admin_bearer.read().await?;
+        self.admin(&held)
+    }
 
+    /// Who registers, and when the bearer ends where that is known and matters.
+    fn admin(&self, held: &Held) -> Result<(Admin, Option<Moment>), MintError> {
+        let bearer = copied(&held.token);
         let now = self.clock.now();
         let token = without_scheme(bearer.expose());
         let ahead = bearer::ends_ms(token).map(|ends| ends.saturating_sub(self.issuer_ms(now)));
@@ -347,96 +281,241 @@ impl BasicAuth {
         let ends = ahead
             .and_then(|ahead| u64::try_from(ahead).ok())
             .map(|ahead| now.plus(Duration::from_millis(ahead)));
-        let pair = basic_value(&self.calls.username, password.expose());
-        let pair = fit(&password, pair)?;
-        let bearer_value = fit(&bearer, bearer_value(token))?;
-        let proof = Proof {
-            pair,
-            bearer_value,
-            password,
-            bearer,
-        };
+        let value = fit(&bearer, bearer_value(token))?;
         // One that renews itself is there for the next renewal too.
-        Ok((proof, ends.filter(|_| !self.admin_bearer.is_chained())))
+        let ends = ends.filter(|_| !self.options.admin_bearer.is_chained());
+        Ok((Admin { bearer, value }, ends))
     }
 
-    /// One registration, by whatever calls it takes.
-    async fn register(&self, proof: &Proof) -> Result<Registered, Failed> {
-        let id = self.known().id.clone();
-        if let Some(id) = id {
-            let (answer, registered) = self.write(Method::PUT, Some(&id), proof).await?;
-            match answer.status.as_u16() {
-                200..300 => return Ok(registered),
-                // Somebody deleted it, or there is no PUT here after all.
-                404 | 405 => self.known().id = None,
-                _ => return Err(self.calls.failed("renewal", &answer, &registered, proof)),
-            }
-        }
-        let (answer, registered) = self.write(Method::POST, None, proof).await?;
-        if answer.status.is_success() {
-            self.known().id = list::id_of_answer(&answer.body);
-            return Ok(registered);
-        }
-        let failed = self
-            .calls
-            .failed("registration", &answer, &registered, proof);
-        if failed.was_past || !calls::says_taken(&answer) {
-            return Err(failed);
-        }
-        let found = self.calls.look_up(proof).await?;
-        self.note_clock(&found.last);
-        match found.entry {
-            Some(entry) => self.take_over(entry, &found.last, proof).await,
-            // A 400 that merely sounded like it.
-            None if answer.status != http::StatusCode::CONFLICT => Err(failed),
-            None => Err(self.calls.foreign("but lists none of this context").into()),
-        }
+    fn pair(&self, username: &str, password: Secret<String>) -> Result<Pair, MintError> {
+        let value = fit(&password, basic_value(username, password.expose()))?;
+        Ok(Pair {
+            username: username.to_owned(),
+            password,
+            value,
+        })
     }
 
-    /// The name is taken; is it ours?
-    async fn take_over(
-        &self,
-        entry: list::Entry,
-        listed: &Answer,
-        proof: &Proof,
-    ) -> Result<Registered, Failed> {
-        let registered = self.known().registered;
-        let proven =
-            entry.same_password || (!registered && self.calls.accepts_our_pair(proof).await?);
-        if !(proven || registered || self.adopt) {
-            return Err(self
-                .calls
-                .foreign("and nothing shows that it is ours")
-                .into());
+    /// The pair of a name in the ledger.
+    fn pair_of(&self, entry: &Entry) -> Result<Pair, MintError> {
+        let text = entry.password.text().unwrap_or("").to_owned();
+        self.pair(&entry.username, Secret::new(text, "the ledger"))
+    }
+
+    /// What an earlier process registered and calls may still carry.
+    async fn resume(self: &Arc<Self>) -> Option<Fresh> {
+        self.load();
+        self.sweep();
+        let ledger = self.known().ledger.clone();
+        let entry = ledger.current?;
+        let now = self.clock.now();
+        let expires = entry.deadline(now)?;
+        if schedule::servable(&expires, now).is_zero() {
+            return None;
         }
-        if let Some(expires_ms) = entry.expires_ms.filter(|_| proven && !registered) {
-            let reused = Registered::new(listed, expires_ms);
-            if entry.same_role && reused.left() > schedule::margin(self.lifetime) {
-                self.known().id = entry.id;
-                return Ok(reused);
-            }
+        let pair = self.pair_of(&entry).ok()?;
+        // A chained one is not waited for: it is no other bearer.
+        let print = match self.options.admin_bearer.secret() {
+            Some(source) => fetched(source).await.ok(),
+            None => None,
         }
-        let Some(id) = entry.id else {
-            return Err(self.calls.foreign("and gives no id to renew it by").into());
+        .map(|bearer| self.print("bearer", bearer.expose()));
+        let same_password = match &self.options.password {
+            Source::Generate => true,
+            // One that cannot be read now is no other one.
+            source => fetched(source)
+                .await
+                .map_or(true, |password| entry.has_password(password.expose())),
         };
-        let (answer, registered) = self.write(Method::PUT, Some(&id), proof).await?;
-        if !answer.status.is_success() {
-            return Err(self.calls.failed("renewal", &answer, &registered, proof));
+        let right_name = match self.options.rotation {
+            Rotation::InPlace => entry.username == self.options.username,
+            Rotation::NewName => number_of(&self.options.username, &entry.username).is_some(),
+        };
+        let settled = right_name
+            && same_password
+            && ledger.pending.is_none()
+            && print.is_none_or(|print| print == entry.bearer)
+            && entry.spec == *self.keep().spec();
+        let used = match self.options.password {
+            Source::Generate => None,
+            _ => Some(self.print("password", pair.password.expose())),
+        };
+        self.known().used = Some((used, entry.bearer));
+        tracing::info!(
+            credential.username = %entry.username,
+            "the registration of an earlier process still lives{}",
+            if settled { "" } else { ": using it, and renewing it soon" }
+        );
+        // The bearer's end, as the one of now says it.
+        let source_ends = match self.options.admin_bearer.is_chained() {
+            _ if !settled => Some(now.plus(OUTDATED)),
+            true => None,
+            false => self.admin_now().await.ok().and_then(|(_, ends)| ends),
+        };
+        Some(Fresh {
+            headers: self.headers(&entry, &pair.value),
+            expires,
+            source_ends,
+            skew_ms: None,
+        })
+    }
+
+    /// What goes on calls; as long as any of it is left, the name is in use.
+    fn headers(&self, entry: &Entry, value: &HeaderValue) -> Box<[(HeaderName, HeaderValue)]> {
+        struct InUse {
+            value: HeaderValue,
+            _token: Arc<()>,
         }
-        self.known().id = Some(id);
-        Ok(registered)
+        impl AsRef<[u8]> for InUse {
+            fn as_ref(&self) -> &[u8] {
+                self.value.as_bytes()
+            }
+        }
+        let token = {
+            let mut known = self.known();
+            let uses = &mut known.uses;
+            uses.retain(|name, token| *name == entry.username || Arc::strong_count(token) > 1);
+            uses.entry(entry.username.clone()).or_default().clone()
+        };
+        let in_use = InUse {
+            value: value.clone(),
+            _token: token,
+        };
+        let value = HeaderValue::from_maybe_shared(Bytes::from_owner(in_use));
+        // The octets are those of a field value already.
+        let mut value = value.unwrap_or_else(|_| unreachable!("it was a field value"));
+        value.set_sensitive(true);
+        Box::new([(AUTHORIZATION, value)])
+    }
+
+    fn change(&self) -> Change {
+        if self.options.admin_bearer.stopped_us() {
+            return Change::Replaces;
+        }
+        let Some((password, bearer)) = self.known().used else {
+            return Change::Replaces;
+        };
+        let now = |source: &Source, role, before: Option<Print>| {
+            // Its next output is not known without running it.
+            if source.is_unwatched() {
+                return Some(before);
+            }
+            let secret = source.fetch().ok()?;
+            Some(Some(self.print(role, secret.expose())))
+        };
+        let new_bearer = match self.options.admin_bearer.secret() {
+            Some(source) => now(source, "bearer", Some(bearer)),
+            None => Some(Some(bearer)),
+        };
+        let new_password = now(&self.options.password, "password", password);
+        let (Some(new_password), Some(new_bearer)) = (new_password, new_bearer) else {
+            return Change::Nothing;
+        };
+        match (new_password == password, new_bearer == Some(bearer)) {
+            (true, true) => Change::Nothing,
+            (true, false) => Change::Extends,
+            (false, _) => Change::Replaces,
+        }
+    }
+
+    /// The fingerprint of a bearer; of one that renews itself it is always the same.
+    fn bearer_print(&self, held: &Held) -> Print {
+        if self.options.admin_bearer.is_chained() {
+            return Print::default();
+        }
+        self.print("bearer", held.token.expose())
+    }
+
+    /// A new name that nobody would find again, since no ledger outlives the attempt.
+    fn leaves_a_trace(&self) -> bool {
+        self.options.rotation == Rotation::NewName && !self.is_in_a_slot()
+    }
+
+    /// Whether a slot keeps what is registered, rather than one attempt that ends.
+    fn is_in_a_slot(&self) -> bool {
+        self.keep.get().is_some()
+    }
+
+    /// Reads the ledger from the store, the first time.
+    fn load(&self) {
+        if std::mem::replace(&mut self.known().loaded, true) {
+            return;
+        }
+        let (part, spec) = self.ledger_label();
+        if let Some(ledger) = self.keep().load(&part, &spec) {
+            self.known().ledger = ledger;
+        }
+    }
+
+    /// Changes the ledger and writes it to the store.
+    ///
+    /// # Errors
+    /// Where it could not be written; the change stands in memory.
+    fn note<T>(&self, change: impl FnOnce(&mut Ledger) -> T) -> Result<T, MintError> {
+        let (changed, ledger) = {
+            let mut known = self.known();
+            let changed = change(&mut known.ledger);
+            (changed, known.ledger.clone())
+        };
+        let (part, spec) = self.ledger_label();
+        match self.keep().save(&part, &spec, &ledger) {
+            Ok(()) => Ok(changed),
+            Err(error) => Err(MintError::Unavailable {
+                reason: "store",
+                detail: error.to_string(),
+                retry_after: None,
+            }),
+        }
+    }
+
+    /// A ledger belongs to the name at its issuer, whatever else is configured: so a
+    /// changed option does not make its names foreign.
+    fn ledger_label(&self) -> (String, Digest) {
+        let options = &self.options;
+        let spec = digest_of(&[
+            KIND.name,
+            &options.url.to_string(),
+            &options.username,
+            &options.context,
+            &options.context_id,
+        ]);
+        let short: String = spec[..4]
+            .iter()
+            .map(|octet| format!("{octet:02x}"))
+            .collect();
+        (format!("ledger-{short}"), spec)
+    }
+
+    fn entry(&self, pair: &Pair, bearer: Print) -> Entry {
+        Entry {
+            username: pair.username.clone(),
+            password: Hidden::new(pair.password.expose().as_bytes()),
+            id: None,
+            noted: Since::of(self.clock.now()),
+            life: None,
+            spec: *self.keep().spec(),
+            bearer,
+        }
+    }
+
+    /// The life of `registered` as calls may rely on it.
+    fn expires(&self, registered: &Registered) -> Deadline {
+        Deadline::new(
+            registered.sent,
+            registered.left().min(self.options.lifetime),
+        )
     }
 
     /// POST or PUT until one lifetime from now, by the issuer's clock.
     async fn write(
         &self,
-        method: Method,
         id: Option<&str>,
-        proof: &Proof,
+        pair: &Pair,
+        admin: &Admin,
     ) -> Result<(Answer, Registered), MintError> {
-        let life = i64::try_from(self.lifetime.as_millis()).unwrap_or(i64::MAX);
+        let life = i64::try_from(self.options.lifetime.as_millis()).unwrap_or(i64::MAX);
         let expires_ms = self.issuer_ms(self.clock.now()).saturating_add(life);
-        let answer = self.calls.write(method, id, expires_ms, proof).await?;
+        let answer = self.calls.write(id, expires_ms, pair, admin).await?;
         self.note_clock(&answer);
         let registered = Registered::new(&answer, expires_ms);
         Ok((answer, registered))
@@ -454,19 +533,59 @@ impl BasicAuth {
 
     fn note_clock(&self, answer: &Answer) {
         if let Some(skew) = answer.skew_ms() {
+            // One that is far behind is not followed further than what is left of a life
+            // is corrected by it, or a registration would seem to have ended at once.
+            let skew = skew.max(-CORRECTION_MOST_MS);
             let seen_ms = answer.sent.wall_ms.saturating_add(skew);
             self.known().issuer = Some((seen_ms, answer.sent.boot));
         }
     }
 
-    /// Salted prints; that of a bearer which renews itself is always the same.
-    fn print(&self, password: &Secret<String>, bearer: Option<&Secret<String>>) -> (u64, u64) {
-        let print = |secret: &Secret<String>| self.prints.hash_one(secret.expose());
-        (print(password), bearer.map_or(0, print))
+    fn keep(&self) -> &Keep {
+        self.keep.get().unwrap_or(&self.nowhere)
+    }
+
+    fn print(&self, role: &str, secret: &str) -> Print {
+        self.keep().print(role, secret)
     }
 
     /// Never held across an await; every use leaves it whole.
     fn known(&self) -> MutexGuard<'_, Known> {
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// A registration that calls may carry.
+struct Done {
+    entry: Entry,
+    pair: Pair,
+    expires: Deadline,
+    skew_ms: Option<i64>,
+}
+
+impl Registrar {
+    fn done(&self, mut entry: Entry, pair: Pair, registered: &Registered) -> Done {
+        let expires = self.expires(registered);
+        entry.life = Some(Life::of(expires));
+        Done {
+            entry,
+            pair,
+            expires,
+            skew_ms: registered.skew_ms,
+        }
+    }
+}
+
+fn unavailable(reason: &'static str, detail: &str) -> MintError {
+    MintError::Unavailable {
+        reason,
+        detail: detail.into(),
+        retry_after: None,
+    }
+}
+
+/// A copy of a password, for a second pair.
+fn copied(password: &Secret<String>) -> Secret<String> {
+    let text = Zeroizing::new(password.expose().clone());
+    Secret::new(text.to_string(), password.source())
 }

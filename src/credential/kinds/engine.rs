@@ -31,7 +31,7 @@ use self::eviction::Evictions;
 use self::expiry::Expiry;
 use self::template::{Held, Template};
 use self::verdict::{Codes, Success};
-use super::{basic_value, fetch, fit};
+use super::{basic_value, fetched, fit};
 use crate::base::time::{Clock, Moment};
 use crate::config::url::HttpUrl;
 use crate::credential::login::Login;
@@ -188,7 +188,7 @@ impl Engine {
         }
     }
 
-    fn read_givens(&self) -> Result<Proof, MintError> {
+    async fn read_givens(&self) -> Result<Proof, MintError> {
         let mut proof = Proof {
             values: Held::default(),
             secrets: Held::default(),
@@ -199,11 +199,11 @@ impl Engine {
             let (value, is_secret) = match given {
                 Given::Text(text) => (Zeroizing::new(text.clone()), false),
                 Given::Secret(source) => {
-                    let secret = fetch(source)?;
+                    let secret = fetched(source).await?;
                     (Zeroizing::new(secret.expose().clone()), true)
                 }
                 Given::Basic(username, source) => {
-                    let secret = fetch(source)?;
+                    let secret = fetched(source).await?;
                     let value = fit(&secret, basic_value(username, secret.expose()))?;
                     let text = value.to_str().unwrap_or("");
                     let pair = text.strip_prefix("Basic ").unwrap_or(text);
@@ -216,7 +216,7 @@ impl Engine {
             proof.take(name, value, is_secret, &mut hasher);
         }
         for (name, source) in &self.secrets {
-            let secret = fetch(source)?;
+            let secret = fetched(source).await?;
             let value = Zeroizing::new(secret.expose().clone());
             proof.take(name, value, true, &mut hasher);
         }

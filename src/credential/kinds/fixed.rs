@@ -14,7 +14,8 @@ use http::header::{AUTHORIZATION, HeaderName, HeaderValue};
 use zeroize::Zeroizing;
 
 use super::{
-    Building, Kind, basic_value, bearer_value, fetch, fit, sensitive, username_fault, username_rule,
+    Building, Kind, basic_value, bearer_value, fetched, fit, sensitive, username_fault,
+    username_rule,
 };
 use crate::base::problem::Problem;
 use crate::base::time::{Clock, Deadline};
@@ -206,23 +207,25 @@ fn header_names(
 }
 
 impl Fixed {
-    fn render(&self) -> Result<Box<[(HeaderName, HeaderValue)]>, MintError> {
+    async fn render(&self) -> Result<Box<[(HeaderName, HeaderValue)]>, MintError> {
         let values = match &self.holds {
             Holds::Basic { username, password } => {
-                let password = fetch(password)?;
+                let password = fetched(password).await?;
                 vec![fit(&password, basic_value(username, password.expose()))?]
             }
             Holds::Bearer(source) => {
-                let token = fetch(source)?;
+                let token = fetched(source).await?;
                 vec![fit(&token, bearer_value(token.expose()))?]
             }
-            Holds::Headers(sources) => sources
-                .iter()
-                .map(|source| {
-                    let text = fetch(source)?;
-                    fit(&text, sensitive(Zeroizing::new(text.expose().clone())))
-                })
-                .collect::<Result<_, _>>()?,
+            Holds::Headers(sources) => {
+                let mut values = Vec::new();
+                for source in sources {
+                    let text = fetched(source).await?;
+                    let value = sensitive(Zeroizing::new(text.expose().clone()));
+                    values.push(fit(&text, value)?);
+                }
+                values
+            }
         };
         Ok(self.names.iter().cloned().zip(values).collect())
     }
@@ -236,7 +239,7 @@ impl Mint for Fixed {
     fn mint(&self) -> Pin<Box<dyn Future<Output = Result<Fresh, MintError>> + Send + '_>> {
         Box::pin(async move {
             Ok(Fresh {
-                headers: self.render()?,
+                headers: self.render().await?,
                 expires: Deadline::new(self.clock.now(), Duration::MAX),
                 source_ends: None,
                 skew_ms: None,

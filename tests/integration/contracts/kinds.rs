@@ -6,6 +6,7 @@
 //! A kind without an entry here fails the suite. Time is faked by letting the machine
 //! sleep, so that hours pass at once and only the sockets are real.
 
+use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::io;
 use std::sync::{Arc, Mutex};
@@ -20,6 +21,8 @@ use headset::credential::kinds::{Building, KINDS, Kind};
 use headset::credential::metrics::CredentialMetrics;
 use headset::credential::slot::{Opening, Rejected, Slot, State};
 use http::Response;
+use tracing_subscriber::filter::dynamic_filter_fn;
+use tracing_subscriber::layer::{Layer as _, SubscriberExt as _};
 
 use super::issuer::{Asked, Good, Issuer, Mood};
 use crate::support::eventually;
@@ -683,19 +686,27 @@ impl io::Write for Lines {
     }
 }
 
-/// Everything runs on this thread, so that its subscriber hears all of it.
+thread_local! {
+    static LISTENING: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Hears what this thread logs, at every level, into `lines`. One subscriber for the
+/// process, since a call site that another thread met first may be deaf to a later one.
+fn listen(lines: &Lines) {
+    let writer = lines.clone();
+    let layer = tracing_subscriber::fmt::layer()
+        .with_writer(move || writer.clone())
+        .with_filter(dynamic_filter_fn(|_, _| LISTENING.get()));
+    let subscriber = tracing_subscriber::registry().with(layer);
+    tracing::subscriber::set_global_default(subscriber).expect("the only one");
+    LISTENING.set(true);
+}
+
+/// Everything runs on this thread, so that all of it is heard.
 #[tokio::test(flavor = "current_thread")]
 async fn kinds_by_case() {
     let lines = Lines::default();
-    let writer = lines.clone();
-    let subscriber = tracing_subscriber::fmt()
-        .with_max_level(tracing::Level::TRACE)
-        .with_writer(move || writer.clone())
-        .finish();
-    // While there is one subscriber, tracing asks only that of the thread which meets a
-    // line first, and other tests meet some; with a second one it asks them all.
-    let _second = tracing::Dispatch::new(tracing_subscriber::registry());
-    let _listening = tracing::subscriber::set_default(subscriber);
+    listen(&lines);
 
     let mut table: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
     let mut failures = Vec::new();

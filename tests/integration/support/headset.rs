@@ -45,6 +45,40 @@ impl Folder {
     }
 }
 
+impl Folder {
+    /// Writes a configuration with one route and one `basicauth` credential before
+    /// `center`, a store and `options` of the credential; a fresh bearer beside it.
+    pub fn configure(&self, center: &Simulator, options: &str) -> PathBuf {
+        self.write("bearer", &center.admin_bearer(Duration::from_secs(3600)));
+        self.write("store-key", "0123456789abcdef0123456789abcdef");
+        let (folder, base) = (self.0.display(), center.base_url());
+        self.write(
+            "headset.toml",
+            &format!(
+                r#"
+[listener.app]
+bind = "127.0.0.1:0"
+[admin]
+bind = "127.0.0.1:0"
+[store]
+path = "{folder}/store"
+key = {{ file = "{folder}/store-key" }}
+[route.contacts]
+upstream = "{base}"
+credential = "cms_key"
+[credential.cms_key]
+kind = "basicauth"
+url = "{base}/configuration/basicauth"
+username = "customer_manager"
+context_id = "1"
+admin_bearer = {{ file = "{folder}/bearer" }}
+{options}
+"#
+            ),
+        )
+    }
+}
+
 impl Drop for Folder {
     fn drop(&mut self) {
         let _ = std::fs::remove_dir_all(&self.0);

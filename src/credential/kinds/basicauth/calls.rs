@@ -11,7 +11,7 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::Serialize;
 use zeroize::Zeroizing;
 
-use super::list::{self, Entry, Wanted};
+use super::list::{self, Listing, Named, Wanted};
 use super::quote::quote;
 use crate::base::time::Moment;
 use crate::credential::MintError;
@@ -25,7 +25,7 @@ const PAGE: usize = 100;
 const PAGES_MOST: usize = 50;
 
 /// How far back the issuer's `Date` may set what is left of a listed life.
-const CORRECTION_MOST_MS: i64 = 5 * 60 * 1000;
+pub(super) const CORRECTION_MOST_MS: i64 = 5 * 60 * 1000;
 
 /// RFC 3986 §2.3: all but the unreserved characters.
 const ENCODED: &AsciiSet = &NON_ALPHANUMERIC
@@ -34,23 +34,27 @@ const ENCODED: &AsciiSet = &NON_ALPHANUMERIC
     .remove(b'_')
     .remove(b'~');
 
-/// Whom to register, and where.
+/// Where to register, and as what.
 pub(super) struct Calls {
     pub(super) login: Login,
     pub(super) path: Box<str>,
-    pub(super) username: String,
     pub(super) context: String,
     pub(super) context_id: String,
     pub(super) user_role: String,
 }
 
-/// What proves us, as read for one attempt.
-pub(super) struct Proof {
-    /// The Basic pair that is registered.
-    pub(super) pair: HeaderValue,
-    pub(super) bearer_value: HeaderValue,
+/// What is registered.
+pub(super) struct Pair {
+    pub(super) username: String,
     pub(super) password: Secret<String>,
+    /// The two as they go on calls.
+    pub(super) value: HeaderValue,
+}
+
+/// Who registers, as read for one attempt.
+pub(super) struct Admin {
     pub(super) bearer: Secret<String>,
+    pub(super) value: HeaderValue,
 }
 
 /// A registration as the issuer's answer leaves it.
@@ -101,11 +105,28 @@ impl From<MintError> for Failed {
     }
 }
 
+/// A look-up that found no list.
+#[derive(Debug)]
+pub(super) struct NoList {
+    pub(super) error: MintError,
+    /// This admin may not list, or there is no list here: one can do without.
+    pub(super) is_forbidden: bool,
+}
+
+impl From<MintError> for NoList {
+    fn from(error: MintError) -> NoList {
+        NoList {
+            error,
+            is_forbidden: false,
+        }
+    }
+}
+
 /// The outcome of a look-up.
 #[derive(Debug)]
 pub(super) struct Found {
-    pub(super) entry: Option<Entry>,
-    /// The page that it stood on, or the last one; its body is gone.
+    pub(super) listings: Vec<Listing>,
+    /// The last page; its body is gone.
     pub(super) last: Answer,
 }
 
@@ -124,49 +145,66 @@ impl Calls {
     /// POST, or PUT where there is an id, until `expires_ms` of the issuer's clock.
     pub(super) async fn write(
         &self,
-        method: Method,
         id: Option<&str>,
         expires_ms: i64,
-        proof: &Proof,
+        pair: &Pair,
+        admin: &Admin,
     ) -> Result<Answer, MintError> {
         let registration = Registration {
-            username: &self.username,
-            password: proof.password.expose(),
+            username: &pair.username,
+            password: pair.password.expose(),
             context: &self.context,
             context_id: &self.context_id,
             date_expiry: &date_expiry(expires_ms),
             user_role: &self.user_role,
         };
-        let target = match id {
-            None => self.path.to_string(),
-            Some(id) => format!(
-                "{}/{}",
-                self.path.trim_end_matches('/'),
-                utf8_percent_encode(id, ENCODED)
-            ),
+        let (method, target) = match id {
+            None => (Method::POST, self.path.to_string()),
+            Some(id) => (Method::PUT, self.target_of(id)),
         };
-        self.send(method, &target, &proof.bearer_value, json(&registration))
+        self.send(method, &target, &admin.value, json(&registration))
             .await
     }
 
-    /// Looks for the exact name through the prefix filter, page by page.
-    pub(super) async fn look_up(&self, proof: &Proof) -> Result<Found, Failed> {
+    /// DELETE.
+    pub(super) async fn delete(&self, id: &str, admin: &Admin) -> Result<Answer, MintError> {
+        let target = self.target_of(id);
+        self.send(Method::DELETE, &target, &admin.value, Bytes::new())
+            .await
+    }
+
+    /// Looks for `name` through the prefix filter, page by page. Where it is one exact
+    /// name, its page is the last that is asked for.
+    pub(super) async fn look_up(
+        &self,
+        name: Named<'_>,
+        password: Option<&str>,
+        admin: &Admin,
+    ) -> Result<Found, NoList> {
         let wanted = Wanted {
-            username: &self.username,
+            name,
             context: &self.context,
             context_id: &self.context_id,
             user_role: &self.user_role,
-            password: proof.password.expose(),
+            password,
         };
+        let prefix = match name {
+            Named::Exactly(name) => name.to_owned(),
+            Named::Numbered(base) => format!("{base}-"),
+        };
+        let mut listings = Vec::new();
         let mut offset = 0;
         for _ in 0..PAGES_MOST {
-            let target = self.list_target(PAGE, offset);
+            let target = self.list_target(&prefix, PAGE, offset);
             let mut answer = self
-                .send(Method::GET, &target, &proof.bearer_value, Bytes::new())
+                .send(Method::GET, &target, &admin.value, Bytes::new())
                 .await?;
             if !answer.status.is_success() {
-                let error = self.refusal_or_wait("look-up of the name", &answer, proof);
-                return Err(error.into());
+                let status = answer.status.as_u16();
+                return Err(NoList {
+                    is_forbidden: matches!(status, 403..=405),
+                    error: self.refusal_or_wait("look-up of the name", &answer, admin, None),
+                });
             }
             let page = list::read(&answer.body, &wanted);
             answer.body = Zeroizing::default();
@@ -174,10 +212,14 @@ impl Calls {
                 return Err(unavailable("body", "the list of registrations is not one").into());
             };
             offset += page.count;
-            let ends = page.count == 0 || page.total.is_some_and(|total| offset >= total);
-            if page.entry.is_some() || ends {
+            let is_exact = matches!(name, Named::Exactly(_));
+            let ends = page.count == 0
+                || page.total.is_some_and(|total| offset >= total)
+                || (is_exact && !page.found.is_empty());
+            listings.extend(page.found);
+            if ends {
                 return Ok(Found {
-                    entry: page.entry,
+                    listings,
                     last: answer,
                 });
             }
@@ -185,17 +227,20 @@ impl Calls {
         Err(unavailable("body", "the list of registrations has no end").into())
     }
 
-    /// Whether the issuer takes our own pair: then the registration is ours.
-    pub(super) async fn accepts_our_pair(&self, proof: &Proof) -> Result<bool, MintError> {
-        let target = self.list_target(1, 0);
+    /// Whether the issuer takes `pair` itself: then its registration is ours.
+    pub(super) async fn accepts(&self, pair: &Pair, admin: &Admin) -> Result<bool, MintError> {
+        let target = self.list_target(&pair.username, 1, 0);
         let answer = self
-            .send(Method::GET, &target, &proof.pair, Bytes::new())
+            .send(Method::GET, &target, &pair.value, Bytes::new())
             .await?;
         match answer.status.as_u16() {
             200..300 => Ok(true),
             // A 403 knows somebody by that pair, or refuses our address: no proof.
             400..500 if answer.status != StatusCode::TOO_MANY_REQUESTS => Ok(false),
-            _ => Err(self.refusal_or_wait("look-up with our own pair", &answer, proof)),
+            _ => {
+                let doing = "look-up with our own pair";
+                Err(self.refusal_or_wait(doing, &answer, admin, Some(pair)))
+            }
         }
     }
 
@@ -205,40 +250,47 @@ impl Calls {
         doing: &str,
         answer: &Answer,
         attempted: &Registered,
-        proof: &Proof,
+        admin: &Admin,
+        pair: &Pair,
     ) -> Failed {
         let was_past = answer.status == StatusCode::BAD_REQUEST
             && attempted.skew_ms.is_some()
             && attempted.left().is_zero();
         Failed {
-            error: self.refusal_or_wait(doing, answer, proof),
+            error: self.refusal_or_wait(doing, answer, admin, Some(pair)),
             was_past,
         }
     }
 
     /// The name is somebody else's, as far as can be told.
-    pub(super) fn foreign(&self, why: &str) -> MintError {
+    pub(super) fn foreign(&self, username: &str, why: &str) -> MintError {
         MintError::Refused {
             reason: "foreign",
             detail: format!(
-                "the contact center has a registration of the name {} already {why}; \
+                "the contact center has a registration of the name {username} already {why}; \
                  overwriting it would lock its owner out. Choose another username, delete \
-                 that registration, or set adopt = true if it may be overwritten",
-                self.username
+                 that registration, or set adopt = true if it may be overwritten"
             ),
         }
     }
 
-    fn refusal_or_wait(&self, doing: &str, answer: &Answer, proof: &Proof) -> MintError {
+    /// What an answer other than a 2xx to `doing` means.
+    pub(super) fn refusal_or_wait(
+        &self,
+        doing: &str,
+        answer: &Answer,
+        admin: &Admin,
+        pair: Option<&Pair>,
+    ) -> MintError {
         let status = answer.status.as_u16();
-        let pair = proof.pair.to_str().unwrap_or("");
-        let secrets = [
-            proof.password.expose().as_str(),
-            super::without_scheme(proof.bearer.expose()),
-            pair.strip_prefix("Basic ").unwrap_or(pair),
-        ];
+        let mut secrets = vec![super::without_scheme(admin.bearer.expose())];
+        if let Some(pair) = pair {
+            let basic = pair.value.to_str().unwrap_or("");
+            secrets.push(pair.password.expose());
+            secrets.push(basic.strip_prefix("Basic ").unwrap_or(basic));
+        }
         let said = quote(&answer.body, &secrets);
-        let bearer = proof.bearer.source();
+        let bearer = admin.bearer.source();
         let fix = match status {
             400 => {
                 "check context, context_id, user_role and lifetime against what it says, \
@@ -266,12 +318,20 @@ impl Calls {
         }
     }
 
-    fn list_target(&self, limit: usize, offset: usize) -> String {
+    fn target_of(&self, id: &str) -> String {
+        format!(
+            "{}/{}",
+            self.path.trim_end_matches('/'),
+            utf8_percent_encode(id, ENCODED)
+        )
+    }
+
+    fn list_target(&self, username: &str, limit: usize, offset: usize) -> String {
         let encode = |text| utf8_percent_encode(text, ENCODED);
         format!(
             "{}?username={}&context={}&contextId={}&limit={limit}&offset={offset}",
             self.path,
-            encode(&self.username),
+            encode(username),
             encode(&self.context),
             encode(&self.context_id),
         )

@@ -1,25 +1,38 @@
 //! The list of registrations, which may hold everybody's passwords.
 //!
-//! It is read where it lies, looked through for one exact name, and dropped; what
-//! leaves this file is our own entry, and of passwords only whether that one is ours.
+//! It is read where it lies, looked through for one exact name or for its numbered
+//! generations, and dropped; what leaves this file is those entries, and of passwords
+//! only whether one is ours.
 
 use serde::Deserialize;
 use subtle::ConstantTimeEq;
 
+use super::ledger::number_of;
 use super::text::Text;
 
-/// Whom to look for, exactly.
+/// Which name to look for.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Named<'a> {
+    /// This one.
+    Exactly(&'a str),
+    /// This one with a generation behind it.
+    Numbered(&'a str),
+}
+
+/// Whom to look for.
 pub(super) struct Wanted<'a> {
-    pub(super) username: &'a str,
+    pub(super) name: Named<'a>,
     pub(super) context: &'a str,
     pub(super) context_id: &'a str,
     pub(super) user_role: &'a str,
-    pub(super) password: &'a str,
+    /// With which listed ones are compared.
+    pub(super) password: Option<&'a str>,
 }
 
-/// A registration under the wanted name.
+/// A registration under a wanted name.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Entry {
+pub(super) struct Listing {
+    pub(super) username: String,
     pub(super) id: Option<String>,
     /// When it ends by the issuer's clock, in milliseconds since the epoch.
     pub(super) expires_ms: Option<i64>,
@@ -36,8 +49,15 @@ pub(super) struct Page {
     pub(super) count: usize,
     /// How many there are in all, where it says so.
     pub(super) total: Option<usize>,
-    /// The wanted one; of several, one with our password if there is one.
-    pub(super) entry: Option<Entry>,
+    /// The wanted ones.
+    pub(super) found: Vec<Listing>,
+}
+
+/// Of several under one name, one with our password if there is one.
+pub(super) fn best(found: Vec<Listing>) -> Option<Listing> {
+    found
+        .into_iter()
+        .max_by_key(|listing| (listing.same_password, listing.expires_ms))
 }
 
 #[derive(Deserialize)]
@@ -85,32 +105,39 @@ pub(super) fn read(body: &[u8], wanted: &Wanted<'_>) -> Option<Page> {
         let total = total.and_then(|total| total.as_str().parse().ok());
         (wrapper.response, total)
     };
-    let entry = listed
+    let found = listed
         .iter()
         .filter(|listed| listed.is(wanted))
-        .map(|listed| listed.entry(wanted))
-        .max_by_key(|entry| (entry.same_password, entry.expires_ms));
+        .map(|listed| listed.listing(wanted))
+        .collect();
     Some(Page {
         count: listed.len(),
         total,
-        entry,
+        found,
     })
 }
 
 impl Listed<'_> {
     fn is(&self, wanted: &Wanted<'_>) -> bool {
-        said(&self.username) == wanted.username
+        let username = said(&self.username);
+        let named = match wanted.name {
+            Named::Exactly(name) => username == name,
+            Named::Numbered(base) => number_of(base, username).is_some(),
+        };
+        named
             && said(&self.context) == wanted.context
             && said(&self.context_id) == wanted.context_id
     }
 
-    fn entry(&self, wanted: &Wanted<'_>) -> Entry {
+    fn listing(&self, wanted: &Wanted<'_>) -> Listing {
         let password = said(&self.password).as_bytes();
         let role = said(&self.user_role);
-        Entry {
+        let same = |ours: &str| bool::from(password.ct_eq(ours.as_bytes()));
+        Listing {
+            username: said(&self.username).to_owned(),
             id: Some(said(&self.id).to_owned()).filter(|id| !id.is_empty()),
             expires_ms: time_ms(said(&self.date_expiry)),
-            same_password: bool::from(password.ct_eq(wanted.password.as_bytes())),
+            same_password: wanted.password.is_some_and(same),
             same_role: role.is_empty() || role == wanted.user_role,
         }
     }
@@ -160,11 +187,11 @@ mod tests {
     use super::*;
 
     const WANTED: Wanted<'_> = Wanted {
-        username: "crm",
+        name: Named::Exactly("crm"),
         context: "ContactCenter",
         context_id: "1",
         user_role: "Agent",
-        password: "p\"w",
+        password: Some("p\"w"),
     };
 
     #[test]
@@ -177,13 +204,14 @@ mod tests {
             "metadata":{"total":"3","count":2,"offset":0,"limit":2}}"#;
         let page = read(body, &WANTED).unwrap();
         assert_eq!((page.count, page.total), (3, Some(3)));
-        let entry = Entry {
+        let listing = Listing {
+            username: "crm".into(),
             id: Some("9".into()),
             expires_ms: Some(1_905_423_657_310),
             same_password: true,
             same_role: false,
         };
-        assert_eq!(page.entry, Some(entry));
+        assert_eq!(page.found, [listing]);
     }
 
     #[test]
@@ -193,7 +221,25 @@ mod tests {
             {"id":"2","username":"crm","password":"p\"w","context":"ContactCenter","contextId":"1"}]"#;
         let page = read(body, &WANTED).unwrap();
         assert_eq!((page.count, page.total), (2, None));
-        assert_eq!(page.entry.unwrap().id.unwrap(), "2");
+        assert_eq!(best(page.found).unwrap().id.unwrap(), "2");
+    }
+
+    #[test]
+    fn generations_of_a_name_are_told_from_names_that_only_begin_alike() {
+        let listed = |name: &str| {
+            format!(r#"{{"username":"{name}","context":"ContactCenter","contextId":"1"}}"#)
+        };
+        let all = ["crm", "crm-2", "crm-10", "crm-x", "crm_sync-1", "crm-2b"].map(listed);
+        let body = format!("[{}]", all.join(","));
+        let wanted = Wanted {
+            name: Named::Numbered("crm"),
+            password: None,
+            ..WANTED
+        };
+        let found = read(body.as_bytes(), &wanted).unwrap().found;
+        let names: Vec<_> = found.iter().map(|found| found.username.as_str()).collect();
+        assert_eq!(names, ["crm-2", "crm-10"]);
+        assert!(!found.iter().any(|found| found.same_password));
     }
 
     #[test]

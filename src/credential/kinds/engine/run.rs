@@ -6,8 +6,9 @@
 //! that failed.
 
 use std::future::Future;
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use http::{HeaderName, HeaderValue};
@@ -45,10 +46,19 @@ impl Mint for Engine {
     }
 
     fn change(&self) -> Change {
-        match self.read_givens() {
-            Err(_) => Change::Nothing,
-            Ok(proof) if self.state().used == Some(proof.print) => Change::Nothing,
-            Ok(_) => Change::Replaces,
+        // What a command will print is not known without running it.
+        if Engine::sources(self).iter().any(Source::is_unwatched) {
+            return Change::Replaces;
+        }
+        // Only a command takes more than one step.
+        let mut reading = pin!(self.read_givens());
+        match reading
+            .as_mut()
+            .poll(&mut Context::from_waker(Waker::noop()))
+        {
+            Poll::Pending | Poll::Ready(Err(_)) => Change::Nothing,
+            Poll::Ready(Ok(proof)) if self.state().used == Some(proof.print) => Change::Nothing,
+            Poll::Ready(Ok(_)) => Change::Replaces,
         }
     }
 
@@ -103,7 +113,7 @@ enum Unrefreshed {
 
 impl Engine {
     async fn attempt(&self) -> Result<Fresh, MintError> {
-        let proof = self.read_givens()?;
+        let proof = self.read_givens().await?;
         let session = {
             let mut state = self.state();
             state.used = Some(proof.print);
@@ -262,7 +272,7 @@ impl Engine {
         let Some(session) = self.state().session.clone() else {
             return Ok(());
         };
-        let proof = self.read_givens()?;
+        let proof = self.read_givens().await?;
         let scope = Scope {
             given: &proof.values,
             found: &session.values,
@@ -307,7 +317,7 @@ impl Engine {
         let Some(ask) = &self.recipe.end else {
             return Ok(());
         };
-        let proof = self.read_givens()?;
+        let proof = self.read_givens().await?;
         let scope = Scope {
             given: &proof.values,
             found: &session.values,

@@ -1,0 +1,143 @@
+//! Renewal under the same name.
+//!
+//! PUT where the id is known, else POST; a name that is taken is looked up and taken
+//! over only where it is ours. A process without a store finds its own registration
+//! that way and reuses it while it has enough life left.
+
+use http::StatusCode;
+
+use super::calls::{self, Admin, Failed, Pair, Registered};
+use super::ledger::Entry;
+use super::list::{self, Listing, Named};
+use super::{Done, Registrar};
+use crate::credential::login::Answer;
+use crate::credential::store::Print;
+use crate::credential::{MintError, schedule};
+use crate::secret::Secret;
+
+impl Registrar {
+    /// Registers the name itself.
+    pub(super) async fn in_place(
+        &self,
+        password: Option<Secret<String>>,
+        admin: &Admin,
+        bearer: Print,
+    ) -> Result<Done, MintError> {
+        // The options refuse a generated one here.
+        let password = password.ok_or_else(|| MintError::Secret {
+            detail: "a generated password needs rotation = \"new_name\"".into(),
+        })?;
+        let pair = self.pair(&self.options.username, password)?;
+        let mut outcome = self.register(&pair, admin).await;
+        let was_past = match &outcome {
+            Ok((registered, _)) => registered.left() <= schedule::LEEWAY,
+            Err(failed) => failed.was_past,
+        };
+        if was_past {
+            // By now the issuer's clock is known, and dateExpiry is written by it.
+            outcome = self.register(&pair, admin).await;
+        }
+        let (registered, id) = outcome.map_err(|failed| failed.error)?;
+        let mut entry = self.entry(&pair, bearer);
+        entry.id = id;
+        let done = self.done(entry, pair, &registered);
+        // A store that cannot be written was logged; the registration is as good.
+        let _ = self.note(|ledger| {
+            ledger.give_up_pending();
+            ledger.switch(done.entry.clone());
+        });
+        Ok(done)
+    }
+
+    /// The name in the ledger, where it is the one in use.
+    fn ours(&self) -> Option<Entry> {
+        let current = self.known().ledger.current.clone();
+        current.filter(|entry| entry.username == self.options.username)
+    }
+
+    /// One registration, by whatever calls it takes; and its id, where known.
+    async fn register(
+        &self,
+        pair: &Pair,
+        admin: &Admin,
+    ) -> Result<(Registered, Option<String>), Failed> {
+        if let Some(id) = self.ours().and_then(|entry| entry.id) {
+            let (answer, registered) = self.write(Some(&id), pair, admin).await?;
+            match answer.status.as_u16() {
+                200..300 => return Ok((registered, Some(id))),
+                // Somebody deleted it, or there is no PUT here after all.
+                404 | 405 => {
+                    if let Some(entry) = self.known().ledger.current.as_mut() {
+                        entry.id = None;
+                    }
+                }
+                _ => {
+                    let failed = self
+                        .calls
+                        .failed("renewal", &answer, &registered, admin, pair);
+                    return Err(failed);
+                }
+            }
+        }
+        let (answer, registered) = self.write(None, pair, admin).await?;
+        if answer.status.is_success() {
+            return Ok((registered, list::id_of_answer(&answer.body)));
+        }
+        let failed = self
+            .calls
+            .failed("registration", &answer, &registered, admin, pair);
+        if failed.was_past || !calls::says_taken(&answer) {
+            return Err(failed);
+        }
+        let name = Named::Exactly(&pair.username);
+        let found = self
+            .calls
+            .look_up(name, Some(pair.password.expose()), admin)
+            .await
+            .map_err(|no_list| no_list.error)?;
+        self.note_clock(&found.last);
+        match list::best(found.listings) {
+            Some(listing) => self.take_over(listing, &found.last, pair, admin).await,
+            // A 400 that merely sounded like it.
+            None if answer.status != StatusCode::CONFLICT => Err(failed),
+            None => {
+                let why = "but lists none of this context";
+                Err(self.calls.foreign(&pair.username, why).into())
+            }
+        }
+    }
+
+    /// The name is taken; is it ours?
+    async fn take_over(
+        &self,
+        listing: Listing,
+        listed: &Answer,
+        pair: &Pair,
+        admin: &Admin,
+    ) -> Result<(Registered, Option<String>), Failed> {
+        let known = self.ours().is_some();
+        let proven = listing.same_password || (!known && self.calls.accepts(pair, admin).await?);
+        if !(proven || known || self.options.adopt) {
+            let why = "and nothing shows that it is ours";
+            return Err(self.calls.foreign(&pair.username, why).into());
+        }
+        if let Some(expires_ms) = listing.expires_ms.filter(|_| proven && !known) {
+            let reused = Registered::new(listed, expires_ms);
+            if listing.same_role && reused.left() > schedule::margin(self.options.lifetime) {
+                return Ok((reused, listing.id));
+            }
+        }
+        let Some(id) = listing.id else {
+            let why = "and gives no id to renew it by";
+            return Err(self.calls.foreign(&pair.username, why).into());
+        };
+        let (answer, registered) = self.write(Some(&id), pair, admin).await?;
+        if !answer.status.is_success() {
+            let failed = self
+                .calls
+                .failed("renewal", &answer, &registered, admin, pair);
+            return Err(failed);
+        }
+        Ok((registered, Some(id)))
+    }
+}

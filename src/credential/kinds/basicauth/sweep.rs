@@ -1,0 +1,233 @@
+//! Deleting names that are ours and no longer needed.
+//!
+//! A name is deleted when no header that was made of it is left anywhere: neither in a
+//! slot nor on a call. It stays in the ledger until the issuer has it no longer, and
+//! what could not be deleted is tried again, ever more seldom. A name whose
+//! registration was never confirmed is deleted only if its password, or the issuer,
+//! shows that it is ours.
+
+use std::sync::{Arc, Weak};
+use std::time::Duration;
+
+use super::calls::Admin;
+use super::ledger::Entry;
+use super::list::Named;
+use super::{Registrar, unavailable};
+use crate::credential::{MintError, schedule};
+
+/// How often it is looked whether the last use of a name has ended.
+const LOOK: Duration = Duration::from_millis(200);
+/// The longest pause between two tries to delete.
+const PAUSE_MOST: Duration = Duration::from_secs(600);
+/// What became of a name.
+enum Fate {
+    /// The issuer has it no longer, or never had.
+    Gone,
+    /// Not listed yet: it may still be on its way.
+    Unseen,
+    /// It is there, and nothing shows that it is ours.
+    NotOurs,
+}
+
+impl Registrar {
+    /// Deletes what is retired, in a task of its own, if there is anything.
+    pub(super) fn sweep(self: &Arc<Self>) {
+        // One attempt outside a slot knows nothing of what a running headset uses.
+        if !self.is_in_a_slot() {
+            return;
+        }
+        {
+            let mut known = self.known();
+            if known.ledger.retired.is_empty() || known.sweeping || known.ending {
+                return;
+            }
+            known.sweeping = true;
+        }
+        tokio::spawn(sweeping(Arc::downgrade(self)));
+    }
+
+    /// Deletes every name in the ledger; from now on nothing is registered. Does
+    /// nothing where the registration is to be kept.
+    pub(super) async fn revoke(&self) -> Result<(), MintError> {
+        if !(self.options.revoke || self.leaves_a_trace()) {
+            return Ok(());
+        }
+        self.known().ending = true;
+        let Ok(_turn) = self.turn.acquire().await else {
+            return Err(unavailable("connect", "headset is stopping"));
+        };
+        self.load();
+        let entries: Vec<Entry> = self.known().ledger.all().cloned().collect();
+        if entries.is_empty() {
+            return Ok(());
+        }
+        let (admin, _) = self.admin_now().await?;
+        let mut left = Ok(());
+        for entry in entries {
+            match self.delete(&entry, &admin).await {
+                Ok(Fate::Gone) => {
+                    let _ = self.note(|ledger| ledger.strike(&entry.username));
+                }
+                Ok(Fate::Unseen | Fate::NotOurs) => {}
+                Err(error) => left = Err(error),
+            }
+        }
+        left
+    }
+
+    /// The retired names that no call carries, and whether there are others.
+    fn unused(&self) -> (Vec<Entry>, bool) {
+        let known = self.known();
+        let retired = &known.ledger.retired;
+        let is_used = |entry: &&Entry| {
+            let token = known.uses.get(&entry.username);
+            token.is_some_and(|token| Arc::strong_count(token) > 1)
+        };
+        let unused: Vec<Entry> = retired.iter().filter(|e| !is_used(e)).cloned().collect();
+        let others = unused.len() < retired.len();
+        (unused, others)
+    }
+
+    async fn sweep_once(&self, entries: &[Entry]) -> Result<bool, MintError> {
+        let (admin, _) = self.admin_now().await?;
+        let mut clean = true;
+        for entry in entries {
+            match self.delete(entry, &admin).await? {
+                Fate::Gone => {
+                    tracing::info!(credential.username = %entry.username, "old registration deleted");
+                    let name = &entry.username;
+                    let _ = self.note(|ledger| ledger.retired.retain(|e| e.username != *name));
+                }
+                Fate::Unseen => clean = false,
+                Fate::NotOurs => {
+                    // Asking on would be trying a wrong pair on its owner.
+                    let now = self.clock.now();
+                    if entry.is_on_its_way(now) {
+                        clean = false;
+                        continue;
+                    }
+                    tracing::warn!(
+                        credential.username = %entry.username,
+                        "a registration of this name cannot be shown to be ours: it is left alone"
+                    );
+                    let name = &entry.username;
+                    let _ = self.note(|ledger| ledger.retired.retain(|e| e.username != *name));
+                }
+            }
+        }
+        Ok(clean)
+    }
+
+    /// Deletes one name of the ledger.
+    async fn delete(&self, entry: &Entry, admin: &Admin) -> Result<Fate, MintError> {
+        if let Some(id) = &entry.id
+            && entry.life.is_some()
+        {
+            let answer = self.calls.delete(id, admin).await?;
+            match answer.status.as_u16() {
+                200..300 => return Ok(Fate::Gone),
+                // Perhaps it has another id by now.
+                404 | 405 => {}
+                _ => {
+                    let error = self.calls.refusal_or_wait("deletion", &answer, admin, None);
+                    return Err(error);
+                }
+            }
+        }
+        let name = Named::Exactly(&entry.username);
+        let password = entry.password.text();
+        let found = self.calls.look_up(name, password, admin).await;
+        let listings = found.map_err(|no_list| no_list.error)?.listings;
+        if listings.is_empty() {
+            let now = self.clock.now();
+            let is_on_its_way = entry.life.is_none() && entry.is_on_its_way(now);
+            return Ok(if is_on_its_way {
+                Fate::Unseen
+            } else {
+                Fate::Gone
+            });
+        }
+        let alone = listings.len() == 1;
+        let confirmed = entry.life.is_some();
+        let mut fate = Fate::Gone;
+        for listing in listings {
+            let ours = listing.same_password
+                || (alone && confirmed && (entry.id.is_none() || entry.id == listing.id))
+                || (alone && self.calls.accepts(&self.pair_of(entry)?, admin).await?);
+            let Some(id) = listing.id.filter(|_| ours) else {
+                // Beside one that was shown to be ours, another is none of our business.
+                if alone {
+                    fate = Fate::NotOurs;
+                }
+                continue;
+            };
+            let answer = self.calls.delete(&id, admin).await?;
+            if !answer.status.is_success() && answer.status.as_u16() != 404 {
+                return Err(self.calls.refusal_or_wait("deletion", &answer, admin, None));
+            }
+        }
+        Ok(fate)
+    }
+}
+
+async fn sweeping(registrar: Weak<Registrar>) {
+    let mut failures: u32 = 0;
+    loop {
+        // Held only while it works: a credential that nobody needs ends.
+        let pause = {
+            let Some(registrar) = registrar.upgrade() else {
+                return;
+            };
+            if registrar.known().ending {
+                registrar.known().sweeping = false;
+                return;
+            }
+            let (unused, others) = registrar.unused();
+            if unused.is_empty() {
+                if !others {
+                    registrar.known().sweeping = false;
+                    return;
+                }
+                LOOK
+            } else {
+                match registrar.sweep_once(&unused).await {
+                    Ok(true) => LOOK,
+                    Ok(false) => {
+                        failures = failures.saturating_add(1);
+                        pause_after(failures)
+                    }
+                    // Whoever refused us is not asked again for this alone: the next
+                    // registration that succeeds begins to sweep anew.
+                    Err(error @ (MintError::Refused { .. } | MintError::Secret { .. })) => {
+                        tell(&error);
+                        registrar.known().sweeping = false;
+                        return;
+                    }
+                    Err(error) => {
+                        if failures == 0 {
+                            tell(&error);
+                        }
+                        failures = failures.saturating_add(1);
+                        pause_after(failures)
+                    }
+                }
+            }
+        };
+        tokio::time::sleep(pause).await;
+    }
+}
+
+/// As between failed attempts, but in the end up to ten minutes.
+fn pause_after(failures: u32) -> Duration {
+    if failures > 10 {
+        return PAUSE_MOST;
+    }
+    schedule::back_off(failures, fastrand::f64(), None)
+}
+
+fn tell(error: &MintError) {
+    tracing::warn!(
+        error = %error,
+        "an old registration could not be deleted: it stays in the ledger and is tried again"
+    );
+}

@@ -1,0 +1,532 @@
+//! Any kind, with a memory that outlives the process.
+//!
+//! [`Kept`] stands around a kind and adds two things. A refusal by the issuer is
+//! remembered with fingerprints of the secrets that were refused: a later process asks
+//! again only when a secret changed or the cool-down is over, since accounts are
+//! locked by repeated tries. And what a kind obtained is kept until it expires, so
+//! that a restart asks nobody, unless the kind keeps it itself (`basicauth`, whose
+//! ledger says more), or holds a session that only the process that opened it knows.
+//!
+//! Every method of [`Mint`] must be forwarded here.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use http::{HeaderName, HeaderValue};
+use serde::{Deserialize, Serialize};
+use zeroize::Zeroizing;
+
+use super::{Hidden, Keep, Print, Since};
+use crate::base::time::Clock;
+use crate::config::url::HttpUrl;
+use crate::credential::kinds::sensitive;
+use crate::credential::{Change, Fresh, KeepAlive, Mint, MintError, schedule};
+use crate::secret::Source;
+
+const REFUSAL: &str = "refusal";
+const LIVE: &str = "live";
+
+/// `mint` with a memory in `keep`; the same `mint` where nothing would outlive the
+/// process.
+pub fn kept(mint: Arc<dyn Mint>, keep: Keep, clock: Clock) -> Arc<dyn Mint> {
+    let keeps_itself = mint.keep(keep.clone());
+    if !keep.keeps() {
+        return mint;
+    }
+    Arc::new(Kept {
+        inner: mint,
+        keep,
+        clock,
+        keeps_itself,
+        memory: Mutex::default(),
+    })
+}
+
+/// See the module.
+pub struct Kept {
+    inner: Arc<dyn Mint>,
+    keep: Keep,
+    clock: Clock,
+    keeps_itself: bool,
+    memory: Mutex<Memory>,
+}
+
+#[derive(Default)]
+struct Memory {
+    /// An attempt was made by this process.
+    asked: bool,
+    /// The refusal that is in force, by this process or an earlier one.
+    refusal: Option<Refusal>,
+}
+
+/// A refusal as it is kept.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+struct Refusal {
+    since: Since,
+    /// How long to wait unless a secret changes; `None` is for ever.
+    wait_ms: Option<u64>,
+    /// How many there were in a row.
+    times: u32,
+    detail: String,
+    /// What was refused.
+    prints: Vec<Print>,
+    /// Whether an earlier process was refused: then the slot knows nothing of it.
+    #[serde(skip)]
+    earlier: bool,
+}
+
+/// A credential as it is kept.
+#[derive(Serialize, Deserialize)]
+struct Live {
+    since: Since,
+    /// `None` never ends.
+    life_ms: Option<u64>,
+    source_ends_ms: Option<i64>,
+    headers: Vec<(String, Hidden)>,
+    prints: Vec<Print>,
+}
+
+impl Kept {
+    async fn attempt(&self) -> Result<Fresh, MintError> {
+        let prints = self.prints().await;
+        let first = !std::mem::replace(&mut self.memory().asked, true);
+        if first {
+            let found: Option<Refusal> = self.keep.load(REFUSAL, self.keep.spec());
+            self.memory().refusal = found.map(|refusal| Refusal {
+                earlier: true,
+                ..refusal
+            });
+        }
+        if first {
+            // What lives is good, whatever became of the attempts to renew it.
+            let resumed = match self.keeps_itself {
+                true => self.inner.resume().await,
+                false => self.live(prints.as_deref()),
+            };
+            if let Some(fresh) = resumed {
+                return Ok(fresh);
+            }
+        }
+        if let Some(refused) = self.still_refused(prints.as_deref()) {
+            return Err(refused);
+        }
+        let outcome = self.inner.mint().await;
+        match &outcome {
+            Ok(fresh) => self.note_success(fresh, prints),
+            Err(MintError::Refused { reason, detail }) => self.note_refusal(reason, detail, prints),
+            Err(_) => {}
+        }
+        outcome
+    }
+
+    /// Fingerprints of all secrets as they are now; `None` where one cannot be read.
+    async fn prints(&self) -> Option<Vec<Print>> {
+        let mut prints = Vec::new();
+        for source in self.inner.sources() {
+            if source != Source::Generate {
+                let secret = source.read().await.ok()?;
+                prints.push(self.keep.print(&source.canonical(), secret.expose()));
+            }
+        }
+        Some(prints)
+    }
+
+    /// The refusal of an earlier process, while it is in force. One of this process
+    /// is the slot's own affair.
+    fn still_refused(&self, prints: Option<&[Print]>) -> Option<MintError> {
+        let refusal = self
+            .memory()
+            .refusal
+            .clone()
+            .filter(|known| known.earlier)?;
+        if prints != Some(refusal.prints.as_slice()) {
+            return None;
+        }
+        let wait = refusal.wait_ms.map_or(Duration::MAX, Duration::from_millis);
+        refusal.since.deadline(wait, self.clock.now())?;
+        Some(MintError::Refused {
+            reason: "refused",
+            detail: format!(
+                "{} (this was before a restart, and nobody has been asked since; remove {} to ask \
+                 with the same secrets)",
+                refusal.detail,
+                self.keep.place(REFUSAL, self.keep.spec())
+            ),
+        })
+    }
+
+    /// What an earlier process obtained with the same secrets, while it lives.
+    fn live(&self, prints: Option<&[Print]>) -> Option<Fresh> {
+        if !self.keeps_live() {
+            return None;
+        }
+        let live: Live = self.keep.load(LIVE, self.keep.spec())?;
+        if prints.is_some_and(|prints| prints != live.prints) {
+            return None;
+        }
+        let life = live.life_ms.map_or(Duration::MAX, Duration::from_millis);
+        let now = self.clock.now();
+        let expires = live.since.deadline(life, now)?;
+        if schedule::servable(&expires, now).is_zero() {
+            return None;
+        }
+        let header = |(name, value): &(String, Hidden)| {
+            let text = Zeroizing::new(value.text()?.to_owned());
+            let name = HeaderName::from_bytes(name.as_bytes()).ok()?;
+            Some((name, sensitive(text)?))
+        };
+        let headers: Option<Box<[(HeaderName, HeaderValue)]>> =
+            live.headers.iter().map(header).collect();
+        tracing::info!(
+            credential.name = %self.keep.credential(),
+            "a stored credential still lives: nobody is asked"
+        );
+        Some(Fresh {
+            headers: headers?,
+            expires,
+            source_ends: live.source_ends_ms.and_then(|ends| {
+                let ahead = u64::try_from(ends.saturating_sub(now.wall_ms)).ok()?;
+                Some(now.plus(Duration::from_millis(ahead)))
+            }),
+            skew_ms: None,
+        })
+    }
+
+    fn note_success(&self, fresh: &Fresh, prints: Option<Vec<Print>>) {
+        if self.memory().refusal.take().is_some() {
+            self.keep.remove(REFUSAL, self.keep.spec());
+        }
+        let Some(prints) = prints.filter(|_| self.keeps_live()) else {
+            return;
+        };
+        let life = fresh.expires.life;
+        let live = Live {
+            since: Since::of(fresh.expires.from),
+            life_ms: (life != Duration::MAX).then(|| millis(life)),
+            source_ends_ms: fresh.source_ends.map(|ends| ends.wall_ms),
+            headers: fresh
+                .headers
+                .iter()
+                .map(|(name, value)| (name.to_string(), Hidden::new(value.as_bytes())))
+                .collect(),
+            prints,
+        };
+        // It was logged; the credential itself is as good as ever.
+        let _ = self.keep.save(LIVE, self.keep.spec(), &live);
+    }
+
+    fn note_refusal(&self, reason: &str, detail: &str, prints: Option<Vec<Print>>) {
+        // Nobody was asked with a dead bearer or without the source of a chain, and a
+        // foreign name locks nobody.
+        if matches!(reason, "bearer_expired" | "chain" | "foreign") {
+            return;
+        }
+        let Some(prints) = prints else { return };
+        let before = self.memory().refusal.clone();
+        let times = before
+            .filter(|before| before.prints == prints)
+            .map_or(0, |before| before.times)
+            .saturating_add(1);
+        let wait = schedule::cool_down(times);
+        let refusal = Refusal {
+            since: Since::of(self.clock.now()),
+            wait_ms: (!reason.starts_with("lock")).then(|| millis(wait)),
+            times,
+            detail: detail.to_owned(),
+            prints,
+            earlier: false,
+        };
+        let _ = self.keep.save(REFUSAL, self.keep.spec(), &refusal);
+        self.memory().refusal = Some(refusal);
+    }
+
+    fn keeps_live(&self) -> bool {
+        !self.keeps_itself
+            && self.inner.renews()
+            && self.inner.keep_alive().is_none()
+            && !self.inner.revokes_on_shutdown()
+    }
+
+    /// Never held across an await; every use leaves it whole.
+    fn memory(&self) -> MutexGuard<'_, Memory> {
+        self.memory.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn millis(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
+}
+
+impl Mint for Kept {
+    fn header_names(&self) -> &[HeaderName] {
+        self.inner.header_names()
+    }
+
+    fn mint(&self) -> Pin<Box<dyn Future<Output = Result<Fresh, MintError>> + Send + '_>> {
+        Box::pin(self.attempt())
+    }
+
+    fn renews(&self) -> bool {
+        self.inner.renews()
+    }
+
+    fn sources(&self) -> Vec<Source> {
+        self.inner.sources()
+    }
+
+    fn change(&self) -> Change {
+        self.inner.change()
+    }
+
+    fn person_renews(&self) -> Option<Duration> {
+        self.inner.person_renews()
+    }
+
+    fn rejected(&self) {
+        self.inner.rejected();
+    }
+
+    fn person_does(&self) -> String {
+        self.inner.person_does()
+    }
+
+    fn leaves_a_trace(&self) -> bool {
+        self.inner.leaves_a_trace()
+    }
+
+    fn leans_on_another(&self) -> bool {
+        self.inner.leans_on_another()
+    }
+
+    fn keep_alive(&self) -> Option<KeepAlive> {
+        self.inner.keep_alive()
+    }
+
+    fn ping(&self) -> Pin<Box<dyn Future<Output = Result<(), MintError>> + Send + '_>> {
+        self.inner.ping()
+    }
+
+    fn keep(&self, place: Keep) -> bool {
+        self.inner.keep(place)
+    }
+
+    fn resume(&self) -> Pin<Box<dyn Future<Output = Option<Fresh>> + Send + '_>> {
+        self.inner.resume()
+    }
+
+    fn revokes_on_shutdown(&self) -> bool {
+        self.inner.revokes_on_shutdown()
+    }
+
+    fn revoke(&self) -> Pin<Box<dyn Future<Output = Result<(), MintError>> + Send + '_>> {
+        self.inner.revoke()
+    }
+
+    fn issuer_urls(&self) -> Vec<HttpUrl> {
+        self.inner.issuer_urls()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use http::header::AUTHORIZATION;
+
+    use super::*;
+    use crate::base::name::Name;
+    use crate::credential::store::file::FileStore;
+    use crate::credential::testing::{Act, Folder, START_MS, Scripted, refused, unavailable};
+    use crate::secret::Secret;
+
+    fn keep(folder: &Path, kind: &'static str) -> Keep {
+        let key = Secret::new("0123456789abcdef0123456789abcdef".to_owned(), "test");
+        let store = FileStore::open(folder, &key).unwrap();
+        let credential = crate::config::Credential {
+            name: Name::parse("cms_key").unwrap(),
+            kind,
+            values: Default::default(),
+            origins: Vec::new(),
+            tls: crate::config::Tls {
+                roots: crate::config::Roots::Bundled,
+                ca: None,
+                server_name: None,
+            },
+        };
+        Keep::new(Arc::new(store), &credential, None)
+    }
+
+    /// One life of the process.
+    struct Process {
+        script: Arc<Scripted>,
+        mint: Arc<dyn Mint>,
+    }
+
+    impl Process {
+        fn start(folder: &Folder, clock: &Clock, script: impl IntoIterator<Item = Act>) -> Process {
+            Process::of_kind("ccm_token", folder, clock, script)
+        }
+
+        fn of_kind(
+            kind: &'static str,
+            folder: &Folder,
+            clock: &Clock,
+            script: impl IntoIterator<Item = Act>,
+        ) -> Process {
+            let script = Scripted::new(script);
+            *script.clock.lock().unwrap() = Some(clock.clone());
+            let secret = folder.path().join("secret");
+            if !secret.exists() {
+                std::fs::write(&secret, "first").unwrap();
+            }
+            script.sources.lock().unwrap().push(Source::File(secret));
+            let store = folder.path().join("store");
+            let mint = kept(script.clone(), keep(&store, kind), clock.clone());
+            Process { script, mint }
+        }
+
+        async fn mint(&self) -> Result<Fresh, MintError> {
+            self.mint.mint().await
+        }
+    }
+
+    fn lives(seconds: u64) -> [Act; 1] {
+        [Act::Lives(Duration::from_secs(seconds))]
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_still_lives_is_used_again_and_nobody_is_asked() {
+        let (folder, clock) = (Folder::new(), Clock::faked(START_MS));
+        let first = Process::start(&folder, &clock, lives(3600));
+        let obtained = first.mint().await.unwrap();
+        tokio::time::sleep(Duration::from_secs(600)).await;
+
+        let second = Process::start(&folder, &clock, lives(3600));
+        let again = second.mint().await.unwrap();
+        assert_eq!(second.script.calls(), 0);
+        assert_eq!(again.headers, obtained.headers);
+        assert!(again.headers[0].1.is_sensitive());
+        assert_eq!(again.headers[0].0, AUTHORIZATION);
+        assert_eq!(again.expires.wall_ms(), obtained.expires.wall_ms());
+        // The next one is asked for.
+        second.mint().await.unwrap();
+        assert_eq!(second.script.calls(), 1);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_ended_meanwhile_or_has_other_secrets_is_not() {
+        let (folder, clock) = (Folder::new(), Clock::faked(START_MS));
+        Process::start(&folder, &clock, lives(3600))
+            .mint()
+            .await
+            .unwrap();
+        clock.sleep_machine(Duration::from_secs(3600));
+        let second = Process::start(&folder, &clock, lives(3600));
+        second.mint().await.unwrap();
+        assert_eq!(second.script.calls(), 1);
+
+        std::fs::write(folder.path().join("secret"), "second").unwrap();
+        let third = Process::start(&folder, &clock, lives(3600));
+        third.mint().await.unwrap();
+        assert_eq!(third.script.calls(), 1);
+        let other = Process::of_kind("v4_login", &folder, &clock, lives(3600));
+        other.mint().await.unwrap();
+        assert_eq!(other.script.calls(), 1, "another configuration");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_refused_secret_is_not_tried_again_by_the_next_process() {
+        let (folder, clock) = (Folder::new(), Clock::faked(START_MS));
+        let refuses = || [Act::Fails(refused())];
+        Process::start(&folder, &clock, refuses())
+            .mint()
+            .await
+            .unwrap_err();
+        for _ in 0..3 {
+            let next = Process::start(&folder, &clock, refuses());
+            for _ in 0..3 {
+                let error = next.mint().await.unwrap_err();
+                assert_eq!(error.labels(), ("refused", "refused"));
+                let text = error.to_string();
+                assert!(text.contains("before a restart"), "{text}");
+                assert!(text.contains("cms_key.refusal"), "{text}");
+            }
+            assert_eq!(next.script.calls(), 0);
+        }
+        // Another secret, and it is.
+        let next = Process::start(&folder, &clock, lives(3600));
+        next.mint().await.unwrap_err();
+        std::fs::write(folder.path().join("secret"), "second").unwrap();
+        next.mint().await.unwrap();
+        assert_eq!(next.script.calls(), 1);
+        // And it is forgotten.
+        std::fs::write(folder.path().join("secret"), "first").unwrap();
+        let after = Process::start(&folder, &clock, lives(3600));
+        after.mint().await.unwrap();
+        assert_eq!(after.script.calls(), 1);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_remembered_refusal_ends_with_its_cool_down_which_doubles() {
+        let (folder, clock) = (Folder::new(), Clock::faked(START_MS));
+        let refuses = || [Act::Fails(refused())];
+        Process::start(&folder, &clock, refuses())
+            .mint()
+            .await
+            .unwrap_err();
+        for minutes in [15, 30, 60] {
+            clock.sleep_machine(Duration::from_secs(minutes * 60 - 5));
+            let early = Process::start(&folder, &clock, refuses());
+            early.mint().await.unwrap_err();
+            assert_eq!(early.script.calls(), 0, "{minutes}");
+            clock.sleep_machine(Duration::from_secs(5));
+            early.mint().await.unwrap_err();
+            assert_eq!(early.script.calls(), 1, "{minutes}");
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn trouble_and_a_dead_bearer_are_not_remembered() {
+        let (folder, clock) = (Folder::new(), Clock::faked(START_MS));
+        let expired = MintError::Refused {
+            reason: "bearer_expired",
+            detail: "the bearer has expired".into(),
+        };
+        for error in [unavailable(None), expired] {
+            let first = Process::start(&folder, &clock, [Act::Fails(error)]);
+            first.mint().await.unwrap_err();
+            let second = Process::start(&folder, &clock, [Act::Fails(refused())]);
+            second.mint().await.unwrap_err();
+            assert_eq!(second.script.calls(), 1);
+            std::fs::remove_dir_all(folder.path().join("store")).unwrap();
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_is_stored_holds_neither_the_credential_nor_the_secret_in_clear() {
+        let (folder, clock) = (Folder::new(), Clock::faked(START_MS));
+        std::fs::write(folder.path().join("secret"), "hunter2hunter2").unwrap();
+        let fails = [Act::Fails(refused())];
+        Process::start(&folder, &clock, fails)
+            .mint()
+            .await
+            .unwrap_err();
+        std::fs::write(folder.path().join("secret"), "hunter3hunter3").unwrap();
+        Process::start(&folder, &clock, lives(60))
+            .mint()
+            .await
+            .unwrap();
+        let mut files = 0;
+        for entry in std::fs::read_dir(folder.path().join("store")).unwrap() {
+            let octets = std::fs::read(entry.unwrap().path()).unwrap();
+            for clear in ["hunter", "Basic", "authorization"] {
+                let shows = |part: &[u8]| part == clear.as_bytes();
+                assert!(!octets.windows(clear.len()).any(shows), "{clear}");
+            }
+            files += 1;
+        }
+        assert_eq!(files, 1, "the refusal is gone, the credential is there");
+    }
+}

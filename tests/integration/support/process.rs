@@ -1,0 +1,93 @@
+//! headset as a process of its own: the very binary, killed as hard as the kernel can.
+
+use std::net::SocketAddr;
+use std::path::Path;
+use std::process::Stdio;
+use std::sync::{Arc, Mutex};
+
+use tokio::io::{AsyncBufReadExt, BufReader};
+use tokio::process::{Child, Command};
+
+use super::client;
+use super::eventually;
+
+/// A running process; killed when dropped.
+pub struct Process {
+    child: Child,
+    log: Arc<Mutex<Vec<serde_json::Value>>>,
+    app: SocketAddr,
+    admin: SocketAddr,
+}
+
+impl Process {
+    /// Starts `headset run` with the configuration file `config` and waits until it
+    /// listens.
+    pub async fn start(config: &Path) -> Process {
+        let mut child = Command::new(env!("CARGO_BIN_EXE_headset"))
+            .args(["run", "--config"])
+            .arg(config)
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped())
+            .kill_on_drop(true)
+            .spawn()
+            .unwrap();
+        let log: Arc<Mutex<Vec<serde_json::Value>>> = Arc::default();
+        let stderr = child.stderr.take().unwrap();
+        let kept = log.clone();
+        tokio::spawn(async move {
+            let mut lines = BufReader::new(stderr).lines();
+            while let Ok(Some(line)) = lines.next_line().await {
+                let line = serde_json::from_str(&line).unwrap_or(serde_json::Value::String(line));
+                kept.lock().unwrap().push(line);
+            }
+        });
+        let address = |key: &str| {
+            let log = log.lock().unwrap();
+            let found = log.iter().find_map(|line| line.get(key)?.as_str());
+            found.and_then(|text| text.parse().ok())
+        };
+        eventually("the listeners", async || address("admin.address").is_some()).await;
+        let (app, admin) = (address("listener.address"), address("admin.address"));
+        Process {
+            app: app.unwrap(),
+            admin: admin.unwrap(),
+            child,
+            log,
+        }
+    }
+
+    /// The application listener.
+    pub fn app(&self) -> SocketAddr {
+        self.app
+    }
+
+    /// Waits until its credential is live.
+    pub async fn ready(&self) {
+        let admin = self.admin;
+        eventually("a live credential", async || {
+            client::get(admin, "/readyz?strict").await.status == 200
+        })
+        .await;
+    }
+
+    /// SIGKILL; it is gone when this returns.
+    pub async fn kill(mut self) {
+        self.child.kill().await.unwrap();
+    }
+
+    /// SIGTERM; waits for its end and tells its exit code.
+    pub async fn terminate(mut self) -> Option<i32> {
+        let pid = i32::try_from(self.child.id().unwrap()).unwrap();
+        let pid = rustix::process::Pid::from_raw(pid).unwrap();
+        rustix::process::kill_process(pid, rustix::process::Signal::TERM).unwrap();
+        let ended = tokio::time::timeout(super::PATIENCE, self.child.wait()).await;
+        ended.expect("it stops").unwrap().code()
+    }
+
+    /// All that it logged so far, as text.
+    pub fn logged(&self) -> String {
+        let log = self.log.lock().unwrap();
+        log.iter().map(|line| format!("{line}\n")).collect()
+    }
+}
