@@ -72,7 +72,11 @@ impl Draft {
     /// # Errors
     /// With every problem at once.
     pub fn new(config: Config, clock: Clock, own: OwnAddresses) -> Result<Draft, Vec<Problem>> {
-        let (workshop, found) = workshop(&config, clock, own);
+        let (store, found) = match open_store(&config) {
+            Ok(store) => (store, None),
+            Err(problem) => (Arc::new(Null::new()) as Arc<dyn Store>, Some(problem)),
+        };
+        let workshop = Workshop::of(&config, clock, own, store);
         let (credentials, routes) = resolve(&config, &workshop, found)?;
         Ok(Draft {
             config,
@@ -82,10 +86,11 @@ impl Draft {
         })
     }
 
-    /// Every problem that resolving `config` would find.
+    /// Every problem that resolving `config` would find, secrets unread.
     pub fn judge(config: &Config, clock: &Clock) -> Vec<Problem> {
-        let (workshop, found) = workshop(config, clock.clone(), OwnAddresses::default());
-        let found = resolve(config, &workshop, found);
+        let own = OwnAddresses::default();
+        let workshop = Workshop::of(config, clock.clone(), own, Arc::new(Null::new()));
+        let found = resolve(config, &workshop, None);
         found.err().unwrap_or_default()
     }
 
@@ -312,18 +317,11 @@ struct PlannedRoute {
     grant: Option<Grant>,
 }
 
-/// What minters are made with, and what is wrong with the store.
-fn workshop(config: &Config, clock: Clock, own: OwnAddresses) -> (Workshop, Option<Problem>) {
-    let (store, problem) = match open_store(config) {
-        Ok(store) => (store, None),
-        Err(problem) => (Arc::new(Null::new()) as Arc<dyn Store>, Some(problem)),
-    };
-    let workshop = Workshop::of(config, clock, own, store);
-    (workshop, problem)
-}
-
-/// The store of the configuration; nothing is written yet.
-fn open_store(config: &Config) -> Result<Arc<dyn Store>, Problem> {
+/// The store of the configuration; nothing is written yet. Reads its key.
+///
+/// # Errors
+/// Where the key or the path will not do.
+pub fn open_store(config: &Config) -> Result<Arc<dyn Store>, Problem> {
     let Some(store) = &config.store else {
         return Ok(Arc::new(Null::new()));
     };

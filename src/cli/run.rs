@@ -3,7 +3,7 @@
 use std::io::Write;
 use std::process::ExitCode;
 
-use crate::app::plan::{Draft, kind_keys};
+use crate::app::plan::{Draft, kind_keys, open_store};
 use crate::app::shutdown::Stop;
 use crate::app::{App, StartError, telemetry};
 use crate::base::problem::Problem;
@@ -67,7 +67,11 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
 /// # Errors
 /// Only where stdout or stderr cannot be written.
 pub fn check(args: check::Args) -> anyhow::Result<ExitCode> {
-    let judge = |config: &Config| Draft::judge(config, &Clock::system());
+    let judge = |config: &Config| {
+        let mut problems = Draft::judge(config, &Clock::system());
+        problems.extend(open_store(config).err());
+        problems
+    };
     check::run(args, &kind_keys(), judge, online::try_all)
 }
 
