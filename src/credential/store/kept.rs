@@ -300,6 +300,10 @@ impl Mint for Kept {
         self.inner.leans_on_another()
     }
 
+    fn dead_session(&self) -> Option<&'static str> {
+        self.inner.dead_session()
+    }
+
     fn keep_alive(&self) -> Option<KeepAlive> {
         self.inner.keep_alive()
     }
@@ -394,6 +398,25 @@ mod tests {
 
     fn lives(seconds: u64) -> [Act; 1] {
         [Act::Lives(Duration::from_secs(seconds))]
+    }
+
+    /// A method that is not forwarded would silently be the trait's default.
+    #[test]
+    fn every_method_of_the_trait_is_forwarded() {
+        let names = |text: &'static str, from: &str| -> Vec<&'static str> {
+            let (_, rest) = text.split_once(from).unwrap();
+            let (block, _) = rest.split_once("\n}\n").unwrap();
+            let lines = block
+                .lines()
+                .filter_map(|line| line.strip_prefix("    fn "));
+            lines.map(|line| line.split('(').next().unwrap()).collect()
+        };
+        let here = names(include_str!("kept.rs"), "impl Mint for Kept {");
+        let wanted = names(include_str!("../../credential.rs"), "pub trait Mint");
+        assert!(wanted.len() > 10, "{wanted:?}");
+        for name in wanted {
+            assert!(here.contains(&name), "{name} is not forwarded");
+        }
     }
 
     #[tokio::test(start_paused = true)]
