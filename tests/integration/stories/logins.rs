@@ -419,6 +419,58 @@ bearer = {{ file = "{{folder}}/bearer" }}
     assert_eq!(headset.metric(due).await, None, "it renews itself");
 }
 
+/// Nobody tends it: a login yields the bearer that registers what calls carry, and a
+/// bearer that was ended is replaced before the next registration.
+#[tokio::test]
+async fn a_login_registers_the_key_that_calls_carry() {
+    let center = Simulator::start(Options::default()).await.unwrap();
+    let folder = Folder::new();
+    folder.write("password", "customer_manager@123$");
+    folder.write("admin-password", "supervisor@123$");
+    let base = center.base_url();
+    let jwt = JWT
+        .replace("{folder}/password", "{folder}/admin-password")
+        .replace("{base}", &base);
+    let toml = format!(
+        r#"
+[listener.app]
+bind = "127.0.0.1:0"
+[admin]
+bind = "127.0.0.1:0"
+[route.contacts]
+upstream = "{base}"
+credential = "cms_key"
+[credential.cms_key]
+kind = "basicauth"
+url = "{base}/configuration/basicauth"
+username = "customer_manager"
+password = {{ file = "{{folder}}/password" }}
+context_id = "1"
+lifetime = "6s"
+admin_bearer = {{ credential = "admin_login" }}
+[credential.admin_login]
+{jwt}"#
+    );
+    let headset = Headset::start(folder, &toml);
+    headset.ready().await;
+    let path = "/configuration/cc/1/process";
+    assert_eq!(client::get(headset.app(), path).await.status, 200);
+    let state = center.state();
+    assert_eq!(
+        (state.registrations, state.of(Kind::AmeyoJwt).logins),
+        (1, 1)
+    );
+
+    center.end_all(Kind::AmeyoJwt);
+    eventually("a registration with the next login", async || {
+        let answer = client::get(headset.app(), path).await;
+        assert_eq!(answer.status, 200, "{}", answer.text());
+        center.state().registrations + center.state().replacements >= 2
+    })
+    .await;
+    assert_eq!(center.state().of(Kind::AmeyoJwt).logins, 2);
+}
+
 #[tokio::test]
 async fn a_403_that_names_a_dead_session_counts_as_a_rejection() {
     let options = Options {
