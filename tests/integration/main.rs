@@ -7,6 +7,8 @@ mod stories {
     mod admin;
     mod commands;
     mod drains;
+    mod early_answers;
+    mod floods;
     mod human;
     mod injects;
     mod keeps_secrets;
