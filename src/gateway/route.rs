@@ -177,6 +177,8 @@ impl Gateway {
                 upload::drop_rest(&source).await;
             }
             caller.unread.set(!source.has_ended());
+            let alone = Rc::strong_count(&source) == 1;
+            caller.abandoned.set(alone && !source.has_ended());
         }
         match outcome {
             Ok(answer) => answer.response,

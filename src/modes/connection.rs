@@ -121,7 +121,8 @@ async fn serve_http1(
             let busy = Busy::begin(notes.clone());
             let response = gateway.answer(request, &notes).await;
             let mut response = response.map(|body| body.until_end(busy));
-            if *draining.borrow() != Phase::Serving {
+            // What nobody reads is the end of its connection (RFC 9112 §9.6).
+            if notes.abandoned.get() || *draining.borrow() != Phase::Serving {
                 let close = HeaderValue::from_static("close");
                 response.headers_mut().insert(header::CONNECTION, close);
             }

@@ -34,6 +34,9 @@ pub struct Notes {
     pub stuck_since: Cell<Option<Instant>>,
     /// Whether a request body was answered before it had been read to its end.
     pub unread: Cell<bool>,
+    /// Whether nobody will read the rest of it, so that the connection cannot be used
+    /// again.
+    pub abandoned: Cell<bool>,
     /// Whether headset stops.
     pub is_closing: Cell<bool>,
     /// Whether all is said, and we wait for the caller to close.
@@ -52,6 +55,7 @@ impl Notes {
             rested: Cell::new(Instant::now()),
             stuck_since: Cell::new(None),
             unread: Cell::new(false),
+            abandoned: Cell::new(false),
             is_closing: Cell::new(false),
             lingers: Cell::new(false),
             flood: Cell::new(None),
@@ -111,6 +115,7 @@ impl Busy {
         notes.head_since.set(None);
         // Over HTTP/1 a new head means that the body before it was read.
         notes.unread.set(false);
+        notes.abandoned.set(false);
         Busy { notes, offer: None }
     }
 

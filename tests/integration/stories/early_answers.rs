@@ -7,6 +7,7 @@ use tokio::time::Instant;
 
 use crate::support::client::Raw;
 use crate::support::eventually;
+use crate::support::frames::{self, Frame, Frames};
 use crate::support::headset::plain;
 use crate::support::recorder::{Recorder, Step};
 
@@ -31,6 +32,7 @@ async fn a_refusal_reaches_a_caller_that_sends_everything_before_it_reads() {
         let answer = raw.answer(false).await;
         let answer = answer.unwrap_or_else(|| panic!("the answer of turn {turn} was lost"));
         assert_eq!(answer.json()["code"], "origin_not_allowed");
+        assert_eq!(answer.field("connection"), Some("close"));
         assert!(raw.is_finished().await);
     }
     assert_eq!(upstream.connections(), 0);
@@ -128,7 +130,8 @@ async fn the_rest_of_a_small_body_is_read_and_the_connection_used_again() {
         // In two writes, so that headset has refused it before its body comes.
         raw.send(refused(60_000)).await;
         raw.send(vec![b'x'; 60_000]).await;
-        assert_eq!(raw.answer(false).await.unwrap().status, 403);
+        let answer = raw.answer(false).await.unwrap();
+        assert_eq!((answer.status, answer.field("connection")), (403, None));
         raw.send("GET / HTTP/1.1\r\nHost: localhost\r\n\r\n").await;
         assert_eq!(raw.answer(false).await.unwrap().text(), "fine");
     }
@@ -152,7 +155,11 @@ async fn a_small_body_that_does_not_come_keeps_no_answer_back() {
     ] {
         let mut raw = Raw::connect(headset.app()).await;
         raw.send(request).await;
-        assert_eq!(raw.answer(false).await.unwrap().status, 403);
+        let answer = raw.answer(false).await.unwrap();
+        assert_eq!(
+            (answer.status, answer.field("connection")),
+            (403, Some("close"))
+        );
     }
     assert!(begun.elapsed() < Duration::from_secs(10));
 }
@@ -169,4 +176,33 @@ async fn a_caller_that_does_not_close_does_not_hold_up_a_stop() {
     eventually("the stop", async || headset.has_stopped()).await;
     // Two seconds of quiet, and not the time that a caller has to close.
     assert!(begun.elapsed() < Duration::from_secs(10));
+}
+
+#[tokio::test]
+async fn over_http2_only_the_stream_ends_and_without_an_error() {
+    let upstream = Recorder::start([Step::ok("fine")]).await;
+    let headset = plain(&upstream.url(), "", "");
+    let mut caller = Frames::connect(headset.app(), &[]).await;
+    let mut post = Frame::post(1);
+    // Another `:authority`, which headset does not go by.
+    post.payload.truncate(4);
+    post.payload.extend(*b"\x04evil");
+    caller.send(&post).await;
+    caller
+        .send(&Frame::new(frames::DATA, 0, 1, &[b'x'; 10_000]))
+        .await;
+    let mut body = Vec::new();
+    let reset = loop {
+        let frame = caller.next().await.unwrap();
+        match frame.kind {
+            frames::DATA => body.extend(frame.payload),
+            frames::RST_STREAM => break frame,
+            _ => {}
+        }
+    };
+    assert!(String::from_utf8_lossy(&body).contains("host_not_served"));
+    // NO_ERROR (RFC 9113 §8.1).
+    assert_eq!((reset.stream, reset.reason()), (1, Some(0)));
+    caller.send(&Frame::get(3)).await;
+    assert_eq!(caller.next_of(frames::DATA).await.unwrap().payload, b"fine");
 }
