@@ -5,7 +5,8 @@
 //! raised to the hard one (which nothing here suffers from: no `select`), and where
 //! even that is low fewer callers and fewer calls are let in. A caller costs one
 //! descriptor and each of its calls another, towards the upstream; HTTP/2 callers
-//! have many calls each, so both are counted.
+//! have many calls each, so both are counted. Idle connections to upstreams are not:
+//! they are closed soon, and a call that finds no descriptor fails alone.
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 

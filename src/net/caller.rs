@@ -331,7 +331,8 @@ impl AsyncWrite for CallerIo {
                 Stream::Unix(io) => Pin::new(io).poll_shutdown(cx),
             })?;
             // A head that was refused half read counts as well.
-            if !this.notes.unread.get() && this.notes.head_since.get().is_none() {
+            let head = this.notes.head_since.take();
+            if !this.notes.unread.get() && head.is_none() {
                 return Poll::Ready(Ok(()));
             }
             this.notes.lingers.set(true);

@@ -122,6 +122,29 @@ async fn a_head_that_is_too_large_is_told_so_while_it_still_comes() {
 }
 
 #[tokio::test]
+async fn a_head_that_was_refused_is_not_a_slow_one_too() {
+    let upstream = Recorder::start([Step::ok("")]).await;
+    let headset = plain(
+        &upstream.url(),
+        "",
+        "[limits]\nheader_bytes = \"8KiB\"\n[timeouts]\nheader = \"300ms\"\n",
+    );
+    let mut refused = Raw::connect(headset.app()).await;
+    let mut slow = Raw::connect(headset.app()).await;
+    refused
+        .send("GET / HTTP/1.1\r\nHost: localhost\r\nX: ")
+        .await;
+    refused.send(vec![b'x'; 100_000]).await;
+    assert_eq!(refused.answer(false).await.unwrap().status, 431);
+    // By the time that this one is cut, the other would have been.
+    slow.send("G").await;
+    assert!(slow.is_closed().await);
+    assert!(refused.sends(b"x").await);
+    let counted = "headset_requests_refused_total{listener=\"app\",reason=\"slow_head\"}";
+    assert_eq!(headset.metric(counted).await, Some(1.0));
+}
+
+#[tokio::test]
 async fn the_rest_of_a_small_body_is_read_and_the_connection_used_again() {
     let upstream = Recorder::start([Step::ok("fine")]).await;
     let headset = plain(&upstream.url(), "", "");
