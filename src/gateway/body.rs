@@ -149,11 +149,6 @@ impl Body {
         self.stream = Some(stream);
     }
 
-    /// The permit, for who goes on when this body has ended: bytes after a 101.
-    pub fn take_stream(&mut self) -> Option<Stream> {
-        self.stream.take()
-    }
-
     /// Keeps the caller's connection `busy` until this body has ended.
     pub fn until_end(mut self, busy: Busy) -> Body {
         self.busy = Some(busy);

@@ -2,10 +2,10 @@
 //! raw bytes or plain HTTP, upstreams that record.
 
 pub mod client;
-pub mod frames;
 pub mod headset;
 pub mod process;
 pub mod recorder;
+pub mod rogue;
 
 use std::time::Duration;
 

@@ -67,9 +67,8 @@ pub struct Allowance {
 }
 
 /// An answer under way past its head: its permit, and its place in
-/// `headset_streams_open`. Dropping it ends both. It rides in the answer's body;
-/// who goes on without that (a connection after 101) takes it out with
-/// [`Body::take_stream`](crate::gateway::body::Body::take_stream) and keeps it.
+/// `headset_streams_open`. Dropping it ends both. It rides in the answer's body, also in
+/// that of a 101, which has no octets: who goes on after one keeps the body till the end.
 #[derive(Debug)]
 pub struct Stream {
     _permit: Permit,

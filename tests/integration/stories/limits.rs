@@ -2,9 +2,9 @@
 
 use crate::support::client::{self, Raw};
 use crate::support::eventually;
-use crate::support::frames::{self, Frame, Frames};
 use crate::support::headset::plain;
 use crate::support::recorder::{Recorder, Step};
+use crate::support::rogue::{self, Frame, Frames};
 
 #[tokio::test]
 async fn over_the_limit_a_call_is_answered_at_once_and_all_recovers() {
@@ -102,9 +102,9 @@ async fn an_idle_http2_connection_goes_after_its_time_whatever_it_pings() {
     );
     let mut caller = Frames::connect(headset.app(), &[]).await;
     caller.send(&Frame::get(1)).await;
-    caller.next_of(frames::HEADERS).await.unwrap();
-    caller.send(&Frame::new(frames::PING, 0, 0, &[7; 8])).await;
-    caller.next_of(frames::PING).await.unwrap();
+    caller.next_of(rogue::HEADERS).await.unwrap();
+    caller.send(&Frame::new(rogue::PING, 0, 0, &[7; 8])).await;
+    caller.next_of(rogue::PING).await.unwrap();
     while caller.next().await.is_some() {}
 }
 
