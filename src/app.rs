@@ -25,6 +25,7 @@ use tokio::sync::watch;
 use crate::admin::guard::Guard;
 use crate::admin::health::{Health, Vital};
 use crate::admin::{self, Admin};
+use crate::app::descriptors::Fit;
 use crate::app::plan::{Draft, Plan};
 use crate::app::shutdown::Stop;
 use crate::app::vital::VitalSlot;
@@ -144,7 +145,7 @@ impl App {
     /// answered, logged and counted instead.
     pub async fn serve(self, stop: Stop) -> Result<(), StartError> {
         let App {
-            draft,
+            mut draft,
             listeners,
             admin,
             addresses,
@@ -156,7 +157,7 @@ impl App {
         let config: Arc<str> = draft.config().digest.as_str().into();
         let guard = Arc::new(Guard::new(&draft.config().admin));
         let routes = view::routes(draft.config()).into();
-        let (workers, timeouts, rules, connections) = {
+        let (workers, timeouts, rules, fit) = {
             let config = draft.config();
             let rules = Rules {
                 header_bytes: config.limits.header_bytes,
@@ -165,13 +166,19 @@ impl App {
                 keep_alive: config.timeouts.caller_keep_alive,
                 idle: config.timeouts.idle,
             };
+            let fit = descriptors::fit(Fit {
+                connections: config.limits.connections,
+                in_flight: config.limits.in_flight,
+                streams: config.limits.streams,
+            });
             (
                 config.workers,
                 config.timeouts.clone(),
                 Arc::new(rules),
-                descriptors::connections(config.limits.connections),
+                fit,
             )
         };
+        draft.fit(fit.in_flight, fit.streams);
         let plan = draft.start(&registry, tokio::runtime::Handle::current())?;
         let health = Arc::new(Health::new(workers, vitals(&plan)));
         let (phase, phases) = watch::channel(Phase::Serving);
@@ -180,7 +187,7 @@ impl App {
             &plan,
             &listeners,
             rules,
-            connections,
+            fit.connections,
             phases,
             health.clone(),
         )?;

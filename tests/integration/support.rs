@@ -5,6 +5,7 @@ pub mod client;
 pub mod headset;
 pub mod process;
 pub mod recorder;
+pub mod rogue;
 
 use std::time::Duration;
 
