@@ -5,11 +5,14 @@
 
 pub mod connection;
 
+use std::cell::Cell;
+use std::io;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::watch;
+use tokio::time::Instant;
 
 use crate::gateway::metrics::{ListenerMetrics, Refusal};
 use crate::gateway::route::Gateway;
@@ -55,13 +58,24 @@ pub async fn serve(serving: Serving, mut phase: watch::Receiver<Phase>) {
         metrics,
     } = serving;
     let mut tasks = tokio::task::JoinSet::new();
+    let told = Cell::new(None::<Instant>);
+    let exhausted = |error: &io::Error| {
+        metrics.refused(Refusal::Descriptors).inc();
+        if told.get().is_none_or(|told| told.elapsed() > TELL_AGAIN) {
+            told.set(Some(Instant::now()));
+            tracing::warn!(
+                error.detail = %error,
+                "cannot accept connections; is the limit of open files too low?"
+            );
+        }
+    };
     loop {
         let io = tokio::select! {
             biased;
             _ = phase.wait_for(|phase| *phase == Phase::Closing) => break,
             // Reaps as it goes, so that the set holds open connections only.
             Some(_) = tasks.join_next() => continue,
-            io = listener.accept() => io,
+            io = listener.accept(exhausted) => io,
         };
         let Some(permit) = connections.take() else {
             // Closed at once: a caller that cannot be served should know.
@@ -83,6 +97,9 @@ pub async fn serve(serving: Serving, mut phase: watch::Receiver<Phase>) {
     drop(listener);
     while tasks.join_next().await.is_some() {}
 }
+
+/// How often a want of descriptors that lasts is logged.
+const TELL_AGAIN: Duration = Duration::from_secs(60);
 
 /// How often pools are swept.
 pub const SWEEP_EVERY: Duration = Duration::from_secs(1);

@@ -58,9 +58,11 @@ pub enum Refusal {
     Connections,
     /// As many calls are under way as may be.
     InFlight,
+    /// A look for connections found no descriptor for them; they wait.
+    Descriptors,
 }
 
-const REFUSALS: [(Refusal, &str); 9] = [
+const REFUSALS: [(Refusal, &str); 10] = [
     (Refusal::Host, "host"),
     (Refusal::CrossSite, "cross_site"),
     (Refusal::Origin, "origin"),
@@ -70,6 +72,7 @@ const REFUSALS: [(Refusal, &str); 9] = [
     (Refusal::SlowHead, "slow_head"),
     (Refusal::Connections, "connections"),
     (Refusal::InFlight, "in_flight"),
+    (Refusal::Descriptors, "descriptors"),
 ];
 
 /// How a replay ended.

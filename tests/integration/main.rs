@@ -6,6 +6,7 @@ mod support;
 mod stories {
     mod admin;
     mod commands;
+    mod descriptors;
     mod drains;
     mod human;
     mod injects;
