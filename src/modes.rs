@@ -19,6 +19,7 @@ use crate::gateway::route::Gateway;
 use crate::gateway::stack::limit::Permits;
 use crate::modes::connection::Rules;
 use crate::net::listen::Listener;
+use crate::net::tls::server::Doorman;
 
 /// How far headset is on its way out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -37,6 +38,8 @@ pub enum Phase {
 pub struct Serving {
     /// The socket.
     pub listener: Listener,
+    /// Who puts TLS on its connections; `None` leaves them plain.
+    pub doorman: Option<Arc<Doorman>>,
     /// Where calls go.
     pub gateway: Rc<Gateway>,
     /// How callers' connections are kept.
@@ -52,6 +55,7 @@ pub struct Serving {
 pub async fn serve(serving: Serving, mut phase: watch::Receiver<Phase>) {
     let Serving {
         listener,
+        doorman,
         gateway,
         rules,
         connections,
@@ -84,6 +88,7 @@ pub async fn serve(serving: Serving, mut phase: watch::Receiver<Phase>) {
         };
         let connection = connection::serve(
             io,
+            doorman.clone(),
             gateway.clone(),
             rules.clone(),
             metrics.clone(),

@@ -100,6 +100,18 @@ pub fn tried(config: &Config) -> Vec<Problem> {
             error.fault.fix(),
         ));
     }
+    for listener in &config.listeners {
+        if let Some(source) = &listener.caller_token
+            && let Err(error) = source.fetch()
+        {
+            problems.push(Problem::new(
+                Place::Default,
+                format!("listener.{}.caller_token", listener.name),
+                format!("{}: {}", error.from, error.fault),
+                error.fault.fix(),
+            ));
+        }
+    }
     for credential in &config.credentials {
         let at = format!("credential.{}", credential.name);
         for (path, source, place) in credential.values.secrets() {

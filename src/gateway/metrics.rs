@@ -58,11 +58,19 @@ pub enum Refusal {
     Connections,
     /// As many calls are under way as may be.
     InFlight,
+    /// The caller did not show the listener's token.
+    CallerToken,
+    /// TLS did not come about, or what came was none.
+    TlsHandshake,
+    /// TLS did not come about in time.
+    SlowHandshake,
+    /// The caller showed no certificate that the listener takes.
+    ClientCertificate,
     /// A look for connections found no descriptor for them; they wait.
     Descriptors,
 }
 
-const REFUSALS: [(Refusal, &str); 10] = [
+const REFUSALS: [(Refusal, &str); 14] = [
     (Refusal::Host, "host"),
     (Refusal::CrossSite, "cross_site"),
     (Refusal::Origin, "origin"),
@@ -72,6 +80,10 @@ const REFUSALS: [(Refusal, &str); 10] = [
     (Refusal::SlowHead, "slow_head"),
     (Refusal::Connections, "connections"),
     (Refusal::InFlight, "in_flight"),
+    (Refusal::CallerToken, "caller_token"),
+    (Refusal::TlsHandshake, "tls_handshake"),
+    (Refusal::SlowHandshake, "slow_handshake"),
+    (Refusal::ClientCertificate, "client_certificate"),
     (Refusal::Descriptors, "descriptors"),
 ];
 

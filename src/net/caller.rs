@@ -14,6 +14,9 @@ use bytes::{Buf, Bytes};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
 use tokio::time::Instant;
+use tokio_rustls::server::TlsStream;
+
+use crate::net::tls::server::{self, Doorman};
 
 /// What the socket notes. One per connection, on its worker only.
 #[derive(Debug)]
@@ -81,6 +84,8 @@ impl Drop for Busy {
 enum Stream {
     Tcp(TcpStream),
     Unix(UnixStream),
+    /// Boxed: it is large, and plain connections should not pay for it.
+    Tls(Box<TlsStream<TcpStream>>),
 }
 
 /// A caller's connection.
@@ -89,6 +94,8 @@ pub struct CallerIo {
     stream: Stream,
     /// What was read to tell the protocol, to be read again.
     first: Bytes,
+    /// The protocol, where ALPN has settled it.
+    chosen: Option<Protocol>,
     notes: Rc<Notes>,
 }
 
@@ -100,7 +107,7 @@ const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 pub enum Protocol {
     /// HTTP/1.1 or 1.0.
     Http1,
-    /// HTTP/2 by prior knowledge.
+    /// HTTP/2, by prior knowledge or by ALPN.
     Http2,
 }
 
@@ -119,6 +126,7 @@ impl CallerIo {
         CallerIo {
             stream,
             first: Bytes::new(),
+            chosen: None,
             notes: Notes::new(),
         }
     }
@@ -128,9 +136,37 @@ impl CallerIo {
         &self.notes
     }
 
-    /// Reads far enough to tell the protocol; nothing read is lost. `None` where the
-    /// caller left without a word.
+    /// Puts TLS on a TCP connection; ALPN (RFC 7301) may settle the protocol. `None`
+    /// where the caller left without a word, as probes of a port do. Dropping the
+    /// future closes the connection.
+    ///
+    /// # Errors
+    /// Where no TLS came about.
+    pub async fn secure(self, doorman: &Doorman) -> io::Result<Option<CallerIo>> {
+        let Stream::Tcp(tcp) = self.stream else {
+            return Err(io::ErrorKind::Unsupported.into());
+        };
+        if !matches!(tcp.peek(&mut [0]).await, Ok(1..)) {
+            return Ok(None);
+        }
+        let tls = doorman.greet(tcp).await?;
+        let chosen = match tls.get_ref().1.alpn_protocol() {
+            Some(server::H2) => Some(Protocol::Http2),
+            Some(server::HTTP1) => Some(Protocol::Http1),
+            _ => None,
+        };
+        Ok(Some(CallerIo {
+            chosen,
+            ..CallerIo::new(Stream::Tls(Box::new(tls)))
+        }))
+    }
+
+    /// Reads far enough to tell the protocol, where ALPN did not; nothing read is lost.
+    /// `None` where the caller left without a word.
     pub async fn sniff(&mut self) -> io::Result<Option<Protocol>> {
+        if self.chosen.is_some() {
+            return Ok(self.chosen);
+        }
         // A whole small head fits, so that telling the protocol costs no extra read.
         let mut seen = Vec::with_capacity(2048);
         loop {
@@ -146,6 +182,7 @@ impl CallerIo {
             let n = match &mut self.stream {
                 Stream::Tcp(io) => io.read_buf(&mut seen).await?,
                 Stream::Unix(io) => io.read_buf(&mut seen).await?,
+                Stream::Tls(io) => io.read_buf(&mut seen).await?,
             };
             if n == 0 {
                 return Ok(None);
@@ -171,6 +208,7 @@ impl AsyncRead for CallerIo {
         let polled = match &mut self.stream {
             Stream::Tcp(io) => Pin::new(io).poll_read(cx, buf),
             Stream::Unix(io) => Pin::new(io).poll_read(cx, buf),
+            Stream::Tls(io) => Pin::new(io.as_mut()).poll_read(cx, buf),
         };
         self.notes.read(buf.filled().len() - before);
         polled
@@ -186,6 +224,7 @@ impl AsyncWrite for CallerIo {
         let written = match &mut self.stream {
             Stream::Tcp(io) => Pin::new(io).poll_write(cx, buf),
             Stream::Unix(io) => Pin::new(io).poll_write(cx, buf),
+            Stream::Tls(io) => Pin::new(io.as_mut()).poll_write(cx, buf),
         };
         self.notes.wrote(&written);
         written
@@ -199,6 +238,7 @@ impl AsyncWrite for CallerIo {
         let written = match &mut self.stream {
             Stream::Tcp(io) => Pin::new(io).poll_write_vectored(cx, bufs),
             Stream::Unix(io) => Pin::new(io).poll_write_vectored(cx, bufs),
+            Stream::Tls(io) => Pin::new(io.as_mut()).poll_write_vectored(cx, bufs),
         };
         self.notes.wrote(&written);
         written
@@ -212,6 +252,12 @@ impl AsyncWrite for CallerIo {
         match &mut self.stream {
             Stream::Tcp(io) => Pin::new(io).poll_flush(cx),
             Stream::Unix(io) => Pin::new(io).poll_flush(cx),
+            // Here a write only fills a buffer; what waits for the caller waits in a flush.
+            Stream::Tls(io) => {
+                let flushed = Pin::new(io.as_mut()).poll_flush(cx);
+                self.notes.wrote(&flushed);
+                flushed
+            }
         }
     }
 
@@ -219,6 +265,7 @@ impl AsyncWrite for CallerIo {
         match &mut self.stream {
             Stream::Tcp(io) => Pin::new(io).poll_shutdown(cx),
             Stream::Unix(io) => Pin::new(io).poll_shutdown(cx),
+            Stream::Tls(io) => Pin::new(io.as_mut()).poll_shutdown(cx),
         }
     }
 }

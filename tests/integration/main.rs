@@ -5,6 +5,7 @@ mod support;
 
 mod stories {
     mod admin;
+    mod caller_token;
     mod commands;
     mod descriptors;
     mod drains;
@@ -13,6 +14,7 @@ mod stories {
     mod keeps_secrets;
     mod lies;
     mod limits;
+    mod listener_tls;
     mod logins;
     mod passes_through;
     mod process;
