@@ -32,6 +32,7 @@ use crate::app::vital::VitalSlot;
 use crate::base::problem::Problem;
 use crate::base::time::Clock;
 use crate::config::{Bind, Config};
+use crate::credential::store::file::{Claim, InUse};
 use crate::modes::Phase;
 use crate::modes::connection::Rules;
 use crate::net::listen::{BindError, Bound};
@@ -51,6 +52,11 @@ pub enum StartError {
         /// The address and what the kernel said.
         source: BindError,
     },
+    /// Another process keeps its credentials where this one would: exit code 69.
+    #[error(
+        "store.path cannot be used; stop the other one, or give each headset a folder of its own"
+    )]
+    Store(#[from] InUse),
     /// The machine refuses a thread, a runtime or a socket.
     #[error("headset cannot start")]
     Machine(#[from] io::Error),
@@ -81,6 +87,7 @@ pub struct App {
     listeners: Vec<Bound>,
     admin: Bound,
     addresses: Addresses,
+    claim: Option<Claim>,
 }
 
 impl App {
@@ -93,6 +100,8 @@ impl App {
         let own = Arc::new(OnceLock::new());
         let draft = Draft::new(config, clock, own.clone()).map_err(StartError::Config)?;
         let config = draft.config();
+        let claim = config.store.as_ref().map(|store| Claim::of(&store.path));
+        let claim = claim.transpose()?;
         let mut listeners = Vec::new();
         let mut named = Vec::new();
         for listener in &config.listeners {
@@ -119,6 +128,7 @@ impl App {
                 listeners: named,
                 admin: admin_address,
             },
+            claim,
         })
     }
 
@@ -139,6 +149,7 @@ impl App {
             listeners,
             admin,
             addresses,
+            claim: _claim,
         } = self;
         let registry = Registry::new();
         describe(&registry, draft.config())?;
