@@ -7,6 +7,7 @@
 //! socket or reads a secret; the file format is public, these types are not.
 
 pub mod build;
+mod callers;
 pub mod cross;
 pub mod environment;
 pub mod file;
@@ -74,8 +75,23 @@ pub struct Listener {
     pub hosts: Vec<String>,
     /// Further origins that a browser page may call from.
     pub origins: Vec<String>,
+    /// What a caller must show; `None` asks for nothing.
+    pub caller_token: Option<Source>,
     /// Off loopback: anyone who can connect may call.
     pub dangerous_allow_any_caller: bool,
+    /// What it speaks TLS with; `None` is plain HTTP.
+    pub tls: Option<ListenerTls>,
+}
+
+/// `[listener.NAME.tls]`: PEM files.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ListenerTls {
+    /// The certificate and those between it and its authority.
+    pub cert: PathBuf,
+    /// Its private key.
+    pub key: PathBuf,
+    /// Who must have signed callers' certificates; `None` asks for none.
+    pub client_ca: Option<PathBuf>,
 }
 
 /// An address to listen on.

@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use prometheus::Registry;
 
+use crate::app::doors::{self, Door};
 use crate::app::holders::{Opener, Workshop, open_sources};
 use crate::base::name::Name;
 use crate::base::problem::{Place, Problem};
@@ -28,6 +29,7 @@ use crate::gateway::metrics::{Families, ListenerMetrics, RouteMetrics};
 use crate::gateway::path::IssuerMark;
 use crate::gateway::route::{Blueprint, Matcher, RouteBlueprint};
 use crate::gateway::stack::Parts;
+use crate::gateway::stack::admit::AdmitLayer;
 use crate::gateway::stack::authorize::{AuthorizeLayer, Grant};
 use crate::gateway::stack::limit::{Allowance, LimitLayer, Permits};
 use crate::gateway::stack::record::Activity;
@@ -64,6 +66,7 @@ pub struct Draft {
     workshop: Workshop,
     credentials: Credentials,
     routes: Routes,
+    doors: Vec<Door>,
 }
 
 impl Draft {
@@ -72,10 +75,30 @@ impl Draft {
     /// # Errors
     /// With every problem at once.
     pub fn new(config: Config, clock: Clock, own: OwnAddresses) -> Result<Draft, Vec<Problem>> {
-        let (store, found) = match open_store(&config) {
-            Ok(store) => (store, None),
-            Err(problem) => (Arc::new(Null::new()) as Arc<dyn Store>, Some(problem)),
-        };
+        let (doors, found) = doors::open(&config.listeners);
+        Draft::resolved(config, clock, own, doors, found)
+    }
+
+    /// The same to try a credential only: nobody will call, so the files and tokens of
+    /// listeners are left alone. It is not to be started.
+    ///
+    /// # Errors
+    /// With every problem at once.
+    pub fn to_mint(config: Config, clock: Clock, own: OwnAddresses) -> Result<Draft, Vec<Problem>> {
+        Draft::resolved(config, clock, own, Vec::new(), Vec::new())
+    }
+
+    fn resolved(
+        config: Config,
+        clock: Clock,
+        own: OwnAddresses,
+        doors: Vec<Door>,
+        mut found: Vec<Problem>,
+    ) -> Result<Draft, Vec<Problem>> {
+        let store = open_store(&config).unwrap_or_else(|problem| {
+            found.push(problem);
+            Arc::new(Null::new())
+        });
         let workshop = Workshop::of(&config, clock, own, store);
         let (credentials, routes) = resolve(&config, &workshop, found)?;
         Ok(Draft {
@@ -83,14 +106,16 @@ impl Draft {
             workshop,
             credentials,
             routes,
+            doors,
         })
     }
 
-    /// Every problem that resolving `config` would find, secrets unread.
+    /// Every problem that resolving `config` would find, secrets unread but for the keys
+    /// of listeners, each of which must fit its certificate.
     pub fn judge(config: &Config, clock: &Clock) -> Vec<Problem> {
         let own = OwnAddresses::default();
         let workshop = Workshop::of(config, clock.clone(), own, Arc::new(Null::new()));
-        let found = resolve(config, &workshop, None);
+        let found = resolve(config, &workshop, doors::judge(&config.listeners));
         found.err().unwrap_or_default()
     }
 
@@ -210,12 +235,16 @@ impl Draft {
             .config
             .listeners
             .iter()
-            .map(|listener| {
+            .zip(self.doors)
+            .map(|(listener, door)| {
                 let metrics = Arc::new(families.listener(&listener.name));
+                let admit = AdmitLayer::new(door.token.clone(), metrics.clone());
+                let entrance = (listener, &admit);
                 let blueprint =
-                    blueprint(&planned, listener, &metrics, &none, &shared, &self.config);
+                    blueprint(&planned, entrance, &metrics, &none, &shared, &self.config);
                 PlannedListener {
                     config: listener.clone(),
+                    door,
                     blueprint: Arc::new(blueprint),
                     metrics,
                 }
@@ -306,6 +335,8 @@ impl Plan {
 pub struct PlannedListener {
     /// Its table.
     pub config: config::Listener,
+    /// Its TLS, and what callers must show.
+    pub door: Door,
     /// Its routes.
     pub blueprint: Arc<Blueprint>,
     /// Its handles.
@@ -357,9 +388,8 @@ pub fn open_store(config: &Config) -> Result<Arc<dyn Store>, Problem> {
 fn resolve(
     config: &Config,
     workshop: &Workshop,
-    found: Option<Problem>,
+    mut problems: Vec<Problem>,
 ) -> Result<Resolved, Vec<Problem>> {
-    let mut problems: Vec<Problem> = found.into_iter().collect();
     let mut credentials = Vec::new();
     for credential in &config.credentials {
         match workshop.example(credential, config) {
@@ -565,7 +595,7 @@ fn is_loopback(origin: &HttpOrigin) -> bool {
 
 fn blueprint(
     planned: &[PlannedRoute],
-    listener: &config::Listener,
+    (listener, admit): (&config::Listener, &AdmitLayer),
     metrics: &Arc<ListenerMetrics>,
     none: &Arc<RouteMetrics>,
     shared: &Shared,
@@ -592,6 +622,7 @@ fn blueprint(
         metrics: planned.metrics.clone(),
         activity: shared.activity.clone(),
         shield: ShieldLayer::new(doors.clone()),
+        admit: admit.clone(),
         target: TargetLayer::new(Arc::new(target::Rules {
             credentialed: planned.grant.is_some(),
             issuers: if planned.route.expose_issuer {
@@ -635,7 +666,7 @@ fn blueprint(
         .collect();
     routes.sort_by_key(|route| route.matcher.precedence());
     Blueprint {
-        none: none_parts(&doors, none, metrics, shared),
+        none: none_parts(&doors, admit, none, metrics, shared),
         routes,
         listener: metrics.clone(),
         replay_body: config.limits.replay_body,
@@ -646,6 +677,7 @@ fn blueprint(
 /// The route `none` goes nowhere, so most of its layers have nothing to do.
 fn none_parts(
     doors: &Arc<Doors>,
+    admit: &AdmitLayer,
     none: &Arc<RouteMetrics>,
     metrics: &Arc<ListenerMetrics>,
     shared: &Shared,
@@ -656,6 +688,7 @@ fn none_parts(
         metrics: none.clone(),
         activity: shared.activity.clone(),
         shield: ShieldLayer::new(doors.clone()),
+        admit: admit.clone(),
         target: TargetLayer::new(Arc::new(target::Rules {
             credentialed: false,
             issuers: Vec::new(),

@@ -73,7 +73,7 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
     run::protect_memory();
     let limit = config.timeouts.mint;
     let clock = Clock::system();
-    let draft = match Draft::new(config, clock.clone(), OwnAddresses::default()) {
+    let draft = match Draft::to_mint(config, clock.clone(), OwnAddresses::default()) {
         Ok(draft) => draft,
         Err(problems) => return Ok(run::refuse(&problems)),
     };

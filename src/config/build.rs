@@ -15,8 +15,8 @@ use crate::config::lower::Section;
 use crate::config::tenant::{self, TenantRule};
 use crate::config::url::HttpUrl;
 use crate::config::{
-    Admin, Bind, Config, Credential, Effect, Limits, Listener, Log, LogFormat, Roots, Route, Store,
-    Timeouts, Tls,
+    Admin, Bind, Config, Credential, Effect, Limits, Listener, ListenerTls, Log, LogFormat, Roots,
+    Route, Store, Timeouts, Tls,
 };
 
 /// Builds the configuration from `sections` that hold no problem.
@@ -107,7 +107,18 @@ fn listener(section: &Section, routes: &[Route]) -> Option<Listener> {
             .filter_map(|origin| HttpUrl::parse(origin).ok())
             .map(|url| url.origin.to_string())
             .collect(),
+        caller_token: values.secret("caller_token").cloned(),
         dangerous_allow_any_caller: values.flag("dangerous_allow_any_caller"),
+        tls: listener_tls(values),
+    })
+}
+
+/// `cross.rs` has seen that a certificate and a key come together.
+fn listener_tls(values: &Values) -> Option<ListenerTls> {
+    Some(ListenerTls {
+        cert: values.path("tls.cert")?.to_owned(),
+        key: values.path("tls.key")?.to_owned(),
+        client_ca: values.path("tls.client_ca").map(Into::into),
     })
 }
 

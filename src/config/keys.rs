@@ -172,8 +172,16 @@ pub const KEYS: &[Key] = &[
     key("listener.*.origins", Type::List, Text(""), "[\"https://crm.example.com\"]",
         "Further origins that a browser page may call from.")
         .checked(rules::origins),
+    key("listener.*.caller_token", Type::Secret, Absent, "{ file = \"/run/secrets/headset/caller-token\" }",
+        "What a caller must send as `Proxy-Authorization: Bearer`, or there as the password of `Basic`; on loopback too. A file is watched, a command runs once, at the start."),
     key("listener.*.dangerous_allow_any_caller", Type::Bool, Text("false"), "false",
-        "Off loopback, anyone who can connect calls with your credential. headset starts there only if this is `true`."),
+        "Off loopback, anyone who can connect calls with your credential. headset starts there only with a `caller_token`, with `tls.client_ca`, or if this is `true`."),
+    key("listener.*.tls.cert", Type::Path, Absent, "\"/etc/headset/tls.crt\"",
+        "A PEM file: the certificate that callers are shown, then those between it and its authority. With it the listener speaks TLS 1.2 and 1.3 only. All files of `tls` are watched; open connections stay."),
+    key("listener.*.tls.key", Type::Path, Absent, "\"/etc/headset/tls.key\"",
+        "A PEM file: its private key."),
+    key("listener.*.tls.client_ca", Type::Path, Absent, "\"/etc/headset/callers.pem\"",
+        "A PEM file of authorities: callers must show a certificate that one of them signed."),
 
     key("admin.bind", Type::Bind, Text("127.0.0.1:9464"), "\"127.0.0.1:9464\"",
         "Where probes and Prometheus call in; in a pod `0.0.0.0:9464`.")

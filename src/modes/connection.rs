@@ -1,8 +1,9 @@
 //! One connection of a caller, from its first byte to its last.
 //!
-//! Tells HTTP/1 from HTTP/2 by the first bytes, hands it to hyper, and keeps the
-//! times that hyper cannot: a head that does not end, a connection that rests too
-//! long, a caller that takes nothing. One lazy timer a connection does all three.
+//! Shakes hands where the listener speaks TLS, tells HTTP/1 from HTTP/2 by ALPN or by
+//! the first bytes, hands it to hyper, and keeps the times that hyper cannot: a head
+//! that does not end, a connection that rests too long, a caller that takes nothing. One
+//! lazy timer a connection does all three.
 
 use std::convert::Infallible;
 use std::pin::pin;
@@ -25,6 +26,7 @@ use crate::modes::Phase;
 use crate::modes::stream::Streams;
 use crate::net::caller::{Busy, CallerIo, Notes, Protocol};
 use crate::net::frames::Flood;
+use crate::net::tls::server::{self, Doorman};
 
 /// Streams of one HTTP/2 connection at a time (RFC 9113 §5.1.2).
 const STREAMS: u32 = 100;
@@ -66,14 +68,27 @@ pub struct Rules {
     pub idle: Duration,
 }
 
-/// Serves `io` until it closes. Its errors are its own; they are counted.
+/// Serves `io` until it closes, over TLS where there is a `doorman`. Its errors are its
+/// own; they are counted.
 pub async fn serve(
-    mut io: CallerIo,
+    io: CallerIo,
+    doorman: Option<Arc<Doorman>>,
     gateway: Rc<Gateway>,
     rules: Arc<Rules>,
     metrics: Arc<ListenerMetrics>,
     mut phase: watch::Receiver<Phase>,
 ) {
+    let mut io = match doorman {
+        None => io,
+        // Boxed, so that plain connections do not carry the room for it.
+        Some(doorman) => {
+            let handshake = shake_hands(io, doorman, &rules, &metrics, phase.clone());
+            match Box::pin(handshake).await {
+                Some(io) => io,
+                None => return,
+            }
+        }
+    };
     let notes = io.notes().clone();
     let protocol = {
         let mut sniffing = pin!(io.sniff());
@@ -92,6 +107,31 @@ pub async fn serve(
         }
         Ok(None) | Err(_) => {}
     }
+}
+
+/// `None` where no TLS came about, which is counted by why.
+async fn shake_hands(
+    io: CallerIo,
+    doorman: Arc<Doorman>,
+    rules: &Rules,
+    metrics: &ListenerMetrics,
+    mut phase: watch::Receiver<Phase>,
+) -> Option<CallerIo> {
+    let bounded = !rules.header.is_zero();
+    let (why, error) = tokio::select! {
+        secured = io.secure(&doorman) => match secured {
+            Ok(io) => return io,
+            Err(error) if server::is_client_certificate(&error) => {
+                (Refusal::ClientCertificate, Some(error))
+            }
+            Err(error) => (Refusal::TlsHandshake, Some(error)),
+        },
+        () = tokio::time::sleep(rules.header), if bounded => (Refusal::SlowHandshake, None),
+        _ = phase.wait_for(|phase| *phase == Phase::Closing) => return None,
+    };
+    metrics.refused(why).inc();
+    tracing::debug!(reason = ?why, error.detail = ?error, "a caller's TLS did not come about");
+    None
 }
 
 async fn serve_http1(

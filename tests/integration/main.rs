@@ -5,8 +5,10 @@ mod support;
 
 mod stories {
     mod admin;
+    mod caller_token;
     mod commands;
     mod connections;
+    mod descriptors;
     mod drains;
     mod early_answers;
     mod floods;
@@ -16,6 +18,7 @@ mod stories {
     mod leaves;
     mod lies;
     mod limits;
+    mod listener_tls;
     mod logins;
     mod passes_through;
     mod process;

@@ -3,6 +3,7 @@
 
 pub mod client;
 pub mod headset;
+pub mod pki;
 pub mod process;
 pub mod recorder;
 pub mod rogue;

@@ -31,6 +31,7 @@ pub const CODES: &[&str] = &[
     "host_not_served",
     "cross_site",
     "origin_not_allowed",
+    "caller_token",
     "tenant",
     "issuer_target",
     "trace_refused",
@@ -113,6 +114,13 @@ fn face(error: &Error) -> Face {
                 "Pages of that Origin may not call here",
                 Some("http_request_denied"),
                 "if the page is yours, add its origin to `origins` of the listener",
+            ),
+            CallerFault::CallerToken(_) => plain(
+                StatusCode::FORBIDDEN,
+                "caller_token",
+                "The caller token is missing or another one",
+                Some("http_request_denied"),
+                "send the `caller_token` of the listener once, as `Proxy-Authorization: Bearer` or as the password of `Basic`",
             ),
             CallerFault::Tenant { .. } => plain(
                 StatusCode::FORBIDDEN,

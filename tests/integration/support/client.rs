@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
 
 use super::PATIENCE;
@@ -40,17 +40,44 @@ impl Answer {
 }
 
 /// A connection that speaks raw bytes.
-pub struct Raw {
-    stream: TcpStream,
+pub struct Raw<S = TcpStream> {
+    stream: S,
     unread: Vec<u8>,
 }
 
 impl Raw {
     pub async fn connect(to: SocketAddr) -> Raw {
+        Raw::over(TcpStream::connect(to).await.unwrap())
+    }
+
+    /// Sends `bytes` while it waits for an answer; what is left when that has come is
+    /// not sent.
+    pub async fn answer_while_sending(&mut self, bytes: &[u8]) -> Option<Answer> {
+        let (mut read, mut write) = self.stream.split();
+        let sending = async {
+            let _ = write.write_all(bytes).await;
+            std::future::pending::<()>().await;
+        };
+        let reading = tokio::time::timeout(PATIENCE, read.read_buf(&mut self.unread));
+        tokio::select! {
+            read = reading => read.expect("headset went silent").ok()?,
+            () = sending => return None,
+        };
+        self.answer(false).await
+    }
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> Raw<S> {
+    pub fn over(stream: S) -> Raw<S> {
         Raw {
-            stream: TcpStream::connect(to).await.unwrap(),
+            stream,
             unread: Vec::new(),
         }
+    }
+
+    /// No more will be sent.
+    pub async fn finish(&mut self) {
+        let _ = self.stream.shutdown().await;
     }
 
     pub async fn send(&mut self, bytes: impl AsRef<[u8]>) {
@@ -68,27 +95,6 @@ impl Raw {
     pub async fn is_finished(&mut self) -> bool {
         let read = tokio::time::timeout(PATIENCE, self.stream.read_buf(&mut self.unread));
         matches!(read.await, Ok(Ok(0)))
-    }
-
-    /// Closes the sending side only.
-    pub async fn finish(&mut self) {
-        let _ = self.stream.shutdown().await;
-    }
-
-    /// Sends `bytes` while it waits for an answer; what is left when that has come is
-    /// not sent.
-    pub async fn answer_while_sending(&mut self, bytes: &[u8]) -> Option<Answer> {
-        let (mut read, mut write) = self.stream.split();
-        let sending = async {
-            let _ = write.write_all(bytes).await;
-            std::future::pending::<()>().await;
-        };
-        let reading = tokio::time::timeout(PATIENCE, read.read_buf(&mut self.unread));
-        tokio::select! {
-            read = reading => read.expect("headset went silent").ok()?,
-            () = sending => return None,
-        };
-        self.answer(false).await
     }
 
     async fn more(&mut self) -> bool {
@@ -233,8 +239,17 @@ pub async fn http2(
     hyper::client::conn::http2::SendRequest<String>,
     tokio::task::JoinHandle<hyper::Result<()>>,
 ) {
-    let tcp = TcpStream::connect(to).await.unwrap();
-    let io = hyper_util::rt::TokioIo::new(tcp);
+    http2_over(TcpStream::connect(to).await.unwrap()).await
+}
+
+/// The same over a connection that is there already.
+pub async fn http2_over<S: AsyncRead + AsyncWrite + Send + Unpin + 'static>(
+    stream: S,
+) -> (
+    hyper::client::conn::http2::SendRequest<String>,
+    tokio::task::JoinHandle<hyper::Result<()>>,
+) {
+    let io = hyper_util::rt::TokioIo::new(stream);
     let (sender, connection) = hyper::client::conn::http2::handshake(Spawner, io)
         .await
         .unwrap();
