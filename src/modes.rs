@@ -4,6 +4,7 @@
 //! one, `reverse`: the host and path of the call choose a route.
 
 pub mod connection;
+pub mod upgrade;
 
 use std::rc::Rc;
 use std::sync::Arc;

@@ -9,18 +9,20 @@ pub mod answer;
 pub mod exchange;
 pub mod muffle;
 pub mod pool;
+pub mod tunnel;
 
 use std::future::Future;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll};
 
+use http::StatusCode;
 use tokio::time::Instant;
 use tower::Service;
 
 use crate::gateway::client::pool::Pool;
 use crate::gateway::error::{Error, FaultKind, Reached, UpstreamFault};
-use crate::gateway::{Answer, Call, framing};
+use crate::gateway::{Answer, Call, framing, upgrade};
 
 /// Sends calls to one upstream. Clones share its pool.
 #[derive(Clone, Debug)]
@@ -97,8 +99,13 @@ async fn attempt(
         },
     };
     let reused = conn.calls > 0;
-    let mut response = exchange::exchange(pool, conn, *call.request).await?;
-    match framing::settle(&mut response) {
+    let mut response = exchange::exchange(pool, conn, *call.request, call.upgrade).await?;
+    let settled = if call.upgrade && response.status() == StatusCode::SWITCHING_PROTOCOLS {
+        upgrade::settle(&mut response)
+    } else {
+        framing::settle(&mut response)
+    };
+    match settled {
         Ok(()) => Ok(response),
         // Dropping the answer closes its connection.
         Err(why) => Err(Error::Upstream(Box::new(UpstreamFault {

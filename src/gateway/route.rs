@@ -147,6 +147,7 @@ impl Gateway {
             request,
             started,
             host,
+            upgrade: false,
             fresh: false,
             slot: None,
             fault,

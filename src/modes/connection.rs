@@ -4,6 +4,7 @@
 //! times that hyper cannot: a head that does not end, a connection that rests too
 //! long, a caller that takes nothing. One lazy timer a connection does all three.
 
+use std::cell::Cell;
 use std::convert::Infallible;
 use std::future::Future;
 use std::pin::pin;
@@ -23,6 +24,7 @@ use crate::gateway::body::Body;
 use crate::gateway::metrics::{ListenerMetrics, Refusal};
 use crate::gateway::route::Gateway;
 use crate::modes::Phase;
+use crate::modes::upgrade::Granted;
 use crate::net::caller::{Busy, CallerIo, Notes, Protocol};
 
 /// Streams of one HTTP/2 connection at a time (RFC 9113 §5.1.2).
@@ -98,33 +100,47 @@ async fn serve_http1(
         builder.max_headers(rules.header_count);
     }
     let draining = phase.clone();
+    let granted = &Cell::new(None);
     let service = service_fn(|request: Request<Incoming>| {
         let (gateway, notes, draining) = (gateway.clone(), notes.clone(), draining.clone());
         async move {
             let busy = Busy::begin(notes);
             let response = gateway.answer(request).await;
             let mut response = response.map(|body| body.until_end(busy));
-            if *draining.borrow() != Phase::Serving {
+            if response.status() == StatusCode::SWITCHING_PROTOCOLS {
+                // hyper writes the head and is done; what follows it is ours.
+                granted.set(Granted::take(response.body_mut()));
+            } else if *draining.borrow() != Phase::Serving {
                 let close = HeaderValue::from_static("close");
                 response.headers_mut().insert(header::CONNECTION, close);
             }
             Ok::<Response<Body>, Infallible>(response)
         }
     });
-    let mut connection = pin!(builder.serve_connection(TokioIo::new(io), service));
+    let mut connection = builder.serve_connection(TokioIo::new(io), service);
     let ended = tokio::select! {
-        ended = connection.as_mut() => ended,
+        ended = &mut connection => ended,
         why = expiry(&notes, &rules) => {
             // Dropping the connection closes it; an idle one loses nothing.
             return refuse(&metrics, why);
         }
         _ = phase.wait_for(|phase| *phase == Phase::Closing) => {
-            connection.as_mut().graceful_shutdown();
-            connection.await
+            std::pin::Pin::new(&mut connection).graceful_shutdown();
+            (&mut connection).await
         }
     };
     if let Err(error) = ended {
-        note_failure(&error, &metrics);
+        return note_failure(&error, &metrics);
+    }
+    // With a write stuck, hyper may not have written the whole 101: then nothing that
+    // follows would be read as what it is.
+    if let Some(granted) = granted.take()
+        && notes.stuck_since.get().is_none()
+    {
+        let parts = connection.into_parts();
+        let caller = parts.io.into_inner();
+        // Boxed: rare, and every connection would carry the room for it.
+        Box::pin(granted.relay(caller, parts.read_buf, phase)).await;
     }
 }
 

@@ -23,6 +23,7 @@ mod stories {
     mod streams;
     mod tenants;
     mod unauthorized;
+    mod upgrades;
 }
 
 /// What every entry of a list must do.

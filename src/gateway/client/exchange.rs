@@ -9,18 +9,20 @@ use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
-use http::{HeaderMap, Request, Response, header};
+use http::{HeaderMap, Request, Response, StatusCode, header};
 use hyper::body::Incoming;
 use tokio::time::Instant;
 
 use crate::gateway::body::Body;
 use crate::gateway::client::answer::AnswerBody;
 use crate::gateway::client::pool::{Conn, Lifetimes, Pool};
+use crate::gateway::client::tunnel::Tunnel;
 use crate::gateway::error::{CallerFault, Error, FaultKind, Reached, UpstreamFault};
 use crate::gateway::upload::Source;
 
 /// Sends `request` on `conn` and waits for the head of the answer. The answer's
-/// body goes on driving the connection and gives it back to `pool`.
+/// body goes on driving the connection and gives it back to `pool`. With `upgrade` the
+/// connection of a 101 becomes a [`Tunnel`] in the answer's body.
 ///
 /// Dropping the future closes the connection, so that the upstream learns at once
 /// that nobody waits for its answer any more.
@@ -28,6 +30,7 @@ pub async fn exchange(
     pool: Rc<Pool>,
     mut conn: Box<Conn>,
     request: Request<Body>,
+    upgrade: bool,
 ) -> Result<Response<Body>, Error> {
     let lifetimes = pool.lifetimes();
     let source = request.body().as_upload().map(|u| u.source().clone());
@@ -38,18 +41,24 @@ pub async fn exchange(
     let mut patience = Patience::new(lifetimes, source.clone());
     let mut answer = pin!(conn.send(request));
     let mut held = Some(conn);
+    // The connection of a 101: over, but not closed.
+    let mut switched = None;
 
     let head = poll_fn(|cx| {
         // The connection first: it is what makes the answer ready. It alone needs
         // waking, since the answer becomes ready only while it is being polled.
+        let mut unwoken = Context::from_waker(Waker::noop());
         if let Some(conn) = &mut held
             && conn.poll(cx).is_ready()
         {
+            if upgrade && let Poll::Ready(head) = answer.as_mut().poll(&mut unwoken) {
+                switched = held.take();
+                return Poll::Ready(Ok(head));
+            }
             // Dropping it resolves the answer, with the call itself if the
             // connection never took it.
             held = None;
         }
-        let mut unwoken = Context::from_waker(Waker::noop());
         if let Poll::Ready(head) = answer.as_mut().poll(&mut unwoken) {
             return Poll::Ready(Ok(head));
         }
@@ -74,6 +83,12 @@ pub async fn exchange(
         })
     };
     match head {
+        Ok(Ok(response)) if response.status() == StatusCode::SWITCHING_PROTOCOLS => {
+            let body = switched.map_or_else(Body::empty, |conn: Box<Conn>| {
+                Body::tunnel(Tunnel::of(*conn, &pool))
+            });
+            Ok(response.map(|_| body))
+        }
         Ok(Ok(response)) => Ok(hand_on(pool, held, source, response)),
         Ok(Err(_)) if source.is_some_and(|source| source.is_broken()) => {
             Err(CallerFault::BodyBroken.into())

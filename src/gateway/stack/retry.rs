@@ -130,6 +130,7 @@ pub struct Spare {
     slot: Option<Arc<Slot>>,
     source: Option<Rc<Source>>,
     nature: Nature,
+    upgrade: bool,
     started: Instant,
 }
 
@@ -144,6 +145,7 @@ impl Spare {
             slot: call.slot.clone(),
             source: request.body().as_upload().map(|u| u.source().clone()),
             nature: call.nature,
+            upgrade: call.upgrade,
             started: call.started,
         }
     }
@@ -178,6 +180,7 @@ impl Spare {
             started: self.started,
             host: self.host,
             nature: self.nature,
+            upgrade: self.upgrade,
             fresh: true,
             slot: self.slot,
             fault: None,
@@ -271,6 +274,7 @@ async fn after_fault<S: HttpService>(
             started: spare.started,
             host: spare.host.clone(),
             nature: spare.nature,
+            upgrade: spare.upgrade,
             fresh: true,
             slot: spare.slot.clone(),
             fault: None,

@@ -11,13 +11,13 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
-use http::{HeaderMap, HeaderName, HeaderValue, header};
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use pin_project_lite::pin_project;
 use tower::{Layer, Service};
 
 use crate::gateway::error::Error;
 use crate::gateway::metrics::RouteMetrics;
-use crate::gateway::{Answer, Call, HttpService};
+use crate::gateway::{Answer, Call, HttpService, upgrade};
 
 /// Fields that belong to one connection, besides those that `Connection` names.
 /// `Trailer` is end-to-end and stays: trailers are forwarded.
@@ -97,6 +97,9 @@ fn remove_named(headers: &mut HeaderMap) {
     }
 }
 
+/// The place of `Upgrade` in [`HOP_BY_HOP`].
+const UPGRADE: u8 = 1 << 7;
+
 /// Whether the caller can take trailers (RFC 9110 §10.1.4).
 fn takes_trailers(headers: &HeaderMap, found: u8) -> bool {
     const TE: u8 = 1 << 5;
@@ -172,6 +175,10 @@ impl<S> Scrub<S> {
             stripped |= self.secret.contains(name);
             spoofed |= is_ours(name);
         }
+        if found & UPGRADE != 0 {
+            call.upgrade = upgrade::is_asked(&call.request);
+        }
+        let headers = call.request.headers_mut();
         let trailers = takes_trailers(headers, found);
         if stripped {
             for name in self.secret.iter() {
@@ -182,7 +189,9 @@ impl<S> Scrub<S> {
         if spoofed {
             remove_spoofed(headers);
         }
-        if trailers {
+        if call.upgrade {
+            upgrade::set(headers);
+        } else if trailers {
             headers.insert(header::TE, HeaderValue::from_static("trailers"));
             headers.insert(header::CONNECTION, HeaderValue::from_static("te"));
         }
@@ -245,8 +254,13 @@ impl<F: Future<Output = Result<Answer, Error>>> Future for ScrubFuture<F> {
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.project();
         let mut answer = ready!(this.inner.poll(cx))?;
+        // The leaf lets no other 101 pass than the one that was asked for.
+        let is_switch = answer.response.status() == StatusCode::SWITCHING_PROTOCOLS;
         let headers = answer.response.headers_mut();
         remove_hop_by_hop(headers);
+        if is_switch {
+            upgrade::set(headers);
+        }
         if *this.drop_cookies {
             headers.remove(header::SET_COOKIE);
         }

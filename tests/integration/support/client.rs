@@ -47,10 +47,31 @@ pub struct Raw {
 
 impl Raw {
     pub async fn connect(to: SocketAddr) -> Raw {
+        Raw::over(TcpStream::connect(to).await.unwrap())
+    }
+
+    /// Speaks on `stream`.
+    pub fn over(stream: TcpStream) -> Raw {
         Raw {
-            stream: TcpStream::connect(to).await.unwrap(),
+            stream,
             unread: Vec::new(),
         }
+    }
+
+    /// The connection, and what was read of it and not yet asked for.
+    pub fn into_parts(self) -> (TcpStream, Vec<u8>) {
+        (self.stream, self.unread)
+    }
+
+    /// Says that nothing more comes from here; the other way stays open.
+    pub async fn finish(&mut self) {
+        self.stream.shutdown().await.unwrap();
+    }
+
+    /// Closes with a reset.
+    pub fn reset(self) {
+        let linger = Some(std::time::Duration::ZERO);
+        let _ = socket2::SockRef::from(&self.stream).set_linger(linger);
     }
 
     pub async fn send(&mut self, bytes: impl AsRef<[u8]>) {
@@ -68,8 +89,9 @@ impl Raw {
         !self.more().await
     }
 
-    /// The next head; `None` where the connection ends before it.
-    pub async fn head(&mut self) -> Option<(u16, Vec<(String, String)>)> {
+    /// The next head as it came, its empty line included; `None` where the connection
+    /// ends before it.
+    pub async fn head_text(&mut self) -> Option<String> {
         let end = loop {
             if let Some(at) = self.unread.windows(4).position(|w| w == b"\r\n\r\n") {
                 break at + 4;
@@ -79,7 +101,12 @@ impl Raw {
             }
         };
         let head: Vec<u8> = self.unread.drain(..end).collect();
-        let head = String::from_utf8_lossy(&head).into_owned();
+        Some(String::from_utf8_lossy(&head).into_owned())
+    }
+
+    /// The next head of an answer; `None` where the connection ends before it.
+    pub async fn head(&mut self) -> Option<(u16, Vec<(String, String)>)> {
+        let head = self.head_text().await?;
         let mut lines = head.trim_end().split("\r\n");
         let status = lines.next()?.split(' ').nth(1)?.parse().ok()?;
         let headers = lines
@@ -99,7 +126,8 @@ impl Raw {
         std::mem::take(&mut self.unread)
     }
 
-    async fn take(&mut self, octets: usize) -> Vec<u8> {
+    /// The next `octets` octets of whatever follows.
+    pub async fn take(&mut self, octets: usize) -> Vec<u8> {
         while self.unread.len() < octets {
             assert!(self.more().await, "the body broke off");
         }
