@@ -11,7 +11,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use http::{HeaderValue, Request, Response, header};
+use http::{HeaderValue, Request, Response, Version, header};
 use http_body::Body as _;
 use hyper::body::Incoming;
 use tokio::time::Instant;
@@ -26,7 +26,7 @@ use crate::gateway::metrics::{ListenerMetrics, Refusal};
 use crate::gateway::path::{is_under, normalise};
 use crate::gateway::replay::Nature;
 use crate::gateway::stack::{self, Parts, RouteStack};
-use crate::gateway::upload::Upload;
+use crate::gateway::upload::{self, Upload};
 use crate::gateway::{Answer, Call, framing};
 use crate::net::connect::Connector;
 
@@ -135,10 +135,13 @@ impl Gateway {
         let host = host_of(&request);
         let (index, fault) = self.place(&request, host.as_ref());
         let route = index.map(|index| &self.blueprint.routes[index]);
+        let mut awaited = None;
         if !incoming.is_end_stream() {
+            let held = upload::waits(&request);
             let metrics = route.map_or(&self.blueprint.none.metrics, |r| &r.parts.metrics);
             let octets = metrics.request_bytes.clone();
-            let upload = Upload::new(incoming, self.blueprint.replay_body, octets);
+            let upload = Upload::new(incoming, self.blueprint.replay_body, octets, held);
+            awaited = held.then(|| upload.source().clone());
             *request.body_mut() = Body::upload(upload);
         }
         let (effect, replay_401) = route.map_or((None, false), |r| (r.effect, r.replay_401));
@@ -152,6 +155,7 @@ impl Gateway {
             slot: None,
             fault,
         };
+        let version = call.request.version();
         // The borrow ends with `call`, before the future is first polled.
         let outcome = match index {
             Some(index) => {
@@ -163,7 +167,7 @@ impl Gateway {
                 future.await
             }
         };
-        match outcome {
+        let mut response = match outcome {
             Ok(answer) => answer.response,
             Err(_) => {
                 // `respond` has turned every error into an answer already.
@@ -171,7 +175,14 @@ impl Gateway {
                 *response.status_mut() = http::StatusCode::INTERNAL_SERVER_ERROR;
                 response
             }
+        };
+        if awaited.is_some_and(|source| source.is_held()) && version == Version::HTTP_11 {
+            // Its body was never asked for and may or may not come: the connection
+            // cannot carry another call (RFC 9110 §10.1.1 wants this said).
+            let close = HeaderValue::from_static("close");
+            response.headers_mut().insert(header::CONNECTION, close);
         }
+        response
     }
 
     /// Closes upstream connections that have rested too long.

@@ -7,6 +7,7 @@ mod stories {
     mod admin;
     mod commands;
     mod drains;
+    mod expects;
     mod human;
     mod injects;
     mod keeps_secrets;

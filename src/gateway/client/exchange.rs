@@ -6,6 +6,7 @@
 use std::future::{Future, poll_fn};
 use std::pin::pin;
 use std::rc::Rc;
+use std::sync::atomic::Ordering;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
@@ -24,16 +25,22 @@ use crate::gateway::upload::Source;
 /// body goes on driving the connection and gives it back to `pool`. With `upgrade` the
 /// connection of a 101 becomes a [`Tunnel`] in the answer's body.
 ///
+/// A held upload (`Expect: 100-continue`) is let go when the upstream sends 100, or when
+/// `expect_continue` is over. A final answer before that leaves it unread.
+///
 /// Dropping the future closes the connection, so that the upstream learns at once
 /// that nobody waits for its answer any more.
 pub async fn exchange(
     pool: Rc<Pool>,
     mut conn: Box<Conn>,
-    request: Request<Body>,
+    mut request: Request<Body>,
     upgrade: bool,
 ) -> Result<Response<Body>, Error> {
     let lifetimes = pool.lifetimes();
     let source = request.body().as_upload().map(|u| u.source().clone());
+    if let Some(source) = source.as_ref().filter(|source| source.is_held()) {
+        await_continue(&mut request, source, lifetimes);
+    }
     let sent_before = conn.wire.sent();
     let wire = conn.wire.clone();
     let reused = conn.calls > 0;
@@ -47,24 +54,28 @@ pub async fn exchange(
     let head = poll_fn(|cx| {
         // The connection first: it is what makes the answer ready. It alone needs
         // waking, since the answer becomes ready only while it is being polled.
-        let mut unwoken = Context::from_waker(Waker::noop());
-        if let Some(conn) = &mut held
-            && conn.poll(cx).is_ready()
-        {
-            if upgrade && let Poll::Ready(head) = answer.as_mut().poll(&mut unwoken) {
-                switched = held.take();
+        loop {
+            let mut unwoken = Context::from_waker(Waker::noop());
+            if let Some(conn) = &mut held
+                && conn.poll(cx).is_ready()
+            {
+                if upgrade && let Poll::Ready(head) = answer.as_mut().poll(&mut unwoken) {
+                    switched = held.take();
+                    return Poll::Ready(Ok(head));
+                }
+                // Dropping it resolves the answer, with the call itself if the
+                // connection never took it.
+                held = None;
+            }
+            if let Poll::Ready(head) = answer.as_mut().poll(&mut unwoken) {
                 return Poll::Ready(Ok(head));
             }
-            // Dropping it resolves the answer, with the call itself if the
-            // connection never took it.
-            held = None;
-        }
-        if let Poll::Ready(head) = answer.as_mut().poll(&mut unwoken) {
-            return Poll::Ready(Ok(head));
-        }
-        match &mut held {
-            Some(conn) => patience.poll(conn, cx).map(Err),
-            None => Poll::Ready(Err(FaultKind::Closed(None))),
+            let Some(conn) = &mut held else {
+                return Poll::Ready(Err(FaultKind::Closed(None)));
+            };
+            if !patience.lets_go(conn, cx) {
+                return patience.poll(conn, cx).map(Err);
+            }
         }
     })
     .await;
@@ -107,6 +118,21 @@ pub async fn exchange(
     }
 }
 
+/// Lets the body of `source` go at the upstream's 100, or at once where the route does
+/// not wait. The callback runs while the connection is polled, right before the body is.
+#[cold]
+fn await_continue(request: &mut Request<Body>, source: &Source, lifetimes: Lifetimes) {
+    if lifetimes.expect_continue.is_zero() {
+        source.release();
+    } else if let Some(gate) = source.gate().cloned() {
+        hyper::ext::on_informational(request, move |informational| {
+            if informational.status() == StatusCode::CONTINUE {
+                gate.store(true, Ordering::Relaxed);
+            }
+        });
+    }
+}
+
 /// Joins the connection to the answer's body, or lets go of it.
 fn hand_on(
     pool: Rc<Pool>,
@@ -122,6 +148,12 @@ fn hand_on(
             if let Some(told) = keep_alive_timeout(&parts.headers) {
                 conn.keep_alive = pool.lifetimes().keep_alive.min(told);
             }
+            AnswerBody::driving(incoming, conn, pool)
+        }
+        (Some(mut conn), Some(source)) if source.is_held() => {
+            // The body was promised and will not come: the answer is the last thing
+            // that this connection carries.
+            conn.keep_alive = Duration::ZERO;
             AnswerBody::driving(incoming, conn, pool)
         }
         (Some(conn), Some(source)) => {
@@ -180,6 +212,7 @@ fn keep_alive_timeout(headers: &HeaderMap) -> Option<Duration> {
 struct Patience {
     lifetimes: Lifetimes,
     source: Option<Rc<Source>>,
+    held_since: Option<Instant>,
     out_since: Option<Instant>,
 }
 
@@ -187,12 +220,36 @@ impl Patience {
     fn new(lifetimes: Lifetimes, source: Option<Rc<Source>>) -> Patience {
         Patience {
             lifetimes,
+            held_since: None,
             source,
             out_since: None,
         }
     }
 
+    /// Whether a held body was let go just now, so that the connection must be polled
+    /// once more.
+    fn lets_go(&mut self, conn: &mut Conn, cx: &mut Context<'_>) -> bool {
+        let Some(source) = &self.source else {
+            return false;
+        };
+        if !source.is_held() {
+            if self.held_since.take().is_some() {
+                source.touch();
+            }
+            return false;
+        }
+        let since = *self.held_since.get_or_insert_with(Instant::now);
+        let is_over = conn.alarm.rings(cx, since + self.lifetimes.expect_continue);
+        if is_over {
+            source.release();
+        }
+        is_over
+    }
+
     fn poll(&mut self, conn: &mut Conn, cx: &mut Context<'_>) -> Poll<FaultKind> {
+        if self.held_since.is_some() {
+            return Poll::Pending;
+        }
         let uploading = self
             .source
             .as_ref()

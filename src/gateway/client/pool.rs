@@ -38,6 +38,8 @@ pub struct Lifetimes {
     pub first_byte: Duration,
     /// Without a byte either way; zero is no bound.
     pub idle: Duration,
+    /// How long a held body waits for the upstream's 100; zero does not wait.
+    pub expect_continue: Duration,
 }
 
 /// The pool.

@@ -162,7 +162,10 @@ impl Spare {
     }
 
     fn has_whole_body(&self) -> bool {
-        self.source.as_ref().is_none_or(|s| s.is_in_hand())
+        // A held body was not begun: the caller still has all of it.
+        self.source
+            .as_ref()
+            .is_none_or(|s| s.is_in_hand() || s.is_held())
     }
 
     /// The call once more, on a new connection; `None` where its body is gone.

@@ -17,6 +17,7 @@ use tower::{Layer, Service};
 
 use crate::gateway::error::Error;
 use crate::gateway::metrics::RouteMetrics;
+use crate::gateway::upload::is_continue;
 use crate::gateway::{Answer, Call, HttpService, upgrade};
 
 /// Fields that belong to one connection, besides those that `Connection` names.
@@ -168,12 +169,14 @@ impl<S> Scrub<S> {
     fn scrub(&self, call: &mut Call) {
         let headers = call.request.headers_mut();
         let (mut found, mut stripped, mut spoofed) = (0u8, false, false);
+        let mut expects = false;
         for name in headers.keys() {
             if let Some(place) = hop(name) {
                 found |= 1 << place;
             }
             stripped |= self.secret.contains(name);
             spoofed |= is_ours(name);
+            expects |= name == header::EXPECT;
         }
         if found & UPGRADE != 0 {
             call.upgrade = upgrade::is_asked(&call.request);
@@ -201,6 +204,24 @@ impl<S> Scrub<S> {
         if let Some(upload) = call.request.body().as_upload() {
             upload.source().forbid_trailers(self.secret.clone());
         }
+        if expects {
+            settle_expectation(call);
+        }
+    }
+}
+
+/// An expectation of a 100 for which nothing waits is not passed on: HTTP/1.0 must be
+/// read as if it had none, and without a body there is nothing to continue with (RFC 9110
+/// §10.1.1).
+#[cold]
+fn settle_expectation(call: &mut Call) {
+    let upload = call.request.body().as_upload();
+    if upload.is_some_and(|upload| upload.source().is_held()) {
+        return;
+    }
+    let headers = call.request.headers_mut();
+    if headers.get_all(header::EXPECT).iter().any(is_continue) {
+        headers.remove(header::EXPECT);
     }
 }
 
