@@ -25,6 +25,7 @@ import leaks
 import load
 import scrape
 import streams
+import upgrades
 
 from harness import Bench, Failed, Skipped
 
@@ -42,6 +43,8 @@ CHECKS = [
     ("exotel", clients.exotel, True),
     ("prometheus", scrape.prometheus, True),
     ("push-stream", streams.push_stream, True),
+    ("websocket", upgrades.websocket, True),
+    ("expect", upgrades.continues, True),
     ("upload", streams.upload, False),
     ("short-life", load.short_life, False),
 ]
