@@ -122,6 +122,15 @@ impl<T: AsyncRead + Unpin, F: Fn(usize) + Unpin> AsyncRead for Side<T, F> {
             this.first.advance(n);
             Poll::Ready(Ok(()))
         };
+        // A peer that ends without TLS's close_notify has ended all the same; as an
+        // error it would throw away what the other side has yet to take. WebSocket
+        // knows by its own close frame whether anything is missing.
+        let polled = match polled {
+            Poll::Ready(Err(error)) if error.kind() == io::ErrorKind::UnexpectedEof => {
+                Poll::Ready(Ok(()))
+            }
+            polled => polled,
+        };
         let octets = buf.filled().len() - before;
         if octets > 0 {
             this.moved.set(Instant::now());
@@ -162,5 +171,53 @@ impl<T: AsyncWrite + Unpin, F: Unpin> AsyncWrite for Side<T, F> {
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         Pin::new(&mut self.io).poll_shutdown(cx)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tokio::io::AsyncReadExt;
+
+    /// A TLS peer that vanishes without saying so.
+    struct Vanished;
+
+    impl AsyncRead for Vanished {
+        fn poll_read(
+            self: Pin<&mut Self>,
+            _: &mut Context<'_>,
+            _: &mut ReadBuf<'_>,
+        ) -> Poll<io::Result<()>> {
+            Poll::Ready(Err(io::ErrorKind::UnexpectedEof.into()))
+        }
+    }
+
+    #[tokio::test]
+    async fn a_side_yields_what_came_with_the_head_first_and_ends_where_its_peer_does() {
+        let counted = Cell::new(0);
+        let mut side = Side {
+            io: Vanished,
+            first: Bytes::from_static(b"early"),
+            moved: Rc::new(Cell::new(Instant::now())),
+            count: |octets| counted.set(counted.get() + octets),
+        };
+        let mut got = Vec::new();
+        side.read_to_end(&mut got).await.unwrap();
+        assert_eq!((got.as_slice(), counted.get()), (&b"early"[..], 5));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn silence_is_counted_from_the_last_octet_and_zero_is_for_ever() {
+        let begun = Instant::now();
+        let moved = Cell::new(begun);
+        let idle = Duration::from_secs(10);
+        let moving = async {
+            tokio::time::sleep(Duration::from_secs(7)).await;
+            moved.set(Instant::now());
+        };
+        tokio::join!(silence(&moved, idle), moving);
+        assert_eq!(begun.elapsed().as_secs(), 17);
+        let ever = silence(&moved, Duration::ZERO);
+        assert!(tokio::time::timeout(idle * 1000, ever).await.is_err());
     }
 }

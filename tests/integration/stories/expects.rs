@@ -213,6 +213,25 @@ async fn an_upstream_that_is_down_is_told_before_the_body_is_asked_for() {
 }
 
 #[tokio::test]
+async fn an_upstream_that_dies_before_its_100_costs_the_caller_no_body() {
+    for (method, deliveries) in [("POST", 1), ("OPTIONS", 2)] {
+        let upstream = Door::open().await;
+        let headset = plain(&upstream.url(), NEVER, "");
+        let mut caller = Raw::connect(headset.app()).await;
+        caller.send(ASK.replace("POST", method)).await;
+        for _ in 0..deliveries {
+            let mut far = upstream.accept().await;
+            far.head_text().await.unwrap();
+        }
+        let answer = caller.answer(false).await.unwrap();
+        assert_eq!(answer.status, 502, "{method}");
+        assert_eq!(answer.json()["code"], "upstream_closed");
+        assert_eq!(answer.json()["reached_upstream"], "unknown");
+        assert_eq!(answer.field("connection"), Some("close"));
+    }
+}
+
+#[tokio::test]
 async fn http_1_0_and_calls_without_a_body_expect_nothing() {
     let upstream = Recorder::start([Step::ok("done")]).await;
     let headset = plain(&upstream.url(), NEVER, "");
