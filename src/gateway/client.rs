@@ -22,7 +22,7 @@ use tower::Service;
 
 use crate::gateway::client::pool::Pool;
 use crate::gateway::error::{Error, FaultKind, Reached, UpstreamFault};
-use crate::gateway::{Answer, Call, framing, upgrade};
+use crate::gateway::{Answer, Call, framing};
 
 /// Sends calls to one upstream. Clones share its pool.
 #[derive(Clone, Debug)]
@@ -100,12 +100,10 @@ async fn attempt(
     };
     let reused = conn.calls > 0;
     let mut response = exchange::exchange(pool, conn, *call.request, call.upgrade).await?;
-    let settled = if call.upgrade && response.status() == StatusCode::SWITCHING_PROTOCOLS {
-        upgrade::settle(&mut response)
-    } else {
-        framing::settle(&mut response)
-    };
-    match settled {
+    if call.upgrade && response.status() == StatusCode::SWITCHING_PROTOCOLS {
+        return Ok(response);
+    }
+    match framing::settle(&mut response) {
         Ok(()) => Ok(response),
         // Dropping the answer closes its connection.
         Err(why) => Err(Error::Upstream(Box::new(UpstreamFault {

@@ -19,10 +19,11 @@ use crate::gateway::client::answer::AnswerBody;
 use crate::gateway::client::pool::{Conn, Lifetimes, Pool};
 use crate::gateway::client::tunnel::Tunnel;
 use crate::gateway::error::{CallerFault, Error, FaultKind, Reached, UpstreamFault};
+use crate::gateway::upgrade;
 use crate::gateway::upload::Source;
 
 /// Sends `request` on `conn` and waits for the head of the answer. The answer's
-/// body goes on driving the connection and gives it back to `pool`. With `upgrade` the
+/// body goes on driving the connection and gives it back to `pool`. With `may_switch` the
 /// connection of a 101 becomes a [`Tunnel`] in the answer's body.
 ///
 /// A held upload (`Expect: 100-continue`) is let go when the upstream sends 100, or when
@@ -34,7 +35,7 @@ pub async fn exchange(
     pool: Rc<Pool>,
     mut conn: Box<Conn>,
     mut request: Request<Body>,
-    upgrade: bool,
+    may_switch: bool,
 ) -> Result<Response<Body>, Error> {
     let lifetimes = pool.lifetimes();
     let source = request.body().as_upload().map(|u| u.source().clone());
@@ -59,7 +60,7 @@ pub async fn exchange(
             if let Some(conn) = &mut held
                 && conn.poll(cx).is_ready()
             {
-                if upgrade && let Poll::Ready(head) = answer.as_mut().poll(&mut unwoken) {
+                if may_switch && let Poll::Ready(head) = answer.as_mut().poll(&mut unwoken) {
                     switched = held.take();
                     return Poll::Ready(Ok(head));
                 }
@@ -94,11 +95,20 @@ pub async fn exchange(
         })
     };
     match head {
-        Ok(Ok(response)) if response.status() == StatusCode::SWITCHING_PROTOCOLS => {
-            let body = switched.map_or_else(Body::empty, |conn: Box<Conn>| {
-                Body::tunnel(Tunnel::of(*conn, &pool))
-            });
-            Ok(response.map(|_| body))
+        Ok(Ok(mut response))
+            if may_switch && response.status() == StatusCode::SWITCHING_PROTOCOLS =>
+        {
+            match (upgrade::settle(&mut response), switched) {
+                (Ok(()), Some(conn)) => {
+                    let tunnel = Tunnel::of(*conn, &pool);
+                    Ok(response.map(|_| Body::tunnel(tunnel)))
+                }
+                (Ok(()), None) => {
+                    let why = "it switches protocols before the call was out";
+                    Err(fault(FaultKind::Unfit(why), None).into())
+                }
+                (Err(why), _) => Err(fault(FaultKind::Unfit(why), None).into()),
+            }
         }
         Ok(Ok(response)) => Ok(hand_on(pool, held, source, response)),
         Ok(Err(_)) if source.is_some_and(|source| source.is_broken()) => {
