@@ -227,6 +227,9 @@ pub struct Timeouts {
     pub first_byte: Duration,
     /// With no byte either way on an open exchange.
     pub idle: Duration,
+    /// How long a body that is announced by `Expect: 100-continue` waits for the
+    /// upstream's 100; zero does not wait.
+    pub expect_continue: Duration,
     /// For an idle connection of a caller.
     pub caller_keep_alive: Duration,
     /// For an idle connection to an upstream.

@@ -5,6 +5,7 @@
 
 pub mod connection;
 pub mod stream;
+pub mod upgrade;
 
 use std::cell::Cell;
 use std::io;

@@ -730,6 +730,7 @@ fn lifetimes(timeouts: &config::Timeouts) -> Lifetimes {
         age: timeouts.max_connection_age,
         first_byte: timeouts.first_byte,
         idle: timeouts.idle,
+        expect_continue: timeouts.expect_continue,
     }
 }
 

@@ -9,12 +9,14 @@ pub mod answer;
 pub mod exchange;
 pub mod muffle;
 pub mod pool;
+pub mod tunnel;
 
 use std::future::Future;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll};
 
+use http::StatusCode;
 use tokio::time::Instant;
 use tower::Service;
 
@@ -97,7 +99,10 @@ async fn attempt(
         },
     };
     let reused = conn.calls > 0;
-    let mut response = exchange::exchange(pool, conn, *call.request).await?;
+    let mut response = exchange::exchange(pool, conn, *call.request, call.upgrade).await?;
+    if call.upgrade && response.status() == StatusCode::SWITCHING_PROTOCOLS {
+        return Ok(response);
+    }
     match framing::settle(&mut response) {
         Ok(()) => Ok(response),
         // Dropping the answer closes its connection.

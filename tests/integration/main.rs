@@ -11,6 +11,7 @@ mod stories {
     mod descriptors;
     mod drains;
     mod early_answers;
+    mod expects;
     mod floods;
     mod human;
     mod injects;
@@ -30,6 +31,7 @@ mod stories {
     mod streams;
     mod tenants;
     mod unauthorized;
+    mod upgrades;
 }
 
 /// What every entry of a list must do.

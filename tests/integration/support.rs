@@ -2,6 +2,7 @@
 //! raw bytes or plain HTTP, upstreams that record.
 
 pub mod client;
+pub mod door;
 pub mod headset;
 pub mod pki;
 pub mod process;

@@ -130,6 +130,7 @@ pub struct Spare {
     slot: Option<Arc<Slot>>,
     source: Option<Rc<Source>>,
     nature: Nature,
+    upgrade: bool,
     started: Instant,
 }
 
@@ -144,6 +145,7 @@ impl Spare {
             slot: call.slot.clone(),
             source: request.body().as_upload().map(|u| u.source().clone()),
             nature: call.nature,
+            upgrade: call.upgrade,
             started: call.started,
         }
     }
@@ -160,7 +162,10 @@ impl Spare {
     }
 
     fn has_whole_body(&self) -> bool {
-        self.source.as_ref().is_none_or(|s| s.is_in_hand())
+        // A held body was not begun: the caller still has all of it.
+        self.source
+            .as_ref()
+            .is_none_or(|s| s.is_in_hand() || s.is_held())
     }
 
     /// The call once more, on a new connection; `None` where its body is gone.
@@ -178,6 +183,7 @@ impl Spare {
             started: self.started,
             host: self.host,
             nature: self.nature,
+            upgrade: self.upgrade,
             fresh: true,
             slot: self.slot,
             fault: None,
@@ -271,6 +277,7 @@ async fn after_fault<S: HttpService>(
             started: spare.started,
             host: spare.host.clone(),
             nature: spare.nature,
+            upgrade: spare.upgrade,
             fresh: true,
             slot: spare.slot.clone(),
             fault: None,

@@ -65,6 +65,12 @@ impl Raw {
         };
         self.answer(false).await
     }
+
+    /// Closes with a reset.
+    pub fn reset(self) {
+        let linger = Some(std::time::Duration::ZERO);
+        let _ = socket2::SockRef::from(&self.stream).set_linger(linger);
+    }
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Raw<S> {
@@ -75,7 +81,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Raw<S> {
         }
     }
 
-    /// No more will be sent.
+    /// The connection, and what was read of it and not yet asked for.
+    pub fn into_parts(self) -> (S, Vec<u8>) {
+        (self.stream, self.unread)
+    }
+
+    /// Says that nothing more comes from here; the other way stays open.
     pub async fn finish(&mut self) {
         let _ = self.stream.shutdown().await;
     }
@@ -107,8 +118,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Raw<S> {
         !self.more().await
     }
 
-    /// The next head; `None` where the connection ends before it.
-    pub async fn head(&mut self) -> Option<(u16, Vec<(String, String)>)> {
+    /// The next head as it came, its empty line included; `None` where the connection
+    /// ends before it.
+    pub async fn head_text(&mut self) -> Option<String> {
         let end = loop {
             if let Some(at) = self.unread.windows(4).position(|w| w == b"\r\n\r\n") {
                 break at + 4;
@@ -118,7 +130,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Raw<S> {
             }
         };
         let head: Vec<u8> = self.unread.drain(..end).collect();
-        let head = String::from_utf8_lossy(&head).into_owned();
+        Some(String::from_utf8_lossy(&head).into_owned())
+    }
+
+    /// The next head of an answer; `None` where the connection ends before it.
+    pub async fn head(&mut self) -> Option<(u16, Vec<(String, String)>)> {
+        let head = self.head_text().await?;
         let mut lines = head.trim_end().split("\r\n");
         let status = lines.next()?.split(' ').nth(1)?.parse().ok()?;
         let headers = lines
@@ -138,7 +155,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Raw<S> {
         std::mem::take(&mut self.unread)
     }
 
-    async fn take(&mut self, octets: usize) -> Vec<u8> {
+    /// The next `octets` octets of whatever follows.
+    pub async fn take(&mut self, octets: usize) -> Vec<u8> {
         while self.unread.len() < octets {
             assert!(self.more().await, "the body broke off");
         }
