@@ -4,4 +4,6 @@ pub mod caller;
 pub mod connect;
 pub mod io;
 pub mod listen;
+pub mod race;
+pub mod resolve;
 pub mod tls;
