@@ -2,8 +2,10 @@
 
 pub mod caller;
 pub mod connect;
+pub mod egress;
 pub mod io;
 pub mod listen;
 pub mod race;
 pub mod resolve;
 pub mod tls;
+pub mod tunnel;

@@ -6,6 +6,7 @@ mod support;
 mod stories {
     mod admin;
     mod commands;
+    mod dials;
     mod drains;
     mod human;
     mod injects;
@@ -22,6 +23,7 @@ mod stories {
     mod single_flight;
     mod streams;
     mod tenants;
+    mod trusts;
     mod unauthorized;
 }
 

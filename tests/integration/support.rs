@@ -4,7 +4,9 @@
 pub mod client;
 pub mod headset;
 pub mod process;
+pub mod proxy;
 pub mod recorder;
+pub mod tls;
 
 use std::time::Duration;
 

@@ -23,9 +23,15 @@ impl Process {
     /// Starts `headset run` with the configuration file `config` and waits until it
     /// listens.
     pub async fn start(config: &Path) -> Process {
+        Process::within(config, &[]).await
+    }
+
+    /// The same with these `variables` in its environment.
+    pub async fn within(config: &Path, variables: &[(&str, String)]) -> Process {
         let mut child = Command::new(env!("CARGO_BIN_EXE_headset"))
             .args(["run", "--config"])
             .arg(config)
+            .envs(variables.iter().map(|(name, value)| (*name, value)))
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(Stdio::piped())
