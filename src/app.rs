@@ -31,6 +31,7 @@ use crate::app::vital::VitalSlot;
 use crate::base::problem::Problem;
 use crate::base::time::Clock;
 use crate::config::{Bind, Config};
+use crate::credential::store::file::{Claim, InUse};
 use crate::modes::Phase;
 use crate::modes::connection::Rules;
 use crate::net::listen::{BindError, Bound};
@@ -50,6 +51,11 @@ pub enum StartError {
         /// The address and what the kernel said.
         source: BindError,
     },
+    /// Another process keeps its credentials where this one would: exit code 69.
+    #[error(
+        "store.path cannot be used; stop the other one, or give each headset a folder of its own"
+    )]
+    Store(#[from] InUse),
     /// The machine refuses a thread, a runtime or a socket.
     #[error("headset cannot start")]
     Machine(#[from] io::Error),
@@ -80,6 +86,7 @@ pub struct App {
     listeners: Vec<Bound>,
     admin: Bound,
     addresses: Addresses,
+    claim: Option<Claim>,
 }
 
 impl App {
@@ -92,6 +99,8 @@ impl App {
         let own = Arc::new(OnceLock::new());
         let draft = Draft::new(config, clock, own.clone()).map_err(StartError::Config)?;
         let config = draft.config();
+        let claim = config.store.as_ref().map(|store| Claim::of(&store.path));
+        let claim = claim.transpose()?;
         let mut listeners = Vec::new();
         let mut named = Vec::new();
         for listener in &config.listeners {
@@ -118,6 +127,7 @@ impl App {
                 listeners: named,
                 admin: admin_address,
             },
+            claim,
         })
     }
 
@@ -138,6 +148,7 @@ impl App {
             listeners,
             admin,
             addresses,
+            claim: _claim,
         } = self;
         let registry = Registry::new();
         describe(&registry, draft.config())?;
