@@ -106,7 +106,7 @@ async fn the_example_of_a_recipe_logs_in_to_the_second_vendor() {
     assert_eq!(refused.status, 403, "{}", refused.text());
 
     center.end_all(Kind::Acme);
-    headset.aged("it").await;
+    headset.aged("acme").await;
     let answer = client::get(headset.app(), "/acme/things").await;
     assert_eq!(answer.status, 200, "replaced after a 401");
     assert_eq!(center.state().of(Kind::Acme).logins, 2);
