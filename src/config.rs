@@ -14,6 +14,7 @@ pub mod file;
 pub mod keys;
 pub mod load;
 pub mod lower;
+pub mod outbound;
 pub mod quick;
 pub mod read;
 mod read_secret;
@@ -52,6 +53,8 @@ pub struct Config {
     pub timeouts: Timeouts,
     /// Worker threads, each with a runtime of its own; at least 1.
     pub workers: usize,
+    /// headset's own way out.
+    pub egress: outbound::Egress,
     /// Where credentials outlive a restart; `None` keeps them in memory only.
     pub store: Option<Store>,
     /// How to log.
@@ -254,20 +257,34 @@ pub struct Store {
 }
 
 /// `[upstream_tls]`, and the same table in a route or a credential.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Tls {
     /// Which authorities to trust.
     pub roots: Roots,
     /// A PEM file of authorities to trust *instead*.
     pub ca: Option<Arc<std::path::Path>>,
+    /// Keys to trust *instead* of any authority; empty asks the authorities.
+    pub pins: Vec<outbound::Pin>,
     /// The name to verify and to send as SNI, where it differs from the host.
     pub server_name: Option<String>,
+    /// What to show a server that asks who we are.
+    pub identity: Option<Identity>,
+}
+
+/// A client certificate and its key: PEM files, read when they are needed.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Identity {
+    /// The certificate, and those between it and its authority.
+    pub cert: Arc<std::path::Path>,
+    /// Its private key.
+    pub key: Arc<std::path::Path>,
 }
 
 /// Which certificate authorities to trust.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Roots {
     /// The machine's, or the bundled ones where it has none.
+    #[default]
     System,
     /// Mozilla's, as compiled in.
     Bundled,

@@ -38,7 +38,8 @@ use crate::gateway::stack::scrub::{self, ScrubLayer};
 use crate::gateway::stack::shield::{Doors, ShieldLayer};
 use crate::gateway::stack::target::{self, TargetLayer};
 use crate::gateway::stack::tenant::{self, TenantLayer};
-use crate::net::connect::{Connector, OwnAddresses};
+use crate::net::connect::Connector;
+use crate::net::egress::{Egress, OwnAddresses};
 
 /// The built-in route, which answers what no route takes.
 const NONE: &str = "none";
@@ -400,7 +401,7 @@ fn resolve(
     problems.extend(sources_without_bearer(&credentials));
     let mut routes = Vec::new();
     for route in &config.routes {
-        match resolve_route(route, &workshop.own) {
+        match resolve_route(route, &workshop.egress) {
             Ok((aim, connector)) => routes.push((route.clone(), aim, connector)),
             Err(problem) => problems.push(problem),
         }
@@ -415,6 +416,9 @@ fn resolve(
             ));
         }
     }
+    // One way out, one problem, however many go it.
+    let mut told = std::collections::HashSet::new();
+    problems.retain(|problem| problem.key != "egress.proxy" || told.insert(problem.why.clone()));
     if problems.is_empty() {
         Ok((credentials, routes))
     } else {
@@ -422,10 +426,7 @@ fn resolve(
     }
 }
 
-fn resolve_route(
-    route: &config::Route,
-    own: &OwnAddresses,
-) -> Result<(Arc<Aim>, Connector), Problem> {
+fn resolve_route(route: &config::Route, egress: &Egress) -> Result<(Arc<Aim>, Connector), Problem> {
     let problem = |key: &str, why: String, fix: &str| {
         Problem::new(
             Place::Default,
@@ -446,15 +447,9 @@ fn resolve_route(
         route.upstream.origin.clone(),
         &route.tls,
         route.timeouts.connect,
-        own.clone(),
+        egress.clone(),
     )
-    .map_err(|error| {
-        problem(
-            "upstream_tls",
-            error.to_string(),
-            "mend the file or the name it points to",
-        )
-    })?;
+    .map_err(|error| error.problem(&format!("route.{}.upstream_tls", route.name)))?;
     Ok((Arc::new(aim), connector))
 }
 

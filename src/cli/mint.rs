@@ -20,7 +20,7 @@ use crate::cli::{EX_CONFIG, EX_NOPERM, EX_TEMPFAIL, EX_UNAVAILABLE, EX_USAGE, ru
 use crate::config::{self, Config, load};
 use crate::credential::MintError;
 use crate::credential::transcript::Exchange;
-use crate::net::connect::OwnAddresses;
+use crate::net::egress::OwnAddresses;
 
 /// Obtain one credential now and show how, with every secret masked.
 #[derive(Clone, Debug, clap::Args)]

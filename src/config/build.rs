@@ -12,11 +12,12 @@ use crate::base::problem::Problem;
 use crate::config::cross::{matcher, plain_host};
 use crate::config::keys::Values;
 use crate::config::lower::Section;
+use crate::config::outbound::{self, tls};
 use crate::config::tenant::{self, TenantRule};
 use crate::config::url::HttpUrl;
 use crate::config::{
-    Admin, Bind, Config, Credential, Effect, Limits, Listener, ListenerTls, Log, LogFormat, Roots,
-    Route, Store, Timeouts, Tls,
+    Admin, Bind, Config, Credential, Effect, Limits, Listener, ListenerTls, Log, LogFormat, Route,
+    Store, Timeouts, Tls,
 };
 
 /// Builds the configuration from `sections` that hold no problem.
@@ -25,7 +26,7 @@ pub fn build(sections: &[Section], warnings: Vec<Problem>) -> Config {
     let empty = Values::default();
     let one = |table| of(table).next().map_or(&empty, |section| &section.values);
     let times = timeouts(one("timeouts"));
-    let trust = tls(one("upstream_tls"), "", &system());
+    let trust = tls(one("upstream_tls"), "", &Tls::default());
     let routes: Vec<Route> = of("route")
         .filter_map(|section| route(section, &times, &trust))
         .collect();
@@ -49,6 +50,7 @@ pub fn build(sections: &[Section], warnings: Vec<Problem>) -> Config {
         limits: limits(one("limits")),
         timeouts: times,
         workers: size(one("workers"), "count"),
+        egress: outbound::egress(one("egress")),
         store: store(one("store")),
         log: log(one("log")),
         digest: digest(sections),
@@ -217,32 +219,6 @@ fn timeouts(values: &Values) -> Timeouts {
         mint: time("mint"),
         drain: time("drain"),
     }
-}
-
-fn system() -> Tls {
-    Tls {
-        roots: Roots::System,
-        ca: None,
-        server_name: None,
-    }
-}
-
-/// Whom to trust is one decision: a table that sets `roots` or `ca` inherits neither.
-fn tls(values: &Values, prefix: &str, base: &Tls) -> Tls {
-    let path = |key: &str| format!("{prefix}{key}");
-    let (roots, ca) = (values.text(&path("roots")), values.path(&path("ca")));
-    let mut tls = base.clone();
-    if roots.is_some() || ca.is_some() {
-        tls.roots = match roots {
-            Some("bundled") => Roots::Bundled,
-            _ => Roots::System,
-        };
-        tls.ca = ca.map(Into::into);
-    }
-    if let Some(name) = values.text(&path("server_name")) {
-        tls.server_name = Some(plain_host(name));
-    }
-    tls
 }
 
 fn store(values: &Values) -> Option<Store> {

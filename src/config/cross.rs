@@ -9,6 +9,7 @@ use crate::base::problem::{Place, Problem};
 use crate::config::Bind;
 use crate::config::callers;
 use crate::config::lower::Section;
+use crate::config::outbound;
 use crate::config::read::near;
 use crate::config::tenant;
 use crate::config::url::{HttpOrigin, HttpUrl};
@@ -46,6 +47,10 @@ pub fn check(sections: &[Section]) -> Findings {
     found.chains(&credentials);
     found.unused(&routes, &credentials);
     found.store(of("store").next(), &credentials);
+    outbound::check(&mut found, sections, |origin| {
+        let own = bound.iter().find(|section| is_ours(section, origin))?;
+        Some(own.at.clone())
+    });
     tenant::check(&mut found, &routes, &credentials, of("limits").next());
     found
 }

@@ -9,6 +9,7 @@ mod stories {
     mod commands;
     mod connections;
     mod descriptors;
+    mod dials;
     mod drains;
     mod early_answers;
     mod expects;
@@ -30,6 +31,7 @@ mod stories {
     mod single_flight;
     mod streams;
     mod tenants;
+    mod trusts;
     mod unauthorized;
     mod upgrades;
 }

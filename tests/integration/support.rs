@@ -6,8 +6,10 @@ pub mod door;
 pub mod headset;
 pub mod pki;
 pub mod process;
+pub mod proxy;
 pub mod recorder;
 pub mod rogue;
+pub mod tls;
 
 use std::time::Duration;
 

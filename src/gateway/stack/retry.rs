@@ -25,7 +25,6 @@ use crate::gateway::replay::{Nature, Outcome};
 use crate::gateway::stack::peek;
 use crate::gateway::upload::{Source, Upload};
 use crate::gateway::{Answer, Call, HttpService};
-use crate::net::connect::ConnectError;
 
 /// Adds [`Retry`].
 #[derive(Clone)]
@@ -259,9 +258,7 @@ async fn after_fault<S: HttpService>(
 ) -> Result<Answer, Error> {
     let outcome = match (&fault.kind, fault.reached) {
         // These would fail the same way again.
-        (FaultKind::Connect(ConnectError::Tls { .. } | ConnectError::OwnListener { .. }), _) => {
-            Outcome::Other
-        }
+        (FaultKind::Connect(error), _) if error.is_lasting() => Outcome::Other,
         (FaultKind::Connect(_) | FaultKind::Closed(_), Reached::No) => Outcome::NothingSent,
         (FaultKind::Closed(_), Reached::Unknown) => Outcome::Died {
             reused: fault.reused,

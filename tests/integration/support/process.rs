@@ -41,6 +41,14 @@ impl Process {
         Process::run(command).await
     }
 
+    /// The same with these `variables` in its environment.
+    pub async fn within(config: &Path, variables: &[(&str, String)]) -> Process {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_headset"));
+        command.args(["run", "--config"]).arg(config);
+        command.envs(variables.iter().map(|(name, value)| (*name, value)));
+        Process::run(command).await
+    }
+
     async fn run(mut command: Command) -> Process {
         let mut child = command
             .stdin(Stdio::null())
