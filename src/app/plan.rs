@@ -416,6 +416,7 @@ fn resolve_route(
             "mend the file or the name it points to",
         )
     })?;
+    let connector = connector.speaking(route.upstream_protocol);
     Ok((Arc::new(aim), connector))
 }
 

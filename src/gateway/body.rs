@@ -11,6 +11,7 @@ use bytes::Bytes;
 use http_body::{Frame, SizeHint};
 
 use crate::gateway::client::answer::AnswerBody;
+use crate::gateway::client::h2::body::StreamBody;
 use crate::gateway::stack::record::Books;
 use crate::gateway::upload::Upload;
 use crate::net::caller::Busy;
@@ -34,6 +35,8 @@ enum Kind {
     Upload(Upload),
     /// On its way back.
     Answer(AnswerBody),
+    /// On its way back over HTTP/2.
+    Stream(Box<StreamBody>),
     /// On its way back, after its beginning was looked at.
     Peeked(Box<(Peeked, Body)>),
 }
@@ -85,6 +88,9 @@ pub enum BodyError {
     /// The other side broke it off.
     #[error("the body broke off")]
     Broken(#[from] hyper::Error),
+    /// The upstream broke its stream off.
+    #[error("the body broke off")]
+    Reset(#[from] h2::Error),
     /// Nothing moved for too long.
     #[error("nothing moved for {0:?}")]
     Idle(std::time::Duration),
@@ -109,6 +115,11 @@ impl Body {
     /// An upstream's body.
     pub fn answer(answer: AnswerBody) -> Body {
         Body::of(Kind::Answer(answer))
+    }
+
+    /// An upstream's body over HTTP/2.
+    pub fn stream(stream: StreamBody) -> Body {
+        Body::of(Kind::Stream(Box::new(stream)))
     }
 
     /// A body of which `peeked` was read before; the rest is still in `rest`.
@@ -165,6 +176,7 @@ impl http_body::Body for Body {
                 .poll_frame(cx)
                 .map(|frame| frame.map(|frame| frame.map_err(BodyError::Broken))),
             Kind::Answer(answer) => answer.poll_frame(cx),
+            Kind::Stream(stream) => stream.poll_frame(cx),
             Kind::Peeked(peeked) => match peeked.0.pop() {
                 Some(frame) => Poll::Ready(Some(frame)),
                 None => Pin::new(&mut peeked.1).poll_frame(cx),
@@ -182,6 +194,7 @@ impl http_body::Body for Body {
             Kind::Whole(octets) => octets.is_empty(),
             Kind::Upload(upload) => upload.is_end_stream(),
             Kind::Answer(answer) => answer.is_end_stream(),
+            Kind::Stream(stream) => stream.is_end_stream(),
             Kind::Peeked(peeked) => peeked.0.is_empty() && peeked.1.is_end_stream(),
         }
     }
@@ -192,6 +205,7 @@ impl http_body::Body for Body {
             Kind::Whole(octets) => SizeHint::with_exact(octets.len() as u64),
             Kind::Upload(upload) => upload.size_hint(),
             Kind::Answer(answer) => answer.size_hint(),
+            Kind::Stream(stream) => stream.size_hint(),
             Kind::Peeked(peeked) => {
                 let (read, rest) = (peeked.0.len() as u64, peeked.1.size_hint());
                 let mut hint = SizeHint::new();

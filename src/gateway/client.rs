@@ -2,11 +2,13 @@
 //!
 //! It belongs to one worker and never hops a task: an HTTP/1.1 connection has no
 //! task of its own but is driven by the call that uses it (`exchange.rs`) and then
-//! by the answer's body (`answer.rs`), which gives it back to the pool.
+//! by the answer's body (`answer.rs`), which gives it back to the pool. Where the
+//! upstream speaks HTTP/2, a call takes a stream of a shared connection (`h2.rs`).
 
 pub mod alarm;
 pub mod answer;
 pub mod exchange;
+pub mod h2;
 pub mod muffle;
 pub mod pool;
 
@@ -15,10 +17,11 @@ use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll};
 
+use http::Version;
 use tokio::time::Instant;
 use tower::Service;
 
-use crate::gateway::client::pool::Pool;
+use crate::gateway::client::pool::{Pool, Way};
 use crate::gateway::error::{Error, FaultKind, Reached, UpstreamFault};
 use crate::gateway::{Answer, Call, framing};
 
@@ -77,15 +80,24 @@ async fn attempt(
     pool: Rc<Pool>,
     call: Call,
 ) -> Result<http::Response<crate::gateway::body::Body>, Error> {
+    let wary = call.nature.must_not_be_lost();
     let pooled = if call.fresh {
         None
     } else {
-        pool.checkout(call.nature.must_not_be_lost())
+        pool.checkout(wary)
     };
     let conn = match pooled {
         Some(conn) => conn,
-        None => match pool.connect().await {
-            Ok(conn) => conn,
+        None => match pool.open(wary).await {
+            Ok(Way::H1(conn)) => conn,
+            Ok(Way::H2(lease)) => {
+                let scheme = pool.scheme();
+                let answer = Box::pin(h2::exchange::exchange(lease, scheme, *call.request));
+                let mut response = answer.await?;
+                // h2 has refused every field by which a body could have two readings.
+                *response.version_mut() = Version::HTTP_11;
+                return Ok(response);
+            }
             Err(error) => {
                 return Err(Error::Upstream(Box::new(UpstreamFault {
                     kind: FaultKind::Connect(error),

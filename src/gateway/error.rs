@@ -110,6 +110,16 @@ pub enum FaultKind {
     /// What came was not HTTP/1.1, or broke a rule that keeps answers apart.
     #[error("the upstream's answer could not be read")]
     Nonsense(#[source] hyper::Error),
+    /// The upstream proves that it did not process the call (RFC 9113 §8.7): it
+    /// refused the stream, or went away having processed only earlier ones.
+    #[error("the upstream turned the call away unprocessed")]
+    Unprocessed(#[source] h2::Error),
+    /// The upstream reset the stream, which proves nothing.
+    #[error("the upstream reset the stream before it answered")]
+    Reset(#[source] h2::Error),
+    /// What came broke HTTP/2.
+    #[error("the upstream broke HTTP/2")]
+    Garbled(#[source] h2::Error),
     /// What came was HTTP/1.1, but cannot be passed on (`framing::settle`).
     #[error("the upstream's answer cannot be passed on: {0}")]
     Unfit(&'static str),
@@ -129,8 +139,9 @@ impl FaultKind {
             FaultKind::Connect(ConnectError::Tls { .. }) => "tls",
             FaultKind::Connect(ConnectError::OwnListener { .. }) => "loop",
             FaultKind::Connect(_) => "connect",
-            FaultKind::Closed(_) => "closed",
-            FaultKind::Nonsense(_) | FaultKind::Unfit(_) => "nonsense",
+            FaultKind::Closed(_) | FaultKind::Reset(_) => "closed",
+            FaultKind::Unprocessed(_) => "refused",
+            FaultKind::Nonsense(_) | FaultKind::Garbled(_) | FaultKind::Unfit(_) => "nonsense",
             FaultKind::FirstByte(_) => "first_byte",
             FaultKind::Idle(_) => "idle",
         }
@@ -143,6 +154,7 @@ impl FaultKind {
         "loop",
         "connect",
         "closed",
+        "refused",
         "nonsense",
         "first_byte",
         "idle",
@@ -152,7 +164,7 @@ impl FaultKind {
 /// How far a call got.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Reached {
-    /// No byte of it was sent.
+    /// No byte of it was sent, or the upstream proves that it processed none.
     No,
     /// Bytes were sent and no answer came: it may or may not have taken effect.
     Unknown,

@@ -9,8 +9,8 @@ use rustls::pki_types::ServerName;
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 
-use crate::config::Tls;
 use crate::config::url::HttpOrigin;
+use crate::config::{Tls, UpstreamProtocol};
 use crate::net::io::Io;
 use crate::net::tls::client::{self, TlsError};
 
@@ -41,6 +41,14 @@ pub enum ConnectError {
         /// What rustls said.
         source: io::Error,
     },
+    /// The upstream does not speak HTTP/2, which is demanded of it or which it chose.
+    #[error("{host} does not speak HTTP/2")]
+    NoHttp2 {
+        /// The host.
+        host: Box<str>,
+        /// How it broke what it had chosen; `None` where it chose something else.
+        source: Option<io::Error>,
+    },
     /// The time limit ended first.
     #[error("no connection to {host} within {limit:?}")]
     TimedOut {
@@ -65,6 +73,9 @@ pub type OwnAddresses = Arc<OnceLock<Vec<SocketAddr>>>;
 pub struct Connector {
     origin: HttpOrigin,
     tls: Option<(Arc<rustls::ClientConfig>, ServerName<'static>)>,
+    protocol: UpstreamProtocol,
+    /// What is offered where that is not HTTP/1.1 alone.
+    offer: Option<Arc<rustls::ClientConfig>>,
     limit: Duration,
     own: OwnAddresses,
 }
@@ -92,9 +103,51 @@ impl Connector {
         Ok(Connector {
             origin,
             tls,
+            protocol: UpstreamProtocol::H1,
+            offer: None,
             limit,
             own,
         })
+    }
+
+    /// The same connector, which from now on offers `protocol`.
+    pub fn speaking(mut self, protocol: UpstreamProtocol) -> Connector {
+        self.protocol = match protocol {
+            // Nobody chooses where there is no ALPN.
+            UpstreamProtocol::Auto if self.tls.is_none() => UpstreamProtocol::H1,
+            protocol => protocol,
+        };
+        self.offer = self
+            .tls
+            .as_ref()
+            .and_then(|(config, _)| client::offering(config, protocol));
+        self
+    }
+
+    /// What it offers.
+    pub fn protocol(&self) -> UpstreamProtocol {
+        self.protocol
+    }
+
+    /// Whether what `io` leads to is spoken to in HTTP/2.
+    ///
+    /// # Errors
+    /// Where HTTP/2 is demanded and the upstream did not choose it.
+    pub fn is_h2(&self, io: &Io) -> Result<bool, ConnectError> {
+        match self.protocol {
+            UpstreamProtocol::H2 if self.tls.is_none() || io.chose_h2() => Ok(true),
+            UpstreamProtocol::H2 => Err(ConnectError::NoHttp2 {
+                host: self.origin.host.clone(),
+                source: None,
+            }),
+            UpstreamProtocol::Auto => Ok(io.chose_h2()),
+            UpstreamProtocol::H1 => Ok(false),
+        }
+    }
+
+    /// The longest that an attempt takes.
+    pub fn limit(&self) -> Duration {
+        self.limit
     }
 
     /// Where it connects to.
@@ -104,7 +157,20 @@ impl Connector {
 
     /// A new connection. Dropping the future abandons it; nothing is left behind.
     pub async fn connect(&self) -> Result<Io, ConnectError> {
-        match tokio::time::timeout(self.limit, self.dial()).await {
+        self.within_limit(self.offer.as_ref()).await
+    }
+
+    /// A new connection that offers HTTP/1.1 alone, whatever the protocol: what
+    /// upgrades needs it (RFC 9110 §7.8).
+    pub async fn connect_h1(&self) -> Result<Io, ConnectError> {
+        self.within_limit(None).await
+    }
+
+    async fn within_limit(
+        &self,
+        offer: Option<&Arc<rustls::ClientConfig>>,
+    ) -> Result<Io, ConnectError> {
+        match tokio::time::timeout(self.limit, self.dial(offer)).await {
             Ok(outcome) => outcome,
             Err(_) => Err(ConnectError::TimedOut {
                 host: self.origin.host.clone(),
@@ -113,18 +179,22 @@ impl Connector {
         }
     }
 
-    async fn dial(&self) -> Result<Io, ConnectError> {
+    async fn dial(&self, offer: Option<&Arc<rustls::ClientConfig>>) -> Result<Io, ConnectError> {
         let tcp = self.dial_tcp().await?;
         let Some((config, name)) = &self.tls else {
             return Ok(Io::plain(tcp));
         };
+        let config = offer.unwrap_or(config);
         TlsConnector::from(config.clone())
             .connect(name.clone(), tcp)
             .await
             .map(Io::tls)
-            .map_err(|source| ConnectError::Tls {
-                host: self.origin.host.clone(),
-                source,
+            .map_err(|source| {
+                let host = self.origin.host.clone();
+                if self.protocol == UpstreamProtocol::H2 && client::is_no_protocol(&source) {
+                    return ConnectError::NoHttp2 { host, source: None };
+                }
+                ConnectError::Tls { host, source }
             })
     }
 

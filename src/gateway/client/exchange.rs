@@ -14,6 +14,7 @@ use hyper::body::Incoming;
 use tokio::time::Instant;
 
 use crate::gateway::body::Body;
+use crate::gateway::client::alarm::Alarm;
 use crate::gateway::client::answer::AnswerBody;
 use crate::gateway::client::pool::{Conn, Lifetimes, Pool};
 use crate::gateway::error::{CallerFault, Error, FaultKind, Reached, UpstreamFault};
@@ -54,7 +55,7 @@ pub async fn exchange(
             return Poll::Ready(Ok(head));
         }
         match &mut held {
-            Some(conn) => patience.poll(conn, cx).map(Err),
+            Some(conn) => patience.poll(&mut conn.alarm, cx).map(Err),
             None => Poll::Ready(Err(FaultKind::Closed(None))),
         }
     })
@@ -162,14 +163,14 @@ fn keep_alive_timeout(headers: &HeaderMap) -> Option<Duration> {
 
 /// How long to wait for the head: `first_byte` once the call is out, `idle` while
 /// it is still going out.
-struct Patience {
+pub(super) struct Patience {
     lifetimes: Lifetimes,
     source: Option<Rc<Source>>,
     out_since: Option<Instant>,
 }
 
 impl Patience {
-    fn new(lifetimes: Lifetimes, source: Option<Rc<Source>>) -> Patience {
+    pub(super) fn new(lifetimes: Lifetimes, source: Option<Rc<Source>>) -> Patience {
         Patience {
             lifetimes,
             source,
@@ -177,7 +178,7 @@ impl Patience {
         }
     }
 
-    fn poll(&mut self, conn: &mut Conn, cx: &mut Context<'_>) -> Poll<FaultKind> {
+    pub(super) fn poll(&mut self, alarm: &mut Alarm, cx: &mut Context<'_>) -> Poll<FaultKind> {
         let uploading = self
             .source
             .as_ref()
@@ -193,12 +194,10 @@ impl Patience {
         if limit.is_zero() {
             return Poll::Pending;
         }
-        conn.alarm
-            .poll(cx, since + limit)
-            .map(|()| match uploading {
-                Some(_) => FaultKind::Idle(limit),
-                None => FaultKind::FirstByte(limit),
-            })
+        alarm.poll(cx, since + limit).map(|()| match uploading {
+            Some(_) => FaultKind::Idle(limit),
+            None => FaultKind::FirstByte(limit),
+        })
     }
 }
 

@@ -253,9 +253,15 @@ async fn after_fault<S: HttpService>(
 ) -> Result<Answer, Error> {
     let outcome = match (&fault.kind, fault.reached) {
         // These would fail the same way again.
-        (FaultKind::Connect(ConnectError::Tls { .. } | ConnectError::OwnListener { .. }), _) => {
-            Outcome::Other
-        }
+        (
+            FaultKind::Connect(
+                ConnectError::Tls { .. }
+                | ConnectError::OwnListener { .. }
+                | ConnectError::NoHttp2 { source: None, .. },
+            ),
+            _,
+        ) => Outcome::Other,
+        (FaultKind::Unprocessed(_), _) => Outcome::Unprocessed,
         (FaultKind::Connect(_) | FaultKind::Closed(_), Reached::No) => Outcome::NothingSent,
         (FaultKind::Closed(_), Reached::Unknown) => Outcome::Died {
             reused: fault.reused,
