@@ -17,7 +17,6 @@ use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll};
 
-use http::Version;
 use tokio::time::Instant;
 use tower::Service;
 
@@ -86,33 +85,34 @@ async fn attempt(
     } else {
         pool.checkout(wary)
     };
-    let conn = match pooled {
-        Some(conn) => conn,
-        None => match pool.open(wary).await {
-            Ok(Way::H1(conn)) => conn,
-            Ok(Way::H2(lease)) => {
-                let scheme = pool.scheme();
-                let answer = Box::pin(h2::exchange::exchange(lease, scheme, *call.request));
-                let mut response = answer.await?;
-                // h2 has refused every field by which a body could have two readings.
-                *response.version_mut() = Version::HTTP_11;
-                return Ok(response);
-            }
-            Err(error) => {
-                return Err(Error::Upstream(Box::new(UpstreamFault {
-                    kind: FaultKind::Connect(error),
-                    reached: Reached::No,
-                    reused: false,
-                    unsent: Some(call.request),
-                })));
-            }
-        },
+    let way = match pooled {
+        Some(conn) => Ok(Way::H1(conn)),
+        None => pool.open(wary).await,
     };
-    let reused = conn.calls > 0;
-    let mut response = exchange::exchange(pool, conn, *call.request).await?;
+    let (mut response, reused) = match way {
+        Ok(Way::H1(conn)) => {
+            let reused = conn.calls > 0;
+            let response = exchange::exchange(pool, conn, *call.request).await?;
+            (response, reused)
+        }
+        Ok(Way::H2(lease)) => {
+            let reused = lease.is_reused();
+            let answer = h2::exchange::exchange(lease, pool.scheme(), *call.request);
+            // Boxed, so that calls over HTTP/1.1 do not carry its size.
+            (Box::pin(answer).await?, reused)
+        }
+        Err(error) => {
+            return Err(Error::Upstream(Box::new(UpstreamFault {
+                kind: FaultKind::Connect(error),
+                reached: Reached::No,
+                reused: false,
+                unsent: Some(call.request),
+            })));
+        }
+    };
     match framing::settle(&mut response) {
         Ok(()) => Ok(response),
-        // Dropping the answer closes its connection.
+        // Dropping the answer closes its connection, or resets its stream.
         Err(why) => Err(Error::Upstream(Box::new(UpstreamFault {
             kind: FaultKind::Unfit(why),
             reached: Reached::Unknown,

@@ -7,6 +7,7 @@ mod stories {
     mod admin;
     mod commands;
     mod drains;
+    mod http2_upstream;
     mod human;
     mod injects;
     mod keeps_secrets;

@@ -2,6 +2,7 @@
 //! raw bytes or plain HTTP, upstreams that record.
 
 pub mod client;
+pub mod h2;
 pub mod headset;
 pub mod process;
 pub mod recorder;

@@ -41,6 +41,10 @@ const STREAMS: usize = 100;
 /// those who do (RFC 9113 §5.2.2).
 const CONNECTION_WINDOW: u32 = STREAM_WINDOW * STREAMS as u32;
 
+/// Streams that callers left, of which what still comes is passed over; what comes of
+/// one that is forgotten counts against the upstream, until h2 gives it up.
+const LEFT: usize = 10 * STREAMS;
+
 /// Octets of an answer's fields (RFC 9113 §6.5.2).
 const HEADER_LIST: u32 = 64 * 1024;
 
@@ -164,6 +168,7 @@ impl Links {
             .initial_connection_window_size(CONNECTION_WINDOW)
             .max_header_list_size(HEADER_LIST)
             .enable_push(false)
+            .max_concurrent_reset_streams(LEFT)
             // Until its settings are there.
             .initial_max_send_streams(0)
             .handshake::<_, Bytes>(TokioIo::new(io))
@@ -292,6 +297,11 @@ impl Lease {
             link: link.clone(),
             moved: Cell::new(now),
         }
+    }
+
+    /// Whether the connection has carried a call before this one.
+    pub fn is_reused(&self) -> bool {
+        self.link.calls.get() > 0
     }
 
     /// Gives the connection's task a turn where bytes wait that may be its end.

@@ -34,7 +34,8 @@ pub async fn exchange(
 ) -> Result<Response<Body>, Error> {
     let link = lease.link.clone();
     let lifetimes = link.lifetimes;
-    let reused = link.calls.replace(link.calls.get() + 1) > 0;
+    let reused = lease.is_reused();
+    link.calls.set(link.calls.get() + 1);
     let sent_before = link.wire.sent();
     let fault = |kind, unsent| {
         let untouched =

@@ -102,3 +102,119 @@ impl Probe {
         Poll::Pending
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::rc::Rc;
+    use std::sync::{Arc, OnceLock};
+
+    use http::uri::Scheme;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::TcpListener;
+
+    use crate::base::name::Name;
+    use crate::config::url::HttpOrigin;
+    use crate::config::{Roots, Tls, UpstreamProtocol};
+    use crate::gateway::body::Body;
+    use crate::gateway::client::h2::exchange::exchange;
+    use crate::gateway::client::h2::{Lease, Links, Opened};
+    use crate::gateway::client::pool::Lifetimes;
+    use crate::gateway::error::{Error, FaultKind, Reached};
+    use crate::gateway::metrics::Families;
+    use crate::net::connect::Connector;
+
+    fn links(port: u16) -> Rc<Links> {
+        let origin = HttpOrigin {
+            tls: false,
+            host: "127.0.0.1".into(),
+            port,
+        };
+        let tls = Tls {
+            roots: Roots::Bundled,
+            ca: None,
+            server_name: None,
+        };
+        let limit = Duration::from_secs(5);
+        let connector = Connector::new(origin, &tls, limit, Arc::new(OnceLock::new())).unwrap();
+        let lifetimes = Lifetimes {
+            keep_alive: Duration::from_secs(3600),
+            age: Duration::ZERO,
+            first_byte: Duration::ZERO,
+            idle: Duration::ZERO,
+        };
+        let families = Families::register(&prometheus::Registry::new()).unwrap();
+        let metrics = Arc::new(families.route(&Name::parse("a").unwrap()));
+        Links::new(connector.speaking(UpstreamProtocol::H2), lifetimes, metrics)
+    }
+
+    /// Speaks just enough HTTP/2, and counts PINGs; answers them where `pongs`.
+    async fn peer(listener: TcpListener, pongs: bool, pings: Rc<std::cell::Cell<usize>>) {
+        let (mut io, _) = listener.accept().await.unwrap();
+        io.read_exact(&mut [0; 24]).await.unwrap();
+        io.write_all(&[0, 0, 0, 4, 0, 0, 0, 0, 0]).await.unwrap();
+        let mut head = [0; 9];
+        while io.read_exact(&mut head).await.is_ok() {
+            let mut payload = vec![0; usize::from(head[1]) << 8 | usize::from(head[2])];
+            io.read_exact(&mut payload).await.unwrap();
+            if head[3] == 6 && head[4] == 0 {
+                pings.set(pings.get() + 1);
+                head[4] = 1;
+                if pongs {
+                    io.write_all(&[&head[..], &payload].concat()).await.unwrap();
+                }
+            }
+        }
+    }
+
+    async fn opened(pongs: bool) -> (Lease, Rc<std::cell::Cell<usize>>) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let pings = Rc::new(std::cell::Cell::new(0));
+        tokio::task::spawn_local(peer(listener, pongs, pings.clone()));
+        let Opened::Stream(lease) = links(port).open(false).await.unwrap() else {
+            panic!("a stream was expected");
+        };
+        (lease, pings)
+    }
+
+    fn request() -> http::Request<Body> {
+        let request = http::Request::get("/").header("host", "a");
+        request.body(Body::empty()).unwrap()
+    }
+
+    #[tokio::test]
+    async fn a_peer_that_answers_no_ping_loses_its_connection() {
+        let local = tokio::task::LocalSet::new();
+        let run = local.run_until(async {
+            let (lease, pings) = opened(false).await;
+            tokio::time::pause();
+            let begun = Instant::now();
+            let outcome = exchange(lease, Scheme::HTTP, request()).await;
+            let Err(Error::Upstream(fault)) = outcome else {
+                panic!("a dead peer answers nothing");
+            };
+            assert!(matches!(fault.kind, FaultKind::Closed(_)), "{fault:?}");
+            assert_eq!(fault.reached, Reached::Unknown);
+            assert_eq!(pings.get(), 1);
+            let waited = begun.elapsed();
+            assert!(waited >= SILENCE + ANSWER, "{waited:?}");
+            assert!(waited < SILENCE + ANSWER * 2, "{waited:?}");
+        });
+        run.await;
+    }
+
+    #[tokio::test]
+    async fn a_long_silence_of_a_living_peer_is_asked_about_rarely() {
+        let local = tokio::task::LocalSet::new();
+        let run = local.run_until(async {
+            let (lease, pings) = opened(true).await;
+            tokio::time::pause();
+            let answer = exchange(lease, Scheme::HTTP, request());
+            let waited = tokio::time::timeout(AGAIN * 2, answer).await;
+            assert!(waited.is_err(), "it says nothing");
+            assert!((1..=3).contains(&pings.get()), "{}", pings.get());
+        });
+        run.await;
+    }
+}
