@@ -5,6 +5,8 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
+use h2::RecvStream;
+use h2::server::SendResponse;
 use headset::simulator::{Options, Simulator};
 use http::{Request, Response};
 
@@ -508,24 +510,21 @@ async fn chunks_and_trailers_of_http1_pass_through_http2_and_back() {
 
 #[tokio::test]
 async fn an_empty_body_and_head_and_204_have_no_body() {
-    let upstream = Library::start(
-        None,
-        async |request: Request<h2::RecvStream>, mut respond| {
-            let status = if request.uri().path() == "/204" {
-                204
-            } else {
-                200
-            };
-            let head = Response::builder()
-                .status(status)
-                .header("x-end", request.body().is_end_stream().to_string());
-            let head = match *request.method() == http::Method::HEAD {
-                true => head.header("content-length", "5"),
-                false => head,
-            };
-            respond.send_response(head.body(()).unwrap(), true).unwrap();
-        },
-    )
+    let upstream = Library::start(None, async |request: Request<RecvStream>, mut respond| {
+        let status = if request.uri().path() == "/204" {
+            204
+        } else {
+            200
+        };
+        let head = Response::builder()
+            .status(status)
+            .header("x-end", request.body().is_end_stream().to_string());
+        let head = match *request.method() == http::Method::HEAD {
+            true => head.header("content-length", "5"),
+            false => head,
+        };
+        respond.send_response(head.body(()).unwrap(), true).unwrap();
+    })
     .await;
     let headset = plain(&upstream.url(), H2, "");
     let mut raw = Raw::connect(headset.app()).await;
@@ -549,16 +548,13 @@ async fn an_empty_body_and_head_and_204_have_no_body() {
 
 #[tokio::test]
 async fn an_answer_shorter_than_its_length_breaks_off() {
-    let upstream = Library::start(
-        None,
-        async |_, mut respond: h2::server::SendResponse<Bytes>| {
-            let head = Response::builder().header("content-length", "10");
-            let mut stream = respond
-                .send_response(head.body(()).unwrap(), false)
-                .unwrap();
-            stream.send_data("short".into(), true).unwrap();
-        },
-    )
+    let upstream = Library::start(None, async |_, mut respond: SendResponse<Bytes>| {
+        let head = Response::builder().header("content-length", "10");
+        let mut stream = respond
+            .send_response(head.body(()).unwrap(), false)
+            .unwrap();
+        stream.send_data("short".into(), true).unwrap();
+    })
     .await;
     let headset = plain(&upstream.url(), H2, "");
     let mut raw = Raw::connect(headset.app()).await;
@@ -566,7 +562,7 @@ async fn an_answer_shorter_than_its_length_breaks_off() {
         .await;
     if let Some((status, _)) = raw.head().await {
         if status == 200 {
-            while raw.some().await.len() > 0 {}
+            while !raw.some().await.is_empty() {}
         } else {
             assert_eq!(status, 502);
             return;
@@ -576,30 +572,53 @@ async fn an_answer_shorter_than_its_length_breaks_off() {
 }
 
 #[tokio::test]
+async fn an_answer_with_too_many_fields_is_a_502() {
+    let upstream = Library::start(None, async |_, mut respond: SendResponse<Bytes>| {
+        let head = Response::builder().header("x-long", "x".repeat(70_000));
+        let _ = respond.send_response(head.body(()).unwrap(), true);
+    })
+    .await;
+    let headset = plain(&upstream.url(), H2, "");
+    let answer = post(headset.app(), "/").await;
+    assert_eq!((answer.status, reached(&answer).as_str()), (502, "unknown"));
+    assert_eq!(answer.json()["code"], "upstream_nonsense");
+}
+
+#[tokio::test]
+async fn an_interim_answer_is_passed_over() {
+    let upstream = Library::start(None, async |_, mut respond: SendResponse<Bytes>| {
+        let early = Response::builder().status(103).header("link", "</a>");
+        respond.send_informational(early.body(()).unwrap()).unwrap();
+        h2up::ok(respond, "final");
+    })
+    .await;
+    let headset = plain(&upstream.url(), H2, "");
+    let answer = client::get(headset.app(), "/").await;
+    assert_eq!((answer.status, answer.text().as_str()), (200, "final"));
+}
+
+#[tokio::test]
 async fn a_rejected_credential_is_renewed_and_the_call_sent_again_over_http2() {
     let calls = Arc::new(Mutex::new(0));
     let count = calls.clone();
-    let upstream = Library::start(
-        None,
-        move |request: Request<h2::RecvStream>, mut respond| {
-            let count = count.clone();
-            async move {
-                let mut body = request.into_body();
-                let octets = h2up::read(&mut body).await.unwrap();
-                let first = {
-                    let mut count = count.lock().unwrap();
-                    *count += 1;
-                    *count == 1
-                };
-                if first {
-                    let head = Response::builder().status(401);
-                    respond.send_response(head.body(()).unwrap(), true).unwrap();
-                } else {
-                    h2up::ok(respond, octets);
-                }
+    let upstream = Library::start(None, move |request: Request<RecvStream>, mut respond| {
+        let count = count.clone();
+        async move {
+            let mut body = request.into_body();
+            let octets = h2up::read(&mut body).await.unwrap();
+            let first = {
+                let mut count = count.lock().unwrap();
+                *count += 1;
+                *count == 1
+            };
+            if first {
+                let head = Response::builder().status(401);
+                respond.send_response(head.body(()).unwrap(), true).unwrap();
+            } else {
+                h2up::ok(respond, octets);
             }
-        },
-    )
+        }
+    })
     .await;
     let center = Simulator::start(Options::default()).await.unwrap();
     let (cms, url) = (center.base_url(), upstream.url());
@@ -619,19 +638,16 @@ async fn a_rejected_credential_is_renewed_and_the_call_sent_again_over_http2() {
 
 #[tokio::test]
 async fn an_answer_that_overtakes_its_upload_is_delivered() {
-    let upstream = Library::start(
-        None,
-        async |request: Request<h2::RecvStream>, mut respond| {
-            let head = Response::builder()
-                .status(413)
-                .header("content-length", "4");
-            let mut stream = respond
-                .send_response(head.body(()).unwrap(), false)
-                .unwrap();
-            stream.send_data("full".into(), true).unwrap();
-            drop(request);
-        },
-    )
+    let upstream = Library::start(None, async |request: Request<RecvStream>, mut respond| {
+        let head = Response::builder()
+            .status(413)
+            .header("content-length", "4");
+        let mut stream = respond
+            .send_response(head.body(()).unwrap(), false)
+            .unwrap();
+        stream.send_data("full".into(), true).unwrap();
+        drop(request);
+    })
     .await;
     let headset = plain(&upstream.url(), H2, "");
     let mut raw = Raw::connect(headset.app()).await;
@@ -647,24 +663,21 @@ async fn an_answer_that_overtakes_its_upload_is_delivered() {
 
 /// Sends back what it is sent, as it comes.
 async fn echo() -> Library {
-    Library::start(
-        None,
-        async |request: Request<h2::RecvStream>, mut respond| {
-            let mut body = request.into_body();
-            let head = Response::builder().header("content-type", "application/grpc");
-            let mut stream = respond
-                .send_response(head.body(()).unwrap(), false)
-                .unwrap();
-            while let Some(octets) = body.data().await {
-                let Ok(octets) = octets else { return };
-                let _ = body.flow_control().release_capacity(octets.len());
-                if h2up::write(&mut stream, octets, false).await.is_none() {
-                    return;
-                }
+    Library::start(None, async |request: Request<RecvStream>, mut respond| {
+        let mut body = request.into_body();
+        let head = Response::builder().header("content-type", "application/grpc");
+        let mut stream = respond
+            .send_response(head.body(()).unwrap(), false)
+            .unwrap();
+        while let Some(octets) = body.data().await {
+            let Ok(octets) = octets else { return };
+            let _ = body.flow_control().release_capacity(octets.len());
+            if h2up::write(&mut stream, octets, false).await.is_none() {
+                return;
             }
-            let _ = stream.send_trailers(h2up::fields(&[("grpc-status", "0")]));
-        },
-    )
+        }
+        let _ = stream.send_trailers(h2up::fields(&[("grpc-status", "0")]));
+    })
     .await
 }
 
@@ -707,20 +720,17 @@ async fn thirty_two_megabytes_up_and_down_at_once_do_not_wait_for_each_other() {
 async fn an_upload_moves_while_nobody_reads_the_answer() {
     const OCTETS: usize = 32 << 20;
     // It answers at once with as much as it will be sent, and reads all the same.
-    let upstream = Library::start(
-        None,
-        async |request: Request<h2::RecvStream>, mut respond| {
-            let head = Response::builder().header("content-length", OCTETS.to_string());
-            let mut stream = respond
-                .send_response(head.body(()).unwrap(), false)
-                .unwrap();
-            tokio::spawn(async move {
-                h2up::write(&mut stream, vec![b'y'; OCTETS].into(), true).await;
-            });
-            let mut body = request.into_body();
-            let _ = h2up::read(&mut body).await;
-        },
-    )
+    let upstream = Library::start(None, async |request: Request<RecvStream>, mut respond| {
+        let head = Response::builder().header("content-length", OCTETS.to_string());
+        let mut stream = respond
+            .send_response(head.body(()).unwrap(), false)
+            .unwrap();
+        tokio::spawn(async move {
+            h2up::write(&mut stream, vec![b'y'; OCTETS].into(), true).await;
+        });
+        let mut body = request.into_body();
+        let _ = h2up::read(&mut body).await;
+    })
     .await;
     let headset = plain(&upstream.url(), H2, "");
     let mut raw = Raw::connect(headset.app()).await;
@@ -737,15 +747,12 @@ async fn an_upload_moves_while_nobody_reads_the_answer() {
 
 #[tokio::test]
 async fn callers_who_do_not_read_do_not_stall_the_others_on_their_connection() {
-    let upstream = Library::start(
-        None,
-        async |request: Request<h2::RecvStream>, mut respond| {
-            let small = request.uri().path() == "/small";
-            let mut stream = respond.send_response(Response::new(()), false).unwrap();
-            let body = vec![b'y'; if small { 5 } else { 8 << 20 }];
-            h2up::write(&mut stream, body.into(), true).await;
-        },
-    )
+    let upstream = Library::start(None, async |request: Request<RecvStream>, mut respond| {
+        let small = request.uri().path() == "/small";
+        let mut stream = respond.send_response(Response::new(()), false).unwrap();
+        let body = vec![b'y'; if small { 5 } else { 8 << 20 }];
+        h2up::write(&mut stream, body.into(), true).await;
+    })
     .await;
     let headset = plain(&upstream.url(), H2, "");
     let mut slow = Vec::new();
@@ -783,15 +790,12 @@ async fn a_unary_grpc_call_keeps_its_trailers() {
 
 #[tokio::test]
 async fn a_grpc_answer_of_trailers_only_passes() {
-    let upstream = Library::start(
-        None,
-        async |_, mut respond: h2::server::SendResponse<Bytes>| {
-            let head = Response::builder()
-                .header("content-type", "application/grpc")
-                .header("grpc-status", "12");
-            respond.send_response(head.body(()).unwrap(), true).unwrap();
-        },
-    )
+    let upstream = Library::start(None, async |_, mut respond: SendResponse<Bytes>| {
+        let head = Response::builder()
+            .header("content-type", "application/grpc")
+            .header("grpc-status", "12");
+        respond.send_response(head.body(()).unwrap(), true).unwrap();
+    })
     .await;
     let headset = plain(&upstream.url(), H2, "");
     let mut sender = h2up::caller(headset.app()).await;
@@ -830,18 +834,15 @@ async fn a_bidirectional_grpc_stream_flows_message_by_message() {
 #[tokio::test]
 async fn a_caller_who_leaves_a_bidirectional_stream_resets_it() {
     let (told, mut tell) = tokio::sync::mpsc::unbounded_channel();
-    let upstream = Library::start(
-        None,
-        move |request: Request<h2::RecvStream>, mut respond| {
-            let told = told.clone();
-            async move {
-                let _stream = respond.send_response(Response::new(()), false).unwrap();
-                let mut body = request.into_body();
-                told.send(h2up::read(&mut body).await.err().and_then(|e| e.reason()))
-                    .unwrap();
-            }
-        },
-    )
+    let upstream = Library::start(None, move |request: Request<RecvStream>, mut respond| {
+        let told = told.clone();
+        async move {
+            let _stream = respond.send_response(Response::new(()), false).unwrap();
+            let mut body = request.into_body();
+            told.send(h2up::read(&mut body).await.err().and_then(|e| e.reason()))
+                .unwrap();
+        }
+    })
     .await;
     let headset = plain(&upstream.url(), H2, "");
     let mut sender = h2up::caller(headset.app()).await;
