@@ -212,6 +212,47 @@ async fn a_goaway_before_this_stream_sends_the_call_again_on_a_new_connection() 
 }
 
 #[tokio::test]
+async fn connections_that_go_away_under_load_lose_no_post_and_deliver_none_twice() {
+    let seen: Arc<Mutex<Vec<String>>> = Arc::default();
+    let kept = seen.clone();
+    let upstream = Library::rotating(None, 7, move |request: Request<RecvStream>, respond| {
+        let kept = kept.clone();
+        async move {
+            let target = request.uri().path().to_owned();
+            let Ok(octets) = h2up::read(&mut request.into_body()).await else {
+                return;
+            };
+            kept.lock().unwrap().push(target);
+            h2up::ok(respond, octets);
+        }
+    })
+    .await;
+    let headset = plain(&upstream.url(), &format!("{H2}\neffect = \"call\""), "");
+    let callers: Vec<_> = (0..10)
+        .map(|caller| {
+            let to = headset.app();
+            tokio::spawn(async move {
+                for n in 0..40 {
+                    let answer = post(to, &format!("/{caller}-{n}")).await;
+                    assert_eq!(answer.status, 200, "{}", answer.text());
+                }
+            })
+        })
+        .collect();
+    for caller in callers {
+        caller.await.unwrap();
+    }
+    let seen = seen.lock().unwrap().clone();
+    let distinct: std::collections::HashSet<&String> = seen.iter().collect();
+    assert_eq!((seen.len(), distinct.len()), (400, 400));
+    assert!(
+        upstream.connections() >= 400 / 20,
+        "{}",
+        upstream.connections()
+    );
+}
+
+#[tokio::test]
 async fn a_goaway_that_names_this_stream_lets_it_end_and_the_next_go_elsewhere() {
     let acts = vec![Act::GoAway(0, h2up::NO_ERROR), Act::Answer("whole")];
     let upstream = Frames::start([acts, vec![Act::Answer("next")]]).await;

@@ -283,6 +283,15 @@ impl Library {
         F: Fn(Request<RecvStream>, SendResponse<Bytes>) -> Fut + Clone + Send + 'static,
         Fut: Future<Output = ()> + Send + 'static,
     {
+        Library::rotating(tls, usize::MAX, handle).await
+    }
+
+    /// The same; a connection says that it goes away with its stream number `streams`.
+    pub async fn rotating<F, Fut>(tls: Option<TlsAcceptor>, streams: usize, handle: F) -> Library
+    where
+        F: Fn(Request<RecvStream>, SendResponse<Bytes>) -> Fut + Clone + Send + 'static,
+        Fut: Future<Output = ()> + Send + 'static,
+    {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let connections = Arc::new(AtomicUsize::new(0));
@@ -294,13 +303,13 @@ impl Library {
                 let (handle, tls) = (handle.clone(), tls.clone());
                 tokio::spawn(async move {
                     let Some(tls) = tls else {
-                        return serve(tcp, handle).await;
+                        return serve(tcp, streams, handle).await;
                     };
                     let Ok(mut stream) = tls.accept(tcp).await else {
                         return;
                     };
                     if stream.get_ref().1.alpn_protocol() == Some(b"h2") {
-                        return serve(stream, handle).await;
+                        return serve(stream, streams, handle).await;
                     }
                     let mut head = Vec::new();
                     while !head.ends_with(b"\r\n\r\n") {
@@ -338,7 +347,7 @@ impl Drop for Library {
     }
 }
 
-async fn serve<T, F, Fut>(io: T, handle: F)
+async fn serve<T, F, Fut>(io: T, streams: usize, handle: F)
 where
     T: AsyncRead + AsyncWrite + Unpin,
     F: Fn(Request<RecvStream>, SendResponse<Bytes>) -> Fut,
@@ -347,7 +356,12 @@ where
     let Ok(mut connection) = h2::server::handshake(io).await else {
         return;
     };
+    let mut taken = 0;
     while let Some(Ok((request, respond))) = connection.accept().await {
+        taken += 1;
+        if taken == streams {
+            connection.graceful_shutdown();
+        }
         tokio::spawn(handle(request, respond));
     }
 }
