@@ -82,6 +82,14 @@ impl Io {
         }))
     }
 
+    /// Whether the upstream chose HTTP/2 by ALPN (RFC 7301).
+    pub fn chose_h2(&self) -> bool {
+        match &*self.0.lock() {
+            Stream::Plain(_) => false,
+            Stream::Tls(io) => io.inner().get_ref().1.alpn_protocol() == Some(b"h2"),
+        }
+    }
+
     /// Our end.
     pub fn wire(&self) -> Arc<Wire> {
         self.0.clone()

@@ -3,6 +3,7 @@
 
 pub mod client;
 pub mod door;
+pub mod h2;
 pub mod headset;
 pub mod pki;
 pub mod process;

@@ -156,7 +156,7 @@ impl http_body::Body for AnswerBody {
 }
 
 /// Trailers are fields too: what may not come back in the head may not come here.
-fn clean(frame: Frame<Bytes>) -> Frame<Bytes> {
+pub(super) fn clean(frame: Frame<Bytes>) -> Frame<Bytes> {
     match frame.into_trailers() {
         Ok(mut trailers) => {
             scrub::remove_hop_by_hop(&mut trailers);

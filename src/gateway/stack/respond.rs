@@ -44,6 +44,8 @@ pub const CODES: &[&str] = &[
     "upstream_tls",
     "upstream_loop",
     "upstream_proxy",
+    "upstream_protocol",
+    "upstream_refused",
     "upstream_closed",
     "upstream_nonsense",
     "upstream_timeout",
@@ -222,6 +224,13 @@ fn face(error: &Error) -> Face {
                     "tls_protocol_error",
                     "the detail says what is wrong and which key to set, in `upstream_tls` of the route or of all",
                 ),
+                FaultKind::Connect(ConnectError::NoHttp2 { .. }) => upstream(
+                    StatusCode::BAD_GATEWAY,
+                    "upstream_protocol",
+                    "The upstream does not speak HTTP/2",
+                    "http_protocol_error",
+                    "set `upstream_protocol` of the route to \"h1\", or let the upstream speak HTTP/2",
+                ),
                 FaultKind::Connect(ConnectError::OwnListener { .. }) => upstream(
                     StatusCode::BAD_GATEWAY,
                     "upstream_loop",
@@ -243,7 +252,21 @@ fn face(error: &Error) -> Face {
                     "connection_timeout",
                     "check the network in between, or raise `timeouts.connect`",
                 ),
-                FaultKind::Closed(_) => upstream(
+                FaultKind::Unprocessed(_) => upstream(
+                    StatusCode::BAD_GATEWAY,
+                    "upstream_refused",
+                    "The upstream turned the call away",
+                    "http_response_incomplete",
+                    "it did not process the call: send it again, not at once if the upstream is overloaded",
+                ),
+                FaultKind::Garbled(_) => upstream(
+                    StatusCode::BAD_GATEWAY,
+                    "upstream_nonsense",
+                    "The upstream broke HTTP/2",
+                    "http_protocol_error",
+                    "see the detail; `upstream_protocol = \"h1\"` in the route goes round it",
+                ),
+                FaultKind::Closed(_) | FaultKind::Reset(_) => upstream(
                     StatusCode::BAD_GATEWAY,
                     "upstream_closed",
                     "The upstream closed the connection",
