@@ -2,8 +2,8 @@
 //!
 //! Deterministic: no input is made up here. `fuzz/run` makes new ones (see
 //! CONTRIBUTING.md, "Fuzzing") and puts what breaks a promise into
-//! `fuzz/crashes/TARGET/`, where this finds it. One input alone:
-//! `HEADSET_FUZZ_INPUT=FILE cargo test --test fuzz TARGET`.
+//! `fuzz/crashes/TARGET/`, where this finds it. One input or a folder of them alone:
+//! `HEADSET_FUZZ_INPUT=PATH cargo test --test fuzz TARGET`.
 
 mod choices;
 mod strict;
@@ -16,7 +16,11 @@ fn replay(name: &str) {
     let target = targets::named(name).expect("a target");
     let mut inputs = Vec::new();
     if let Some(one) = std::env::var_os("HEADSET_FUZZ_INPUT") {
-        inputs.push(PathBuf::from(one));
+        let one = PathBuf::from(one);
+        match one.is_dir() {
+            true => inputs.extend(files(&one)),
+            false => inputs.push(one),
+        }
     } else {
         let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz");
         let seeds = files(&root.join("corpus").join(name));
@@ -29,16 +33,15 @@ fn replay(name: &str) {
     for path in inputs {
         let input = std::fs::read(&path).unwrap();
         let check = || (target.check)(&input);
-        if let Err(broken) = std::panic::catch_unwind(check) {
-            eprintln!(
-                "this input breaks a promise of {name} ({} octets):\n{}\nreplay it with\n\
-                 HEADSET_FUZZ_INPUT={} cargo test --test fuzz {name}",
-                input.len(),
-                strict::show(&input),
-                path.display(),
-            );
-            std::panic::resume_unwind(broken);
-        }
+        // What broke has been told by now; this says with what.
+        assert!(
+            std::panic::catch_unwind(check).is_ok(),
+            "this input breaks a promise of {name} ({} octets):\n{}\nreplay it with\n\
+             HEADSET_FUZZ_INPUT={} cargo test --test fuzz {name}",
+            input.len(),
+            strict::show(&input),
+            path.display(),
+        );
     }
 }
 

@@ -90,7 +90,7 @@ impl World {
         let password = folder.write("password", "hunter2");
         let config = folder.write(
             "headset.toml",
-            &format!(
+            format!(
                 "[listener.app]\nbind = \"127.0.0.1:0\"\nhosts = [\"*\"]\n\
                  [admin]\nbind = \"127.0.0.1:0\"\n\
                  [route.closed]\nupstream = \"http://{address}\"\ncredential = \"robot\"\n\
