@@ -49,8 +49,9 @@ pub fn request(bytes: &[u8]) -> Result<Option<(Request, usize)>, String> {
     if !is_token(method) {
         return Err(format!("not a method: {}", show(method)));
     }
-    // RFC 9112 §3.2 wants ASCII; octets above are kept as they came (docs/http.md).
-    let plain = target.iter().all(|&b| b > b' ' && b != 0x7f);
+    // RFC 9112 §3.2 wants ASCII; octets above are kept as they came (docs/http.md). A
+    // fragment is no part of a target.
+    let plain = target.iter().all(|&b| b > b' ' && b != 0x7f && b != b'#');
     if !plain || !(target.starts_with(b"/") || target == b"*") {
         return Err(format!("not a target: {}", show(target)));
     }

@@ -218,7 +218,7 @@ impl Call {
         let values = self.fields.iter().filter(|(n, _)| *n == name);
         let values: Vec<Vec<u8>> = values.map(|(_, value)| latin1(value)).collect();
         match over_http2 && name == "cookie" && !values.is_empty() {
-            true => vec![values.join(b"; ".as_slice())],
+            true => vec![values.join(b"; ".as_slice()).trim_ascii().to_vec()],
             false => values,
         }
     }
