@@ -402,7 +402,8 @@ async fn through_http2(world: &World, gateway: &Rc<Gateway>, calls: &[Call]) -> 
         let answer = within("an answer over HTTP/2", sender.send_request(call.http2())).await;
         let answer = answer.unwrap_or_else(|error| panic!("{error:?}: {call:?}"));
         let status = answer.status().as_u16();
-        let body = answer.into_body().collect().await.expect("a whole answer");
+        let body = answer.into_body().collect().await;
+        let body = body.unwrap_or_else(|error| panic!("{error:?} after {status}: {call:?}"));
         told.push((status, body.to_bytes().to_vec()));
     }
     drop(sender);
