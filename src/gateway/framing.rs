@@ -69,19 +69,23 @@ pub fn settle<B>(response: &mut Response<B>) -> Result<(), &'static str> {
 }
 
 /// Leaves one `Content-Length` of digits alone (RFC 9112 §6.3); of the repeated and
-/// listed equal lengths that hyper tolerates, one stays.
+/// listed equal lengths that hyper tolerates, one stays. Beside an answer without a body
+/// (to a HEAD, or a 304) hyper reads no length at all: what is none goes.
 fn settle_length(headers: &mut HeaderMap) {
     let mut lengths = headers.get_all(header::CONTENT_LENGTH).iter();
     let Some(length) = lengths.next() else { return };
-    let plain = !length.is_empty() && length.as_bytes().iter().all(u8::is_ascii_digit);
-    if plain && lengths.next().is_none() {
+    let is_plain = |length: &[u8]| !length.is_empty() && length.iter().all(u8::is_ascii_digit);
+    if is_plain(length.as_bytes()) && lengths.next().is_none() {
         return;
     }
-    let first = length.as_bytes().split(|&b| b == b',').next();
-    let one = first
-        .map(<[u8]>::trim_ascii)
-        .filter(|one| !one.is_empty())
-        .and_then(|one| HeaderValue::from_bytes(one).ok());
+    let all = headers.get_all(header::CONTENT_LENGTH).iter();
+    let mut each = all
+        .flat_map(|length| length.as_bytes().split(|&b| b == b','))
+        .map(<[u8]>::trim_ascii);
+    let first = each.next().unwrap_or_default();
+    let one = (is_plain(first) && each.all(|length| length == first))
+        .then(|| HeaderValue::from_bytes(first).ok())
+        .flatten();
     match one {
         Some(one) => {
             headers.insert(header::CONTENT_LENGTH, one);
@@ -173,7 +177,11 @@ mod tests {
         assert_eq!(settled(&[("content-length", "5, 5")]).unwrap(), ["5"]);
         let twice = [("content-length", "5"), ("content-length", "5")];
         assert_eq!(settled(&twice).unwrap(), ["5"]);
-        assert_eq!(settled(&[("content-length", "")]).unwrap(), [""; 0]);
+        for none in ["", "50 0%", "5, 6", "5,", "+5", "-1"] {
+            assert_eq!(settled(&[("content-length", none)]).unwrap(), [""; 0]);
+        }
+        let differing = [("content-length", "5"), ("content-length", "6")];
+        assert_eq!(settled(&differing).unwrap(), [""; 0]);
         let both = [("content-length", "3"), ("transfer-encoding", "chunked")];
         assert_eq!(settled(&both).unwrap(), [""; 0]);
     }

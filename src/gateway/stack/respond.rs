@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use http::{HeaderValue, Response, StatusCode, header};
+use http::{HeaderValue, Method, Response, StatusCode, header};
 use pin_project_lite::pin_project;
 use serde_json::json;
 use tower::{Layer, Service};
@@ -404,6 +404,7 @@ impl<S: HttpService> Service<Call> for Respond<S> {
 
     fn call(&mut self, call: Call) -> Self::Future {
         RespondFuture {
+            to_head: call.request.method() == Method::HEAD,
             inner: self.inner.call(call),
             layer: self.layer.clone(),
         }
@@ -416,6 +417,7 @@ pin_project! {
         #[pin]
         inner: F,
         layer: Arc<RespondLayer>,
+        to_head: bool,
     }
 }
 
@@ -426,7 +428,24 @@ impl<F: Future<Output = Result<Answer, Error>>> Future for RespondFuture<F> {
         let this = self.project();
         Poll::Ready(match ready!(this.inner.poll(cx)) {
             Ok(answer) => Ok(answer),
-            Err(error) => Ok(this.layer.answer(&error)),
+            Err(error) => {
+                let mut answer = this.layer.answer(&error);
+                if *this.to_head {
+                    leave_out_body(&mut answer);
+                }
+                Ok(answer)
+            }
         })
+    }
+}
+
+/// An answer to a HEAD has the fields of its body and not the body (RFC 9110 §9.3.2).
+/// Over HTTP/1.1 hyper leaves it out by itself; over HTTP/2 it does not, and a caller
+/// takes what follows for a broken stream.
+fn leave_out_body(answer: &mut Answer) {
+    let body = std::mem::take(answer.response.body_mut());
+    if let Some(length) = http_body::Body::size_hint(&body).exact() {
+        let headers = answer.response.headers_mut();
+        headers.insert(header::CONTENT_LENGTH, length.into());
     }
 }
