@@ -222,7 +222,7 @@ pub struct Timeouts {
 }
 
 /// `[store]`.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Store {
     /// The folder.
     pub path: PathBuf,
@@ -241,6 +241,13 @@ pub struct Tls {
     pub server_name: Option<String>,
 }
 
+impl Tls {
+    /// Every file that it names: who keeps what was made by it looks at their content.
+    pub fn files(&self) -> Vec<&std::path::Path> {
+        self.ca.as_deref().into_iter().collect()
+    }
+}
+
 /// Which certificate authorities to trust.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Roots {
@@ -251,7 +258,7 @@ pub enum Roots {
 }
 
 /// `[log]`.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Log {
     /// The least severe level that is written.
     pub level: tracing::Level,

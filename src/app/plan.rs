@@ -3,22 +3,26 @@
 //! A [`Draft`] finds every problem that only those see who would use the
 //! configuration (a kind over its options, a CA file over its PEM), so `check` makes
 //! one too. [`Draft::start`] opens the slots, whose first mints begin at once, and
-//! yields a blueprint for each listener.
+//! yields a blueprint for each listener. A later configuration goes the same way, by
+//! [`Draft::again`] and [`Opened`], and keeps what is as it was.
 
 mod blueprints;
 mod issuers;
+mod opened;
 mod resolve;
+mod spec;
 
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 
 use prometheus::Registry;
 
+pub use self::opened::Opened;
 pub use self::resolve::open_store;
 
-use self::blueprints::{PlannedRoute, Shared, blueprint, none_name, origins_or_own};
-use self::issuers::{issuers, marks_anywhere, marks_at};
 use self::resolve::resolve;
-use crate::app::holders::{Opener, Workshop, open_sources};
+use self::spec::Spec;
+use crate::app::holders::{Workshop, open_sources};
 use crate::base::name::Name;
 use crate::base::problem::Problem;
 use crate::base::time::Clock;
@@ -30,12 +34,13 @@ use crate::credential::metrics::CredentialMetrics;
 use crate::credential::slot::{Slot, Snapshot};
 use crate::credential::store::{Null, Store};
 use crate::credential::tenants::{Holder, Tenants};
+use crate::gateway::client::pool::Lifetimes;
 use crate::gateway::metrics::{Families, ListenerMetrics};
 use crate::gateway::route::Blueprint;
-use crate::gateway::stack::authorize::Grant;
 use crate::gateway::stack::limit::Permits;
 use crate::gateway::stack::record::Activity;
 use crate::gateway::stack::rewrite::Aim;
+use crate::modes::connection::Rules;
 use crate::net::connect::{Connector, OwnAddresses};
 
 /// The credential kinds as the loader wants them.
@@ -75,6 +80,22 @@ impl Draft {
         };
         let workshop = Workshop::of(&config, clock, own, store);
         let (credentials, routes) = resolve(&config, &workshop, found)?;
+        Ok(Draft {
+            config,
+            workshop,
+            credentials,
+            routes,
+        })
+    }
+
+    /// Resolves `config`, which comes after the one that `workshop` was made for: its
+    /// store, its chains and its clock stay.
+    ///
+    /// # Errors
+    /// With every problem at once.
+    pub fn again(config: Config, workshop: &Workshop) -> Result<Draft, Vec<Problem>> {
+        let workshop = workshop.again(&config);
+        let (credentials, routes) = resolve(&config, &workshop, None)?;
         Ok(Draft {
             config,
             workshop,
@@ -124,7 +145,7 @@ impl Draft {
         }
     }
 
-    /// Opens the slots and registers the metrics. Mints begin at once on `runtime`.
+    /// Registers the metrics and opens everything. Mints begin at once on `runtime`.
     ///
     /// # Errors
     /// Where two metrics share a name, which would be a bug.
@@ -132,105 +153,76 @@ impl Draft {
         self,
         registry: &Registry,
         runtime: tokio::runtime::Handle,
-    ) -> Result<Plan, prometheus::Error> {
-        let families = Families::register(registry)?;
-        let opener = Opener {
-            workshop: self.workshop,
-            credential_wait: self.config.timeouts.credential_wait,
-            tenants: self.config.limits.tenants,
-            metrics: CredentialMetrics::register(registry)?,
+    ) -> Result<(Plan, Standing), prometheus::Error> {
+        let standing = Standing {
+            families: Families::register(registry)?,
+            credentials: CredentialMetrics::register(registry)?,
+            activity: Arc::default(),
+            workshop: self.workshop.clone(),
+            lines: AtomicU64::new(0),
             runtime,
         };
-        let named = |name: &Name| {
-            self.routes
-                .iter()
-                .any(|(route, ..)| route.credential.as_ref() == Some(name))
-                || self.credentials.iter().any(|(credential, _)| {
-                    let mut chained = credential.values.chained().into_iter();
-                    chained.any(|(_, source, _)| source == name)
-                })
-        };
-        // One that neither a route nor another credential names is not asked for: the
-        // loader warned of it.
-        let opened: Vec<(config::Credential, Holder)> = self
-            .credentials
-            .iter()
-            .filter(|(credential, _)| named(&credential.name))
-            .map(|(credential, mint)| {
-                let holder = opener.open(credential, mint);
-                (credential.clone(), holder)
-            })
-            .collect();
-        let shared = Shared {
-            activity: Arc::default(),
-            permits: Permits::new(self.config.limits.in_flight),
-        };
-        let issuers = issuers(&self.credentials);
-        let planned: Vec<PlannedRoute> = self
-            .routes
-            .into_iter()
-            .map(|(route, aim, connector)| {
-                let grant = route.credential.as_ref().and_then(|name| {
-                    let (credential, holder) = opened.iter().find(|(c, _)| c.name == *name)?;
-                    Some(Grant {
-                        holder: holder.clone(),
-                        origins: origins_or_own(&credential.origins, &route),
-                        wait: route.timeouts.credential_wait,
-                    })
-                });
-                PlannedRoute {
-                    metrics: Arc::new(families.route(&route.name)),
-                    issuers: match &grant {
-                        // Our credential must not read out passwords through another
-                        // name, port or gateway of the same contact center either.
-                        Some(_) => marks_anywhere(&issuers),
-                        None => marks_at(&issuers, aim.origin()),
-                    },
-                    grant,
-                    route,
-                    aim,
-                    connector,
-                }
-            })
-            .collect();
-        let none = Arc::new(families.route(&none_name()));
-        let listeners = self
-            .config
-            .listeners
-            .iter()
-            .map(|listener| {
-                let metrics = Arc::new(families.listener(&listener.name));
-                let blueprint =
-                    blueprint(&planned, listener, &metrics, &none, &shared, &self.config);
-                PlannedListener {
-                    config: listener.clone(),
-                    blueprint: Arc::new(blueprint),
-                    metrics,
-                }
-            })
-            .collect();
-        Ok(Plan {
-            listeners,
-            credentials: opened
-                .into_iter()
-                .map(|(credential, holder)| PlannedCredential {
-                    kind: credential.kind,
-                    holder,
-                })
-                .collect(),
-            activity: shared.activity,
-        })
+        let plan = Opened::open(self, &standing, None).lay_out(&standing, None);
+        Ok((plan, standing))
+    }
+}
+
+/// What outlives the configurations of a process.
+pub struct Standing {
+    /// The families about calls.
+    pub families: Families,
+    activity: Arc<Activity>,
+    credentials: CredentialMetrics,
+    workshop: Workshop,
+    lines: AtomicU64,
+    runtime: tokio::runtime::Handle,
+}
+
+impl Standing {
+    /// headset's own listeners, for whatever dials.
+    pub fn own(&self) -> &OwnAddresses {
+        &self.workshop.own
+    }
+
+    /// The clock by which credentials expire.
+    pub fn clock(&self) -> &Clock {
+        &self.workshop.clock
+    }
+
+    /// What a [`Draft`] of a later configuration is made with.
+    pub fn workshop(&self) -> &Workshop {
+        &self.workshop
     }
 }
 
 /// What is about to run.
 pub struct Plan {
+    /// What it was made from.
+    pub config: Config,
     /// Each listener with its routes.
     pub listeners: Vec<PlannedListener>,
     /// Every credential that a route names.
     pub credentials: Vec<PlannedCredential>,
     /// Counts what is open.
     pub activity: Arc<Activity>,
+    /// How callers' connections are kept.
+    pub rules: Arc<Rules>,
+    /// Connections of callers that may be open.
+    pub connections: Arc<Permits>,
+    /// Calls that may be under way.
+    permits: Arc<Permits>,
+    /// By what its credentials were made.
+    specs: Vec<Spec>,
+    /// The connections of its routes.
+    lines: Vec<Line>,
+}
+
+/// The upstream connections of a route.
+struct Line {
+    route: Name,
+    connector: Connector,
+    lifetimes: Lifetimes,
+    number: u64,
 }
 
 /// One credential that a route names.
@@ -264,6 +256,12 @@ impl PlannedCredential {
 }
 
 impl Plan {
+    /// The credential `name` as it runs, with its spec.
+    fn running(&self, name: &Name) -> Option<(&PlannedCredential, &Spec)> {
+        let mut all = self.credentials.iter().zip(&self.specs);
+        all.find(|(credential, _)| credential.holder.name() == name)
+    }
+
     /// The slots that every call of a route shares: those that must be live for
     /// headset to be of use.
     pub fn shared_slots(&self) -> Vec<Arc<Slot>> {

@@ -21,8 +21,7 @@ use tokio::time::Instant;
 
 use crate::gateway::body::Body;
 use crate::gateway::metrics::{ListenerMetrics, Refusal};
-use crate::gateway::route::Gateway;
-use crate::modes::Phase;
+use crate::modes::{Current, Phase};
 use crate::net::caller::{Busy, CallerIo, Notes, Protocol};
 
 /// Streams of one HTTP/2 connection at a time (RFC 9113 §5.1.2).
@@ -52,7 +51,7 @@ pub struct Rules {
 /// Serves `io` until it closes. Its errors are its own; they are counted.
 pub async fn serve(
     mut io: CallerIo,
-    gateway: Rc<Gateway>,
+    current: Rc<Current>,
     rules: Arc<Rules>,
     metrics: Arc<ListenerMetrics>,
     mut phase: watch::Receiver<Phase>,
@@ -68,10 +67,10 @@ pub async fn serve(
     };
     match protocol {
         Ok(Some(Protocol::Http1)) => {
-            serve_http1(io, notes, gateway, rules, metrics, phase).await;
+            serve_http1(io, notes, current, rules, metrics, phase).await;
         }
         Ok(Some(Protocol::Http2)) => {
-            serve_http2(io, notes, gateway, rules, metrics, phase).await;
+            serve_http2(io, notes, current, rules, metrics, phase).await;
         }
         Ok(None) | Err(_) => {}
     }
@@ -80,7 +79,7 @@ pub async fn serve(
 async fn serve_http1(
     io: CallerIo,
     notes: Rc<Notes>,
-    gateway: Rc<Gateway>,
+    current: Rc<Current>,
     rules: Arc<Rules>,
     metrics: Arc<ListenerMetrics>,
     mut phase: watch::Receiver<Phase>,
@@ -99,7 +98,7 @@ async fn serve_http1(
     }
     let draining = phase.clone();
     let service = service_fn(|request: Request<Incoming>| {
-        let (gateway, notes, draining) = (gateway.clone(), notes.clone(), draining.clone());
+        let (gateway, notes, draining) = (current.gateway(), notes.clone(), draining.clone());
         async move {
             let busy = Busy::begin(notes);
             let response = gateway.answer(request).await;
@@ -131,7 +130,7 @@ async fn serve_http1(
 async fn serve_http2(
     io: CallerIo,
     notes: Rc<Notes>,
-    gateway: Rc<Gateway>,
+    current: Rc<Current>,
     rules: Arc<Rules>,
     metrics: Arc<ListenerMetrics>,
     mut phase: watch::Receiver<Phase>,
@@ -146,7 +145,7 @@ async fn serve_http2(
     notes.head_since.set(None);
     let framed = notes.clone();
     let service = service_fn(|request: Request<Incoming>| {
-        let (gateway, notes) = (gateway.clone(), framed.clone());
+        let (gateway, notes) = (current.gateway(), framed.clone());
         // h2 bounds the octets of a head only.
         let too_many = request.headers().len() > rules.header_count;
         if too_many {

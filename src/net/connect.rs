@@ -2,9 +2,10 @@
 
 use std::io;
 use std::net::SocketAddr;
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 use std::time::Duration;
 
+use arc_swap::ArcSwap;
 use rustls::pki_types::ServerName;
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
@@ -57,8 +58,9 @@ pub enum ConnectError {
     },
 }
 
-/// The addresses that headset itself listens on; filled once, when all are bound.
-pub type OwnAddresses = Arc<OnceLock<Vec<SocketAddr>>>;
+/// The addresses that headset itself listens on: stored when all are bound, and anew
+/// when a reload binds others.
+pub type OwnAddresses = Arc<ArcSwap<Vec<SocketAddr>>>;
 
 /// Makes connections to one origin.
 #[derive(Clone, Debug)]
@@ -100,6 +102,20 @@ impl Connector {
     /// Where it connects to.
     pub fn origin(&self) -> &HttpOrigin {
         &self.origin
+    }
+
+    /// Whether `other` would make the very connections that this one makes: then those
+    /// that rest need not be made again.
+    pub fn is_same_as(&self, other: &Connector) -> bool {
+        let same_tls = match (&self.tls, &other.tls) {
+            (None, None) => true,
+            // Who trusts the same authorities shares them: see `client::shared`.
+            (Some((config, name)), Some((others, other))) => {
+                Arc::ptr_eq(config, others) && name == other
+            }
+            _ => false,
+        };
+        same_tls && self.origin == other.origin && self.limit == other.limit
     }
 
     /// A new connection. Dropping the future abandons it; nothing is left behind.
@@ -160,11 +176,8 @@ impl Connector {
         let (Ok(peer), Ok(local)) = (tcp.peer_addr(), tcp.local_addr()) else {
             return Ok(());
         };
-        let ours = self.own.get().is_some_and(|own| {
-            own.iter().any(|bound| {
-                bound.port() == peer.port()
-                    && (bound.ip().is_unspecified() || bound.ip() == peer.ip())
-            })
+        let ours = self.own.load().iter().any(|bound| {
+            bound.port() == peer.port() && (bound.ip().is_unspecified() || bound.ip() == peer.ip())
         });
         if ours && (peer.ip() == local.ip() || peer.ip().is_loopback()) {
             return Err(ConnectError::OwnListener { address: peer });
@@ -189,7 +202,7 @@ mod tests {
             host: host.into(),
             port,
         };
-        let own = Arc::new(OnceLock::from(vec![own]));
+        let own = Arc::new(ArcSwap::from_pointee(vec![own]));
         let connector = Connector::new(origin, &tls, Duration::from_secs(5), own).unwrap();
         connector.connect().await
     }

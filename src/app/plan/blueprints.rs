@@ -36,6 +36,7 @@ pub(super) struct PlannedRoute {
     pub(super) route: config::Route,
     pub(super) aim: Arc<Aim>,
     pub(super) connector: Connector,
+    pub(super) line: u64,
     pub(super) metrics: Arc<RouteMetrics>,
     pub(super) issuers: Vec<IssuerMark>,
     pub(super) grant: Option<Grant>,
@@ -103,6 +104,7 @@ pub(super) fn blueprint(
             },
             parts: parts(planned),
             connector: planned.connector.clone(),
+            line: planned.line,
             lifetimes: lifetimes(&planned.route.timeouts),
             effect: planned.route.effect,
             replay_401: planned.route.replay_401,
@@ -166,7 +168,8 @@ pub(super) fn none_name() -> Name {
     Name::parse(NONE).unwrap_or_else(|| unreachable!("`none` is a name"))
 }
 
-fn lifetimes(timeouts: &config::Timeouts) -> Lifetimes {
+/// How long connections to an upstream live.
+pub(super) fn lifetimes(timeouts: &config::Timeouts) -> Lifetimes {
     Lifetimes {
         keep_alive: timeouts.upstream_keep_alive,
         age: timeouts.max_connection_age,
