@@ -17,6 +17,7 @@ pub mod retired;
 pub mod secrets;
 pub mod shutdown;
 pub mod stations;
+pub mod supervisor;
 pub mod telemetry;
 pub mod view;
 pub mod vital;
@@ -172,6 +173,7 @@ impl App {
         crew.serve(stations.settle(&plan, places, workers)).await?;
         health.mark_bound();
         announce(&addresses);
+        supervisor::ready();
         let sight = Arc::new(ArcSwap::from_pointee(view::sight(&plan)));
         let (ask, asked) = mpsc::channel(ASKERS);
         if let Some(listener) = admin.into_tcp() {
@@ -226,6 +228,7 @@ impl App {
             }
             never = keep_up => match never {},
         };
+        supervisor::stopping();
         shutdown::run(why, stop, running, ended).await;
         Ok(())
     }

@@ -21,7 +21,7 @@ use crate::app::plan::{Draft, Opened, Plan, PlannedCredential, Standing, kind_ke
 use crate::app::retired::{Retired, is_same_account};
 use crate::app::stations::{Stations, new_addresses};
 use crate::app::worker::Crew;
-use crate::app::{StartError, fixed, view, vitals};
+use crate::app::{StartError, fixed, supervisor, view, vitals};
 use crate::base::problem::Problem;
 use crate::config::Config;
 use crate::config::load::{self, Sources};
@@ -136,10 +136,15 @@ impl Running {
                 }
             };
             askers.extend(std::iter::from_fn(|| asked.try_recv().ok()));
+            supervisor::reloading();
             // What changes from here on is seen afterwards.
             let before = watched(&sources, &self.plan.config);
             watch.turn_to(before.clone()).await;
             let reloaded = self.reload(&sources, why).await;
+            supervisor::reloaded(match reloaded.problems.is_empty() {
+                true => "configuration reloaded",
+                false => "configuration refused, the one before stays in use",
+            });
             let after = watched(&sources, &self.plan.config);
             let changed = watch.turn_to(after).await;
             again = changed.iter().any(|file| before.contains(file));

@@ -468,3 +468,38 @@ async fn a_hundred_reloads_under_load_lose_no_call_and_leave_nothing_behind() {
     let grown = settled(names[2]).await - before[2];
     assert!(grown < 6e6, "{grown} octets more after 100 reloads");
 }
+
+#[tokio::test]
+async fn the_service_manager_is_told_of_the_start_each_reload_and_the_end() {
+    let upstream = Recorder::start([Step::ok("fine")]).await;
+    let config = Config::new();
+    let path = config.folder.path("notify.sock");
+    let manager = tokio::net::UnixDatagram::bind(&path).unwrap();
+    let told = async || {
+        let mut text = [0; 1024];
+        let read = tokio::time::timeout(crate::support::PATIENCE, manager.recv(&mut text));
+        let read = read.await.expect("something is told").unwrap();
+        String::from_utf8_lossy(&text[..read]).into_owned()
+    };
+    let file = config.write(&route("a", "/", &upstream));
+    let socket = path.to_str().unwrap().to_owned();
+    let headset = Process::start_with(&file, &[("NOTIFY_SOCKET", &socket)]).await;
+    assert_eq!(told().await, "READY=1\n");
+    assert!(headset.reload().await);
+    let reloading = told().await;
+    let (first, time) = reloading.trim_end().split_once('\n').unwrap();
+    assert_eq!(first, "RELOADING=1");
+    let time = time.strip_prefix("MONOTONIC_USEC=").unwrap();
+    assert!(time.parse::<u64>().unwrap() > 0);
+    assert_eq!(told().await, "READY=1\nSTATUS=configuration reloaded\n");
+    config.write("[route.a]\n");
+    assert!(!headset.reload().await);
+    assert!(told().await.starts_with("RELOADING=1\n"));
+    assert!(
+        told()
+            .await
+            .starts_with("READY=1\nSTATUS=configuration refused")
+    );
+    headset.signal(Signal::TERM);
+    assert_eq!(told().await, "STOPPING=1\n");
+}
