@@ -227,9 +227,6 @@ impl Running {
 
         let opened = Opened::open(draft, &self.standing, Some(&self.plan));
         if let Err(unavailable) = opened.first_mints().await {
-            for holder in opened.new_slots() {
-                self.retired.take(holder, false);
-            }
             self.learn_addresses();
             return Err(Refused::Told(format!(
                 "credential {}: {}; calls would fail with it",
@@ -242,6 +239,7 @@ impl Running {
         let lists = self.stations.settle(&plan, places, self.crew.size());
         let before = std::mem::replace(&mut self.plan, plan);
         let gone = self.put_away(before);
+        self.wake_chained();
         self.learn_addresses();
         self.health.watch_over(vitals(&self.plan));
         self.credentials.send_replace(self.plan.credentials.clone());
@@ -295,6 +293,26 @@ impl Running {
             self.retired.take(holder, !successor);
         }
         gone
+    }
+
+    /// What proves another credential may be another one now: those that it stopped look
+    /// again, for the others nothing changed.
+    fn wake_chained(&self) {
+        let all = self.plan.config.credentials.iter();
+        for chained in all.filter(|credential| !credential.values.chained().is_empty()) {
+            let mut running = self.plan.credentials.iter();
+            let holder = running.find(|running| *running.holder.name() == chained.name);
+            match holder.map(|running| &running.holder) {
+                Some(Holder::One(slot)) => slot.secret_changed(),
+                Some(Holder::PerTenant(tenants)) => {
+                    tenants
+                        .all()
+                        .iter()
+                        .for_each(|(_, slot)| slot.secret_changed());
+                }
+                None => {}
+            }
+        }
     }
 
     fn learn_addresses(&self) {

@@ -446,6 +446,35 @@ mod tests {
     }
 
     #[test]
+    fn the_series_go_with_the_last_slot_and_a_slot_that_was_replaced_only_adds_generations() {
+        let registry = Registry::new();
+        let metrics = CredentialMetrics::register(&registry).unwrap();
+        let name = Name::parse("cms_key").unwrap();
+        let shows = |line: &str| {
+            let families = registry.gather();
+            let text = TextEncoder::new().encode_to_string(&families).unwrap();
+            text.lines().any(|l| l == line)
+        };
+        let expiry = "headset_credential_expiry_timestamp_seconds{credential=\"cms_key\"}";
+        let generation = "headset_credential_generation{credential=\"cms_key\"}";
+        let old = metrics.of(&name);
+        old.state(State::Live);
+        old.credential(3, 10.0, Some(20.0));
+        let new = metrics.of(&name);
+        new.state(State::Live);
+        new.credential(1, 15.0, Some(30.0));
+        assert!(shows(&format!("{expiry} 20")));
+        old.replaced(true);
+        assert!(shows(&format!("{expiry} 30")));
+        assert!(shows(&format!("{generation} 4")));
+        drop(old);
+        assert!(shows(&format!("{generation} 4")));
+        drop(new);
+        let left: usize = registry.gather().iter().map(|f| f.get_metric().len()).sum();
+        assert_eq!(left, 0);
+    }
+
+    #[test]
     fn the_slots_of_one_credential_share_its_series_and_add_none() {
         let registry = Registry::new();
         let metrics = CredentialMetrics::register(&registry).unwrap();

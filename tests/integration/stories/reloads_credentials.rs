@@ -296,3 +296,34 @@ async fn sigterm_during_a_reload_drains_what_was_in_use() {
         "the reload was given up"
     );
 }
+
+/// What stopped the chain was the credential that the reload replaced.
+#[tokio::test]
+async fn a_credential_that_another_stopped_looks_again_when_that_is_replaced() {
+    let center = Simulator::start(Options::default()).await.unwrap();
+    let folder = Folder::new();
+    folder.write("password", "customer_manager@123$");
+    folder.write("dead", &center.admin_bearer(Duration::ZERO));
+    folder.write("fresh", &center.admin_bearer(Duration::from_secs(3600)));
+    let write = |bearer: &str| {
+        let (base, path) = (center.base_url(), folder.path(""));
+        let path = path.display();
+        let text = format!(
+            "[listener.app]\nbind = \"127.0.0.1:0\"\n[admin]\nbind = \"127.0.0.1:0\"\n\
+             [route.contacts]\nupstream = \"{base}\"\ncredential = \"cms_key\"\n\
+             [credential.cms_key]\nkind = \"basicauth\"\n\
+             url = \"{base}/configuration/basicauth\"\nusername = \"customer_manager\"\n\
+             password = {{ file = \"{path}/password\" }}\ncontext_id = \"1\"\n\
+             admin_bearer = {{ credential = \"admin_login\" }}\n\
+             [credential.admin_login]\nkind = \"static\"\n\
+             bearer = {{ file = \"{path}/{bearer}\" }}\n"
+        );
+        folder.write("headset.toml", &text)
+    };
+    let headset = Process::start(&write("dead")).await;
+    assert_eq!(client::get(headset.app(), PATH).await.status, 503);
+    write("fresh");
+    assert!(headset.reload().await);
+    headset.ready().await;
+    assert_eq!(client::get(headset.app(), PATH).await.status, 200);
+}
