@@ -327,3 +327,46 @@ async fn a_credential_that_another_stopped_looks_again_when_that_is_replaced() {
     headset.ready().await;
     assert_eq!(client::get(headset.app(), PATH).await.status, 200);
 }
+
+#[tokio::test]
+async fn tenants_keep_what_stays_and_obtain_what_changed_at_their_next_call() {
+    let center = Simulator::start(Options::default()).await.unwrap();
+    let setup = Setup::before(&center, "");
+    let per_tenant = |text: String| {
+        text.replace("\"customer_manager\"", "\"manager_{tenant}\"")
+            .replace("context_id = \"1\"", "context_id = \"{tenant}\"")
+            .replace(
+                "credential = \"cms_key\"",
+                "credential = \"cms_key\"\n\
+                 tenant = { header = \"x-context-id\", allow_pattern = \"[0-9]+\" }",
+            )
+    };
+    setup.change(per_tenant);
+    let headset = Process::start(&setup.folder.path("headset.toml")).await;
+    let call = async |tenant: &str| {
+        let path = format!("/configuration/cc/{tenant}/process");
+        let fields = [("x-context-id", tenant)];
+        let answer = client::call(headset.app(), "GET", &path, &fields, b"").await;
+        assert_eq!(answer.status, 200, "{}", answer.text());
+    };
+    for tenant in ["1", "2"] {
+        call(tenant).await;
+    }
+    setup.change(|text| per_tenant(text) + "[limits]\nin_flight = 900\n");
+    assert!(headset.reload().await);
+    for tenant in ["1", "2"] {
+        call(tenant).await;
+    }
+    assert_eq!(center.state().registration_attempts, 2);
+    setup.change(|text| per_tenant(text).replace("manager_{tenant}", "other_{tenant}"));
+    assert!(headset.reload().await);
+    assert_eq!(center.state().registration_attempts, 2, "no call, no login");
+    for tenant in ["1", "2"] {
+        call(tenant).await;
+    }
+    assert_eq!(center.state().registration_attempts, 4);
+    eventually("the end of the old ones", async || {
+        headset.said("credential not used any more") == 1
+    })
+    .await;
+}
