@@ -16,8 +16,8 @@ use headset::app::plan::{Draft, Plan, kind_keys};
 use headset::base::time::Clock;
 use headset::config::load::{self, Sources};
 use headset::gateway::route::Gateway;
-use headset::modes::Phase;
-use headset::modes::connection::{self, Rules};
+use headset::modes::connection;
+use headset::modes::{Current, Phase, Serving};
 use headset::net::caller::CallerIo;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream, UnixStream};
@@ -60,7 +60,6 @@ pub struct World {
     pub upstream: Rc<Upstream>,
     pub address: String,
     plan: Plan,
-    rules: Arc<Rules>,
     phase: watch::Sender<Phase>,
     _folder: Scratch,
 }
@@ -104,18 +103,11 @@ impl World {
             ..Sources::default()
         };
         let config = load::load(&sources, &kind_keys()).unwrap();
-        let rules = Rules {
-            header_bytes: config.limits.header_bytes,
-            header_count: config.limits.header_count,
-            header: config.timeouts.header,
-            keep_alive: config.timeouts.caller_keep_alive,
-            idle: config.timeouts.idle,
-        };
         let draft = Draft::new(config, Clock::system(), Arc::default());
         let draft = draft.unwrap_or_else(|problems| panic!("{problems:?}"));
         let registry = prometheus::Registry::new();
         let plan = draft.start(&registry, tokio::runtime::Handle::current());
-        let plan = plan.unwrap();
+        let (plan, _) = plan.unwrap();
         for slot in plan.shared_slots() {
             slot.obtain().await.expect("a live credential");
         }
@@ -123,7 +115,6 @@ impl World {
             upstream,
             address,
             plan,
-            rules: Arc::new(rules),
             phase: watch::channel(Phase::Serving).0,
             _folder: folder,
         }
@@ -131,16 +122,27 @@ impl World {
 
     /// Routes, stacks and pools that nothing has used yet.
     pub fn gateway(&self) -> Rc<Gateway> {
-        Rc::new(Gateway::build(self.plan.listeners[0].blueprint.clone()))
+        Rc::new(Gateway::build(
+            self.plan.listeners[0].blueprint.clone(),
+            None,
+        ))
     }
 
     /// A caller's connection to `gateway`.
     pub fn call(&self, gateway: &Rc<Gateway>) -> Caller {
         let (ours, theirs) = UnixStream::pair().unwrap();
+        let current = Current::new(Serving {
+            doorman: None,
+            gateway: gateway.clone(),
+            rules: self.plan.rules.clone(),
+            connections: self.plan.connections.clone(),
+            metrics: self.plan.listeners[0].metrics.clone(),
+        });
         let serving = tokio::task::spawn_local(connection::serve(
             CallerIo::unix(theirs),
-            gateway.clone(),
-            self.rules.clone(),
+            None,
+            current,
+            self.plan.rules.clone(),
             self.plan.listeners[0].metrics.clone(),
             self.phase.subscribe(),
         ));

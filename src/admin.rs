@@ -7,9 +7,11 @@
 //!   once, or 20 s are over.
 //! - `GET /metrics` — Prometheus text format 0.0.4.
 //! - `GET /status` — credentials and routes as JSON (`status.rs`).
+//! - `POST /reload` — reads the configuration anew and tells what came of it; only with
+//!   the admin token.
 //! - `GET /` — this list.
 //!
-//! None of them shows a secret and none changes anything. Probes and metrics need no
+//! None of them shows a secret, and only the POST changes anything. Probes and metrics need no
 //! token and no `Host` of ours: the kubelet and Prometheus come with the pod's
 //! address. All else is behind `guard.rs`: the browser shield, and off loopback the
 //! admin token. It runs on the control thread and sees snapshots only.
@@ -21,17 +23,18 @@ pub mod status;
 use std::net::TcpListener;
 use std::sync::Arc;
 
+use arc_swap::ArcSwap;
 use axum::Router;
 use axum::extract::{RawQuery, State};
 use axum::http::{StatusCode, header};
 use axum::middleware::from_fn_with_state;
 use axum::response::{IntoResponse, Response};
-use axum::routing::get;
+use axum::routing::{get, post};
 use prometheus::{Encoder, Registry, TextEncoder};
+use tokio::sync::{mpsc, oneshot};
 
-use crate::admin::guard::Guard;
 use crate::admin::health::{Health, Verdict};
-use crate::admin::status::{Look, RouteView};
+use crate::admin::status::{Asked, Sight};
 use crate::base::time::Clock;
 
 /// What the admin listener shows.
@@ -41,14 +44,10 @@ pub struct Admin {
     pub health: Arc<Health>,
     /// Holds every metric.
     pub registry: Registry,
-    /// Who may see more than that.
-    pub guard: Arc<Guard>,
-    /// The credentials.
-    pub credentials: Arc<dyn Look>,
-    /// The routes.
-    pub routes: Arc<[RouteView]>,
-    /// The digest of the configuration in use.
-    pub config: Arc<str>,
+    /// What a reload changes of what is shown.
+    pub sight: Arc<ArcSwap<Sight>>,
+    /// Where to ask for a reload; `None` where none can be had.
+    pub ask: Option<mpsc::Sender<Asked>>,
     /// The clock by which credentials expire.
     pub clock: Clock,
 }
@@ -59,6 +58,7 @@ pub async fn serve(listener: TcpListener, admin: Admin) -> std::io::Result<()> {
     let guarded = Router::new()
         .route("/", get(index))
         .route("/status", get(status::status))
+        .route("/reload", post(reload))
         .route_layer(from_fn_with_state(admin.clone(), guard::check));
     let router = Router::new()
         .merge(guarded)
@@ -72,7 +72,7 @@ pub async fn serve(listener: TcpListener, admin: Admin) -> std::io::Result<()> {
 }
 
 async fn index() -> &'static str {
-    "headset\n\n/livez\n/readyz  (?strict asks for live credentials too)\n/startupz\n/metrics\n/status\n"
+    "headset\n\n/livez\n/readyz  (?strict asks for live credentials too)\n/startupz\n/metrics\n/status\n/reload  (POST, with the admin token)\n"
 }
 
 async fn livez(State(admin): State<Admin>) -> Response {
@@ -90,6 +90,33 @@ async fn readyz(State(admin): State<Admin>, RawQuery(query): RawQuery) -> Respon
 
 async fn startupz(State(admin): State<Admin>) -> Response {
     say(admin.health.started())
+}
+
+async fn reload(State(admin): State<Admin>) -> Response {
+    if !admin.sight.load().guard.has_token() {
+        let text = "this needs a token: set admin.token\n";
+        return (StatusCode::FORBIDDEN, text).into_response();
+    }
+    let Some(ask) = &admin.ask else {
+        let text = "this headset has no configuration to read anew\n";
+        return (StatusCode::NOT_FOUND, text).into_response();
+    };
+    let (asked, told) = oneshot::channel();
+    let outcome = match ask.try_send(asked) {
+        Ok(()) => told.await.ok(),
+        Err(_) => None,
+    };
+    match outcome {
+        Some(reloaded) if reloaded.problems.is_empty() => "reloaded\n".into_response(),
+        Some(reloaded) => {
+            let text = format!("{}\n", reloaded.problems.join("\n"));
+            (StatusCode::UNPROCESSABLE_ENTITY, text).into_response()
+        }
+        None => {
+            let text = "not now: headset is stopping, or too many ask\n";
+            (StatusCode::SERVICE_UNAVAILABLE, text).into_response()
+        }
+    }
 }
 
 fn say(verdict: Verdict) -> Response {

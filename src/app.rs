@@ -1,16 +1,24 @@
-//! The app: start, serve, drain. The only room that knows all the others.
+//! The app: start, serve, reload, drain. The only room that knows all the others.
 //!
 //! One control thread (the caller's) mints, watches secrets, answers the admin
 //! listener and waits for signals; each worker thread serves calls on a runtime of
-//! its own. They share the plan, the slots and the metrics, and nothing else.
+//! its own. They share the plan, the slots and the metrics, and nothing else;
+//! a reload hands each worker what is to be served from then on.
 
+pub mod about;
 pub mod attempt;
 pub mod descriptors;
 pub mod doors;
+pub mod fixed;
 pub mod holders;
 pub mod human;
 pub mod plan;
+pub mod reload;
+pub mod retired;
+pub mod secrets;
 pub mod shutdown;
+pub mod stations;
+pub mod supervisor;
 pub mod telemetry;
 pub mod view;
 pub mod vital;
@@ -18,26 +26,28 @@ pub mod worker;
 
 use std::io;
 use std::net::SocketAddr;
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 
-use prometheus::{IntGaugeVec, Opts, Registry};
-use tokio::sync::watch;
+use arc_swap::ArcSwap;
+use prometheus::Registry;
+use tokio::sync::{mpsc, watch};
 
-use crate::admin::guard::Guard;
 use crate::admin::health::{Health, Vital};
 use crate::admin::{self, Admin};
-use crate::app::descriptors::Fit;
+use crate::app::about::About;
+use crate::app::doors::Watched;
 use crate::app::plan::{Draft, Plan};
+use crate::app::reload::{Occasions, Origin, Running};
+use crate::app::retired::Retired;
 use crate::app::shutdown::Stop;
+use crate::app::stations::{Place, Stations};
 use crate::app::vital::VitalSlot;
 use crate::base::problem::Problem;
 use crate::base::time::Clock;
 use crate::config::{Bind, Config};
 use crate::credential::store::file::{Claim, InUse};
-use crate::modes::Phase;
-use crate::modes::connection::Rules;
+use crate::net::egress::OwnAddresses;
 use crate::net::listen::{BindError, Bound};
-use crate::secret::watch::Watch;
 
 /// Why headset cannot start.
 #[derive(Debug, thiserror::Error)]
@@ -85,9 +95,10 @@ pub struct Addresses {
 /// Everything bound, nothing served yet.
 pub struct App {
     draft: Draft,
-    listeners: Vec<Bound>,
+    places: Vec<Place>,
     admin: Bound,
     addresses: Addresses,
+    origin: Option<Origin>,
     claim: Option<Claim>,
 }
 
@@ -98,39 +109,48 @@ impl App {
     /// # Errors
     /// With every problem of the configuration, or the address that is taken.
     pub fn prepare(config: Config, clock: Clock) -> Result<App, StartError> {
-        let own = Arc::new(OnceLock::new());
+        let own = OwnAddresses::default();
         let draft = Draft::new(config, clock, own.clone()).map_err(StartError::Config)?;
         let config = draft.config();
         let claim = config.store.as_ref().map(|store| Claim::of(&store.path));
         let claim = claim.transpose()?;
-        let mut listeners = Vec::new();
-        let mut named = Vec::new();
-        for listener in &config.listeners {
-            let bound = bind(&listener.bind, format!("listener.{}.bind", listener.name))?;
-            named.push((listener.name.to_string(), bound.address()?));
-            listeners.push(bound);
-        }
+        let places = Stations::default().place(&config.listeners, config.workers)?;
+        let names = config
+            .listeners
+            .iter()
+            .map(|listener| listener.name.to_string());
+        let bound = places.iter().filter_map(|place| match place {
+            Place::New(address, _) => Some(address.clone()),
+            Place::Kept(_) => None,
+        });
+        let listeners: Vec<(String, Bind)> = names.zip(bound).collect();
         let admin = bind(&Bind::Tcp(config.admin.bind), "admin.bind".into())?;
         let admin_address = match admin.address()? {
             Bind::Tcp(address) => address,
             Bind::Unix(_) => config.admin.bind,
         };
-        let tcp = named.iter().filter_map(|(_, bind)| match bind {
-            Bind::Tcp(address) => Some(*address),
-            Bind::Unix(_) => None,
-        });
-        // Set once, before anything dials.
-        let _ = own.set(tcp.chain([admin_address]).collect());
+        // Before anything dials.
+        own.store(Arc::new(own_addresses(&listeners, admin_address)));
         Ok(App {
             draft,
-            listeners,
+            places,
             admin,
             addresses: Addresses {
-                listeners: named,
+                listeners,
                 admin: admin_address,
             },
+            origin: None,
             claim,
         })
+    }
+
+    /// Lets it read its configuration anew, from `origin` as at the start, whenever
+    /// there is an occasion (`app/reload.rs`).
+    pub fn reloading(self, origin: Origin) -> App {
+        App {
+            origin: Some(origin),
+            ..self
+        }
     }
 
     /// Where it will be reached.
@@ -144,66 +164,37 @@ impl App {
     /// # Errors
     /// Where the machine refuses a thread or a runtime; what goes wrong later is
     /// answered, logged and counted instead.
-    pub async fn serve(self, stop: Stop) -> Result<(), StartError> {
+    pub async fn serve(self, mut stop: Stop) -> Result<(), StartError> {
         let App {
-            mut draft,
-            listeners,
+            draft,
+            places,
             admin,
             addresses,
+            origin,
             claim: _claim,
         } = self;
         let registry = Registry::new();
-        describe(&registry, draft.config())?;
         let clock = draft.clock().clone();
-        let config: Arc<str> = draft.config().digest.as_str().into();
-        let guard = Arc::new(Guard::new(&draft.config().admin));
-        let routes = view::routes(draft.config()).into();
-        let (workers, timeouts, rules, fit) = {
-            let config = draft.config();
-            let rules = Rules {
-                header_bytes: config.limits.header_bytes,
-                header_count: config.limits.header_count,
-                header: config.timeouts.header,
-                keep_alive: config.timeouts.caller_keep_alive,
-                idle: config.timeouts.idle,
-            };
-            let fit = descriptors::fit(Fit {
-                connections: config.limits.connections,
-                in_flight: config.limits.in_flight,
-                streams: config.limits.streams,
-            });
-            (
-                config.workers,
-                config.timeouts.clone(),
-                Arc::new(rules),
-                fit,
-            )
-        };
-        draft.fit(fit.in_flight, fit.streams);
-        let plan = draft.start(&registry, tokio::runtime::Handle::current())?;
+        let now = clock.now().unix_seconds();
+        let about = About::register(&registry, &draft.config().digest, now)?;
+        let workers = draft.config().workers;
+        let runtime = tokio::runtime::Handle::current();
+        let (plan, standing) = draft.start(&registry, runtime)?;
         let health = Arc::new(Health::new(workers, vitals(&plan)));
-        let (phase, phases) = watch::channel(Phase::Serving);
-        let crew = worker::Crew::start(
-            workers,
-            &plan,
-            &listeners,
-            rules,
-            fit.connections,
-            phases,
-            health.clone(),
-        )?;
-        // The workers hold handles of their own; a drain ends with theirs.
-        drop(listeners);
+        let (crew, mut ended) = worker::Crew::start(workers, health.clone())?;
+        let mut stations = Stations::default();
+        crew.serve(stations.settle(&plan, places, workers)).await?;
         health.mark_bound();
         announce(&addresses);
+        supervisor::ready();
+        let sight = Arc::new(ArcSwap::from_pointee(view::sight(&plan)));
+        let (ask, asked) = mpsc::channel(ASKERS);
         if let Some(listener) = admin.into_tcp() {
             let admin = Admin {
                 health: health.clone(),
                 registry,
-                guard,
-                credentials: Arc::new(view::PlanView(plan.credentials.clone())),
-                routes,
-                config,
+                sight: sight.clone(),
+                ask: origin.is_some().then_some(ask),
                 clock: clock.clone(),
             };
             tokio::spawn(async move {
@@ -212,16 +203,66 @@ impl App {
                 }
             });
         }
-        tokio::spawn(watch_secrets(&plan));
-        tokio::spawn(doors::watch(&plan.listeners));
-        tokio::spawn(human::watch(plan.credentials.clone(), clock));
-        shutdown::run(stop, timeouts.drain, phase, &health, &plan, crew).await;
+        let (credentials, watched) = watch::channel(plan.credentials.clone());
+        tokio::spawn(secrets::watch(watched.clone()));
+        tokio::spawn(human::watch(watched, clock));
+        let mut running = Running {
+            plan,
+            stations,
+            crew,
+            retired: Retired::default(),
+            standing,
+            about,
+            health,
+            sight,
+            credentials,
+            admin: addresses.admin,
+            doors: Watched::default(),
+        };
+        running.watch_doors();
+        let hangup = stop.take_hangup();
+        let keep_up = async {
+            match origin {
+                Some(origin) => {
+                    let occasions = Occasions {
+                        origin,
+                        hangup,
+                        asked,
+                    };
+                    running.keep_up(occasions).await
+                }
+                None => std::future::pending().await,
+            }
+        };
+        let why = tokio::select! {
+            biased;
+            why = stop.next() => why,
+            () = ended.all() => {
+                tracing::error!("every worker has ended; leaving, so that somebody restarts headset");
+                return Ok(());
+            }
+            never = keep_up => match never {},
+        };
+        supervisor::stopping();
+        shutdown::run(why, stop, running, ended).await;
         Ok(())
     }
 }
 
+/// How many may ask for a reload while one is under way.
+const ASKERS: usize = 16;
+
 fn bind(bind: &Bind, key: String) -> Result<Bound, StartError> {
     Bound::bind(bind).map_err(|source| StartError::Bind { key, source })
+}
+
+/// What headset must not dial.
+fn own_addresses(listeners: &[(String, Bind)], admin: SocketAddr) -> Vec<SocketAddr> {
+    let tcp = listeners.iter().filter_map(|(_, bind)| match bind {
+        Bind::Tcp(address) => Some(*address),
+        Bind::Unix(_) => None,
+    });
+    tcp.chain([admin]).collect()
 }
 
 fn vitals(plan: &Plan) -> Vec<Arc<dyn Vital>> {
@@ -237,59 +278,4 @@ fn announce(addresses: &Addresses) {
     }
     let admin = addresses.admin;
     tracing::info!(admin.address = %admin, "admin listener is up");
-}
-
-/// `headset_build_info`, `headset_config_info` and `process_*`.
-fn describe(registry: &Registry, config: &Config) -> Result<(), prometheus::Error> {
-    let one = |name: &str, help: &str, label: &str, value: &str| {
-        let gauge = IntGaugeVec::new(Opts::new(name, help), &[label])?;
-        gauge.with_label_values(&[value]).set(1);
-        registry.register(Box::new(gauge))
-    };
-    one(
-        "headset_build_info",
-        "Which headset this is.",
-        "version",
-        env!("CARGO_PKG_VERSION"),
-    )?;
-    one(
-        "headset_config_info",
-        "A digest of the configuration in use, secrets by reference.",
-        "hash",
-        &config.digest,
-    )?;
-    #[cfg(target_os = "linux")]
-    registry.register(Box::new(
-        prometheus::process_collector::ProcessCollector::for_self(),
-    ))?;
-    Ok(())
-}
-
-/// Tells each slot when one of its secret files changed.
-fn watch_secrets(plan: &Plan) -> impl Future<Output = ()> + use<> {
-    let (slots, tenants) = (plan.shared_slots(), plan.tenants());
-    let own = slots.iter().flat_map(|slot| slot.mint().sources());
-    let shared = tenants.iter().flat_map(|tenants| tenants.sources());
-    let mut watch = Watch::start(own.chain(shared).collect());
-    async move {
-        loop {
-            let changed = watch.changed().await;
-            for slot in &slots {
-                let concerned = slot.mint().sources();
-                if concerned.iter().any(|source| changed.contains(source)) {
-                    tracing::info!(credential.name = %slot.name(), "a secret of it changed");
-                    slot.secret_changed();
-                }
-            }
-            for tenants in &tenants {
-                let concerned = tenants.sources();
-                if concerned.iter().any(|source| changed.contains(source)) {
-                    tracing::info!(credential.name = %tenants.name(), "a secret of it changed");
-                    for (_, slot) in tenants.all() {
-                        slot.secret_changed();
-                    }
-                }
-            }
-        }
-    }
 }

@@ -262,7 +262,7 @@ pub struct Timeouts {
 }
 
 /// `[store]`.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Store {
     /// The folder.
     pub path: PathBuf,
@@ -294,6 +294,15 @@ pub struct Identity {
     pub key: Arc<std::path::Path>,
 }
 
+impl Tls {
+    /// Every file that it names: who keeps what was made by it looks at their content.
+    pub fn files(&self) -> Vec<&std::path::Path> {
+        let identity = self.identity.iter();
+        let pairs = identity.flat_map(|identity| [&*identity.cert, &*identity.key]);
+        self.ca.as_deref().into_iter().chain(pairs).collect()
+    }
+}
+
 /// Which certificate authorities to trust.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Roots {
@@ -305,7 +314,7 @@ pub enum Roots {
 }
 
 /// `[log]`.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Log {
     /// The least severe level that is written.
     pub level: tracing::Level,

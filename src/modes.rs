@@ -7,7 +7,7 @@ pub mod connection;
 pub mod stream;
 pub mod upgrade;
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::io;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -31,15 +31,16 @@ pub enum Phase {
     /// Asked to stop: still accepting, since a sidecar gets the signal together with
     /// its application; answers close their connections.
     Draining,
+    /// Its listener was removed by a reload: it accepts nothing; open connections are
+    /// told with their next answer to close.
+    Removed,
     /// No more calls: accept nothing, let what is idle go.
     Closing,
 }
 
-/// What a worker needs to serve one listener.
-#[derive(Debug)]
+/// By what a worker serves one listener.
+#[derive(Clone, Debug)]
 pub struct Serving {
-    /// The socket.
-    pub listener: Listener,
     /// Who puts TLS on its connections; `None` leaves them plain.
     pub doorman: Option<Arc<Doorman>>,
     /// Where calls go.
@@ -52,21 +53,46 @@ pub struct Serving {
     pub metrics: Arc<ListenerMetrics>,
 }
 
-/// Accepts and serves until the phase is [`Phase::Closing`], then waits for open
-/// connections to finish. Each connection is served on this worker, by one task.
-pub async fn serve(serving: Serving, mut phase: watch::Receiver<Phase>) {
-    let Serving {
-        listener,
-        doorman,
-        gateway,
-        rules,
-        connections,
-        metrics,
-    } = serving;
+/// By what one listener is served on this worker now; a reload puts something else
+/// there. A call asks once, at its head, and a connection once, when it is accepted.
+#[derive(Debug)]
+pub struct Current(RefCell<Serving>);
+
+impl Current {
+    /// `serving`, for now.
+    pub fn new(serving: Serving) -> Rc<Current> {
+        Rc::new(Current(RefCell::new(serving)))
+    }
+
+    /// From now on `serving`. What is under way ends by what it began with.
+    pub fn replace(&self, serving: Serving) {
+        // Dropped after the borrow: it may close connections.
+        let before = self.0.replace(serving);
+        drop(before);
+    }
+
+    /// Where a call goes that comes in now.
+    pub fn gateway(&self) -> Rc<Gateway> {
+        self.0.borrow().gateway.clone()
+    }
+
+    fn metrics(&self) -> Arc<ListenerMetrics> {
+        self.0.borrow().metrics.clone()
+    }
+
+    fn serving(&self) -> Serving {
+        self.0.borrow().clone()
+    }
+}
+
+/// Accepts on `listener` and serves as `current` says until the phase is
+/// [`Phase::Removed`] or later, then waits for open connections to finish. Each
+/// connection is served on this worker, by one task.
+pub async fn serve(listener: Listener, current: Rc<Current>, mut phase: watch::Receiver<Phase>) {
     let mut tasks = tokio::task::JoinSet::new();
     let told = Cell::new(None::<Instant>);
     let exhausted = |error: &io::Error| {
-        metrics.refused(Refusal::Descriptors).inc();
+        current.metrics().refused(Refusal::Descriptors).inc();
         if told.get().is_none_or(|told| told.elapsed() > TELL_AGAIN) {
             told.set(Some(Instant::now()));
             tracing::warn!(
@@ -78,22 +104,23 @@ pub async fn serve(serving: Serving, mut phase: watch::Receiver<Phase>) {
     loop {
         let io = tokio::select! {
             biased;
-            _ = phase.wait_for(|phase| *phase == Phase::Closing) => break,
+            _ = phase.wait_for(|phase| *phase >= Phase::Removed) => break,
             // Reaps as it goes, so that the set holds open connections only.
             Some(_) = tasks.join_next() => continue,
             io = listener.accept(exhausted) => io,
         };
-        let Some(permit) = connections.take() else {
+        let now = current.serving();
+        let Some(permit) = now.connections.take() else {
             // Closed at once: a caller that cannot be served should know.
-            metrics.refused(Refusal::Connections).inc();
+            now.metrics.refused(Refusal::Connections).inc();
             continue;
         };
         let connection = connection::serve(
             io,
-            doorman.clone(),
-            gateway.clone(),
-            rules.clone(),
-            metrics.clone(),
+            now.doorman,
+            current.clone(),
+            now.rules,
+            now.metrics,
             phase.clone(),
         );
         tasks.spawn_local(async move {

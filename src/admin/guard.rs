@@ -54,6 +54,11 @@ impl Guard {
         }
     }
 
+    /// Whether whoever is let in has shown a token.
+    pub fn has_token(&self) -> bool {
+        self.token.is_some()
+    }
+
     fn judge(&self, uri: &Uri, headers: &HeaderMap) -> Result<(), Refused> {
         let name = authority(uri, headers.get(header::HOST)).map(host_name);
         if let Err((fault, _)) = shield::judge(&self.hosts, &[], name, headers) {
@@ -96,7 +101,12 @@ fn bearer(headers: &HeaderMap) -> Option<&str> {
 /// The middleware in front of what needs it.
 pub(super) async fn check(State(admin): State<Admin>, request: Request, next: Next) -> Response {
     let say = |status: StatusCode, text: &'static str| (status, text).into_response();
-    match admin.guard.judge(request.uri(), request.headers()) {
+    let judged = admin
+        .sight
+        .load()
+        .guard
+        .judge(request.uri(), request.headers());
+    match judged {
         Ok(()) => next.run(request).await,
         Err(Refused::Shield(status)) => say(
             status,

@@ -1,7 +1,7 @@
 //! What the probes answer: a set of latches, each with one reason.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::time::Instant;
@@ -38,7 +38,7 @@ pub struct Health {
     beats: Box<[AtomicU64]>,
     bound: AtomicBool,
     draining: AtomicBool,
-    credentials: Vec<Arc<dyn Vital>>,
+    credentials: Mutex<Vec<Arc<dyn Vital>>>,
 }
 
 impl std::fmt::Debug for Health {
@@ -55,7 +55,7 @@ impl Health {
             beats: (0..workers).map(|_| AtomicU64::new(0)).collect(),
             bound: AtomicBool::new(false),
             draining: AtomicBool::new(false),
-            credentials,
+            credentials: Mutex::new(credentials),
         }
     }
 
@@ -63,6 +63,17 @@ impl Health {
     pub fn beat(&self, worker: usize) {
         let now = self.started.elapsed().as_millis() as u64;
         self.beats[worker].store(now, Ordering::Relaxed);
+    }
+
+    /// The credentials are others now.
+    pub fn watch_over(&self, credentials: Vec<Arc<dyn Vital>>) {
+        *self.credentials() = credentials;
+    }
+
+    fn credentials(&self) -> MutexGuard<'_, Vec<Arc<dyn Vital>>> {
+        self.credentials
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Every listener is bound.
@@ -116,8 +127,8 @@ impl Health {
     }
 
     fn all(&self, complaint: &str, test: impl Fn(&dyn Vital) -> bool) -> Verdict {
-        let failing: Vec<&str> = self
-            .credentials
+        let credentials = self.credentials();
+        let failing: Vec<&str> = credentials
             .iter()
             .filter(|credential| !test(credential.as_ref()))
             .map(|credential| credential.name())

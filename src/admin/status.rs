@@ -3,12 +3,16 @@
 //! It is made of snapshots, which hold no secret; times are RFC 3339 in UTC, spans
 //! are seconds. What is not known is `null`. Who may ask is `guard.rs`'s affair.
 
+use std::sync::Arc;
+
 use axum::Json;
 use axum::extract::State;
 use axum::http::{HeaderName, header};
 use serde_json::{Map, Value, json};
+use tokio::sync::oneshot;
 
 use crate::admin::Admin;
+use crate::admin::guard::Guard;
 use crate::base::name::Name;
 use crate::base::time::Moment;
 use crate::credential::slot::{Snapshot, State as Worth};
@@ -51,6 +55,33 @@ pub struct RouteView {
     pub tenant: Option<String>,
 }
 
+/// What a reload changes of what the admin listener shows.
+#[derive(Debug)]
+pub struct Sight {
+    /// Who may see more than probes and metrics.
+    pub guard: Guard,
+    /// The credentials.
+    pub credentials: Arc<dyn Look>,
+    /// The routes.
+    pub routes: Vec<RouteView>,
+    /// The digest of the configuration in use.
+    pub config: String,
+    /// How the last reload went; `None` before the first.
+    pub reloaded: Option<Reloaded>,
+}
+
+/// How a reload went.
+#[derive(Clone, Debug)]
+pub struct Reloaded {
+    /// When, in milliseconds since the epoch.
+    pub at_ms: i64,
+    /// Why the configuration was refused, secrets by reference; empty where it is in use.
+    pub problems: Vec<String>,
+}
+
+/// Where somebody who asked for a reload waits for its outcome.
+pub type Asked = oneshot::Sender<Reloaded>;
+
 type Fields = [(HeaderName, &'static str); 2];
 
 pub(super) async fn status(State(admin): State<Admin>) -> (Fields, Json<Value>) {
@@ -58,16 +89,24 @@ pub(super) async fn status(State(admin): State<Admin>) -> (Fields, Json<Value>) 
         (header::CACHE_CONTROL, "no-store"),
         (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
     ];
-    let credentials = admin.credentials.credentials();
+    let sight = admin.sight.load_full();
+    let credentials = sight.credentials.credentials();
     let now = admin.clock.now();
     let mut all = json!({
         "version": env!("CARGO_PKG_VERSION"),
-        "config": &*admin.config,
+        "config": sight.config,
         "now": rfc3339(now.wall_ms),
         "ready": admin.health.ready(false) == super::health::Verdict::Well,
     });
     all["credentials"] = credentials.iter().map(|c| credential(c, now)).collect();
-    all["routes"] = admin.routes.iter().map(route).collect();
+    all["routes"] = sight.routes.iter().map(route).collect();
+    all["last_reload"] = sight.reloaded.as_ref().map_or(Value::Null, |reloaded| {
+        json!({
+            "at": rfc3339(reloaded.at_ms),
+            "successful": reloaded.problems.is_empty(),
+            "problems": reloaded.problems,
+        })
+    });
     (fields, Json(all))
 }
 

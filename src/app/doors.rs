@@ -7,6 +7,8 @@
 use std::path::Path;
 use std::sync::Arc;
 
+use tokio::task::JoinSet;
+
 use crate::app::plan::PlannedListener;
 use crate::base::problem::{Place, Problem};
 use crate::config::Listener;
@@ -105,6 +107,18 @@ pub fn watch(listeners: &[PlannedListener]) -> impl Future<Output = ()> + use<> 
             }
             changed = watch.changed().await;
         }
+    }
+}
+
+/// The task that watches doors; it ends with this.
+#[derive(Debug, Default)]
+pub struct Watched(JoinSet<()>);
+
+impl Watched {
+    /// Goes on with `watch` instead of what was watched before.
+    pub fn turn_to(&mut self, watch: impl Future<Output = ()> + Send + 'static) {
+        self.0.abort_all();
+        self.0.spawn(watch);
     }
 }
 

@@ -59,6 +59,26 @@ impl Workshop {
         }
     }
 
+    /// The same for a later configuration: its store, its chains and its clock stay.
+    pub fn again(&self, config: &Config) -> Workshop {
+        let own = self.egress.own().clone();
+        let (clock, store) = (self.clock.clone(), self.store.clone());
+        Workshop {
+            chains: self.chains.clone(),
+            ..Workshop::of(config, clock, own, store)
+        }
+    }
+
+    /// Where `credential` may go.
+    pub fn reached_by(&self, credential: &config::Credential) -> Vec<HttpUrl> {
+        if !credential.origins.is_empty() {
+            return credential.origins.clone();
+        }
+        let own = self.upstreams.iter();
+        let own = own.filter(|(name, _)| *name == credential.name);
+        own.map(|(_, upstream)| upstream.clone()).collect()
+    }
+
     /// Makes the minter of `credential`, whose texts are whole. Asks nobody.
     ///
     /// # Errors
@@ -66,11 +86,7 @@ impl Workshop {
     pub fn build(&self, credential: &config::Credential) -> Built {
         // Where it may go, for a kind that tries there what it obtained.
         let mut reaching = credential.clone();
-        if reaching.origins.is_empty() {
-            let own = self.upstreams.iter();
-            let own = own.filter(|(name, _)| *name == credential.name);
-            reaching.origins = own.map(|(_, upstream)| upstream.clone()).collect();
-        }
+        reaching.origins = self.reached_by(credential);
         let building = Building {
             credential: &reaching,
             clock: &self.clock,

@@ -8,6 +8,7 @@
 
 use std::time::Duration;
 
+use tokio::sync::watch;
 use tokio::time::{MissedTickBehavior, interval};
 
 use crate::app::plan::PlannedCredential;
@@ -31,13 +32,20 @@ struct Told {
     action: String,
 }
 
-/// Watches `credentials` until the future is dropped.
-pub async fn watch(credentials: Vec<PlannedCredential>, clock: Clock) {
-    let mut watched = Watched::all(credentials);
+/// Watches `credentials`, also when a reload makes others of them, until the future is
+/// dropped.
+pub async fn watch(mut credentials: watch::Receiver<Vec<PlannedCredential>>, clock: Clock) {
+    let mut watched = Watched::all(credentials.borrow_and_update().clone());
     let mut look = interval(LOOK);
     look.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
-        look.tick().await;
+        tokio::select! {
+            _ = look.tick() => {}
+            Ok(()) = credentials.changed() => {
+                let now = credentials.borrow_and_update().clone();
+                watched = Watched::follow(watched, now);
+            }
+        }
         let now_ms = clock.now().wall_ms;
         for told in watched.iter_mut().filter_map(|one| one.look(now_ms)) {
             tell(&told, now_ms);
@@ -52,6 +60,19 @@ impl Watched {
             reminder: Reminder::default(),
         };
         credentials.into_iter().map(one).collect()
+    }
+
+    /// What was told of a credential is not told again because of a reload.
+    fn follow(before: Vec<Watched>, credentials: Vec<PlannedCredential>) -> Vec<Watched> {
+        let mut watched = Watched::all(credentials);
+        for old in before {
+            let name = old.credential.holder.name();
+            let mut now = watched.iter_mut();
+            if let Some(now) = now.find(|now| now.credential.holder.name() == name) {
+                now.reminder = old.reminder;
+            }
+        }
+        watched
     }
 
     fn look(&mut self, now_ms: i64) -> Option<Told> {

@@ -11,12 +11,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
-use tokio::sync::{oneshot, watch};
+use tokio::sync::oneshot;
 use tokio::time::{Instant, interval, timeout_at};
 
-use crate::admin::health::Health;
 use crate::app::plan::Plan;
-use crate::app::worker::Crew;
+use crate::app::reload::Running;
+use crate::app::retired::Retired;
+use crate::app::worker::Ended;
 use crate::credential::slot::Slot;
 use crate::gateway::stack::record::Activity;
 use crate::modes::Phase;
@@ -40,26 +41,20 @@ pub enum Stop {
     Asked(oneshot::Receiver<()>),
 }
 
-/// The signals that end a process (SIGHUP is only logged), caught from the moment this is made.
+/// The signals that end a process, and SIGHUP, which would, caught from the moment this
+/// is made.
 #[derive(Debug)]
 pub struct Signals {
     terminate: Signal,
     interrupt: Signal,
-    hangup: Signal,
+    hangup: Option<Signal>,
 }
 
 impl Signals {
     async fn next(&mut self) -> &'static str {
-        loop {
-            tokio::select! {
-                _ = self.terminate.recv() => return "SIGTERM",
-                _ = self.interrupt.recv() => return "SIGINT",
-                // Uncaught it would end the process; to many it means "reload".
-                _ = self.hangup.recv() => tracing::warn!(
-                    "SIGHUP ignored: the configuration is read at the start only, \
-                     and secret files are watched; restart to change anything else"
-                ),
-            }
+        tokio::select! {
+            _ = self.terminate.recv() => "SIGTERM",
+            _ = self.interrupt.recv() => "SIGINT",
         }
     }
 }
@@ -73,11 +68,21 @@ impl Stop {
         Ok(Stop::Signals(Signals {
             terminate: signal(SignalKind::terminate())?,
             interrupt: signal(SignalKind::interrupt())?,
-            hangup: signal(SignalKind::hangup())?,
+            hangup: Some(signal(SignalKind::hangup())?),
         }))
     }
 
-    async fn next(&mut self) -> &'static str {
+    /// SIGHUP, for whom it means something; the first time only. Whether it is taken or
+    /// not, it ends nothing.
+    pub fn take_hangup(&mut self) -> Option<Signal> {
+        match self {
+            Stop::Signals(signals) => signals.hangup.take(),
+            Stop::Asked(_) => None,
+        }
+    }
+
+    /// Waits until it says so, and tells what did.
+    pub async fn next(&mut self) -> &'static str {
         match self {
             Stop::Signals(signals) => signals.next().await,
             Stop::Asked(asked) => {
@@ -89,29 +94,23 @@ impl Stop {
     }
 }
 
-/// Waits to be stopped, then stops in order.
-pub async fn run(
-    mut stop: Stop,
-    drain: Duration,
-    phase: watch::Sender<Phase>,
-    health: &Health,
-    plan: &Plan,
-    mut crew: Crew,
-) {
+/// Stops `running` in order, since `why` asked for it.
+pub async fn run(why: &str, mut stop: Stop, running: Running, mut ended: Ended) {
+    let Running {
+        plan,
+        stations,
+        mut crew,
+        retired,
+        health,
+        ..
+    } = running;
+    let drain = plan.config.timeouts.drain;
     let activity = &plan.activity;
-    tokio::select! {
-        why = stop.next() => {
-            tracing::info!(stop.reason = why, in_flight = activity.open(), "draining");
-        }
-        () = crew.ended() => {
-            tracing::error!("every worker has ended; leaving, so that somebody restarts headset");
-            return;
-        }
-    }
+    tracing::info!(stop.reason = why, in_flight = activity.open(), "draining");
     health.mark_draining();
-    phase.send_replace(Phase::Draining);
+    stations.tell(Phase::Draining);
     let end = Instant::now() + drain;
-    let revoking = revoking(plan);
+    let revoking = revoking(&plan, &retired);
     let deadline = match revoking.is_empty() {
         true => end,
         false => end - REVOCATION.min(drain / 4),
@@ -119,8 +118,9 @@ pub async fn run(
     let is_signalled = matches!(stop, Stop::Signals(_));
     let orderly = async {
         quiet(activity, deadline).await;
-        phase.send_replace(Phase::Closing);
-        let finished = timeout_at(deadline, crew.ended()).await.is_ok();
+        stations.tell(Phase::Closing);
+        crew.dismiss();
+        let finished = timeout_at(deadline, ended.all()).await.is_ok();
         revoke(revoking, end).await;
         finished
     };
@@ -139,8 +139,9 @@ pub async fn run(
 }
 
 /// The slots whose credentials end with the process.
-fn revoking(plan: &Plan) -> Vec<Arc<Slot>> {
+fn revoking(plan: &Plan, retired: &Retired) -> Vec<Arc<Slot>> {
     let mut all = plan.live_slots();
+    all.extend(retired.slots());
     all.retain(|slot| slot.mint().revokes_on_shutdown());
     all
 }

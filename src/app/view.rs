@@ -1,8 +1,11 @@
 //! The plan as the admin listener sees it: the admin floor knows no plan, so `app`
 //! lends it a view.
 
-use crate::admin::status::{CredentialView, Look, RouteView};
-use crate::app::plan::PlannedCredential;
+use std::sync::Arc;
+
+use crate::admin::guard::Guard;
+use crate::admin::status::{CredentialView, Look, RouteView, Sight};
+use crate::app::plan::{Plan, PlannedCredential};
 use crate::config::Config;
 
 /// See the module.
@@ -22,8 +25,19 @@ impl Look for PlanView {
     }
 }
 
+/// All that it shows of `plan`.
+pub fn sight(plan: &Plan) -> Sight {
+    Sight {
+        guard: Guard::new(&plan.config.admin),
+        credentials: Arc::new(PlanView(plan.credentials.clone())),
+        routes: routes(&plan.config),
+        config: plan.config.digest.clone(),
+        reloaded: None,
+    }
+}
+
 /// The routes of `config`.
-pub fn routes(config: &Config) -> Vec<RouteView> {
+fn routes(config: &Config) -> Vec<RouteView> {
     let view = |route: &crate::config::Route| RouteView {
         name: route.name.clone(),
         host: route.host.clone(),

@@ -1,25 +1,27 @@
 //! Worker threads: each serves every listener on a current-thread runtime of its
 //! own, so that a call never leaves the thread that accepted it.
+//!
+//! What a worker serves is told it whole, at the start and at each reload, as a list of
+//! posts: it begins those that are new, serves those that it knows by what they say now,
+//! and sweeps no more behind those that are gone, whose phase tells them to end.
 
 use std::io;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::sync::mpsc;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
 use tokio::runtime::Builder;
-use tokio::sync::watch;
-use tokio::task::LocalSet;
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio::task::{JoinSet, LocalSet};
 use tokio::time::{MissedTickBehavior, interval};
 
 use crate::admin::health::Health;
-use crate::app::plan::Plan;
 use crate::gateway::metrics::ListenerMetrics;
 use crate::gateway::route::{Blueprint, Gateway};
 use crate::gateway::stack::limit::Permits;
 use crate::modes::connection::Rules;
-use crate::modes::{Phase, Serving, serve};
+use crate::modes::{Current, Phase, Serving, serve};
 use crate::net::listen::{Bound, Listener};
 use crate::net::tls::server::Doorman;
 
@@ -32,90 +34,111 @@ const EVENT_INTERVAL: u32 = 256;
 /// All worker threads.
 #[derive(Debug)]
 pub struct Crew {
-    threads: Vec<JoinHandle<()>>,
-    /// Closed when the last worker has ended.
-    ended: tokio::sync::mpsc::Receiver<()>,
+    orders: Vec<mpsc::UnboundedSender<Order>>,
+    _threads: Vec<JoinHandle<()>>,
 }
 
-struct Post {
-    bound: Bound,
-    doorman: Option<Arc<Doorman>>,
-    blueprint: Arc<Blueprint>,
-    metrics: Arc<ListenerMetrics>,
+/// Tells when the workers have ended.
+#[derive(Debug)]
+pub struct Ended(mpsc::Receiver<()>);
+
+impl Ended {
+    /// Waits until every worker has closed its last connection.
+    pub async fn all(&mut self) {
+        while self.0.recv().await.is_some() {}
+    }
+}
+
+/// One listener as one worker serves it.
+#[derive(Debug)]
+pub struct Post {
+    /// Which; never used twice in a process.
+    pub station: u64,
+    /// A handle of its socket, where this worker has none yet.
+    pub bound: Option<Bound>,
+    /// Who puts TLS on its connections; `None` leaves them plain.
+    pub doorman: Option<Arc<Doorman>>,
+    /// Its routes.
+    pub blueprint: Arc<Blueprint>,
+    /// Its counters.
+    pub metrics: Arc<ListenerMetrics>,
+    /// How callers' connections are kept.
+    pub rules: Arc<Rules>,
+    /// Connections that may be open.
+    pub connections: Arc<Permits>,
+    /// How far it is on its way out.
+    pub phase: watch::Receiver<Phase>,
+}
+
+/// All posts of a worker, and who waits until it serves them.
+struct Order {
+    posts: Vec<Post>,
+    done: oneshot::Sender<io::Result<()>>,
 }
 
 impl Crew {
-    /// Starts `workers` threads over `listeners` (in the order of the plan's). Waits
-    /// until each has its sockets on its runtime.
+    /// Starts `workers` threads, which serve nothing yet.
     ///
     /// # Errors
-    /// Where the machine refuses a thread, a runtime or a second handle of a socket.
-    pub fn start(
-        workers: usize,
-        plan: &Plan,
-        listeners: &[Bound],
-        rules: Arc<Rules>,
-        connections: usize,
-        phases: watch::Receiver<Phase>,
-        health: Arc<Health>,
-    ) -> io::Result<Crew> {
-        let connections = Permits::new(connections);
-        let (alive, ended) = tokio::sync::mpsc::channel(1);
-        let (ready, readied) = mpsc::channel();
+    /// Where the machine refuses a thread.
+    pub fn start(workers: usize, health: Arc<Health>) -> io::Result<(Crew, Ended)> {
+        let (alive, ended) = mpsc::channel(1);
         let mut threads = Vec::new();
+        let mut orders = Vec::new();
         for index in 0..workers {
-            let posts = plan
-                .listeners
-                .iter()
-                .zip(listeners)
-                .map(|(planned, bound)| {
-                    Ok(Post {
-                        bound: bound.share()?,
-                        doorman: planned.door.tls.clone(),
-                        blueprint: planned.blueprint.clone(),
-                        metrics: planned.metrics.clone(),
-                    })
-                })
-                .collect::<io::Result<Vec<Post>>>()?;
-            let (rules, connections) = (rules.clone(), connections.clone());
-            let (phases, health) = (phases.clone(), health.clone());
-            let (alive, ready) = (alive.clone(), ready.clone());
+            let (order, taken) = mpsc::unbounded_channel();
+            let (health, alive) = (health.clone(), alive.clone());
             let thread = std::thread::Builder::new()
                 .name(format!("worker-{index}"))
                 .spawn(move || {
                     let _alive = alive;
-                    let outcome = work(posts, rules, connections, phases, &health, index, &ready);
-                    if let Err(error) = outcome {
-                        let _ = ready.send(Err(error));
+                    if let Err(error) = work(taken, &health, index) {
+                        tracing::error!(error.detail = %error, "a worker cannot run");
                     }
                 })?;
+            orders.push(order);
             threads.push(thread);
         }
-        for _ in 0..workers {
-            readied.recv().map_err(io::Error::other)??;
+        let crew = Crew {
+            orders,
+            _threads: threads,
+        };
+        Ok((crew, Ended(ended)))
+    }
+
+    /// How many workers there are.
+    pub fn size(&self) -> usize {
+        self.orders.len()
+    }
+
+    /// Gives each worker its list of posts and waits until it serves them. Where the
+    /// future is dropped they serve them all the same.
+    ///
+    /// # Errors
+    /// Where a worker cannot drive a socket, or has ended; it serves what it did before.
+    pub async fn serve(&self, lists: Vec<Vec<Post>>) -> io::Result<()> {
+        let mut waiting = Vec::new();
+        for (order, posts) in self.orders.iter().zip(lists) {
+            let (done, is_done) = oneshot::channel();
+            let _ = order.send(Order { posts, done });
+            waiting.push(is_done);
         }
-        Ok(Crew { threads, ended })
+        for is_done in waiting {
+            is_done.await.map_err(io::Error::other)??;
+        }
+        Ok(())
     }
 
-    /// Waits until every worker has closed its last connection.
-    pub async fn ended(&mut self) {
-        while self.ended.recv().await.is_some() {}
-    }
-
-    /// Whether some worker ended although nobody asked it to.
-    pub fn lost_one(&self) -> bool {
-        self.threads.iter().any(JoinHandle::is_finished)
+    /// No more orders: each worker ends with its last connection.
+    pub fn dismiss(&mut self) {
+        self.orders.clear();
     }
 }
 
 fn work(
-    posts: Vec<Post>,
-    rules: Arc<Rules>,
-    connections: Arc<Permits>,
-    phases: watch::Receiver<Phase>,
+    mut orders: mpsc::UnboundedReceiver<Order>,
     health: &Health,
     index: usize,
-    ready: &mpsc::Sender<io::Result<()>>,
 ) -> io::Result<()> {
     let runtime = Builder::new_current_thread()
         .enable_all()
@@ -123,34 +146,73 @@ fn work(
         .build()?;
     let local = LocalSet::new();
     local.block_on(&runtime, async {
-        let mut gateways = Vec::new();
-        let mut tasks = tokio::task::JoinSet::new();
-        for post in posts {
-            let gateway = Rc::new(Gateway::build(post.blueprint));
-            gateways.push(gateway.clone());
-            let serving = Serving {
-                listener: Listener::adopt(post.bound)?,
-                doorman: post.doorman,
-                gateway,
-                rules: rules.clone(),
-                connections: connections.clone(),
-                metrics: post.metrics,
-            };
-            tasks.spawn_local(serve(serving, phases.clone()));
-        }
-        let _ = ready.send(Ok(()));
+        let mut serving = JoinSet::new();
+        let mut posted: Vec<(u64, Rc<Current>)> = Vec::new();
+        let mut dismissed = false;
         let mut tick = interval(TICK);
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             tokio::select! {
                 _ = tick.tick() => {
                     health.beat(index);
-                    gateways.iter().for_each(|gateway| gateway.sweep());
+                    posted.iter().for_each(|(_, current)| current.gateway().sweep());
                 }
-                ended = tasks.join_next() => if ended.is_none() {
-                    return Ok(());
+                order = orders.recv(), if !dismissed => match order {
+                    Some(Order { posts, done }) => {
+                        let _ = done.send(take(posts, &mut posted, &mut serving));
+                    }
+                    None => {
+                        dismissed = true;
+                        if serving.is_empty() {
+                            return Ok(());
+                        }
+                    }
+                },
+                Some(ended) = serving.join_next() => {
+                    // Without a listener and not for want of orders: it can only have failed.
+                    if serving.is_empty() && (dismissed || ended.is_err()) {
+                        return Ok(());
+                    }
                 }
             }
         }
     })
+}
+
+/// Serves `posts` from now on, or, where one of their sockets cannot be driven, what
+/// was served before.
+fn take(
+    posts: Vec<Post>,
+    posted: &mut Vec<(u64, Rc<Current>)>,
+    serving: &mut JoinSet<()>,
+) -> io::Result<()> {
+    let mut ready = Vec::new();
+    for mut post in posts {
+        let listener = post.bound.take().map(Listener::adopt).transpose()?;
+        ready.push((post, listener));
+    }
+    let before = std::mem::take(posted);
+    for (post, listener) in ready {
+        let known = before.iter().find(|(station, _)| *station == post.station);
+        let gateway = known.map(|(_, current)| current.gateway());
+        let now = Serving {
+            doorman: post.doorman,
+            gateway: Rc::new(Gateway::build(post.blueprint, gateway.as_deref())),
+            rules: post.rules,
+            connections: post.connections,
+            metrics: post.metrics,
+        };
+        let current = match known {
+            Some((_, current)) => {
+                current.replace(now);
+                current.clone()
+            }
+            None => Current::new(now),
+        };
+        if let Some(listener) = listener {
+            serving.spawn_local(serve(listener, current.clone(), post.phase));
+        }
+        posted.push((post.station, current));
+    }
+    Ok(())
 }

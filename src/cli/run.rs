@@ -4,6 +4,7 @@ use std::io::Write;
 use std::process::ExitCode;
 
 use crate::app::plan::{Draft, kind_keys, open_store};
+use crate::app::reload::Origin;
 use crate::app::shutdown::Stop;
 use crate::app::{App, StartError, telemetry};
 use crate::base::problem::Problem;
@@ -32,8 +33,8 @@ Examples:
 
 const SIGNALS: &str = "\
 Signals: SIGTERM or SIGINT drains (new calls are still taken until nothing was in
-flight for 2 s), a second one stops at once. SIGHUP changes nothing: the configuration
-is read at the start only.";
+flight for 2 s), a second one stops at once. SIGHUP reads the configuration anew, as a
+change of its file does; one with faults changes nothing (docs/reload.md).";
 
 /// Serves until a signal ends it.
 ///
@@ -41,7 +42,8 @@ is read at the start only.";
 /// Where an address is taken or the machine refuses something; a faulty
 /// configuration is printed and becomes exit code 78.
 pub fn run(args: Args) -> anyhow::Result<ExitCode> {
-    let config = match load::load(&args.quick.sources(), &kind_keys()) {
+    let origin = Origin::of(args.quick.sources());
+    let config = match load::load(&origin.sources, &kind_keys()) {
         Ok(config) => config,
         Err(problems) => return Ok(refuse(&problems)),
     };
@@ -51,7 +53,7 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
         tracing::warn!(config.key = %warning.key, "{warning}");
     }
     let app = match App::prepare(config, Clock::system()) {
-        Ok(app) => app,
+        Ok(app) => app.reloading(origin),
         Err(StartError::Config(problems)) => return Ok(refuse(&problems)),
         Err(other) => return Err(other.into()),
     };

@@ -43,7 +43,8 @@ impl Chains {
     }
 
     fn slot(&self, name: &Name) -> Option<Arc<Slot>> {
-        self.all(name).into_iter().next()
+        // After a reload the newest counts, the one before only serves its last calls.
+        self.all(name).pop()
     }
 }
 

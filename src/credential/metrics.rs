@@ -7,10 +7,10 @@
 //! The slots of one credential (its tenants) share its series, through a [`Pool`]:
 //! the states are counted, generations added up, of expiries and of what a person
 //! must do the earliest counts, of receipts the latest. A credential that has no
-//! tenants is a pool of one.
+//! tenants is a pool of one. When its last slot is gone, so are its series.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use prometheus::{
     GaugeVec, Histogram, HistogramOpts, HistogramVec, IntCounterVec, IntGauge, IntGaugeVec, Opts,
@@ -32,6 +32,7 @@ pub struct CredentialMetrics {
     duration: HistogramVec,
     due: GaugeVec,
     skew: GaugeVec,
+    pools: Arc<Mutex<BTreeMap<Box<str>, Weak<Pool>>>>,
 }
 
 impl CredentialMetrics {
@@ -99,6 +100,7 @@ impl CredentialMetrics {
                 ),
                 one,
             )?,
+            pools: Arc::default(),
         };
         registry.register(Box::new(metrics.expiry.clone()))?;
         registry.register(Box::new(metrics.issued.clone()))?;
@@ -116,9 +118,20 @@ impl CredentialMetrics {
         self.shared(name).meter()
     }
 
-    /// What the slots of the credential `name` share; closed sets at 0.
+    /// What the slots of the credential `name` share, those that a reload replaced
+    /// included; closed sets at 0 where it is new.
     pub fn shared(&self, name: &Name) -> Arc<Pool> {
+        let mut pools = self.pools.lock().unwrap_or_else(PoisonError::into_inner);
         let name = name.as_str();
+        if let Some(pool) = pools.get(name).and_then(Weak::upgrade) {
+            return pool;
+        }
+        let pool = self.pool(name);
+        pools.insert(name.into(), Arc::downgrade(&pool));
+        pool
+    }
+
+    fn pool(&self, name: &str) -> Arc<Pool> {
         for (outcome, reasons) in MINTS {
             for reason in *reasons {
                 self.mints.with_label_values(&[name, outcome, reason]);
@@ -147,6 +160,48 @@ pub struct Pool {
     rows: Mutex<Rows>,
 }
 
+impl Drop for Pool {
+    /// The series go with the last slot, unless a namesake has them by now.
+    fn drop(&mut self) {
+        let families = &self.families;
+        let mut pools = families
+            .pools
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        let mine: *const Pool = self;
+        if pools
+            .get(&self.name)
+            .is_none_or(|pool| pool.as_ptr() != mine)
+        {
+            return;
+        }
+        pools.remove(&self.name);
+        let one = &[&*self.name];
+        for family in [
+            &families.expiry,
+            &families.issued,
+            &families.due,
+            &families.skew,
+        ] {
+            let _ = family.remove_label_values(one);
+        }
+        let _ = families.generation.remove_label_values(one);
+        let _ = families.duration.remove_label_values(one);
+        for state in State::ALL {
+            let _ = families
+                .state
+                .remove_label_values(&[&self.name, state.word()]);
+        }
+        for (outcome, reasons) in MINTS {
+            for reason in *reasons {
+                let _ = families
+                    .mints
+                    .remove_label_values(&[&*self.name, outcome, reason]);
+            }
+        }
+    }
+}
+
 #[derive(Debug, Default)]
 struct Rows {
     next: u64,
@@ -163,6 +218,8 @@ struct Row {
     issued: Option<f64>,
     expires: Option<f64>,
     due: Option<f64>,
+    /// Another slot has taken over: only its generations count.
+    replaced: bool,
 }
 
 impl Pool {
@@ -174,6 +231,7 @@ impl Pool {
             issued: None,
             expires: None,
             due: None,
+            replaced: false,
         };
         let mut rows = self.rows();
         let id = rows.next;
@@ -188,12 +246,12 @@ impl Pool {
     }
 
     fn show(&self, rows: &Rows) {
-        let all = || rows.open.values();
+        let all = || rows.open.values().filter(|row| !row.replaced);
         for (state, gauge) in &self.states {
             let count = all().filter(|row| row.state == *state).count();
             gauge.set(i64::try_from(count).unwrap_or(i64::MAX));
         }
-        let generations = all().map(|row| row.generation).sum::<u64>() + rows.gone;
+        let generations = rows.open.values().map(|row| row.generation).sum::<u64>() + rows.gone;
         self.generation
             .set(i64::try_from(generations).unwrap_or(i64::MAX));
         // While others live, one that has ended says nothing about when the next will:
@@ -293,6 +351,11 @@ impl Meter {
         self.change(|row| row.due = due_ms.map(|ms| ms as f64 / 1000.0));
     }
 
+    /// Whether another slot has taken over from this one.
+    pub(super) fn replaced(&self, replaced: bool) {
+        self.change(|row| row.replaced = replaced);
+    }
+
     pub(super) fn skew(&self, skew_ms: i64) {
         // The issuer is one, and so is its clock.
         let pool = &self.pool;
@@ -380,6 +443,35 @@ mod tests {
         let later = text();
         assert!(!later.contains("due_timestamp_seconds{"));
         assert!(!later.contains("expiry_timestamp_seconds{"));
+    }
+
+    #[test]
+    fn the_series_go_with_the_last_slot_and_a_slot_that_was_replaced_only_adds_generations() {
+        let registry = Registry::new();
+        let metrics = CredentialMetrics::register(&registry).unwrap();
+        let name = Name::parse("cms_key").unwrap();
+        let shows = |line: &str| {
+            let families = registry.gather();
+            let text = TextEncoder::new().encode_to_string(&families).unwrap();
+            text.lines().any(|l| l == line)
+        };
+        let expiry = "headset_credential_expiry_timestamp_seconds{credential=\"cms_key\"}";
+        let generation = "headset_credential_generation{credential=\"cms_key\"}";
+        let old = metrics.of(&name);
+        old.state(State::Live);
+        old.credential(3, 10.0, Some(20.0));
+        let new = metrics.of(&name);
+        new.state(State::Live);
+        new.credential(1, 15.0, Some(30.0));
+        assert!(shows(&format!("{expiry} 20")));
+        old.replaced(true);
+        assert!(shows(&format!("{expiry} 30")));
+        assert!(shows(&format!("{generation} 4")));
+        drop(old);
+        assert!(shows(&format!("{generation} 4")));
+        drop(new);
+        let left: usize = registry.gather().iter().map(|f| f.get_metric().len()).sum();
+        assert_eq!(left, 0);
     }
 
     #[test]

@@ -10,6 +10,9 @@
 //! to further calls: they wait for the flight. If the flight fails, or takes longer
 //! than a call may wait, it is handed out again, and the upstream's own answer
 //! reaches the caller. It is never handed out in its last 250 ms.
+//!
+//! A slot that a reload replaces has an heir ([`Slot::hand_over`]): it asks nobody any
+//! more, serves what it has, and whoever needs more is served by the heir.
 
 mod keeper;
 mod outcome;
@@ -17,8 +20,8 @@ mod outcome;
 mod tests;
 
 use std::fmt;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use arc_swap::ArcSwapOption;
@@ -55,6 +58,9 @@ pub struct Slot {
     shared: Arc<Shared>,
     rejections: mpsc::UnboundedSender<Rejection>,
 }
+
+/// Finds the slot that took over, which may open it.
+pub type Heir = Arc<dyn Fn() -> Option<Arc<Slot>> + Send + Sync>;
 
 /// What to do after the upstream rejected a credential.
 #[derive(Debug)]
@@ -181,6 +187,7 @@ impl Slot {
             view: watch::Sender::new(View::default()),
             nudge: Notify::new(),
             secret_changed: AtomicBool::new(false),
+            heir: Mutex::default(),
         });
         let slot = Arc::new(Slot {
             shared: shared.clone(),
@@ -244,6 +251,9 @@ impl Slot {
         if let Some(live) = self.peek() {
             return Ok(live);
         }
+        if let Some(heir) = self.heir() {
+            return Box::pin(heir.obtain_within(limit)).await;
+        }
         match tokio::time::timeout(limit, self.outcome()).await {
             Ok(outcome) => outcome,
             // A rejected credential that still lives is better than no call at all.
@@ -270,6 +280,12 @@ impl Slot {
         if let Some(current) = self.peek().filter(|now| !Arc::ptr_eq(now, used)) {
             return Rejected::Again(current);
         }
+        if let Some(heir) = self.heir() {
+            return match heir.obtain().await {
+                Ok(current) => Rejected::Again(current),
+                Err(_) => Rejected::Stands,
+            };
+        }
         if !self.shared.mint.renews() {
             return Rejected::Stands;
         }
@@ -293,6 +309,25 @@ impl Slot {
             Ok(Ok(verdict)) => verdict,
             Ok(Err(_)) | Err(_) => Rejected::Stands,
         }
+    }
+
+    /// Another slot takes over from now on, found by `heir`: this one makes no further
+    /// attempt (one under way ends), and calls that it cannot serve are served by the
+    /// heir. What it has is served on. Does not wait.
+    pub fn hand_over(&self, heir: Heir) {
+        *self.shared.heir() = Some(heir);
+        self.shared.nudge.notify_one();
+    }
+
+    /// There is no heir after all: this one goes on as before. Does not wait.
+    pub fn take_back(&self) {
+        *self.shared.heir() = None;
+        self.shared.nudge.notify_one();
+    }
+
+    fn heir(&self) -> Option<Arc<Slot>> {
+        let heir = self.shared.heir().clone();
+        heir.and_then(|heir| heir())
     }
 
     /// One of the secrets of this credential may have changed. Wakes a credential
@@ -350,6 +385,10 @@ impl Slot {
             let failure = view.borrow_and_update().failure.clone();
             if let Some(live) = self.peek() {
                 return Ok(live);
+            }
+            // It may have come while we waited; its keeper told us.
+            if let Some(heir) = self.heir() {
+                return Box::pin(heir.obtain()).await;
             }
             let now = self.shared.clock.now();
             // The keeper's timers may have slept with the machine.
@@ -409,9 +448,16 @@ struct Shared {
     marks_use: bool,
     /// Whether a call has used it since the last sign of life.
     used: AtomicBool,
+    /// Who took over. Looked at only where there is nothing to serve, or after a
+    /// rejection.
+    heir: Mutex<Option<Heir>>,
 }
 
 impl Shared {
+    fn heir(&self) -> std::sync::MutexGuard<'_, Option<Heir>> {
+        self.heir.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn is_servable(&self, minted: &Minted) -> bool {
         !schedule::servable(&minted.expires, self.clock.now()).is_zero()
     }

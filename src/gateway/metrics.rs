@@ -322,6 +322,47 @@ impl Families {
         }
     }
 
+    /// Removes the series of a route that is gone. Handles that calls still hold count
+    /// for nobody.
+    pub fn remove_route(&self, name: &Name) {
+        let route = name.as_str();
+        let each = |family: &IntCounterVec, values: &mut dyn Iterator<Item = &str>| {
+            for value in values {
+                let _ = family.remove_label_values(&[route, value]);
+            }
+        };
+        let codes: Vec<String> = CODES.iter().map(u16::to_string).collect();
+        let codes = codes.iter().map(String::as_str);
+        each(&self.requests, &mut codes.chain(CLASSES.iter().copied()));
+        each(&self.methods, &mut METHODS.iter().copied());
+        each(&self.own_answers, &mut respond::CODES.iter().copied());
+        let reasons = FaultKind::REASONS.iter().copied();
+        each(&self.upstream_errors, &mut { reasons });
+        each(&self.replays, &mut REPLAYS.iter().copied());
+        each(&self.auth_failures, &mut AUTH_FAILURES.iter().copied());
+        for state in ["active", "idle"] {
+            let _ = self
+                .upstream_connections
+                .remove_label_values(&[route, state]);
+        }
+        for family in [&self.duration, &self.upstream_duration, &self.overhead] {
+            let _ = family.remove_label_values(&[route]);
+        }
+        for family in [&self.in_flight, &self.ratelimit_remaining] {
+            let _ = family.remove_label_values(&[route]);
+        }
+        for family in [&self.request_bytes, &self.response_bytes, &self.stripped] {
+            let _ = family.remove_label_values(&[route]);
+        }
+    }
+
+    /// Removes the series of a listener that is gone.
+    pub fn remove_listener(&self, name: &Name) {
+        for (_, reason) in REFUSALS {
+            let _ = self.refused.remove_label_values(&[name.as_str(), reason]);
+        }
+    }
+
     /// The handles of one listener, each reason initialised.
     pub fn listener(&self, name: &Name) -> ListenerMetrics {
         ListenerMetrics {
@@ -483,6 +524,26 @@ mod tests {
         }
         assert_eq!(count(), before, "traffic adds no series");
         assert!(before <= 160, "a route costs {before} series");
+    }
+
+    #[test]
+    fn a_route_and_a_listener_that_are_gone_leave_no_series() {
+        let registry = Registry::new();
+        let families = Families::register(&registry).unwrap();
+        let name = Name::parse("contacts").unwrap();
+        families.route(&name).ratelimit(3);
+        families.listener(&name);
+        let series = || {
+            registry
+                .gather()
+                .iter()
+                .map(|f| f.get_metric().len())
+                .sum::<usize>()
+        };
+        assert!(series() > 0);
+        families.remove_route(&name);
+        families.remove_listener(&name);
+        assert_eq!(series(), 0);
     }
 
     #[test]

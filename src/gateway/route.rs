@@ -17,6 +17,7 @@ use hyper::body::Incoming;
 use tokio::time::Instant;
 use tower::Service;
 
+use crate::base::name::Name;
 use crate::config::Effect;
 use crate::gateway::body::Body;
 use crate::gateway::client::Client;
@@ -71,6 +72,9 @@ pub struct RouteBlueprint {
     pub parts: Parts,
     /// Makes its connections.
     pub connector: Connector,
+    /// Routes of one name and line share their pool: a reload that leaves the
+    /// connector and the lifetimes as they are keeps the line, and so what rests.
+    pub line: u64,
     /// How long those live.
     pub lifetimes: Lifetimes,
     /// What its calls do, where configured.
@@ -109,14 +113,18 @@ impl std::fmt::Debug for Gateway {
 }
 
 impl Gateway {
-    /// Builds the stacks of `blueprint` for this worker.
-    pub fn build(blueprint: Arc<Blueprint>) -> Gateway {
+    /// Builds the stacks of `blueprint` for this worker, over the pools that `before`
+    /// has for the same lines.
+    pub fn build(blueprint: Arc<Blueprint>, before: Option<&Gateway>) -> Gateway {
         let routes = blueprint
             .routes
             .iter()
             .map(|route| {
                 let metrics = route.parts.metrics.clone();
-                let pool = Pool::new(route.connector.clone(), route.lifetimes, metrics);
+                let kept = before.and_then(|before| before.pool(&route.parts.route, route.line));
+                let pool = kept.unwrap_or_else(|| {
+                    Pool::new(route.connector.clone(), route.lifetimes, metrics)
+                });
                 let stack = stack::for_route(route.parts.clone(), Client::new(pool.clone()));
                 (RefCell::new(stack), pool)
             })
@@ -127,6 +135,12 @@ impl Gateway {
             routes,
             none,
         }
+    }
+
+    fn pool(&self, route: &Name, line: u64) -> Option<Rc<Pool>> {
+        let mut routes = self.blueprint.routes.iter().zip(&self.routes);
+        let same = routes.find(|(r, _)| r.parts.route == *route && r.line == line);
+        same.map(|(_, (_, pool))| pool.clone())
     }
 
     /// Answers a call. Always: what fails below is answered as a problem. Dropping

@@ -22,10 +22,9 @@ use tokio::time::Instant;
 
 use crate::gateway::body::Body;
 use crate::gateway::metrics::{ListenerMetrics, Refusal};
-use crate::gateway::route::Gateway;
-use crate::modes::Phase;
 use crate::modes::stream::Streams;
 use crate::modes::upgrade::Granted;
+use crate::modes::{Current, Phase};
 use crate::net::caller::{Busy, CallerIo, Notes, Protocol};
 use crate::net::frames::Flood;
 use crate::net::tls::server::{self, Doorman};
@@ -75,7 +74,7 @@ pub struct Rules {
 pub async fn serve(
     io: CallerIo,
     doorman: Option<Arc<Doorman>>,
-    gateway: Rc<Gateway>,
+    current: Rc<Current>,
     rules: Arc<Rules>,
     metrics: Arc<ListenerMetrics>,
     mut phase: watch::Receiver<Phase>,
@@ -102,10 +101,10 @@ pub async fn serve(
     };
     match protocol {
         Ok(Some(Protocol::Http1)) => {
-            serve_http1(io, notes, gateway, rules, metrics, phase).await;
+            serve_http1(io, notes, current, rules, metrics, phase).await;
         }
         Ok(Some(Protocol::Http2)) => {
-            serve_http2(io, notes, gateway, rules, metrics, phase).await;
+            serve_http2(io, notes, current, rules, metrics, phase).await;
         }
         Ok(None) | Err(_) => {}
     }
@@ -139,7 +138,7 @@ async fn shake_hands(
 async fn serve_http1(
     io: CallerIo,
     notes: Rc<Notes>,
-    gateway: Rc<Gateway>,
+    current: Rc<Current>,
     rules: Arc<Rules>,
     metrics: Arc<ListenerMetrics>,
     mut phase: watch::Receiver<Phase>,
@@ -159,7 +158,7 @@ async fn serve_http1(
     let draining = phase.clone();
     let granted = &Cell::new(None);
     let service = service_fn(|request: Request<Incoming>| {
-        let (gateway, notes, draining) = (gateway.clone(), notes.clone(), draining.clone());
+        let (gateway, notes, draining) = (current.gateway(), notes.clone(), draining.clone());
         async move {
             let busy = Busy::begin(notes.clone());
             let response = gateway.answer(request, &notes).await;
@@ -209,7 +208,7 @@ async fn serve_http1(
 async fn serve_http2(
     mut io: CallerIo,
     notes: Rc<Notes>,
-    gateway: Rc<Gateway>,
+    current: Rc<Current>,
     rules: Arc<Rules>,
     metrics: Arc<ListenerMetrics>,
     mut phase: watch::Receiver<Phase>,
@@ -232,7 +231,7 @@ async fn serve_http2(
     io.count_frames();
     let framed = notes.clone();
     let service = service_fn(|request: Request<Incoming>| {
-        let (gateway, notes) = (gateway.clone(), framed.clone());
+        let (gateway, notes) = (current.gateway(), framed.clone());
         let offer = streams.expect();
         // h2 bounds the octets of a head only.
         let too_many = request.headers().len() > rules.header_count;

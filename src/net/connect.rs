@@ -218,6 +218,24 @@ impl Connector {
         &self.origin
     }
 
+    /// Whether `other` would make the very connections that this one makes: then those
+    /// that rest need not be made again.
+    pub fn is_same_as(&self, other: &Connector) -> bool {
+        let same_tls = match (&self.tls, &other.tls) {
+            (None, None) => true,
+            // Who trusts the same and shows the same shares it: see `client::shared`.
+            (Some((config, name)), Some((others, other))) => {
+                Arc::ptr_eq(config, others) && name == other
+            }
+            _ => false,
+        };
+        same_tls
+            && self.protocol == other.protocol
+            && self.hop == other.hop
+            && self.origin == other.origin
+            && self.limit == other.limit
+    }
+
     /// A new connection. Dropping the future abandons it; nothing is left behind but a
     /// look-up under way, which the next connection takes over.
     ///
@@ -374,7 +392,7 @@ impl Connector {
 }
 #[cfg(test)]
 mod tests {
-    use std::sync::OnceLock;
+    use arc_swap::ArcSwap;
 
     use super::*;
     use crate::config::{self, Roots};
@@ -395,7 +413,10 @@ mod tests {
     }
 
     fn owning(own: SocketAddr) -> Egress {
-        Egress::new(&Default::default(), Arc::new(OnceLock::from(vec![own])))
+        Egress::new(
+            &Default::default(),
+            Arc::new(ArcSwap::from_pointee(vec![own])),
+        )
     }
 
     #[tokio::test]
@@ -431,7 +452,7 @@ mod tests {
             ..Default::default()
         };
         for (own, host) in [(bound, "cms.test"), (away, "192.0.2.1")] {
-            let egress = Egress::new(&told, Arc::new(OnceLock::from(vec![own])));
+            let egress = Egress::new(&told, Arc::new(ArcSwap::from_pointee(vec![own])));
             let outcome = dial(host, 8080, egress).await;
             assert!(
                 matches!(outcome, Err(ConnectError::OwnListener { address }) if address == own),

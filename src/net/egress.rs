@@ -9,9 +9,10 @@
 use std::fmt;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 use std::time::Duration;
 
+use arc_swap::ArcSwap;
 use base64::prelude::{BASE64_STANDARD, Engine as _};
 use hyper_util::client::proxy::matcher::Matcher;
 use tokio::sync::Mutex;
@@ -27,8 +28,9 @@ use crate::secret::Source;
 /// How long what `proxy_authorization` yielded is used, unless the proxy refuses it.
 const AUTHORIZATION_HOLDS: Duration = Duration::from_secs(10);
 
-/// The addresses that headset itself listens on; filled once, when all are bound.
-pub type OwnAddresses = Arc<OnceLock<Vec<SocketAddr>>>;
+/// The addresses that headset itself listens on: stored when all are bound, and anew
+/// when a reload binds others.
+pub type OwnAddresses = Arc<ArcSwap<Vec<SocketAddr>>>;
 
 type Variables = dyn Fn(&str) -> Option<String> + Send + Sync;
 
@@ -66,6 +68,19 @@ pub struct Hop {
     /// `Basic …` from the userinfo of a variable.
     from_variable: Option<http::HeaderValue>,
     way: Arc<Way>,
+}
+
+/// One is as good as another if it was told the same and found the same.
+impl PartialEq for Hop {
+    fn eq(&self, other: &Hop) -> bool {
+        (&self.host, self.port, &self.from_variable, &self.way.told)
+            == (
+                &other.host,
+                other.port,
+                &other.from_variable,
+                &other.way.told,
+            )
+    }
 }
 
 impl fmt::Debug for Egress {
@@ -124,19 +139,23 @@ impl Egress {
         &self.names
     }
 
+    /// headset's own listeners.
+    pub fn own(&self) -> &OwnAddresses {
+        &self.own
+    }
+
     /// Whether `address` is one of headset's own listeners, on whichever interface.
     pub fn is_own(&self, address: SocketAddr) -> bool {
-        self.own.get().is_some_and(|own| {
-            own.iter().any(|bound| {
-                bound.port() == address.port()
-                    && (bound.ip().is_unspecified() || bound.ip() == address.ip())
-            })
+        let own = self.own.load();
+        own.iter().any(|bound| {
+            bound.port() == address.port()
+                && (bound.ip().is_unspecified() || bound.ip() == address.ip())
         })
     }
 
     /// Whether a listener of headset's is bound to exactly `address`.
     pub fn listens_at(&self, address: SocketAddr) -> bool {
-        self.own.get().is_some_and(|own| own.contains(&address))
+        self.own.load().contains(&address)
     }
 
     /// The proxy before `origin`, if one stands there.

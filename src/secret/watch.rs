@@ -17,6 +17,7 @@ use notify::event::{AccessKind, AccessMode, EventKind};
 use notify::{RecommendedWatcher, RecursiveMode, Watcher as _};
 use ring::hmac;
 use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
 use tokio::time::Instant;
 use zeroize::Zeroizing;
 
@@ -38,17 +39,27 @@ const MAX_LINKS: usize = 40;
 
 /// Watches files. Dropping it ends the watching.
 pub struct Watch {
-    files: BTreeMap<PathBuf, Option<hmac::Tag>>,
-    key: hmac::Key,
-    /// `None` without files, or where the machine grants no watch.
-    watcher: Option<RecommendedWatcher>,
-    watched: BTreeSet<PathBuf>,
+    /// `None` while it looks.
+    looker: Option<Looker>,
+    /// A look under way, kept here so that nothing is lost with a caller that leaves.
+    looking: Option<JoinHandle<(Looker, Vec<Source>)>>,
     events: mpsc::Receiver<()>,
     /// An event was taken in whose files have not been compared yet.
     pending: bool,
     /// When to look although nobody told; kept here, so that a caller who drops
     /// `changed` again and again does not put it off for ever.
     reread: Option<Instant>,
+}
+
+/// What looks at the files. It may wait for the disk, and for notify's own thread,
+/// which a folder that is written to without a pause keeps busy.
+struct Looker {
+    files: BTreeMap<PathBuf, Option<hmac::Tag>>,
+    key: hmac::Key,
+    /// `None` without files, or where the machine grants no watch.
+    watcher: Option<RecommendedWatcher>,
+    watched: BTreeSet<PathBuf>,
+    told: mpsc::Sender<()>,
 }
 
 impl Watch {
@@ -58,56 +69,58 @@ impl Watch {
     pub fn start(sources: Vec<Source>) -> Watch {
         // One waiting event is enough: it says "look", not what changed.
         let (told, events) = mpsc::channel(1);
-        let files: BTreeMap<PathBuf, Option<hmac::Tag>> = sources
-            .into_iter()
-            .filter_map(|source| match source {
-                Source::File(path) => Some((path, None)),
-                Source::Env(_) | Source::Command(_) | Source::Generate => None,
-            })
-            .collect();
-        let mut watch = Watch {
+        let mut looker = Looker {
             key: key(),
             watcher: None,
             watched: BTreeSet::new(),
+            told,
+            files: BTreeMap::new(),
+        };
+        looker.turn_to(sources);
+        looker.look();
+        Watch {
+            looker: Some(looker),
+            looking: None,
             events,
             pending: false,
             reread: None,
-            files,
-        };
-        if !watch.files.is_empty() {
-            let tell = move |event: notify::Result<notify::Event>| {
-                if event.map_or(true, |event| matters(&event.kind)) {
-                    let _ = told.try_send(());
-                }
-            };
-            match notify::recommended_watcher(tell) {
-                Ok(watcher) => watch.watcher = Some(watcher),
-                Err(error) => {
-                    tracing::warn!(%error, "files cannot be watched, so they are re-read every second");
-                }
-            }
-            // First the watches, then the content: a change in between is told.
-            watch.follow();
-            watch.compare();
         }
-        watch
+    }
+
+    /// Watches the files among `sources` from now on. Yields those that it did not watch
+    /// before, and those whose content changed meanwhile. Needs a tokio runtime.
+    /// Cancel-safe: what was not yielded is yielded by [`Watch::changed`].
+    pub async fn turn_to(&mut self, sources: Vec<Source>) -> Vec<Source> {
+        let mut changed = self.looked().await;
+        if let Some(looker) = &mut self.looker {
+            looker.turn_to(sources);
+        }
+        self.look();
+        changed.extend(self.looked().await);
+        changed
     }
 
     /// Waits until content changed and yields the files it changed in, usually within
     /// a quarter of a second. Without files it waits for ever. Needs a tokio runtime
     /// with time. Cancel-safe: a change that was not yielded is yielded next time.
     pub async fn changed(&mut self) -> Vec<Source> {
-        if self.files.is_empty() {
-            return std::future::pending().await;
-        }
         loop {
+            if self.looking.is_some() {
+                let changed = self.looked().await;
+                if !changed.is_empty() {
+                    return changed;
+                }
+            }
+            let Some(looker) = self.looker.as_ref().filter(|l| !l.files.is_empty()) else {
+                return std::future::pending().await;
+            };
+            let rest = match &looker.watcher {
+                Some(_) => REREAD,
+                None => REREAD_UNWATCHED,
+            };
             if self.pending {
                 self.settle().await;
             } else {
-                let rest = match &self.watcher {
-                    Some(_) => REREAD,
-                    None => REREAD_UNWATCHED,
-                };
                 let reread = *self.reread.get_or_insert_with(|| Instant::now() + rest);
                 tokio::select! {
                     Some(()) = self.events.recv() => {
@@ -119,11 +132,7 @@ impl Watch {
             }
             self.pending = false;
             self.reread = None;
-            self.follow();
-            let changed = self.compare();
-            if !changed.is_empty() {
-                return changed;
-            }
+            self.look();
         }
     }
 
@@ -133,6 +142,69 @@ impl Watch {
             while let Ok(Some(())) = tokio::time::timeout(QUIET, self.events.recv()).await {}
         };
         let _ = tokio::time::timeout(QUIET_AT_MOST, silence).await;
+    }
+
+    /// Begins to look, beside this thread: the control thread must not wait for a disk.
+    fn look(&mut self) {
+        if let Some(mut looker) = self.looker.take() {
+            self.looking = Some(tokio::task::spawn_blocking(move || {
+                let changed = looker.look();
+                (looker, changed)
+            }));
+        }
+    }
+
+    /// What a look under way finds; nothing where there is none. Cancel-safe.
+    async fn looked(&mut self) -> Vec<Source> {
+        let Some(looking) = &mut self.looking else {
+            return Vec::new();
+        };
+        let outcome = looking.await;
+        self.looking = None;
+        match outcome {
+            Ok((looker, changed)) => {
+                self.looker = Some(looker);
+                changed
+            }
+            Err(error) => {
+                tracing::error!(%error, "files are not watched any more");
+                Vec::new()
+            }
+        }
+    }
+}
+
+impl Looker {
+    /// Forgets the files that are not among `sources`, and takes in those that are new.
+    fn turn_to(&mut self, sources: Vec<Source>) {
+        let mut before = std::mem::take(&mut self.files);
+        for source in sources {
+            if let Source::File(path) = source {
+                let known = before.remove(&path).flatten();
+                self.files.entry(path).or_insert(known);
+            }
+        }
+        if self.watcher.is_some() || self.files.is_empty() {
+            return;
+        }
+        let told = self.told.clone();
+        let tell = move |event: notify::Result<notify::Event>| {
+            if event.map_or(true, |event| matters(&event.kind)) {
+                let _ = told.try_send(());
+            }
+        };
+        match notify::recommended_watcher(tell) {
+            Ok(watcher) => self.watcher = Some(watcher),
+            Err(error) => {
+                tracing::warn!(%error, "files cannot be watched, so they are re-read every second");
+            }
+        }
+    }
+
+    /// First the watches, then the content: a change in between is told.
+    fn look(&mut self) -> Vec<Source> {
+        self.follow();
+        self.compare()
     }
 
     /// Watches the folders that lead to the files now.
@@ -412,9 +484,69 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn what_it_turns_to_is_told_and_what_it_keeps_is_not() {
+        let folder = Folder::new();
+        let file = |name: &str| Source::File(folder.path().join(name));
+        for name in ["a", "b"] {
+            folder.write(name, "one");
+        }
+        let mut watch = Watch::start(Vec::new());
+        assert_eq!(watch.turn_to(vec![file("a")]).await, [file("a")]);
+        let both = vec![file("a"), file("b")];
+        assert_eq!(watch.turn_to(both.clone()).await, [file("b")]);
+        folder.write("b", "two");
+        assert_eq!(
+            watch.turn_to(both).await,
+            [file("b")],
+            "it changed meanwhile"
+        );
+        assert_eq!(watch.turn_to(vec![file("b")]).await, []);
+        folder.write("a", "two");
+        folder.write("b", "three");
+        assert_eq!(next(&mut watch).await, [file("b")]);
+    }
+
+    /// A writer that never pauses keeps notify's thread busy, not ours.
+    #[tokio::test]
+    async fn a_folder_that_is_written_to_without_a_pause_holds_up_nobody() {
+        let folder = Folder::new();
+        let source = Source::File(folder.write("a", "one"));
+        let mut watch = Watch::start(vec![source.clone()]);
+        let noise = folder.path().join("noise");
+        let stop = std::sync::Arc::new(std::sync::atomic::AtomicBool::new(false));
+        let stopped = stop.clone();
+        let writer = std::thread::spawn(move || {
+            while !stopped.load(std::sync::atomic::Ordering::Relaxed) {
+                std::fs::write(&noise, "x").unwrap();
+            }
+        });
+        folder.write("a", "two");
+        // A look is worth a tick of this thread's clock, however long it takes.
+        let mut longest = Duration::ZERO;
+        let mut tick = tokio::time::interval(Duration::from_millis(10));
+        let mut last = Instant::now();
+        let changed = {
+            let mut changing = std::pin::pin!(next(&mut watch));
+            loop {
+                tokio::select! {
+                    changed = &mut changing => break changed,
+                    _ = tick.tick() => {
+                        longest = longest.max(last.elapsed());
+                        last = Instant::now();
+                    }
+                }
+            }
+        };
+        stop.store(true, std::sync::atomic::Ordering::Relaxed);
+        writer.join().unwrap();
+        assert_eq!(changed, [source]);
+        assert!(longest < Duration::from_secs(2), "{longest:?}");
+    }
+
+    #[tokio::test]
     async fn without_files_nothing_is_watched() {
         let mut watch = Watch::start(vec![Source::Env("PATH".into())]);
-        assert!(watch.watcher.is_none());
+        assert!(watch.looker.as_ref().unwrap().watcher.is_none());
         let mut changed = std::pin::pin!(watch.changed());
         let first = std::future::poll_fn(|cx| {
             std::task::Poll::Ready(changed.as_mut().poll(cx).is_pending())

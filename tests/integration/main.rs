@@ -26,6 +26,8 @@ mod stories {
     mod passes_through;
     mod process;
     mod refuses;
+    mod reload;
+    mod reloads_credentials;
     mod replays;
     mod restart;
     mod rotation;

@@ -91,8 +91,15 @@ impl Keeper {
     pub(super) async fn run(mut self) {
         // A slot may be dropped before its first attempt, or while one was due.
         while self.slot.strong_count() > 0 {
+            let replaced = self.shared.heir().is_some();
+            self.meter.replaced(replaced);
             self.publish();
-            match self.decide() {
+            let step = match replaced {
+                // The heir asks.
+                true => Step::Wait(LONGEST_SLEEP),
+                false => self.decide(),
+            };
+            match step {
                 Step::Attempt(why) => self.fly(why, Vec::new()).await,
                 Step::Ping => self.ping().await,
                 Step::Wait(time) => {
@@ -252,6 +259,11 @@ impl Keeper {
     }
 
     async fn on_rejection(&mut self, Rejection { used, reply }: Rejection) {
+        if self.shared.heir().is_some() {
+            // It was under way when the heir came; the upstream's answer stands.
+            let _ = reply.send(Rejected::Stands);
+            return;
+        }
         let now = self.shared.clock.now();
         if let Some(newest) = &self.newest
             && !Arc::ptr_eq(newest, &used)

@@ -586,3 +586,53 @@ async fn a_locked_account_is_not_asked_about_before_something_changes() {
     sleep(secs(1)).await;
     assert!(slot.obtain().await.is_ok());
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_slot_with_an_heir_serves_what_it_has_and_asks_nobody() {
+    let (old, asked, clock) = open([life(3600)]);
+    let had = old.obtain().await.unwrap();
+    let next = Scripted::lives(7200);
+    let heir = slot(&next, &clock);
+    let found = heir.clone();
+    old.hand_over(Arc::new(move || Some(found.clone())));
+    assert!(Arc::ptr_eq(&old.obtain().await.unwrap(), &had), "it lives");
+
+    // What the upstream rejects is replaced by the heir's, although it could renew.
+    sleep(secs(10)).await;
+    let instead = again(old.reject(&had).await);
+    assert!(Arc::ptr_eq(&instead, &heir.obtain().await.unwrap()));
+    old.secret_changed();
+    // Nor does it renew; at its end the heir serves.
+    sleep(secs(3600)).await;
+    assert!(old.peek().is_none());
+    assert!(Arc::ptr_eq(&old.obtain().await.unwrap(), &instead));
+    assert_eq!((asked.calls(), next.calls()), (1, 1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_slot_whose_heir_is_taken_back_goes_on_as_before() {
+    let (slot, mint, clock) = open([life(3600)]);
+    slot.obtain().await.unwrap();
+    let heir = crate::credential::testing::slot(&Scripted::new([Act::Fails(refused())]), &clock);
+    slot.hand_over(Arc::new(move || Some(heir.clone())));
+    sleep(secs(3590)).await;
+    assert_eq!(mint.calls(), 1);
+    slot.take_back();
+    sleep(secs(1)).await;
+    assert_eq!(mint.calls(), 2, "the renewal that was due");
+    assert_eq!(slot.obtain().await.unwrap().generation, 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn callers_who_wait_when_the_heir_comes_are_served_by_it() {
+    let (old, _, clock) = open([Act::Fails(unavailable(None)), life(3600)]);
+    old.obtain().await.unwrap_err();
+    let mint = Scripted::lives(3600);
+    *mint.takes.lock().unwrap() = secs(2);
+    let heir = slot(&mint, &clock);
+    let (found, asked) = (heir.clone(), old.clone());
+    old.hand_over(Arc::new(move || Some(found.clone())));
+    let caller = tokio::spawn(async move { asked.obtain().await });
+    let got = caller.await.unwrap().unwrap();
+    assert!(Arc::ptr_eq(&got, &heir.peek().unwrap()));
+}

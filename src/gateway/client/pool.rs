@@ -31,7 +31,7 @@ use crate::net::connect::{ConnectError, Connector};
 use crate::net::io::{Io, Wire};
 
 /// How long a connection may live and lie.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Lifetimes {
     /// The longest rest between two calls; zero closes after each call.
     pub keep_alive: Duration,

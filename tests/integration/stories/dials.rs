@@ -238,10 +238,8 @@ async fn the_variables_of_the_environment_are_followed_only_if_asked() {
     let proxy = Proxy::start(Does::LeadsTo(upstream.address())).await;
     let folder = Folder::new();
     let at = proxy.address();
-    let variables = [
-        ("HTTP_PROXY", format!("http://robot:hunter2@{at}")),
-        ("NO_PROXY", "direct.invalid".to_owned()),
-    ];
+    let proxied = format!("http://robot:hunter2@{at}");
+    let variables = [("HTTP_PROXY", &*proxied), ("NO_PROXY", "direct.invalid")];
     let config = |egress: &str| {
         format!(
             "[listener.app]\nbind = \"127.0.0.1:0\"\n[admin]\nbind = \"127.0.0.1:0\"\n\
@@ -251,7 +249,7 @@ async fn the_variables_of_the_environment_are_followed_only_if_asked() {
         )
     };
     let file = folder.write("asked.toml", &config("[egress]\nproxy = \"env\"\n"));
-    let process = Process::within(&file, &variables).await;
+    let process = Process::start_with(&file, &variables).await;
     assert_eq!(client::get(process.app(), "/a").await.text(), "through");
     assert!(proxy.asked()[0].contains(SHOWN));
     assert_eq!(client::get(process.app(), "/direct").await.status, 502);
@@ -263,7 +261,7 @@ async fn the_variables_of_the_environment_are_followed_only_if_asked() {
     );
 
     let file = folder.write("unasked.toml", &config(""));
-    let process = Process::within(&file, &variables).await;
+    let process = Process::start_with(&file, &variables).await;
     assert_eq!(client::get(process.app(), "/a").await.status, 502);
     assert_eq!(proxy.asked().len(), 1);
 }

@@ -274,7 +274,7 @@ async fn ten_thousand_callers_across_fifty_tenants_make_fifty_logins() {
     let draft = Draft::new(config, Clock::system(), OwnAddresses::default()).unwrap();
     let registry = prometheus::Registry::new();
     let runtime = tokio::runtime::Handle::current();
-    let plan = draft.start(&registry, runtime).unwrap();
+    let (plan, _standing) = draft.start(&registry, runtime).unwrap();
     let tenants = plan.tenants().remove(0);
     let mut callers = tokio::task::JoinSet::new();
     for caller in 0..10_000 {

@@ -15,7 +15,7 @@ use super::eventually;
 pub struct Process {
     child: Child,
     log: Arc<Mutex<Vec<serde_json::Value>>>,
-    app: SocketAddr,
+    app: Option<SocketAddr>,
     admin: SocketAddr,
 }
 
@@ -42,10 +42,10 @@ impl Process {
     }
 
     /// The same with these `variables` in its environment.
-    pub async fn within(config: &Path, variables: &[(&str, String)]) -> Process {
+    pub async fn start_with(config: &Path, variables: &[(&str, &str)]) -> Process {
         let mut command = Command::new(env!("CARGO_BIN_EXE_headset"));
         command.args(["run", "--config"]).arg(config);
-        command.envs(variables.iter().map(|(name, value)| (*name, value)));
+        command.envs(variables.iter().copied());
         Process::run(command).await
     }
 
@@ -75,7 +75,7 @@ impl Process {
         eventually("the listeners", async || address("admin.address").is_some()).await;
         let (app, admin) = (address("listener.address"), address("admin.address"));
         Process {
-            app: app.unwrap(),
+            app,
             admin: admin.unwrap(),
             child,
             log,
@@ -84,12 +84,52 @@ impl Process {
 
     /// The application listener.
     pub fn app(&self) -> SocketAddr {
-        self.app
+        self.app.expect("a TCP listener")
     }
 
     /// The admin listener.
     pub fn admin(&self) -> SocketAddr {
         self.admin
+    }
+
+    /// The value of the series `name{labels}`; `None` where it is absent.
+    pub async fn metric(&self, series: &str) -> Option<f64> {
+        let metrics = client::get(self.admin, "/metrics").await.text();
+        let line = metrics.lines().find(|line| {
+            line.strip_prefix(series)
+                .is_some_and(|rest| rest.starts_with(' '))
+        })?;
+        line.rsplit(' ').next()?.parse().ok()
+    }
+
+    /// Sends it `signal`.
+    pub fn signal(&self, signal: rustix::process::Signal) {
+        let pid = i32::try_from(self.child.id().unwrap()).unwrap();
+        let pid = rustix::process::Pid::from_raw(pid).unwrap();
+        rustix::process::kill_process(pid, signal).unwrap();
+    }
+
+    /// Waits for its end and tells its exit code.
+    pub async fn ended(&mut self) -> Option<i32> {
+        let ended = tokio::time::timeout(super::PATIENCE, self.child.wait()).await;
+        ended.expect("it stops").unwrap().code()
+    }
+
+    /// How many lines of its log say `text`.
+    pub fn said(&self, text: &str) -> usize {
+        self.logged()
+            .lines()
+            .filter(|line| line.contains(text))
+            .count()
+    }
+
+    /// SIGHUP; waits until that reload is over and tells whether it was successful.
+    pub async fn reload(&self) -> bool {
+        let over = || self.said("configuration reloaded") + self.said("configuration refused");
+        let (before, good) = (over(), self.said("configuration reloaded"));
+        self.signal(rustix::process::Signal::HUP);
+        eventually("the end of the reload", async || over() > before).await;
+        self.said("configuration reloaded") > good
     }
 
     /// Waits until its credential is live.
@@ -108,11 +148,8 @@ impl Process {
 
     /// SIGTERM; waits for its end and tells its exit code.
     pub async fn terminate(mut self) -> Option<i32> {
-        let pid = i32::try_from(self.child.id().unwrap()).unwrap();
-        let pid = rustix::process::Pid::from_raw(pid).unwrap();
-        rustix::process::kill_process(pid, rustix::process::Signal::TERM).unwrap();
-        let ended = tokio::time::timeout(super::PATIENCE, self.child.wait()).await;
-        ended.expect("it stops").unwrap().code()
+        self.signal(rustix::process::Signal::TERM);
+        self.ended().await
     }
 
     /// All that it logged so far, as text.

@@ -17,6 +17,9 @@ pub enum Step {
     /// Read the whole request, answer these bytes, then reset the connection at
     /// [`Recorder::cut`].
     AnswerAndReset(Vec<u8>),
+    /// Read the whole request, answer the first bytes, and the others at
+    /// [`Recorder::cut`].
+    AnswerInTwo(Vec<u8>, Vec<u8>),
     /// Read the head, then answer these bytes while the body may still come.
     AnswerEarly(Vec<u8>),
     /// Read the head and 64 KiB of the body, answer these bytes, and read no more.
@@ -112,7 +115,7 @@ impl Recorder {
         self.log.lock().unwrap().closed
     }
 
-    /// Resets a connection that waits for it.
+    /// Resets a connection that waits for it, or lets it go on.
     pub fn cut(&self) {
         self.cut.notify_one();
     }
@@ -174,6 +177,13 @@ async fn serve(mut stream: TcpStream, log: &Mutex<Log>, script: &Mutex<Vec<Step>
             Step::AnswerAndClose(bytes) => {
                 let _ = stream.write_all(&bytes).await;
                 return;
+            }
+            Step::AnswerInTwo(first, second) => {
+                let _ = stream.write_all(&first).await;
+                cut.notified().await;
+                if stream.write_all(&second).await.is_err() {
+                    return;
+                }
             }
             Step::AnswerAndReset(bytes) => {
                 let _ = stream.write_all(&bytes).await;

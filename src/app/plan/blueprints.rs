@@ -1,0 +1,199 @@
+//! From planned routes to the blueprint of each listener, from which each worker builds
+//! its stacks.
+
+use std::sync::Arc;
+
+use crate::base::name::Name;
+use crate::config::url::HttpUrl;
+use crate::config::{self, Config};
+use crate::credential::tenants::Holder;
+use crate::gateway::client::pool::Lifetimes;
+use crate::gateway::metrics::{ListenerMetrics, RouteMetrics};
+use crate::gateway::path::IssuerMark;
+use crate::gateway::route::{Blueprint, Matcher, RouteBlueprint};
+use crate::gateway::stack::Parts;
+use crate::gateway::stack::admit::AdmitLayer;
+use crate::gateway::stack::authorize::{AuthorizeLayer, Grant};
+use crate::gateway::stack::limit::{Allowance, LimitLayer};
+use crate::gateway::stack::record::Activity;
+use crate::gateway::stack::rewrite::{Aim, RewriteLayer};
+use crate::gateway::stack::scrub::{self, ScrubLayer};
+use crate::gateway::stack::shield::{Doors, ShieldLayer};
+use crate::gateway::stack::target::{self, TargetLayer};
+use crate::gateway::stack::tenant::{self, TenantLayer};
+use crate::net::connect::Connector;
+
+/// The built-in route, which answers what no route takes.
+pub(super) const NONE: &str = "none";
+
+/// What all routes share.
+pub(super) struct Shared {
+    pub(super) activity: Arc<Activity>,
+    pub(super) allowance: Allowance,
+}
+
+/// A route with all that it needs.
+pub(super) struct PlannedRoute {
+    pub(super) route: config::Route,
+    pub(super) aim: Arc<Aim>,
+    pub(super) connector: Connector,
+    pub(super) line: u64,
+    pub(super) metrics: Arc<RouteMetrics>,
+    pub(super) issuers: Vec<IssuerMark>,
+    pub(super) grant: Option<Grant>,
+}
+
+/// The blueprint of `listener`: every route, and `none`.
+pub(super) fn blueprint(
+    planned: &[PlannedRoute],
+    (listener, admit): (&config::Listener, &AdmitLayer),
+    metrics: &Arc<ListenerMetrics>,
+    none: &Arc<RouteMetrics>,
+    shared: &Shared,
+    config: &Config,
+) -> Blueprint {
+    let mut origins: Vec<String> = listener
+        .origins
+        .iter()
+        .map(|origin| origin.to_ascii_lowercase())
+        .collect();
+    // The vendor's own examples send the upstream's origin along.
+    origins.extend(
+        planned
+            .iter()
+            .map(|planned| planned.route.upstream.origin.to_string()),
+    );
+    let doors = Arc::new(Doors {
+        hosts: listener.hosts.clone(),
+        origins,
+        metrics: metrics.clone(),
+    });
+    let parts = |planned: &PlannedRoute| Parts {
+        route: planned.route.name.clone(),
+        metrics: planned.metrics.clone(),
+        activity: shared.activity.clone(),
+        shield: ShieldLayer::new(doors.clone()),
+        admit: admit.clone(),
+        target: TargetLayer::new(Arc::new(target::Rules {
+            credentialed: planned.grant.is_some(),
+            issuers: if planned.route.expose_issuer {
+                Vec::new()
+            } else {
+                planned.issuers.clone()
+            },
+            aim: planned.aim.clone(),
+        })),
+        limit: LimitLayer::new(
+            shared.allowance.clone(),
+            metrics.clone(),
+            planned.metrics.clone(),
+        ),
+        scrub: ScrubLayer::new(Arc::new(scrub::Rules {
+            credential: planned
+                .grant
+                .as_ref()
+                .map(|grant| grant.holder.header_names().into()),
+            pass_cookies: planned.route.pass_cookies,
+            metrics: planned.metrics.clone(),
+        })),
+        tenant: TenantLayer::new(tenant_rules(planned)),
+        rewrite: RewriteLayer::new(planned.aim.clone()),
+        authorize: AuthorizeLayer::new(planned.grant.clone(), planned.aim.origin().clone()),
+    };
+    let mut routes: Vec<RouteBlueprint> = planned
+        .iter()
+        .map(|planned| RouteBlueprint {
+            matcher: Matcher {
+                host: planned.route.host.as_deref().map(Into::into),
+                prefix: planned.route.path.as_str().into(),
+                strict: planned.grant.is_some() || !planned.issuers.is_empty(),
+            },
+            parts: parts(planned),
+            connector: planned.connector.clone(),
+            line: planned.line,
+            lifetimes: lifetimes(&planned.route.timeouts),
+            effect: planned.route.effect,
+            replay_401: planned.route.replay_401,
+        })
+        .collect();
+    routes.sort_by_key(|route| route.matcher.precedence());
+    Blueprint {
+        none: none_parts(&doors, admit, none, metrics, shared),
+        routes,
+        listener: metrics.clone(),
+        replay_body: config.limits.replay_body,
+        body_rate: config.limits.body_rate,
+    }
+}
+
+/// The route `none` goes nowhere, so most of its layers have nothing to do.
+fn none_parts(
+    doors: &Arc<Doors>,
+    admit: &AdmitLayer,
+    none: &Arc<RouteMetrics>,
+    metrics: &Arc<ListenerMetrics>,
+    shared: &Shared,
+) -> Parts {
+    let aim = Arc::new(Aim::nowhere());
+    Parts {
+        route: none_name(),
+        metrics: none.clone(),
+        activity: shared.activity.clone(),
+        shield: ShieldLayer::new(doors.clone()),
+        admit: admit.clone(),
+        target: TargetLayer::new(Arc::new(target::Rules {
+            credentialed: false,
+            issuers: Vec::new(),
+            aim: aim.clone(),
+        })),
+        limit: LimitLayer::new(shared.allowance.clone(), metrics.clone(), none.clone()),
+        scrub: ScrubLayer::new(Arc::new(scrub::Rules {
+            credential: None,
+            pass_cookies: false,
+            metrics: none.clone(),
+        })),
+        tenant: TenantLayer::default(),
+        rewrite: RewriteLayer::new(aim.clone()),
+        authorize: AuthorizeLayer::new(None, aim.origin().clone()),
+    }
+}
+
+fn tenant_rules(planned: &PlannedRoute) -> Option<Arc<tenant::Rules>> {
+    let tenants = planned
+        .grant
+        .as_ref()
+        .and_then(|grant| match &grant.holder {
+            Holder::One(_) => None,
+            Holder::PerTenant(tenants) => Some(tenants.clone()),
+        });
+    Some(Arc::new(tenant::Rules {
+        rule: planned.route.tenant.clone()?,
+        tenants,
+    }))
+}
+
+/// The name of the built-in route.
+pub(super) fn none_name() -> Name {
+    Name::parse(NONE).unwrap_or_else(|| unreachable!("`none` is a name"))
+}
+
+/// How long connections to an upstream live.
+pub(super) fn lifetimes(timeouts: &config::Timeouts) -> Lifetimes {
+    Lifetimes {
+        keep_alive: timeouts.upstream_keep_alive,
+        age: timeouts.max_connection_age,
+        first_byte: timeouts.first_byte,
+        idle: timeouts.idle,
+        expect_continue: timeouts.expect_continue,
+    }
+}
+
+/// Where a credential may go by default: the upstreams of the routes that name it.
+/// For the calls of one route that is its own upstream.
+pub(super) fn origins_or_own(origins: &[HttpUrl], route: &config::Route) -> Vec<HttpUrl> {
+    if origins.is_empty() {
+        vec![route.upstream.clone()]
+    } else {
+        origins.to_vec()
+    }
+}

@@ -1,0 +1,270 @@
+//! From a draft to a plan, in two steps, so that a reload can stop between them.
+//!
+//! [`Opened::open`] opens the slots that are new or changed; the others stay who they
+//! are. A slot that replaces another under its name is asked for in its place from then
+//! on, but calls keep to the old one until the plan is laid out. Dropped before that,
+//! everything is as it was.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use tokio::time::{Instant, timeout_at};
+
+use super::blueprints::{PlannedRoute, Shared, blueprint, lifetimes, origins_or_own};
+use super::issuers::{issuers, marks_anywhere, marks_at};
+use super::spec::Spec;
+use super::{Draft, Line, Plan, PlannedCredential, PlannedListener, Standing};
+use crate::app::descriptors::{self, Fit};
+use crate::app::holders::Opener;
+use crate::base::name::Name;
+use crate::config;
+use crate::credential::slot::Slot;
+use crate::credential::tenants::Holder;
+use crate::credential::{Cause, MintError, Unavailable};
+use crate::gateway::stack::admit::AdmitLayer;
+use crate::gateway::stack::authorize::Grant;
+use crate::gateway::stack::limit::{Allowance, Permits};
+use crate::modes::connection::Rules;
+
+/// A draft whose credentials are open.
+pub struct Opened {
+    draft: Draft,
+    credentials: Vec<(config::Credential, Holder, Spec)>,
+    /// The slots that were opened now.
+    new: Vec<Arc<Slot>>,
+    handed_over: HandedOver,
+}
+
+/// The slots that were replaced; they go on as before if this is dropped first.
+#[derive(Default)]
+struct HandedOver(Vec<Arc<Slot>>);
+
+impl Drop for HandedOver {
+    fn drop(&mut self) {
+        self.0.iter().for_each(|slot| slot.take_back());
+    }
+}
+
+impl Opened {
+    /// Opens what `draft` needs beside what `before` runs already. Mints begin at once.
+    pub fn open(draft: Draft, standing: &Standing, before: Option<&Plan>) -> Opened {
+        let config = &draft.config;
+        let opener = Opener {
+            workshop: draft.workshop.clone(),
+            credential_wait: config.timeouts.credential_wait,
+            tenants: config.limits.tenants,
+            metrics: standing.credentials.clone(),
+            runtime: standing.runtime.clone(),
+        };
+        let named = |name: &Name| {
+            let mut routes = draft.routes.iter();
+            routes.any(|(route, ..)| route.credential.as_ref() == Some(name))
+                || draft.credentials.iter().any(|(credential, _)| {
+                    let mut chained = credential.values.chained().into_iter();
+                    chained.any(|(_, source, _)| source == name)
+                })
+        };
+        let mut new = Vec::new();
+        let mut handed_over = HandedOver::default();
+        let mut credentials = Vec::new();
+        // One that neither a route nor another credential names is not asked for: the
+        // loader warned of it.
+        for (credential, mint) in draft.credentials.iter().filter(|(c, _)| named(&c.name)) {
+            let spec = Spec::of(credential, config, &draft.workshop);
+            let running = before.and_then(|before| before.running(&credential.name));
+            if let Some((same, _)) = running.filter(|(_, before)| **before == spec) {
+                credentials.push((credential.clone(), same.holder.clone(), spec));
+                continue;
+            }
+            let holder = opener.open(credential, mint);
+            if let Holder::One(slot) = &holder {
+                if let Some(old) = running.and_then(|(running, _)| running.holder.one()) {
+                    let heir = slot.clone();
+                    old.hand_over(Arc::new(move || Some(heir.clone())));
+                    handed_over.0.push(old.clone());
+                }
+                new.push(slot.clone());
+            }
+            credentials.push((credential.clone(), holder, spec));
+        }
+        Opened {
+            draft,
+            credentials,
+            new,
+            handed_over,
+        }
+    }
+
+    /// Waits until every slot that was opened now has its first credential, for as long
+    /// as an attempt and a wait for it may take. Those of tenants are opened by calls.
+    ///
+    /// # Errors
+    /// With what stops the first that cannot be had.
+    pub async fn first_mints(&self) -> Result<(), Unavailable> {
+        let times = &self.draft.config.timeouts;
+        let end = Instant::now() + times.mint + times.credential_wait;
+        let mut flights = tokio::task::JoinSet::new();
+        for slot in &self.new {
+            flights.spawn(first_mint(slot.clone(), end));
+        }
+        while let Some(flight) = flights.join_next().await {
+            if let Ok(Err(unavailable)) = flight {
+                return Err(unavailable);
+            }
+        }
+        Ok(())
+    }
+
+    /// The slots that were opened now.
+    pub fn new_slots(&self) -> Vec<Holder> {
+        self.new.iter().cloned().map(Holder::One).collect()
+    }
+
+    /// The plan. What `before` has and it needs too is the same there: counters, permits,
+    /// connections. From here on there is no way back for what was handed over.
+    pub fn lay_out(mut self, standing: &Standing, before: Option<&Plan>) -> Plan {
+        self.handed_over.0.clear();
+        let Opened {
+            draft, credentials, ..
+        } = self;
+        let config = draft.config;
+        let wanted = |config: &config::Config| Fit {
+            connections: config.limits.connections,
+            in_flight: config.limits.in_flight,
+            streams: config.limits.streams,
+        };
+        // Permits that are taken count on under the same limits.
+        let same = before.filter(|before| wanted(&before.config) == wanted(&config));
+        let (connections, allowance) = match same {
+            Some(before) => (before.connections.clone(), before.allowance.clone()),
+            None => {
+                let fit = descriptors::fit(wanted(&config));
+                let allowance = Allowance {
+                    in_flight: Permits::new(fit.in_flight),
+                    streams: Permits::new(fit.streams),
+                };
+                (Permits::new(fit.connections), allowance)
+            }
+        };
+        let shared = Shared {
+            activity: standing.activity.clone(),
+            allowance,
+        };
+        let issuers = issuers(&draft.credentials);
+        let mut lines = Vec::new();
+        let mut planned = Vec::new();
+        for (route, aim, connector) in draft.routes {
+            let grant = route.credential.as_ref().and_then(|name| {
+                let (credential, holder, _) = credentials.iter().find(|(c, ..)| c.name == *name)?;
+                Some(Grant {
+                    holder: holder.clone(),
+                    origins: origins_or_own(&credential.origins, &route),
+                    wait: route.timeouts.credential_wait,
+                })
+            });
+            let lifetimes = lifetimes(&route.timeouts);
+            let kept = before
+                .into_iter()
+                .flat_map(|before| &before.lines)
+                .find(|line| {
+                    line.route == route.name
+                        && line.lifetimes == lifetimes
+                        && line.connector.is_same_as(&connector)
+                });
+            let line = match kept {
+                Some(line) => line.number,
+                None => standing.lines.fetch_add(1, Ordering::Relaxed),
+            };
+            lines.push(Line {
+                route: route.name.clone(),
+                connector: connector.clone(),
+                lifetimes,
+                number: line,
+            });
+            planned.push(PlannedRoute {
+                metrics: Arc::new(standing.families.route(&route.name)),
+                issuers: match &grant {
+                    // Our credential must not read out passwords through another
+                    // name, port or gateway of the same contact center either.
+                    Some(_) => marks_anywhere(&issuers),
+                    None => marks_at(&issuers, aim.origin()),
+                },
+                grant,
+                route,
+                aim,
+                connector,
+                line,
+            });
+        }
+        let listeners = config
+            .listeners
+            .iter()
+            .zip(draft.doors)
+            .map(|(listener, door)| {
+                let metrics = Arc::new(standing.families.listener(&listener.name));
+                let admit = AdmitLayer::new(door.token.clone(), metrics.clone());
+                let entrance = (listener, &admit);
+                let blueprint = blueprint(
+                    &planned,
+                    entrance,
+                    &metrics,
+                    &standing.none,
+                    &shared,
+                    &config,
+                );
+                PlannedListener {
+                    config: listener.clone(),
+                    door,
+                    blueprint: Arc::new(blueprint),
+                    metrics,
+                }
+            })
+            .collect();
+        let mut specs = Vec::new();
+        let mut running = Vec::new();
+        for (credential, holder, spec) in credentials {
+            specs.push(spec);
+            running.push(PlannedCredential {
+                kind: credential.kind,
+                holder,
+            });
+        }
+        Plan {
+            rules: Arc::new(rules(&config)),
+            connections,
+            config,
+            listeners,
+            credentials: running,
+            activity: shared.activity,
+            allowance: shared.allowance,
+            specs,
+            lines,
+        }
+    }
+}
+
+fn rules(config: &config::Config) -> Rules {
+    Rules {
+        header_bytes: config.limits.header_bytes,
+        header_count: config.limits.header_count,
+        header: config.timeouts.header,
+        keep_alive: config.timeouts.caller_keep_alive,
+        idle: config.timeouts.idle,
+    }
+}
+
+/// The first credential of `slot`. What may mend itself is waited for until `end`.
+async fn first_mint(slot: Arc<Slot>, end: Instant) -> Result<(), Unavailable> {
+    let left = end.saturating_duration_since(Instant::now());
+    let Err(unavailable) = slot.obtain_within(left).await else {
+        return Ok(());
+    };
+    let stands = matches!(
+        &*unavailable.cause,
+        Cause::Failed(MintError::Refused { .. } | MintError::Secret { .. })
+    );
+    if !stands && matches!(timeout_at(end, slot.recovered(0)).await, Ok(true)) {
+        return Ok(());
+    }
+    Err(unavailable)
+}

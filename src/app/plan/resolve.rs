@@ -1,0 +1,196 @@
+//! What only those see who would use the configuration: a kind over its options, a CA
+//! file over its PEM, a store over its key.
+//!
+//! Every problem is gathered; nothing is asked and nothing is started. What the loader
+//! can judge by itself is in `config/cross.rs`.
+
+use std::sync::Arc;
+
+use super::blueprints::NONE;
+use super::{Credentials, Resolved};
+use crate::app::holders::Workshop;
+use crate::base::problem::{Place, Problem};
+use crate::config::{self, Config};
+use crate::credential::store::file::{FileStore, OpenError};
+use crate::credential::store::{Null, Store};
+use crate::gateway::stack::rewrite::Aim;
+use crate::net::connect::Connector;
+use crate::net::egress::Egress;
+
+/// The store of the configuration; nothing is written yet. Reads its key.
+///
+/// # Errors
+/// Where the key or the path will not do.
+pub fn open_store(config: &Config) -> Result<Arc<dyn Store>, Problem> {
+    let Some(store) = &config.store else {
+        return Ok(Arc::new(Null::new()));
+    };
+    let problem = |key: &str, why: String, fix: &str| Problem::new(Place::Default, key, why, fix);
+    let key = store.key.fetch().map_err(|error| {
+        let why = format!("{}: {}", error.from, error.fault);
+        problem("store.key", why, error.fault.fix())
+    })?;
+    match FileStore::open(&store.path, &key) {
+        Ok(opened) => Ok(Arc::new(opened)),
+        Err(error @ OpenError::WeakKey(_)) => Err(problem(
+            "store.key",
+            error.to_string(),
+            "make one with `openssl rand -base64 32`",
+        )),
+        Err(error @ OpenError::NotAFolder(_)) => Err(problem(
+            "store.path",
+            error.to_string(),
+            "name a folder; a missing one is made",
+        )),
+    }
+}
+
+/// Every credential and route of `config`, ready to be run.
+///
+/// # Errors
+/// With every problem, `problems` among them.
+pub(super) fn resolve(
+    config: &Config,
+    workshop: &Workshop,
+    mut problems: Vec<Problem>,
+) -> Result<Resolved, Vec<Problem>> {
+    let mut credentials = Vec::new();
+    for credential in &config.credentials {
+        match workshop.example(credential, config) {
+            Ok(mint) => credentials.push((credential.clone(), mint)),
+            Err(found) => problems.extend(found),
+        }
+    }
+    problems.extend(sources_without_bearer(&credentials));
+    let mut routes = Vec::new();
+    for route in &config.routes {
+        match resolve_route(route, &workshop.egress) {
+            Ok((aim, connector)) => routes.push((route.clone(), aim, connector)),
+            Err(problem) => problems.push(problem),
+        }
+        problems.extend(unreachable_origin(route, config));
+        problems.extend(overwritten_tenant(route, &credentials));
+        if route.name.as_str() == NONE {
+            problems.push(Problem::new(
+                Place::Default,
+                "route.none",
+                "`none` is the built-in route for calls that no route takes",
+                "give the route another name",
+            ));
+        }
+    }
+    // One way out, one problem, however many go it.
+    let mut told = std::collections::HashSet::new();
+    problems.retain(|problem| problem.key != "egress.proxy" || told.insert(problem.why.clone()));
+    if problems.is_empty() {
+        Ok((credentials, routes))
+    } else {
+        Err(problems)
+    }
+}
+
+fn resolve_route(route: &config::Route, egress: &Egress) -> Result<(Arc<Aim>, Connector), Problem> {
+    let problem = |key: &str, why: String, fix: &str| {
+        Problem::new(
+            Place::Default,
+            format!("route.{}.{key}", route.name),
+            why,
+            fix,
+        )
+    };
+    let strip = route.strip_prefix.then_some(route.path.as_str());
+    let aim = Aim::new(&route.upstream, strip, route.rewrite_location).ok_or_else(|| {
+        problem(
+            "upstream",
+            "its host cannot stand in a Host field".into(),
+            "write a plain host name or address",
+        )
+    })?;
+    let connector = Connector::new(
+        route.upstream.origin.clone(),
+        &route.tls,
+        route.timeouts.connect,
+        egress.clone(),
+    )
+    .map_err(|error| error.problem(&format!("route.{}.upstream_tls", route.name)))?;
+    let connector = connector.speaking(route.upstream_protocol);
+    Ok((Arc::new(aim), connector))
+}
+
+/// A credential that is chained to one which never yields a bearer would never come
+/// about.
+fn sources_without_bearer(credentials: &Credentials) -> Vec<Problem> {
+    let mut problems = Vec::new();
+    for (credential, _) in credentials {
+        for (path, source, place) in credential.values.chained() {
+            let mut all = credentials.iter();
+            let Some((source, mint)) = all.find(|(other, _)| other.name == *source) else {
+                continue;
+            };
+            if source.is_per_tenant() {
+                problems.push(Problem::new(
+                    place.clone(),
+                    format!("credential.{}.{path}.credential", credential.name),
+                    format!(
+                        "each tenant has a {} of its own, so it is not one bearer",
+                        source.name
+                    ),
+                    "name a credential without {tenant}",
+                ));
+                continue;
+            }
+            let names = mint.header_names();
+            if source.kind == "basicauth" || !names.contains(&http::header::AUTHORIZATION) {
+                problems.push(Problem::new(
+                    place.clone(),
+                    format!("credential.{}.{path}.credential", credential.name),
+                    format!(
+                        "{} is of kind {}, which yields no bearer",
+                        source.name, source.kind
+                    ),
+                    "name one of a kind that logs in for a token, such as ameyo_jwt",
+                ));
+            }
+        }
+    }
+    problems
+}
+
+/// A route whose credential may not go to its upstream would answer 403 to
+/// everything.
+fn unreachable_origin(route: &config::Route, config: &Config) -> Option<Problem> {
+    let name = route.credential.as_ref()?;
+    let credential = config.credentials.iter().find(|c| c.name == *name)?;
+    let reaches = credential.origins.is_empty()
+        || credential
+            .origins
+            .iter()
+            .any(|origin| origin.origin == route.upstream.origin);
+    (!reaches).then(|| {
+        Problem::new(
+            Place::Default,
+            format!("credential.{name}.origins"),
+            format!(
+                "the upstream of route {}, {}, is not among them, so each of its calls would be refused",
+                route.name, route.upstream.origin
+            ),
+            "add it, or leave `origins` out: then the upstreams of the routes count",
+        )
+    })
+}
+
+/// A tenant that is told by a field which the credential sets would never reach the
+/// upstream as it came, and never be there to be read.
+fn overwritten_tenant(route: &config::Route, credentials: &Credentials) -> Option<Problem> {
+    let header = &route.tenant.as_ref()?.header;
+    let name = route.credential.as_ref()?;
+    let (_, mint) = credentials.iter().find(|(c, _)| c.name == *name)?;
+    mint.header_names().contains(header).then(|| {
+        Problem::new(
+            Place::Default,
+            format!("route.{}.tenant.header", route.name),
+            format!("credential {name} sets {header} itself, so it cannot name a tenant too"),
+            "take the tenant from another header",
+        )
+    })
+}

@@ -1,0 +1,38 @@
+//! Whether a reload leaves a credential as it is.
+
+use ring::digest::{SHA256, digest};
+
+use crate::app::holders::Workshop;
+use crate::config::{self, Config};
+
+/// All that a credential's slots are made by, in one spelling for one meaning; secrets
+/// by reference, since slots notice by themselves when those change. The credential
+/// that it is chained to counts by name.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Spec(Vec<String>);
+
+impl Spec {
+    /// That of `credential` in `config`.
+    pub fn of(credential: &config::Credential, config: &Config, workshop: &Workshop) -> Spec {
+        let mut parts = vec![credential.kind.to_owned()];
+        for (path, (value, _)) in &credential.values.0 {
+            parts.push((*path).to_owned());
+            parts.push(value.canonical());
+        }
+        let origins = workshop.reached_by(credential);
+        parts.extend(origins.iter().map(ToString::to_string));
+        parts.push(format!("{:?}", credential.tls));
+        // A file that was renewed under its name is another one.
+        for file in credential.tls.files() {
+            let content = std::fs::read(file).unwrap_or_default();
+            parts.push(format!("{:?}", digest(&SHA256, &content)));
+        }
+        parts.push(format!("{:?}", config.egress));
+        let times = &config.timeouts;
+        parts.push(format!("{:?} {:?}", times.mint, times.credential_wait));
+        if credential.is_per_tenant() {
+            parts.push(config.limits.tenants.to_string());
+        }
+        Spec(parts)
+    }
+}

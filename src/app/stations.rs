@@ -1,0 +1,178 @@
+//! The listeners of the process, as the control thread keeps them.
+//!
+//! One that a reload leaves where it is keeps its socket: it is not bound anew, and no
+//! connection that waits to be accepted is lost. What is new is bound before anything
+//! changes, since that may fail. One that is gone accepts nothing from then on; what is
+//! open on it finishes, and is told to close.
+
+use std::io;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use tokio::sync::watch;
+use tokio::time::Instant;
+
+use crate::app::StartError;
+use crate::app::plan::Plan;
+use crate::app::worker::Post;
+use crate::base::name::Name;
+use crate::config::{self, Bind};
+use crate::modes::Phase;
+use crate::net::listen::Bound;
+
+/// How long idle connections of a listener that is gone may still bring a call, so that
+/// none is lost that was on its way.
+const GRACE: Duration = Duration::from_secs(2);
+
+/// See the module.
+#[derive(Debug, Default)]
+pub struct Stations {
+    open: Vec<Station>,
+    /// Those that are gone, and since when.
+    gone: Vec<(Instant, watch::Sender<Phase>)>,
+    next: u64,
+}
+
+#[derive(Debug)]
+struct Station {
+    number: u64,
+    name: Name,
+    /// As configured.
+    bind: Bind,
+    /// As bound.
+    address: Bind,
+    phase: watch::Sender<Phase>,
+}
+
+/// Where a listener will stand.
+#[derive(Debug)]
+pub enum Place {
+    /// Where it stands already.
+    Kept(u64),
+    /// On a socket of its own, of which each worker gets a handle.
+    New(Bind, Vec<Bound>),
+}
+
+impl Stations {
+    /// Finds the place of each of `listeners` for `workers` workers, and binds what is
+    /// not open yet. Dropping the places closes those again.
+    ///
+    /// # Errors
+    /// With the first address that cannot be listened on.
+    pub fn place(
+        &self,
+        listeners: &[config::Listener],
+        workers: usize,
+    ) -> Result<Vec<Place>, StartError> {
+        let mut taken = Vec::new();
+        let mut place = |listener: &config::Listener| {
+            let mut open = self.open.iter();
+            let kept = open.find(|station| {
+                // Two listeners may both ask for any port; their names tell them apart.
+                let any_port = matches!(&station.bind, Bind::Tcp(address) if address.port() == 0);
+                station.bind == listener.bind
+                    && (!any_port || station.name == listener.name)
+                    && !taken.contains(&station.number)
+            });
+            if let Some(station) = kept {
+                taken.push(station.number);
+                return Ok(Place::Kept(station.number));
+            }
+            let key = format!("listener.{}.bind", listener.name);
+            let bound = super::bind(&listener.bind, key)?;
+            let handles: io::Result<Vec<Bound>> = (0..workers).map(|_| bound.share()).collect();
+            Ok(Place::New(bound.address()?, handles?))
+        };
+        listeners.iter().map(&mut place).collect()
+    }
+
+    /// From now on the listeners of `plan` stand at `places`. Yields the posts of each
+    /// of `workers` workers.
+    pub fn settle(&mut self, plan: &Plan, places: Vec<Place>, workers: usize) -> Vec<Vec<Post>> {
+        let mut lists: Vec<Vec<Post>> = (0..workers).map(|_| Vec::new()).collect();
+        let mut before = std::mem::take(&mut self.open);
+        for (planned, place) in plan.listeners.iter().zip(places) {
+            let name = planned.config.name.clone();
+            let (station, handles) = match place {
+                Place::Kept(number) => {
+                    let index = before.iter().position(|station| station.number == number);
+                    let Some(index) = index else { continue };
+                    let station = before.swap_remove(index);
+                    (Station { name, ..station }, Vec::new())
+                }
+                Place::New(address, handles) => {
+                    self.next += 1;
+                    let station = Station {
+                        number: self.next,
+                        name,
+                        bind: planned.config.bind.clone(),
+                        address,
+                        phase: watch::channel(Phase::Serving).0,
+                    };
+                    (station, handles)
+                }
+            };
+            let mut handles = handles.into_iter();
+            for list in &mut lists {
+                list.push(Post {
+                    station: station.number,
+                    bound: handles.next(),
+                    doorman: planned.door.tls.clone(),
+                    blueprint: planned.blueprint.clone(),
+                    metrics: planned.metrics.clone(),
+                    rules: plan.rules.clone(),
+                    connections: plan.connections.clone(),
+                    phase: station.phase.subscribe(),
+                });
+            }
+            self.open.push(station);
+        }
+        for station in before {
+            tracing::info!(
+                listener.name = %station.name,
+                listener.address = %station.address,
+                "not listening there any more"
+            );
+            station.phase.send_replace(Phase::Removed);
+            self.gone.push((Instant::now(), station.phase));
+        }
+        lists
+    }
+
+    /// Lets idle connections go where the listener has been gone for a while.
+    pub fn sweep(&mut self) {
+        self.gone.retain(|(since, phase)| {
+            let stays = since.elapsed() < GRACE;
+            if !stays {
+                phase.send_replace(Phase::Closing);
+            }
+            stays
+        });
+    }
+
+    /// Tells every listener how far headset is on its way out.
+    pub fn tell(&self, now: Phase) {
+        let open = self.open.iter().map(|station| &station.phase);
+        for phase in open.chain(self.gone.iter().map(|(_, phase)| phase)) {
+            phase.send_if_modified(|phase| {
+                let later = now > *phase;
+                *phase = now.max(*phase);
+                later
+            });
+        }
+    }
+
+    /// Each listener by name, with the address that was bound.
+    pub fn addresses(&self) -> Vec<(String, Bind)> {
+        let named = |station: &Station| (station.name.to_string(), station.address.clone());
+        self.open.iter().map(named).collect()
+    }
+}
+
+/// The TCP addresses among `places` that are new.
+pub fn new_addresses(places: &[Place]) -> impl Iterator<Item = SocketAddr> + '_ {
+    places.iter().filter_map(|place| match place {
+        Place::New(Bind::Tcp(address), _) => Some(*address),
+        Place::New(Bind::Unix(_), _) | Place::Kept(_) => None,
+    })
+}
