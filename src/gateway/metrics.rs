@@ -345,6 +345,9 @@ impl Families {
                 .upstream_connections
                 .remove_label_values(&[route, state]);
         }
+        for kind in STREAMS {
+            let _ = self.streams.remove_label_values(&[route, kind]);
+        }
         for family in [&self.duration, &self.upstream_duration, &self.overhead] {
             let _ = family.remove_label_values(&[route]);
         }
