@@ -221,6 +221,9 @@ pub const KEYS: &[Key] = &[
         "What becomes of the upstream's `Set-Cookie` on a route with a credential. A session cookie in the application's hands would be a second, live credential."),
     key("route.*.upstream_protocol", Type::Choice(&["auto", "h1", "h2"]), Text("auto"), "\"auto\"",
         "The version of HTTP towards the upstream. `auto`: over TLS HTTP/2 where the upstream chooses it (ALPN), else HTTP/1.1. `h1`: HTTP/1.1 only. `h2`: HTTP/2 only, by ALPN over TLS and by prior knowledge without."),
+    key("route.*.announce", Type::List, Text(""), "[\"via\", \"x_forwarded\"]",
+        "What tells the upstream of headset and of who calls it: `via`, `forwarded` (RFC 7239), `x_forwarded` (`X-Forwarded-For`, `-Proto` and `-Host`). What the application sends of them passes in any case.")
+        .checked(rules::announced),
     key("route.*.rewrite_location", Type::Bool, Text("true"), "true",
         "Whether a `Location` on the upstream's own origin is turned to the listener."),
     key("route.*.timeouts.connect", Type::Duration, Absent, "\"3s\"",

@@ -5,6 +5,7 @@ mod support;
 
 mod stories {
     mod admin;
+    mod announces;
     mod caller_token;
     mod commands;
     mod connections;

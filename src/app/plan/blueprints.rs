@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use crate::base::name::Name;
 use crate::config::url::HttpUrl;
-use crate::config::{self, Config};
+use crate::config::{self, Announce, Config};
 use crate::credential::tenants::Holder;
 use crate::gateway::client::pool::Lifetimes;
 use crate::gateway::metrics::{ListenerMetrics, RouteMetrics};
@@ -97,7 +97,7 @@ pub(super) fn blueprint(
             metrics: planned.metrics.clone(),
         })),
         tenant: TenantLayer::new(tenant_rules(planned)),
-        rewrite: RewriteLayer::new(planned.aim.clone()),
+        rewrite: RewriteLayer::new(planned.aim.clone(), planned.route.announce),
         authorize: AuthorizeLayer::new(planned.grant.clone(), planned.aim.origin().clone()),
     };
     let mut routes: Vec<RouteBlueprint> = planned
@@ -153,7 +153,7 @@ fn none_parts(
             metrics: none.clone(),
         })),
         tenant: TenantLayer::default(),
-        rewrite: RewriteLayer::new(aim.clone()),
+        rewrite: RewriteLayer::new(aim.clone(), Announce::default()),
         authorize: AuthorizeLayer::new(None, aim.origin().clone()),
     }
 }
