@@ -5,7 +5,7 @@
 //! hyper lets pass although two careful readers could differ on it. Answers are
 //! judged likewise: what hyper lets pass is made to have one reading, or refused.
 
-use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, Uri, Version, header};
+use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri, Version, header};
 
 use crate::gateway::error::CallerFault;
 
@@ -20,6 +20,10 @@ pub fn check<B>(request: &Request<B>) -> Result<(), CallerFault> {
         && (codings.next().is_some() || !coding.as_bytes().eq_ignore_ascii_case(b"chunked"))
     {
         return refuse("Transfer-Encoding must be exactly one `chunked`");
+    }
+    // RFC 9112 §3.2.4: it asks the server as a whole what it can do, nothing else.
+    if request.uri().path() == "*" && request.method() != Method::OPTIONS {
+        return refuse("the target `*` is for OPTIONS alone");
     }
     let mut hosts = headers.get_all(header::HOST).iter();
     let host = hosts.next();
@@ -92,9 +96,19 @@ fn settle_length(headers: &mut HeaderMap) {
     }
 }
 
-/// `uri-host [ ":" port ]` (RFC 9110 §7.2), told by the bytes that no host holds.
+/// `uri-host [ ":" port ]` (RFC 9110 §7.2): a name told by the bytes that no host
+/// holds, and a port of digits.
 fn is_host(value: &[u8]) -> bool {
-    value.iter().all(|&b| IN_A_HOST[usize::from(b)])
+    let end = match value.iter().rposition(|&b| b == b']') {
+        // The colons of an IPv6 address stand before its bracket.
+        Some(bracket) => bracket + 1,
+        None => value.iter().position(|&b| b == b':').unwrap_or(value.len()),
+    };
+    let (name, port) = value.split_at(end);
+    !name.is_empty()
+        && name.iter().all(|&b| IN_A_HOST[usize::from(b)])
+        && port.iter().skip(1).all(u8::is_ascii_digit)
+        && matches!(port.first(), None | Some(b':'))
 }
 
 const IN_A_HOST: [bool; 256] = {
@@ -222,12 +236,24 @@ mod tests {
     }
 
     #[test]
+    fn the_server_as_a_whole_is_asked_by_options_alone() {
+        assert!(!verdict("*", &[("host", "a")]));
+        let options = Request::options("*").header("host", "a").body(()).unwrap();
+        assert!(check(&options).is_ok());
+    }
+
+    #[test]
     fn there_is_exactly_one_host_and_it_agrees_with_the_target() {
         assert!(!verdict("/", &[]));
         assert!(!verdict("/", &[("host", "a"), ("host", "a")]));
         assert!(!verdict("/", &[("host", "a/b")]));
         assert!(!verdict("/", &[("host", "u@a")]));
-        assert!(!verdict("/", &[("host", "a, b")]));
+        for bad in ["a, b", "", ":80", "a:b", "a:1:2", "[::1", "[::1]x", "::1"] {
+            assert!(!verdict("/", &[("host", bad)]), "{bad}");
+        }
+        for good in ["a:", "a:80", "[::1]", "[::1]:80", "a_b.c"] {
+            assert!(verdict("/", &[("host", good)]), "{good}");
+        }
         assert!(verdict("http://a/", &[("host", "A")]));
         assert!(!verdict("http://a/", &[("host", "b")]));
         assert!(verdict("http://a/", &[]));

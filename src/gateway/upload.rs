@@ -17,6 +17,8 @@ use hyper::body::Incoming;
 use prometheus::IntCounter;
 use tokio::time::Instant;
 
+use crate::gateway::stack::scrub;
+
 /// What is known of a body across attempts. Shared by them, and by the exchange
 /// that watches its progress.
 #[derive(Debug)]
@@ -167,7 +169,8 @@ impl Upload {
                 for name in source.trailers.borrow().iter() {
                     trailers.remove(name);
                 }
-                super::stack::scrub::remove_hop_by_hop(&mut trailers);
+                scrub::remove_hop_by_hop(&mut trailers);
+                scrub::remove_aliases(&mut trailers, &source.trailers.borrow());
                 Frame::trailers(trailers)
             }
             Err(frame) => frame,

@@ -25,6 +25,15 @@ mod stories {
     mod unauthorized;
 }
 
+/// docs/http.md, line by line, over raw sockets.
+mod wire {
+    mod run;
+    mod answers;
+    mod bodies;
+    mod fields;
+    mod targets;
+}
+
 /// What every entry of a list must do.
 mod contracts {
     mod issuer;

@@ -2,9 +2,12 @@
 //! raw bytes or plain HTTP, upstreams that record.
 
 pub mod client;
+pub mod frames;
 pub mod headset;
 pub mod process;
 pub mod recorder;
+pub mod strict;
+pub mod wiretap;
 
 use std::time::Duration;
 

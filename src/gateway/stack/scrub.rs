@@ -111,6 +111,33 @@ fn takes_trailers(headers: &HeaderMap, found: u8) -> bool {
         .any(|coding| coding.trim().eq_ignore_ascii_case("trailers"))
 }
 
+/// Removes names that an upstream which reads `_` as `-` (CGI, RFC 3875 §4.1.18, and
+/// what descends from it) would take for one of `secret`, for a field of ours, or for
+/// one of the connection or its framing.
+#[cold]
+pub fn remove_aliases(headers: &mut HeaderMap, secret: &[HeaderName]) {
+    let means_another = |name: &&HeaderName| {
+        if !has_underscore(name) {
+            return false;
+        }
+        let Ok(read) = HeaderName::try_from(name.as_str().replace('_', "-")) else {
+            return false;
+        };
+        secret.contains(&read)
+            || is_ours(&read)
+            || hop(&read).is_some()
+            || read == header::CONTENT_LENGTH
+    };
+    let aliases: Vec<HeaderName> = headers.keys().filter(means_another).cloned().collect();
+    for name in aliases {
+        headers.remove(name);
+    }
+}
+
+fn has_underscore(name: &HeaderName) -> bool {
+    name.as_str().as_bytes().contains(&b'_')
+}
+
 /// What a route removes.
 #[derive(Debug)]
 pub struct Rules {
@@ -143,6 +170,12 @@ impl<S> Layer<S> for ScrubLayer {
             secret.extend([header::AUTHORIZATION, SESSION_ID]);
             secret.extend(names.iter().cloned());
         }
+        let dashed = |name: &HeaderName| {
+            let name = has_underscore(name).then(|| name.as_str().replace('_', "-"))?;
+            HeaderName::try_from(name).ok()
+        };
+        let dashed: Vec<HeaderName> = secret.iter().filter_map(dashed).collect();
+        secret.extend(dashed);
         secret.dedup();
         Scrub {
             inner,
@@ -164,13 +197,14 @@ pub struct Scrub<S> {
 impl<S> Scrub<S> {
     fn scrub(&self, call: &mut Call) {
         let headers = call.request.headers_mut();
-        let (mut found, mut stripped, mut spoofed) = (0u8, false, false);
+        let (mut found, mut stripped, mut spoofed, mut odd) = (0u8, false, false, false);
         for name in headers.keys() {
             if let Some(place) = hop(name) {
                 found |= 1 << place;
             }
             stripped |= self.secret.contains(name);
             spoofed |= is_ours(name);
+            odd |= has_underscore(name);
         }
         let trailers = takes_trailers(headers, found);
         if stripped {
@@ -181,6 +215,9 @@ impl<S> Scrub<S> {
         remove_found(headers, found);
         if spoofed {
             remove_spoofed(headers);
+        }
+        if odd {
+            remove_aliases(headers, &self.secret);
         }
         if trailers {
             headers.insert(header::TE, HeaderValue::from_static("trailers"));
@@ -301,6 +338,22 @@ mod tests {
         ]);
         remove_hop_by_hop(&mut headers);
         assert!(headers.is_empty());
+    }
+
+    #[test]
+    fn a_name_that_means_another_goes_and_other_underscores_stay() {
+        let mut headers = fields(&[
+            ("x_token", "1"),
+            ("content_length", "2"),
+            ("transfer-encoding", "chunked"),
+            ("transfer_encoding", "chunked"),
+            ("headset_generation", "9"),
+            ("tenant_id", "7"),
+        ]);
+        remove_aliases(&mut headers, &[HeaderName::from_static("x-token")]);
+        let mut left: Vec<&str> = headers.keys().map(HeaderName::as_str).collect();
+        left.sort_unstable();
+        assert_eq!(left, ["tenant_id", "transfer-encoding"]);
     }
 
     #[test]
