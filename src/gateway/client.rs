@@ -20,7 +20,7 @@ use tower::Service;
 
 use crate::gateway::client::pool::Pool;
 use crate::gateway::error::{Error, FaultKind, Reached, UpstreamFault};
-use crate::gateway::{Answer, Call, framing};
+use crate::gateway::{Answer, Call};
 
 /// Sends calls to one upstream. Clones share its pool.
 #[derive(Clone, Debug)]
@@ -96,16 +96,5 @@ async fn attempt(
             }
         },
     };
-    let reused = conn.calls > 0;
-    let mut response = exchange::exchange(pool, conn, *call.request).await?;
-    match framing::settle(&mut response) {
-        Ok(()) => Ok(response),
-        // Dropping the answer closes its connection.
-        Err(why) => Err(Error::Upstream(Box::new(UpstreamFault {
-            kind: FaultKind::Unfit(why),
-            reached: Reached::Unknown,
-            reused,
-            unsent: None,
-        }))),
-    }
+    exchange::exchange(pool, conn, *call.request).await
 }

@@ -46,15 +46,19 @@ pub fn check<B>(request: &Request<B>) -> Result<(), CallerFault> {
 }
 
 /// Makes the head of an answer agree with how hyper reads its body, and its version
-/// with the one that headset speaks (RFC 9110 §6.2).
+/// with the one that headset speaks (RFC 9110 §6.2). Yields whether its connection may
+/// carry another call.
 ///
 /// # Errors
 /// Where the answer cannot be passed on: a coding that nobody decodes, or a switch to
 /// a protocol that nobody asked for.
-pub fn settle<B>(response: &mut Response<B>) -> Result<(), &'static str> {
+pub fn settle<B>(response: &mut Response<B>) -> Result<bool, &'static str> {
     if response.status() == StatusCode::SWITCHING_PROTOCOLS {
         return Err("it switches protocols, which the call did not ask for");
     }
+    // hyper would speak HTTP/1.0 to it from now on, in which a body of unknown length
+    // is lost.
+    let mut reusable = response.version() == Version::HTTP_11;
     // An HTTP/1.0 answer without a length ends with its connection; passed on as 1.0,
     // one that broke off would look whole.
     *response.version_mut() = Version::HTTP_11;
@@ -64,22 +68,25 @@ pub fn settle<B>(response: &mut Response<B>) -> Result<(), &'static str> {
         if codings.next().is_some() || !coding.as_bytes().eq_ignore_ascii_case(b"chunked") {
             return Err("its Transfer-Encoding is not exactly one `chunked`");
         }
-        // RFC 9112 §6.3: the coding decides, and the length must not be passed on.
-        headers.remove(header::CONTENT_LENGTH);
+        // RFC 9112 §6.3: the coding decides, and the length must not be passed on. Two
+        // framings may mean two answers.
+        reusable &= headers.remove(header::CONTENT_LENGTH).is_none();
     } else {
-        settle_length(headers);
+        reusable &= settle_length(headers);
     }
-    Ok(())
+    Ok(reusable)
 }
 
 /// Leaves one `Content-Length` of digits alone (RFC 9112 §6.3); of the repeated and
-/// listed equal lengths that hyper tolerates, one stays.
-fn settle_length(headers: &mut HeaderMap) {
+/// listed equal lengths that hyper tolerates, one stays. Yields whether it was plain.
+fn settle_length(headers: &mut HeaderMap) -> bool {
     let mut lengths = headers.get_all(header::CONTENT_LENGTH).iter();
-    let Some(length) = lengths.next() else { return };
-    let plain = !length.is_empty() && length.as_bytes().iter().all(u8::is_ascii_digit);
-    if plain && lengths.next().is_none() {
-        return;
+    let Some(length) = lengths.next() else {
+        return true;
+    };
+    let digits = !length.is_empty() && length.as_bytes().iter().all(u8::is_ascii_digit);
+    if digits && lengths.next().is_none() {
+        return true;
     }
     let first = length.as_bytes().split(|&b| b == b',').next();
     let one = first
@@ -94,6 +101,7 @@ fn settle_length(headers: &mut HeaderMap) {
             headers.remove(header::CONTENT_LENGTH);
         }
     }
+    false
 }
 
 /// `uri-host [ ":" port ]` (RFC 9110 §7.2): a name told by the bytes that no host
@@ -190,6 +198,24 @@ mod tests {
         assert_eq!(settled(&[("content-length", "")]).unwrap(), [""; 0]);
         let both = [("content-length", "3"), ("transfer-encoding", "chunked")];
         assert_eq!(settled(&both).unwrap(), [""; 0]);
+    }
+
+    #[test]
+    fn a_connection_with_an_old_or_doubly_framed_answer_is_not_used_again() {
+        let reusable = |version, fields: &[(&str, &str)]| {
+            let mut response = Response::builder().version(version);
+            for (name, value) in fields {
+                response = response.header(*name, *value);
+            }
+            settle(&mut response.body(()).unwrap()).unwrap()
+        };
+        let (length, chunked) = (("content-length", "5"), ("transfer-encoding", "chunked"));
+        assert!(reusable(Version::HTTP_11, &[length]));
+        assert!(reusable(Version::HTTP_11, &[chunked]));
+        assert!(reusable(Version::HTTP_11, &[]));
+        assert!(!reusable(Version::HTTP_10, &[length]));
+        assert!(!reusable(Version::HTTP_11, &[length, chunked]));
+        assert!(!reusable(Version::HTTP_11, &[length, length]));
     }
 
     #[test]

@@ -31,6 +31,7 @@ mod wire {
     mod answers;
     mod bodies;
     mod fields;
+    mod http2;
     mod targets;
 }
 

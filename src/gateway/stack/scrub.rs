@@ -143,7 +143,8 @@ fn has_underscore(name: &HeaderName) -> bool {
 pub struct Rules {
     /// The fields that the route's credential sets; `None` for a pass-through route.
     pub credential: Option<Box<[HeaderName]>>,
-    /// Whether the upstream's cookies reach the application all the same.
+    /// Whether the upstream's cookies, and what else would be a second credential,
+    /// reach the application all the same.
     pub pass_cookies: bool,
     /// Counts calls that brought credentials of their own.
     pub metrics: Arc<RouteMetrics>,
@@ -262,7 +263,8 @@ impl<S: HttpService> Service<Call> for Scrub<S> {
         self.scrub(&mut call);
         ScrubFuture {
             inner: self.inner.call(call),
-            drop_cookies: self.rules.credential.is_some() && !self.rules.pass_cookies,
+            kept_back: (self.rules.credential.is_some() && !self.rules.pass_cookies)
+                .then(|| self.secret.clone()),
         }
     }
 }
@@ -272,7 +274,8 @@ pin_project! {
     pub struct ScrubFuture<F> {
         #[pin]
         inner: F,
-        drop_cookies: bool,
+        // Fields that would be a second credential, besides cookies.
+        kept_back: Option<Rc<[HeaderName]>>,
     }
 }
 
@@ -284,8 +287,13 @@ impl<F: Future<Output = Result<Answer, Error>>> Future for ScrubFuture<F> {
         let mut answer = ready!(this.inner.poll(cx))?;
         let headers = answer.response.headers_mut();
         remove_hop_by_hop(headers);
-        if *this.drop_cookies {
+        if let Some(secret) = this.kept_back {
             headers.remove(header::SET_COOKIE);
+            if headers.keys().any(|name| secret.contains(name)) {
+                for name in secret.iter() {
+                    headers.remove(name);
+                }
+            }
         }
         Poll::Ready(Ok(answer))
     }

@@ -124,12 +124,12 @@ pub async fn ask(table: &[Asked], rest: &str) {
 }
 
 /// Whatever left, the strict reader understood it.
-fn one_reading(upstream: &Wiretap) -> Result<(), String> {
+pub fn one_reading(upstream: &Wiretap) -> Result<(), String> {
     let faults = upstream.faults();
     require(faults.is_empty(), || faults.join("; "))
 }
 
-fn report(failures: Vec<String>, all: usize) {
+pub fn report(failures: Vec<String>, all: usize) {
     let list = failures.join("\n");
     assert!(failures.is_empty(), "{} of {all}:\n{list}", failures.len());
 }
@@ -163,7 +163,7 @@ fn require(holds: bool, why: impl FnOnce() -> String) -> Result<(), String> {
 }
 
 /// Whether what left is what was expected, `Host` and credential included.
-fn compare(left: &[Message], expects: &Expect, upstream: &Wiretap) -> Result<(), String> {
+pub fn compare(left: &[Message], expects: &Expect, upstream: &Wiretap) -> Result<(), String> {
     let Expect::Leaves {
         line,
         fields,
@@ -260,12 +260,22 @@ pub async fn answer(table: &[Answered]) {
         let verdict = one_reading(&upstream).and(verdict);
         if let Err(why) = verdict {
             failures.push(format!(
-                "{}\n   {why}\n   in:  {:?}\n   out: {got:?}",
-                case.name, case.gives
+                "{}\n   {why}\n   in:  {}\n   out: {got:?}",
+                case.name,
+                told(&case.gives)
             ));
         }
     }
     report(failures, table.len());
+}
+
+fn told(pieces: &[Piece]) -> String {
+    let told = pieces.iter().map(|piece| match piece {
+        Piece::Bytes(bytes) => format!("{:?}", strict::text(bytes)),
+        Piece::Slowly(bytes) => format!("slowly {:?}", strict::text(bytes)),
+        Piece::Close => "close".into(),
+    });
+    told.collect::<Vec<_>>().join(", ")
 }
 
 async fn own_answer(upstream: &Wiretap, caller: &mut Caller, which: &str) -> Result<(), String> {
