@@ -61,8 +61,16 @@ impl Wire {
 }
 
 /// hyper's end of the same socket.
+///
+/// An upstream may answer before it has read the whole call, and close: then a write
+/// fails while the answer waits to be read, and hyper would give up with the write. So
+/// once the peer is gone, writes go nowhere without an error (and are not counted),
+/// and the read side tells what came and how it ended.
 #[derive(Debug)]
-pub struct Io(Arc<Wire>);
+pub struct Io {
+    wire: Arc<Wire>,
+    gone: bool,
+}
 
 impl Io {
     /// Wraps a plain socket.
@@ -76,23 +84,47 @@ impl Io {
     }
 
     fn new(stream: Stream) -> Io {
-        Io(Arc::new(Wire {
-            stream: Mutex::new(stream),
-            sent: AtomicU64::new(0),
-        }))
+        Io {
+            wire: Arc::new(Wire {
+                stream: Mutex::new(stream),
+                sent: AtomicU64::new(0),
+            }),
+            gone: false,
+        }
     }
 
     /// Our end.
     pub fn wire(&self) -> Arc<Wire> {
-        self.0.clone()
+        self.wire.clone()
     }
 
-    fn count(&self, written: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
-        if let Poll::Ready(Ok(n)) = &written {
-            self.0.sent.fetch_add(*n as u64, Ordering::Relaxed);
+    /// Counts what was written of `octets`, or notes that nobody is there to take it.
+    fn count(
+        &mut self,
+        written: Poll<io::Result<usize>>,
+        octets: usize,
+    ) -> Poll<io::Result<usize>> {
+        match written {
+            Poll::Ready(Ok(n)) => {
+                self.wire.sent.fetch_add(n as u64, Ordering::Relaxed);
+                Poll::Ready(Ok(n))
+            }
+            Poll::Ready(Err(error)) if is_gone(&error) => {
+                self.gone = true;
+                Poll::Ready(Ok(octets))
+            }
+            other => other,
         }
-        written
     }
+}
+
+/// Whether the peer has closed or reset; reading cannot wait any more then.
+fn is_gone(error: &io::Error) -> bool {
+    use io::ErrorKind::{BrokenPipe, ConnectionAborted, ConnectionReset};
+    matches!(
+        error.kind(),
+        BrokenPipe | ConnectionAborted | ConnectionReset
+    )
 }
 
 impl Read for Io {
@@ -101,7 +133,7 @@ impl Read for Io {
         cx: &mut Context<'_>,
         buf: ReadBufCursor<'_>,
     ) -> Poll<io::Result<()>> {
-        match &mut *self.0.lock() {
+        match &mut *self.wire.lock() {
             Stream::Plain(io) => Pin::new(io).poll_read(cx, buf),
             Stream::Tls(io) => Pin::new(io.as_mut()).poll_read(cx, buf),
         }
@@ -110,45 +142,62 @@ impl Read for Io {
 
 impl Write for Io {
     fn poll_write(
-        self: Pin<&mut Self>,
+        mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
         buf: &[u8],
     ) -> Poll<io::Result<usize>> {
-        let written = match &mut *self.0.lock() {
+        if self.gone {
+            return Poll::Ready(Ok(buf.len()));
+        }
+        let written = match &mut *self.wire.lock() {
             Stream::Plain(io) => Pin::new(io).poll_write(cx, buf),
             Stream::Tls(io) => Pin::new(io.as_mut()).poll_write(cx, buf),
         };
-        self.count(written)
+        self.count(written, buf.len())
     }
 
     fn poll_write_vectored(
-        self: Pin<&mut Self>,
+        mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
         bufs: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        let written = match &mut *self.0.lock() {
+        let octets = bufs.iter().map(|buf| buf.len()).sum();
+        if self.gone {
+            return Poll::Ready(Ok(octets));
+        }
+        let written = match &mut *self.wire.lock() {
             Stream::Plain(io) => Pin::new(io).poll_write_vectored(cx, bufs),
             Stream::Tls(io) => Pin::new(io.as_mut()).poll_write_vectored(cx, bufs),
         };
-        self.count(written)
+        self.count(written, octets)
     }
 
     fn is_write_vectored(&self) -> bool {
-        match &*self.0.lock() {
+        match &*self.wire.lock() {
             Stream::Plain(io) => io.is_write_vectored(),
             Stream::Tls(io) => io.is_write_vectored(),
         }
     }
 
-    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        match &mut *self.0.lock() {
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if self.gone {
+            return Poll::Ready(Ok(()));
+        }
+        let flushed = match &mut *self.wire.lock() {
             Stream::Plain(io) => Pin::new(io).poll_flush(cx),
             Stream::Tls(io) => Pin::new(io.as_mut()).poll_flush(cx),
+        };
+        match flushed {
+            Poll::Ready(Err(error)) if is_gone(&error) => {
+                self.gone = true;
+                Poll::Ready(Ok(()))
+            }
+            other => other,
         }
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        match &mut *self.0.lock() {
+        match &mut *self.wire.lock() {
             Stream::Plain(io) => Pin::new(io).poll_shutdown(cx),
             Stream::Tls(io) => Pin::new(io.as_mut()).poll_shutdown(cx),
         }

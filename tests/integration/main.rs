@@ -30,6 +30,7 @@ mod wire {
     mod run;
     mod answers;
     mod bodies;
+    mod early;
     mod fields;
     mod http2;
     mod targets;

@@ -4,6 +4,7 @@
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
+use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 
 use crate::support::PATIENCE;
 use crate::support::headset::{FIXED, Folder, Headset};
@@ -324,7 +325,8 @@ fn judge(got: &Result<Option<Message>, String>, gets: &Gets) -> Result<(), Strin
 
 /// A caller that reads strictly.
 pub struct Caller {
-    stream: TcpStream,
+    read: OwnedReadHalf,
+    write: Option<OwnedWriteHalf>,
     unread: Vec<u8>,
 }
 
@@ -332,20 +334,30 @@ impl Caller {
     pub async fn connect(headset: &Headset) -> Caller {
         let stream = TcpStream::connect(headset.app()).await.unwrap();
         stream.set_nodelay(true).unwrap();
+        let (read, write) = stream.into_split();
         Caller {
-            stream,
+            write: Some(write),
+            ..Caller::reading(read)
+        }
+    }
+
+    /// One whose writing is somebody else's business.
+    pub fn reading(read: OwnedReadHalf) -> Caller {
+        Caller {
+            read,
+            write: None,
             unread: Vec::new(),
         }
     }
 
     pub async fn send(&mut self, bytes: &[u8]) {
         // One that was refused early is closed before all is written.
-        let _ = self.stream.write_all(bytes).await;
+        let _ = self.write.as_mut().unwrap().write_all(bytes).await;
     }
 
     /// `false` at the end of the connection.
     async fn more(&mut self) -> Result<bool, String> {
-        let read = tokio::time::timeout(PATIENCE, self.stream.read_buf(&mut self.unread));
+        let read = tokio::time::timeout(PATIENCE, self.read.read_buf(&mut self.unread));
         let read = read.await.map_err(|_| "headset went silent")?;
         Ok(read.unwrap_or(0) > 0)
     }
