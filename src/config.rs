@@ -140,6 +140,8 @@ pub struct Route {
     /// answered by sending the call once more.
     pub replay_401: bool,
     /// Whether the upstream's `Set-Cookie` reaches the application on a route with
+    /// Whether fields with other names than letters, digits and `-` go.
+    pub drop_odd_names: bool,
     /// a credential.
     pub pass_cookies: bool,
     /// Whether a `Location` on the upstream's own origin is turned to the listener.

@@ -143,6 +143,7 @@ fn route(section: &Section, times: &Timeouts, trust: &Tls) -> Option<Route> {
         strip_prefix: values.flag("strip_prefix"),
         expose_issuer: values.flag("expose_issuer"),
         replay_401: values.flag("replay_401"),
+        drop_odd_names: values.need_text("odd_names") == "drop",
         pass_cookies: values.need_text("upstream_cookies") == "pass",
         rewrite_location: values.flag("rewrite_location"),
         timeouts: own,

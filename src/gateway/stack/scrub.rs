@@ -138,11 +138,25 @@ fn has_underscore(name: &HeaderName) -> bool {
     name.as_str().as_bytes().contains(&b'_')
 }
 
+/// Removes names that hold more than letters, digits and `-`.
+fn remove_odd(headers: &mut HeaderMap) {
+    let is_odd = |name: &&HeaderName| {
+        let plain = |b: &u8| b.is_ascii_alphanumeric() || *b == b'-';
+        !name.as_str().as_bytes().iter().all(plain)
+    };
+    let odd: Vec<HeaderName> = headers.keys().filter(is_odd).cloned().collect();
+    for name in odd {
+        headers.remove(name);
+    }
+}
+
 /// What a route removes.
 #[derive(Debug)]
 pub struct Rules {
     /// The fields that the route's credential sets; `None` for a pass-through route.
     pub credential: Option<Box<[HeaderName]>>,
+    /// Whether fields go whose names hold more than letters, digits and `-`.
+    pub drop_odd_names: bool,
     /// Whether the upstream's cookies, and what else would be a second credential,
     /// reach the application all the same.
     pub pass_cookies: bool,
@@ -219,6 +233,9 @@ impl<S> Scrub<S> {
         }
         if odd {
             remove_aliases(headers, &self.secret);
+        }
+        if self.rules.drop_odd_names {
+            remove_odd(headers);
         }
         if trailers {
             headers.insert(header::TE, HeaderValue::from_static("trailers"));

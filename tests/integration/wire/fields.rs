@@ -111,3 +111,23 @@ pub fn table() -> Vec<Asked> {
 async fn of_every_field_one_reading_leaves_or_none() {
     ask(&table(), "").await;
 }
+
+#[tokio::test]
+async fn odd_names_go_where_the_route_says_so() {
+    let case = |name, lines: &str, fields| Asked {
+        covers: &["odd-names"],
+        name,
+        sends: format!("GET /strict HTTP/1.1\r\nHost: localhost\r\n{lines}\r\n\r\n"),
+        expects: leaves("GET /strict", fields),
+    };
+    let table = [
+        case("an underscore goes", "tenant_id: 7\r\ntenant-id: 8", &["tenant-id: 8"]),
+        case("every other mark goes", "a.b: 1\r\n!#$%&'*+^`|~: 2\r\nA-9: 3", &["a-9: 3"]),
+    ];
+    ask(
+        &table,
+        "[route.strict]\nmatch.path = \"/strict\"\nupstream = \"UPSTREAM\"\n\
+         credential = \"robot\"\nodd_names = \"drop\"\n",
+    )
+    .await;
+}

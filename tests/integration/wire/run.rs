@@ -72,7 +72,8 @@ pub fn post(lines: &str, rest: &str) -> String {
     format!("POST /a HTTP/1.1\r\nHost: localhost\r\n{lines}\r\n\r\n{rest}")
 }
 
-/// headset with a credential on every path but those below `/open`.
+/// headset with a credential on every path but those below `/open`; in `rest`,
+/// `UPSTREAM` is the upstream.
 pub fn headset(upstream: &str, rest: &str) -> Headset {
     let folder = Folder::new();
     folder.write("password", "hunter2");
@@ -83,7 +84,8 @@ pub fn headset(upstream: &str, rest: &str) -> Headset {
              [route.own]\nupstream = \"{upstream}\"\ncredential = \"robot\"\n\
              [route.open]\nmatch.path = \"/open\"\nupstream = \"{upstream}\"\n\
              [credential.robot]\nkind = \"static\"\nbasic.username = \"robot\"\n\
-             basic.password = {{ file = \"{{folder}}/password\" }}\n{rest}\n"
+             basic.password = {{ file = \"{{folder}}/password\" }}\n{}\n",
+            rest.replace("UPSTREAM", upstream)
         ),
     )
 }
