@@ -27,12 +27,13 @@ mod stories {
 
 /// docs/http.md, line by line, over raw sockets.
 mod wire {
-    mod run;
     mod answers;
     mod bodies;
     mod early;
     mod fields;
     mod http2;
+    mod page;
+    mod run;
     mod targets;
 }
 

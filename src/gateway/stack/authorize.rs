@@ -200,8 +200,7 @@ fn hush(minted: &Minted, headers: &mut HeaderMap) {
 /// Whether `secret` stands in `value`. Most values are shorter than any secret, and the
 /// rest mostly lacks its first octet.
 fn holds(value: &[u8], secret: &[u8]) -> bool {
-    let (Some(&first), Some(last)) = (secret.first(), value.len().checked_sub(secret.len()))
-    else {
+    let (Some(&first), Some(last)) = (secret.first(), value.len().checked_sub(secret.len())) else {
         return false;
     };
     (0..=last).any(|at| value[at] == first && value[at..].starts_with(secret))

@@ -117,7 +117,8 @@ async fn serve(mut stream: TcpStream, log: Arc<Mutex<Log>>) {
                 }
                 Err(fault) => {
                     let mut log = log.lock().unwrap();
-                    log.faults.push(format!("{fault}: {:?}", strict::text(&unread)));
+                    log.faults
+                        .push(format!("{fault}: {:?}", strict::text(&unread)));
                     return;
                 }
             }

@@ -5,8 +5,11 @@ use super::run::{Answered, Gets, answer, get, whole};
 use crate::support::wiretap::{Piece, bytes, then_close};
 
 /// A GET of a caller that takes trailers.
-const TAKES_TRAILERS: &str = "GET /a HTTP/1.1\r\nHost: localhost\r\nTE: trailers\r\nConnection: te\r\n\r\n";
+const TAKES_TRAILERS: &str =
+    "GET /a HTTP/1.1\r\nHost: localhost\r\nTE: trailers\r\nConnection: te\r\n\r\n";
 
+// A case a line: they are read as a table.
+#[rustfmt::skip]
 pub fn table() -> Vec<Answered> {
     let case = |covers, name, gives, gets| Answered { covers, name, call: get("/a"), gives, gets };
     let head = |covers, name, text: &str, gets| Answered { covers, name, call: get("/a").replacen("GET", "HEAD", 1), gives: bytes(text), gets };

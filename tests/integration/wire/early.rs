@@ -18,7 +18,8 @@ async fn an_early_413_reaches_the_caller_although_the_upstream_closes() {
             let (mut stream, _) = listener.accept().await.unwrap();
             let mut seen = [0; 4096];
             let _ = stream.read(&mut seen).await;
-            let answer = "HTTP/1.1 413 Too Large\r\nConnection: close\r\nContent-Length: 3\r\n\r\nbig";
+            let answer =
+                "HTTP/1.1 413 Too Large\r\nConnection: close\r\nContent-Length: 3\r\n\r\nbig";
             stream.write_all(answer.as_bytes()).await.unwrap();
             // Unread octets make this close a reset.
             drop(stream);
@@ -42,7 +43,9 @@ async fn an_early_413_reaches_the_caller_although_the_upstream_closes() {
             let mut sent = write.write_all(head.as_bytes()).await;
             for _ in 0..UPLOAD / chunk.len() {
                 if !declared && sent.is_ok() {
-                    sent = write.write_all(format!("{:x}\r\n", chunk.len()).as_bytes()).await;
+                    sent = write
+                        .write_all(format!("{:x}\r\n", chunk.len()).as_bytes())
+                        .await;
                 }
                 if sent.is_ok() {
                     sent = write.write_all(&chunk).await;

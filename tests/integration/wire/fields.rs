@@ -2,6 +2,8 @@
 
 use super::run::{Asked, Expect, ask, get, leaves, leaves_with, post, with};
 
+// A case a line: they are read as a table.
+#[rustfmt::skip]
 pub fn table() -> Vec<Asked> {
     let case = |covers, name, sends: &str, expects| Asked { covers, name, sends: sends.into(), expects };
     // A GET of /a with these lines, which leaves with those fields.
@@ -121,8 +123,16 @@ async fn odd_names_go_where_the_route_says_so() {
         expects: leaves("GET /strict", fields),
     };
     let table = [
-        case("an underscore goes", "tenant_id: 7\r\ntenant-id: 8", &["tenant-id: 8"]),
-        case("every other mark goes", "a.b: 1\r\n!#$%&'*+^`|~: 2\r\nA-9: 3", &["a-9: 3"]),
+        case(
+            "an underscore goes",
+            "tenant_id: 7\r\ntenant-id: 8",
+            &["tenant-id: 8"],
+        ),
+        case(
+            "every other mark goes",
+            "a.b: 1\r\n!#$%&'*+^`|~: 2\r\nA-9: 3",
+            &["a-9: 3"],
+        ),
     ];
     ask(
         &table,

@@ -26,11 +26,7 @@ fn get(fields: &[Field]) -> Vec<Field> {
     pseudo(b"/a", Some(b"localhost"), fields)
 }
 
-fn pseudo(
-    path: &'static [u8],
-    authority: Option<&'static [u8]>,
-    fields: &[Field],
-) -> Vec<Field> {
+fn pseudo(path: &'static [u8], authority: Option<&'static [u8]>, fields: &[Field]) -> Vec<Field> {
     let mut all: Vec<Field> = vec![(b":method", b"GET"), (b":scheme", b"http")];
     all.extend(authority.map(|authority| (&b":authority"[..], authority)));
     all.push((b":path", path));
@@ -38,6 +34,8 @@ fn pseudo(
     all
 }
 
+// A case a line: they are read as a table.
+#[rustfmt::skip]
 pub fn table() -> Vec<Framed> {
     let case = |covers, name, fields, outcome, expects| Framed { covers, name, fields, data: None, trailers: &[], outcome, expects };
     let passes = |covers, name, fields: &[Field], left| case(covers, name, get(fields), Outcome::Status(200), Some(leaves("GET /a", left)));
@@ -102,7 +100,6 @@ pub fn table() -> Vec<Framed> {
     ]
 }
 
-/// In a line each: they are read as a table.
 #[tokio::test]
 async fn of_every_call_over_http2_one_reading_leaves_or_none() {
     let upstream = Wiretap::start().await;
@@ -114,7 +111,10 @@ async fn of_every_call_over_http2_one_reading_leaves_or_none() {
         let before = upstream.requests().len();
         let mut bytes = frames::preface();
         let alone = case.data.is_none();
-        bytes.extend(frames::headers(&case.fields, if alone { END_STREAM } else { 0 }));
+        bytes.extend(frames::headers(
+            &case.fields,
+            if alone { END_STREAM } else { 0 },
+        ));
         if let Some(data) = case.data {
             let last = case.trailers.is_empty();
             bytes.extend(frames::frame(0, u8::from(last), 1, data));
@@ -145,7 +145,9 @@ async fn of_every_call_over_http2_one_reading_leaves_or_none() {
         }
         if let Err(why) = one_reading(&upstream).and(verdict) {
             let name = case.name;
-            failures.push(format!("{name}\n   {why}\n   in:  {bytes:?}\n   out: {left:?}"));
+            failures.push(format!(
+                "{name}\n   {why}\n   in:  {bytes:?}\n   out: {left:?}"
+            ));
         }
     }
     report(failures, table.len());

@@ -191,7 +191,9 @@ pub fn compare(left: &[Message], expects: &Expect, upstream: &Wiretap) -> Result
     by_name(&mut is);
     by_name(&mut should);
     require(is == should, || format!("{is:?} is not {should:?}"))?;
-    require(message.body == *body, || format!("the body is not {body:?}"))?;
+    require(message.body == *body, || {
+        format!("the body is not {body:?}")
+    })?;
     require(message.trailers == *trailers, || {
         format!("the trailers are not {trailers:?}")
     })
@@ -282,9 +284,7 @@ fn told(pieces: &[Piece]) -> String {
 }
 
 async fn own_answer(upstream: &Wiretap, caller: &mut Caller, which: &str) -> Result<(), String> {
-    upstream.next(bytes(
-        "HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nnext",
-    ));
+    upstream.next(bytes("HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nnext"));
     caller.send(get("/next").as_bytes()).await;
     match caller.answer(false).await {
         Ok(Some(answer)) => require(answer.body == "next", || {

@@ -2,6 +2,8 @@
 
 use super::run::{Asked, Expect, ask, get, leaves, leaves_with};
 
+// A case a line: they are read as a table.
+#[rustfmt::skip]
 pub fn table() -> Vec<Asked> {
     let case = |covers, name, sends: &str, expects| Asked {
         covers,
@@ -87,6 +89,7 @@ pub fn table() -> Vec<Asked> {
         case(&["origin-form"], "an absolute target without a path is the root", "GET http://localhost HTTP/1.1\r\nHost: localhost\r\n\r\n", leaves("GET /", &[])),
         case(&["origin-form"], "an absolute target with only a query gets its slash", "GET http://localhost?a HTTP/1.1\r\nHost: localhost\r\n\r\n", leaves("GET /?a", &[])),
         case(&["origin-form"], "an absolute https target goes where the route says", "GET https://localhost/a HTTP/1.1\r\nHost: localhost\r\n\r\n", leaves("GET /a", &[])),
+        case(&["origin-form"], "an absolute target of any scheme goes where the route says", "GET ftp://localhost/a HTTP/1.1\r\nHost: localhost\r\n\r\n", leaves("GET /a", &[])),
         case(&["origin-form"], "letter case in an absolute target's host does not matter", "GET http://LOCALHOST/a HTTP/1.1\r\nHost: localhost\r\n\r\n", leaves("GET /a", &[])),
         case(&["host-differs"], "an absolute target for another host is refused", "GET http://evil/a HTTP/1.1\r\nHost: localhost\r\n\r\n", framing.clone()),
         case(&["host-differs"], "an absolute target for another port is refused", "GET http://localhost:1/a HTTP/1.1\r\nHost: localhost\r\n\r\n", framing.clone()),
@@ -167,8 +170,37 @@ pub fn table() -> Vec<Asked> {
     ]
 }
 
-/// In a line each: they are read as a table.
 #[tokio::test]
 async fn of_every_request_line_and_host_one_reading_leaves_or_none() {
     ask(&table(), "").await;
+}
+
+#[tokio::test]
+async fn a_credential_goes_nowhere_but_to_its_origins() {
+    let case = |name, line: &str, expects| Asked {
+        covers: &["foreign"],
+        name,
+        sends: format!("{line} HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n"),
+        expects,
+    };
+    let table = [
+        case(
+            "below its prefix it goes",
+            "GET /a",
+            leaves("GET /v1/a", &[]),
+        ),
+        case(
+            "the server as a whole is not below a prefix",
+            "OPTIONS *",
+            Expect::Refused(403, "credential_origin"),
+        ),
+    ];
+    ask(
+        &table,
+        "[route.bound]\nmatch.host = \"127.0.0.1\"\nupstream = \"UPSTREAM/v1\"\n\
+         credential = \"bound\"\n[credential.bound]\nkind = \"static\"\n\
+         basic.username = \"robot\"\nbasic.password = { file = \"{folder}/password\" }\n\
+         origins = [\"UPSTREAM/v1\"]\n",
+    )
+    .await;
 }
