@@ -42,16 +42,18 @@ impl Wire {
     /// Whether an idle connection can carry another call: nothing has arrived on
     /// it, neither an end nor unasked-for bytes. One `recv(MSG_PEEK)`, no wait.
     pub fn is_quiet(&self) -> bool {
+        matches!(self.peek(), Err(error) if error.kind() == io::ErrorKind::WouldBlock)
+    }
+
+    /// How many octets wait to be read, one at most; 0 is the end.
+    fn peek(&self) -> io::Result<usize> {
         let stream = self.lock();
         let tcp = match &*stream {
             Stream::Plain(io) => io.inner(),
             Stream::Tls(io) => io.inner().get_ref().0,
         };
         let mut byte = [MaybeUninit::uninit()];
-        matches!(
-            socket2::SockRef::from(tcp).peek(&mut byte),
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock
-        )
+        socket2::SockRef::from(tcp).peek(&mut byte)
     }
 
     fn lock(&self) -> MutexGuard<'_, Stream> {
@@ -64,12 +66,21 @@ impl Wire {
 ///
 /// An upstream may answer before it has read the whole call, and close: then a write
 /// fails while the answer waits to be read, and hyper would give up with the write. So
-/// once the peer is gone, writes go nowhere without an error (and are not counted),
-/// and the read side tells what came and how it ended.
+/// where a write fails and something waits to be read, writing waits as well until the
+/// read side has told what came, and then goes nowhere, uncounted and without an error.
 #[derive(Debug)]
 pub struct Io {
     wire: Arc<Wire>,
-    gone: bool,
+    peer: Peer,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Peer {
+    There,
+    /// A write has failed, and something waits to be read.
+    Gone,
+    /// And was read, or its beginning.
+    Heard,
 }
 
 impl Io {
@@ -89,7 +100,7 @@ impl Io {
                 stream: Mutex::new(stream),
                 sent: AtomicU64::new(0),
             }),
-            gone: false,
+            peer: Peer::There,
         }
     }
 
@@ -98,27 +109,40 @@ impl Io {
         self.wire.clone()
     }
 
-    /// Counts what was written of `octets`, or notes that nobody is there to take it.
-    fn count(
-        &mut self,
-        written: Poll<io::Result<usize>>,
-        octets: usize,
-    ) -> Poll<io::Result<usize>> {
+    /// Counts what was written, or notes that nobody is there to take it.
+    fn count(&mut self, written: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
         match written {
             Poll::Ready(Ok(n)) => {
                 self.wire.sent.fetch_add(n as u64, Ordering::Relaxed);
                 Poll::Ready(Ok(n))
             }
-            Poll::Ready(Err(error)) if is_gone(&error) => {
-                self.gone = true;
-                Poll::Ready(Ok(octets))
-            }
-            other => other,
+            Poll::Ready(Err(error)) => self.fail(error),
+            Poll::Pending => Poll::Pending,
+        }
+    }
+
+    /// What becomes of a write that failed.
+    #[cold]
+    fn fail<T>(&mut self, error: io::Error) -> Poll<io::Result<T>> {
+        if is_gone(&error) && self.wire.peek().is_ok_and(|octets| octets > 0) {
+            self.peer = Peer::Gone;
+            return Poll::Pending;
+        }
+        Poll::Ready(Err(error))
+    }
+
+    /// `octets` that go nowhere, where nobody takes them any more.
+    fn waste<T>(&self, octets: T) -> Option<Poll<io::Result<T>>> {
+        match self.peer {
+            Peer::There => None,
+            // hyper reads before it writes, so the read side will wake the task.
+            Peer::Gone => Some(Poll::Pending),
+            Peer::Heard => Some(Poll::Ready(Ok(octets))),
         }
     }
 }
 
-/// Whether the peer has closed or reset; reading cannot wait any more then.
+/// Whether the peer has closed or reset.
 fn is_gone(error: &io::Error) -> bool {
     use io::ErrorKind::{BrokenPipe, ConnectionAborted, ConnectionReset};
     matches!(
@@ -129,14 +153,18 @@ fn is_gone(error: &io::Error) -> bool {
 
 impl Read for Io {
     fn poll_read(
-        self: Pin<&mut Self>,
+        mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
         buf: ReadBufCursor<'_>,
     ) -> Poll<io::Result<()>> {
-        match &mut *self.wire.lock() {
+        let read = match &mut *self.wire.lock() {
             Stream::Plain(io) => Pin::new(io).poll_read(cx, buf),
             Stream::Tls(io) => Pin::new(io.as_mut()).poll_read(cx, buf),
+        };
+        if self.peer == Peer::Gone && read.is_ready() {
+            self.peer = Peer::Heard;
         }
+        read
     }
 }
 
@@ -146,14 +174,14 @@ impl Write for Io {
         cx: &mut Context<'_>,
         buf: &[u8],
     ) -> Poll<io::Result<usize>> {
-        if self.gone {
-            return Poll::Ready(Ok(buf.len()));
+        if let Some(wasted) = self.waste(buf.len()) {
+            return wasted;
         }
         let written = match &mut *self.wire.lock() {
             Stream::Plain(io) => Pin::new(io).poll_write(cx, buf),
             Stream::Tls(io) => Pin::new(io.as_mut()).poll_write(cx, buf),
         };
-        self.count(written, buf.len())
+        self.count(written)
     }
 
     fn poll_write_vectored(
@@ -161,15 +189,14 @@ impl Write for Io {
         cx: &mut Context<'_>,
         bufs: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        let octets = bufs.iter().map(|buf| buf.len()).sum();
-        if self.gone {
-            return Poll::Ready(Ok(octets));
+        if let Some(wasted) = self.waste(bufs.iter().map(|buf| buf.len()).sum()) {
+            return wasted;
         }
         let written = match &mut *self.wire.lock() {
             Stream::Plain(io) => Pin::new(io).poll_write_vectored(cx, bufs),
             Stream::Tls(io) => Pin::new(io.as_mut()).poll_write_vectored(cx, bufs),
         };
-        self.count(written, octets)
+        self.count(written)
     }
 
     fn is_write_vectored(&self) -> bool {
@@ -180,18 +207,15 @@ impl Write for Io {
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        if self.gone {
-            return Poll::Ready(Ok(()));
+        if let Some(wasted) = self.waste(()) {
+            return wasted;
         }
         let flushed = match &mut *self.wire.lock() {
             Stream::Plain(io) => Pin::new(io).poll_flush(cx),
             Stream::Tls(io) => Pin::new(io.as_mut()).poll_flush(cx),
         };
         match flushed {
-            Poll::Ready(Err(error)) if is_gone(&error) => {
-                self.gone = true;
-                Poll::Ready(Ok(()))
-            }
+            Poll::Ready(Err(error)) => self.fail(error),
             other => other,
         }
     }

@@ -32,6 +32,7 @@ mod wire {
     mod early;
     mod fields;
     mod http2;
+    mod mutations;
     mod page;
     mod run;
     mod targets;

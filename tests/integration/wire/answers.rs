@@ -15,6 +15,7 @@ pub fn table() -> Vec<Answered> {
     let head = |covers, name, text: &str, gets| Answered { covers, name, call: get("/a").replacen("GET", "HEAD", 1), gives: bytes(text), gets };
     let trailing = |covers, name, text: &str, gets| Answered { covers, name, call: TAKES_TRAILERS.into(), gives: bytes(text), gets };
     let ok = |lines: &str, body: &str| format!("HTTP/1.1 200 OK\r\n{lines}\r\n\r\n{body}");
+    let old = |covers, name, text: &str, gets| Answered { covers, name, call: get("/a").replacen("1.1", "1.0", 1), gives: bytes(text), gets };
     // What a read would repeat on another connection.
     let once = |covers, name, gives, gets| Answered { covers, name, call: get("/a").replacen("GET", "POST", 1), gives, gets };
     let nonsense = Gets::Problem(502, "upstream_nonsense");
@@ -90,6 +91,9 @@ pub fn table() -> Vec<Answered> {
         case(&["old-answer"], "an HTTP/1.0 answer with a length leaves as HTTP/1.1", then_close("HTTP/1.0 200 OK\r\nContent-Length: 5\r\n\r\nhello"), hello()),
         case(&["old-answer"], "an HTTP/1.0 answer without a length leaves in chunks", then_close("HTTP/1.0 200 OK\r\n\r\nhello"), chunked("hello")),
         case(&["old-answer"], "an HTTP/1.0 answer that keeps alive leaves as HTTP/1.1", bytes("HTTP/1.0 200 OK\r\nConnection: keep-alive\r\nContent-Length: 5\r\n\r\nhello"), hello()),
+        old(&["old-caller"], "an HTTP/1.0 caller gets chunks up to the close", &ok(coded, "5\r\nhello\r\n0\r\n\r\n"), whole("HTTP/1.0 200 OK", &[], "hello")),
+        old(&["old-caller"], "an HTTP/1.0 caller gets a body with its length", &ok(plain, "hello"), whole("HTTP/1.0 200 OK", &["content-length: 5"], "hello")),
+        old(&["old-caller"], "an HTTP/1.0 caller gets no trailers", &ok("Transfer-Encoding: chunked\r\nTrailer: x-sum", "2\r\nok\r\n0\r\nX-Sum: 7\r\n\r\n"), whole("HTTP/1.0 200 OK", &[], "ok")),
         lie("an HTTP/1.0 answer in chunks is nonsense", "HTTP/1.0 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n"),
         head(&["head-answers"], "an answer to HEAD keeps its length", "HTTP/1.1 200 OK\r\nContent-Length: 4711\r\n\r\n", whole("HTTP/1.1 200 OK", &["content-length: 4711"], "")),
         head(&["head-answers"], "an answer to HEAD without a length has none", "HTTP/1.1 200 OK\r\nX-A: 1\r\n\r\n", whole("HTTP/1.1 200 OK", &["x-a: 1"], "")),

@@ -75,9 +75,9 @@ pub fn table() -> Vec<Asked> {
         case(&["length-twice"], "a length repeated with the same value leaves once", &post("Content-Length: 3\r\nContent-Length: 3", "abc"), abc.clone()),
         case(&["length-zeros"], "a length with leading noughts leaves without them", &post("Content-Length: 003", "abc"), abc.clone()),
         // Both.
-        case(&["both"], "of a length and chunked the coding wins", &post("Content-Length: 3\r\nTransfer-Encoding: chunked", "1\r\na\r\n0\r\n\r\n"), chunked("a")),
-        case(&["both"], "of chunked and a length the coding wins", &post("Transfer-Encoding: chunked\r\nContent-Length: 3", "1\r\na\r\n0\r\n\r\n"), chunked("a")),
-        case(&["both"], "of chunked and a length that is none the coding wins", &post("Transfer-Encoding: chunked\r\nContent-Length: x", "1\r\na\r\n0\r\n\r\n"), chunked("a")),
+        case(&["both"], "of a length and chunked the coding wins", &post("Content-Length: 3\r\nTransfer-Encoding: chunked", "1\r\na\r\n0\r\n\r\n"), chunked("a").and_closes()),
+        case(&["both"], "of chunked and a length the coding wins", &post("Transfer-Encoding: chunked\r\nContent-Length: 3", "1\r\na\r\n0\r\n\r\n"), chunked("a").and_closes()),
+        case(&["both"], "of chunked and a length that is none the coding wins", &post("Transfer-Encoding: chunked\r\nContent-Length: x", "1\r\na\r\n0\r\n\r\n"), chunked("a").and_closes()),
         // Chunks.
         chunks("a chunk extension goes", "1;a=b\r\na\r\n0;c\r\n\r\n", chunked("a")),
         chunks("a quoted chunk extension goes", "1;a=\"b;c\"\r\na\r\n0\r\n\r\n", chunked("a")),

@@ -161,7 +161,7 @@ pub fn table() -> Vec<Asked> {
         hosts("an IPv6 Host passes", "Host: [::1]:80\r\n", leaves("GET /a", &[])),
         case(&["host-served"], "a Host that is not served is refused", "GET /a HTTP/1.1\r\nHost: evil.example\r\n\r\n", Expect::Refused(421, "host_not_served")),
         case(&["host-served"], "HTTP/1.0 without Host names none that is served", "GET /a HTTP/1.0\r\n\r\n", Expect::Refused(421, "host_not_served")),
-        case(&["versions-up"], "HTTP/1.0 leaves as HTTP/1.1", "GET /a HTTP/1.0\r\nHost: localhost\r\n\r\n", leaves("GET /a", &[])),
+        case(&["versions-up"], "HTTP/1.0 leaves as HTTP/1.1", "GET /a HTTP/1.0\r\nHost: localhost\r\n\r\n", leaves("GET /a", &[]).and_closes()),
         case(&["versions-up"], "HTTP/1.0 with keep-alive leaves as HTTP/1.1", "GET /a HTTP/1.0\r\nHost: localhost\r\nConnection: keep-alive\r\n\r\n", leaves("GET /a", &[])),
         case(&["versions-up"], "a body of HTTP/1.0 leaves with its length", "POST /a HTTP/1.0\r\nHost: localhost\r\nContent-Length: 3\r\n\r\nabc", leaves_with("POST /a", &["content-length: 3"], "abc", &[])),
         case(&["empty-lines"], "empty lines before a request line are skipped", &format!("\r\n\r\n{}", get("/a")), leaves("GET /a", &[])),
