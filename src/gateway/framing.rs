@@ -50,8 +50,8 @@ pub fn check<B>(request: &Request<B>) -> Result<(), CallerFault> {
 /// carry another call.
 ///
 /// # Errors
-/// Where the answer cannot be passed on: a coding that nobody decodes, or a switch to
-/// a protocol that nobody asked for.
+/// Where the answer cannot be passed on: a coding that nobody decodes, a length that is
+/// none, or a switch to a protocol that nobody asked for.
 pub fn settle<B>(response: &mut Response<B>) -> Result<bool, &'static str> {
     if response.status() == StatusCode::SWITCHING_PROTOCOLS {
         return Err("it switches protocols, which the call did not ask for");
@@ -72,36 +72,39 @@ pub fn settle<B>(response: &mut Response<B>) -> Result<bool, &'static str> {
         // framings may mean two answers.
         reusable &= headers.remove(header::CONTENT_LENGTH).is_none();
     } else {
-        reusable &= settle_length(headers);
+        reusable &= settle_length(headers)?;
     }
     Ok(reusable)
 }
 
 /// Leaves one `Content-Length` of digits alone (RFC 9112 §6.3); of the repeated and
 /// listed equal lengths that hyper tolerates, one stays. Yields whether it was plain.
-fn settle_length(headers: &mut HeaderMap) -> bool {
+///
+/// # Errors
+/// Where it is not one number; hyper does not look at it where there is no body to read.
+fn settle_length(headers: &mut HeaderMap) -> Result<bool, &'static str> {
     let mut lengths = headers.get_all(header::CONTENT_LENGTH).iter();
     let Some(length) = lengths.next() else {
-        return true;
+        return Ok(true);
     };
-    let digits = !length.is_empty() && length.as_bytes().iter().all(u8::is_ascii_digit);
-    if digits && lengths.next().is_none() {
-        return true;
+    if is_digits(length.as_bytes()) && lengths.next().is_none() {
+        return Ok(true);
     }
-    let first = length.as_bytes().split(|&b| b == b',').next();
-    let one = first
-        .map(<[u8]>::trim_ascii)
-        .filter(|one| !one.is_empty())
-        .and_then(|one| HeaderValue::from_bytes(one).ok());
-    match one {
-        Some(one) => {
-            headers.insert(header::CONTENT_LENGTH, one);
-        }
-        None => {
-            headers.remove(header::CONTENT_LENGTH);
-        }
+    let all = headers.get_all(header::CONTENT_LENGTH).iter();
+    let mut items = all
+        .flat_map(|value| value.as_bytes().split(|&b| b == b','))
+        .map(<[u8]>::trim_ascii);
+    let first = items.next().unwrap_or_default();
+    if !is_digits(first) || items.any(|item| item != first) {
+        return Err("its Content-Length is not one number");
     }
-    false
+    let one = HeaderValue::from_bytes(first).map_err(|_| "its Content-Length is not one number")?;
+    headers.insert(header::CONTENT_LENGTH, one);
+    Ok(false)
+}
+
+fn is_digits(text: &[u8]) -> bool {
+    !text.is_empty() && text.iter().all(u8::is_ascii_digit)
 }
 
 /// `uri-host [ ":" port ]` (RFC 9110 §7.2): a name told by the bytes that no host
@@ -195,7 +198,9 @@ mod tests {
         assert_eq!(settled(&[("content-length", "5, 5")]).unwrap(), ["5"]);
         let twice = [("content-length", "5"), ("content-length", "5")];
         assert_eq!(settled(&twice).unwrap(), ["5"]);
-        assert_eq!(settled(&[("content-length", "")]).unwrap(), [""; 0]);
+        for bad in ["", "+5", "5)", "5, 6", "5,", "0x5"] {
+            assert!(settled(&[("content-length", bad)]).is_err(), "{bad}");
+        }
         let both = [("content-length", "3"), ("transfer-encoding", "chunked")];
         assert_eq!(settled(&both).unwrap(), [""; 0]);
     }

@@ -98,6 +98,8 @@ pub fn table() -> Vec<Answered> {
         head(&["head-answers"], "an answer to HEAD keeps its length", "HTTP/1.1 200 OK\r\nContent-Length: 4711\r\n\r\n", whole("HTTP/1.1 200 OK", &["content-length: 4711"], "")),
         head(&["head-answers"], "an answer to HEAD without a length has none", "HTTP/1.1 200 OK\r\nX-A: 1\r\n\r\n", whole("HTTP/1.1 200 OK", &["x-a: 1"], "")),
         head(&["head-answers"], "an answer to HEAD loses the coding that it tells of", "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n", whole("HTTP/1.1 200 OK", &[], "")),
+        head(&["answer-refused"], "a length that is none is nonsense in an answer to HEAD too", "HTTP/1.1 200 OK\r\nContent-Length: 5)\r\n\r\n", nonsense.clone()),
+        head(&["answer-refused"], "so are two that differ", "HTTP/1.1 200 OK\r\nContent-Length: 5\r\nContent-Length: 6\r\n\r\n", nonsense.clone()),
         case(&["head-answers"], "a 204 has no body", bytes("HTTP/1.1 204 No Content\r\nX-A: 1\r\n\r\n"), whole("HTTP/1.1 204 No Content", &["x-a: 1"], "")),
         case(&["head-answers"], "a 304 loses its length", bytes("HTTP/1.1 304 Not Modified\r\nContent-Length: 4711\r\n\r\n"), whole("HTTP/1.1 304 Not Modified", &[], "")),
         case(&["head-answers"], "a 205 with a length of nought passes", bytes("HTTP/1.1 205 Reset Content\r\nContent-Length: 0\r\n\r\n"), whole("HTTP/1.1 205 Reset Content", &["content-length: 0"], "")),

@@ -1,16 +1,17 @@
-//! The requests of the tables, each with a few octets changed at random: whatever
-//! comes of them, the strict reader behind headset understands all that leaves.
+//! The requests and answers of the tables, each with a few octets changed at random:
+//! whatever comes of them, the strict reader on the other side understands all that
+//! passes, and the next caller gets its own answer.
 
 use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-use super::run::{headset, one_reading, report};
-use super::{bodies, fields, targets};
+use super::run::{Caller, headset, one_reading, own_answer, report, told};
+use super::{answers, bodies, fields, targets};
 use crate::support::headset::FIXED;
 use crate::support::strict::{octets, text};
-use crate::support::wiretap::Wiretap;
+use crate::support::wiretap::{Piece, Wiretap};
 
 /// Octets that parsers disagree on.
 const EVIL: &[u8] = b"\r\n\0\t :,;+-_xX0\x01\x0b\x0c\x7f\x80\xa0\xff/\\#?%*@[]\"'(){}<>=";
@@ -41,6 +42,10 @@ fn mutate(bytes: &mut Vec<u8>, random: &mut fastrand::Rng) {
     }
 }
 
+fn rounds() -> u64 {
+    std::env::var("MUTATIONS").map_or(USUAL, |n| n.parse().unwrap())
+}
+
 #[tokio::test]
 async fn of_requests_changed_at_random_one_reading_leaves_or_none() {
     let upstream = Wiretap::start().await;
@@ -56,7 +61,7 @@ async fn of_requests_changed_at_random_one_reading_leaves_or_none() {
         .map(|case| octets(&case.sends))
         .filter(|seed| seed.len() < 1000)
         .collect();
-    let rounds = std::env::var("MUTATIONS").map_or(USUAL, |n| n.parse().unwrap());
+    let rounds = rounds();
     let first = fastrand::u64(..);
     let mut failures = Vec::new();
     for round in 0..rounds {
@@ -98,5 +103,57 @@ async fn of_requests_changed_at_random_one_reading_leaves_or_none() {
     }
     let many = reached.len() as u64 > rounds / 10;
     assert!(many, "only {} of {rounds} reached it", reached.len());
+    report(failures, usize::try_from(rounds).unwrap());
+}
+
+#[tokio::test]
+async fn of_answers_changed_at_random_one_reading_comes_back_or_a_break() {
+    let upstream = Wiretap::start().await;
+    let headset = headset(&upstream.url(), "");
+    headset.ready().await;
+    let seeds: Vec<(String, Vec<u8>)> = answers::table()
+        .into_iter()
+        .filter_map(|case| match case.gives.into_iter().next() {
+            Some(Piece::Bytes(bytes)) if bytes.len() < 1000 => Some((case.call, bytes)),
+            _ => None,
+        })
+        .collect();
+    let rounds = rounds() / 2;
+    let first = fastrand::u64(..);
+    let (mut failures, mut whole) = (Vec::new(), 0);
+    for round in 0..rounds {
+        let seed = first.wrapping_add(round);
+        let mut random = fastrand::Rng::with_seed(seed);
+        let (call, mut bytes) = seeds[random.usize(..seeds.len())].clone();
+        mutate(&mut bytes, &mut random);
+        // What follows an answer on its connection is nobody's.
+        if random.bool() {
+            bytes.extend(b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nEVIL!");
+        }
+        let gives = vec![Piece::Bytes(bytes), Piece::Close];
+        upstream.next(gives.clone());
+        let mut caller = Caller::connect(&headset).await;
+        caller.send(call.as_bytes()).await;
+        let got = caller.answer(call.starts_with("HEAD ")).await;
+        drop(caller);
+        let mut next = Caller::connect(&headset).await;
+        let verdict = match &got {
+            Err(why) => Err(why.clone()),
+            Ok(answer) => {
+                whole += u64::from(answer.is_some());
+                own_answer(&upstream, &mut next, "on another connection").await
+            }
+        };
+        if let Err(why) = verdict {
+            let gave = told(&gives);
+            failures.push(format!(
+                "seed {seed}: {why}\n   in: {gave}\n   out: {got:?}"
+            ));
+        }
+    }
+    assert!(
+        whole > rounds / 10,
+        "only {whole} of {rounds} came back whole"
+    );
     report(failures, usize::try_from(rounds).unwrap());
 }
