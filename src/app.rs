@@ -25,12 +25,14 @@ use tokio::sync::watch;
 use crate::admin::guard::Guard;
 use crate::admin::health::{Health, Vital};
 use crate::admin::{self, Admin};
+use crate::app::descriptors::Fit;
 use crate::app::plan::{Draft, Plan};
 use crate::app::shutdown::Stop;
 use crate::app::vital::VitalSlot;
 use crate::base::problem::Problem;
 use crate::base::time::Clock;
 use crate::config::{Bind, Config};
+use crate::credential::store::file::{Claim, InUse};
 use crate::modes::Phase;
 use crate::modes::connection::Rules;
 use crate::net::listen::{BindError, Bound};
@@ -50,6 +52,11 @@ pub enum StartError {
         /// The address and what the kernel said.
         source: BindError,
     },
+    /// Another process keeps its credentials where this one would: exit code 69.
+    #[error(
+        "store.path cannot be used; stop the other one, or give each headset a folder of its own"
+    )]
+    Store(#[from] InUse),
     /// The machine refuses a thread, a runtime or a socket.
     #[error("headset cannot start")]
     Machine(#[from] io::Error),
@@ -80,6 +87,7 @@ pub struct App {
     listeners: Vec<Bound>,
     admin: Bound,
     addresses: Addresses,
+    claim: Option<Claim>,
 }
 
 impl App {
@@ -92,6 +100,8 @@ impl App {
         let own = Arc::new(OnceLock::new());
         let draft = Draft::new(config, clock, own.clone()).map_err(StartError::Config)?;
         let config = draft.config();
+        let claim = config.store.as_ref().map(|store| Claim::of(&store.path));
+        let claim = claim.transpose()?;
         let mut listeners = Vec::new();
         let mut named = Vec::new();
         for listener in &config.listeners {
@@ -118,6 +128,7 @@ impl App {
                 listeners: named,
                 admin: admin_address,
             },
+            claim,
         })
     }
 
@@ -134,10 +145,11 @@ impl App {
     /// answered, logged and counted instead.
     pub async fn serve(self, stop: Stop) -> Result<(), StartError> {
         let App {
-            draft,
+            mut draft,
             listeners,
             admin,
             addresses,
+            claim: _claim,
         } = self;
         let registry = Registry::new();
         describe(&registry, draft.config())?;
@@ -145,7 +157,7 @@ impl App {
         let config: Arc<str> = draft.config().digest.as_str().into();
         let guard = Arc::new(Guard::new(&draft.config().admin));
         let routes = view::routes(draft.config()).into();
-        let (workers, timeouts, rules, connections) = {
+        let (workers, timeouts, rules, fit) = {
             let config = draft.config();
             let rules = Rules {
                 header_bytes: config.limits.header_bytes,
@@ -154,13 +166,19 @@ impl App {
                 keep_alive: config.timeouts.caller_keep_alive,
                 idle: config.timeouts.idle,
             };
+            let fit = descriptors::fit(Fit {
+                connections: config.limits.connections,
+                in_flight: config.limits.in_flight,
+                streams: config.limits.streams,
+            });
             (
                 config.workers,
                 config.timeouts.clone(),
                 Arc::new(rules),
-                descriptors::connections(config.limits.connections),
+                fit,
             )
         };
+        draft.fit(fit.in_flight, fit.streams);
         let plan = draft.start(&registry, tokio::runtime::Handle::current())?;
         let health = Arc::new(Health::new(workers, vitals(&plan)));
         let (phase, phases) = watch::channel(Phase::Serving);
@@ -169,7 +187,7 @@ impl App {
             &plan,
             &listeners,
             rules,
-            connections,
+            fit.connections,
             phases,
             health.clone(),
         )?;

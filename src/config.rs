@@ -192,6 +192,10 @@ pub struct Limits {
     pub connections: usize,
     /// Calls between their head and the head of their answer.
     pub in_flight: usize,
+    /// Answers between their head and their last byte.
+    pub streams: usize,
+    /// Octets of a request body that must come each second; zero is no bound.
+    pub body_rate: usize,
     /// Octets of a request body kept for a replay.
     pub replay_body: usize,
     /// Tenants kept for each credential, those in use besides.

@@ -25,6 +25,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use http::{HeaderName, HeaderValue};
+use zeroize::Zeroizing;
 
 use crate::base::name::Name;
 use crate::base::time::{Deadline, Moment};
@@ -205,6 +206,22 @@ pub trait Mint: Send + Sync + 'static {
     /// keeps it itself. Asked once, before the first attempt; asks no issuer.
     fn resume(&self) -> Pin<Box<dyn Future<Output = Option<Fresh>> + Send + '_>> {
         Box::pin(std::future::ready(None))
+    }
+
+    /// What a later process needs to refresh, keep alive and end what the last attempt
+    /// obtained, in the kind's own form; `None` where that takes nothing. A secret.
+    fn session(&self) -> Option<Zeroizing<Vec<u8>>> {
+        None
+    }
+
+    /// Takes up what [`Mint::session`] gave an earlier process that had the same secrets.
+    /// `false` where it is of no use. Reads secrets, asks no issuer; dropping the future
+    /// takes up nothing.
+    fn take_up(
+        &self,
+        _session: Zeroizing<Vec<u8>>,
+    ) -> Pin<Box<dyn Future<Output = bool> + Send + '_>> {
+        Box::pin(std::future::ready(false))
     }
 
     /// Whether one attempt outside a slot leaves something at the issuer that nobody

@@ -4,6 +4,7 @@
 //! one, `reverse`: the host and path of the call choose a route.
 
 pub mod connection;
+pub mod stream;
 
 use std::rc::Rc;
 use std::sync::Arc;

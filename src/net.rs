@@ -2,6 +2,8 @@
 
 pub mod caller;
 pub mod connect;
+pub mod frames;
 pub mod io;
+pub mod linger;
 pub mod listen;
 pub mod tls;

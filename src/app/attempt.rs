@@ -62,10 +62,7 @@ pub struct Set {
 /// Obtains once by `mint`, for at most `limit`. Dropping the future abandons the
 /// attempt.
 pub async fn attempt(mint: &Arc<dyn Mint>, limit: Duration, clock: &Clock) -> Attempt {
-    // One that cannot be read is a failure of the attempt itself.
-    let sources = mint.sources();
-    let secrets: Vec<_> = sources.iter().filter_map(|s| s.fetch().ok()).collect();
-    let recorder = Recorder::new(&secrets);
+    let recorder = Recorder::new();
     let started = Instant::now();
     let minted = recorder
         .listen(tokio::time::timeout(limit, mint.mint()))

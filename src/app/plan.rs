@@ -29,7 +29,7 @@ use crate::gateway::path::IssuerMark;
 use crate::gateway::route::{Blueprint, Matcher, RouteBlueprint};
 use crate::gateway::stack::Parts;
 use crate::gateway::stack::authorize::{AuthorizeLayer, Grant};
-use crate::gateway::stack::limit::{LimitLayer, Permits};
+use crate::gateway::stack::limit::{Allowance, LimitLayer, Permits};
 use crate::gateway::stack::record::Activity;
 use crate::gateway::stack::rewrite::{Aim, RewriteLayer};
 use crate::gateway::stack::scrub::{self, ScrubLayer};
@@ -111,6 +111,12 @@ impl Draft {
         open_sources(&self.workshop, credential, &self.config)
     }
 
+    /// Lowers the limits of calls to what the machine can carry.
+    pub fn fit(&mut self, in_flight: usize, streams: usize) {
+        self.config.limits.in_flight = in_flight;
+        self.config.limits.streams = streams;
+    }
+
     /// What it was made from.
     pub fn config(&self) -> &Config {
         &self.config
@@ -166,7 +172,10 @@ impl Draft {
             .collect();
         let shared = Shared {
             activity: Arc::default(),
-            permits: Permits::new(self.config.limits.in_flight),
+            allowance: Allowance {
+                in_flight: Permits::new(self.config.limits.in_flight),
+                streams: Permits::new(self.config.limits.streams),
+            },
         };
         let issuers = issuers(&self.credentials);
         let planned: Vec<PlannedRoute> = self
@@ -196,7 +205,7 @@ impl Draft {
                 }
             })
             .collect();
-        let none = Arc::new(families.route(&none_name()));
+        let none = Arc::new(families.none(&none_name())?);
         let listeners = self
             .config
             .listeners
@@ -305,7 +314,7 @@ pub struct PlannedListener {
 
 struct Shared {
     activity: Arc<Activity>,
-    permits: Arc<Permits>,
+    allowance: Allowance,
 }
 
 struct PlannedRoute {
@@ -592,7 +601,11 @@ fn blueprint(
             },
             aim: planned.aim.clone(),
         })),
-        limit: LimitLayer::new(shared.permits.clone(), metrics.clone()),
+        limit: LimitLayer::new(
+            shared.allowance.clone(),
+            metrics.clone(),
+            planned.metrics.clone(),
+        ),
         scrub: ScrubLayer::new(Arc::new(scrub::Rules {
             credential: planned
                 .grant
@@ -627,6 +640,7 @@ fn blueprint(
         routes,
         listener: metrics.clone(),
         replay_body: config.limits.replay_body,
+        body_rate: config.limits.body_rate,
     }
 }
 
@@ -648,7 +662,7 @@ fn none_parts(
             issuers: Vec::new(),
             aim: aim.clone(),
         })),
-        limit: LimitLayer::new(shared.permits.clone(), metrics.clone()),
+        limit: LimitLayer::new(shared.allowance.clone(), metrics.clone(), none.clone()),
         scrub: ScrubLayer::new(Arc::new(scrub::Rules {
             credential: None,
             drop_odd_names: false,

@@ -59,17 +59,25 @@ pub fn run(
     judge: impl FnOnce(&Config) -> Vec<Problem>,
     try_all: impl FnOnce(&Config) -> std::io::Result<Vec<Tried>>,
 ) -> anyhow::Result<ExitCode> {
-    let outcome = load::load(&args.quick.sources(), kinds).and_then(|config| {
-        let mut problems = tried(&config);
-        problems.extend(judge(&config));
-        problems.sort();
-        problems.dedup();
-        if problems.is_empty() {
-            Ok(config)
-        } else {
-            Err(problems)
+    let sources = args.quick.sources();
+    let mut problems = unreadable(&load::secrets(&sources, kinds));
+    let outcome = match load::load(&sources, kinds) {
+        Ok(config) => {
+            problems.extend(tried(&config));
+            // A key whose secret cannot be read has been told about.
+            let told: Vec<String> = problems.iter().map(|p| p.key.clone()).collect();
+            let more = judge(&config).into_iter();
+            problems.extend(more.filter(|problem| !told.contains(&problem.key)));
+            problems.is_empty().then_some(config)
         }
-    });
+        Err(more) => {
+            problems.extend(more);
+            None
+        }
+    };
+    problems.sort();
+    problems.dedup();
+    let outcome = outcome.ok_or(problems);
     let tried = match &outcome {
         Ok(config) if args.online => try_all(config)?,
         _ => Vec::new(),
@@ -87,35 +95,28 @@ pub fn run(
     })
 }
 
-/// Tries every secret and every file of authorities once.
-pub fn tried(config: &Config) -> Vec<Problem> {
+/// Tries every one of these secrets once.
+pub fn unreadable(secrets: &[(String, Source, Place)]) -> Vec<Problem> {
     let mut problems = Vec::new();
-    if let Some(source) = &config.admin.token
-        && let Err(error) = source.fetch()
-    {
-        problems.push(Problem::new(
-            Place::Default,
-            "admin.token",
-            format!("{}: {}", error.from, error.fault),
-            error.fault.fix(),
-        ));
-    }
-    for credential in &config.credentials {
-        let at = format!("credential.{}", credential.name);
-        for (path, source, place) in credential.values.secrets() {
-            if *source == Source::Generate {
-                continue;
-            }
-            if let Err(error) = source.fetch() {
-                problems.push(Problem::new(
-                    place.clone(),
-                    format!("{at}.{path}"),
-                    format!("{}: {}", error.from, error.fault),
-                    error.fault.fix(),
-                ));
-            }
+    for (key, source, place) in secrets {
+        if *source == Source::Generate {
+            continue;
+        }
+        if let Err(error) = source.fetch() {
+            problems.push(Problem::new(
+                place.clone(),
+                key.clone(),
+                format!("{}: {}", error.from, error.fault),
+                error.fault.fix(),
+            ));
         }
     }
+    problems
+}
+
+/// Tries every file of authorities once.
+pub fn tried(config: &Config) -> Vec<Problem> {
+    let mut problems = Vec::new();
     let mut authorities: Vec<&Path> = Vec::new();
     let credentials = config.credentials.iter().map(|credential| &credential.tls);
     let routes = config.routes.iter().map(|route| &route.tls);
@@ -261,19 +262,18 @@ fn as_json(outcome: &Result<Config, Vec<Problem>>, tried: &[Tried]) -> Json {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::load::tests::load_text;
+    use crate::config::load::tests::{KINDS, load_text};
     use crate::secret::watch::testing::Folder;
 
-    fn configured(password: &str, bearer: &str) -> Config {
-        load_text(&format!(
+    fn text(password: &str, bearer: &str) -> String {
+        format!(
             "[listener.app]\nbind = \"127.0.0.1:8080\"\n\
              [route.contacts]\nupstream = \"https://cms.example.com\"\ncredential = \"cms\"\n\
              upstream_tls.ca = \"/nonexistent/ca.pem\"\n\
              [credential.cms]\nkind = \"basicauth\"\nurl = \"https://cms.example.com/b\"\n\
              username = \"crm\"\ncontext_id = \"1\"\n\
              password = {{ file = {password:?} }}\nadmin_bearer = {{ file = {bearer:?} }}\n"
-        ))
-        .unwrap()
+        )
     }
 
     fn written(outcome: &Result<Config, Vec<Problem>>, output: Output) -> (String, String) {
@@ -287,27 +287,38 @@ mod tests {
     fn each_secret_and_authority_file_is_tried_and_none_is_shown() {
         let folder = Folder::new();
         let password = folder.write("password", "hunter2\u{2019}");
-        let config = configured(password.to_str().unwrap(), "/nonexistent/bearer");
-        let problems = tried(&config);
-        let (stdout, stderr) = written(&Err(problems), Output::Human);
-        assert_eq!(stdout, "");
-        assert!(
-            stderr.contains("credential.cms.password: file "),
-            "{stderr}"
-        );
-        assert!(stderr.contains("curly quote at byte 7"), "{stderr}");
-        assert!(
-            stderr.contains("/nonexistent/bearer: it cannot be read"),
-            "{stderr}"
-        );
-        assert!(stderr.contains("/nonexistent/ca.pem"), "{stderr}");
-        assert!(stderr.ends_with("3 problems\n"), "{stderr}");
-        assert!(!stderr.contains("hunter2"), "{stderr}");
+        let text = text(password.to_str().unwrap(), "/nonexistent/bearer");
+        // Whatever else is wrong.
+        for (more, faults) in [("", 2), ("nonsense = 1\n", 3), ("[[broken\n", 3)] {
+            let file = folder.write("headset.toml", &format!("{text}{more}"));
+            let sources = load::Sources {
+                file: Some(file),
+                ..load::Sources::default()
+            };
+            let mut problems = unreadable(&load::secrets(&sources, KINDS));
+            match load::load(&sources, KINDS) {
+                Ok(config) => problems.extend(tried(&config)),
+                Err(more) => problems.extend(more),
+            }
+            let (stdout, stderr) = written(&Err(problems), Output::Human);
+            assert_eq!(stdout, "");
+            for part in [
+                "credential.cms.password: file ",
+                "curly quote at byte 7",
+                "/nonexistent/bearer: it cannot be read",
+            ] {
+                assert!(stderr.contains(part), "{part} in {stderr}");
+            }
+            assert_eq!(stderr.contains("/nonexistent/ca.pem"), more.is_empty());
+            let count = stderr.matches("headset.toml:").count();
+            assert_eq!(count, faults, "{stderr}");
+            assert!(!stderr.contains("hunter2"), "{stderr}");
+        }
     }
 
     #[test]
     fn a_good_configuration_is_summed_up_without_values() {
-        let outcome = Ok(configured("/p", "/b"));
+        let outcome = load_text(&text("/p", "/b"));
         let (stdout, stderr) = written(&outcome, Output::Human);
         assert_eq!(stderr, "");
         for line in [
@@ -322,7 +333,7 @@ mod tests {
 
     #[test]
     fn json_is_one_object_on_stdout_either_way() {
-        let good = written(&Ok(configured("/p", "/b")), Output::Json);
+        let good = written(&load_text(&text("/p", "/b")), Output::Json);
         let bad = written(&load_text("[x]"), Output::Json);
         for ((stdout, stderr), ok) in [(good, true), (bad, false)] {
             let value: Json = serde_json::from_str(&stdout).unwrap();

@@ -184,6 +184,8 @@ fn limits(values: &Values) -> Limits {
         header_count: size(values, "header_count"),
         connections: size(values, "connections"),
         in_flight: size(values, "in_flight"),
+        streams: size(values, "streams"),
+        body_rate: size(values, "body_rate"),
         replay_body: size(values, "replay_body"),
         tenants: size(values, "tenants"),
     }

@@ -253,6 +253,10 @@ pub const KEYS: &[Key] = &[
         "The most open connections of callers, all listeners together."),
     key("limits.in_flight", Type::Integer { min: 1, max: 1_000_000 }, Text("1000"), "1000",
         "The most calls between their head and the head of their answer."),
+    key("limits.streams", Type::Integer { min: 1, max: 1_000_000 }, Text("2000"), "2000",
+        "The most answers between their head and their last byte. One more keeps its place in `in_flight`."),
+    key("limits.body_rate", Type::Size, Text("0"), "\"1KiB\"",
+        "How much of a request body must come each second, on average over all waiting for the caller, after the first 10 s of it. A slower call is abandoned; `\"0\"` is off."),
     key("limits.replay_body", Type::Size, Text("64KiB"), "\"64KiB\"",
         "How much of a request body is kept for a replay. A larger one still streams, but cannot be replayed. At most 16MiB; `\"0\"` is off.")
         .checked(rules::replay_body),

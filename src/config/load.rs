@@ -1,7 +1,8 @@
 //! Loading: defaults < file < `HEADSET_` environment < flags, in one call.
 //!
 //! Either a whole [`Config`] comes out, or every [`Problem`] at once. The only thing
-//! touched on the way is the configuration file itself: no secret is read here.
+//! touched on the way is the configuration file itself: no secret is read here, only
+//! said where it is.
 
 use std::path::PathBuf;
 
@@ -9,6 +10,7 @@ use crate::base::problem::{Place, Problem};
 use crate::config::keys::KindKeys;
 use crate::config::tree::{Layer, Node};
 use crate::config::{Config, build, cross, environment, file, lower, quick, tree};
+use crate::secret::Source;
 
 /// What a configuration is read from, weakest first.
 #[derive(Clone, Debug, Default)]
@@ -38,7 +40,37 @@ pub fn process_environment() -> Vec<(String, String)> {
 /// # Errors
 /// All problems, in the order of their places; never an empty list.
 pub fn load(sources: &Sources, kinds: &[KindKeys]) -> Result<Config, Vec<Problem>> {
-    let (file, syntax) = match &sources.file {
+    let (file, syntax) = layer(sources);
+    judge(&file, syntax, sources, kinds)
+}
+
+/// Every secret that the same sources name, whatever else is wrong with them: its key,
+/// where it is kept, and where that was written. A file that was changed since is read
+/// as it is now.
+pub fn secrets(sources: &Sources, kinds: &[KindKeys]) -> Vec<(String, Source, Place)> {
+    let (file, _) = layer(sources);
+    let (variables, _) = environment::variables(&sources.environment);
+    let (flags, _) = environment::flags(&sources.flags);
+    let implied = quick::fallback(&file.root, &[&variables, &flags]);
+    let root = tree::merge(&[&file, &variables, &flags], implied.as_ref());
+    let mut found = Vec::new();
+    for section in lower::lower(&root, kinds).sections {
+        let own = section.kind.as_ref().map(|(_, values)| values);
+        for values in std::iter::once(&section.values).chain(own) {
+            for (path, source, place) in values.secrets() {
+                found.push((
+                    format!("{}.{path}", section.at),
+                    source.clone(),
+                    place.clone(),
+                ));
+            }
+        }
+    }
+    found
+}
+
+fn layer(sources: &Sources) -> (Layer, Vec<Problem>) {
+    match &sources.file {
         Some(path) => file::read(path),
         None => (
             Layer {
@@ -47,8 +79,7 @@ pub fn load(sources: &Sources, kinds: &[KindKeys]) -> Result<Config, Vec<Problem
             },
             Vec::new(),
         ),
-    };
-    judge(&file, syntax, sources, kinds)
+    }
 }
 
 fn judge(

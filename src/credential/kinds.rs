@@ -32,6 +32,7 @@ use crate::base::time::Clock;
 use crate::config;
 use crate::config::keys::{Fallback, Key, Type, Value};
 use crate::config::url::HttpUrl;
+use crate::credential::transcript;
 use crate::net::connect::{Connector, OwnAddresses};
 use crate::secret::{Secret, SecretError, Source};
 
@@ -344,7 +345,9 @@ pub(crate) fn sensitive(text: Zeroizing<String>) -> Option<HeaderValue> {
 
 /// Reads a secret now, for one attempt, without blocking for a command.
 pub(super) async fn fetched(source: &Source) -> Result<Secret<String>, MintError> {
-    usable(source.read().await)
+    let secret = usable(source.read().await)?;
+    transcript::hide(&secret);
+    Ok(secret)
 }
 
 fn usable(read: Result<Secret<String>, SecretError>) -> Result<Secret<String>, MintError> {

@@ -97,10 +97,15 @@ tokio::task_local! {
     static LISTENING: Arc<Recorder>;
 }
 
+/// Hides `secret` in whatever listens to the attempt that has just read it.
+pub fn hide(secret: &Secret<String>) {
+    let _ = LISTENING.try_with(|recorder| recorder.hide(secret));
+}
+
 /// Keeps what is said and heard while it listens.
 pub struct Recorder {
     /// What must not be shown, whatever it is called.
-    hidden: Vec<Zeroizing<String>>,
+    hidden: Mutex<Vec<Zeroizing<String>>>,
     prints: RandomState,
     calls: Mutex<Vec<Exchange>>,
     /// Values of answers: from where, and a print.
@@ -146,23 +151,25 @@ pub struct Heard {
 }
 
 impl Recorder {
-    /// Hides `secrets` besides: no text that holds one of them is shown.
-    pub fn new(secrets: &[Secret<String>]) -> Arc<Recorder> {
-        let mut hidden = Vec::new();
-        for secret in secrets {
-            let text = secret.expose().trim();
-            if !text.is_empty() {
-                hidden.push(Zeroizing::new(text.to_owned()));
-                hidden.push(Zeroizing::new(STANDARD.encode(text)));
-            }
-        }
+    /// One that has heard nothing and hides what fields and keys are known for.
+    pub fn new() -> Arc<Recorder> {
         Arc::new(Recorder {
-            hidden,
+            hidden: Mutex::default(),
             prints: RandomState::new(),
             calls: Mutex::default(),
             leaves: Mutex::default(),
             times: Mutex::default(),
         })
+    }
+
+    /// Hides `secret` besides: no text that holds it is shown.
+    pub fn hide(&self, secret: &Secret<String>) {
+        let text = secret.expose().trim();
+        if !text.is_empty() {
+            let mut hidden = held(&self.hidden);
+            hidden.push(Zeroizing::new(text.to_owned()));
+            hidden.push(Zeroizing::new(STANDARD.encode(text)));
+        }
     }
 
     /// Runs `attempt` and keeps the calls that it makes. Dropping the future stops
@@ -216,7 +223,7 @@ impl Recorder {
     }
 
     fn hides(&self, text: &str) -> bool {
-        self.hidden
+        held(&self.hidden)
             .iter()
             .any(|secret| text.contains(secret.as_str()))
     }
@@ -569,7 +576,8 @@ mod tests {
             all
         })
         .await;
-        let recorder = Recorder::new(&secrets());
+        let recorder = Recorder::new();
+        secrets().iter().for_each(|secret| recorder.hide(secret));
         let body =
             r#"{"username":"crm","password":"hunter2","dateExpiry":"2027-01-15T09:00:00.000Z"}"#;
         let login = login(server.port);
@@ -640,7 +648,7 @@ mod tests {
             all
         })
         .await;
-        let recorder = Recorder::new(&[]);
+        let recorder = Recorder::new();
         let login = login(server.port);
         let body = r#"{"dateExpiry":"2027-01-15T10:00:00.000Z"}"#;
         recorder
@@ -680,7 +688,8 @@ mod tests {
     #[tokio::test]
     async fn nothing_is_kept_unless_somebody_listens_and_a_failure_is_told() {
         let server = Server::start(|_, _| answer(599, "")).await;
-        let recorder = Recorder::new(&secrets());
+        let recorder = Recorder::new();
+        secrets().iter().for_each(|secret| recorder.hide(secret));
         login(server.port).send(post("/", "{}")).await.unwrap_err();
         assert!(recorder.calls().is_empty());
         recorder
@@ -695,7 +704,8 @@ mod tests {
 
     #[test]
     fn a_form_is_masked_like_json() {
-        let recorder = Recorder::new(&secrets());
+        let recorder = Recorder::new();
+        secrets().iter().for_each(|secret| recorder.hide(secret));
         let shown = recorder.pairs("username=crm&password=hunter2&flag&user-name=hunter2");
         assert_eq!(shown, "username=crm&password=***&***&user-name=***");
     }

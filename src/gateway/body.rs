@@ -1,7 +1,7 @@
 //! The one body type of the gateway, both ways.
 //!
 //! Concrete, so that no layer needs a bound on it. What must end with the last
-//! byte of an answer (counters, permits) rides in it as [`Books`].
+//! byte of an answer rides in it: [`Books`], a [`Stream`] with its permit, [`Busy`].
 
 use std::collections::VecDeque;
 use std::pin::Pin;
@@ -11,6 +11,7 @@ use bytes::Bytes;
 use http_body::{Frame, SizeHint};
 
 use crate::gateway::client::answer::AnswerBody;
+use crate::gateway::stack::limit::Stream;
 use crate::gateway::stack::record::Books;
 use crate::gateway::upload::Upload;
 use crate::net::caller::Busy;
@@ -20,6 +21,7 @@ use crate::net::caller::Busy;
 pub struct Body {
     kind: Kind,
     books: Option<Books>,
+    stream: Option<Stream>,
     busy: Option<Busy>,
 }
 
@@ -88,6 +90,9 @@ pub enum BodyError {
     /// Nothing moved for too long.
     #[error("nothing moved for {0:?}")]
     Idle(std::time::Duration),
+    /// It came more slowly than `limits.body_rate` allows.
+    #[error("fewer than {0} octets a second came")]
+    Slow(usize),
 }
 
 impl Body {
@@ -120,6 +125,7 @@ impl Body {
         Body {
             kind,
             books: None,
+            stream: None,
             busy: None,
         }
     }
@@ -138,6 +144,11 @@ impl Body {
         self
     }
 
+    /// Keeps the permit of `stream` until this body has ended.
+    pub fn set_stream(&mut self, stream: Stream) {
+        self.stream = Some(stream);
+    }
+
     /// Keeps the caller's connection `busy` until this body has ended.
     pub fn until_end(mut self, busy: Busy) -> Body {
         self.busy = Some(busy);
@@ -154,6 +165,10 @@ impl http_body::Body for Body {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         let this = &mut *self;
+        let offer = this.busy.as_ref().and_then(Busy::offer);
+        if let Some(offer) = offer {
+            offer.taken();
+        }
         let frame = match &mut this.kind {
             Kind::Empty => Poll::Ready(None),
             Kind::Whole(octets) => {
@@ -161,9 +176,7 @@ impl http_body::Body for Body {
                 let frame = (!octets.is_empty()).then(|| Ok(Frame::data(octets)));
                 Poll::Ready(frame)
             }
-            Kind::Upload(upload) => upload
-                .poll_frame(cx)
-                .map(|frame| frame.map(|frame| frame.map_err(BodyError::Broken))),
+            Kind::Upload(upload) => upload.poll_frame(cx),
             Kind::Answer(answer) => answer.poll_frame(cx),
             Kind::Peeked(peeked) => match peeked.0.pop() {
                 Some(frame) => Poll::Ready(Some(frame)),
@@ -172,6 +185,9 @@ impl http_body::Body for Body {
         };
         if let (Poll::Ready(Some(Ok(frame))), Some(books)) = (&frame, &this.books) {
             books.count(frame.data_ref().map_or(0, Bytes::len));
+        }
+        if let (Poll::Ready(Some(_)), Some(offer)) = (&frame, offer) {
+            offer.made();
         }
         frame
     }

@@ -58,9 +58,17 @@ pub enum Refusal {
     Connections,
     /// As many calls are under way as may be.
     InFlight,
+    /// The body of a request came too slowly.
+    SlowBody,
+    /// The caller took nothing of an answer.
+    SlowReader,
+    /// HTTP/2: too many streams were reset.
+    ResetFlood,
+    /// HTTP/2: too many frames that move nothing.
+    FrameFlood,
 }
 
-const REFUSALS: [(Refusal, &str); 9] = [
+const REFUSALS: [(Refusal, &str); 13] = [
     (Refusal::Host, "host"),
     (Refusal::CrossSite, "cross_site"),
     (Refusal::Origin, "origin"),
@@ -70,7 +78,25 @@ const REFUSALS: [(Refusal, &str); 9] = [
     (Refusal::SlowHead, "slow_head"),
     (Refusal::Connections, "connections"),
     (Refusal::InFlight, "in_flight"),
+    (Refusal::SlowBody, "slow_body"),
+    (Refusal::SlowReader, "slow_reader"),
+    (Refusal::ResetFlood, "reset_flood"),
+    (Refusal::FrameFlood, "frame_flood"),
 ];
+
+/// What an answer is, past its head.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum StreamKind {
+    /// Anything that is none of the others.
+    Download,
+    /// Server-sent events.
+    Sse,
+    /// gRPC.
+    Grpc,
+    /// Bytes after a 101.
+    Upgrade,
+}
+const STREAMS: [&str; 4] = ["download", "sse", "grpc", "upgrade"];
 
 /// How a replay ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -106,6 +132,7 @@ pub struct Families {
     upstream_duration: HistogramVec,
     overhead: HistogramVec,
     in_flight: IntGaugeVec,
+    streams: IntGaugeVec,
     request_bytes: IntCounterVec,
     response_bytes: IntCounterVec,
     refused: IntCounterVec,
@@ -180,6 +207,11 @@ impl Families {
                 "Calls whose answer has not ended.",
                 &["route"],
             )?,
+            streams: gauge(
+                "headset_streams_open",
+                "Answers past their head and before their last byte, by what they are.",
+                &["route", "kind"],
+            )?,
             request_bytes: counter(
                 "headset_request_bytes_total",
                 "Octets of request bodies sent on.",
@@ -220,6 +252,17 @@ impl Families {
 
     /// The handles of one route, each closed set initialised.
     pub fn route(&self, name: &Name) -> RouteMetrics {
+        self.handles(self, name)
+    }
+
+    /// The handles of the route that goes nowhere: what is counted about upstreams and
+    /// streams would stay 0 and gets no series.
+    pub fn none(&self, name: &Name) -> Result<RouteMetrics, prometheus::Error> {
+        let unseen = Families::register(&Registry::new())?;
+        Ok(self.handles(&unseen, name))
+    }
+
+    fn handles(&self, upstream: &Families, name: &Name) -> RouteMetrics {
         let route = name.as_str();
         let each = |family: &IntCounterVec, values: &mut dyn Iterator<Item = &str>| {
             values
@@ -236,26 +279,30 @@ impl Families {
             methods: each(&self.methods, &mut METHODS.iter().copied()),
             own_answers: each(&self.own_answers, &mut respond::CODES.iter().copied()),
             upstream_errors: each(
-                &self.upstream_errors,
+                &upstream.upstream_errors,
                 &mut FaultKind::REASONS.iter().copied(),
             ),
-            connections_active: self
+            connections_active: upstream
                 .upstream_connections
                 .with_label_values(&[route, "active"]),
-            connections_idle: self
+            connections_idle: upstream
                 .upstream_connections
                 .with_label_values(&[route, "idle"]),
             duration: self.duration.with_label_values(&[route]),
-            upstream_duration: self.upstream_duration.with_label_values(&[route]),
+            upstream_duration: upstream.upstream_duration.with_label_values(&[route]),
             overhead: self.overhead.with_label_values(&[route]),
             in_flight: self.in_flight.with_label_values(&[route]),
+            streams: STREAMS
+                .iter()
+                .map(|kind| upstream.streams.with_label_values(&[route, kind]))
+                .collect(),
             request_bytes: self.request_bytes.with_label_values(&[route]),
             response_bytes: self.response_bytes.with_label_values(&[route]),
             stripped: self.stripped.with_label_values(&[route]),
-            replays: each(&self.replays, &mut REPLAYS.iter().copied()),
-            auth_failures: each(&self.auth_failures, &mut AUTH_FAILURES.iter().copied()),
+            replays: each(&upstream.replays, &mut REPLAYS.iter().copied()),
+            auth_failures: each(&upstream.auth_failures, &mut AUTH_FAILURES.iter().copied()),
             ratelimit_remaining: OnceLock::new(),
-            ratelimit_family: self.ratelimit_remaining.clone(),
+            ratelimit_family: upstream.ratelimit_remaining.clone(),
             route: name.clone(),
         }
     }
@@ -290,6 +337,7 @@ pub struct RouteMetrics {
     pub overhead: Histogram,
     /// Calls whose answer has not ended.
     pub in_flight: IntGauge,
+    streams: Box<[IntGauge]>,
     /// Octets sent on.
     pub request_bytes: IntCounter,
     /// Octets passed back.
@@ -348,6 +396,11 @@ impl RouteMetrics {
         let reason = kind.reason();
         let index = FaultKind::REASONS.iter().position(|&r| r == reason)?;
         Some(&self.upstream_errors[index])
+    }
+
+    /// How many answers of this kind are past their head and have not ended.
+    pub fn streams(&self, kind: StreamKind) -> &IntGauge {
+        &self.streams[kind as usize]
     }
 
     /// The counter of replays that ended so.

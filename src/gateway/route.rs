@@ -26,8 +26,9 @@ use crate::gateway::metrics::{ListenerMetrics, Refusal};
 use crate::gateway::path::{is_under, normalise};
 use crate::gateway::replay::Nature;
 use crate::gateway::stack::{self, Parts, RouteStack};
-use crate::gateway::upload::Upload;
+use crate::gateway::upload::{self, Pace, Upload};
 use crate::gateway::{Answer, Call, framing};
+use crate::net::caller::Notes;
 use crate::net::connect::Connector;
 
 /// What a call must look like to take a route.
@@ -89,6 +90,8 @@ pub struct Blueprint {
     pub listener: Arc<ListenerMetrics>,
     /// Octets of a request body kept for a replay.
     pub replay_body: usize,
+    /// Octets of a request body that must come each second; zero is no bound.
+    pub body_rate: usize,
 }
 
 /// The routes of one listener on one worker.
@@ -127,9 +130,11 @@ impl Gateway {
     }
 
     /// Answers a call. Always: what fails below is answered as a problem. Dropping
-    /// the future abandons the call and closes its upstream connection.
-    pub async fn answer(&self, request: Request<Incoming>) -> Response<Body> {
+    /// the future abandons the call and closes its upstream connection. `caller` learns
+    /// whether the answer overtook the request's body.
+    pub async fn answer(&self, request: Request<Incoming>, caller: &Notes) -> Response<Body> {
         let started = Instant::now();
+        let mut uploading = None;
         let (parts, incoming) = request.into_parts();
         let mut request = Box::new(Request::from_parts(parts, Body::empty()));
         let host = host_of(&request);
@@ -138,7 +143,10 @@ impl Gateway {
         if !incoming.is_end_stream() {
             let metrics = route.map_or(&self.blueprint.none.metrics, |r| &r.parts.metrics);
             let octets = metrics.request_bytes.clone();
-            let upload = Upload::new(incoming, self.blueprint.replay_body, octets);
+            let slow = self.blueprint.listener.refused(Refusal::SlowBody);
+            let pace = Pace::new(self.blueprint.body_rate, slow);
+            let upload = Upload::new(incoming, self.blueprint.replay_body, octets, pace);
+            uploading = Some((upload.source().clone(), drains(&request)));
             *request.body_mut() = Body::upload(upload);
         }
         let (effect, replay_401) = route.map_or((None, false), |r| (r.effect, r.replay_401));
@@ -162,6 +170,16 @@ impl Gateway {
                 future.await
             }
         };
+        if let Some((source, drains)) = uploading
+            && !source.has_ended()
+        {
+            if drains {
+                upload::drop_rest(&source).await;
+            }
+            caller.unread.set(!source.has_ended());
+            let alone = Rc::strong_count(&source) == 1;
+            caller.abandoned.set(alone && !source.has_ended());
+        }
         match outcome {
             Ok(answer) => answer.response,
             Err(_) => {
@@ -197,6 +215,12 @@ impl Gateway {
             Err((index, fault)) => (Some(index), Some(fault)),
         }
     }
+}
+
+/// Whether the rest of a body that nobody wants is worth reading, so that the
+/// connection can be used again. Who asked for leave to send it will not send it.
+fn drains(request: &Request<Body>) -> bool {
+    request.version() <= http::Version::HTTP_11 && !request.headers().contains_key(header::EXPECT)
 }
 
 /// What the caller calls us: the `Host` field, or `:authority` over h2.

@@ -3,12 +3,15 @@
 //! It streams: one frame is asked for when the upstream can take one. The first
 //! octets, up to a limit, are also kept, so that a call whose credential is
 //! rejected can be sent again; over the limit we stop *keeping*, never streaming.
-//! Credentials that a caller hides in trailers are removed here.
+//! Credentials that a caller hides in trailers are removed here, and a caller that
+//! sends too slowly is given up here, where that is asked for.
 
 use std::cell::{Cell, RefCell};
+use std::future::poll_fn;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 use bytes::Bytes;
 use http::HeaderName;
@@ -17,7 +20,91 @@ use hyper::body::Incoming;
 use prometheus::IntCounter;
 use tokio::time::Instant;
 
+use crate::gateway::body::BodyError;
+use crate::gateway::client::alarm::Alarm;
 use crate::gateway::stack::scrub;
+
+/// How long a caller may be waited for before its rate counts: connections begin
+/// slowly.
+const GRACE: Duration = Duration::from_secs(10);
+
+/// The rest of a body that is read although nobody wants it, and how long that may
+/// take: less than a new connection costs the caller.
+const REST: u64 = 64 * 1024;
+const REST_WITHIN: Duration = Duration::from_secs(1);
+
+/// Reads and drops what is left of a body that was answered early, where that is known
+/// to be little and nobody else reads it. Its end is then `has_ended`.
+pub async fn drop_rest(source: &Rc<Source>) {
+    let left = |length: u64| length.saturating_sub(source.seen.get());
+    let is_little = source.length.is_some_and(|length| left(length) <= REST);
+    if !is_little || Rc::strong_count(source) > 1 || source.broken.get() {
+        return;
+    }
+    let rest = poll_fn(|cx| {
+        loop {
+            let mut incoming = source.incoming.borrow_mut();
+            match ready!(Pin::new(&mut *incoming).poll_frame(cx)) {
+                Some(Ok(_)) if !incoming.is_end_stream() => {}
+                Some(Err(_)) => return Poll::Ready(false),
+                _ => return Poll::Ready(true),
+            }
+        }
+    });
+    if let Ok(true) = tokio::time::timeout(REST_WITHIN, rest).await {
+        source.ended.set(true);
+    }
+}
+
+/// How fast a body must come.
+#[derive(Debug)]
+pub struct Pace {
+    /// Octets a second, above zero.
+    least: usize,
+    /// Counts the bodies that did not.
+    slow: IntCounter,
+    received: u64,
+    /// How long the caller was waited for, without the wait under way.
+    waited: Duration,
+    since: Option<Instant>,
+    alarm: Alarm,
+}
+
+impl Pace {
+    /// At least `least` octets a second; `None` where that is zero. `slow` counts
+    /// what is given up.
+    pub fn new(least: usize, slow: &IntCounter) -> Option<Box<Pace>> {
+        (least > 0).then(|| {
+            Box::new(Pace {
+                least,
+                slow: slow.clone(),
+                received: 0,
+                waited: Duration::ZERO,
+                since: None,
+                alarm: Alarm::default(),
+            })
+        })
+    }
+
+    fn came(&mut self, octets: usize) {
+        self.received += octets as u64;
+        if let Some(since) = self.since.take() {
+            self.waited += since.elapsed();
+        }
+    }
+
+    /// Whether the caller has been waited for too long for what it sent. Only waits
+    /// for the caller count, not those for the upstream.
+    fn given_up(&mut self, cx: &mut Context<'_>) -> Option<BodyError> {
+        let since = *self.since.get_or_insert_with(Instant::now);
+        let earned = Duration::from_secs(self.received / self.least as u64);
+        let left = (GRACE + earned).saturating_sub(self.waited);
+        self.alarm.rings(cx, since + left).then(|| {
+            self.slow.inc();
+            BodyError::Slow(self.least)
+        })
+    }
+}
 
 /// What is known of a body across attempts. Shared by them, and by the exchange
 /// that watches its progress.
@@ -33,6 +120,8 @@ pub struct Source {
     trailers: RefCell<Rc<[HeaderName]>>,
     length: Option<u64>,
     octets: IntCounter,
+    seen: Cell<u64>,
+    pace: RefCell<Option<Box<Pace>>>,
 }
 
 impl Source {
@@ -71,8 +160,14 @@ pub struct Upload {
 }
 
 impl Upload {
-    /// A body that keeps its first `room` octets and counts all of them.
-    pub fn new(incoming: Incoming, room: usize, octets: IntCounter) -> Upload {
+    /// A body that keeps its first `room` octets and counts all of them. It breaks
+    /// off where the caller does not keep the `pace`.
+    pub fn new(
+        incoming: Incoming,
+        room: usize,
+        octets: IntCounter,
+        pace: Option<Box<Pace>>,
+    ) -> Upload {
         let exact = incoming.size_hint().exact();
         // A body that is known not to fit is not kept at all.
         let overflowed = exact.is_some_and(|n| n > room as u64);
@@ -88,6 +183,8 @@ impl Upload {
                 trailers: RefCell::new(Rc::from([])),
                 length: exact,
                 octets,
+                seen: Cell::new(0),
+                pace: RefCell::new(pace),
             }),
             next: 0,
             left: exact,
@@ -126,7 +223,7 @@ impl Upload {
     pub(super) fn poll_frame(
         &mut self,
         cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         let source = self.source.clone();
         if !source.overflowed.get()
             && let Some(frame) = source.kept.borrow().get(self.next).map(copy)
@@ -139,7 +236,18 @@ impl Upload {
         }
         let polled = {
             let mut incoming = source.incoming.borrow_mut();
-            ready!(Pin::new(&mut *incoming).poll_frame(cx))
+            Pin::new(&mut *incoming).poll_frame(cx)
+        };
+        let Poll::Ready(polled) = polled else {
+            let mut pace = source.pace.borrow_mut();
+            let given_up = pace.as_mut().and_then(|pace| pace.given_up(cx));
+            return match given_up {
+                Some(why) => {
+                    source.broken.set(true);
+                    Poll::Ready(Some(Err(why)))
+                }
+                None => Poll::Pending,
+            };
         };
         source.moved.set(Instant::now());
         Poll::Ready(match polled {
@@ -152,7 +260,7 @@ impl Upload {
             }
             Some(Err(error)) => {
                 source.broken.set(true);
-                Some(Err(error))
+                Some(Err(BodyError::Broken(error)))
             }
             None => {
                 source.ended.set(true);
@@ -177,6 +285,10 @@ impl Upload {
         };
         let octets = frame.data_ref().map_or(0, Bytes::len);
         source.octets.inc_by(octets as u64);
+        source.seen.set(source.seen.get() + octets as u64);
+        if let Some(pace) = source.pace.borrow_mut().as_mut() {
+            pace.came(octets);
+        }
         if !source.overflowed.get() {
             if octets <= source.room.get() {
                 source.room.set(source.room.get() - octets);

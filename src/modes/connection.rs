@@ -5,7 +5,6 @@
 //! long, a caller that takes nothing. One lazy timer a connection does all three.
 
 use std::convert::Infallible;
-use std::future::Future;
 use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -23,10 +22,28 @@ use crate::gateway::body::Body;
 use crate::gateway::metrics::{ListenerMetrics, Refusal};
 use crate::gateway::route::Gateway;
 use crate::modes::Phase;
+use crate::modes::stream::Streams;
 use crate::net::caller::{Busy, CallerIo, Notes, Protocol};
+use crate::net::frames::Flood;
 
 /// Streams of one HTTP/2 connection at a time (RFC 9113 §5.1.2).
 const STREAMS: u32 = 100;
+
+/// Streams that were reset before we saw them. No honest caller has more of them than
+/// it may have streams.
+const UNSEEN_RESETS: usize = STREAMS as usize;
+
+/// Streams that we reset for a fault of the caller's, in the life of a connection.
+const FAULTY_STREAMS: usize = 1024;
+
+/// How much of its bodies a caller may send ahead on one stream, and on all streams of
+/// a connection: what is kept in memory for it (RFC 9113 §5.2). Four stalled uploads
+/// use up a connection; other connections do not notice.
+const STREAM_WINDOW: u32 = 256 * 1024;
+const CONNECTION_WINDOW: u32 = 1024 * 1024;
+
+/// How much of an answer is kept for a caller who does not take it, on each stream.
+const SEND_BUFFER: usize = 64 * 1024;
 
 /// hyper's own bound on fields; setting another costs an allocation a call.
 const OWN_HEADER_COUNT: usize = 100;
@@ -101,10 +118,11 @@ async fn serve_http1(
     let service = service_fn(|request: Request<Incoming>| {
         let (gateway, notes, draining) = (gateway.clone(), notes.clone(), draining.clone());
         async move {
-            let busy = Busy::begin(notes);
-            let response = gateway.answer(request).await;
+            let busy = Busy::begin(notes.clone());
+            let response = gateway.answer(request, &notes).await;
             let mut response = response.map(|body| body.until_end(busy));
-            if *draining.borrow() != Phase::Serving {
+            // What nobody reads is the end of its connection (RFC 9112 §9.6).
+            if notes.abandoned.get() || *draining.borrow() != Phase::Serving {
                 let close = HeaderValue::from_static("close");
                 response.headers_mut().insert(header::CONNECTION, close);
             }
@@ -119,34 +137,47 @@ async fn serve_http1(
             return refuse(&metrics, why);
         }
         _ = phase.wait_for(|phase| *phase == Phase::Closing) => {
+            if notes.lingers.get() {
+                return;
+            }
+            notes.is_closing.set(true);
             connection.as_mut().graceful_shutdown();
             connection.await
         }
     };
     if let Err(error) = ended {
-        note_failure(&error, &metrics);
+        note_failure(&error, &notes, &metrics);
     }
 }
 
 async fn serve_http2(
-    io: CallerIo,
+    mut io: CallerIo,
     notes: Rc<Notes>,
     gateway: Rc<Gateway>,
     rules: Arc<Rules>,
     metrics: Arc<ListenerMetrics>,
     mut phase: watch::Receiver<Phase>,
 ) {
-    let mut builder = http2::Builder::new(OnThisWorker);
+    let slow = metrics.refused(Refusal::SlowReader).clone();
+    let streams = Streams::new(rules.idle, slow);
+    let mut builder = http2::Builder::new(streams.clone());
     builder
         .max_concurrent_streams(STREAMS)
+        .max_pending_accept_reset_streams(UNSEEN_RESETS)
+        .max_local_error_reset_streams(FAULTY_STREAMS)
+        .initial_stream_window_size(STREAM_WINDOW)
+        .initial_connection_window_size(CONNECTION_WINDOW)
+        .max_send_buf_size(SEND_BUFFER)
         .max_header_list_size(u32::try_from(rules.header_bytes).unwrap_or(u32::MAX))
         .auto_date_header(false);
     // The head timer is for bytes that may never become a head; from here on h2
     // frames everything, and only rest is timed.
     notes.head_since.set(None);
+    io.count_frames();
     let framed = notes.clone();
     let service = service_fn(|request: Request<Incoming>| {
         let (gateway, notes) = (gateway.clone(), framed.clone());
+        let offer = streams.expect();
         // h2 bounds the octets of a head only.
         let too_many = request.headers().len() > rules.header_count;
         if too_many {
@@ -158,8 +189,8 @@ async fn serve_http2(
                 *response.status_mut() = StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE;
                 return Ok(response);
             }
-            let busy = Busy::begin(notes);
-            let response = gateway.answer(request).await;
+            let busy = Busy::begin(notes.clone()).offering(offer);
+            let response = gateway.answer(request, &notes).await;
             Ok::<Response<Body>, Infallible>(response.map(|body| body.until_end(busy)))
         }
     });
@@ -173,12 +204,13 @@ async fn serve_http2(
         why = expiry(&notes, &rest_only) => return refuse(&metrics, why),
         // GOAWAY at once: h2 tells the caller which streams were taken.
         _ = phase.wait_for(|phase| *phase != Phase::Serving) => {
+            notes.is_closing.set(true);
             connection.as_mut().graceful_shutdown();
             connection.await
         }
     };
     if let Err(error) = ended {
-        note_failure(&error, &metrics);
+        note_failure(&error, &notes, &metrics);
     }
 }
 
@@ -224,26 +256,34 @@ async fn expiry(notes: &Notes, rules: &Rules) -> Expired {
 fn refuse(metrics: &ListenerMetrics, why: Expired) {
     match why {
         Expired::Head => metrics.refused(Refusal::SlowHead).inc(),
-        Expired::Stuck => tracing::debug!("closed a connection whose caller took nothing"),
+        Expired::Stuck => {
+            metrics.refused(Refusal::SlowReader).inc();
+            tracing::debug!("closed a connection whose caller took nothing");
+        }
         Expired::Rest => {}
     }
 }
 
-fn note_failure(error: &hyper::Error, metrics: &ListenerMetrics) {
-    if error.is_parse_too_large() {
-        metrics.refused(Refusal::HeadTooLarge).inc();
-    } else if error.is_parse() {
-        metrics.refused(Refusal::BadHead).inc();
+fn note_failure(error: &hyper::Error, notes: &Notes, metrics: &ListenerMetrics) {
+    // Ours, or what the protocol library called one (CONTINUATION, unseen resets).
+    let flood = notes
+        .flood
+        .get()
+        .or_else(|| is_flood(error).then(|| notes.suspect.get()));
+    match flood {
+        Some(Flood::Resets) => metrics.refused(Refusal::ResetFlood).inc(),
+        Some(Flood::Frames) => metrics.refused(Refusal::FrameFlood).inc(),
+        None if error.is_parse_too_large() => metrics.refused(Refusal::HeadTooLarge).inc(),
+        None if error.is_parse() => metrics.refused(Refusal::BadHead).inc(),
+        None => {}
     }
     tracing::debug!(error.detail = %error, "a caller's connection ended early");
 }
 
-/// Spawns HTTP/2 streams on the worker that accepted their connection.
-#[derive(Clone, Copy, Debug)]
-struct OnThisWorker;
-
-impl<F: Future<Output = ()> + 'static> hyper::rt::Executor<F> for OnThisWorker {
-    fn execute(&self, future: F) {
-        tokio::task::spawn_local(future);
-    }
+fn is_flood(error: &hyper::Error) -> bool {
+    let cause = std::error::Error::source(error);
+    let cause = cause.and_then(|cause| cause.downcast_ref::<h2::Error>());
+    cause.is_some_and(|cause| {
+        cause.is_library() && cause.reason() == Some(h2::Reason::ENHANCE_YOUR_CALM)
+    })
 }

@@ -3,17 +3,22 @@
 //! hyper's own header timer also closes idle keep-alive connections, which would
 //! cut a caller's next call. So the socket notes when the first byte of a head
 //! arrived and since when a write has been stuck; `modes/connection.rs` decides.
+//! It counts the frames of HTTP/2 (`frames.rs`) and closes so that the last answer
+//! arrives (`linger.rs`).
 
 use std::cell::Cell;
 use std::io::{self, IoSlice};
 use std::pin::Pin;
 use std::rc::Rc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
 use bytes::{Buf, Bytes};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
 use tokio::time::Instant;
+
+use crate::net::frames::{Flood, Frames};
+use crate::net::linger::Linger;
 
 /// What the socket notes. One per connection, on its worker only.
 #[derive(Debug)]
@@ -27,6 +32,19 @@ pub struct Notes {
     pub rested: Cell<Instant>,
     /// Since when the caller has taken nothing of what waits to be written.
     pub stuck_since: Cell<Option<Instant>>,
+    /// Whether a request body was answered before it had been read to its end.
+    pub unread: Cell<bool>,
+    /// Whether nobody will read the rest of it, so that the connection cannot be used
+    /// again.
+    pub abandoned: Cell<bool>,
+    /// Whether headset stops.
+    pub is_closing: Cell<bool>,
+    /// Whether all is said, and we wait for the caller to close.
+    pub lingers: Cell<bool>,
+    /// What there was too much of: it ends the connection.
+    pub flood: Cell<Option<Flood>>,
+    /// What it would be, if the protocol library called it a flood.
+    pub suspect: Cell<Flood>,
 }
 
 impl Notes {
@@ -36,6 +54,12 @@ impl Notes {
             calls: Cell::new(0),
             rested: Cell::new(Instant::now()),
             stuck_since: Cell::new(None),
+            unread: Cell::new(false),
+            abandoned: Cell::new(false),
+            is_closing: Cell::new(false),
+            lingers: Cell::new(false),
+            flood: Cell::new(None),
+            suspect: Cell::new(Flood::Frames),
         })
     }
 
@@ -56,22 +80,60 @@ impl Notes {
     }
 }
 
+/// What is offered to the caller of one HTTP/2 stream. On its worker only.
+#[derive(Debug, Default)]
+pub struct Offer(Cell<Option<Instant>>);
+
+impl Offer {
+    /// A frame of the answer is there for the caller.
+    pub fn made(&self) {
+        self.0.set(Some(Instant::now()));
+    }
+
+    /// It was taken: another is asked for.
+    pub fn taken(&self) {
+        self.0.set(None);
+    }
+
+    /// Since when a frame waits to be taken.
+    pub fn since(&self) -> Option<Instant> {
+        self.0.get()
+    }
+}
+
 /// A call that is being answered; ends with the last byte of its answer.
 #[derive(Debug)]
-pub struct Busy(Rc<Notes>);
+pub struct Busy {
+    notes: Rc<Notes>,
+    offer: Option<Rc<Offer>>,
+}
 
 impl Busy {
     /// Notes that a head has been read and its call begins.
     pub fn begin(notes: Rc<Notes>) -> Busy {
         notes.calls.set(notes.calls.get() + 1);
         notes.head_since.set(None);
-        Busy(notes)
+        // Over HTTP/1 a new head means that the body before it was read.
+        notes.unread.set(false);
+        notes.abandoned.set(false);
+        Busy { notes, offer: None }
+    }
+
+    /// Notes in `offer` what the caller takes.
+    pub fn offering(mut self, offer: Rc<Offer>) -> Busy {
+        self.offer = Some(offer);
+        self
+    }
+
+    /// What is offered, where that is watched.
+    pub fn offer(&self) -> Option<&Offer> {
+        self.offer.as_deref()
     }
 }
 
 impl Drop for Busy {
     fn drop(&mut self) {
-        let notes = &self.0;
+        let notes = &self.notes;
         notes.calls.set(notes.calls.get() - 1);
         notes.rested.set(Instant::now());
     }
@@ -90,6 +152,9 @@ pub struct CallerIo {
     /// What was read to tell the protocol, to be read again.
     first: Bytes,
     notes: Rc<Notes>,
+    /// For HTTP/2 only.
+    frames: Option<Box<Frames>>,
+    linger: Option<Linger>,
 }
 
 /// What tells HTTP/2 with prior knowledge (RFC 9113 §3.4).
@@ -120,7 +185,15 @@ impl CallerIo {
             stream,
             first: Bytes::new(),
             notes: Notes::new(),
+            frames: None,
+            linger: None,
         }
+    }
+
+    /// Counts the HTTP/2 frames of the caller from here on; reading fails where
+    /// there are too many that move nothing.
+    pub fn count_frames(&mut self) {
+        self.frames = Some(Box::new(Frames::begin()));
     }
 
     /// What the socket notes.
@@ -155,25 +228,58 @@ impl CallerIo {
     }
 }
 
+impl CallerIo {
+    #[inline]
+    fn judge(&mut self, came: &[u8]) -> io::Result<()> {
+        let Some(frames) = &mut self.frames else {
+            return Ok(());
+        };
+        let flood = frames.came(came);
+        self.notes.suspect.set(frames.suspect());
+        if flood.is_some() {
+            self.notes.flood.set(flood);
+            return Err(io::Error::other("too many frames that move nothing"));
+        }
+        Ok(())
+    }
+
+    fn note_write(&mut self, written: &Poll<io::Result<usize>>) {
+        self.notes.wrote(written);
+        if let (Some(frames), Poll::Ready(Ok(octets))) = (&mut self.frames, written) {
+            frames.went(*octets);
+        }
+    }
+}
+
 impl AsyncRead for CallerIo {
     fn poll_read(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
+        let before = buf.filled().len();
         if !self.first.is_empty() {
             let n = self.first.len().min(buf.remaining());
             buf.put_slice(&self.first[..n]);
             self.first.advance(n);
-            return Poll::Ready(Ok(()));
+            return Poll::Ready(self.judge(&buf.filled()[before..]));
         }
-        let before = buf.filled().len();
-        let polled = match &mut self.stream {
+        let polled = self.stream.poll_read(cx, buf);
+        // HTTP/2 frames everything: there only rest is timed.
+        if self.frames.is_none() {
+            self.notes.read(buf.filled().len() - before);
+        }
+        self.judge(&buf.filled()[before..])?;
+        polled
+    }
+}
+
+impl Stream {
+    fn poll_read(&mut self, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        match self {
             Stream::Tcp(io) => Pin::new(io).poll_read(cx, buf),
             Stream::Unix(io) => Pin::new(io).poll_read(cx, buf),
-        };
-        self.notes.read(buf.filled().len() - before);
-        polled
+        }
     }
 }
 
@@ -187,7 +293,7 @@ impl AsyncWrite for CallerIo {
             Stream::Tcp(io) => Pin::new(io).poll_write(cx, buf),
             Stream::Unix(io) => Pin::new(io).poll_write(cx, buf),
         };
-        self.notes.wrote(&written);
+        self.note_write(&written);
         written
     }
 
@@ -200,7 +306,7 @@ impl AsyncWrite for CallerIo {
             Stream::Tcp(io) => Pin::new(io).poll_write_vectored(cx, bufs),
             Stream::Unix(io) => Pin::new(io).poll_write_vectored(cx, bufs),
         };
-        self.notes.wrote(&written);
+        self.note_write(&written);
         written
     }
 
@@ -215,10 +321,27 @@ impl AsyncWrite for CallerIo {
         }
     }
 
+    /// Closes our side, and waits for the caller's where it may still be sending: see
+    /// `linger.rs`.
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        match &mut self.stream {
-            Stream::Tcp(io) => Pin::new(io).poll_shutdown(cx),
-            Stream::Unix(io) => Pin::new(io).poll_shutdown(cx),
+        let this = &mut *self;
+        if this.linger.is_none() {
+            ready!(match &mut this.stream {
+                Stream::Tcp(io) => Pin::new(io).poll_shutdown(cx),
+                Stream::Unix(io) => Pin::new(io).poll_shutdown(cx),
+            })?;
+            // A head that was refused half read counts as well.
+            let head = this.notes.head_since.take();
+            if !this.notes.unread.get() && head.is_none() {
+                return Poll::Ready(Ok(()));
+            }
+            this.notes.lingers.set(true);
+            this.linger = Some(Linger::begin(this.notes.is_closing.get()));
         }
+        let Some(linger) = &mut this.linger else {
+            return Poll::Ready(Ok(()));
+        };
+        let stream = &mut this.stream;
+        linger.poll(cx, |cx, buf| stream.poll_read(cx, buf)).map(Ok)
     }
 }

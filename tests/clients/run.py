@@ -21,9 +21,11 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 import clients
 import deploy
+import faults
 import leaks
 import load
 import scrape
+import speakers
 import streams
 
 from harness import Bench, Failed, Skipped
@@ -40,8 +42,18 @@ CHECKS = [
     ("curl", clients.curl, True),
     ("exotelpy", clients.exotelpy, True),
     ("exotel", clients.exotel, True),
+    ("python", speakers.python, True),
+    ("node", speakers.node, True),
+    ("nghttp", speakers.nghttp, True),
     ("prometheus", scrape.prometheus, True),
     ("push-stream", streams.push_stream, True),
+    ("faults-killed", faults.killed, True),
+    ("faults-before", faults.before, True),
+    ("faults-during", faults.during, True),
+    ("faults-after", faults.after, True),
+    ("faults-stalls", faults.stalls, True),
+    ("faults-reloads", faults.reloads, True),
+    ("faults-drain", faults.drain, True),
     ("upload", streams.upload, False),
     ("short-life", load.short_life, False),
 ]

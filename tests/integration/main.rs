@@ -6,10 +6,14 @@ mod support;
 mod stories {
     mod admin;
     mod commands;
+    mod connections;
     mod drains;
+    mod early_answers;
+    mod floods;
     mod human;
     mod injects;
     mod keeps_secrets;
+    mod leaves;
     mod lies;
     mod limits;
     mod logins;

@@ -6,6 +6,7 @@ pub mod frames;
 pub mod headset;
 pub mod process;
 pub mod recorder;
+pub mod rogue;
 pub mod strict;
 pub mod wiretap;
 

@@ -14,6 +14,7 @@ pub mod ask;
 pub mod eviction;
 pub mod expiry;
 mod run;
+mod session;
 pub mod template;
 pub mod verdict;
 
@@ -29,6 +30,7 @@ use self::answer::Find;
 use self::ask::Ask;
 use self::eviction::Evictions;
 use self::expiry::Expiry;
+use self::session::Session;
 use self::template::{Held, Template};
 use self::verdict::{Codes, Success};
 use super::{basic_value, fetched, fit};
@@ -127,15 +129,6 @@ pub struct Engine {
     clock: Clock,
     prints: RandomState,
     state: Mutex<State>,
-}
-
-/// What a login left behind.
-struct Session {
-    values: Held,
-    /// A salted print of the secrets that it was made with.
-    print: u64,
-    /// How long its first token was to live.
-    life: Duration,
 }
 
 #[derive(Default)]

@@ -10,7 +10,7 @@
 
 use std::collections::HashMap;
 use std::fmt;
-use std::fs::{DirBuilder, File, OpenOptions};
+use std::fs::{DirBuilder, File, OpenOptions, TryLockError};
 use std::io::{self, Read as _, Write as _};
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
@@ -55,6 +55,47 @@ pub enum OpenError {
     /// Something else has that path.
     #[error("{0} is not a folder")]
     NotAFolder(String),
+}
+
+/// That another headset keeps its things in the folder.
+#[derive(Debug, thiserror::Error)]
+#[error("another headset keeps its credentials in {0}")]
+pub struct InUse(String);
+
+/// A folder that is ours as long as this lives. It ends with the process, however that
+/// ends.
+#[derive(Debug)]
+pub struct Claim(#[allow(dead_code, reason = "held, not read")] Option<File>);
+
+impl Claim {
+    /// Claims `folder`, which is made where it is missing. Two would overwrite each other's
+    /// ledgers, and lose registrations. A folder that cannot be written is not claimed: the
+    /// first save says what is wrong with it.
+    ///
+    /// # Errors
+    /// Where another process has it.
+    pub fn of(folder: &Path) -> Result<Claim, InUse> {
+        let opened = make(folder).and_then(|()| {
+            OpenOptions::new()
+                .write(true)
+                .create(true)
+                .truncate(false)
+                .mode(0o600)
+                .open(folder.join(".lock"))
+        });
+        let Ok(file) = opened else {
+            return Ok(Claim(None));
+        };
+        match file.try_lock() {
+            Err(TryLockError::WouldBlock) => Err(InUse(folder.display().to_string())),
+            // A file system without locks cannot tell.
+            Ok(()) | Err(TryLockError::Error(_)) => Ok(Claim(Some(file))),
+        }
+    }
+}
+
+fn make(folder: &Path) -> io::Result<()> {
+    DirBuilder::new().recursive(true).mode(0o700).create(folder)
 }
 
 impl FileStore {
@@ -119,10 +160,7 @@ impl FileStore {
     }
 
     fn write(&self, path: &Path, sealed: &[u8]) -> io::Result<()> {
-        DirBuilder::new()
-            .recursive(true)
-            .mode(0o700)
-            .create(&self.folder)?;
+        make(&self.folder)?;
         let mut beside = path.as_os_str().to_owned();
         beside.push(".new");
         let beside = PathBuf::from(beside);

@@ -4,8 +4,8 @@
 //! remembered with fingerprints of the secrets that were refused: a later process asks
 //! again only when a secret changed or the cool-down is over, since accounts are
 //! locked by repeated tries. And what a kind obtained is kept until it expires, so
-//! that a restart asks nobody, unless the kind keeps it itself (`basicauth`, whose
-//! ledger says more), or holds a session that only the process that opened it knows.
+//! that a restart asks nobody, together with what refreshes, keeps alive and ends it,
+//! unless the kind keeps it itself (`basicauth`, whose ledger says more).
 //!
 //! Every method of [`Mint`] must be forwarded here.
 
@@ -85,6 +85,8 @@ struct Live {
     life_ms: Option<u64>,
     source_ends_ms: Option<i64>,
     headers: Vec<(String, Hidden)>,
+    /// See [`Mint::session`].
+    session: Option<Hidden>,
     prints: Vec<Print>,
 }
 
@@ -103,7 +105,7 @@ impl Kept {
             // What lives is good, whatever became of the attempts to renew it.
             let resumed = match self.keeps_itself {
                 true => self.inner.resume().await,
-                false => self.live(prints.as_deref()),
+                false => self.live(prints.as_deref()).await,
             };
             if let Some(fresh) = resumed {
                 return Ok(fresh);
@@ -158,7 +160,7 @@ impl Kept {
     }
 
     /// What an earlier process obtained with the same secrets, while it lives.
-    fn live(&self, prints: Option<&[Print]>) -> Option<Fresh> {
+    async fn live(&self, prints: Option<&[Print]>) -> Option<Fresh> {
         if !self.keeps_live() {
             return None;
         }
@@ -179,6 +181,11 @@ impl Kept {
         };
         let headers: Option<Box<[(HeaderName, HeaderValue)]>> =
             live.headers.iter().map(header).collect();
+        if let Some(session) = live.session
+            && !self.inner.take_up(session.0).await
+        {
+            return None;
+        }
         tracing::info!(
             credential.name = %self.keep.credential(),
             "a stored credential still lives: nobody is asked"
@@ -211,6 +218,7 @@ impl Kept {
                 .iter()
                 .map(|(name, value)| (name.to_string(), Hidden::new(value.as_bytes())))
                 .collect(),
+            session: self.inner.session().map(Hidden),
             prints,
         };
         // It was logged; the credential itself is as good as ever.
@@ -243,10 +251,16 @@ impl Kept {
     }
 
     fn keeps_live(&self) -> bool {
-        !self.keeps_itself
-            && self.inner.renews()
-            && self.inner.keep_alive().is_none()
-            && !self.inner.revokes_on_shutdown()
+        !self.keeps_itself && self.inner.renews()
+    }
+
+    /// Ends it at the issuer, and what is kept of it: a later process must not use it.
+    async fn end(&self) -> Result<(), MintError> {
+        self.inner.revoke().await?;
+        if self.keeps_live() {
+            self.keep.remove(LIVE, self.keep.spec());
+        }
+        Ok(())
     }
 
     /// Never held across an await; every use leaves it whole.
@@ -320,12 +334,23 @@ impl Mint for Kept {
         self.inner.resume()
     }
 
+    fn session(&self) -> Option<Zeroizing<Vec<u8>>> {
+        self.inner.session()
+    }
+
+    fn take_up(
+        &self,
+        session: Zeroizing<Vec<u8>>,
+    ) -> Pin<Box<dyn Future<Output = bool> + Send + '_>> {
+        self.inner.take_up(session)
+    }
+
     fn revokes_on_shutdown(&self) -> bool {
         self.inner.revokes_on_shutdown()
     }
 
     fn revoke(&self) -> Pin<Box<dyn Future<Output = Result<(), MintError>> + Send + '_>> {
-        self.inner.revoke()
+        Box::pin(self.end())
     }
 
     fn issuer_urls(&self) -> Vec<HttpUrl> {

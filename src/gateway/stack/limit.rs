@@ -1,5 +1,9 @@
-//! How many calls may be under way, from their head to the head of their answer.
+//! How many calls may be under way, and how many answers may stream.
 //!
+//! A call holds an in-flight permit up to the head of its answer. There it trades it
+//! for a stream permit, which ends with the last byte, so that downloads and pushes
+//! that take hours do not keep short calls out. Where no stream permit is free it
+//! keeps the first: the two limits together bound what is open towards upstreams.
 //! Over the limit a call is answered at once, never queued: a queue in a sidecar
 //! only hides from the application that its upstream is slow.
 
@@ -9,11 +13,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Poll, ready};
 
+use http::{HeaderMap, StatusCode, header};
+use http_body::Body as _;
 use pin_project_lite::pin_project;
 use tower::{Layer, Service};
 
 use crate::gateway::error::Error;
-use crate::gateway::metrics::{ListenerMetrics, Refusal};
+use crate::gateway::metrics::{ListenerMetrics, Refusal, RouteMetrics, StreamKind};
 use crate::gateway::stack::target::Checked;
 use crate::gateway::{Answer, Call, HttpService};
 
@@ -51,17 +57,90 @@ impl Drop for Permit {
     }
 }
 
+/// What calls may take, shared by all routes and workers.
+#[derive(Clone, Debug)]
+pub struct Allowance {
+    /// Up to the head of an answer.
+    pub in_flight: Arc<Permits>,
+    /// From there to its last byte.
+    pub streams: Arc<Permits>,
+}
+
+/// An answer under way past its head: its permit, and its place in
+/// `headset_streams_open`. Dropping it ends both. It rides in the answer's body, also in
+/// that of a 101, which has no octets: who goes on after one keeps the body till the end.
+#[derive(Debug)]
+pub struct Stream {
+    _permit: Permit,
+    room: Arc<Room>,
+    kind: StreamKind,
+}
+
+impl Stream {
+    fn open(permit: Permit, room: Arc<Room>, kind: StreamKind) -> Stream {
+        room.route.streams(kind).inc();
+        Stream {
+            _permit: permit,
+            room,
+            kind,
+        }
+    }
+}
+
+impl Drop for Stream {
+    fn drop(&mut self) {
+        self.room.route.streams(self.kind).dec();
+    }
+}
+
+/// What an answer streams. One whose length is known is not looked at further.
+fn kind(status: StatusCode, headers: &HeaderMap, length: Option<u64>) -> StreamKind {
+    if status == StatusCode::SWITCHING_PROTOCOLS {
+        return StreamKind::Upgrade;
+    }
+    let media = match length {
+        Some(_) => None,
+        None => headers.get(header::CONTENT_TYPE),
+    };
+    let is = |prefix: &[u8]| {
+        media.is_some_and(|media| {
+            let start = media.as_bytes().get(..prefix.len());
+            start.is_some_and(|start| start.eq_ignore_ascii_case(prefix))
+        })
+    };
+    if is(b"text/event-stream") {
+        StreamKind::Sse
+    } else if is(b"application/grpc") {
+        StreamKind::Grpc
+    } else {
+        StreamKind::Download
+    }
+}
+
 /// Adds [`Limit`].
 #[derive(Clone, Debug)]
-pub struct LimitLayer {
-    permits: Arc<Permits>,
-    metrics: Arc<ListenerMetrics>,
+pub struct LimitLayer(Arc<Room>);
+
+/// Behind one count of references, so that a call touches one.
+#[derive(Debug)]
+struct Room {
+    allowance: Allowance,
+    listener: Arc<ListenerMetrics>,
+    route: Arc<RouteMetrics>,
 }
 
 impl LimitLayer {
-    /// Takes from `permits` and counts refusals in `metrics`.
-    pub fn new(permits: Arc<Permits>, metrics: Arc<ListenerMetrics>) -> LimitLayer {
-        LimitLayer { permits, metrics }
+    /// Takes from `allowance`, counts refusals in `listener` and streams in `route`.
+    pub fn new(
+        allowance: Allowance,
+        listener: Arc<ListenerMetrics>,
+        route: Arc<RouteMetrics>,
+    ) -> LimitLayer {
+        LimitLayer(Arc::new(Room {
+            allowance,
+            listener,
+            route,
+        }))
     }
 }
 
@@ -70,7 +149,7 @@ impl<S> Layer<S> for LimitLayer {
     fn layer(&self, inner: S) -> Limit<S> {
         Limit {
             inner,
-            layer: self.clone(),
+            room: self.0.clone(),
         }
     }
 }
@@ -79,7 +158,7 @@ impl<S> Layer<S> for LimitLayer {
 #[derive(Clone, Debug)]
 pub struct Limit<S> {
     inner: S,
-    layer: LimitLayer,
+    room: Arc<Room>,
 }
 
 impl<S: HttpService> Service<Call> for Limit<S> {
@@ -92,15 +171,16 @@ impl<S: HttpService> Service<Call> for Limit<S> {
     }
 
     fn call(&mut self, call: Call) -> Self::Future {
-        match self.layer.permits.take() {
+        let room = &self.room;
+        match room.allowance.in_flight.take() {
             Some(permit) => Checked::passed(LimitFuture {
                 inner: self.inner.call(call),
-                permit: Some(permit),
+                held: Some((permit, self.room.clone())),
             }),
             None => {
-                self.layer.metrics.refused(Refusal::InFlight).inc();
+                room.listener.refused(Refusal::InFlight).inc();
                 Checked::refused(Error::Overloaded {
-                    limit: self.layer.permits.limit,
+                    limit: room.allowance.in_flight.limit,
                 })
             }
         }
@@ -108,11 +188,11 @@ impl<S: HttpService> Service<Call> for Limit<S> {
 }
 
 pin_project! {
-    /// The future of [`Limit`]; it gives its permit back with the head of the answer.
+    /// The future of [`Limit`]; it trades its permit at the head of the answer.
     pub struct LimitFuture<F> {
         #[pin]
         inner: F,
-        permit: Option<Permit>,
+        held: Option<(Permit, Arc<Room>)>,
     }
 }
 
@@ -122,14 +202,46 @@ impl<F: Future<Output = Result<Answer, Error>>> Future for LimitFuture<F> {
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.project();
         let outcome = ready!(this.inner.poll(cx));
-        drop(this.permit.take());
-        Poll::Ready(outcome)
+        let held = this.held.take();
+        Poll::Ready(outcome.map(|mut answer| {
+            let (status, body) = (answer.response.status(), answer.response.body());
+            let is_over = body.is_end_stream() && status != StatusCode::SWITCHING_PROTOCOLS;
+            if let Some((first, room)) = held
+                && !is_over
+            {
+                let length = body.size_hint().exact();
+                let kind = kind(status, answer.response.headers(), length);
+                let permit = room.allowance.streams.take().unwrap_or(first);
+                let stream = Stream::open(permit, room, kind);
+                answer.response.body_mut().set_stream(stream);
+            }
+            answer
+        }))
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_stream_is_told_by_its_media_type_unless_its_length_is_known() {
+        let told = |media: &'static str, length| {
+            let mut headers = HeaderMap::new();
+            headers.insert(header::CONTENT_TYPE, http::HeaderValue::from_static(media));
+            kind(StatusCode::OK, &headers, length)
+        };
+        assert_eq!(
+            told("Text/Event-Stream; charset=utf-8", None),
+            StreamKind::Sse
+        );
+        assert_eq!(told("application/grpc+proto", None), StreamKind::Grpc);
+        assert_eq!(told("text", None), StreamKind::Download);
+        assert_eq!(told("text/event-stream", Some(3)), StreamKind::Download);
+        let none = HeaderMap::new();
+        let switched = kind(StatusCode::SWITCHING_PROTOCOLS, &none, Some(0));
+        assert_eq!(switched, StreamKind::Upgrade);
+    }
 
     #[test]
     fn no_more_permits_than_the_limit_and_each_comes_back() {

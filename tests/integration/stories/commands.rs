@@ -85,6 +85,28 @@ impl Written {
 
 const HOURS: Duration = Duration::from_secs(12 * 3600);
 
+/// A program that hands out a secret may ask somebody, or give each only once.
+#[tokio::test]
+async fn mint_runs_the_command_of_a_secret_once_and_masks_what_it_printed() {
+    let center = Simulator::start(Options::default()).await.unwrap();
+    let written = Written::before(&center, HOURS);
+    let (count, here) = (
+        written.folder.path("count"),
+        written.folder.path("password"),
+    );
+    let script = format!("echo ran >> {}; cat {}", count.display(), here.display());
+    let text = std::fs::read_to_string(&written.file).unwrap();
+    let text = text.replace(
+        &format!("{{ file = {here:?} }}"),
+        &format!("{{ command = [\"/bin/sh\", \"-c\", {script:?}] }}"),
+    );
+    assert!(text.contains("/bin/sh"), "{text}");
+    std::fs::write(&written.file, text).unwrap();
+    let ran = written.run(&["mint", "cms_key"]).await;
+    assert_eq!(ran.code, 0, "{}", ran.stderr);
+    assert_eq!(std::fs::read_to_string(count).unwrap(), "ran\n");
+}
+
 #[tokio::test]
 async fn mint_shows_what_was_said_and_heard_with_every_secret_masked() {
     let center = Simulator::start(Options::default()).await.unwrap();

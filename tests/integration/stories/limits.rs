@@ -4,6 +4,7 @@ use crate::support::client::{self, Raw};
 use crate::support::eventually;
 use crate::support::headset::plain;
 use crate::support::recorder::{Recorder, Step};
+use crate::support::rogue::{self, Frame, Frames};
 
 #[tokio::test]
 async fn over_the_limit_a_call_is_answered_at_once_and_all_recovers() {
@@ -92,6 +93,22 @@ async fn an_idle_connection_goes_after_its_time() {
 }
 
 #[tokio::test]
+async fn an_idle_http2_connection_goes_after_its_time_whatever_it_pings() {
+    let upstream = Recorder::start([Step::ok("")]).await;
+    let headset = plain(
+        &upstream.url(),
+        "",
+        "[timeouts]\ncaller_keep_alive = \"200ms\"\n",
+    );
+    let mut caller = Frames::connect(headset.app(), &[]).await;
+    caller.send(&Frame::get(1)).await;
+    caller.next_of(rogue::HEADERS).await.unwrap();
+    caller.send(&Frame::new(rogue::PING, 0, 0, &[7; 8])).await;
+    caller.next_of(rogue::PING).await.unwrap();
+    while caller.next().await.is_some() {}
+}
+
+#[tokio::test]
 async fn heads_that_are_too_large_or_unreadable_are_refused_and_counted() {
     let upstream = Recorder::start([Step::ok("")]).await;
     let headset = plain(&upstream.url(), "", "[limits]\nheader_bytes = \"8KiB\"\n");
@@ -143,4 +160,112 @@ async fn sixteen_kilobytes_of_fields_pass() {
     let answer = client::call(headset.app(), "GET", "/", &[("X-Large", &value)], b"").await;
     assert_eq!(answer.status, 200);
     assert!(upstream.requests()[0].contains(&value));
+}
+
+fn open(kind: &str) -> String {
+    format!("headset_streams_open{{kind=\"{kind}\",route=\"plain\"}}")
+}
+
+#[tokio::test]
+async fn downloads_do_not_keep_calls_out_and_both_limits_together_hold() {
+    let part = "HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nsome";
+    let upstream = Recorder::start([Step::AnswerEarly(part.into())]).await;
+    let headset = plain(
+        &upstream.url(),
+        "",
+        "[limits]\nin_flight = 1\nstreams = 2\n",
+    );
+    let mut downloads = Vec::new();
+    // The third finds no stream permit, and keeps the one that it has.
+    for _ in 0..3 {
+        let mut raw = Raw::connect(headset.app()).await;
+        raw.send("GET / HTTP/1.1\r\nHost: localhost\r\n\r\n").await;
+        assert_eq!(raw.head().await.unwrap().0, 200);
+        downloads.push(raw);
+    }
+    assert_eq!(headset.metric(&open("download")).await, Some(3.0));
+    for kind in ["sse", "grpc", "upgrade"] {
+        assert_eq!(headset.metric(&open(kind)).await, Some(0.0), "{kind}");
+    }
+    let over = client::get(headset.app(), "/").await;
+    assert_eq!(
+        (
+            over.status,
+            over.json()["code"].as_str(),
+            over.field("retry-after")
+        ),
+        (503, Some("overloaded"), Some("1"))
+    );
+    assert_eq!(upstream.connections(), 3);
+    upstream.then([Step::ok("")]);
+    downloads.pop();
+    eventually("recovery", async || {
+        client::get(headset.app(), "/").await.status == 200
+    })
+    .await;
+    drop(downloads);
+    eventually("the end of all", async || {
+        headset.metric(&open("download")).await == Some(0.0)
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn streams_are_counted_by_what_they_are() {
+    let upstream = Recorder::start([Step::ok("")]).await;
+    let headset = plain(&upstream.url(), "", "");
+    for (media, kind) in [("text/event-stream", "sse"), ("application/grpc", "grpc")] {
+        let head = format!(
+            "HTTP/1.1 200 OK\r\nContent-Type: {media}\r\nTransfer-Encoding: chunked\r\n\r\n"
+        );
+        upstream.then([Step::AnswerEarly(head.into())]);
+        let mut raw = Raw::connect(headset.app()).await;
+        raw.send("GET / HTTP/1.1\r\nHost: localhost\r\n\r\n").await;
+        assert_eq!(raw.head().await.unwrap().0, 200);
+        assert_eq!(headset.metric(&open(kind)).await, Some(1.0));
+        drop(raw);
+        eventually("its end", async || {
+            headset.metric(&open(kind)).await == Some(0.0)
+        })
+        .await;
+    }
+}
+
+#[tokio::test]
+async fn a_body_that_comes_too_slowly_is_given_up_and_counted() {
+    let upstream = Recorder::start([Step::ok("")]).await;
+    let headset = plain(&upstream.url(), "", "[limits]\nbody_rate = \"1MiB\"\n");
+    let mut raw = Raw::connect(headset.app()).await;
+    raw.send("POST / HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1000000\r\n\r\nsome")
+        .await;
+    let answer = raw.answer(false).await.unwrap();
+    assert_eq!(
+        (answer.status, answer.json()["code"].as_str()),
+        (400, Some("body_broken"))
+    );
+    let slow = "headset_requests_refused_total{listener=\"app\",reason=\"slow_body\"}";
+    assert_eq!(headset.metric(slow).await, Some(1.0));
+    assert!(upstream.requests().is_empty(), "it was never whole");
+    eventually("the close", async || upstream.closed() == 1).await;
+
+    let whole = client::call(headset.app(), "POST", "/", &[], &[b'x'; 100_000]).await;
+    assert_eq!(whole.status, 200);
+}
+
+#[tokio::test]
+async fn a_caller_that_takes_nothing_of_its_answer_is_cut_and_counted() {
+    let size = 50_000_000;
+    let mut answer = format!("HTTP/1.1 200 OK\r\nContent-Length: {size}\r\n\r\n").into_bytes();
+    answer.resize(answer.len() + size, b'x');
+    let upstream = Recorder::start([Step::Answer(answer)]).await;
+    let headset = plain(&upstream.url(), "", "[timeouts]\nidle = \"300ms\"\n");
+    let mut raw = Raw::connect(headset.app()).await;
+    raw.send("GET / HTTP/1.1\r\nHost: localhost\r\n\r\n").await;
+    let slow = "headset_requests_refused_total{listener=\"app\",reason=\"slow_reader\"}";
+    eventually("the cut", async || headset.metric(slow).await == Some(1.0)).await;
+    eventually("the end of the stream", async || {
+        headset.metric(&open("download")).await == Some(0.0)
+    })
+    .await;
+    eventually("the close", async || upstream.closed() == 1).await;
 }

@@ -8,6 +8,7 @@ use headset::simulator::{Faults, Kind, Options, SessionDeadAs, Simulator};
 use crate::support::client;
 use crate::support::eventually;
 use crate::support::headset::{Folder, Headset};
+use crate::support::process::Process;
 
 /// headset before `center` with one credential of these options; `{base}` and
 /// `{folder}` are replaced.
@@ -105,7 +106,7 @@ async fn the_example_of_a_recipe_logs_in_to_the_second_vendor() {
     assert_eq!(refused.status, 403, "{}", refused.text());
 
     center.end_all(Kind::Acme);
-    tokio::time::sleep(Duration::from_millis(2100)).await;
+    headset.aged("acme").await;
     let answer = client::get(headset.app(), "/acme/things").await;
     assert_eq!(answer.status, 200, "replaced after a 401");
     assert_eq!(center.state().of(Kind::Acme).logins, 2);
@@ -299,7 +300,7 @@ async fn a_dead_session_is_logged_in_anew_after_the_refresh_says_so() {
     let headset = before(&center, "supervisor@123$", JWT);
     headset.ready().await;
     center.end_all(Kind::AmeyoJwt);
-    tokio::time::sleep(Duration::from_millis(2100)).await;
+    headset.aged("it").await;
     let answer = client::get(headset.app(), SECURE).await;
     assert_eq!(answer.status, 200, "{}", answer.text());
     let count = center.state().of(Kind::AmeyoJwt);
@@ -307,6 +308,68 @@ async fn a_dead_session_is_logged_in_anew_after_the_refresh_says_so() {
         (count.refresh_attempts, count.refreshes, count.logins),
         (1, 0, 2)
     );
+}
+
+/// Killed, so that nothing was logged out: the next process goes on with the session.
+#[tokio::test]
+async fn a_session_outlives_a_killed_process_with_all_that_keeps_and_ends_it() {
+    let lives = Faults {
+        ameyo_jwt_life_ms: 4_000,
+        ..Faults::default()
+    };
+    for (kind, password, options, path) in [
+        (Kind::AmeyoSession, "doc_admin", SESSION, CAMPAIGNS),
+        (Kind::AmeyoJwt, "supervisor@123$", JWT, SECURE),
+    ] {
+        let center = Simulator::start(Options {
+            faults: lives.clone(),
+            ..Options::default()
+        })
+        .await
+        .unwrap();
+        let folder = Folder::new();
+        folder.write("password", password);
+        folder.write("store-key", "0123456789abcdef0123456789abcdef");
+        let base = center.base_url();
+        let here = folder.path("").display().to_string();
+        let toml = format!(
+            "[listener.app]\nbind = \"127.0.0.1:0\"\n[admin]\nbind = \"127.0.0.1:0\"\n\
+             [store]\npath = \"{{folder}}/store\"\nkey = {{ file = \"{{folder}}/store-key\" }}\n\
+             [route.all]\nupstream = \"{base}\"\ncredential = \"it\"\n[credential.it]\n\
+             {options}\nkeep_alive = \"always\"\nkeep_alive_interval = \"1s\"\n\
+             on_shutdown = \"revoke\"\n"
+        );
+        let toml = toml.replace("{base}", &base);
+        let config = folder.write(
+            "headset.toml",
+            &toml.replace("{folder}", here.trim_end_matches('/')),
+        );
+        let first = Process::start(&config).await;
+        first.ready().await;
+        first.kill().await;
+
+        let next = Process::start(&config).await;
+        next.ready().await;
+        assert_eq!(client::get(next.app(), path).await.status, 200, "{kind:?}");
+        let signs = center.state().of(kind).keep_alives;
+        eventually("a sign of life", async || {
+            center.state().of(kind).keep_alives > signs
+        })
+        .await;
+        if kind == Kind::AmeyoJwt {
+            eventually("a refresh", async || center.state().of(kind).refreshes > 0).await;
+        }
+        assert_eq!(client::get(next.app(), path).await.status, 200, "{kind:?}");
+        assert_eq!(next.terminate().await, Some(0));
+        let count = center.state().of(kind);
+        assert_eq!((count.logins, count.logouts), (1, 1), "{kind:?}");
+
+        // What was ended is not used again.
+        let last = Process::start(&config).await;
+        last.ready().await;
+        assert_eq!(client::get(last.app(), path).await.status, 200, "{kind:?}");
+        assert_eq!(center.state().of(kind).logins, 2, "{kind:?}");
+    }
 }
 
 #[tokio::test]
@@ -356,6 +419,58 @@ bearer = {{ file = "{{folder}}/bearer" }}
     assert_eq!(headset.metric(due).await, None, "it renews itself");
 }
 
+/// Nobody tends it: a login yields the bearer that registers what calls carry, and a
+/// bearer that was ended is replaced before the next registration.
+#[tokio::test]
+async fn a_login_registers_the_key_that_calls_carry() {
+    let center = Simulator::start(Options::default()).await.unwrap();
+    let folder = Folder::new();
+    folder.write("password", "customer_manager@123$");
+    folder.write("admin-password", "supervisor@123$");
+    let base = center.base_url();
+    let jwt = JWT
+        .replace("{folder}/password", "{folder}/admin-password")
+        .replace("{base}", &base);
+    let toml = format!(
+        r#"
+[listener.app]
+bind = "127.0.0.1:0"
+[admin]
+bind = "127.0.0.1:0"
+[route.contacts]
+upstream = "{base}"
+credential = "cms_key"
+[credential.cms_key]
+kind = "basicauth"
+url = "{base}/configuration/basicauth"
+username = "customer_manager"
+password = {{ file = "{{folder}}/password" }}
+context_id = "1"
+lifetime = "6s"
+admin_bearer = {{ credential = "admin_login" }}
+[credential.admin_login]
+{jwt}"#
+    );
+    let headset = Headset::start(folder, &toml);
+    headset.ready().await;
+    let path = "/configuration/cc/1/process";
+    assert_eq!(client::get(headset.app(), path).await.status, 200);
+    let state = center.state();
+    assert_eq!(
+        (state.registrations, state.of(Kind::AmeyoJwt).logins),
+        (1, 1)
+    );
+
+    center.end_all(Kind::AmeyoJwt);
+    eventually("a registration with the next login", async || {
+        let answer = client::get(headset.app(), path).await;
+        assert_eq!(answer.status, 200, "{}", answer.text());
+        center.state().registrations + center.state().replacements >= 2
+    })
+    .await;
+    assert_eq!(center.state().of(Kind::AmeyoJwt).logins, 2);
+}
+
 #[tokio::test]
 async fn a_403_that_names_a_dead_session_counts_as_a_rejection() {
     let options = Options {
@@ -369,7 +484,7 @@ async fn a_403_that_names_a_dead_session_counts_as_a_rejection() {
     let headset = before(&center, "doc_admin", SESSION);
     headset.ready().await;
     center.end_all(Kind::AmeyoSession);
-    tokio::time::sleep(Duration::from_millis(2100)).await;
+    headset.aged("it").await;
     let answer = client::get(headset.app(), CAMPAIGNS).await;
     assert_eq!(answer.status, 200, "{}", answer.text());
     assert_eq!(center.state().of(Kind::AmeyoSession).logins, 2);

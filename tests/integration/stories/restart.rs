@@ -48,6 +48,28 @@ async fn a_registration_that_still_lives_is_used_again_without_a_word_to_the_iss
 }
 
 #[tokio::test]
+async fn two_processes_never_share_a_store_and_the_end_of_one_frees_it() {
+    let center = center(Faults::default()).await;
+    let folder = Folder::new();
+    let config = folder.configure(&center, &with_password_file(&folder));
+    let first = Process::start(&config).await;
+    first.ready().await;
+    let second = std::process::Command::new(env!("CARGO_BIN_EXE_headset"))
+        .args(["run", "--config"])
+        .arg(&config)
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&second.stderr);
+    assert_eq!(second.status.code(), Some(69), "{said}");
+    assert!(said.contains("another headset keeps its"), "{said}");
+    assert!(said.contains("a folder of its own"), "{said}");
+    assert_eq!(client::get(first.app(), PATH).await.status, 200);
+    first.kill().await;
+    let next = Process::start(&config).await;
+    assert_eq!(client::get(next.app(), PATH).await.status, 200);
+}
+
+#[tokio::test]
 async fn a_damaged_store_is_refused_with_one_line_and_obtained_anew() {
     let center = center(Faults::default()).await;
     let folder = Folder::new();
@@ -58,6 +80,9 @@ async fn a_damaged_store_is_refused_with_one_line_and_obtained_anew() {
     let mut damaged = 0;
     for entry in std::fs::read_dir(folder.path("store")).unwrap() {
         let path = entry.unwrap().path();
+        if path.ends_with(".lock") {
+            continue;
+        }
         let mut octets = std::fs::read(&path).unwrap();
         *octets.last_mut().unwrap() ^= 1;
         std::fs::write(&path, octets).unwrap();

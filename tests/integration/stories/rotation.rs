@@ -164,7 +164,7 @@ async fn what_could_not_be_deleted_is_tried_again() {
     })
     .await;
     // Somebody deletes ours: calls are rejected, and the next name is registered.
-    tokio::time::sleep(Duration::from_millis(2100)).await;
+    headset.aged("cms_key").await;
     assert!(center.forget("customer_manager-2"));
     eventually("recovery", async || {
         client::get(headset.app(), PATH).await.status == 200

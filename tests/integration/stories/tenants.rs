@@ -12,6 +12,7 @@ use headset::simulator::{Faults, Options, Simulator};
 use crate::support::client;
 use crate::support::eventually;
 use crate::support::headset::{Folder, Headset};
+use crate::support::recorder::{Recorder, Step};
 
 const PATH: &str = "/configuration/cc/1/process";
 
@@ -99,6 +100,56 @@ async fn each_tenant_is_registered_at_its_first_call_and_gets_its_own() {
         .collect();
     keys.sort_unstable();
     assert_eq!(keys, [("crm_00912", "00912"), ("crm_1", "1")]);
+}
+
+/// The name stands in a path, in lists and in a body, and is the same in all of them.
+#[tokio::test]
+async fn a_recipe_names_the_tenant_wherever_its_texts_do() {
+    let login = "HTTP/1.1 200 OK\r\nContent-Length: 13\r\n\r\n{\"token\":\"t\"}";
+    let issuer = Recorder::start([Step::Answer(login.into())]).await;
+    let upstream = Recorder::start([Step::ok("")]).await;
+    let folder = Folder::new();
+    folder.write("password", "one-for-all");
+    let toml = format!(
+        r#"
+[listener.app]
+bind = "127.0.0.1:0"
+[admin]
+bind = "127.0.0.1:0"
+[route.all]
+upstream = "{}"
+credential = "it"
+tenant = {{ header = "x-context-id", allow = ["1", "00912"] }}
+[credential.it]
+kind = "recipe"
+url = "{}/login"
+username = "crm_{{tenant}}"
+password = {{ file = "{{folder}}/password" }}
+request_headers = ["x-tenant: {{tenant}}", "x-other: a-{{tenant}}-b"]
+body = '{{"of":"{{tenant}}","user":"{{username}}"}}'
+token = "/token"
+max_age = "1h"
+headers = ["x-acme-auth: {{tenant}}-{{token}}"]
+"#,
+        upstream.url(),
+        issuer.url()
+    );
+    let headset = Headset::start(folder, &toml);
+    for (n, tenant) in ["1", "00912"].into_iter().enumerate() {
+        let answer = call_for(&headset, "/things", &[tenant]).await;
+        assert_eq!(answer.status, 200, "{}", answer.text());
+        let login = &issuer.requests()[n];
+        for part in [
+            format!("\r\nx-tenant: {tenant}\r\n"),
+            format!("\r\nx-other: a-{tenant}-b\r\n"),
+            format!(r#"{{"of":"{tenant}","user":"crm_{tenant}"}}"#),
+        ] {
+            assert!(login.contains(&part), "{part} in {login}");
+        }
+        let call = &upstream.requests()[n];
+        let set = format!("\r\nx-acme-auth: {tenant}-t\r\n");
+        assert!(call.contains(&set), "{call}");
+    }
 }
 
 #[tokio::test]

@@ -3,29 +3,14 @@
 use headset::simulator::{Faults, Options, Simulator};
 
 use crate::support::client;
-use crate::support::eventually;
 use crate::support::headset::{Headset, Setup, fixed};
 use crate::support::recorder::{Recorder, Step};
-
-async fn aged(headset: &Headset) {
-    // Younger than 2 s, a rejected credential is given time to propagate.
-    let series = "headset_credential_issued_timestamp_seconds{credential=\"cms_key\"}";
-    let issued = headset.metric(series).await.unwrap();
-    eventually("a credential of 2 s", async || {
-        let now = std::time::SystemTime::UNIX_EPOCH
-            .elapsed()
-            .unwrap()
-            .as_secs_f64();
-        now - issued > 2.05
-    })
-    .await;
-}
 
 #[tokio::test]
 async fn a_key_that_was_dropped_is_registered_again_and_the_call_repeated() {
     let center = Simulator::start(Options::default()).await.unwrap();
     let headset = Headset::before(&center).await;
-    aged(&headset).await;
+    headset.aged("cms_key").await;
     assert!(center.forget("customer_manager"));
     let answer = client::get(headset.app(), "/configuration/cc/1/process").await;
     assert_eq!(answer.status, 200, "{}", answer.text());
@@ -42,7 +27,7 @@ async fn a_key_that_was_dropped_is_registered_again_and_the_call_repeated() {
 async fn a_crowd_that_is_rejected_together_costs_one_registration() {
     let center = Simulator::start(Options::default()).await.unwrap();
     let headset = Headset::before(&center).await;
-    aged(&headset).await;
+    headset.aged("cms_key").await;
     center.forget("customer_manager");
     let calls = (0..100).map(|_| {
         let to = headset.app();
@@ -59,7 +44,7 @@ async fn an_upload_in_hand_is_repeated_and_one_that_is_not_is_not() {
     let center = Simulator::start(Options::default()).await.unwrap();
     let headset = Headset::before(&center).await;
     for (octets, status) in [(1_000, 200), (200_000, 401)] {
-        aged(&headset).await;
+        headset.aged("cms_key").await;
         center.forget("customer_manager");
         let effects = center.state().effects;
         let body = vec![b'x'; octets];

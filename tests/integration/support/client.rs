@@ -58,6 +58,39 @@ impl Raw {
         let _ = self.stream.write_all(bytes.as_ref()).await;
     }
 
+    /// Sends, and tells whether the other side took all of it: many programs never
+    /// read the answer when their sending has failed.
+    pub async fn sends(&mut self, bytes: impl AsRef<[u8]>) -> bool {
+        self.stream.write_all(bytes.as_ref()).await.is_ok()
+    }
+
+    /// Whether the other side has closed in order, with no reset.
+    pub async fn is_finished(&mut self) -> bool {
+        let read = tokio::time::timeout(PATIENCE, self.stream.read_buf(&mut self.unread));
+        matches!(read.await, Ok(Ok(0)))
+    }
+
+    /// Closes the sending side only.
+    pub async fn finish(&mut self) {
+        let _ = self.stream.shutdown().await;
+    }
+
+    /// Sends `bytes` while it waits for an answer; what is left when that has come is
+    /// not sent.
+    pub async fn answer_while_sending(&mut self, bytes: &[u8]) -> Option<Answer> {
+        let (mut read, mut write) = self.stream.split();
+        let sending = async {
+            let _ = write.write_all(bytes).await;
+            std::future::pending::<()>().await;
+        };
+        let reading = tokio::time::timeout(PATIENCE, read.read_buf(&mut self.unread));
+        tokio::select! {
+            read = reading => read.expect("headset went silent").ok()?,
+            () = sending => return None,
+        };
+        self.answer(false).await
+    }
+
     async fn more(&mut self) -> bool {
         let read = tokio::time::timeout(PATIENCE, self.stream.read_buf(&mut self.unread));
         read.await.expect("headset went silent").unwrap_or(0) > 0

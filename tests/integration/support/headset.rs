@@ -169,6 +169,19 @@ impl Headset {
         .await;
     }
 
+    /// Waits until `credential` is too old to be excused as not known everywhere yet: a
+    /// younger one that is rejected is given until 2 s of age.
+    pub async fn aged(&self, credential: &str) {
+        let series =
+            format!("headset_credential_issued_timestamp_seconds{{credential=\"{credential}\"}}");
+        let issued = self.metric(&series).await.unwrap();
+        eventually("a credential of 2 s", async || {
+            let now = std::time::SystemTime::UNIX_EPOCH.elapsed().unwrap();
+            now.as_secs_f64() - issued > 2.05
+        })
+        .await;
+    }
+
     /// Asks for a drain, without waiting for its end.
     pub fn ask_to_stop(&mut self) {
         self.ask = None;

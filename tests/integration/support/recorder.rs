@@ -19,6 +19,8 @@ pub enum Step {
     AnswerAndReset(Vec<u8>),
     /// Read the head, then answer these bytes while the body may still come.
     AnswerEarly(Vec<u8>),
+    /// Read the head and 64 KiB of the body, answer these bytes, and read no more.
+    AnswerUnread(Vec<u8>),
     /// Read the whole request, then close without a word.
     Close,
     /// Read the whole request, then reset the connection.
@@ -146,6 +148,16 @@ async fn serve(mut stream: TcpStream, log: &Mutex<Log>, script: &Mutex<Vec<Step>
         if let Step::AnswerEarly(bytes) = &step {
             stream.write_all(bytes).await.unwrap();
         }
+        if let Step::AnswerUnread(bytes) = &step {
+            while unread.len() < 64 * 1024 {
+                if stream.read_buf(&mut unread).await.unwrap_or(0) == 0 {
+                    return;
+                }
+            }
+            let _ = stream.write_all(bytes).await;
+            cut.notified().await;
+            return;
+        }
         let Some(body) = body(&mut stream, &mut unread, &head).await else {
             return;
         };
@@ -153,7 +165,7 @@ async fn serve(mut stream: TcpStream, log: &Mutex<Log>, script: &Mutex<Vec<Step>
         request.extend_from_slice(&body);
         log.lock().unwrap().requests.push(request);
         match step {
-            Step::AnswerEarly(_) => {}
+            Step::AnswerEarly(_) | Step::AnswerUnread(_) => {}
             Step::Answer(bytes) => {
                 if stream.write_all(&bytes).await.is_err() {
                     return;

@@ -5,8 +5,7 @@ use std::collections::BTreeSet;
 
 use super::{answers, bodies, fields, http2, targets};
 
-/// Sections that are held to it. What is sent a second time, and the versions, have
-/// stories of their own.
+/// Sections that are held to it; the others have stories of their own.
 const SECTIONS: [&str; 7] = [
     "Kept, byte for byte",
     "Changed on the way to the upstream",
@@ -65,6 +64,21 @@ const STORIES: &[(&str, &str, &str)] = &[
         "slow-head",
         "stories/limits",
         "a_head_that_does_not_end_is_cut_and_counted_and_rest_is_not",
+    ),
+    (
+        "unread-body",
+        "stories/early_answers",
+        "an_upstreams_413_reaches_two_hundred_callers_that_still_send",
+    ),
+    (
+        "slow-body",
+        "stories/limits",
+        "a_body_that_comes_too_slowly_is_given_up_and_counted",
+    ),
+    (
+        "slow-reader",
+        "stories/limits",
+        "a_caller_that_takes_nothing_of_its_answer_is_cut_and_counted",
     ),
 ];
 

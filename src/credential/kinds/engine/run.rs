@@ -12,6 +12,7 @@ use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use http::{HeaderName, HeaderValue};
+use zeroize::Zeroizing;
 
 use super::answer::Read;
 use super::ask::Ask;
@@ -95,6 +96,29 @@ impl Mint for Engine {
                 Some(session) => self.end(&session).await,
                 None => Ok(()),
             }
+        })
+    }
+
+    fn session(&self) -> Option<Zeroizing<Vec<u8>>> {
+        let session = self.state().session.clone()?;
+        session.written()
+    }
+
+    fn take_up(
+        &self,
+        session: Zeroizing<Vec<u8>>,
+    ) -> Pin<Box<dyn Future<Output = bool> + Send + '_>> {
+        Box::pin(async move {
+            let Ok(proof) = self.read_givens().await else {
+                return false;
+            };
+            let Some(session) = Session::read(&session, proof.print) else {
+                return false;
+            };
+            let mut state = self.state();
+            state.used = Some(proof.print);
+            state.session = Some(Arc::new(session));
+            true
         })
     }
 
@@ -456,10 +480,7 @@ fn take(takes: &[Taken], case: &Case<'_>, values: &mut Held) -> Result<(), MintE
 fn with(secrets: &Held, more: &Held) -> Held {
     let mut all = secrets.clone();
     for (index, value) in more.all().enumerate() {
-        all.set(
-            &format!("found {index}"),
-            zeroize::Zeroizing::new(value.to_owned()),
-        );
+        all.set(&format!("found {index}"), Zeroizing::new(value.to_owned()));
     }
     all
 }

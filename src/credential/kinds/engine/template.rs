@@ -123,6 +123,12 @@ impl Held {
         Some(found.1.as_str())
     }
 
+    /// Every name and value, in no promised order.
+    pub fn pairs(&self) -> impl Iterator<Item = (&str, &str)> {
+        let pairs = self.0.iter();
+        pairs.map(|(name, value)| (name.as_str(), value.as_str()))
+    }
+
     /// Every value, in no promised order.
     pub fn all(&self) -> impl Iterator<Item = &str> {
         self.0.iter().map(|(_, value)| value.as_str())
