@@ -6,6 +6,7 @@
 
 pub mod attempt;
 pub mod descriptors;
+pub mod doors;
 pub mod holders;
 pub mod human;
 pub mod plan;
@@ -212,6 +213,7 @@ impl App {
             });
         }
         tokio::spawn(watch_secrets(&plan));
+        tokio::spawn(doors::watch(&plan.listeners));
         tokio::spawn(human::watch(plan.credentials.clone(), clock));
         shutdown::run(stop, timeouts.drain, phase, &health, &plan, crew).await;
         Ok(())

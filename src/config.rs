@@ -7,12 +7,14 @@
 //! socket or reads a secret; the file format is public, these types are not.
 
 pub mod build;
+mod callers;
 pub mod cross;
 pub mod environment;
 pub mod file;
 pub mod keys;
 pub mod load;
 pub mod lower;
+pub mod outbound;
 pub mod quick;
 pub mod read;
 mod read_secret;
@@ -51,6 +53,8 @@ pub struct Config {
     pub timeouts: Timeouts,
     /// Worker threads, each with a runtime of its own; at least 1.
     pub workers: usize,
+    /// headset's own way out.
+    pub egress: outbound::Egress,
     /// Where credentials outlive a restart; `None` keeps them in memory only.
     pub store: Option<Store>,
     /// How to log.
@@ -74,8 +78,23 @@ pub struct Listener {
     pub hosts: Vec<String>,
     /// Further origins that a browser page may call from.
     pub origins: Vec<String>,
+    /// What a caller must show; `None` asks for nothing.
+    pub caller_token: Option<Source>,
     /// Off loopback: anyone who can connect may call.
     pub dangerous_allow_any_caller: bool,
+    /// What it speaks TLS with; `None` is plain HTTP.
+    pub tls: Option<ListenerTls>,
+}
+
+/// `[listener.NAME.tls]`: PEM files.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ListenerTls {
+    /// The certificate and those between it and its authority.
+    pub cert: PathBuf,
+    /// Its private key.
+    pub key: PathBuf,
+    /// Who must have signed callers' certificates; `None` asks for none.
+    pub client_ca: Option<PathBuf>,
 }
 
 /// An address to listen on.
@@ -213,6 +232,9 @@ pub struct Timeouts {
     pub first_byte: Duration,
     /// With no byte either way on an open exchange.
     pub idle: Duration,
+    /// How long a body that is announced by `Expect: 100-continue` waits for the
+    /// upstream's 100; zero does not wait.
+    pub expect_continue: Duration,
     /// For an idle connection of a caller.
     pub caller_keep_alive: Duration,
     /// For an idle connection to an upstream.
@@ -237,20 +259,34 @@ pub struct Store {
 }
 
 /// `[upstream_tls]`, and the same table in a route or a credential.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Tls {
     /// Which authorities to trust.
     pub roots: Roots,
     /// A PEM file of authorities to trust *instead*.
     pub ca: Option<Arc<std::path::Path>>,
+    /// Keys to trust *instead* of any authority; empty asks the authorities.
+    pub pins: Vec<outbound::Pin>,
     /// The name to verify and to send as SNI, where it differs from the host.
     pub server_name: Option<String>,
+    /// What to show a server that asks who we are.
+    pub identity: Option<Identity>,
+}
+
+/// A client certificate and its key: PEM files, read when they are needed.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Identity {
+    /// The certificate, and those between it and its authority.
+    pub cert: Arc<std::path::Path>,
+    /// Its private key.
+    pub key: Arc<std::path::Path>,
 }
 
 /// Which certificate authorities to trust.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Roots {
     /// The machine's, or the bundled ones where it has none.
+    #[default]
     System,
     /// Mozilla's, as compiled in.
     Bundled,

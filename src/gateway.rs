@@ -13,6 +13,7 @@ pub mod path;
 pub mod replay;
 pub mod route;
 pub mod stack;
+pub mod upgrade;
 pub mod upload;
 
 use std::future::Future;
@@ -41,6 +42,8 @@ pub struct Call {
     pub host: Option<HeaderValue>,
     /// How careful a replay must be.
     pub nature: Nature,
+    /// Whether it asks to switch to WebSocket (`upgrade.rs`), so that a 101 may answer it.
+    pub upgrade: bool,
     /// Whether a pooled connection will not do: it is the second attempt.
     pub fresh: bool,
     /// Its tenant's credential, on a route where each tenant has its own.

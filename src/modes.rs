@@ -5,18 +5,23 @@
 
 pub mod connection;
 pub mod stream;
+pub mod upgrade;
 
+use std::cell::Cell;
+use std::io;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::watch;
+use tokio::time::Instant;
 
 use crate::gateway::metrics::{ListenerMetrics, Refusal};
 use crate::gateway::route::Gateway;
 use crate::gateway::stack::limit::Permits;
 use crate::modes::connection::Rules;
 use crate::net::listen::Listener;
+use crate::net::tls::server::Doorman;
 
 /// How far headset is on its way out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -35,6 +40,8 @@ pub enum Phase {
 pub struct Serving {
     /// The socket.
     pub listener: Listener,
+    /// Who puts TLS on its connections; `None` leaves them plain.
+    pub doorman: Option<Arc<Doorman>>,
     /// Where calls go.
     pub gateway: Rc<Gateway>,
     /// How callers' connections are kept.
@@ -50,19 +57,31 @@ pub struct Serving {
 pub async fn serve(serving: Serving, mut phase: watch::Receiver<Phase>) {
     let Serving {
         listener,
+        doorman,
         gateway,
         rules,
         connections,
         metrics,
     } = serving;
     let mut tasks = tokio::task::JoinSet::new();
+    let told = Cell::new(None::<Instant>);
+    let exhausted = |error: &io::Error| {
+        metrics.refused(Refusal::Descriptors).inc();
+        if told.get().is_none_or(|told| told.elapsed() > TELL_AGAIN) {
+            told.set(Some(Instant::now()));
+            tracing::warn!(
+                error.detail = %error,
+                "cannot accept connections; is the limit of open files too low?"
+            );
+        }
+    };
     loop {
         let io = tokio::select! {
             biased;
             _ = phase.wait_for(|phase| *phase == Phase::Closing) => break,
             // Reaps as it goes, so that the set holds open connections only.
             Some(_) = tasks.join_next() => continue,
-            io = listener.accept() => io,
+            io = listener.accept(exhausted) => io,
         };
         let Some(permit) = connections.take() else {
             // Closed at once: a caller that cannot be served should know.
@@ -71,6 +90,7 @@ pub async fn serve(serving: Serving, mut phase: watch::Receiver<Phase>) {
         };
         let connection = connection::serve(
             io,
+            doorman.clone(),
             gateway.clone(),
             rules.clone(),
             metrics.clone(),
@@ -84,6 +104,9 @@ pub async fn serve(serving: Serving, mut phase: watch::Receiver<Phase>) {
     drop(listener);
     while tasks.join_next().await.is_some() {}
 }
+
+/// How often a want of descriptors that lasts is logged.
+const TELL_AGAIN: Duration = Duration::from_secs(60);
 
 /// How often pools are swept.
 pub const SWEEP_EVERY: Duration = Duration::from_secs(1);

@@ -2,8 +2,12 @@
 
 pub mod caller;
 pub mod connect;
+pub mod egress;
 pub mod frames;
 pub mod io;
 pub mod linger;
 pub mod listen;
+pub mod race;
+pub mod resolve;
 pub mod tls;
+pub mod tunnel;

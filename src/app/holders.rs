@@ -22,7 +22,7 @@ use crate::credential::store::kept::kept;
 use crate::credential::store::{Keep, Null, Store};
 use crate::credential::tenants::{Holder, Tenants};
 use crate::credential::{Mint, MintError};
-use crate::net::connect::OwnAddresses;
+use crate::net::egress::{Egress, OwnAddresses};
 
 /// What every minter is made with.
 #[derive(Clone, Debug)]
@@ -33,8 +33,8 @@ pub struct Workshop {
     pub mint_limit: Duration,
     /// Where credentials find those that they are chained to.
     pub chains: Chains,
-    /// headset's own listeners.
-    pub own: OwnAddresses,
+    /// headset's own way out.
+    pub egress: Egress,
     /// Where things outlive the process.
     pub store: Arc<dyn Store>,
     /// The upstream of each route, by the credential that it names.
@@ -53,7 +53,7 @@ impl Workshop {
             clock,
             mint_limit: config.timeouts.mint,
             chains: Chains::default(),
-            own,
+            egress: Egress::new(&config.egress, own),
             store,
             upstreams: config.routes.iter().filter_map(upstream).collect(),
         }
@@ -76,7 +76,7 @@ impl Workshop {
             clock: &self.clock,
             mint_limit: self.mint_limit,
             chains: &self.chains,
-            own: &self.own,
+            egress: &self.egress,
         };
         match Kind::named(credential.kind) {
             Some(kind) => (kind.build)(&building),

@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use prometheus::Registry;
 
+use crate::app::doors::{self, Door};
 use crate::app::holders::{Opener, Workshop, open_sources};
 use crate::base::name::Name;
 use crate::base::problem::{Place, Problem};
@@ -28,6 +29,7 @@ use crate::gateway::metrics::{Families, ListenerMetrics, RouteMetrics};
 use crate::gateway::path::IssuerMark;
 use crate::gateway::route::{Blueprint, Matcher, RouteBlueprint};
 use crate::gateway::stack::Parts;
+use crate::gateway::stack::admit::AdmitLayer;
 use crate::gateway::stack::authorize::{AuthorizeLayer, Grant};
 use crate::gateway::stack::limit::{Allowance, LimitLayer, Permits};
 use crate::gateway::stack::record::Activity;
@@ -36,7 +38,8 @@ use crate::gateway::stack::scrub::{self, ScrubLayer};
 use crate::gateway::stack::shield::{Doors, ShieldLayer};
 use crate::gateway::stack::target::{self, TargetLayer};
 use crate::gateway::stack::tenant::{self, TenantLayer};
-use crate::net::connect::{Connector, OwnAddresses};
+use crate::net::connect::Connector;
+use crate::net::egress::{Egress, OwnAddresses};
 
 /// The built-in route, which answers what no route takes.
 const NONE: &str = "none";
@@ -64,6 +67,7 @@ pub struct Draft {
     workshop: Workshop,
     credentials: Credentials,
     routes: Routes,
+    doors: Vec<Door>,
 }
 
 impl Draft {
@@ -72,10 +76,30 @@ impl Draft {
     /// # Errors
     /// With every problem at once.
     pub fn new(config: Config, clock: Clock, own: OwnAddresses) -> Result<Draft, Vec<Problem>> {
-        let (store, found) = match open_store(&config) {
-            Ok(store) => (store, None),
-            Err(problem) => (Arc::new(Null::new()) as Arc<dyn Store>, Some(problem)),
-        };
+        let (doors, found) = doors::open(&config.listeners);
+        Draft::resolved(config, clock, own, doors, found)
+    }
+
+    /// The same to try a credential only: nobody will call, so the files and tokens of
+    /// listeners are left alone. It is not to be started.
+    ///
+    /// # Errors
+    /// With every problem at once.
+    pub fn to_mint(config: Config, clock: Clock, own: OwnAddresses) -> Result<Draft, Vec<Problem>> {
+        Draft::resolved(config, clock, own, Vec::new(), Vec::new())
+    }
+
+    fn resolved(
+        config: Config,
+        clock: Clock,
+        own: OwnAddresses,
+        doors: Vec<Door>,
+        mut found: Vec<Problem>,
+    ) -> Result<Draft, Vec<Problem>> {
+        let store = open_store(&config).unwrap_or_else(|problem| {
+            found.push(problem);
+            Arc::new(Null::new())
+        });
         let workshop = Workshop::of(&config, clock, own, store);
         let (credentials, routes) = resolve(&config, &workshop, found)?;
         Ok(Draft {
@@ -83,14 +107,16 @@ impl Draft {
             workshop,
             credentials,
             routes,
+            doors,
         })
     }
 
-    /// Every problem that resolving `config` would find, secrets unread.
+    /// Every problem that resolving `config` would find, secrets unread but for the keys
+    /// of listeners, each of which must fit its certificate.
     pub fn judge(config: &Config, clock: &Clock) -> Vec<Problem> {
         let own = OwnAddresses::default();
         let workshop = Workshop::of(config, clock.clone(), own, Arc::new(Null::new()));
-        let found = resolve(config, &workshop, None);
+        let found = resolve(config, &workshop, doors::judge(&config.listeners));
         found.err().unwrap_or_default()
     }
 
@@ -210,12 +236,16 @@ impl Draft {
             .config
             .listeners
             .iter()
-            .map(|listener| {
+            .zip(self.doors)
+            .map(|(listener, door)| {
                 let metrics = Arc::new(families.listener(&listener.name));
+                let admit = AdmitLayer::new(door.token.clone(), metrics.clone());
+                let entrance = (listener, &admit);
                 let blueprint =
-                    blueprint(&planned, listener, &metrics, &none, &shared, &self.config);
+                    blueprint(&planned, entrance, &metrics, &none, &shared, &self.config);
                 PlannedListener {
                     config: listener.clone(),
+                    door,
                     blueprint: Arc::new(blueprint),
                     metrics,
                 }
@@ -306,6 +336,8 @@ impl Plan {
 pub struct PlannedListener {
     /// Its table.
     pub config: config::Listener,
+    /// Its TLS, and what callers must show.
+    pub door: Door,
     /// Its routes.
     pub blueprint: Arc<Blueprint>,
     /// Its handles.
@@ -357,9 +389,8 @@ pub fn open_store(config: &Config) -> Result<Arc<dyn Store>, Problem> {
 fn resolve(
     config: &Config,
     workshop: &Workshop,
-    found: Option<Problem>,
+    mut problems: Vec<Problem>,
 ) -> Result<Resolved, Vec<Problem>> {
-    let mut problems: Vec<Problem> = found.into_iter().collect();
     let mut credentials = Vec::new();
     for credential in &config.credentials {
         match workshop.example(credential, config) {
@@ -370,7 +401,7 @@ fn resolve(
     problems.extend(sources_without_bearer(&credentials));
     let mut routes = Vec::new();
     for route in &config.routes {
-        match resolve_route(route, &workshop.own) {
+        match resolve_route(route, &workshop.egress) {
             Ok((aim, connector)) => routes.push((route.clone(), aim, connector)),
             Err(problem) => problems.push(problem),
         }
@@ -385,6 +416,9 @@ fn resolve(
             ));
         }
     }
+    // One way out, one problem, however many go it.
+    let mut told = std::collections::HashSet::new();
+    problems.retain(|problem| problem.key != "egress.proxy" || told.insert(problem.why.clone()));
     if problems.is_empty() {
         Ok((credentials, routes))
     } else {
@@ -392,10 +426,7 @@ fn resolve(
     }
 }
 
-fn resolve_route(
-    route: &config::Route,
-    own: &OwnAddresses,
-) -> Result<(Arc<Aim>, Connector), Problem> {
+fn resolve_route(route: &config::Route, egress: &Egress) -> Result<(Arc<Aim>, Connector), Problem> {
     let problem = |key: &str, why: String, fix: &str| {
         Problem::new(
             Place::Default,
@@ -416,15 +447,9 @@ fn resolve_route(
         route.upstream.origin.clone(),
         &route.tls,
         route.timeouts.connect,
-        own.clone(),
+        egress.clone(),
     )
-    .map_err(|error| {
-        problem(
-            "upstream_tls",
-            error.to_string(),
-            "mend the file or the name it points to",
-        )
-    })?;
+    .map_err(|error| error.problem(&format!("route.{}.upstream_tls", route.name)))?;
     Ok((Arc::new(aim), connector))
 }
 
@@ -565,7 +590,7 @@ fn is_loopback(origin: &HttpOrigin) -> bool {
 
 fn blueprint(
     planned: &[PlannedRoute],
-    listener: &config::Listener,
+    (listener, admit): (&config::Listener, &AdmitLayer),
     metrics: &Arc<ListenerMetrics>,
     none: &Arc<RouteMetrics>,
     shared: &Shared,
@@ -592,6 +617,7 @@ fn blueprint(
         metrics: planned.metrics.clone(),
         activity: shared.activity.clone(),
         shield: ShieldLayer::new(doors.clone()),
+        admit: admit.clone(),
         target: TargetLayer::new(Arc::new(target::Rules {
             credentialed: planned.grant.is_some(),
             issuers: if planned.route.expose_issuer {
@@ -636,7 +662,7 @@ fn blueprint(
         .collect();
     routes.sort_by_key(|route| route.matcher.precedence());
     Blueprint {
-        none: none_parts(&doors, none, metrics, shared),
+        none: none_parts(&doors, admit, none, metrics, shared),
         routes,
         listener: metrics.clone(),
         replay_body: config.limits.replay_body,
@@ -647,6 +673,7 @@ fn blueprint(
 /// The route `none` goes nowhere, so most of its layers have nothing to do.
 fn none_parts(
     doors: &Arc<Doors>,
+    admit: &AdmitLayer,
     none: &Arc<RouteMetrics>,
     metrics: &Arc<ListenerMetrics>,
     shared: &Shared,
@@ -657,6 +684,7 @@ fn none_parts(
         metrics: none.clone(),
         activity: shared.activity.clone(),
         shield: ShieldLayer::new(doors.clone()),
+        admit: admit.clone(),
         target: TargetLayer::new(Arc::new(target::Rules {
             credentialed: false,
             issuers: Vec::new(),
@@ -699,6 +727,7 @@ fn lifetimes(timeouts: &config::Timeouts) -> Lifetimes {
         age: timeouts.max_connection_age,
         first_byte: timeouts.first_byte,
         idle: timeouts.idle,
+        expect_continue: timeouts.expect_continue,
     }
 }
 

@@ -21,6 +21,7 @@ use crate::gateway::stack::limit::Permits;
 use crate::modes::connection::Rules;
 use crate::modes::{Phase, Serving, serve};
 use crate::net::listen::{Bound, Listener};
+use crate::net::tls::server::Doorman;
 
 /// Heartbeat and sweep.
 const TICK: Duration = Duration::from_secs(1);
@@ -38,6 +39,7 @@ pub struct Crew {
 
 struct Post {
     bound: Bound,
+    doorman: Option<Arc<Doorman>>,
     blueprint: Arc<Blueprint>,
     metrics: Arc<ListenerMetrics>,
 }
@@ -69,6 +71,7 @@ impl Crew {
                 .map(|(planned, bound)| {
                     Ok(Post {
                         bound: bound.share()?,
+                        doorman: planned.door.tls.clone(),
                         blueprint: planned.blueprint.clone(),
                         metrics: planned.metrics.clone(),
                     })
@@ -127,6 +130,7 @@ fn work(
             gateways.push(gateway.clone());
             let serving = Serving {
                 listener: Listener::adopt(post.bound)?,
+                doorman: post.doorman,
                 gateway,
                 rules: rules.clone(),
                 connections: connections.clone(),

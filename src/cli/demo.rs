@@ -22,7 +22,8 @@ use crate::config::load::{self, Sources};
 use crate::config::url::HttpUrl;
 use crate::config::{Bind, Log, LogFormat, Roots, Tls};
 use crate::credential::login::{Answer, Login};
-use crate::net::connect::{Connector, OwnAddresses};
+use crate::net::connect::Connector;
+use crate::net::egress::Egress;
 use crate::simulator::{Options, Simulator};
 
 /// A simulated contact center, headset before it, and one told call.
@@ -291,10 +292,9 @@ async fn get(base: &str, target: &str) -> anyhow::Result<Answer> {
     let url = HttpUrl::parse(base).map_err(|why| anyhow!("{base}: {why}"))?;
     let tls = Tls {
         roots: Roots::Bundled,
-        ca: None,
-        server_name: None,
+        ..Tls::default()
     };
-    let connector = Connector::new(url.origin, &tls, PATIENCE, OwnAddresses::default())?;
+    let connector = Connector::new(url.origin, &tls, PATIENCE, Egress::default())?;
     let request = Request::builder()
         .method(Method::GET)
         .uri(target)

@@ -20,7 +20,7 @@ use crate::cli::{EX_CONFIG, EX_NOPERM, EX_TEMPFAIL, EX_UNAVAILABLE, EX_USAGE, ru
 use crate::config::{self, Config, load};
 use crate::credential::MintError;
 use crate::credential::transcript::Exchange;
-use crate::net::connect::OwnAddresses;
+use crate::net::egress::OwnAddresses;
 
 /// Obtain one credential now and show how, with every secret masked.
 #[derive(Clone, Debug, clap::Args)]
@@ -73,7 +73,7 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
     run::protect_memory();
     let limit = config.timeouts.mint;
     let clock = Clock::system();
-    let draft = match Draft::new(config, clock.clone(), OwnAddresses::default()) {
+    let draft = match Draft::to_mint(config, clock.clone(), OwnAddresses::default()) {
         Ok(draft) => draft,
         Err(problems) => return Ok(run::refuse(&problems)),
     };

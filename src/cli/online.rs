@@ -16,7 +16,7 @@ use crate::cli::{EX_CONFIG, EX_NOPERM, EX_TEMPFAIL, EX_UNAVAILABLE};
 use crate::config::{self, Config};
 use crate::credential::MintError;
 use crate::credential::store::Null;
-use crate::net::connect::OwnAddresses;
+use crate::net::egress::OwnAddresses;
 
 /// A person who must act within this should hear of it now.
 const RUNWAY: Duration = Duration::from_secs(14 * 86_400);

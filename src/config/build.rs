@@ -12,11 +12,12 @@ use crate::base::problem::Problem;
 use crate::config::cross::{matcher, plain_host};
 use crate::config::keys::Values;
 use crate::config::lower::Section;
+use crate::config::outbound::{self, tls};
 use crate::config::tenant::{self, TenantRule};
 use crate::config::url::HttpUrl;
 use crate::config::{
-    Admin, Bind, Config, Credential, Effect, Limits, Listener, Log, LogFormat, Roots, Route, Store,
-    Timeouts, Tls,
+    Admin, Bind, Config, Credential, Effect, Limits, Listener, ListenerTls, Log, LogFormat, Route,
+    Store, Timeouts, Tls,
 };
 
 /// Builds the configuration from `sections` that hold no problem.
@@ -25,7 +26,7 @@ pub fn build(sections: &[Section], warnings: Vec<Problem>) -> Config {
     let empty = Values::default();
     let one = |table| of(table).next().map_or(&empty, |section| &section.values);
     let times = timeouts(one("timeouts"));
-    let trust = tls(one("upstream_tls"), "", &system());
+    let trust = tls(one("upstream_tls"), "", &Tls::default());
     let routes: Vec<Route> = of("route")
         .filter_map(|section| route(section, &times, &trust))
         .collect();
@@ -49,6 +50,7 @@ pub fn build(sections: &[Section], warnings: Vec<Problem>) -> Config {
         limits: limits(one("limits")),
         timeouts: times,
         workers: size(one("workers"), "count"),
+        egress: outbound::egress(one("egress")),
         store: store(one("store")),
         log: log(one("log")),
         digest: digest(sections),
@@ -107,7 +109,18 @@ fn listener(section: &Section, routes: &[Route]) -> Option<Listener> {
             .filter_map(|origin| HttpUrl::parse(origin).ok())
             .map(|url| url.origin.to_string())
             .collect(),
+        caller_token: values.secret("caller_token").cloned(),
         dangerous_allow_any_caller: values.flag("dangerous_allow_any_caller"),
+        tls: listener_tls(values),
+    })
+}
+
+/// `cross.rs` has seen that a certificate and a key come together.
+fn listener_tls(values: &Values) -> Option<ListenerTls> {
+    Some(ListenerTls {
+        cert: values.path("tls.cert")?.to_owned(),
+        key: values.path("tls.key")?.to_owned(),
+        client_ca: values.path("tls.client_ca").map(Into::into),
     })
 }
 
@@ -119,6 +132,7 @@ fn route(section: &Section, times: &Timeouts, trust: &Tls) -> Option<Route> {
         ("connect", &mut own.connect),
         ("first_byte", &mut own.first_byte),
         ("idle", &mut own.idle),
+        ("expect_continue", &mut own.expect_continue),
         ("upstream_keep_alive", &mut own.upstream_keep_alive),
         ("max_connection_age", &mut own.max_connection_age),
         ("credential_wait", &mut own.credential_wait),
@@ -198,6 +212,7 @@ fn timeouts(values: &Values) -> Timeouts {
         connect: time("connect"),
         first_byte: time("first_byte"),
         idle: time("idle"),
+        expect_continue: time("expect_continue"),
         caller_keep_alive: time("caller_keep_alive"),
         upstream_keep_alive: time("upstream_keep_alive"),
         max_connection_age: time("max_connection_age"),
@@ -205,32 +220,6 @@ fn timeouts(values: &Values) -> Timeouts {
         mint: time("mint"),
         drain: time("drain"),
     }
-}
-
-fn system() -> Tls {
-    Tls {
-        roots: Roots::System,
-        ca: None,
-        server_name: None,
-    }
-}
-
-/// Whom to trust is one decision: a table that sets `roots` or `ca` inherits neither.
-fn tls(values: &Values, prefix: &str, base: &Tls) -> Tls {
-    let path = |key: &str| format!("{prefix}{key}");
-    let (roots, ca) = (values.text(&path("roots")), values.path(&path("ca")));
-    let mut tls = base.clone();
-    if roots.is_some() || ca.is_some() {
-        tls.roots = match roots {
-            Some("bundled") => Roots::Bundled,
-            _ => Roots::System,
-        };
-        tls.ca = ca.map(Into::into);
-    }
-    if let Some(name) = values.text(&path("server_name")) {
-        tls.server_name = Some(plain_host(name));
-    }
-    tls
 }
 
 fn store(values: &Values) -> Option<Store> {

@@ -7,7 +7,9 @@ use std::net::SocketAddr;
 
 use crate::base::problem::{Place, Problem};
 use crate::config::Bind;
+use crate::config::callers;
 use crate::config::lower::Section;
+use crate::config::outbound;
 use crate::config::read::near;
 use crate::config::tenant;
 use crate::config::url::{HttpOrigin, HttpUrl};
@@ -33,7 +35,7 @@ pub fn check(sections: &[Section]) -> Findings {
 
     found.presence(&listeners, &routes);
     for listener in &listeners {
-        found.caller(listener);
+        callers::check(&mut found, listener);
     }
     let mut bound: Vec<&Section> = listeners.clone();
     bound.extend(&admin);
@@ -45,6 +47,10 @@ pub fn check(sections: &[Section]) -> Findings {
     found.chains(&credentials);
     found.unused(&routes, &credentials);
     found.store(of("store").next(), &credentials);
+    outbound::check(&mut found, sections, |origin| {
+        let own = bound.iter().find(|section| is_ours(section, origin))?;
+        Some(own.at.clone())
+    });
     tenant::check(&mut found, &routes, &credentials, of("limits").next());
     found
 }
@@ -77,24 +83,6 @@ impl Findings {
                     .into(),
             );
         }
-    }
-
-    /// A listener that others can reach would lend them the credential.
-    fn caller(&mut self, listener: &Section) {
-        let key = "dangerous_allow_any_caller";
-        let Some(bind) = listener.values.bind("bind") else {
-            return;
-        };
-        // An unreadable switch has its own problem already.
-        if bind.is_loopback() || listener.values.flag(key) || !listener.values.0.contains_key(key) {
-            return;
-        }
-        self.problem(
-            listener.values.place("bind"),
-            format!("{}.bind", listener.at),
-            format!("{bind} can be reached from outside this machine, and any caller would call with your credential"),
-            format!("bind to 127.0.0.1, or set {}.{key} = true", listener.at),
-        );
     }
 
     fn addresses(&mut self, bound: &[&Section]) {

@@ -6,7 +6,7 @@
 //! handed in as [`KindKeys`]: this floor knows no kind.
 
 pub use crate::config::values::{Value, Values};
-use crate::config::{rules, tenant};
+use crate::config::{outbound, rules, tenant};
 
 /// One key of the configuration: it drives reading, `config/full.toml` and the
 /// reference.
@@ -157,6 +157,7 @@ impl Key {
 const ROOTS: Type = Type::Choice(&["system", "bundled"]);
 const EFFECTS: Type = Type::Choice(&["read", "write", "message", "call"]);
 const LEVELS: Type = Type::Choice(&["error", "warn", "info", "debug", "trace"]);
+const PINS: &str = "[\"sha256//47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU=\"]";
 const SECONDS: &str = "\"10s\"";
 
 /// Every key, in the order of the reference.
@@ -172,8 +173,16 @@ pub const KEYS: &[Key] = &[
     key("listener.*.origins", Type::List, Text(""), "[\"https://crm.example.com\"]",
         "Further origins that a browser page may call from.")
         .checked(rules::origins),
+    key("listener.*.caller_token", Type::Secret, Absent, "{ file = \"/run/secrets/headset/caller-token\" }",
+        "What a caller must send as `Proxy-Authorization: Bearer`, or there as the password of `Basic`; on loopback too. A file is watched, a command runs once, at the start."),
     key("listener.*.dangerous_allow_any_caller", Type::Bool, Text("false"), "false",
-        "Off loopback, anyone who can connect calls with your credential. headset starts there only if this is `true`."),
+        "Off loopback, anyone who can connect calls with your credential. headset starts there only with a `caller_token`, with `tls.client_ca`, or if this is `true`."),
+    key("listener.*.tls.cert", Type::Path, Absent, "\"/etc/headset/tls.crt\"",
+        "A PEM file: the certificate that callers are shown, then those between it and its authority. With it the listener speaks TLS 1.2 and 1.3 only. All files of `tls` are watched; open connections stay."),
+    key("listener.*.tls.key", Type::Path, Absent, "\"/etc/headset/tls.key\"",
+        "A PEM file: its private key."),
+    key("listener.*.tls.client_ca", Type::Path, Absent, "\"/etc/headset/callers.pem\"",
+        "A PEM file of authorities: callers must show a certificate that one of them signed."),
 
     key("admin.bind", Type::Bind, Text("127.0.0.1:9464"), "\"127.0.0.1:9464\"",
         "Where probes and Prometheus call in; in a pod `0.0.0.0:9464`.")
@@ -220,6 +229,8 @@ pub const KEYS: &[Key] = &[
         "As in `[timeouts]`, for this route."),
     key("route.*.timeouts.idle", Type::Duration, Absent, "\"5m\"",
         "As in `[timeouts]`, for this route."),
+    key("route.*.timeouts.expect_continue", Type::Duration, Absent, "\"1s\"",
+        "As in `[timeouts]`, for this route."),
     key("route.*.timeouts.upstream_keep_alive", Type::Duration, Absent, "\"15s\"",
         "As in `[timeouts]`, for this route."),
     key("route.*.timeouts.max_connection_age", Type::Duration, Absent, "\"10m\"",
@@ -227,11 +238,17 @@ pub const KEYS: &[Key] = &[
     key("route.*.timeouts.credential_wait", Type::Duration, Absent, "\"5s\"",
         "As in `[timeouts]`, for this route.").checked(rules::positive),
     key("route.*.upstream_tls.roots", ROOTS, Absent, "\"system\"",
-        "As in `[upstream_tls]`, for this route. A route that sets `roots` or `ca` takes neither from there."),
+        "As in `[upstream_tls]`, for this route. A route that sets one of `roots`, `ca` and `pin_sha256` takes none of them from there."),
     key("route.*.upstream_tls.ca", Type::Path, Absent, "\"/etc/headset/ca.pem\"",
         "As in `[upstream_tls]`, for this route."),
     key("route.*.upstream_tls.server_name", Type::Text, Absent, "\"cms.example.com\"",
         "As in `[upstream_tls]`, for this route.").checked(rules::host),
+    key("route.*.upstream_tls.pin_sha256", Type::List, Absent, PINS,
+        "As in `[upstream_tls]`, for this route.").checked(outbound::pins),
+    key("route.*.upstream_tls.client_cert", Type::Path, Absent, "\"/etc/headset/client.pem\"",
+        "As in `[upstream_tls]`, for this route."),
+    key("route.*.upstream_tls.client_key", Type::Path, Absent, "\"/etc/headset/client.key\"",
+        "As in `[upstream_tls]`, for this route."),
 
     key("credential.*.kind", Type::Text, Required, "\"basicauth\"",
         "Which kind of credential this is; it decides which other keys there are."),
@@ -244,6 +261,12 @@ pub const KEYS: &[Key] = &[
         "As in `[upstream_tls]`, towards the issuer of this credential."),
     key("credential.*.tls.server_name", Type::Text, Absent, "\"cms.example.com\"",
         "As in `[upstream_tls]`, towards the issuer of this credential.").checked(rules::host),
+    key("credential.*.tls.pin_sha256", Type::List, Absent, PINS,
+        "As in `[upstream_tls]`, towards the issuer of this credential.").checked(outbound::pins),
+    key("credential.*.tls.client_cert", Type::Path, Absent, "\"/etc/headset/client.pem\"",
+        "As in `[upstream_tls]`, towards the issuer of this credential."),
+    key("credential.*.tls.client_key", Type::Path, Absent, "\"/etc/headset/client.key\"",
+        "As in `[upstream_tls]`, towards the issuer of this credential."),
 
     key("limits.header_bytes", Type::Size, Text("64KiB"), "\"64KiB\"",
         "The largest request head. From 8KiB to 1MiB.").checked(rules::header_bytes),
@@ -271,6 +294,8 @@ pub const KEYS: &[Key] = &[
         "From the last request byte sent to the head of the answer; `\"0\"` is off."),
     key("timeouts.idle", Type::Duration, Text("5m"), "\"5m\"",
         "With no byte either way on an open exchange; `\"0\"` is off."),
+    key("timeouts.expect_continue", Type::Duration, Text("1s"), "\"1s\"",
+        "How long a body announced by `Expect: 100-continue` waits for the upstream's 100 before it is asked for all the same; `\"0\"` does not wait."),
     key("timeouts.caller_keep_alive", Type::Duration, Text("1h"), "\"1h\"",
         "For an idle connection of a caller; `\"0\"` is off."),
     key("timeouts.upstream_keep_alive", Type::Duration, Text("15s"), "\"15s\"",
@@ -295,6 +320,21 @@ pub const KEYS: &[Key] = &[
         "A PEM file of authorities to trust *instead*."),
     key("upstream_tls.server_name", Type::Text, Absent, "\"cms.example.com\"",
         "The name to verify and to send as SNI, where it differs from the URL's host.").checked(rules::host),
+    key("upstream_tls.pin_sha256", Type::List, Absent, PINS,
+        "Servers to trust by the SHA-256 of their public key, as curl's `--pinnedpubkey` takes it, *instead* of any authority: also self-signed ones and those with only a common name. Name and expiry are then not checked.")
+        .checked(outbound::pins),
+    key("upstream_tls.client_cert", Type::Path, Absent, "\"/etc/headset/client.pem\"",
+        "A PEM file with the certificate that servers are shown which ask for one, and those between it and its authority. A changed file holds for new connections within 2 s."),
+    key("upstream_tls.client_key", Type::Path, Absent, "\"/etc/headset/client.key\"",
+        "The PEM file with its private key."),
+
+    key("egress.proxy", Type::Text, Text("none"), "\"http://proxy.example.com:3128\"",
+        "The HTTP proxy on headset's own way out, reached by CONNECT: `none`, a URL without user and password, or `env` for what `HTTPS_PROXY`, `HTTP_PROXY`, `ALL_PROXY` and `NO_PROXY` say. Not `env` by itself, since those may name headset. Loopback addresses are always reached without it.")
+        .checked(outbound::proxy),
+    key("egress.no_proxy", Type::List, Text(""), "[\"cms.example.com\", \"10.0.0.0/8\"]",
+        "What is reached without the proxy: hosts with all below them, addresses, networks, or `*`; with `env` besides `NO_PROXY`."),
+    key("egress.proxy_authorization", Type::Secret, Absent, "{ file = \"/run/secrets/headset/proxy\" }",
+        "What the proxy is shown: `user:password`, or a whole value such as `Bearer …`."),
 
     key("workers.count", Type::Integer { min: 1, max: 256 }, Text("1"), "1",
         "Worker threads. A sidecar's work fits one core."),

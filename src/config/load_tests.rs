@@ -524,20 +524,62 @@ fn nothing_at_all_says_what_to_write() {
 }
 
 #[test]
-fn off_loopback_someone_must_say_that_anyone_may_call() {
-    let shown = problems_of("127.0.0.1:8080", "0.0.0.0:8080");
+fn off_loopback_someone_must_say_who_may_call() {
+    let refused = problems_of("127.0.0.1:8080", "0.0.0.0:8080");
     only(
-        &shown,
+        &refused,
         &[
             "h.toml:3:1",
-            "set listener.app.dangerous_allow_any_caller = true",
+            "set listener.app.caller_token, listener.app.tls.client_ca or listener.app.dangerous_allow_any_caller = true",
         ],
     );
+    let with = |keys: &str| {
+        load_text(&GOOD.replace("127.0.0.1:8080\"", &format!("0.0.0.0:8080\"\n{keys} #\"")))
+    };
+    let warned = with("caller_token = { file = \"/t\" }").unwrap().warnings;
+    assert!(
+        warned.iter().any(|w| w.key == "listener.app.caller_token"),
+        "{warned:?}"
+    );
+    let tls = "tls.cert = \"/c\"\ntls.key = \"/k\"\n";
+    let secured = with(&format!("{tls}caller_token = {{ file = \"/t\" }}")).unwrap();
+    assert!(
+        secured
+            .warnings
+            .iter()
+            .all(|w| !w.key.contains("caller_token"))
+    );
+    let mutual = with(&format!("{tls}tls.client_ca = \"/a\"")).unwrap();
+    let files = mutual.listeners[0].tls.clone().unwrap();
+    assert_eq!(files.client_ca.as_deref(), Some(std::path::Path::new("/a")));
+    // TLS alone tells nothing about who calls.
+    only(&shown(with(tls)), &["h.toml:3:1", "client_ca"]);
     let open = "0.0.0.0:8080\"\ndangerous_allow_any_caller = true #\"";
     let config = load_text(&GOOD.replace("127.0.0.1:8080\"", open)).unwrap();
     assert!(config.listeners[0].hosts.is_empty(), "any name");
     assert!(load_text(&GOOD.replace("127.0.0.1:8080", "unix:/run/h.sock")).is_ok());
     assert!(load_text(&GOOD.replace("127.0.0.1:8080", "[::1]:8080")).is_ok());
+}
+
+#[test]
+fn the_tls_of_a_listener_is_whole_and_on_no_unix_socket() {
+    let with = |bind: &str, keys: &str| {
+        shown(load_text(&GOOD.replace(
+            "127.0.0.1:8080\"",
+            &format!("{bind}\"\n{keys} #\""),
+        )))
+    };
+    let tcp = "127.0.0.1:8080";
+    let cert = with(tcp, "tls.cert = \"/c\"");
+    only(
+        &cert,
+        &["h.toml:4:5: listener.app.tls.key", "tls.cert is set"],
+    );
+    only(&with(tcp, "tls.key = \"/k\""), &["listener.app.tls.cert"]);
+    assert_eq!(with(tcp, "tls.client_ca = \"/a\"").len(), 2);
+    let unix = "unix:/run/h.sock";
+    let both = with(unix, "tls.cert = \"/c\"\ntls.key = \"/k\"");
+    only(&both, &["Unix socket"]);
 }
 
 #[test]

@@ -33,7 +33,8 @@ use crate::config;
 use crate::config::keys::{Fallback, Key, Type, Value};
 use crate::config::url::HttpUrl;
 use crate::credential::transcript;
-use crate::net::connect::{Connector, OwnAddresses};
+use crate::net::connect::Connector;
+use crate::net::egress::Egress;
 use crate::secret::{Secret, SecretError, Source};
 
 /// Every kind, in the order in which people meet them.
@@ -63,7 +64,7 @@ pub struct Kind {
     /// Its options; their paths are relative to the credential's table.
     pub keys: &'static [Key],
     /// Makes the minter of one credential. Asks nobody and reads no secret, but
-    /// reads the `ca` file.
+    /// reads the `ca` and `client_cert` files.
     ///
     /// # Errors
     /// With every problem that the table of keys cannot see.
@@ -88,8 +89,8 @@ pub struct Building<'a> {
     pub mint_limit: Duration,
     /// Where it finds the credentials that it is chained to.
     pub chains: &'a Chains,
-    /// headset's own listeners, which an issuer cannot be.
-    pub own: &'a OwnAddresses,
+    /// headset's own way out.
+    pub egress: &'a Egress,
 }
 
 impl<'a> Building<'a> {
@@ -182,12 +183,12 @@ impl<'a> Building<'a> {
     fn login(&self, problems: &mut Vec<Problem>) -> Option<Login> {
         let url = self.url("url")?;
         let tls = &self.credential.tls;
-        let made = Connector::new(url.origin.clone(), tls, self.mint_limit, self.own.clone());
-        match made {
+        let egress = self.egress.clone();
+        match Connector::new(url.origin.clone(), tls, self.mint_limit, egress) {
             Ok(connector) => Some(Login::new(connector, self.clock.clone(), self.mint_limit)),
             Err(error) => {
-                let fix = "mend the file, or remove the key to use the machine's authorities";
-                problems.push(self.problem("tls", error.to_string(), fix));
+                let table = format!("credential.{}.tls", self.credential.name);
+                problems.push(error.problem(&table));
                 None
             }
         }

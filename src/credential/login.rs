@@ -299,8 +299,7 @@ mod tests {
         let url = HttpUrl::parse(&format!("http://127.0.0.1:{port}/")).unwrap();
         let tls = Tls {
             roots: Roots::Bundled,
-            ca: None,
-            server_name: None,
+            ..Tls::default()
         };
         let connector = Connector::new(url.origin, &tls, limit, Default::default()).unwrap();
         Login::new(connector, Clock::faked(START_MS), limit)

@@ -538,8 +538,7 @@ mod tests {
         let url = HttpUrl::parse(&format!("http://127.0.0.1:{port}/")).unwrap();
         let tls = Tls {
             roots: Roots::Bundled,
-            ca: None,
-            server_name: None,
+            ..Tls::default()
         };
         let connector = Connector::new(url.origin, &tls, LIMIT, Default::default()).unwrap();
         Login::new(connector, Clock::faked(START_MS), LIMIT)

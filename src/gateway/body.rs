@@ -11,6 +11,7 @@ use bytes::Bytes;
 use http_body::{Frame, SizeHint};
 
 use crate::gateway::client::answer::AnswerBody;
+use crate::gateway::client::tunnel::Tunnel;
 use crate::gateway::stack::limit::Stream;
 use crate::gateway::stack::record::Books;
 use crate::gateway::upload::Upload;
@@ -36,6 +37,8 @@ enum Kind {
     Upload(Upload),
     /// On its way back.
     Answer(AnswerBody),
+    /// What follows a 101 and is no body.
+    Tunnel(Box<Tunnel>),
     /// On its way back, after its beginning was looked at.
     Peeked(Box<(Peeked, Body)>),
 }
@@ -116,6 +119,30 @@ impl Body {
         Body::of(Kind::Answer(answer))
     }
 
+    /// No body, but what comes in its place after a 101.
+    pub fn tunnel(tunnel: Tunnel) -> Body {
+        Body::of(Kind::Tunnel(Box::new(tunnel)))
+    }
+
+    /// Takes out what follows a 101, if this is one's body. What ends with the body
+    /// stays in it.
+    pub fn take_tunnel(&mut self) -> Option<Tunnel> {
+        match std::mem::take(&mut self.kind) {
+            Kind::Tunnel(tunnel) => Some(*tunnel),
+            kind => {
+                self.kind = kind;
+                None
+            }
+        }
+    }
+
+    /// Counts `octets` that went to the caller past this body.
+    pub fn count(&self, octets: usize) {
+        if let Some(books) = &self.books {
+            books.count(octets);
+        }
+    }
+
     /// A body of which `peeked` was read before; the rest is still in `rest`.
     pub fn peeked(peeked: Peeked, rest: Body) -> Body {
         Body::of(Kind::Peeked(Box::new((peeked, rest))))
@@ -170,7 +197,7 @@ impl http_body::Body for Body {
             offer.taken();
         }
         let frame = match &mut this.kind {
-            Kind::Empty => Poll::Ready(None),
+            Kind::Empty | Kind::Tunnel(_) => Poll::Ready(None),
             Kind::Whole(octets) => {
                 let octets = std::mem::take(octets);
                 let frame = (!octets.is_empty()).then(|| Ok(Frame::data(octets)));
@@ -194,7 +221,7 @@ impl http_body::Body for Body {
 
     fn is_end_stream(&self) -> bool {
         match &self.kind {
-            Kind::Empty => true,
+            Kind::Empty | Kind::Tunnel(_) => true,
             Kind::Whole(octets) => octets.is_empty(),
             Kind::Upload(upload) => upload.is_end_stream(),
             Kind::Answer(answer) => answer.is_end_stream(),
@@ -204,7 +231,7 @@ impl http_body::Body for Body {
 
     fn size_hint(&self) -> SizeHint {
         match &self.kind {
-            Kind::Empty => SizeHint::with_exact(0),
+            Kind::Empty | Kind::Tunnel(_) => SizeHint::with_exact(0),
             Kind::Whole(octets) => SizeHint::with_exact(octets.len() as u64),
             Kind::Upload(upload) => upload.size_hint(),
             Kind::Answer(answer) => answer.size_hint(),

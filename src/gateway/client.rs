@@ -9,6 +9,7 @@ pub mod answer;
 pub mod exchange;
 pub mod muffle;
 pub mod pool;
+pub mod tunnel;
 
 use std::future::Future;
 use std::pin::Pin;
@@ -96,5 +97,5 @@ async fn attempt(
             }
         },
     };
-    exchange::exchange(pool, conn, *call.request).await
+    exchange::exchange(pool, conn, *call.request, call.upgrade).await
 }

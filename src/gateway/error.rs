@@ -60,6 +60,9 @@ pub enum CallerFault {
     /// A browser sent it for a page of this origin, which is not allowed.
     #[error("pages of that Origin may not call here")]
     OriginNotAllowed,
+    /// It does not show the listener's token.
+    #[error("{0}")]
+    CallerToken(&'static str),
     /// It does not say for which tenant it is, or for one that the route does not
     /// allow.
     #[error("{header}, which says for which tenant a call is, {why}")]
@@ -128,6 +131,7 @@ impl FaultKind {
             FaultKind::Connect(ConnectError::Resolve { .. }) => "resolve",
             FaultKind::Connect(ConnectError::Tls { .. }) => "tls",
             FaultKind::Connect(ConnectError::OwnListener { .. }) => "loop",
+            FaultKind::Connect(ConnectError::Proxy { .. }) => "proxy",
             FaultKind::Connect(_) => "connect",
             FaultKind::Closed(_) => "closed",
             FaultKind::Nonsense(_) | FaultKind::Unfit(_) => "nonsense",
@@ -141,6 +145,7 @@ impl FaultKind {
         "resolve",
         "tls",
         "loop",
+        "proxy",
         "connect",
         "closed",
         "nonsense",

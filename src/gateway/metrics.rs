@@ -66,9 +66,19 @@ pub enum Refusal {
     ResetFlood,
     /// HTTP/2: too many frames that move nothing.
     FrameFlood,
+    /// The caller did not show the listener's token.
+    CallerToken,
+    /// TLS did not come about, or what came was none.
+    TlsHandshake,
+    /// TLS did not come about in time.
+    SlowHandshake,
+    /// The caller showed no certificate that the listener takes.
+    ClientCertificate,
+    /// A look for connections found no descriptor for them; they wait.
+    Descriptors,
 }
 
-const REFUSALS: [(Refusal, &str); 13] = [
+const REFUSALS: [(Refusal, &str); 18] = [
     (Refusal::Host, "host"),
     (Refusal::CrossSite, "cross_site"),
     (Refusal::Origin, "origin"),
@@ -82,6 +92,11 @@ const REFUSALS: [(Refusal, &str); 13] = [
     (Refusal::SlowReader, "slow_reader"),
     (Refusal::ResetFlood, "reset_flood"),
     (Refusal::FrameFlood, "frame_flood"),
+    (Refusal::CallerToken, "caller_token"),
+    (Refusal::TlsHandshake, "tls_handshake"),
+    (Refusal::SlowHandshake, "slow_handshake"),
+    (Refusal::ClientCertificate, "client_certificate"),
+    (Refusal::Descriptors, "descriptors"),
 ];
 
 /// What an answer is, past its head.

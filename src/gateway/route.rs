@@ -141,11 +141,12 @@ impl Gateway {
         let (index, fault) = self.place(&request, host.as_ref());
         let route = index.map(|index| &self.blueprint.routes[index]);
         if !incoming.is_end_stream() {
+            let held = upload::waits(&request);
             let metrics = route.map_or(&self.blueprint.none.metrics, |r| &r.parts.metrics);
             let octets = metrics.request_bytes.clone();
             let slow = self.blueprint.listener.refused(Refusal::SlowBody);
             let pace = Pace::new(self.blueprint.body_rate, slow);
-            let upload = Upload::new(incoming, self.blueprint.replay_body, octets, pace);
+            let upload = Upload::new(incoming, self.blueprint.replay_body, octets, pace, held);
             uploading = Some((upload.source().clone(), drains(&request)));
             *request.body_mut() = Body::upload(upload);
         }
@@ -155,6 +156,7 @@ impl Gateway {
             request,
             started,
             host,
+            upgrade: false,
             fresh: false,
             slot: None,
             fault,
@@ -177,8 +179,12 @@ impl Gateway {
                 upload::drop_rest(&source).await;
             }
             caller.unread.set(!source.has_ended());
+            // Nobody will ask for the rest, or it may or may not come at all
+            // (RFC 9110 §10.1.1): either way the connection carries no other call.
             let alone = Rc::strong_count(&source) == 1;
-            caller.abandoned.set(alone && !source.has_ended());
+            caller
+                .abandoned
+                .set((alone || source.is_held()) && !source.has_ended());
         }
         match outcome {
             Ok(answer) => answer.response,

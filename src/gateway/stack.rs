@@ -6,6 +6,7 @@
 //! waited for); and built once per listener, route and worker, so that they hold
 //! their handles.
 
+pub mod admit;
 pub mod authorize;
 pub mod limit;
 pub mod peek;
@@ -26,6 +27,7 @@ use tower::ServiceBuilder;
 use crate::base::name::Name;
 use crate::gateway::HttpService;
 use crate::gateway::metrics::RouteMetrics;
+use admit::{Admit, AdmitLayer};
 use authorize::{Authorize, AuthorizeLayer};
 use limit::{Limit, LimitLayer};
 use record::{Record, RecordLayer};
@@ -39,8 +41,9 @@ use tenant::{Tenant, TenantLayer};
 use trace::{Trace, TraceLayer};
 
 /// The layers above the leaf `S`, outermost first.
-pub type RouteStack<S> =
-    Record<Trace<Respond<Shield<Target<Limit<Scrub<Tenant<Rewrite<Retry<Authorize<S>>>>>>>>>>>;
+pub type RouteStack<S> = Record<
+    Trace<Respond<Shield<Admit<Target<Limit<Scrub<Tenant<Rewrite<Retry<Authorize<S>>>>>>>>>>>,
+>;
 
 /// What the layers of one route are made of.
 #[derive(Clone, Debug)]
@@ -51,8 +54,10 @@ pub struct Parts {
     pub metrics: Arc<RouteMetrics>,
     /// Counts what is open, for a drain.
     pub activity: Arc<record::Activity>,
-    /// Who may call on this listener.
+    /// Which browser pages may call on this listener, and by which names.
     pub shield: ShieldLayer,
+    /// What a caller of this listener must show.
+    pub admit: AdmitLayer,
     /// Which targets may be called.
     pub target: TargetLayer,
     /// How many calls may be under way.
@@ -74,6 +79,7 @@ pub fn for_route<S: HttpService>(parts: Parts, leaf: S) -> RouteStack<S> {
         metrics,
         activity,
         shield,
+        admit,
         target,
         limit,
         scrub,
@@ -91,6 +97,9 @@ pub fn for_route<S: HttpService>(parts: Parts, leaf: S) -> RouteStack<S> {
         .layer(RespondLayer::new(route, metrics.clone()))
         // Who is calling comes before what they want.
         .layer(shield)
+        // After the shield, which also tells a page's owner what to set; before the target,
+        // of which a stranger learns nothing.
+        .layer(admit)
         // Judged on the target as it came, before anything is spent on the call.
         .layer(target)
         // A refused call takes no permit.

@@ -5,16 +5,21 @@
 //! rejected can be sent again; over the limit we stop *keeping*, never streaming.
 //! Credentials that a caller hides in trailers are removed here, and a caller that
 //! sends too slowly is given up here, where that is asked for.
+//!
+//! A body that its caller announced by `Expect: 100-continue` is held until the
+//! upstream wants it (RFC 9110 §10.1.1): asking hyper for it is what sends the 100.
 
 use std::cell::{Cell, RefCell};
 use std::future::poll_fn;
 use std::pin::Pin;
 use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::HeaderName;
+use http::{HeaderName, HeaderValue, Request, Version, header};
 use http_body::{Body as _, Frame, SizeHint};
 use hyper::body::Incoming;
 use prometheus::IntCounter;
@@ -122,9 +127,40 @@ pub struct Source {
     octets: IntCounter,
     seen: Cell<u64>,
     pace: RefCell<Option<Box<Pace>>>,
+    /// Whether a body that was announced by `Expect: 100-continue` may be asked for.
+    gate: Option<Gate>,
 }
 
+/// Opens when the upstream has sent its 100, which hyper tells by a callback that must
+/// be `Send`; so it is atomic, though one thread alone uses it.
+pub type Gate = Arc<AtomicBool>;
+
 impl Source {
+    /// Whether the body waits for the upstream's 100: nothing of it was read, and the
+    /// caller was not told to send it.
+    pub fn is_held(&self) -> bool {
+        let gate = self.gate.as_ref();
+        gate.is_some_and(|gate| !gate.load(Ordering::Relaxed))
+    }
+
+    /// What lets a held body go when it is set; `None` for a body that never waits.
+    pub fn gate(&self) -> Option<&Gate> {
+        self.gate.as_ref()
+    }
+
+    /// Lets a held body go. Whoever drives the upstream's connection must poll it next:
+    /// nobody is woken.
+    pub fn release(&self) {
+        if let Some(gate) = &self.gate {
+            gate.store(true, Ordering::Relaxed);
+        }
+    }
+
+    /// Counts from now how long nothing moved.
+    pub fn touch(&self) {
+        self.moved.set(Instant::now());
+    }
+
     /// Whether the whole body has been read and kept.
     pub fn is_in_hand(&self) -> bool {
         self.ended.get() && !self.overflowed.get()
@@ -151,6 +187,18 @@ impl Source {
     }
 }
 
+/// Whether the body of `request` waits for a 100: its caller promises to wait for one
+/// itself (RFC 9110 §10.1.1). HTTP/1.0 knows no 100, and other expectations are not ours.
+pub fn waits<B>(request: &Request<B>) -> bool {
+    let expects = request.headers().get(header::EXPECT);
+    expects.is_some_and(is_continue) && request.version() > Version::HTTP_10
+}
+
+/// Whether `value` of an `Expect` is the expectation of a 100.
+pub fn is_continue(value: &HeaderValue) -> bool {
+    value.as_bytes().eq_ignore_ascii_case(b"100-continue")
+}
+
 /// One attempt's reading of a [`Source`], from the start.
 #[derive(Debug)]
 pub struct Upload {
@@ -161,12 +209,14 @@ pub struct Upload {
 
 impl Upload {
     /// A body that keeps its first `room` octets and counts all of them. It breaks
-    /// off where the caller does not keep the `pace`.
+    /// off where the caller does not keep the `pace`. With `held` it is not read before
+    /// [`Source::release`], so its caller gets no 100 either.
     pub fn new(
         incoming: Incoming,
         room: usize,
         octets: IntCounter,
         pace: Option<Box<Pace>>,
+        held: bool,
     ) -> Upload {
         let exact = incoming.size_hint().exact();
         // A body that is known not to fit is not kept at all.
@@ -185,6 +235,7 @@ impl Upload {
                 octets,
                 seen: Cell::new(0),
                 pace: RefCell::new(pace),
+                gate: held.then(Gate::default),
             }),
             next: 0,
             left: exact,
@@ -198,7 +249,8 @@ impl Upload {
 
     /// The same body from its start, where everything read so far was kept.
     pub fn again(source: &Rc<Source>) -> Option<Upload> {
-        (!source.overflowed.get() && !source.broken.get()).then(|| Upload {
+        let is_whole = source.is_held() || !source.overflowed.get();
+        (is_whole && !source.broken.get()).then(|| Upload {
             source: source.clone(),
             next: 0,
             left: source.length,
@@ -225,6 +277,10 @@ impl Upload {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         let source = self.source.clone();
+        if source.is_held() {
+            // Whoever opens the gate polls the connection, and so this, next.
+            return Poll::Pending;
+        }
         if !source.overflowed.get()
             && let Some(frame) = source.kept.borrow().get(self.next).map(copy)
         {

@@ -1,9 +1,11 @@
 //! One connection of a caller, from its first byte to its last.
 //!
-//! Tells HTTP/1 from HTTP/2 by the first bytes, hands it to hyper, and keeps the
-//! times that hyper cannot: a head that does not end, a connection that rests too
-//! long, a caller that takes nothing. One lazy timer a connection does all three.
+//! Shakes hands where the listener speaks TLS, tells HTTP/1 from HTTP/2 by ALPN or by
+//! the first bytes, hands it to hyper, and keeps the times that hyper cannot: a head
+//! that does not end, a connection that rests too long, a caller that takes nothing. One
+//! lazy timer a connection does all three.
 
+use std::cell::Cell;
 use std::convert::Infallible;
 use std::pin::pin;
 use std::rc::Rc;
@@ -23,8 +25,10 @@ use crate::gateway::metrics::{ListenerMetrics, Refusal};
 use crate::gateway::route::Gateway;
 use crate::modes::Phase;
 use crate::modes::stream::Streams;
+use crate::modes::upgrade::Granted;
 use crate::net::caller::{Busy, CallerIo, Notes, Protocol};
 use crate::net::frames::Flood;
+use crate::net::tls::server::{self, Doorman};
 
 /// Streams of one HTTP/2 connection at a time (RFC 9113 §5.1.2).
 const STREAMS: u32 = 100;
@@ -66,14 +70,27 @@ pub struct Rules {
     pub idle: Duration,
 }
 
-/// Serves `io` until it closes. Its errors are its own; they are counted.
+/// Serves `io` until it closes, over TLS where there is a `doorman`. Its errors are its
+/// own; they are counted.
 pub async fn serve(
-    mut io: CallerIo,
+    io: CallerIo,
+    doorman: Option<Arc<Doorman>>,
     gateway: Rc<Gateway>,
     rules: Arc<Rules>,
     metrics: Arc<ListenerMetrics>,
     mut phase: watch::Receiver<Phase>,
 ) {
+    let mut io = match doorman {
+        None => io,
+        // Boxed, so that plain connections do not carry the room for it.
+        Some(doorman) => {
+            let handshake = shake_hands(io, doorman, &rules, &metrics, phase.clone());
+            match Box::pin(handshake).await {
+                Some(io) => io,
+                None => return,
+            }
+        }
+    };
     let notes = io.notes().clone();
     let protocol = {
         let mut sniffing = pin!(io.sniff());
@@ -92,6 +109,31 @@ pub async fn serve(
         }
         Ok(None) | Err(_) => {}
     }
+}
+
+/// `None` where no TLS came about, which is counted by why.
+async fn shake_hands(
+    io: CallerIo,
+    doorman: Arc<Doorman>,
+    rules: &Rules,
+    metrics: &ListenerMetrics,
+    mut phase: watch::Receiver<Phase>,
+) -> Option<CallerIo> {
+    let bounded = !rules.header.is_zero();
+    let (why, error) = tokio::select! {
+        secured = io.secure(&doorman) => match secured {
+            Ok(io) => return io,
+            Err(error) if server::is_client_certificate(&error) => {
+                (Refusal::ClientCertificate, Some(error))
+            }
+            Err(error) => (Refusal::TlsHandshake, Some(error)),
+        },
+        () = tokio::time::sleep(rules.header), if bounded => (Refusal::SlowHandshake, None),
+        _ = phase.wait_for(|phase| *phase == Phase::Closing) => return None,
+    };
+    metrics.refused(why).inc();
+    tracing::debug!(reason = ?why, error.detail = ?error, "a caller's TLS did not come about");
+    None
 }
 
 async fn serve_http1(
@@ -115,23 +157,27 @@ async fn serve_http1(
         builder.max_headers(rules.header_count);
     }
     let draining = phase.clone();
+    let granted = &Cell::new(None);
     let service = service_fn(|request: Request<Incoming>| {
         let (gateway, notes, draining) = (gateway.clone(), notes.clone(), draining.clone());
         async move {
             let busy = Busy::begin(notes.clone());
             let response = gateway.answer(request, &notes).await;
             let mut response = response.map(|body| body.until_end(busy));
-            // What nobody reads is the end of its connection (RFC 9112 §9.6).
-            if notes.abandoned.get() || *draining.borrow() != Phase::Serving {
+            if response.status() == StatusCode::SWITCHING_PROTOCOLS {
+                // hyper writes the head and is done; what follows it is ours.
+                granted.set(Granted::take(response.body_mut()));
+            } else if notes.abandoned.get() || *draining.borrow() != Phase::Serving {
+                // What nobody reads is the end of its connection (RFC 9112 §9.6).
                 let close = HeaderValue::from_static("close");
                 response.headers_mut().insert(header::CONNECTION, close);
             }
             Ok::<Response<Body>, Infallible>(response)
         }
     });
-    let mut connection = pin!(builder.serve_connection(TokioIo::new(io), service));
+    let mut connection = builder.serve_connection(TokioIo::new(io), service);
     let ended = tokio::select! {
-        ended = connection.as_mut() => ended,
+        ended = &mut connection => ended,
         why = expiry(&notes, &rules) => {
             // Dropping the connection closes it; an idle one loses nothing.
             return refuse(&metrics, why);
@@ -141,12 +187,22 @@ async fn serve_http1(
                 return;
             }
             notes.is_closing.set(true);
-            connection.as_mut().graceful_shutdown();
-            connection.await
+            std::pin::Pin::new(&mut connection).graceful_shutdown();
+            (&mut connection).await
         }
     };
     if let Err(error) = ended {
-        note_failure(&error, &notes, &metrics);
+        return note_failure(&error, &notes, &metrics);
+    }
+    // With a write stuck, hyper may not have written the whole 101: then nothing that
+    // follows would be read as what it is.
+    if let Some(granted) = granted.take()
+        && notes.stuck_since.get().is_none()
+    {
+        let parts = connection.into_parts();
+        let caller = parts.io.into_inner();
+        // Boxed: rare, and every connection would carry the room for it.
+        Box::pin(granted.relay(caller, parts.read_buf, phase)).await;
     }
 }
 

@@ -16,6 +16,9 @@ use bytes::{Buf, Bytes};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
 use tokio::time::Instant;
+use tokio_rustls::server::TlsStream;
+
+use crate::net::tls::server::{self, Doorman};
 
 use crate::net::frames::{Flood, Frames};
 use crate::net::linger::Linger;
@@ -143,6 +146,8 @@ impl Drop for Busy {
 enum Stream {
     Tcp(TcpStream),
     Unix(UnixStream),
+    /// Boxed: it is large, and plain connections should not pay for it.
+    Tls(Box<TlsStream<TcpStream>>),
 }
 
 /// A caller's connection.
@@ -151,6 +156,8 @@ pub struct CallerIo {
     stream: Stream,
     /// What was read to tell the protocol, to be read again.
     first: Bytes,
+    /// The protocol, where ALPN has settled it.
+    chosen: Option<Protocol>,
     notes: Rc<Notes>,
     /// For HTTP/2 only.
     frames: Option<Box<Frames>>,
@@ -165,7 +172,7 @@ const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 pub enum Protocol {
     /// HTTP/1.1 or 1.0.
     Http1,
-    /// HTTP/2 by prior knowledge.
+    /// HTTP/2, by prior knowledge or by ALPN.
     Http2,
 }
 
@@ -184,6 +191,7 @@ impl CallerIo {
         CallerIo {
             stream,
             first: Bytes::new(),
+            chosen: None,
             notes: Notes::new(),
             frames: None,
             linger: None,
@@ -201,9 +209,37 @@ impl CallerIo {
         &self.notes
     }
 
-    /// Reads far enough to tell the protocol; nothing read is lost. `None` where the
-    /// caller left without a word.
+    /// Puts TLS on a TCP connection; ALPN (RFC 7301) may settle the protocol. `None`
+    /// where the caller left without a word, as probes of a port do. Dropping the
+    /// future closes the connection.
+    ///
+    /// # Errors
+    /// Where no TLS came about.
+    pub async fn secure(self, doorman: &Doorman) -> io::Result<Option<CallerIo>> {
+        let Stream::Tcp(tcp) = self.stream else {
+            return Err(io::ErrorKind::Unsupported.into());
+        };
+        if !matches!(tcp.peek(&mut [0]).await, Ok(1..)) {
+            return Ok(None);
+        }
+        let tls = doorman.greet(tcp).await?;
+        let chosen = match tls.get_ref().1.alpn_protocol() {
+            Some(server::H2) => Some(Protocol::Http2),
+            Some(server::HTTP1) => Some(Protocol::Http1),
+            _ => None,
+        };
+        Ok(Some(CallerIo {
+            chosen,
+            ..CallerIo::new(Stream::Tls(Box::new(tls)))
+        }))
+    }
+
+    /// Reads far enough to tell the protocol, where ALPN did not; nothing read is lost.
+    /// `None` where the caller left without a word.
     pub async fn sniff(&mut self) -> io::Result<Option<Protocol>> {
+        if self.chosen.is_some() {
+            return Ok(self.chosen);
+        }
         // A whole small head fits, so that telling the protocol costs no extra read.
         let mut seen = Vec::with_capacity(2048);
         loop {
@@ -219,6 +255,7 @@ impl CallerIo {
             let n = match &mut self.stream {
                 Stream::Tcp(io) => io.read_buf(&mut seen).await?,
                 Stream::Unix(io) => io.read_buf(&mut seen).await?,
+                Stream::Tls(io) => io.read_buf(&mut seen).await?,
             };
             if n == 0 {
                 return Ok(None);
@@ -279,6 +316,7 @@ impl Stream {
         match self {
             Stream::Tcp(io) => Pin::new(io).poll_read(cx, buf),
             Stream::Unix(io) => Pin::new(io).poll_read(cx, buf),
+            Stream::Tls(io) => Pin::new(io.as_mut()).poll_read(cx, buf),
         }
     }
 }
@@ -292,6 +330,7 @@ impl AsyncWrite for CallerIo {
         let written = match &mut self.stream {
             Stream::Tcp(io) => Pin::new(io).poll_write(cx, buf),
             Stream::Unix(io) => Pin::new(io).poll_write(cx, buf),
+            Stream::Tls(io) => Pin::new(io.as_mut()).poll_write(cx, buf),
         };
         self.note_write(&written);
         written
@@ -305,6 +344,7 @@ impl AsyncWrite for CallerIo {
         let written = match &mut self.stream {
             Stream::Tcp(io) => Pin::new(io).poll_write_vectored(cx, bufs),
             Stream::Unix(io) => Pin::new(io).poll_write_vectored(cx, bufs),
+            Stream::Tls(io) => Pin::new(io.as_mut()).poll_write_vectored(cx, bufs),
         };
         self.note_write(&written);
         written
@@ -318,6 +358,12 @@ impl AsyncWrite for CallerIo {
         match &mut self.stream {
             Stream::Tcp(io) => Pin::new(io).poll_flush(cx),
             Stream::Unix(io) => Pin::new(io).poll_flush(cx),
+            // Here a write only fills a buffer; what waits for the caller waits in a flush.
+            Stream::Tls(io) => {
+                let flushed = Pin::new(io.as_mut()).poll_flush(cx);
+                self.notes.wrote(&flushed);
+                flushed
+            }
         }
     }
 
@@ -329,6 +375,7 @@ impl AsyncWrite for CallerIo {
             ready!(match &mut this.stream {
                 Stream::Tcp(io) => Pin::new(io).poll_shutdown(cx),
                 Stream::Unix(io) => Pin::new(io).poll_shutdown(cx),
+                Stream::Tls(io) => Pin::new(io.as_mut()).poll_shutdown(cx),
             })?;
             // A head that was refused half read counts as well.
             let head = this.notes.head_since.take();

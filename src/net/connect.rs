@@ -1,18 +1,29 @@
-//! Resolve, dial, shake hands, all within one time limit.
+//! Resolve, dial, go through the proxy if there is one, shake hands: all within one
+//! time limit.
+//!
+//! Each new connection asks what the name means (`resolve.rs` remembers it for 5 s)
+//! and takes whichever address connects first (`race.rs`). No address of headset's own
+//! listeners is dialled.
 
 use std::io;
-use std::net::SocketAddr;
-use std::sync::{Arc, OnceLock};
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
 use std::time::Duration;
 
 use rustls::pki_types::ServerName;
 use tokio::net::TcpStream;
+use tokio::time::{Instant, timeout_at};
 use tokio_rustls::TlsConnector;
 
+use crate::base::problem::{Place, Problem};
 use crate::config::Tls;
 use crate::config::url::HttpOrigin;
+use crate::net::egress::{Egress, Hop, UnfitProxy};
 use crate::net::io::Io;
+use crate::net::race::{self, Lost};
 use crate::net::tls::client::{self, TlsError};
+use crate::net::tls::failure;
+use crate::net::tunnel::{self, TunnelError};
 
 /// Why no connection came about. Nothing of any call was sent.
 #[derive(Debug, thiserror::Error)]
@@ -23,31 +34,43 @@ pub enum ConnectError {
         /// The host.
         host: Box<str>,
         /// What the resolver said.
-        source: io::Error,
+        source: Arc<io::Error>,
     },
     /// Every address refused, or none could be reached.
-    #[error("{address} cannot be reached")]
+    #[error("{host} cannot be reached ({lost})")]
     Dial {
-        /// The last address tried.
-        address: SocketAddr,
-        /// What the kernel said.
-        source: io::Error,
+        /// The host.
+        host: Box<str>,
+        /// Each address with its own failure.
+        lost: Lost,
     },
     /// The handshake failed; a certificate that does not verify ends here.
-    #[error("TLS with {host} failed (headset speaks TLS 1.2 and 1.3)")]
+    #[error("TLS with {host} failed")]
     Tls {
         /// The host.
         host: Box<str>,
-        /// What rustls said.
+        /// What was wrong, and what to do.
         source: io::Error,
     },
+    /// The proxy did not let us through.
+    #[error("the proxy {proxy} gives no way to {host}")]
+    Proxy {
+        /// Its host and port.
+        proxy: String,
+        /// The host behind it.
+        host: Box<str>,
+        /// What it said.
+        source: Box<TunnelError>,
+    },
     /// The time limit ended first.
-    #[error("no connection to {host} within {limit:?}")]
+    #[error("no connection to {host} within {limit:?}: {during}")]
     TimedOut {
         /// The host.
         host: Box<str>,
         /// The limit.
         limit: Duration,
+        /// What there was no end of.
+        during: String,
     },
     /// The address is one of headset's own listeners: a call would go round for ever.
     #[error("{address} is headset's own listener")]
@@ -57,8 +80,44 @@ pub enum ConnectError {
     },
 }
 
-/// The addresses that headset itself listens on; filled once, when all are bound.
-pub type OwnAddresses = Arc<OnceLock<Vec<SocketAddr>>>;
+impl ConnectError {
+    /// Whether trying again at once would end the same way.
+    pub fn is_lasting(&self) -> bool {
+        match self {
+            ConnectError::Tls { .. } | ConnectError::OwnListener { .. } => true,
+            ConnectError::Proxy { source, .. } => source.is_lasting(),
+            ConnectError::Resolve { .. }
+            | ConnectError::Dial { .. }
+            | ConnectError::TimedOut { .. } => false,
+        }
+    }
+}
+
+/// Why a connector cannot be made.
+#[derive(Debug, thiserror::Error)]
+pub enum SetUpError {
+    /// Its TLS will not do.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
+    /// Its proxy will not do.
+    #[error(transparent)]
+    Proxy(#[from] UnfitProxy),
+}
+
+impl SetUpError {
+    /// The problem for whoever wrote the configuration; `tls` is the path of the TLS
+    /// table, such as `route.contacts.upstream_tls`.
+    pub fn problem(&self, tls: &str) -> Problem {
+        let (key, fix) = match self {
+            SetUpError::Tls(error) => (format!("{tls}{}", error.key()), error.fix()),
+            SetUpError::Proxy(_) => (
+                "egress.proxy".into(),
+                "write it as http://host:port, or set egress.proxy to \"none\"",
+            ),
+        };
+        Problem::new(Place::Default, key, self.to_string(), fix)
+    }
+}
 
 /// Makes connections to one origin.
 #[derive(Clone, Debug)]
@@ -66,34 +125,37 @@ pub struct Connector {
     origin: HttpOrigin,
     tls: Option<(Arc<rustls::ClientConfig>, ServerName<'static>)>,
     limit: Duration,
-    own: OwnAddresses,
+    egress: Egress,
+    hop: Option<Hop>,
 }
 
 impl Connector {
-    /// A connector for `origin`, whose attempts end after `limit`. Reads trust
-    /// anchors now, so it fails now where the CA file is bad.
+    /// A connector for `origin`, whose attempts end after `limit`. Reads trust anchors
+    /// and client certificate now, so it fails now where a file is bad.
+    ///
+    /// # Errors
+    /// Where TLS or the proxy cannot be used.
     pub fn new(
         origin: HttpOrigin,
         tls: &Tls,
         limit: Duration,
-        own: OwnAddresses,
-    ) -> Result<Connector, TlsError> {
+        egress: Egress,
+    ) -> Result<Connector, SetUpError> {
         let tls = if origin.tls {
             let name = tls.server_name.as_deref().unwrap_or(&origin.host);
             let bare = name.trim_start_matches('[').trim_end_matches(']');
             let name = ServerName::try_from(bare.to_owned())
-                .map_err(|_| TlsError::Protocol(rustls::Error::General(format!(
-                    "`{bare}` is neither a DNS name nor an address; set server_name to the name on the certificate"
-                ))))?;
+                .map_err(|_| TlsError::Name { name: bare.into() })?;
             Some((client::shared(tls)?, name))
         } else {
             None
         };
         Ok(Connector {
+            hop: egress.hop(&origin)?,
             origin,
             tls,
             limit,
-            own,
+            egress,
         })
     }
 
@@ -102,57 +164,122 @@ impl Connector {
         &self.origin
     }
 
-    /// A new connection. Dropping the future abandons it; nothing is left behind.
+    /// A new connection. Dropping the future abandons it; nothing is left behind but a
+    /// look-up under way, which the next connection takes over.
+    ///
+    /// # Errors
+    /// Where none came about; nothing was sent then.
     pub async fn connect(&self) -> Result<Io, ConnectError> {
-        match tokio::time::timeout(self.limit, self.dial()).await {
-            Ok(outcome) => outcome,
-            Err(_) => Err(ConnectError::TimedOut {
-                host: self.origin.host.clone(),
-                limit: self.limit,
-            }),
-        }
-    }
-
-    async fn dial(&self) -> Result<Io, ConnectError> {
-        let tcp = self.dial_tcp().await?;
+        let deadline = Instant::now() + self.limit;
+        let tcp = match &self.hop {
+            None => {
+                self.dial(&self.origin.host, self.origin.port, deadline)
+                    .await?
+            }
+            Some(hop) => self.go_through(hop, deadline).await?,
+        };
         let Some((config, name)) = &self.tls else {
             return Ok(Io::plain(tcp));
         };
-        TlsConnector::from(config.clone())
-            .connect(name.clone(), tcp)
-            .await
-            .map(Io::tls)
-            .map_err(|source| ConnectError::Tls {
+        let handshake = TlsConnector::from(config.clone()).connect(name.clone(), tcp);
+        match timeout_at(deadline, handshake).await {
+            Ok(Ok(tls)) => Ok(Io::tls(tls)),
+            Ok(Err(error)) => Err(ConnectError::Tls {
                 host: self.origin.host.clone(),
-                source,
-            })
+                source: failure::explain(error),
+            }),
+            Err(_) => Err(self.timed_out("the TLS handshake did not end")),
+        }
     }
 
-    async fn dial_tcp(&self) -> Result<TcpStream, ConnectError> {
-        let host = self.origin.host.trim_matches(['[', ']']);
-        let resolve = |source| ConnectError::Resolve {
-            host: self.origin.host.clone(),
-            source,
-        };
-        let addresses = tokio::net::lookup_host((host, self.origin.port))
-            .await
-            .map_err(resolve)?;
-        let mut last = resolve(io::Error::new(
-            io::ErrorKind::NotFound,
-            "the name has no address",
-        ));
-        for address in addresses {
-            match TcpStream::connect(address).await {
-                Ok(tcp) => {
-                    self.refuse_ourselves(&tcp)?;
-                    // Small heads and bodies go out at once, not after an ACK.
-                    let _ = tcp.set_nodelay(true);
-                    return Ok(tcp);
-                }
-                Err(source) => last = ConnectError::Dial { address, source },
+    async fn go_through(&self, hop: &Hop, deadline: Instant) -> Result<TcpStream, ConnectError> {
+        // The proxy would come back to us.
+        if let Ok(ip) = self.origin.host.trim_matches(['[', ']']).parse::<IpAddr>() {
+            let address = SocketAddr::new(ip, self.origin.port);
+            if self.egress.listens_at(address) {
+                return Err(ConnectError::OwnListener { address });
             }
         }
-        Err(last)
+        let refuse = |source: TunnelError| ConnectError::Proxy {
+            proxy: hop.to_string(),
+            host: self.origin.host.clone(),
+            source: Box::new(source),
+        };
+        let mut tcp = match self.dial(&hop.host, hop.port, deadline).await {
+            Ok(tcp) => tcp,
+            Err(ConnectError::Resolve { source, .. }) => {
+                return Err(refuse(TunnelError::Resolve(source)));
+            }
+            Err(ConnectError::Dial { lost, .. }) => return Err(refuse(TunnelError::Dial(lost))),
+            Err(ConnectError::TimedOut { during, .. }) => {
+                return Err(self.timed_out(format!("the proxy {hop} was not reached ({during})")));
+            }
+            Err(other) => return Err(other),
+        };
+        let opened = timeout_at(deadline, async {
+            let shown = hop
+                .authorization()
+                .await
+                .map_err(TunnelError::Authorization)?;
+            let shown = shown.as_ref().map(|value| value.as_slice());
+            tunnel::open(&mut tcp, &self.origin, shown).await
+        });
+        match opened.await {
+            Ok(Ok(())) => Ok(tcp),
+            Ok(Err(error)) => {
+                if matches!(error, TunnelError::Status(407)) {
+                    hop.doubt().await;
+                }
+                Err(refuse(error))
+            }
+            Err(_) => Err(self.timed_out(format!("the proxy {hop} opened no way there"))),
+        }
+    }
+
+    /// A TCP connection to `host`, by whichever address is first.
+    async fn dial(
+        &self,
+        host: &str,
+        port: u16,
+        deadline: Instant,
+    ) -> Result<TcpStream, ConnectError> {
+        let names = self.egress.names();
+        let addresses = match timeout_at(deadline, names.resolve(host, port, self.limit)).await {
+            Ok(Ok(addresses)) => addresses,
+            Ok(Err(source)) => {
+                return Err(ConnectError::Resolve {
+                    host: host.into(),
+                    source,
+                });
+            }
+            Err(_) => return Err(self.timed_out("the resolver did not answer")),
+        };
+        match race::connect(addresses, deadline).await {
+            Ok(tcp) => {
+                self.refuse_ourselves(&tcp)?;
+                // Small heads and bodies go out at once, not after an ACK.
+                let _ = tcp.set_nodelay(true);
+                Ok(tcp)
+            }
+            Err(lost) => {
+                names.doubt(host);
+                Err(match lost.timed_out {
+                    true => self.timed_out(lost.to_string()),
+                    false => ConnectError::Dial {
+                        host: host.into(),
+                        lost,
+                    },
+                })
+            }
+        }
+    }
+
+    fn timed_out(&self, during: impl Into<String>) -> ConnectError {
+        ConnectError::TimedOut {
+            host: self.origin.host.clone(),
+            limit: self.limit,
+            during: during.into(),
+        }
     }
 
     /// A peer with our own address is this machine; with one of our ports, it is us.
@@ -160,38 +287,36 @@ impl Connector {
         let (Ok(peer), Ok(local)) = (tcp.peer_addr(), tcp.local_addr()) else {
             return Ok(());
         };
-        let ours = self.own.get().is_some_and(|own| {
-            own.iter().any(|bound| {
-                bound.port() == peer.port()
-                    && (bound.ip().is_unspecified() || bound.ip() == peer.ip())
-            })
-        });
-        if ours && (peer.ip() == local.ip() || peer.ip().is_loopback()) {
+        if self.egress.is_own(peer) && (peer.ip() == local.ip() || peer.ip().is_loopback()) {
             return Err(ConnectError::OwnListener { address: peer });
         }
         Ok(())
     }
 }
-
 #[cfg(test)]
 mod tests {
-    use super::*;
-    use crate::config::Roots;
+    use std::sync::OnceLock;
 
-    async fn dial(host: &str, port: u16, own: SocketAddr) -> Result<Io, ConnectError> {
+    use super::*;
+    use crate::config::{self, Roots};
+    use crate::net::resolve::Names;
+
+    async fn dial(host: &str, port: u16, egress: Egress) -> Result<Io, ConnectError> {
         let tls = Tls {
             roots: Roots::Bundled,
-            ca: None,
-            server_name: None,
+            ..Tls::default()
         };
         let origin = HttpOrigin {
             tls: false,
             host: host.into(),
             port,
         };
-        let own = Arc::new(OnceLock::from(vec![own]));
-        let connector = Connector::new(origin, &tls, Duration::from_secs(5), own).unwrap();
+        let connector = Connector::new(origin, &tls, Duration::from_secs(5), egress).unwrap();
         connector.connect().await
+    }
+
+    fn owning(own: SocketAddr) -> Egress {
+        Egress::new(&Default::default(), Arc::new(OnceLock::from(vec![own])))
     }
 
     #[tokio::test]
@@ -199,25 +324,91 @@ mod tests {
         let listener = tokio::net::TcpListener::bind("0.0.0.0:0").await.unwrap();
         let own = listener.local_addr().unwrap();
         for host in ["127.0.0.1", "localhost", "127.0.0.2"] {
-            let outcome = dial(host, own.port(), own).await;
+            let outcome = dial(host, own.port(), owning(own)).await;
             assert!(
                 matches!(outcome, Err(ConnectError::OwnListener { .. })),
                 "{host}: {outcome:?}"
             );
         }
         let elsewhere = SocketAddr::from(([127, 0, 0, 1], own.port() ^ 1));
-        assert!(dial("127.0.0.1", own.port(), elsewhere).await.is_ok());
+        assert!(
+            dial("127.0.0.1", own.port(), owning(elsewhere))
+                .await
+                .is_ok()
+        );
+    }
+
+    #[tokio::test]
+    async fn no_proxy_leads_back_to_headset_either() {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let bound = listener.local_addr().unwrap();
+        let away = SocketAddr::from(([192, 0, 2, 1], 8080));
+        let told = config::outbound::Egress {
+            proxy: config::outbound::Proxy::At(HttpOrigin {
+                tls: false,
+                host: "127.0.0.1".into(),
+                port: bound.port(),
+            }),
+            ..Default::default()
+        };
+        for (own, host) in [(bound, "cms.test"), (away, "192.0.2.1")] {
+            let egress = Egress::new(&told, Arc::new(OnceLock::from(vec![own])));
+            let outcome = dial(host, 8080, egress).await;
+            assert!(
+                matches!(outcome, Err(ConnectError::OwnListener { address }) if address == own),
+                "{outcome:?}"
+            );
+        }
     }
 
     #[tokio::test]
     async fn a_name_that_does_not_resolve_and_a_port_that_refuses_are_told_apart() {
-        let unused = SocketAddr::from(([127, 0, 0, 1], 1));
-        let outcome = dial("nowhere.invalid", 80, unused).await;
+        let outcome = dial("nowhere.invalid", 80, Egress::default()).await;
         assert!(matches!(outcome, Err(ConnectError::Resolve { .. })));
         let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         let port = free.local_addr().unwrap().port();
         drop(free);
-        let outcome = dial("127.0.0.1", port, unused).await;
+        let outcome = dial("127.0.0.1", port, Egress::default()).await;
         assert!(matches!(outcome, Err(ConnectError::Dial { .. })));
+    }
+
+    #[tokio::test]
+    async fn a_name_of_which_one_address_is_dead_is_reached_and_a_move_is_noticed() {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let asked = std::sync::atomic::AtomicUsize::new(0);
+        // First one dead address, then a dead and a live one.
+        let names = Names::by(move |_| {
+            let first = asked.fetch_add(1, std::sync::atomic::Ordering::SeqCst) == 0;
+            let dead = SocketAddr::from(([127, 0, 0, 9], 0));
+            let live = SocketAddr::from(([127, 0, 0, 1], 0));
+            Ok(if first { vec![dead] } else { vec![dead, live] })
+        });
+        let egress = Egress::default().naming(names);
+        let failed = dial("cms.test", port, egress.clone()).await.unwrap_err();
+        assert_eq!(
+            failed.to_string(),
+            format!("cms.test cannot be reached (127.0.0.9:{port}: connection refused)")
+        );
+        // The dead address is not held on to.
+        assert!(dial("cms.test", port, egress).await.is_ok());
+    }
+
+    #[tokio::test]
+    async fn a_resolver_that_hangs_costs_the_time_limit_and_says_so() {
+        let names = Names::by(|_| {
+            std::thread::park();
+            Ok(Vec::new())
+        });
+        let origin = HttpOrigin {
+            tls: false,
+            host: "cms.test".into(),
+            port: 80,
+        };
+        let egress = Egress::default().naming(names);
+        let limit = Duration::from_millis(20);
+        let connector = Connector::new(origin, &Tls::default(), limit, egress).unwrap();
+        let told = connector.connect().await.unwrap_err().to_string();
+        assert!(told.ends_with("the resolver did not answer"), "{told}");
     }
 }

@@ -135,10 +135,9 @@ impl Listener {
     }
 
     /// The next connection. Never fails: what is wrong with one connection is its
-    /// own business, and out of descriptors or memory it waits and tries again.
-    /// Dropping the future loses no connection.
-    pub async fn accept(&self) -> CallerIo {
-        let mut told = false;
+    /// own business, and out of descriptors or memory it calls `exhausted`, waits and
+    /// tries again. Dropping the future loses no connection.
+    pub async fn accept(&self, exhausted: impl Fn(&io::Error)) -> CallerIo {
         loop {
             let accepted = match self {
                 Listener::Tcp(listener) => listener.accept().await.map(|(tcp, _)| {
@@ -154,12 +153,7 @@ impl Listener {
                 Ok(io) => return io,
                 Err(error) if is_one_connections(&error) => {}
                 Err(error) => {
-                    if !std::mem::replace(&mut told, true) {
-                        tracing::warn!(
-                            error.detail = %error,
-                            "cannot accept connections; is the limit of open files too low?"
-                        );
-                    }
+                    exhausted(&error);
                     tokio::time::sleep(EXHAUSTED).await;
                 }
             }

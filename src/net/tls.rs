@@ -3,6 +3,10 @@
 //! TLS 1.2 is the floor: rustls speaks nothing older (RFC 8996).
 
 pub mod client;
+pub(crate) mod failure;
+mod identity;
+pub mod pin;
+pub mod server;
 
 use std::sync::{Arc, LazyLock};
 

@@ -27,6 +27,7 @@ import load
 import scrape
 import speakers
 import streams
+import upgrades
 
 from harness import Bench, Failed, Skipped
 
@@ -54,6 +55,8 @@ CHECKS = [
     ("faults-stalls", faults.stalls, True),
     ("faults-reloads", faults.reloads, True),
     ("faults-drain", faults.drain, True),
+    ("websocket", upgrades.websocket, True),
+    ("expect", upgrades.continues, True),
     ("upload", streams.upload, False),
     ("short-life", load.short_life, False),
 ]

@@ -5,10 +5,14 @@ mod support;
 
 mod stories {
     mod admin;
+    mod caller_token;
     mod commands;
     mod connections;
+    mod descriptors;
+    mod dials;
     mod drains;
     mod early_answers;
+    mod expects;
     mod floods;
     mod human;
     mod injects;
@@ -16,6 +20,7 @@ mod stories {
     mod leaves;
     mod lies;
     mod limits;
+    mod listener_tls;
     mod logins;
     mod passes_through;
     mod process;
@@ -26,7 +31,9 @@ mod stories {
     mod single_flight;
     mod streams;
     mod tenants;
+    mod trusts;
     mod unauthorized;
+    mod upgrades;
 }
 
 /// docs/http.md, line by line, over raw sockets.

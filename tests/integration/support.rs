@@ -2,12 +2,16 @@
 //! raw bytes or plain HTTP, upstreams that record.
 
 pub mod client;
+pub mod door;
 pub mod frames;
 pub mod headset;
+pub mod pki;
 pub mod process;
+pub mod proxy;
 pub mod recorder;
 pub mod rogue;
 pub mod strict;
+pub mod tls;
 pub mod wiretap;
 
 use std::time::Duration;

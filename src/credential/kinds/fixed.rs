@@ -284,8 +284,7 @@ mod tests {
             origins: Vec::new(),
             tls: Tls {
                 roots: Roots::Bundled,
-                ca: None,
-                server_name: None,
+                ..Tls::default()
             },
         };
         build(&Building {
@@ -293,7 +292,7 @@ mod tests {
             clock: &Clock::system(),
             mint_limit: Duration::from_secs(10),
             chains: &Default::default(),
-            own: &Default::default(),
+            egress: &Default::default(),
         })
     }
 

@@ -380,8 +380,7 @@ mod tests {
             origins: Vec::new(),
             tls: crate::config::Tls {
                 roots: crate::config::Roots::Bundled,
-                ca: None,
-                server_name: None,
+                ..crate::config::Tls::default()
             },
         };
         Keep::new(Arc::new(store), &credential, None)

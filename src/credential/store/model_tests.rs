@@ -335,8 +335,7 @@ fn start(issuer: &Arc<Issuer>, shelf: &Arc<Shelf>) -> Arc<Slot> {
         origins: Vec::new(),
         tls: config::Tls {
             roots: config::Roots::Bundled,
-            ca: None,
-            server_name: None,
+            ..config::Tls::default()
         },
     };
     let client = Arc::new(Client {

@@ -6,32 +6,43 @@
 use std::future::{Future, poll_fn};
 use std::pin::pin;
 use std::rc::Rc;
+use std::sync::atomic::Ordering;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
-use http::{HeaderMap, Request, Response, header};
+use http::{HeaderMap, Request, Response, StatusCode, header};
 use hyper::body::Incoming;
 use tokio::time::Instant;
 
 use crate::gateway::body::Body;
 use crate::gateway::client::answer::AnswerBody;
 use crate::gateway::client::pool::{Conn, Lifetimes, Pool};
+use crate::gateway::client::tunnel::Tunnel;
 use crate::gateway::error::{CallerFault, Error, FaultKind, Reached, UpstreamFault};
 use crate::gateway::framing;
+use crate::gateway::upgrade;
 use crate::gateway::upload::Source;
 
 /// Sends `request` on `conn` and waits for the head of the answer. The answer's
-/// body goes on driving the connection and gives it back to `pool`.
+/// body goes on driving the connection and gives it back to `pool`. With `may_switch` the
+/// connection of a 101 becomes a [`Tunnel`] in the answer's body.
+///
+/// A held upload (`Expect: 100-continue`) is let go when the upstream sends 100, or when
+/// `expect_continue` is over. A final answer before that leaves it unread.
 ///
 /// Dropping the future closes the connection, so that the upstream learns at once
 /// that nobody waits for its answer any more.
 pub async fn exchange(
     pool: Rc<Pool>,
     mut conn: Box<Conn>,
-    request: Request<Body>,
+    mut request: Request<Body>,
+    may_switch: bool,
 ) -> Result<Response<Body>, Error> {
     let lifetimes = pool.lifetimes();
     let source = request.body().as_upload().map(|u| u.source().clone());
+    if let Some(source) = source.as_ref().filter(|source| source.is_held()) {
+        await_continue(&mut request, source, lifetimes);
+    }
     let sent_before = conn.wire.sent();
     let wire = conn.wire.clone();
     let reused = conn.calls > 0;
@@ -39,24 +50,34 @@ pub async fn exchange(
     let mut patience = Patience::new(lifetimes, source.clone());
     let mut answer = pin!(conn.send(request));
     let mut held = Some(conn);
+    // The connection of a 101: over, but not closed.
+    let mut switched = None;
 
     let head = poll_fn(|cx| {
         // The connection first: it is what makes the answer ready. It alone needs
         // waking, since the answer becomes ready only while it is being polled.
-        if let Some(conn) = &mut held
-            && conn.poll(cx).is_ready()
-        {
-            // Dropping it resolves the answer, with the call itself if the
-            // connection never took it.
-            held = None;
-        }
-        let mut unwoken = Context::from_waker(Waker::noop());
-        if let Poll::Ready(head) = answer.as_mut().poll(&mut unwoken) {
-            return Poll::Ready(Ok(head));
-        }
-        match &mut held {
-            Some(conn) => patience.poll(conn, cx).map(Err),
-            None => Poll::Ready(Err(FaultKind::Closed(None))),
+        loop {
+            let mut unwoken = Context::from_waker(Waker::noop());
+            if let Some(conn) = &mut held
+                && conn.poll(cx).is_ready()
+            {
+                if may_switch && let Poll::Ready(head) = answer.as_mut().poll(&mut unwoken) {
+                    switched = held.take();
+                    return Poll::Ready(Ok(head));
+                }
+                // Dropping it resolves the answer, with the call itself if the
+                // connection never took it.
+                held = None;
+            }
+            if let Poll::Ready(head) = answer.as_mut().poll(&mut unwoken) {
+                return Poll::Ready(Ok(head));
+            }
+            let Some(conn) = &mut held else {
+                return Poll::Ready(Err(FaultKind::Closed(None)));
+            };
+            if !patience.lets_go(conn, cx) {
+                return patience.poll(conn, cx).map(Err);
+            }
         }
     })
     .await;
@@ -75,6 +96,21 @@ pub async fn exchange(
         })
     };
     match head {
+        Ok(Ok(mut response))
+            if may_switch && response.status() == StatusCode::SWITCHING_PROTOCOLS =>
+        {
+            match (upgrade::settle(&mut response), switched) {
+                (Ok(()), Some(conn)) => {
+                    let tunnel = Tunnel::of(*conn, &pool);
+                    Ok(response.map(|_| Body::tunnel(tunnel)))
+                }
+                (Ok(()), None) => {
+                    let why = "it switches protocols before the call was out";
+                    Err(fault(FaultKind::Unfit(why), None).into())
+                }
+                (Err(why), _) => Err(fault(FaultKind::Unfit(why), None).into()),
+            }
+        }
         Ok(Ok(mut response)) => match framing::settle(&mut response) {
             Ok(reusable) => Ok(hand_on(pool, held, source, response, reusable)),
             // Dropping the answer closes its connection.
@@ -97,6 +133,21 @@ pub async fn exchange(
     }
 }
 
+/// Lets the body of `source` go at the upstream's 100, or at once where the route does
+/// not wait. The callback runs while the connection is polled, right before the body is.
+#[cold]
+fn await_continue(request: &mut Request<Body>, source: &Source, lifetimes: Lifetimes) {
+    if lifetimes.expect_continue.is_zero() {
+        source.release();
+    } else if let Some(gate) = source.gate().cloned() {
+        hyper::ext::on_informational(request, move |informational| {
+            if informational.status() == StatusCode::CONTINUE {
+                gate.store(true, Ordering::Relaxed);
+            }
+        });
+    }
+}
+
 /// Joins the connection to the answer's body, or lets go of it. Without `reusable` it
 /// carries no other call.
 fn hand_on(
@@ -116,6 +167,12 @@ fn hand_on(
             } else if let Some(told) = keep_alive_timeout(&parts.headers) {
                 conn.keep_alive = pool.lifetimes().keep_alive.min(told);
             }
+            AnswerBody::driving(incoming, conn, pool)
+        }
+        (Some(mut conn), Some(source)) if source.is_held() => {
+            // The body was promised and will not come: the answer is the last thing
+            // that this connection carries.
+            conn.keep_alive = Duration::ZERO;
             AnswerBody::driving(incoming, conn, pool)
         }
         (Some(conn), Some(source)) => {
@@ -174,6 +231,7 @@ fn keep_alive_timeout(headers: &HeaderMap) -> Option<Duration> {
 struct Patience {
     lifetimes: Lifetimes,
     source: Option<Rc<Source>>,
+    held_since: Option<Instant>,
     out_since: Option<Instant>,
 }
 
@@ -181,12 +239,36 @@ impl Patience {
     fn new(lifetimes: Lifetimes, source: Option<Rc<Source>>) -> Patience {
         Patience {
             lifetimes,
+            held_since: None,
             source,
             out_since: None,
         }
     }
 
+    /// Whether a held body was let go just now, so that the connection must be polled
+    /// once more.
+    fn lets_go(&mut self, conn: &mut Conn, cx: &mut Context<'_>) -> bool {
+        let Some(source) = &self.source else {
+            return false;
+        };
+        if !source.is_held() {
+            if self.held_since.take().is_some() {
+                source.touch();
+            }
+            return false;
+        }
+        let since = *self.held_since.get_or_insert_with(Instant::now);
+        let is_over = conn.alarm.rings(cx, since + self.lifetimes.expect_continue);
+        if is_over {
+            source.release();
+        }
+        is_over
+    }
+
     fn poll(&mut self, conn: &mut Conn, cx: &mut Context<'_>) -> Poll<FaultKind> {
+        if self.held_since.is_some() {
+            return Poll::Pending;
+        }
         let uploading = self
             .source
             .as_ref()

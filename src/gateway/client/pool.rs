@@ -38,6 +38,8 @@ pub struct Lifetimes {
     pub first_byte: Duration,
     /// Without a byte either way; zero is no bound.
     pub idle: Duration,
+    /// How long a held body waits for the upstream's 100; zero does not wait.
+    pub expect_continue: Duration,
 }
 
 /// The pool.
@@ -66,6 +68,12 @@ pub struct Conn {
     pub keep_alive: Duration,
     born: Instant,
     rested: Instant,
+    counted: Counted,
+}
+
+/// A connection's place in `headset_upstream_connections`, held until it is closed.
+#[derive(Debug)]
+pub struct Counted {
     resting: bool,
     metrics: Arc<RouteMetrics>,
 }
@@ -101,6 +109,13 @@ impl Conn {
         self.sender.is_ready()
     }
 
+    /// What is left of a connection that is over because its protocol was switched:
+    /// the socket, and what was read of it beyond the head of the answer.
+    pub fn into_wire(self) -> (Io, Bytes, Counted) {
+        let parts = self.connection.into_parts();
+        (parts.io, parts.read_buf, self.counted)
+    }
+
     /// Drives the connection once without being woken for it. `true` while it lives.
     fn settle(&mut self) -> bool {
         let mut cx = Context::from_waker(Waker::noop());
@@ -108,7 +123,7 @@ impl Conn {
     }
 }
 
-impl Drop for Conn {
+impl Drop for Counted {
     fn drop(&mut self) {
         if self.resting {
             self.metrics.connections_idle.dec();
@@ -153,7 +168,7 @@ impl Pool {
             if wary && !conn.wire.is_quiet() && !(conn.settle() && conn.wire.is_quiet()) {
                 continue;
             }
-            conn.resting = false;
+            conn.counted.resting = false;
             self.metrics.connections_idle.dec();
             self.metrics.connections_active.inc();
             return Some(conn);
@@ -185,8 +200,10 @@ impl Pool {
             keep_alive: self.lifetimes.keep_alive,
             born: now,
             rested: now,
-            resting: false,
-            metrics: self.metrics.clone(),
+            counted: Counted {
+                resting: false,
+                metrics: self.metrics.clone(),
+            },
         }))
     }
 
@@ -200,7 +217,7 @@ impl Pool {
         if !usable || conn.keep_alive.is_zero() || self.is_spent(&conn, now) {
             return;
         }
-        conn.resting = true;
+        conn.counted.resting = true;
         self.metrics.connections_active.dec();
         self.metrics.connections_idle.inc();
         self.idle.borrow_mut().push(conn);

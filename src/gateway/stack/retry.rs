@@ -25,7 +25,6 @@ use crate::gateway::replay::{Nature, Outcome};
 use crate::gateway::stack::peek;
 use crate::gateway::upload::{Source, Upload};
 use crate::gateway::{Answer, Call, HttpService};
-use crate::net::connect::ConnectError;
 
 /// Adds [`Retry`].
 #[derive(Clone)]
@@ -130,6 +129,7 @@ pub struct Spare {
     slot: Option<Arc<Slot>>,
     source: Option<Rc<Source>>,
     nature: Nature,
+    upgrade: bool,
     started: Instant,
 }
 
@@ -144,6 +144,7 @@ impl Spare {
             slot: call.slot.clone(),
             source: request.body().as_upload().map(|u| u.source().clone()),
             nature: call.nature,
+            upgrade: call.upgrade,
             started: call.started,
         }
     }
@@ -160,7 +161,10 @@ impl Spare {
     }
 
     fn has_whole_body(&self) -> bool {
-        self.source.as_ref().is_none_or(|s| s.is_in_hand())
+        // A held body was not begun: the caller still has all of it.
+        self.source
+            .as_ref()
+            .is_none_or(|s| s.is_in_hand() || s.is_held())
     }
 
     /// The call once more, on a new connection; `None` where its body is gone.
@@ -178,6 +182,7 @@ impl Spare {
             started: self.started,
             host: self.host,
             nature: self.nature,
+            upgrade: self.upgrade,
             fresh: true,
             slot: self.slot,
             fault: None,
@@ -253,9 +258,7 @@ async fn after_fault<S: HttpService>(
 ) -> Result<Answer, Error> {
     let outcome = match (&fault.kind, fault.reached) {
         // These would fail the same way again.
-        (FaultKind::Connect(ConnectError::Tls { .. } | ConnectError::OwnListener { .. }), _) => {
-            Outcome::Other
-        }
+        (FaultKind::Connect(error), _) if error.is_lasting() => Outcome::Other,
         (FaultKind::Connect(_) | FaultKind::Closed(_), Reached::No) => Outcome::NothingSent,
         (FaultKind::Closed(_), Reached::Unknown) => Outcome::Died {
             reused: fault.reused,
@@ -271,6 +274,7 @@ async fn after_fault<S: HttpService>(
             started: spare.started,
             host: spare.host.clone(),
             nature: spare.nature,
+            upgrade: spare.upgrade,
             fresh: true,
             slot: spare.slot.clone(),
             fault: None,

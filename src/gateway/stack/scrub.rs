@@ -11,13 +11,14 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
-use http::{HeaderMap, HeaderName, HeaderValue, header};
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use pin_project_lite::pin_project;
 use tower::{Layer, Service};
 
 use crate::gateway::error::Error;
 use crate::gateway::metrics::RouteMetrics;
-use crate::gateway::{Answer, Call, HttpService};
+use crate::gateway::upload::is_continue;
+use crate::gateway::{Answer, Call, HttpService, upgrade};
 
 /// Fields that belong to one connection, besides those that `Connection` names.
 /// `Trailer` is end-to-end and stays: trailers are forwarded.
@@ -96,6 +97,9 @@ fn remove_named(headers: &mut HeaderMap) {
         headers.remove(name);
     }
 }
+
+/// The place of `Upgrade` in [`HOP_BY_HOP`].
+const UPGRADE: u8 = 1 << 7;
 
 /// Whether the caller can take trailers (RFC 9110 §10.1.4).
 fn takes_trailers(headers: &HeaderMap, found: u8) -> bool {
@@ -213,6 +217,7 @@ impl<S> Scrub<S> {
     fn scrub(&self, call: &mut Call) {
         let headers = call.request.headers_mut();
         let (mut found, mut stripped, mut spoofed, mut odd) = (0u8, false, false, false);
+        let mut expects = false;
         for name in headers.keys() {
             if let Some(place) = hop(name) {
                 found |= 1 << place;
@@ -220,7 +225,12 @@ impl<S> Scrub<S> {
             stripped |= self.secret.contains(name);
             spoofed |= is_ours(name);
             odd |= has_underscore(name);
+            expects |= name == header::EXPECT;
         }
+        if found & UPGRADE != 0 {
+            call.upgrade = upgrade::is_asked(&call.request);
+        }
+        let headers = call.request.headers_mut();
         let trailers = takes_trailers(headers, found);
         if stripped {
             for name in self.secret.iter() {
@@ -237,7 +247,9 @@ impl<S> Scrub<S> {
         if self.rules.drop_odd_names {
             remove_odd(headers);
         }
-        if trailers {
+        if call.upgrade {
+            upgrade::set(headers);
+        } else if trailers {
             headers.insert(header::TE, HeaderValue::from_static("trailers"));
             headers.insert(header::CONNECTION, HeaderValue::from_static("te"));
         }
@@ -247,6 +259,24 @@ impl<S> Scrub<S> {
         if let Some(upload) = call.request.body().as_upload() {
             upload.source().forbid_trailers(self.secret.clone());
         }
+        if expects {
+            settle_expectation(call);
+        }
+    }
+}
+
+/// An expectation of a 100 for which nothing waits is not passed on: HTTP/1.0 must be
+/// read as if it had none, and without a body there is nothing to continue with (RFC 9110
+/// §10.1.1).
+#[cold]
+fn settle_expectation(call: &mut Call) {
+    let upload = call.request.body().as_upload();
+    if upload.is_some_and(|upload| upload.source().is_held()) {
+        return;
+    }
+    let headers = call.request.headers_mut();
+    if headers.get_all(header::EXPECT).iter().any(is_continue) {
+        headers.remove(header::EXPECT);
     }
 }
 
@@ -302,8 +332,13 @@ impl<F: Future<Output = Result<Answer, Error>>> Future for ScrubFuture<F> {
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.project();
         let mut answer = ready!(this.inner.poll(cx))?;
+        // The leaf lets no other 101 pass than the one that was asked for.
+        let is_switch = answer.response.status() == StatusCode::SWITCHING_PROTOCOLS;
         let headers = answer.response.headers_mut();
         remove_hop_by_hop(headers);
+        if is_switch {
+            upgrade::set(headers);
+        }
         if let Some(secret) = this.kept_back {
             headers.remove(header::SET_COOKIE);
             if headers.keys().any(|name| secret.contains(name)) {

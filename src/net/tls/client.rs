@@ -1,13 +1,18 @@
-//! TLS towards upstreams and issuers. Verification is always on.
+//! TLS towards upstreams and issuers. Verification is always on: by the authorities,
+//! or by the keys that are pinned.
 
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
+use rustls::client::Resumption;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 use rustls::{ClientConfig, RootCertStore};
 
-use crate::config::{Roots, Tls};
+use super::identity::Shown;
+use super::pin::Pinned;
+use crate::config::outbound::Pin;
+use crate::config::{Identity, Roots, Tls};
 
 /// Why a TLS set-up cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -22,45 +27,132 @@ pub enum TlsError {
         /// What is wrong with it.
         why: String,
     },
+    /// The `client_cert` file will not do.
+    #[error(
+        "the client certificate {path} cannot be used ({why}); it must hold PEM CERTIFICATE blocks, its own first"
+    )]
+    ClientCert {
+        /// The file.
+        path: String,
+        /// What is wrong with it.
+        why: String,
+    },
+    /// The `client_key` file will not do.
+    #[error(
+        "the client key {path} cannot be used ({why}); it must hold the PEM PRIVATE KEY of client_cert"
+    )]
+    ClientKey {
+        /// The file.
+        path: String,
+        /// What is wrong with it.
+        why: String,
+    },
+    /// The name to verify is none.
+    #[error("`{name}` is neither a DNS name nor an address")]
+    Name {
+        /// The name.
+        name: Box<str>,
+    },
     /// The provider refused the protocol versions; cannot happen with ring.
     #[error("TLS cannot be set up: {0}")]
     Protocol(#[from] rustls::Error),
 }
 
+impl TlsError {
+    /// The key at fault, below its table and with a dot before it; nothing where it is
+    /// the table.
+    pub fn key(&self) -> &'static str {
+        match self {
+            TlsError::Ca { .. } => ".ca",
+            TlsError::ClientCert { .. } => ".client_cert",
+            TlsError::ClientKey { .. } => ".client_key",
+            TlsError::Name { .. } => ".server_name",
+            TlsError::Protocol(_) => "",
+        }
+    }
+
+    /// What to do about it.
+    pub fn fix(&self) -> &'static str {
+        match self {
+            TlsError::Ca { .. } => {
+                "mend the file, or remove the key to use the machine's authorities"
+            }
+            TlsError::ClientCert { .. } | TlsError::ClientKey { .. } => {
+                "mend the file, or remove client_cert and client_key"
+            }
+            TlsError::Name { .. } => "set server_name to the name on the certificate",
+            TlsError::Protocol(_) => "report it, since headset's own set-up is at fault",
+        }
+    }
+}
+
 /// The rustls configuration for `tls`, offering HTTP/1.1 by ALPN (RFC 7301).
-/// Reads the CA file or the machine's trust store; call it when a route is built,
-/// not for each connection.
+/// Reads the CA file or the machine's trust store, and the client certificate; call it
+/// when a route is built, not for each connection.
+///
+/// # Errors
+/// Where a file will not do.
 pub fn config(tls: &Tls) -> Result<Arc<ClientConfig>, TlsError> {
-    let mut client = ClientConfig::builder_with_provider(super::provider())
-        .with_protocol_versions(&[&rustls::version::TLS13, &rustls::version::TLS12])?
-        .with_root_certificates(roots(tls)?)
-        .with_no_client_auth();
+    let builder = ClientConfig::builder_with_provider(super::provider())
+        .with_protocol_versions(&[&rustls::version::TLS13, &rustls::version::TLS12])?;
+    let builder = if tls.pins.is_empty() {
+        builder.with_root_certificates(roots(tls)?)
+    } else {
+        // The one place without webpki's judgement of the chain: see `pin.rs`.
+        let verifier = Pinned::verifier(&tls.pins);
+        builder
+            .dangerous()
+            .with_custom_certificate_verifier(verifier)
+    };
+    let mut client = match &tls.identity {
+        None => builder.with_no_client_auth(),
+        Some(files) => {
+            let shown = Arc::new(Shown::read(files)?);
+            let mut client = builder.with_client_cert_resolver(shown);
+            // A resumed session goes on as whoever began it, so that a renewed
+            // certificate would not be shown.
+            client.resumption = Resumption::disabled();
+            client
+        }
+    };
     client.alpn_protocols = vec![b"http/1.1".to_vec()];
     Ok(Arc::new(client))
 }
 
-/// The same, shared with whoever holds one of the same authorities now: a store of
-/// them is several hundred KiB, and each tenant of a credential has a connector of
-/// its own. A CA file is read anew each time, so one that changed is another.
+/// The same, shared with whoever holds one that does not differ now: a store of
+/// authorities is several hundred KiB, and each tenant of a credential has a connector
+/// of its own. Files are read anew each time, so a CA file that changed is another
+/// one; a client certificate that changed is noticed by whoever shows it.
 ///
 /// # Errors
 /// As [`config`].
 pub fn shared(tls: &Tls) -> Result<Arc<ClientConfig>, TlsError> {
-    type Held = (
+    /// All that tells two configurations apart. The name to verify belongs to the
+    /// connection.
+    type Told = (
         Roots,
         Option<Vec<CertificateDer<'static>>>,
-        Weak<ClientConfig>,
+        Vec<Pin>,
+        Option<Identity>,
     );
-    static HELD: Mutex<Vec<Held>> = Mutex::new(Vec::new());
-    let ca = tls.ca.as_deref().map(read_ca).transpose()?;
+    static HELD: Mutex<Vec<(Told, Weak<ClientConfig>)>> = Mutex::new(Vec::new());
+    if let Some(files) = &tls.identity {
+        Shown::read(files)?;
+    }
+    let told: Told = (
+        tls.roots,
+        tls.ca.as_deref().map(read_ca).transpose()?,
+        tls.pins.clone(),
+        tls.identity.clone(),
+    );
     let mut held = HELD.lock().unwrap_or_else(PoisonError::into_inner);
-    held.retain(|(.., client)| client.strong_count() > 0);
-    let same = held.iter().find(|(r, c, _)| (r, c) == (&tls.roots, &ca));
-    if let Some(client) = same.and_then(|(.., client)| client.upgrade()) {
+    held.retain(|(_, client)| client.strong_count() > 0);
+    let same = held.iter().find(|(other, _)| *other == told);
+    if let Some(client) = same.and_then(|(_, client)| client.upgrade()) {
         return Ok(client);
     }
     let client = config(tls)?;
-    held.push((tls.roots, ca, Arc::downgrade(&client)));
+    held.push((told, Arc::downgrade(&client)));
     Ok(client)
 }
 
@@ -111,7 +203,7 @@ mod tests {
         Tls {
             roots,
             ca: ca.map(Into::into),
-            server_name: None,
+            ..Tls::default()
         }
     }
 

@@ -276,7 +276,7 @@ impl Stage {
             clock: &clock,
             mint_limit,
             chains: &Chains::default(),
-            own: &Default::default(),
+            egress: &Default::default(),
         };
         let kind = Kind::named(contract.kind).expect("a kind of that name");
         let mint = (kind.build)(&building).unwrap_or_else(|problems| panic!("{problems:?}"));

@@ -6,7 +6,7 @@ use std::time::Duration;
 use headset::app::plan::{Draft, kind_keys};
 use headset::base::time::Clock;
 use headset::config::load::{self, Sources};
-use headset::net::connect::OwnAddresses;
+use headset::net::egress::OwnAddresses;
 use headset::simulator::{Faults, Options, Simulator};
 
 use crate::support::client;

@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
 
 use super::PATIENCE;
@@ -40,17 +40,55 @@ impl Answer {
 }
 
 /// A connection that speaks raw bytes.
-pub struct Raw {
-    stream: TcpStream,
+pub struct Raw<S = TcpStream> {
+    stream: S,
     unread: Vec<u8>,
 }
 
 impl Raw {
     pub async fn connect(to: SocketAddr) -> Raw {
+        Raw::over(TcpStream::connect(to).await.unwrap())
+    }
+
+    /// Sends `bytes` while it waits for an answer; what is left when that has come is
+    /// not sent.
+    pub async fn answer_while_sending(&mut self, bytes: &[u8]) -> Option<Answer> {
+        let (mut read, mut write) = self.stream.split();
+        let sending = async {
+            let _ = write.write_all(bytes).await;
+            std::future::pending::<()>().await;
+        };
+        let reading = tokio::time::timeout(PATIENCE, read.read_buf(&mut self.unread));
+        tokio::select! {
+            read = reading => read.expect("headset went silent").ok()?,
+            () = sending => return None,
+        };
+        self.answer(false).await
+    }
+
+    /// Closes with a reset.
+    pub fn reset(self) {
+        let linger = Some(std::time::Duration::ZERO);
+        let _ = socket2::SockRef::from(&self.stream).set_linger(linger);
+    }
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> Raw<S> {
+    pub fn over(stream: S) -> Raw<S> {
         Raw {
-            stream: TcpStream::connect(to).await.unwrap(),
+            stream,
             unread: Vec::new(),
         }
+    }
+
+    /// The connection, and what was read of it and not yet asked for.
+    pub fn into_parts(self) -> (S, Vec<u8>) {
+        (self.stream, self.unread)
+    }
+
+    /// Says that nothing more comes from here; the other way stays open.
+    pub async fn finish(&mut self) {
+        let _ = self.stream.shutdown().await;
     }
 
     pub async fn send(&mut self, bytes: impl AsRef<[u8]>) {
@@ -70,27 +108,6 @@ impl Raw {
         matches!(read.await, Ok(Ok(0)))
     }
 
-    /// Closes the sending side only.
-    pub async fn finish(&mut self) {
-        let _ = self.stream.shutdown().await;
-    }
-
-    /// Sends `bytes` while it waits for an answer; what is left when that has come is
-    /// not sent.
-    pub async fn answer_while_sending(&mut self, bytes: &[u8]) -> Option<Answer> {
-        let (mut read, mut write) = self.stream.split();
-        let sending = async {
-            let _ = write.write_all(bytes).await;
-            std::future::pending::<()>().await;
-        };
-        let reading = tokio::time::timeout(PATIENCE, read.read_buf(&mut self.unread));
-        tokio::select! {
-            read = reading => read.expect("headset went silent").ok()?,
-            () = sending => return None,
-        };
-        self.answer(false).await
-    }
-
     async fn more(&mut self) -> bool {
         let read = tokio::time::timeout(PATIENCE, self.stream.read_buf(&mut self.unread));
         read.await.expect("headset went silent").unwrap_or(0) > 0
@@ -101,8 +118,9 @@ impl Raw {
         !self.more().await
     }
 
-    /// The next head; `None` where the connection ends before it.
-    pub async fn head(&mut self) -> Option<(u16, Vec<(String, String)>)> {
+    /// The next head as it came, its empty line included; `None` where the connection
+    /// ends before it.
+    pub async fn head_text(&mut self) -> Option<String> {
         let end = loop {
             if let Some(at) = self.unread.windows(4).position(|w| w == b"\r\n\r\n") {
                 break at + 4;
@@ -112,7 +130,12 @@ impl Raw {
             }
         };
         let head: Vec<u8> = self.unread.drain(..end).collect();
-        let head = String::from_utf8_lossy(&head).into_owned();
+        Some(String::from_utf8_lossy(&head).into_owned())
+    }
+
+    /// The next head of an answer; `None` where the connection ends before it.
+    pub async fn head(&mut self) -> Option<(u16, Vec<(String, String)>)> {
+        let head = self.head_text().await?;
         let mut lines = head.trim_end().split("\r\n");
         let status = lines.next()?.split(' ').nth(1)?.parse().ok()?;
         let headers = lines
@@ -132,7 +155,8 @@ impl Raw {
         std::mem::take(&mut self.unread)
     }
 
-    async fn take(&mut self, octets: usize) -> Vec<u8> {
+    /// The next `octets` octets of whatever follows.
+    pub async fn take(&mut self, octets: usize) -> Vec<u8> {
         while self.unread.len() < octets {
             assert!(self.more().await, "the body broke off");
         }
@@ -233,8 +257,17 @@ pub async fn http2(
     hyper::client::conn::http2::SendRequest<String>,
     tokio::task::JoinHandle<hyper::Result<()>>,
 ) {
-    let tcp = TcpStream::connect(to).await.unwrap();
-    let io = hyper_util::rt::TokioIo::new(tcp);
+    http2_over(TcpStream::connect(to).await.unwrap()).await
+}
+
+/// The same over a connection that is there already.
+pub async fn http2_over<S: AsyncRead + AsyncWrite + Send + Unpin + 'static>(
+    stream: S,
+) -> (
+    hyper::client::conn::http2::SendRequest<String>,
+    tokio::task::JoinHandle<hyper::Result<()>>,
+) {
+    let io = hyper_util::rt::TokioIo::new(stream);
     let (sender, connection) = hyper::client::conn::http2::handshake(Spawner, io)
         .await
         .unwrap();

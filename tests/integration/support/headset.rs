@@ -140,6 +140,15 @@ impl Headset {
         }
     }
 
+    /// The application listener of this name.
+    pub fn listener(&self, name: &str) -> SocketAddr {
+        let named = self.addresses.listeners.iter().find(|(n, _)| n == name);
+        match named.unwrap().1 {
+            Bind::Tcp(address) => address,
+            Bind::Unix(_) => panic!("a TCP listener was expected"),
+        }
+    }
+
     /// The admin listener.
     pub fn admin(&self) -> SocketAddr {
         self.addresses.admin

@@ -23,9 +23,34 @@ impl Process {
     /// Starts `headset run` with the configuration file `config` and waits until it
     /// listens.
     pub async fn start(config: &Path) -> Process {
-        let mut child = Command::new(env!("CARGO_BIN_EXE_headset"))
-            .args(["run", "--config"])
-            .arg(config)
+        let mut command = Command::new(env!("CARGO_BIN_EXE_headset"));
+        command.args(["run", "--config"]).arg(config);
+        Process::run(command).await
+    }
+
+    /// The same with at most `files` open files.
+    pub async fn start_with_files(config: &Path, files: u32) -> Process {
+        let mut command = Command::new("sh");
+        command
+            .arg("-c")
+            .arg(format!(
+                "ulimit -n {files} && exec \"$0\" run --config \"$1\""
+            ))
+            .arg(env!("CARGO_BIN_EXE_headset"))
+            .arg(config);
+        Process::run(command).await
+    }
+
+    /// The same with these `variables` in its environment.
+    pub async fn within(config: &Path, variables: &[(&str, String)]) -> Process {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_headset"));
+        command.args(["run", "--config"]).arg(config);
+        command.envs(variables.iter().map(|(name, value)| (*name, value)));
+        Process::run(command).await
+    }
+
+    async fn run(mut command: Command) -> Process {
+        let mut child = command
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(Stdio::piped())
@@ -60,6 +85,11 @@ impl Process {
     /// The application listener.
     pub fn app(&self) -> SocketAddr {
         self.app
+    }
+
+    /// The admin listener.
+    pub fn admin(&self) -> SocketAddr {
+        self.admin
     }
 
     /// Waits until its credential is live.

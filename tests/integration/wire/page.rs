@@ -80,6 +80,41 @@ const STORIES: &[(&str, &str, &str)] = &[
         "stories/limits",
         "a_caller_that_takes_nothing_of_its_answer_is_cut_and_counted",
     ),
+    (
+        "handshake",
+        "stories/upgrades",
+        "a_handshake_passes_with_the_credential_and_becomes_a_tunnel",
+    ),
+    (
+        "early-final",
+        "stories/expects",
+        "a_final_answer_before_the_100_passes_and_the_body_is_never_asked_for",
+    ),
+    (
+        "caller-token",
+        "stories/caller_token",
+        "whoever_does_not_show_it_once_is_refused_and_reaches_nothing",
+    ),
+    (
+        "no-tls",
+        "stories/listener_tls",
+        "http_to_a_tls_port_and_tls_to_a_plain_port_are_refused_and_counted",
+    ),
+    (
+        "tls-unasked",
+        "stories/listener_tls",
+        "http_to_a_tls_port_and_tls_to_a_plain_port_are_refused_and_counted",
+    ),
+    (
+        "slow-handshake",
+        "stories/listener_tls",
+        "a_handshake_that_does_not_end_is_cut_and_keeps_nobody_waiting",
+    ),
+    (
+        "client-certificate",
+        "stories/listener_tls",
+        "only_callers_with_a_certificate_of_the_right_authority_are_let_in",
+    ),
 ];
 
 fn root() -> std::path::PathBuf {

@@ -95,8 +95,7 @@ impl Rig {
             origins: vec![HttpUrl::parse(&self.center.base_url()).unwrap()],
             tls: Tls {
                 roots: Roots::Bundled,
-                ca: None,
-                server_name: None,
+                ..Tls::default()
             },
         }
     }
@@ -107,7 +106,7 @@ impl Rig {
             clock: &self.clock,
             mint_limit: Duration::from_secs(10),
             chains: &Default::default(),
-            own: &Default::default(),
+            egress: &Default::default(),
         })
     }
 

@@ -188,10 +188,10 @@ fn policy(building: &Building<'_>) -> Result<Policy, Problem> {
 fn login(building: &Building<'_>, url: &HttpUrl) -> Result<Login, Problem> {
     let tls = &building.credential.tls;
     let limit = building.mint_limit;
-    let connector = Connector::new(url.origin.clone(), tls, limit, building.own.clone());
-    let connector = connector.map_err(|error| {
-        let fix = "mend the file, or remove the key to use the machine's authorities";
-        building.problem("tls", error.to_string(), fix)
+    let egress = building.egress.clone();
+    let connector = Connector::new(url.origin.clone(), tls, limit, egress).map_err(|error| {
+        let table = format!("credential.{}.tls", building.credential.name);
+        error.problem(&table)
     })?;
     Ok(Login::new(connector, building.clock.clone(), limit))
 }

@@ -84,8 +84,7 @@ impl Rig {
             origins: Vec::new(),
             tls: Tls {
                 roots: Roots::Bundled,
-                ca: None,
-                server_name: None,
+                ..Tls::default()
             },
         };
         build(&Building {
@@ -93,7 +92,7 @@ impl Rig {
             clock: &self.clock,
             mint_limit: Duration::from_secs(20),
             chains: &Default::default(),
-            own: &Default::default(),
+            egress: &Default::default(),
         })
     }
 

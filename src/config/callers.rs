@@ -1,0 +1,71 @@
+//! Who may call on a listener: what its keys owe each other.
+//!
+//! A listener that other machines can reach would lend them the credential, so it
+//! must say who may call. Its TLS is whole or absent.
+
+use crate::config::Bind;
+use crate::config::cross::Findings;
+use crate::config::lower::Section;
+
+const TOKEN: &str = "caller_token";
+const ANYONE: &str = "dangerous_allow_any_caller";
+const CERT: &str = "tls.cert";
+const KEY: &str = "tls.key";
+const CLIENT_CA: &str = "tls.client_ca";
+
+/// Judges one listener.
+pub(super) fn check(found: &mut Findings, listener: &Section) {
+    let Some(bind) = listener.values.bind("bind") else {
+        return;
+    };
+    let set = |key| listener.values.0.contains_key(key);
+    tls(found, listener, bind);
+    if bind.is_loopback() {
+        return;
+    }
+    // An unreadable switch has its own problem already.
+    let anyone = listener.values.flag(ANYONE) || !set(ANYONE);
+    let at = &listener.at;
+    if !(anyone || set(TOKEN) || set(CLIENT_CA)) {
+        found.problem(
+            listener.values.place("bind"),
+            format!("{at}.bind"),
+            format!("{bind} can be reached from outside this machine, and any caller would call with your credential"),
+            format!("bind to 127.0.0.1, or set {at}.{TOKEN}, {at}.{CLIENT_CA} or {at}.{ANYONE} = true"),
+        );
+    }
+    if set(TOKEN) && !set(CERT) {
+        found.warn(
+            listener.values.place(TOKEN),
+            format!("{at}.{TOKEN}"),
+            "it comes over the network in clear, and whoever sees it can call".into(),
+            format!("set {at}.{CERT} and {at}.{KEY}"),
+        );
+    }
+}
+
+fn tls(found: &mut Findings, listener: &Section, bind: &Bind) {
+    let set = |key: &&&str| listener.values.0.contains_key(**key);
+    let all = [CERT, KEY, CLIENT_CA];
+    let Some(first) = all.iter().find(set) else {
+        return;
+    };
+    let place = || listener.values.place(first);
+    if matches!(bind, Bind::Unix(_)) {
+        found.problem(
+            place(),
+            format!("{}.{first}", listener.at),
+            "a Unix socket is reached by its owner alone, so TLS on it would guard nothing".into(),
+            "remove it, or bind to an address and port".into(),
+        );
+        return;
+    }
+    for key in [CERT, KEY].iter().filter(|key| !set(key)) {
+        found.problem(
+            place(),
+            format!("{}.{key}", listener.at),
+            format!("{first} is set, and TLS needs a certificate and its key"),
+            format!("write {key} = \"/path\", or remove {first}"),
+        );
+    }
+}

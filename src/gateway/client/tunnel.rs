@@ -1,0 +1,48 @@
+//! The upstream's end of a connection whose protocol was switched.
+//!
+//! It rides in the body of the 101 up to whoever owns the caller's connection
+//! (`modes/upgrade.rs`), which takes it out and joins the two. Dropped before that, it
+//! closes the upstream's connection.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+
+use crate::gateway::client::pool::{Conn, Counted, Pool};
+use crate::gateway::metrics::RouteMetrics;
+use crate::net::io::Io;
+
+/// See the module.
+#[derive(Debug)]
+pub struct Tunnel {
+    /// The socket.
+    pub io: Io,
+    /// What the upstream sent together with its 101; it comes before anything that is
+    /// read from `io`.
+    pub first: Bytes,
+    /// How long it may be silent both ways; zero is no bound.
+    pub idle: Duration,
+    /// Counts the octets that the caller sends.
+    pub metrics: Arc<RouteMetrics>,
+    counted: Counted,
+}
+
+impl Tunnel {
+    /// What is left of `conn`, which must be over.
+    pub fn of(conn: Conn, pool: &Pool) -> Tunnel {
+        let (io, first, counted) = conn.into_wire();
+        Tunnel {
+            io,
+            first,
+            idle: pool.lifetimes().idle,
+            metrics: pool.metrics().clone(),
+            counted,
+        }
+    }
+
+    /// Its parts; the last is to be held until the socket is closed.
+    pub fn into_parts(self) -> (Io, Bytes, Counted) {
+        (self.io, self.first, self.counted)
+    }
+}

@@ -1,0 +1,380 @@
+//! headset's own way out: which proxy, if any, stands before an origin.
+//!
+//! One [`Egress`] is shared by every connector, for calls and for issue calls. Loopback
+//! is always reached directly: another machine's proxy would take it for its own. What
+//! the variables say is read where a connector is made; a value that cannot be used is
+//! a problem then, never a silent way around the proxy. A password in one, and what
+//! `proxy_authorization` yields, is shown to the proxy alone.
+
+use std::fmt;
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use base64::prelude::{BASE64_STANDARD, Engine as _};
+use hyper_util::client::proxy::matcher::Matcher;
+use tokio::sync::Mutex;
+use tokio::time::Instant;
+use zeroize::Zeroizing;
+
+use crate::config;
+use crate::config::outbound::Proxy;
+use crate::config::url::HttpOrigin;
+use crate::net::resolve::Names;
+use crate::secret::Source;
+
+/// How long what `proxy_authorization` yielded is used, unless the proxy refuses it.
+const AUTHORIZATION_HOLDS: Duration = Duration::from_secs(10);
+
+/// The addresses that headset itself listens on; filled once, when all are bound.
+pub type OwnAddresses = Arc<OnceLock<Vec<SocketAddr>>>;
+
+type Variables = dyn Fn(&str) -> Option<String> + Send + Sync;
+
+/// The way out. The default is the direct one.
+#[derive(Clone, Default)]
+pub struct Egress {
+    own: OwnAddresses,
+    names: Names,
+    way: Option<Arc<Way>>,
+}
+
+struct Way {
+    told: config::outbound::Egress,
+    authorization: Option<Authorization>,
+    variables: Box<Variables>,
+}
+
+/// A proxy that cannot be used.
+#[derive(Debug, thiserror::Error)]
+#[error("the proxy that {from} names {why}")]
+pub struct UnfitProxy {
+    /// The variable or key that names it.
+    pub from: &'static str,
+    /// Why not; the value itself may hold a password.
+    pub why: &'static str,
+}
+
+/// The proxy that stands before an origin.
+#[derive(Clone)]
+pub struct Hop {
+    /// Its host, an IPv6 address in brackets.
+    pub host: Box<str>,
+    /// Its port.
+    pub port: u16,
+    /// `Basic …` from the userinfo of a variable.
+    from_variable: Option<http::HeaderValue>,
+    way: Arc<Way>,
+}
+
+impl fmt::Debug for Egress {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "Egress({:?})",
+            self.way.as_ref().map(|way| &way.told.proxy)
+        )
+    }
+}
+
+impl fmt::Debug for Hop {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Hop({self})")
+    }
+}
+
+impl fmt::Display for Hop {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}", self.host, self.port)
+    }
+}
+
+impl Egress {
+    /// The way that `told` describes, for a headset that listens on `own`.
+    pub fn new(told: &config::outbound::Egress, own: OwnAddresses) -> Egress {
+        Egress::within(told, own, |name| std::env::var(name).ok())
+    }
+
+    /// The same with the environment that `variables` looks into.
+    pub fn within(
+        told: &config::outbound::Egress,
+        own: OwnAddresses,
+        variables: impl Fn(&str) -> Option<String> + Send + Sync + 'static,
+    ) -> Egress {
+        let way = Way {
+            told: told.clone(),
+            authorization: told.authorization.clone().map(Authorization::new),
+            variables: Box::new(variables),
+        };
+        Egress {
+            own,
+            names: Names::default(),
+            way: (told.proxy != Proxy::None).then(|| Arc::new(way)),
+        }
+    }
+
+    /// The same way with names of its own, for tests.
+    pub fn naming(self, names: Names) -> Egress {
+        Egress { names, ..self }
+    }
+
+    /// What names mean on it.
+    pub fn names(&self) -> &Names {
+        &self.names
+    }
+
+    /// Whether `address` is one of headset's own listeners, on whichever interface.
+    pub fn is_own(&self, address: SocketAddr) -> bool {
+        self.own.get().is_some_and(|own| {
+            own.iter().any(|bound| {
+                bound.port() == address.port()
+                    && (bound.ip().is_unspecified() || bound.ip() == address.ip())
+            })
+        })
+    }
+
+    /// Whether a listener of headset's is bound to exactly `address`.
+    pub fn listens_at(&self, address: SocketAddr) -> bool {
+        self.own.get().is_some_and(|own| own.contains(&address))
+    }
+
+    /// The proxy before `origin`, if one stands there.
+    ///
+    /// # Errors
+    /// Where what names it cannot be used.
+    pub fn hop(&self, origin: &HttpOrigin) -> Result<Option<Hop>, UnfitProxy> {
+        let Some(way) = self.way.as_ref().filter(|_| !is_loopback(&origin.host)) else {
+            return Ok(None);
+        };
+        let mut direct = way.told.no_proxy.join(",");
+        let (from, value) = match &way.told.proxy {
+            Proxy::None => return Ok(None),
+            Proxy::At(proxy) => ("egress.proxy", Zeroizing::new(proxy.to_string())),
+            Proxy::Environment => {
+                let names = match origin.tls {
+                    true => ["HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy"],
+                    false => ["HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy"],
+                };
+                if let Some((_, more)) = way.first(&["NO_PROXY", "no_proxy"]) {
+                    direct = format!("{direct},{}", *more);
+                }
+                match way.first(&names) {
+                    Some(found) => found,
+                    None => return Ok(None),
+                }
+            }
+        };
+        let unfit = |why| UnfitProxy { from, why };
+        let target: http::Uri =
+            (origin.to_string().parse()).map_err(|_| unfit("cannot be told where to go"))?;
+        // Without a list of exceptions first: what cannot be read must not be passed by.
+        let intercept = |direct: &str| {
+            let matcher = Matcher::builder().all(value.as_str()).no(direct).build();
+            matcher.intercept(&target)
+        };
+        let found = intercept("").ok_or_else(|| unfit("is not written as http://host:port"))?;
+        if found.uri().scheme_str() != Some("http") {
+            return Err(unfit("is not an HTTP proxy that is spoken to in clear"));
+        }
+        if intercept(&direct).is_none() {
+            return Ok(None);
+        }
+        Ok(Some(Hop {
+            host: found.uri().host().unwrap_or_default().into(),
+            port: found.uri().port_u16().unwrap_or(80),
+            from_variable: found.basic_auth().cloned(),
+            way: way.clone(),
+        }))
+    }
+}
+
+impl Way {
+    /// The first of the variables `names` that is set; an empty one is none.
+    fn first(&self, names: &[&'static str]) -> Option<(&'static str, Zeroizing<String>)> {
+        names.iter().find_map(|name| {
+            let value = Zeroizing::new((self.variables)(name)?);
+            (!value.is_empty()).then_some((*name, value))
+        })
+    }
+}
+
+impl Hop {
+    /// The value of `Proxy-Authorization` to show it, if any. Reads its source at most
+    /// every 10 s.
+    ///
+    /// # Errors
+    /// Where the secret cannot be read or is neither of the two forms.
+    pub async fn authorization(&self) -> io::Result<Option<Zeroizing<Vec<u8>>>> {
+        if let Some(authorization) = &self.way.authorization {
+            return authorization.value().await.map(Some);
+        }
+        let own = self.from_variable.as_ref();
+        Ok(own.map(|value| Zeroizing::new(value.as_bytes().to_vec())))
+    }
+
+    /// Lets the next connection read the secret anew: the proxy refused it.
+    pub async fn doubt(&self) {
+        if let Some(authorization) = &self.way.authorization {
+            *authorization.held.lock().await = None;
+        }
+    }
+}
+
+struct Authorization {
+    source: Source,
+    held: Mutex<Option<(Instant, Zeroizing<Vec<u8>>)>>,
+}
+
+impl Authorization {
+    fn new(source: Source) -> Authorization {
+        Authorization {
+            source,
+            held: Mutex::default(),
+        }
+    }
+
+    async fn value(&self) -> io::Result<Zeroizing<Vec<u8>>> {
+        let mut held = self.held.lock().await;
+        if let Some((read, value)) = held.as_ref()
+            && read.elapsed() < AUTHORIZATION_HOLDS
+        {
+            return Ok(value.clone());
+        }
+        let secret = self.source.read().await.map_err(io::Error::other)?;
+        let text = secret.expose();
+        let scheme = text.split_once(' ').map(|(scheme, _)| scheme);
+        let whole =
+            |scheme: &str| ["basic", "bearer"].contains(&scheme.to_ascii_lowercase().as_str());
+        let value = if scheme.is_some_and(whole) {
+            text.as_bytes().to_vec()
+        } else if text.contains(':') {
+            let pair = Zeroizing::new(BASE64_STANDARD.encode(text));
+            format!("Basic {}", *pair).into_bytes()
+        } else {
+            return Err(io::Error::other(format!(
+                "{} holds neither user:password nor a value with its scheme, such as `Bearer …`",
+                self.source
+            )));
+        };
+        let value = Zeroizing::new(value);
+        *held = Some((Instant::now(), value.clone()));
+        Ok(value)
+    }
+}
+
+fn is_loopback(host: &str) -> bool {
+    let bare = host.trim_matches(['[', ']']);
+    bare == "localhost"
+        || bare.ends_with(".localhost")
+        || (bare.parse::<IpAddr>()).is_ok_and(|ip| ip.to_canonical().is_loopback())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::url::HttpUrl;
+
+    fn within(variables: &'static [(&'static str, &'static str)]) -> Egress {
+        let told = config::outbound::Egress {
+            proxy: Proxy::Environment,
+            no_proxy: vec!["own.example".into()],
+            authorization: None,
+        };
+        let look = |name: &str| {
+            let mut all = variables.iter();
+            all.find(|(known, _)| *known == name)
+                .map(|(_, value)| (*value).to_owned())
+        };
+        Egress::within(&told, OwnAddresses::default(), look)
+    }
+
+    fn hop(egress: &Egress, url: &str) -> Result<Option<String>, String> {
+        let origin = HttpUrl::parse(url).unwrap().origin;
+        let hop = egress.hop(&origin).map_err(|error| error.to_string())?;
+        Ok(hop.map(|hop| hop.to_string()))
+    }
+
+    #[test]
+    fn the_variables_are_honoured_as_other_programs_do() {
+        let egress = within(&[
+            ("HTTPS_PROXY", "http://secure.example:3128"),
+            ("http_proxy", "plain.example:8080"),
+            (
+                "NO_PROXY",
+                "internal.example, .only.example,10.0.0.0/8,[::1], fd00::/8",
+            ),
+        ]);
+        let through = |url| hop(&egress, url).unwrap();
+        assert_eq!(
+            through("https://cms.example.com:8443").unwrap(),
+            "secure.example:3128"
+        );
+        assert_eq!(
+            through("http://cms.example.com").unwrap(),
+            "plain.example:8080"
+        );
+        assert_eq!(through("https://192.0.2.1").unwrap(), "secure.example:3128");
+        assert_eq!(
+            through("https://notinternal.example").unwrap(),
+            "secure.example:3128"
+        );
+        for direct in [
+            "https://internal.example",
+            "https://cms.internal.example:8443",
+            "https://a.only.example",
+            "http://10.1.2.3:8080",
+            "https://[fd00::1]",
+            "https://own.example",
+            "http://localhost:8090",
+            "https://127.0.0.1:8443",
+            "https://[::1]:8443",
+        ] {
+            assert_eq!(through(direct), None, "{direct}");
+        }
+        let all = within(&[("ALL_PROXY", "http://all.example:1"), ("HTTP_PROXY", "")]);
+        assert_eq!(
+            hop(&all, "http://a.example").unwrap().unwrap(),
+            "all.example:1"
+        );
+        assert_eq!(
+            hop(&all, "https://a.example").unwrap().unwrap(),
+            "all.example:1"
+        );
+        let star = within(&[("https_proxy", "http://p.example"), ("no_proxy", "*")]);
+        assert_eq!(hop(&star, "https://a.example"), Ok(None));
+        assert_eq!(hop(&within(&[]), "https://a.example"), Ok(None));
+    }
+
+    #[tokio::test]
+    async fn a_password_in_a_variable_is_shown_to_the_proxy_and_to_nobody_else() {
+        let egress = within(&[("HTTPS_PROXY", "http://robot:hunter2@p.example:3128")]);
+        let origin = HttpUrl::parse("https://a.example").unwrap().origin;
+        let hop = egress.hop(&origin).unwrap().unwrap();
+        let shown = hop.authorization().await.unwrap().unwrap();
+        assert_eq!(*shown, b"Basic cm9ib3Q6aHVudGVyMg==");
+        let printed = format!("{hop} {hop:?} {egress:?}");
+        assert!(
+            !printed.contains("hunter2") && !printed.contains("cm9ib3"),
+            "{printed}"
+        );
+    }
+
+    #[test]
+    fn a_proxy_that_cannot_be_used_is_an_error_and_never_passed_by() {
+        for (value, part) in [
+            ("socks5://robot:hunter2@p.example:1080", "HTTP proxy"),
+            ("https://p.example", "in clear"),
+            ("http://", "http://host:port"),
+            ("hunter2 hunter2", "http://host:port"),
+        ] {
+            let variables: &'static [_] = vec![("HTTPS_PROXY", value)].leak();
+            let error = hop(&within(variables), "https://a.example").unwrap_err();
+            assert!(
+                error.contains(part) && error.contains("HTTPS_PROXY"),
+                "{error}"
+            );
+            assert!(!error.contains("hunter2"), "{error}");
+        }
+    }
+}
