@@ -22,6 +22,10 @@ lint:
 ci:
     .ci/run
 
+# Hostile inputs, new ones (a C++ compiler builds libFuzzer): `just fuzz config 600`.
+fuzz *ARGS:
+    fuzz/run {{ARGS}}
+
 # A contact center on loopback, headset before it, and one told call.
 demo:
     cargo run --locked --release -- demo

@@ -158,17 +158,31 @@ pub struct Route {
     /// For `message` and `call`: whether a 401 that rejects the credential may be
     /// answered by sending the call once more.
     pub replay_401: bool,
-    /// Whether the upstream's `Set-Cookie` reaches the application on a route with
     /// Whether fields with other names than letters, digits and `-` go.
     pub drop_odd_names: bool,
+    /// Whether the upstream's `Set-Cookie` reaches the application on a route with
     /// a credential.
     pub pass_cookies: bool,
+    /// The version of HTTP towards the upstream.
+    pub upstream_protocol: UpstreamProtocol,
     /// Whether a `Location` on the upstream's own origin is turned to the listener.
     pub rewrite_location: bool,
     /// Its times, those of `[timeouts]` where it has none of its own.
     pub timeouts: Timeouts,
     /// Its TLS, that of `[upstream_tls]` where it has none of its own.
     pub tls: Tls,
+}
+
+/// The version of HTTP that an upstream is spoken to in.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum UpstreamProtocol {
+    /// What the upstream chooses by ALPN (RFC 7301); HTTP/1.1 without TLS.
+    Auto,
+    /// HTTP/1.1.
+    #[default]
+    H1,
+    /// HTTP/2: by ALPN over TLS, by prior knowledge without (RFC 9113 §3.3).
+    H2,
 }
 
 /// What a call does at the upstream, by which design §6 decides on replays.

@@ -450,6 +450,7 @@ fn resolve_route(route: &config::Route, egress: &Egress) -> Result<(Arc<Aim>, Co
         egress.clone(),
     )
     .map_err(|error| error.problem(&format!("route.{}.upstream_tls", route.name)))?;
+    let connector = connector.speaking(route.upstream_protocol);
     Ok((Arc::new(aim), connector))
 }
 

@@ -17,7 +17,7 @@ use crate::config::tenant::{self, TenantRule};
 use crate::config::url::HttpUrl;
 use crate::config::{
     Admin, Bind, Config, Credential, Effect, Limits, Listener, ListenerTls, Log, LogFormat, Route,
-    Store, Timeouts, Tls,
+    Store, Timeouts, Tls, UpstreamProtocol,
 };
 
 /// Builds the configuration from `sections` that hold no problem.
@@ -159,6 +159,11 @@ fn route(section: &Section, times: &Timeouts, trust: &Tls) -> Option<Route> {
         replay_401: values.flag("replay_401"),
         drop_odd_names: values.need_text("odd_names") == "drop",
         pass_cookies: values.need_text("upstream_cookies") == "pass",
+        upstream_protocol: match values.need_text("upstream_protocol") {
+            "h1" => UpstreamProtocol::H1,
+            "h2" => UpstreamProtocol::H2,
+            _ => UpstreamProtocol::Auto,
+        },
         rewrite_location: values.flag("rewrite_location"),
         timeouts: own,
         tls: tls(values, "upstream_tls.", trust),

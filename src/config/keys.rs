@@ -221,6 +221,8 @@ pub const KEYS: &[Key] = &[
         "Whether fields of a call reach the upstream whose names hold more than letters, digits and `-`, as `tenant_id` does. A name that an upstream could take for a credential's goes either way."),
     key("route.*.upstream_cookies", Type::Choice(&["drop", "pass"]), Text("drop"), "\"drop\"",
         "What becomes of the upstream's `Set-Cookie` on a route with a credential. A session cookie in the application's hands would be a second, live credential."),
+    key("route.*.upstream_protocol", Type::Choice(&["auto", "h1", "h2"]), Text("auto"), "\"auto\"",
+        "The version of HTTP towards the upstream. `auto`: over TLS HTTP/2 where the upstream chooses it (ALPN), else HTTP/1.1. `h1`: HTTP/1.1 only. `h2`: HTTP/2 only, by ALPN over TLS and by prior knowledge without."),
     key("route.*.rewrite_location", Type::Bool, Text("true"), "true",
         "Whether a `Location` on the upstream's own origin is turned to the listener."),
     key("route.*.timeouts.connect", Type::Duration, Absent, "\"3s\"",

@@ -11,6 +11,7 @@ use bytes::Bytes;
 use http_body::{Frame, SizeHint};
 
 use crate::gateway::client::answer::AnswerBody;
+use crate::gateway::client::h2::body::StreamBody;
 use crate::gateway::client::tunnel::Tunnel;
 use crate::gateway::stack::limit::Stream;
 use crate::gateway::stack::record::Books;
@@ -39,6 +40,8 @@ enum Kind {
     Answer(AnswerBody),
     /// What follows a 101 and is no body.
     Tunnel(Box<Tunnel>),
+    /// On its way back over HTTP/2.
+    Stream(Box<StreamBody>),
     /// On its way back, after its beginning was looked at.
     Peeked(Box<(Peeked, Body)>),
 }
@@ -90,6 +93,9 @@ pub enum BodyError {
     /// The other side broke it off.
     #[error("the body broke off")]
     Broken(#[from] hyper::Error),
+    /// The upstream broke its stream off.
+    #[error("the body broke off")]
+    Reset(#[from] h2::Error),
     /// Nothing moved for too long.
     #[error("nothing moved for {0:?}")]
     Idle(std::time::Duration),
@@ -141,6 +147,11 @@ impl Body {
         if let Some(books) = &self.books {
             books.count(octets);
         }
+    }
+
+    /// An upstream's body over HTTP/2.
+    pub fn stream(stream: StreamBody) -> Body {
+        Body::of(Kind::Stream(Box::new(stream)))
     }
 
     /// A body of which `peeked` was read before; the rest is still in `rest`.
@@ -205,6 +216,7 @@ impl http_body::Body for Body {
             }
             Kind::Upload(upload) => upload.poll_frame(cx),
             Kind::Answer(answer) => answer.poll_frame(cx),
+            Kind::Stream(stream) => stream.poll_frame(cx),
             Kind::Peeked(peeked) => match peeked.0.pop() {
                 Some(frame) => Poll::Ready(Some(frame)),
                 None => Pin::new(&mut peeked.1).poll_frame(cx),
@@ -225,6 +237,7 @@ impl http_body::Body for Body {
             Kind::Whole(octets) => octets.is_empty(),
             Kind::Upload(upload) => upload.is_end_stream(),
             Kind::Answer(answer) => answer.is_end_stream(),
+            Kind::Stream(stream) => stream.is_end_stream(),
             Kind::Peeked(peeked) => peeked.0.is_empty() && peeked.1.is_end_stream(),
         }
     }
@@ -235,6 +248,7 @@ impl http_body::Body for Body {
             Kind::Whole(octets) => SizeHint::with_exact(octets.len() as u64),
             Kind::Upload(upload) => upload.size_hint(),
             Kind::Answer(answer) => answer.size_hint(),
+            Kind::Stream(stream) => stream.size_hint(),
             Kind::Peeked(peeked) => {
                 let (read, rest) = (peeked.0.len() as u64, peeked.1.size_hint());
                 let mut hint = SizeHint::new();

@@ -2,11 +2,13 @@
 //!
 //! It belongs to one worker and never hops a task: an HTTP/1.1 connection has no
 //! task of its own but is driven by the call that uses it (`exchange.rs`) and then
-//! by the answer's body (`answer.rs`), which gives it back to the pool.
+//! by the answer's body (`answer.rs`), which gives it back to the pool. Where the
+//! upstream speaks HTTP/2, a call takes a stream of a shared connection (`h2.rs`).
 
 pub mod alarm;
 pub mod answer;
 pub mod exchange;
+pub mod h2;
 pub mod muffle;
 pub mod pool;
 pub mod tunnel;
@@ -19,7 +21,7 @@ use std::task::{Context, Poll};
 use tokio::time::Instant;
 use tower::Service;
 
-use crate::gateway::client::pool::Pool;
+use crate::gateway::client::pool::{Pool, Way};
 use crate::gateway::error::{Error, FaultKind, Reached, UpstreamFault};
 use crate::gateway::{Answer, Call};
 
@@ -78,24 +80,30 @@ async fn attempt(
     pool: Rc<Pool>,
     call: Call,
 ) -> Result<http::Response<crate::gateway::body::Body>, Error> {
+    let wary = call.nature.must_not_be_lost();
     let pooled = if call.fresh {
         None
     } else {
-        pool.checkout(call.nature.must_not_be_lost())
+        pool.checkout(wary)
     };
-    let conn = match pooled {
-        Some(conn) => conn,
-        None => match pool.connect().await {
-            Ok(conn) => conn,
-            Err(error) => {
-                return Err(Error::Upstream(Box::new(UpstreamFault {
-                    kind: FaultKind::Connect(error),
-                    reached: Reached::No,
-                    reused: false,
-                    unsent: Some(call.request),
-                })));
-            }
-        },
+    let way = match pooled {
+        Some(conn) => Ok(Way::H1(conn)),
+        // Only HTTP/1.1 can be switched from (RFC 9113 §8.6).
+        None if call.upgrade => pool.connect_h1().await.map(Way::H1),
+        None => pool.open(wary).await,
     };
-    exchange::exchange(pool, conn, *call.request, call.upgrade).await
+    match way {
+        Ok(Way::H1(conn)) => exchange::exchange(pool, conn, *call.request, call.upgrade).await,
+        Ok(Way::H2(lease)) => {
+            let answer = h2::exchange::exchange(lease, pool.scheme(), *call.request);
+            // Boxed, so that calls over HTTP/1.1 do not carry its size.
+            Box::pin(answer).await
+        }
+        Err(error) => Err(Error::Upstream(Box::new(UpstreamFault {
+            kind: FaultKind::Connect(error),
+            reached: Reached::No,
+            reused: false,
+            unsent: Some(call.request),
+        }))),
+    }
 }

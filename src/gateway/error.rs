@@ -113,6 +113,16 @@ pub enum FaultKind {
     /// What came was not HTTP/1.1, or broke a rule that keeps answers apart.
     #[error("the upstream's answer could not be read")]
     Nonsense(#[source] hyper::Error),
+    /// The upstream proves that it did not process the call (RFC 9113 §8.7): it
+    /// refused the stream, or went away having processed only earlier ones.
+    #[error("the upstream turned the call away unprocessed")]
+    Unprocessed(#[source] h2::Error),
+    /// The upstream reset the stream, which proves nothing.
+    #[error("the upstream reset the stream before it answered")]
+    Reset(#[source] h2::Error),
+    /// What came broke HTTP/2.
+    #[error("the upstream broke HTTP/2")]
+    Garbled(#[source] h2::Error),
     /// What came was HTTP/1.1, but cannot be passed on (`framing::settle`).
     #[error("the upstream's answer cannot be passed on: {0}")]
     Unfit(&'static str),
@@ -133,8 +143,9 @@ impl FaultKind {
             FaultKind::Connect(ConnectError::OwnListener { .. }) => "loop",
             FaultKind::Connect(ConnectError::Proxy { .. }) => "proxy",
             FaultKind::Connect(_) => "connect",
-            FaultKind::Closed(_) => "closed",
-            FaultKind::Nonsense(_) | FaultKind::Unfit(_) => "nonsense",
+            FaultKind::Closed(_) | FaultKind::Reset(_) => "closed",
+            FaultKind::Unprocessed(_) => "refused",
+            FaultKind::Nonsense(_) | FaultKind::Garbled(_) | FaultKind::Unfit(_) => "nonsense",
             FaultKind::FirstByte(_) => "first_byte",
             FaultKind::Idle(_) => "idle",
         }
@@ -148,6 +159,7 @@ impl FaultKind {
         "proxy",
         "connect",
         "closed",
+        "refused",
         "nonsense",
         "first_byte",
         "idle",
@@ -157,7 +169,7 @@ impl FaultKind {
 /// How far a call got.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Reached {
-    /// No byte of it was sent.
+    /// No byte of it was sent, or the upstream proves that it processed none.
     No,
     /// Bytes were sent and no answer came: it may or may not have taken effect.
     Unknown,

@@ -14,6 +14,9 @@ use crate::config::Effect;
 pub enum Outcome {
     /// Nothing was sent: connecting failed, or the kernel took no byte.
     NothingSent,
+    /// The upstream proves that it did not process the call: a refused stream, or a
+    /// GOAWAY that names an earlier one as the last (RFC 9113 §8.7).
+    Unprocessed,
     /// A 401 rejected the credential.
     CredentialRejected,
     /// The connection died after bytes were sent and before an answer began.
@@ -55,7 +58,8 @@ impl Nature {
     /// its whole body is in hand (true for a call without one).
     pub fn may_repeat(self, outcome: Outcome, whole_body: bool) -> bool {
         match (outcome, self.effect) {
-            (Outcome::NothingSent, _) => true,
+            // What was read of the body must be in hand; the rest may still come.
+            (Outcome::NothingSent | Outcome::Unprocessed, _) => true,
             (Outcome::CredentialRejected, Effect::Read | Effect::Write) => whole_body,
             (Outcome::CredentialRejected, Effect::Message | Effect::Call) => {
                 whole_body && self.replay_401
@@ -91,6 +95,7 @@ mod tests {
         ];
         let rows = [
             (Outcome::NothingSent, [true, true, true, true, true]),
+            (Outcome::Unprocessed, [true, true, true, true, true]),
             (
                 Outcome::CredentialRejected,
                 [true, true, true, false, false],

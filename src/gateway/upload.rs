@@ -333,7 +333,7 @@ impl Upload {
                 for name in source.trailers.borrow().iter() {
                     trailers.remove(name);
                 }
-                scrub::remove_hop_by_hop(&mut trailers);
+                scrub::remove_from_trailers(&mut trailers);
                 scrub::remove_aliases(&mut trailers, &source.trailers.borrow());
                 Frame::trailers(trailers)
             }

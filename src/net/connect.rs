@@ -16,8 +16,8 @@ use tokio::time::{Instant, timeout_at};
 use tokio_rustls::TlsConnector;
 
 use crate::base::problem::{Place, Problem};
-use crate::config::Tls;
 use crate::config::url::HttpOrigin;
+use crate::config::{Tls, UpstreamProtocol};
 use crate::net::egress::{Egress, Hop, UnfitProxy};
 use crate::net::io::Io;
 use crate::net::race::{self, Lost};
@@ -62,6 +62,14 @@ pub enum ConnectError {
         /// What it said.
         source: Box<TunnelError>,
     },
+    /// The upstream does not speak HTTP/2, which is demanded of it or which it chose.
+    #[error("{host} does not speak HTTP/2")]
+    NoHttp2 {
+        /// The host.
+        host: Box<str>,
+        /// How it broke what it had chosen; `None` where it chose something else.
+        source: Option<io::Error>,
+    },
     /// The time limit ended first.
     #[error("no connection to {host} within {limit:?}: {during}")]
     TimedOut {
@@ -86,6 +94,7 @@ impl ConnectError {
         match self {
             ConnectError::Tls { .. } | ConnectError::OwnListener { .. } => true,
             ConnectError::Proxy { source, .. } => source.is_lasting(),
+            ConnectError::NoHttp2 { source, .. } => source.is_none(),
             ConnectError::Resolve { .. }
             | ConnectError::Dial { .. }
             | ConnectError::TimedOut { .. } => false,
@@ -124,6 +133,9 @@ impl SetUpError {
 pub struct Connector {
     origin: HttpOrigin,
     tls: Option<(Arc<rustls::ClientConfig>, ServerName<'static>)>,
+    protocol: UpstreamProtocol,
+    /// What is offered where that is not HTTP/1.1 alone.
+    offer: Option<Arc<rustls::ClientConfig>>,
     limit: Duration,
     egress: Egress,
     hop: Option<Hop>,
@@ -154,9 +166,51 @@ impl Connector {
             hop: egress.hop(&origin)?,
             origin,
             tls,
+            protocol: UpstreamProtocol::H1,
+            offer: None,
             limit,
             egress,
         })
+    }
+
+    /// The same connector, which from now on offers `protocol`.
+    pub fn speaking(mut self, protocol: UpstreamProtocol) -> Connector {
+        self.protocol = match protocol {
+            // Nobody chooses where there is no ALPN.
+            UpstreamProtocol::Auto if self.tls.is_none() => UpstreamProtocol::H1,
+            protocol => protocol,
+        };
+        self.offer = self
+            .tls
+            .as_ref()
+            .and_then(|(config, _)| client::offering(config, protocol));
+        self
+    }
+
+    /// What it offers.
+    pub fn protocol(&self) -> UpstreamProtocol {
+        self.protocol
+    }
+
+    /// Whether what `io` leads to is spoken to in HTTP/2.
+    ///
+    /// # Errors
+    /// Where HTTP/2 is demanded and the upstream did not choose it.
+    pub fn is_h2(&self, io: &Io) -> Result<bool, ConnectError> {
+        match self.protocol {
+            UpstreamProtocol::H2 if self.tls.is_none() || io.chose_h2() => Ok(true),
+            UpstreamProtocol::H2 => Err(ConnectError::NoHttp2 {
+                host: self.origin.host.clone(),
+                source: None,
+            }),
+            UpstreamProtocol::Auto => Ok(io.chose_h2()),
+            UpstreamProtocol::H1 => Ok(false),
+        }
+    }
+
+    /// The longest that an attempt takes.
+    pub fn limit(&self) -> Duration {
+        self.limit
     }
 
     /// Where it connects to.
@@ -170,6 +224,22 @@ impl Connector {
     /// # Errors
     /// Where none came about; nothing was sent then.
     pub async fn connect(&self) -> Result<Io, ConnectError> {
+        self.dial_offering(self.offer.as_ref()).await
+    }
+
+    /// A new connection that offers HTTP/1.1 alone, whatever the protocol: what
+    /// upgrades needs it (RFC 9110 §7.8).
+    ///
+    /// # Errors
+    /// As [`Connector::connect`].
+    pub async fn connect_h1(&self) -> Result<Io, ConnectError> {
+        self.dial_offering(None).await
+    }
+
+    async fn dial_offering(
+        &self,
+        offer: Option<&Arc<rustls::ClientConfig>>,
+    ) -> Result<Io, ConnectError> {
         let deadline = Instant::now() + self.limit;
         let tcp = match &self.hop {
             None => {
@@ -181,9 +251,18 @@ impl Connector {
         let Some((config, name)) = &self.tls else {
             return Ok(Io::plain(tcp));
         };
+        let config = offer.unwrap_or(config);
         let handshake = TlsConnector::from(config.clone()).connect(name.clone(), tcp);
         match timeout_at(deadline, handshake).await {
             Ok(Ok(tls)) => Ok(Io::tls(tls)),
+            Ok(Err(error))
+                if self.protocol == UpstreamProtocol::H2 && client::is_no_protocol(&error) =>
+            {
+                Err(ConnectError::NoHttp2 {
+                    host: self.origin.host.clone(),
+                    source: None,
+                })
+            }
             Ok(Err(error)) => Err(ConnectError::Tls {
                 host: self.origin.host.clone(),
                 source: failure::explain(error),

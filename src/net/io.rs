@@ -68,10 +68,14 @@ impl Wire {
 /// fails while the answer waits to be read, and hyper would give up with the write. So
 /// where a write fails and something waits to be read, writing waits as well until the
 /// read side has told what came, and then goes nowhere, uncounted and without an error.
+/// Over HTTP/2 it goes nowhere at once: h2 does not read while a frame of its own (the
+/// answer to a PING) waits to be written.
 #[derive(Debug)]
 pub struct Io {
     wire: Arc<Wire>,
     peer: Peer,
+    /// What a write that failed makes of `peer`.
+    lost: Peer,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -101,6 +105,21 @@ impl Io {
                 sent: AtomicU64::new(0),
             }),
             peer: Peer::There,
+            lost: Peer::Gone,
+        }
+    }
+
+    /// For HTTP/2, see the type.
+    pub fn shared(mut self) -> Io {
+        self.lost = Peer::Heard;
+        self
+    }
+
+    /// Whether the upstream chose HTTP/2 by ALPN (RFC 7301).
+    pub fn chose_h2(&self) -> bool {
+        match &*self.wire.lock() {
+            Stream::Plain(_) => false,
+            Stream::Tls(io) => io.inner().get_ref().1.alpn_protocol() == Some(b"h2"),
         }
     }
 
@@ -109,26 +128,29 @@ impl Io {
         self.wire.clone()
     }
 
-    /// Counts what was written, or notes that nobody is there to take it.
-    fn count(&mut self, written: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
+    /// Counts what was written of `octets`, or notes that nobody is there to take it.
+    fn count(
+        &mut self,
+        octets: usize,
+        written: Poll<io::Result<usize>>,
+    ) -> Poll<io::Result<usize>> {
         match written {
             Poll::Ready(Ok(n)) => {
                 self.wire.sent.fetch_add(n as u64, Ordering::Relaxed);
                 Poll::Ready(Ok(n))
             }
-            Poll::Ready(Err(error)) => self.fail(error),
+            Poll::Ready(Err(error)) => self.fail(octets, error),
             Poll::Pending => Poll::Pending,
         }
     }
 
-    /// What becomes of a write that failed.
+    /// What becomes of a write of `octets` that failed.
     #[cold]
-    fn fail<T>(&mut self, error: io::Error) -> Poll<io::Result<T>> {
+    fn fail<T>(&mut self, octets: T, error: io::Error) -> Poll<io::Result<T>> {
         if is_gone(&error) && self.wire.peek().is_ok_and(|octets| octets > 0) {
-            self.peer = Peer::Gone;
-            return Poll::Pending;
+            self.peer = self.lost;
         }
-        Poll::Ready(Err(error))
+        self.waste(octets).unwrap_or(Poll::Ready(Err(error)))
     }
 
     /// `octets` that go nowhere, where nobody takes them any more.
@@ -174,14 +196,15 @@ impl Write for Io {
         cx: &mut Context<'_>,
         buf: &[u8],
     ) -> Poll<io::Result<usize>> {
-        if let Some(wasted) = self.waste(buf.len()) {
+        let octets = buf.len();
+        if let Some(wasted) = self.waste(octets) {
             return wasted;
         }
         let written = match &mut *self.wire.lock() {
             Stream::Plain(io) => Pin::new(io).poll_write(cx, buf),
             Stream::Tls(io) => Pin::new(io.as_mut()).poll_write(cx, buf),
         };
-        self.count(written)
+        self.count(octets, written)
     }
 
     fn poll_write_vectored(
@@ -189,14 +212,15 @@ impl Write for Io {
         cx: &mut Context<'_>,
         bufs: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        if let Some(wasted) = self.waste(bufs.iter().map(|buf| buf.len()).sum()) {
+        let octets = bufs.iter().map(|buf| buf.len()).sum();
+        if let Some(wasted) = self.waste(octets) {
             return wasted;
         }
         let written = match &mut *self.wire.lock() {
             Stream::Plain(io) => Pin::new(io).poll_write_vectored(cx, bufs),
             Stream::Tls(io) => Pin::new(io.as_mut()).poll_write_vectored(cx, bufs),
         };
-        self.count(written)
+        self.count(octets, written)
     }
 
     fn is_write_vectored(&self) -> bool {
@@ -215,7 +239,7 @@ impl Write for Io {
             Stream::Tls(io) => Pin::new(io.as_mut()).poll_flush(cx),
         };
         match flushed {
-            Poll::Ready(Err(error)) => self.fail(error),
+            Poll::Ready(Err(error)) => self.fail((), error),
             other => other,
         }
     }
@@ -225,5 +249,65 @@ impl Write for Io {
             Stream::Plain(io) => Pin::new(io).poll_shutdown(cx),
             Stream::Tls(io) => Pin::new(io.as_mut()).poll_shutdown(cx),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::future::poll_fn;
+    use std::task::Waker;
+
+    /// The socket after a write failed on it while octets wait to be read, and what the
+    /// write yielded.
+    async fn lost(wrap: impl Fn(TcpStream) -> Io) -> (Io, Poll<io::Result<usize>>) {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let ours = TcpStream::connect(listener.local_addr().unwrap()).await;
+        let (mut theirs, _) = listener.accept().await.unwrap();
+        let mut io = wrap(ours.unwrap());
+        let wire = io.wire();
+        tokio::io::AsyncWriteExt::write_all(&mut theirs, b"answer")
+            .await
+            .unwrap();
+        // No octet of theirs stays behind, and this close is a reset.
+        socket2::SockRef::from(&theirs)
+            .set_linger(Some(std::time::Duration::ZERO))
+            .unwrap();
+        drop(theirs);
+        loop {
+            let before = wire.sent();
+            let mut cx = Context::from_waker(Waker::noop());
+            let written = Pin::new(&mut io).poll_write(&mut cx, b"call");
+            if wire.sent() == before {
+                return (io, written);
+            }
+            tokio::task::yield_now().await;
+        }
+    }
+
+    async fn read(io: &mut Io) -> usize {
+        let mut octets = [0; 64];
+        let mut buf = hyper::rt::ReadBuf::new(&mut octets);
+        poll_fn(|cx| Pin::new(&mut *io).poll_read(cx, buf.unfilled()))
+            .await
+            .unwrap();
+        buf.filled().len()
+    }
+
+    #[tokio::test]
+    async fn a_failed_write_waits_for_the_answer_and_then_goes_nowhere() {
+        let (mut io, written) = lost(Io::plain).await;
+        assert!(written.is_pending(), "{written:?}");
+        assert_eq!(read(&mut io).await, 6);
+        let mut cx = Context::from_waker(Waker::noop());
+        let again = Pin::new(&mut io).poll_write(&mut cx, b"call");
+        assert!(matches!(again, Poll::Ready(Ok(4))), "{again:?}");
+    }
+
+    #[tokio::test]
+    async fn over_http2_a_failed_write_does_not_wait_for_what_comes() {
+        let (mut io, written) = lost(|tcp| Io::plain(tcp).shared()).await;
+        assert!(matches!(written, Poll::Ready(Ok(4))), "{written:?}");
+        assert_eq!(read(&mut io).await, 6);
     }
 }

@@ -14,6 +14,7 @@ mod stories {
     mod early_answers;
     mod expects;
     mod floods;
+    mod http2_upstream;
     mod human;
     mod injects;
     mod keeps_secrets;

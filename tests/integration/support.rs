@@ -4,6 +4,7 @@
 pub mod client;
 pub mod door;
 pub mod frames;
+pub mod h2;
 pub mod headset;
 pub mod pki;
 pub mod process;

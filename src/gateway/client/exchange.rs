@@ -15,6 +15,7 @@ use hyper::body::Incoming;
 use tokio::time::Instant;
 
 use crate::gateway::body::Body;
+use crate::gateway::client::alarm::Alarm;
 use crate::gateway::client::answer::AnswerBody;
 use crate::gateway::client::pool::{Conn, Lifetimes, Pool};
 use crate::gateway::client::tunnel::Tunnel;
@@ -75,8 +76,8 @@ pub async fn exchange(
             let Some(conn) = &mut held else {
                 return Poll::Ready(Err(FaultKind::Closed(None)));
             };
-            if !patience.lets_go(conn, cx) {
-                return patience.poll(conn, cx).map(Err);
+            if !patience.lets_go(&mut conn.alarm, cx) {
+                return patience.poll(&mut conn.alarm, cx).map(Err);
             }
         }
     })
@@ -228,7 +229,7 @@ fn keep_alive_timeout(headers: &HeaderMap) -> Option<Duration> {
 
 /// How long to wait for the head: `first_byte` once the call is out, `idle` while
 /// it is still going out.
-struct Patience {
+pub(super) struct Patience {
     lifetimes: Lifetimes,
     source: Option<Rc<Source>>,
     held_since: Option<Instant>,
@@ -236,7 +237,7 @@ struct Patience {
 }
 
 impl Patience {
-    fn new(lifetimes: Lifetimes, source: Option<Rc<Source>>) -> Patience {
+    pub(super) fn new(lifetimes: Lifetimes, source: Option<Rc<Source>>) -> Patience {
         Patience {
             lifetimes,
             held_since: None,
@@ -247,7 +248,7 @@ impl Patience {
 
     /// Whether a held body was let go just now, so that the connection must be polled
     /// once more.
-    fn lets_go(&mut self, conn: &mut Conn, cx: &mut Context<'_>) -> bool {
+    fn lets_go(&mut self, alarm: &mut Alarm, cx: &mut Context<'_>) -> bool {
         let Some(source) = &self.source else {
             return false;
         };
@@ -258,14 +259,14 @@ impl Patience {
             return false;
         }
         let since = *self.held_since.get_or_insert_with(Instant::now);
-        let is_over = conn.alarm.rings(cx, since + self.lifetimes.expect_continue);
+        let is_over = alarm.rings(cx, since + self.lifetimes.expect_continue);
         if is_over {
             source.release();
         }
         is_over
     }
 
-    fn poll(&mut self, conn: &mut Conn, cx: &mut Context<'_>) -> Poll<FaultKind> {
+    pub(super) fn poll(&mut self, alarm: &mut Alarm, cx: &mut Context<'_>) -> Poll<FaultKind> {
         if self.held_since.is_some() {
             return Poll::Pending;
         }
@@ -284,12 +285,10 @@ impl Patience {
         if limit.is_zero() {
             return Poll::Pending;
         }
-        conn.alarm
-            .poll(cx, since + limit)
-            .map(|()| match uploading {
-                Some(_) => FaultKind::Idle(limit),
-                None => FaultKind::FirstByte(limit),
-            })
+        alarm.poll(cx, since + limit).map(|()| match uploading {
+            Some(_) => FaultKind::Idle(limit),
+            None => FaultKind::FirstByte(limit),
+        })
     }
 }
 

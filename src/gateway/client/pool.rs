@@ -13,6 +13,7 @@ use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use bytes::Bytes;
+use http::uri::Scheme;
 use http::{Request, Response};
 use http_body::{Body as _, Frame};
 use hyper::body::Incoming;
@@ -20,8 +21,10 @@ use hyper::client::conn::TrySendError;
 use hyper::client::conn::http1::{self, Connection, SendRequest};
 use tokio::time::Instant;
 
+use crate::config::UpstreamProtocol;
 use crate::gateway::body::Body;
 use crate::gateway::client::alarm::Alarm;
+use crate::gateway::client::h2::{Lease, Links, Opened};
 use crate::gateway::client::muffle::Muffle;
 use crate::gateway::metrics::RouteMetrics;
 use crate::net::connect::{ConnectError, Connector};
@@ -48,8 +51,19 @@ pub struct Pool {
     connector: Connector,
     lifetimes: Lifetimes,
     metrics: Arc<RouteMetrics>,
+    /// Where HTTP/2 is offered.
+    links: Option<Rc<Links>>,
     #[allow(clippy::vec_box, reason = "moved in and out whole; a Conn is large")]
     idle: RefCell<Vec<Box<Conn>>>,
+}
+
+/// What a call can be sent on.
+#[derive(Debug)]
+pub enum Way {
+    /// A connection, for this call alone.
+    H1(Box<Conn>),
+    /// A stream of a connection that calls share.
+    H2(Lease),
 }
 
 /// One connection with hyper's two ends of it and our end of its socket.
@@ -136,7 +150,10 @@ impl Drop for Counted {
 impl Pool {
     /// An empty pool over `connector`.
     pub fn new(connector: Connector, lifetimes: Lifetimes, metrics: Arc<RouteMetrics>) -> Rc<Pool> {
+        let links = (connector.protocol() != UpstreamProtocol::H1)
+            .then(|| Links::new(connector.clone(), lifetimes, metrics.clone()));
         Rc::new(Pool {
+            links,
             connector,
             lifetimes,
             metrics,
@@ -175,9 +192,39 @@ impl Pool {
         }
     }
 
-    /// A new connection. Dropping the future abandons the attempt.
-    pub async fn connect(&self) -> Result<Box<Conn>, ConnectError> {
-        let io = self.connector.connect().await?;
+    /// The scheme of its upstream.
+    pub fn scheme(&self) -> Scheme {
+        match self.connector.origin().tls {
+            true => Scheme::HTTPS,
+            false => Scheme::HTTP,
+        }
+    }
+
+    /// A stream of a shared connection, or a new connection. `wary` as in
+    /// [`Pool::checkout`]. Dropping the future abandons the attempt.
+    ///
+    /// # Errors
+    /// Where no connection comes about.
+    pub async fn open(&self, wary: bool) -> Result<Way, ConnectError> {
+        let Some(links) = &self.links else {
+            return self.connect_h1().await.map(Way::H1);
+        };
+        match Box::pin(links.open(wary)).await? {
+            Opened::Stream(lease) => Ok(Way::H2(lease)),
+            Opened::H1(io) => self.shake_hands(io).await.map(Way::H1),
+        }
+    }
+
+    /// A new HTTP/1.1 connection, whatever else the upstream speaks; upgrades need
+    /// it (RFC 9110 §7.8). Dropping the future abandons the attempt.
+    ///
+    /// # Errors
+    /// Where no connection comes about.
+    pub async fn connect_h1(&self) -> Result<Box<Conn>, ConnectError> {
+        self.shake_hands(self.connector.connect_h1().await?).await
+    }
+
+    async fn shake_hands(&self, io: Io) -> Result<Box<Conn>, ConnectError> {
         let wire = io.wire();
         let (sender, connection) = http1::Builder::new()
             // A small head and body leave in one write; measured, see benches/.
@@ -229,6 +276,9 @@ impl Pool {
         self.idle
             .borrow_mut()
             .retain(|conn| !self.is_spent(conn, now) && conn.wire.is_quiet());
+        if let Some(links) = &self.links {
+            links.sweep();
+        }
     }
 
     fn is_spent(&self, conn: &Conn, now: Instant) -> bool {

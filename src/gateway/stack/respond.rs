@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use http::{HeaderValue, Response, StatusCode, header};
+use http::{HeaderValue, Method, Response, StatusCode, header};
 use pin_project_lite::pin_project;
 use serde_json::json;
 use tower::{Layer, Service};
@@ -44,6 +44,8 @@ pub const CODES: &[&str] = &[
     "upstream_tls",
     "upstream_loop",
     "upstream_proxy",
+    "upstream_protocol",
+    "upstream_refused",
     "upstream_closed",
     "upstream_nonsense",
     "upstream_timeout",
@@ -222,6 +224,13 @@ fn face(error: &Error) -> Face {
                     "tls_protocol_error",
                     "the detail says what is wrong and which key to set, in `upstream_tls` of the route or of all",
                 ),
+                FaultKind::Connect(ConnectError::NoHttp2 { .. }) => upstream(
+                    StatusCode::BAD_GATEWAY,
+                    "upstream_protocol",
+                    "The upstream does not speak HTTP/2",
+                    "http_protocol_error",
+                    "set `upstream_protocol` of the route to \"h1\", or let the upstream speak HTTP/2",
+                ),
                 FaultKind::Connect(ConnectError::OwnListener { .. }) => upstream(
                     StatusCode::BAD_GATEWAY,
                     "upstream_loop",
@@ -243,7 +252,21 @@ fn face(error: &Error) -> Face {
                     "connection_timeout",
                     "check the network in between, or raise `timeouts.connect`",
                 ),
-                FaultKind::Closed(_) => upstream(
+                FaultKind::Unprocessed(_) => upstream(
+                    StatusCode::BAD_GATEWAY,
+                    "upstream_refused",
+                    "The upstream turned the call away",
+                    "http_response_incomplete",
+                    "it did not process the call: send it again, not at once if the upstream is overloaded",
+                ),
+                FaultKind::Garbled(_) => upstream(
+                    StatusCode::BAD_GATEWAY,
+                    "upstream_nonsense",
+                    "The upstream broke HTTP/2",
+                    "http_protocol_error",
+                    "see the detail; `upstream_protocol = \"h1\"` in the route goes round it",
+                ),
+                FaultKind::Closed(_) | FaultKind::Reset(_) => upstream(
                     StatusCode::BAD_GATEWAY,
                     "upstream_closed",
                     "The upstream closed the connection",
@@ -381,6 +404,7 @@ impl<S: HttpService> Service<Call> for Respond<S> {
 
     fn call(&mut self, call: Call) -> Self::Future {
         RespondFuture {
+            to_head: call.request.method() == Method::HEAD,
             inner: self.inner.call(call),
             layer: self.layer.clone(),
         }
@@ -393,6 +417,7 @@ pin_project! {
         #[pin]
         inner: F,
         layer: Arc<RespondLayer>,
+        to_head: bool,
     }
 }
 
@@ -403,7 +428,24 @@ impl<F: Future<Output = Result<Answer, Error>>> Future for RespondFuture<F> {
         let this = self.project();
         Poll::Ready(match ready!(this.inner.poll(cx)) {
             Ok(answer) => Ok(answer),
-            Err(error) => Ok(this.layer.answer(&error)),
+            Err(error) => {
+                let mut answer = this.layer.answer(&error);
+                if *this.to_head {
+                    leave_out_body(&mut answer);
+                }
+                Ok(answer)
+            }
         })
+    }
+}
+
+/// An answer to a HEAD has the fields of its body and not the body (RFC 9110 §9.3.2).
+/// Over HTTP/1.1 hyper leaves it out by itself; over HTTP/2 it does not, and a caller
+/// takes what follows for a broken stream.
+fn leave_out_body(answer: &mut Answer) {
+    let body = std::mem::take(answer.response.body_mut());
+    if let Some(length) = http_body::Body::size_hint(&body).exact() {
+        let headers = answer.response.headers_mut();
+        headers.insert(header::CONTENT_LENGTH, length.into());
     }
 }

@@ -259,6 +259,7 @@ async fn after_fault<S: HttpService>(
     let outcome = match (&fault.kind, fault.reached) {
         // These would fail the same way again.
         (FaultKind::Connect(error), _) if error.is_lasting() => Outcome::Other,
+        (FaultKind::Unprocessed(_), _) => Outcome::Unprocessed,
         (FaultKind::Connect(_) | FaultKind::Closed(_), Reached::No) => Outcome::NothingSent,
         (FaultKind::Closed(_), Reached::Unknown) => Outcome::Died {
             reused: fault.reused,

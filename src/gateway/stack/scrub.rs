@@ -61,6 +61,14 @@ pub fn remove_hop_by_hop(headers: &mut HeaderMap) {
     remove_found(headers, found);
 }
 
+/// Removes from trailers what frames a message, says where it goes or belongs to one
+/// connection (RFC 9110 §6.5.1): hyper writes none of it, the h2 crate would.
+pub fn remove_from_trailers(trailers: &mut HeaderMap) {
+    remove_hop_by_hop(trailers);
+    trailers.remove(header::CONTENT_LENGTH);
+    trailers.remove(header::HOST);
+}
+
 /// Removes the fields whose places are set in `found`: one look at each name costs
 /// less than eight look-ups that mostly find nothing.
 fn remove_found(headers: &mut HeaderMap, found: u8) {

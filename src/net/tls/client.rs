@@ -12,7 +12,7 @@ use rustls::{ClientConfig, RootCertStore};
 use super::identity::Shown;
 use super::pin::Pinned;
 use crate::config::outbound::Pin;
-use crate::config::{Identity, Roots, Tls};
+use crate::config::{Identity, Roots, Tls, UpstreamProtocol};
 
 /// Why a TLS set-up cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -154,6 +154,34 @@ pub fn shared(tls: &Tls) -> Result<Arc<ClientConfig>, TlsError> {
     let client = config(tls)?;
     held.push((told, Arc::downgrade(&client)));
     Ok(client)
+}
+
+/// `config`, offering `protocol` by ALPN (RFC 7301); what it trusts is shared. `None`
+/// where it offers just that already.
+pub fn offering(
+    config: &Arc<ClientConfig>,
+    protocol: UpstreamProtocol,
+) -> Option<Arc<ClientConfig>> {
+    let names: &[&[u8]] = match protocol {
+        UpstreamProtocol::H1 => return None,
+        UpstreamProtocol::Auto => &[b"h2", b"http/1.1"],
+        UpstreamProtocol::H2 => &[b"h2"],
+    };
+    let mut client = ClientConfig::clone(config);
+    client.alpn_protocols = names.iter().map(|name| name.to_vec()).collect();
+    Some(Arc::new(client))
+}
+
+/// Whether a handshake failed because the server speaks nothing that was offered
+/// (RFC 7301 §3.2).
+pub fn is_no_protocol(error: &std::io::Error) -> bool {
+    let inner = error.get_ref().and_then(|error| error.downcast_ref());
+    matches!(
+        inner,
+        Some(rustls::Error::AlertReceived(
+            rustls::AlertDescription::NoApplicationProtocol
+        ))
+    )
 }
 
 fn roots(tls: &Tls) -> Result<RootCertStore, TlsError> {

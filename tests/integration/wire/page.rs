@@ -86,6 +86,11 @@ const STORIES: &[(&str, &str, &str)] = &[
         "a_handshake_passes_with_the_credential_and_becomes_a_tunnel",
     ),
     (
+        "over-http2",
+        "stories/http2_upstream",
+        "the_head_becomes_one_of_http2",
+    ),
+    (
         "early-final",
         "stories/expects",
         "a_final_answer_before_the_100_passes_and_the_body_is_never_asked_for",

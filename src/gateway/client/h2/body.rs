@@ -1,0 +1,140 @@
+//! The body of an answer that comes on an HTTP/2 stream.
+//!
+//! It passes frames as they come and keeps nothing back: the upstream's window opens
+//! again by what was passed on. Dropped before its end, it resets the stream, and the
+//! connection lives on.
+
+use std::rc::Rc;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use bytes::Bytes;
+use h2::RecvStream;
+use http_body::{Frame, SizeHint};
+use tokio::task::AbortHandle;
+use tokio::time::Instant;
+
+use crate::gateway::body::BodyError;
+use crate::gateway::client::alarm::Alarm;
+use crate::gateway::client::answer;
+use crate::gateway::client::h2::Lease;
+
+/// The body of an answer.
+#[derive(Debug)]
+pub struct StreamBody {
+    /// Gone when it has ended; the stream goes before its place.
+    stream: Option<(RecvStream, Rc<Lease>)>,
+    /// The task that still uploads under this answer.
+    upload: Option<AbortHandle>,
+    left: Option<u64>,
+    idle: Duration,
+    alarm: Alarm,
+    /// Since when the next frame is waited for.
+    since: Option<Instant>,
+}
+
+impl StreamBody {
+    /// What `stream` brings: `length` octets where that is known. It breaks off where
+    /// nothing moves either way for `idle`; zero is no bound.
+    pub fn new(
+        stream: RecvStream,
+        lease: Rc<Lease>,
+        upload: Option<AbortHandle>,
+        length: Option<u64>,
+        idle: Duration,
+    ) -> StreamBody {
+        StreamBody {
+            stream: Some((stream, lease)),
+            upload,
+            left: length,
+            idle,
+            alarm: Alarm::default(),
+            since: None,
+        }
+    }
+
+    pub(in crate::gateway) fn poll_frame(
+        &mut self,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        let Some((stream, lease)) = &mut self.stream else {
+            return Poll::Ready(None);
+        };
+        match stream.poll_data(cx) {
+            Poll::Ready(Some(Ok(octets))) => {
+                lease.heard();
+                // Refused only where more is released than came.
+                let _ = stream.flow_control().release_capacity(octets.len());
+                if let Some(left) = &mut self.left {
+                    *left = left.saturating_sub(octets.len() as u64);
+                }
+                self.since = None;
+                return Poll::Ready(Some(Ok(Frame::data(octets))));
+            }
+            Poll::Ready(Some(Err(error))) => return Poll::Ready(Some(Err(self.broken(error)))),
+            Poll::Ready(None) => {}
+            Poll::Pending => return self.poll_idle(cx),
+        }
+        let trailers = match stream.poll_trailers(cx) {
+            Poll::Ready(trailers) => trailers,
+            Poll::Pending => return self.poll_idle(cx),
+        };
+        lease.heard();
+        match trailers.transpose() {
+            Some(Err(error)) => Poll::Ready(Some(Err(self.broken(error)))),
+            trailers => {
+                // The upload may go on: the upstream ended its side alone.
+                self.upload = None;
+                self.stream = None;
+                let trailers = trailers.and_then(Result::ok).map(Frame::trailers);
+                Poll::Ready(trailers.map(|frame| Ok(answer::clean(frame))))
+            }
+        }
+    }
+
+    fn broken(&mut self, error: h2::Error) -> BodyError {
+        self.end();
+        BodyError::Reset(error)
+    }
+
+    fn poll_idle(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        let Some((_, lease)) = &self.stream else {
+            return Poll::Pending;
+        };
+        if self.idle.is_zero() {
+            return Poll::Pending;
+        }
+        let since = *self.since.get_or_insert_with(Instant::now);
+        ready!(self.alarm.poll(cx, since.max(lease.moved()) + self.idle));
+        self.end();
+        Poll::Ready(Some(Err(BodyError::Idle(self.idle))))
+    }
+
+    /// Resets the stream where it is not over.
+    fn end(&mut self) {
+        if let Some(upload) = self.upload.take() {
+            upload.abort();
+        }
+        self.stream = None;
+    }
+
+    pub(in crate::gateway) fn is_end_stream(&self) -> bool {
+        self.stream
+            .as_ref()
+            .is_none_or(|(stream, _)| stream.is_end_stream())
+    }
+
+    pub(in crate::gateway) fn size_hint(&self) -> SizeHint {
+        self.left.map_or_else(SizeHint::new, SizeHint::with_exact)
+    }
+}
+
+impl Drop for StreamBody {
+    fn drop(&mut self) {
+        // Read to its end without being asked for more, it is not broken off.
+        if self.is_end_stream() {
+            self.upload = None;
+        }
+        self.end();
+    }
+}

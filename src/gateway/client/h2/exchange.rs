@@ -1,0 +1,163 @@
+//! One call on one HTTP/2 stream, up to the head of its answer.
+//!
+//! The call itself sends its body and waits for the answer; only the connection has a
+//! task. Every way in which that can end becomes one [`UpstreamFault`] that says how
+//! far the call got.
+
+use std::future::{Future, poll_fn};
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll, Waker};
+
+use h2::{Reason, RecvStream};
+use http::uri::{PathAndQuery, Scheme};
+use http::{Request, Response, Uri, Version, header};
+use http_body::Body as _;
+
+use crate::gateway::body::Body;
+use crate::gateway::client::alarm::Alarm;
+use crate::gateway::client::exchange::Patience;
+use crate::gateway::client::h2::body::StreamBody;
+use crate::gateway::client::h2::pump::{Pump, Sent};
+use crate::gateway::client::h2::{Lease, Link};
+use crate::gateway::error::{CallerFault, Error, FaultKind, Reached, UpstreamFault};
+use crate::gateway::framing;
+
+/// Sends `request` on the stream of `lease`, to `scheme`, and waits for the head of
+/// the answer. Dropping the future resets the stream; the connection lives on.
+///
+/// # Errors
+/// Where there is no head of an answer; where the caller's body breaks off.
+pub async fn exchange(
+    lease: Lease,
+    scheme: Scheme,
+    request: Request<Body>,
+) -> Result<Response<Body>, Error> {
+    let link = lease.link.clone();
+    let lifetimes = link.lifetimes;
+    let reused = lease.is_reused();
+    link.calls.set(link.calls.get() + 1);
+    let sent_before = link.wire.sent();
+    let fault = |kind, unsent| {
+        let untouched =
+            link.wire.sent() == sent_before || matches!(kind, FaultKind::Unprocessed(_));
+        let reached = match untouched {
+            true => Reached::No,
+            false => Reached::Unknown,
+        };
+        Error::from(Box::new(UpstreamFault {
+            kind,
+            reached,
+            reused,
+            unsent,
+        }))
+    };
+    // A stream of its own that waits for room on the connection stands in nobody's way.
+    let mut sender = link.sender.borrow().clone();
+    let ready = sender.poll_ready(&mut Context::from_waker(Waker::noop()));
+    if !matches!(ready, Poll::Ready(Ok(()))) {
+        return Err(fault(FaultKind::Closed(None), Some(Box::new(request))));
+    }
+    let source = request.body().as_upload().map(|u| u.source().clone());
+    // No 100 comes through HTTP/2 here, so nothing is waited for.
+    if let Some(source) = &source {
+        source.release();
+    }
+    let (head, body) = turn(request, scheme)?;
+    let ended = body.is_end_stream();
+    let (mut answer, stream) = sender
+        .send_request(head, ended)
+        .map_err(|_| CallerFault::Framing("a field cannot be sent over HTTP/2"))?;
+    drop(sender);
+    let lease = Rc::new(lease);
+    let mut pump = (!ended).then(|| Pump::new(body, stream, lease.clone()));
+    let mut patience = Patience::new(lifetimes, source);
+    let mut alarm = Alarm::default();
+
+    let head = poll_fn(|cx| {
+        if let Poll::Ready(head) = Pin::new(&mut answer).poll(cx) {
+            return Poll::Ready(head.map_err(|error| fault(kind_of(error, &link), None)));
+        }
+        if let Some(uploading) = &mut pump
+            && let Poll::Ready(sent) = uploading.poll(cx)
+        {
+            pump = None;
+            if sent == Sent::Broken {
+                return Poll::Ready(Err(CallerFault::BodyBroken.into()));
+            }
+        }
+        patience
+            .poll(&mut alarm, cx)
+            .map(|kind| Err(fault(kind, None)))
+    })
+    .await;
+    let mut response = head?;
+    match framing::settle(&mut response) {
+        // Whether a connection may carry another call is a question of HTTP/1.1.
+        Ok(_) => Ok(hand_on(response, lease, pump)),
+        // Dropping the answer resets its stream.
+        Err(why) => Err(fault(FaultKind::Unfit(why), None)),
+    }
+}
+
+/// Joins the stream to the answer's body.
+fn hand_on(response: Response<RecvStream>, lease: Rc<Lease>, pump: Option<Pump>) -> Response<Body> {
+    lease.heard();
+    let idle = lease.link.lifetimes.idle;
+    let (parts, stream) = response.into_parts();
+    // The answer overtook the upload. Polled only with the answer's body the two
+    // could wait for each other for ever.
+    let upload = pump.map(|pump| tokio::task::spawn_local(pump.finish(idle)).abort_handle());
+    if stream.is_end_stream() {
+        return Response::from_parts(parts, Body::empty());
+    }
+    let length = parts.headers.get(header::CONTENT_LENGTH);
+    let length = length.and_then(|length| length.to_str().ok()?.parse().ok());
+    let body = StreamBody::new(stream, lease, upload, length, idle);
+    Response::from_parts(parts, Body::stream(body))
+}
+
+/// Turns a call that is framed for HTTP/1.1 to HTTP/2 (RFC 9113 §8.2.2, §8.3.1).
+fn turn(request: Request<Body>, scheme: Scheme) -> Result<(Request<()>, Body), CallerFault> {
+    let (mut parts, body) = request.into_parts();
+    let host = parts.headers.remove(header::HOST);
+    // `Connection` names `TE` alone here: `scrub` removed what it named before.
+    parts.headers.remove(header::CONNECTION);
+    parts.headers.remove(header::TRANSFER_ENCODING);
+    // The body does not wait for a 100, so none is to be expected.
+    parts.headers.remove(header::EXPECT);
+    let target = parts.uri.path_and_query().cloned();
+    parts.uri = Uri::builder()
+        .scheme(scheme)
+        .authority(host.as_ref().map_or(&b""[..], |host| host.as_bytes()))
+        .path_and_query(target.unwrap_or(PathAndQuery::from_static("/")))
+        .build()
+        .map_err(|_| CallerFault::Framing("the target cannot be sent over HTTP/2"))?;
+    parts.version = Version::HTTP_2;
+    Ok((Request::from_parts(parts, ()), body))
+}
+
+/// What an error of a stream means for its call. What ends the whole connection ends
+/// it for new calls too.
+fn kind_of(error: h2::Error, link: &Link) -> FaultKind {
+    if error.is_remote() && error.is_reset() {
+        return match error.reason() {
+            Some(Reason::REFUSED_STREAM) => FaultKind::Unprocessed(error),
+            _ => FaultKind::Reset(error),
+        };
+    }
+    // Told only of streams beyond the last that it names; the others end with the
+    // connection.
+    if error.is_remote() && error.is_go_away() {
+        return FaultKind::Unprocessed(error);
+    }
+    if error.is_reset() {
+        return FaultKind::Garbled(error);
+    }
+    link.state.over.set(true);
+    if error.is_io() {
+        FaultKind::Closed(None)
+    } else {
+        FaultKind::Garbled(error)
+    }
+}

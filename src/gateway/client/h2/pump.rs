@@ -1,0 +1,127 @@
+//! A request body on its way into an HTTP/2 stream, at the upstream's pace.
+//!
+//! A frame is asked of the caller only when there is room for the one before, so one
+//! frame at most waits beyond the upstream's window. It is polled by the call that it
+//! belongs to, or by a task of its own once the answer has overtaken it.
+
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use bytes::Bytes;
+use h2::{Reason, SendStream};
+use http_body::Body as _;
+
+use crate::gateway::body::Body;
+use crate::gateway::client::alarm::Alarm;
+use crate::gateway::client::h2::Lease;
+
+/// How a body ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Sent {
+    /// All of it is on its way.
+    Whole,
+    /// The upstream takes no more; its answer, or the want of one, says why.
+    Unwanted,
+    /// The caller broke it off; the stream is reset.
+    Broken,
+}
+
+/// The body and the stream it goes into.
+#[derive(Debug)]
+pub struct Pump {
+    body: Body,
+    stream: SendStream<Bytes>,
+    /// A frame that waits for room, and whether it is the last.
+    waiting: Option<(Bytes, bool)>,
+    lease: Rc<Lease>,
+}
+
+impl Pump {
+    /// Will send `body` into `stream`.
+    pub fn new(body: Body, stream: SendStream<Bytes>, lease: Rc<Lease>) -> Pump {
+        Pump {
+            body,
+            stream,
+            waiting: None,
+            lease,
+        }
+    }
+
+    /// Sends what there is and what there is room for.
+    pub fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Sent> {
+        // Wakes this task for a reset while it waits for the caller, too.
+        if self.stream.poll_reset(cx).is_ready() {
+            return Poll::Ready(Sent::Unwanted);
+        }
+        loop {
+            if self.waiting.is_some() {
+                while self.stream.capacity() == 0 {
+                    match ready!(self.stream.poll_capacity(cx)) {
+                        Some(Ok(_)) => {}
+                        Some(Err(_)) | None => return Poll::Ready(Sent::Unwanted),
+                    }
+                }
+                if let Some((octets, last)) = self.waiting.take() {
+                    self.lease.touch();
+                    if self.stream.send_data(octets, last).is_err() {
+                        return Poll::Ready(Sent::Unwanted);
+                    }
+                    if last {
+                        return Poll::Ready(Sent::Whole);
+                    }
+                }
+            }
+            let Some(frame) = ready!(Pin::new(&mut self.body).poll_frame(cx)) else {
+                let ended = self.stream.send_data(Bytes::new(), true);
+                return Poll::Ready(ended.map_or(Sent::Unwanted, |()| Sent::Whole));
+            };
+            let Ok(frame) = frame else {
+                self.stream.send_reset(Reason::CANCEL);
+                return Poll::Ready(Sent::Broken);
+            };
+            match frame.into_data() {
+                Ok(octets) if octets.is_empty() && !self.body.is_end_stream() => {}
+                Ok(octets) => {
+                    // The least claim on the connection's window, which all streams
+                    // share; h2 raises it to the frame's length when it is sent.
+                    self.stream
+                        .reserve_capacity(usize::from(!octets.is_empty()));
+                    let last = self.body.is_end_stream();
+                    if octets.is_empty() {
+                        let ended = self.stream.send_data(octets, last);
+                        return Poll::Ready(ended.map_or(Sent::Unwanted, |()| Sent::Whole));
+                    }
+                    self.waiting = Some((octets, last));
+                }
+                Err(frame) => {
+                    let Ok(trailers) = frame.into_trailers() else {
+                        continue;
+                    };
+                    self.stream.reserve_capacity(0);
+                    let ended = self.stream.send_trailers(trailers);
+                    return Poll::Ready(ended.map_or(Sent::Unwanted, |()| Sent::Whole));
+                }
+            }
+        }
+    }
+
+    /// Goes on under the answer until the body has ended, or until nothing moved
+    /// either way for `idle` (zero is no bound); then the stream is reset.
+    pub async fn finish(mut self, idle: Duration) {
+        let mut alarm = Alarm::default();
+        std::future::poll_fn(|cx| {
+            if self.poll(cx).is_ready() {
+                return Poll::Ready(());
+            }
+            if idle.is_zero() {
+                return Poll::Pending;
+            }
+            ready!(alarm.poll(cx, self.lease.moved() + idle));
+            self.stream.send_reset(Reason::CANCEL);
+            Poll::Ready(())
+        })
+        .await;
+    }
+}
