@@ -158,6 +158,8 @@ pub struct Route {
     /// For `message` and `call`: whether a 401 that rejects the credential may be
     /// answered by sending the call once more.
     pub replay_401: bool,
+    /// Whether fields with other names than letters, digits and `-` go.
+    pub drop_odd_names: bool,
     /// Whether the upstream's `Set-Cookie` reaches the application on a route with
     /// a credential.
     pub pass_cookies: bool,

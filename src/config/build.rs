@@ -157,6 +157,7 @@ fn route(section: &Section, times: &Timeouts, trust: &Tls) -> Option<Route> {
         strip_prefix: values.flag("strip_prefix"),
         expose_issuer: values.flag("expose_issuer"),
         replay_401: values.flag("replay_401"),
+        drop_odd_names: values.need_text("odd_names") == "drop",
         pass_cookies: values.need_text("upstream_cookies") == "pass",
         upstream_protocol: match values.need_text("upstream_protocol") {
             "h1" => UpstreamProtocol::H1,

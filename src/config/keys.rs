@@ -217,6 +217,8 @@ pub const KEYS: &[Key] = &[
         "Whether calls may reach the URLs at which credentials are issued, listed or revoked."),
     key("route.*.replay_401", Type::Bool, Text("false"), "false",
         "For `message` and `call`: whether a 401 that rejects the credential may be answered by sending the call once more."),
+    key("route.*.odd_names", Type::Choice(&["pass", "drop"]), Text("pass"), "\"pass\"",
+        "Whether fields of a call reach the upstream whose names hold more than letters, digits and `-`, as `tenant_id` does. A name that an upstream could take for a credential's goes either way."),
     key("route.*.upstream_cookies", Type::Choice(&["drop", "pass"]), Text("drop"), "\"drop\"",
         "What becomes of the upstream's `Set-Cookie` on a route with a credential. A session cookie in the application's hands would be a second, live credential."),
     key("route.*.upstream_protocol", Type::Choice(&["auto", "h1", "h2"]), Text("auto"), "\"auto\"",

@@ -40,6 +40,19 @@ mod stories {
     mod upgrades;
 }
 
+/// docs/http.md, line by line, over raw sockets.
+mod wire {
+    mod answers;
+    mod bodies;
+    mod early;
+    mod fields;
+    mod http2;
+    mod mutations;
+    mod page;
+    mod run;
+    mod targets;
+}
+
 /// What every entry of a list must do.
 mod contracts {
     mod issuer;

@@ -93,6 +93,7 @@ pub(super) fn blueprint(
                 .grant
                 .as_ref()
                 .map(|grant| grant.holder.header_names().into()),
+            drop_odd_names: planned.route.drop_odd_names,
             pass_cookies: planned.route.pass_cookies,
             metrics: planned.metrics.clone(),
         })),
@@ -149,6 +150,7 @@ fn none_parts(
         limit: LimitLayer::new(shared.allowance.clone(), metrics.clone(), none.clone()),
         scrub: ScrubLayer::new(Arc::new(scrub::Rules {
             credential: None,
+            drop_odd_names: false,
             pass_cookies: false,
             metrics: none.clone(),
         })),
