@@ -62,6 +62,7 @@ CHECKS = [
     ("grpc", grpc_check.grpc_calls, True),
     ("http2-conformance", conformance.http2, True),
     ("upload", streams.upload, False),
+    ("herd", load.herd, False),
     ("short-life", load.short_life, False),
 ]
 
