@@ -224,8 +224,9 @@ pub trait Mint: Send + Sync + 'static {
         Box::pin(std::future::ready(false))
     }
 
-    /// Whether one attempt outside a slot leaves something at the issuer that nobody
-    /// would find again: then it is revoked after the attempt.
+    /// Whether one attempt outside a slot leaves something at the issuer that is its
+    /// alone and that nobody would find again, such as an open session: then it is
+    /// revoked after the attempt.
     fn leaves_a_trace(&self) -> bool {
         false
     }

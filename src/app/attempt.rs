@@ -2,8 +2,8 @@
 //! credential and end.
 //!
 //! It is the very attempt that a slot makes, under the same time limit. What it yields
-//! is told about and dropped: nothing is kept, and nothing revoked that a running headset
-//! may be using too.
+//! is told about and dropped: nothing is kept. What is the attempt's alone (a session, a
+//! new name) is ended, and nothing that a running headset may be using too.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -80,7 +80,7 @@ pub async fn attempt(mint: &Arc<dyn Mint>, limit: Duration, clock: &Clock) -> At
         // Of no other use, and if it fails it ends of itself.
         let revoked = recorder.listen(tokio::time::timeout(limit, mint.revoke()));
         if !matches!(revoked.await, Ok(Ok(()))) {
-            tracing::warn!("what was registered for this attempt could not be deleted");
+            tracing::warn!("what was obtained for this attempt could not be ended at the issuer");
         }
     }
     Attempt {

@@ -85,6 +85,11 @@ impl Mint for Engine {
         Box::pin(self.sign_of_life())
     }
 
+    // The session is its own, and while it is open its user may not be let in again.
+    fn leaves_a_trace(&self) -> bool {
+        self.revokes_on_shutdown()
+    }
+
     fn revokes_on_shutdown(&self) -> bool {
         self.recipe.ends_on_shutdown && self.recipe.end.is_some()
     }
