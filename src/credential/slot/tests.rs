@@ -586,3 +586,14 @@ async fn a_locked_account_is_not_asked_about_before_something_changes() {
     sleep(secs(1)).await;
     assert!(slot.obtain().await.is_ok());
 }
+
+#[tokio::test(start_paused = true)]
+async fn an_issuer_that_gives_ever_shorter_lives_is_not_asked_ever_more_often() {
+    for life in [260, 300, 700, 1200] {
+        let (_slot, mint, _) = open([Act::Lives(Duration::from_millis(life))]);
+        *mint.takes.lock().unwrap() = Duration::from_millis(1);
+        sleep(secs(60)).await;
+        let calls = mint.calls();
+        assert!((20..=61).contains(&calls), "{life} ms: {calls}");
+    }
+}
