@@ -473,7 +473,7 @@ impl State {
 
 fn take(takes: &[Taken], case: &Case<'_>, values: &mut Held) -> Result<(), MintError> {
     for taken in takes {
-        match case.read.find(&taken.at) {
+        match case.read.value(&taken.at) {
             Some(value) => values.set(&taken.name, value),
             None if taken.required => return Err(case.lacks(&taken.at)),
             None => {}
