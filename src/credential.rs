@@ -255,6 +255,26 @@ pub trait Mint: Send + Sync + 'static {
     }
 }
 
+/// That an attempt by `mint` did not end within `limit`. A program that was to print a
+/// secret may be what it waited for, so it is named beside the issuer.
+pub fn too_slow(mint: &dyn Mint, limit: Duration) -> MintError {
+    let sources = mint.sources();
+    let commands = sources.iter().filter(|source| source.is_unwatched());
+    let commands: Vec<String> = commands.map(ToString::to_string).collect();
+    MintError::Unavailable {
+        reason: "timeout",
+        detail: match commands.is_empty() {
+            true => format!("the issuer did not answer within {limit:?}"),
+            false => format!(
+                "{} and the issuer together took longer than {limit:?}; try the command by \
+                 hand, or raise timeouts.mint",
+                commands.join(", ")
+            ),
+        },
+        retry_after: None,
+    }
+}
+
 /// Why a call cannot have a credential now.
 #[derive(Clone, Debug, thiserror::Error)]
 #[error("credential {credential} is not available: {cause}")]

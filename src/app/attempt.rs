@@ -13,7 +13,7 @@ use tokio::time::Instant;
 use crate::base::time::Clock;
 use crate::credential::human::{self, Known};
 use crate::credential::transcript::{Exchange, MASK, Recorder};
-use crate::credential::{Fresh, Mint, MintError};
+use crate::credential::{Fresh, Mint, MintError, too_slow};
 
 /// How an attempt went. Holds no secret.
 #[derive(Clone, Debug)]
@@ -67,13 +67,7 @@ pub async fn attempt(mint: &Arc<dyn Mint>, limit: Duration, clock: &Clock) -> At
     let minted = recorder
         .listen(tokio::time::timeout(limit, mint.mint()))
         .await;
-    let outcome = minted.unwrap_or_else(|_| {
-        Err(MintError::Unavailable {
-            reason: "timeout",
-            detail: format!("the issuer did not answer within {limit:?}"),
-            retry_after: None,
-        })
-    });
+    let outcome = minted.unwrap_or_else(|_| Err(too_slow(&**mint, limit)));
     let took = started.elapsed();
     let outcome = outcome.map(|fresh| obtained(&fresh, mint, &recorder, clock));
     if mint.leaves_a_trace() {

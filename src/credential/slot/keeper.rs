@@ -21,7 +21,7 @@ use crate::credential::metrics::Meter;
 use crate::credential::schedule::{
     self, EXTENSION_INTERVAL, FORCED_INTERVAL, RENEWAL_INTERVAL, SECRET_AGAIN,
 };
-use crate::credential::{Cause, Change, Fresh, MintError, Minted, human};
+use crate::credential::{Cause, Change, Fresh, MintError, Minted, human, too_slow};
 
 /// No timer is longer than this.
 const LONGEST_SLEEP: Duration = Duration::from_secs(30);
@@ -329,11 +329,7 @@ impl Keeper {
         tokio::spawn(async move {
             match tokio::time::timeout(limit, async { mint.mint().await }).await {
                 Ok(outcome) => outcome,
-                Err(_) => Err(MintError::Unavailable {
-                    reason: "timeout",
-                    detail: format!("the issuer did not answer within {limit:?}"),
-                    retry_after: None,
-                }),
+                Err(_) => Err(too_slow(&*mint, limit)),
             }
         })
     }

@@ -597,3 +597,16 @@ async fn an_issuer_that_gives_ever_shorter_lives_is_not_asked_ever_more_often() 
         assert!((20..=61).contains(&calls), "{life} ms: {calls}");
     }
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_command_that_may_have_hung_is_named_beside_the_issuer() {
+    let (slot, mint, _) = open([life(60)]);
+    let vault = ["vault", "read"].map(String::from);
+    *mint.sources.lock().unwrap() = vec![crate::secret::Source::Command(vault.into())];
+    *mint.takes.lock().unwrap() = secs(1000);
+    let told = slot.obtain_within(secs(500)).await.unwrap_err().to_string();
+    assert!(
+        told.contains("command vault and the issuer together"),
+        "{told}"
+    );
+}
