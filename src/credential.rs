@@ -224,8 +224,9 @@ pub trait Mint: Send + Sync + 'static {
         Box::pin(std::future::ready(false))
     }
 
-    /// Whether one attempt outside a slot leaves something at the issuer that nobody
-    /// would find again: then it is revoked after the attempt.
+    /// Whether one attempt outside a slot leaves something at the issuer that is its
+    /// alone and that nobody would find again, such as an open session: then it is
+    /// revoked after the attempt.
     fn leaves_a_trace(&self) -> bool {
         false
     }
@@ -251,6 +252,26 @@ pub trait Mint: Send + Sync + 'static {
     /// applications must not reach them.
     fn issuer_urls(&self) -> Vec<crate::config::url::HttpUrl> {
         Vec::new()
+    }
+}
+
+/// That an attempt by `mint` did not end within `limit`. A program that was to print a
+/// secret may be what it waited for, so it is named beside the issuer.
+pub fn too_slow(mint: &dyn Mint, limit: Duration) -> MintError {
+    let sources = mint.sources();
+    let commands = sources.iter().filter(|source| source.is_unwatched());
+    let commands: Vec<String> = commands.map(ToString::to_string).collect();
+    MintError::Unavailable {
+        reason: "timeout",
+        detail: match commands.is_empty() {
+            true => format!("the issuer did not answer within {limit:?}"),
+            false => format!(
+                "{} and the issuer together took longer than {limit:?}; try the command by \
+                 hand, or raise timeouts.mint",
+                commands.join(", ")
+            ),
+        },
+        retry_after: None,
     }
 }
 

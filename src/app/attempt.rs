@@ -2,8 +2,8 @@
 //! credential and end.
 //!
 //! It is the very attempt that a slot makes, under the same time limit. What it yields
-//! is told about and dropped: nothing is kept, and nothing revoked that a running headset
-//! may be using too.
+//! is told about and dropped: nothing is kept. What is the attempt's alone (a session, a
+//! new name) is ended, and nothing that a running headset may be using too.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,7 +13,7 @@ use tokio::time::Instant;
 use crate::base::time::Clock;
 use crate::credential::human::{self, Known};
 use crate::credential::transcript::{Exchange, MASK, Recorder};
-use crate::credential::{Fresh, Mint, MintError};
+use crate::credential::{Fresh, Mint, MintError, too_slow};
 
 /// How an attempt went. Holds no secret.
 #[derive(Clone, Debug)]
@@ -67,20 +67,14 @@ pub async fn attempt(mint: &Arc<dyn Mint>, limit: Duration, clock: &Clock) -> At
     let minted = recorder
         .listen(tokio::time::timeout(limit, mint.mint()))
         .await;
-    let outcome = minted.unwrap_or_else(|_| {
-        Err(MintError::Unavailable {
-            reason: "timeout",
-            detail: format!("the issuer did not answer within {limit:?}"),
-            retry_after: None,
-        })
-    });
+    let outcome = minted.unwrap_or_else(|_| Err(too_slow(&**mint, limit)));
     let took = started.elapsed();
     let outcome = outcome.map(|fresh| obtained(&fresh, mint, &recorder, clock));
     if mint.leaves_a_trace() {
         // Of no other use, and if it fails it ends of itself.
         let revoked = recorder.listen(tokio::time::timeout(limit, mint.revoke()));
         if !matches!(revoked.await, Ok(Ok(()))) {
-            tracing::warn!("what was registered for this attempt could not be deleted");
+            tracing::warn!("what was obtained for this attempt could not be ended at the issuer");
         }
     }
     Attempt {

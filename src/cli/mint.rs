@@ -16,7 +16,7 @@ use crate::app::plan::{Draft, kind_keys};
 use crate::base::time::Clock;
 use crate::cli::check::Output;
 use crate::cli::quick::Quick;
-use crate::cli::{EX_CONFIG, EX_NOPERM, EX_TEMPFAIL, EX_UNAVAILABLE, EX_USAGE, run};
+use crate::cli::{EX_CONFIG, EX_NOPERM, EX_TEMPFAIL, EX_UNAVAILABLE, EX_USAGE, online, run};
 use crate::config::{self, Config, load};
 use crate::credential::MintError;
 use crate::credential::transcript::Exchange;
@@ -48,7 +48,8 @@ Examples:
 
 const NOTES: &str = "\
 This really asks, so a wrong password counts as one wrong password. What it obtains is
-dropped, not revoked. A login that allows one session at a time ends the one before.
+dropped; a session is logged out of, unless `on_shutdown` is `keep`. A forced login ends the
+user's other session.
 
 Exit codes: 0 obtained, 69 out of reach, 75 the issuer failed: try again later,
 77 refused, 78 the configuration or a secret is faulty.";
@@ -83,8 +84,10 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
     };
     let attempt = super::runtime()?.block_on(async {
         // What it is chained to lives as long as the attempt.
-        let _sources = draft.open_sources(&credential)?;
-        anyhow::Ok(attempt(&mint, limit, &clock).await)
+        let sources = draft.open_sources(&credential)?;
+        let attempt = attempt(&mint, limit, &clock).await;
+        online::end(sources, limit).await;
+        anyhow::Ok(attempt)
     })?;
     let mut stdout = std::io::stdout().lock();
     match args.output {

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::{Value as Json, json};
+use tokio::time::timeout;
 
 use crate::app::attempt::{Obtained, attempt};
 use crate::app::holders::{Workshop, listed_tenant, open_sources};
@@ -16,6 +17,7 @@ use crate::cli::{EX_CONFIG, EX_NOPERM, EX_TEMPFAIL, EX_UNAVAILABLE};
 use crate::config::{self, Config};
 use crate::credential::MintError;
 use crate::credential::store::Null;
+use crate::credential::tenants::Holder;
 use crate::net::egress::OwnAddresses;
 
 /// A person who must act within this should hear of it now.
@@ -70,7 +72,7 @@ async fn try_one(
         None => workshop.build(credential),
     };
     // What it is chained to lives as long as the attempt.
-    let _sources = open_sources(workshop, credential, config);
+    let sources = open_sources(workshop, credential, config);
     tried.outcome = Some(match built {
         Ok(mint) => attempt(&mint, config.timeouts.mint, clock).await.outcome,
         // It was judged a moment ago; a file went away in between.
@@ -82,7 +84,23 @@ async fn try_one(
                 .join("; "),
         }),
     });
+    end(sources.unwrap_or_default(), config.timeouts.mint).await;
     tried
+}
+
+/// Ends what `sources` obtained for one attempt, for at most `limit` each: a session
+/// that stays open may bar the next login of its user.
+pub(super) async fn end(sources: Vec<Holder>, limit: Duration) {
+    for slot in sources.iter().filter_map(Holder::one) {
+        if slot.mint().revokes_on_shutdown()
+            && !matches!(timeout(limit, slot.mint().revoke()).await, Ok(Ok(())))
+        {
+            tracing::warn!(
+                credential.name = %slot.name(),
+                "what was obtained for this attempt could not be ended at the issuer"
+            );
+        }
+    }
 }
 
 /// The one exit code for all of them: what only a person can mend goes first.

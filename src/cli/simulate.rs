@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use anyhow::Context;
 
-use crate::simulator::{Faults, Options, Simulator};
+use crate::simulator::{AccountOptions, Faults, Options, Simulator};
 
 /// Run a contact center to practise on: strict, counting, broken on demand
 #[derive(Debug, clap::Args)]
@@ -150,6 +150,7 @@ fn greeting(simulator: &Simulator, ca: Option<&Path>, bearer: Option<&Path>) -> 
     } else {
         ""
     };
+    let logins = logins(&url);
     format!(
         "contact-center simulator on {url}
   keys    {url}/configuration/basicauth
@@ -157,6 +158,8 @@ fn greeting(simulator: &Simulator, ca: Option<&Path>, bearer: Option<&Path>) -> 
   faults  {url}/_sim/faults
   echo    {url}/_sim/echo
 
+Logins, each with the user name and the password of a [credential.NAME]:
+{logins}
 Try:
 {missing}  curl{trust} {url}/configuration/basicauth -H \"Authorization: Bearer {bearer}\" -H 'Content-Type: application/json' -d '{{\"username\":\"crm_sync\",\"password\":\"try-me\",\"context\":\"ContactCenter\",\"contextId\":\"1\",\"userRole\":\"Administrator\"}}'
   curl{trust} -u crm_sync:try-me {url}/configuration/cc/1/process
@@ -164,6 +167,41 @@ Try:
   curl{trust} {url}/_sim/state
 "
     )
+}
+
+/// The kinds that log in, with the names and passwords that are known from the start.
+fn logins(url: &str) -> String {
+    let known = AccountOptions::default();
+    let sid = &known.sid;
+    let user = |at: usize| known.users[at].clone();
+    let all = [
+        (
+            "ccm_token",
+            format!("/v2/accounts/{sid}/configuration/basicauth"),
+            known.api_key.clone(),
+        ),
+        (
+            "v4_login",
+            format!("/v4/accounts/{sid}/login"),
+            known.api_key.clone(),
+        ),
+        (
+            "ameyo_session",
+            "/ameyorestapi/session/userLogin".into(),
+            user(1),
+        ),
+        ("ameyo_jwt", "/ameyorestapi/userLogin/login".into(), user(0)),
+        (
+            "integrations_token",
+            "/v2/integrations/token".into(),
+            known.integration.clone(),
+        ),
+        ("recipe (Acme)", "/acme/session".into(), known.acme.clone()),
+    ];
+    let line = |(kind, path, (name, password)): (&str, String, (String, String))| {
+        format!("  {kind:<18}  {url}{path}  {name}  {password}\n")
+    };
+    all.map(line).concat()
 }
 
 async fn told_to_stop() -> anyhow::Result<()> {
@@ -193,6 +231,19 @@ mod tests {
         assert_eq!(fs::read_to_string(&path).expect("read"), "new");
         assert_eq!(fs::read_dir(&folder).expect("read").count(), 1);
         fs::remove_dir_all(&folder).expect("removed");
+    }
+
+    /// Nobody can practise on a login whose name and password stand nowhere.
+    #[tokio::test]
+    async fn the_greeting_names_every_login_with_what_it_takes() {
+        let simulator = Simulator::start(Options::default()).await.expect("a port");
+        let text = greeting(&simulator, None, None);
+        let known = AccountOptions::default();
+        let mut pairs = vec![&known.api_key, &known.integration, &known.acme];
+        pairs.extend(&known.users);
+        for (name, password) in pairs {
+            assert!(text.contains(&format!("  {name}  {password}\n")), "{text}");
+        }
     }
 
     #[tokio::test]

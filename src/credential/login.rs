@@ -267,8 +267,10 @@ impl Answer {
     /// clock.
     pub fn retry_after(&self) -> Option<Duration> {
         let value = self.headers.get(RETRY_AFTER)?;
-        if let Ok(seconds) = value.to_str().ok()?.trim().parse::<u64>() {
-            return Some(Duration::from_secs(seconds));
+        let text = value.to_str().ok()?.trim();
+        if !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit()) {
+            // More than can be counted is still a long time, not none.
+            return Some(Duration::from_secs(text.parse().unwrap_or(u64::MAX)));
         }
         let now = self.date_ms().unwrap_or(self.received.wall_ms);
         let ahead = http_date_ms(value)?.saturating_sub(now);
@@ -430,5 +432,10 @@ mod tests {
         );
         assert_eq!(after(&[("retry-after", "soon")]), None);
         assert_eq!(after(&[("retry-after", "-1")]), None);
+        assert_eq!(
+            after(&[("retry-after", &"9".repeat(60))]),
+            Some(Duration::from_secs(u64::MAX)),
+            "more than can be counted is not none"
+        );
     }
 }

@@ -18,6 +18,10 @@ pub const PROPAGATION: Duration = Duration::from_secs(2);
 /// The least time between two mints that rejections force.
 pub const FORCED_INTERVAL: Duration = Duration::from_secs(5);
 
+/// The least time from one credential to the renewal of it, however short it lives: an
+/// issuer that gives ever shorter lives is not asked ever more often.
+pub const RENEWAL_INTERVAL: Duration = Duration::from_secs(1);
+
 /// The least time between two extensions that a fresh bearer causes.
 pub const EXTENSION_INTERVAL: Duration = Duration::from_secs(3600);
 

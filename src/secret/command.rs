@@ -5,13 +5,15 @@
 //! and [`MAX_BYTES`] of output; then it is killed, with whatever it started. It
 //! inherits headset's environment, which such clients are configured by.
 
-use std::io::Read as _;
+use std::io::{ErrorKind, Read as _};
 use std::os::unix::process::CommandExt as _;
-use std::process::{Child, Command, ExitStatus, Stdio};
-use std::sync::mpsc;
+use std::process::{Child, ChildStdout, Command, ExitStatus, Stdio};
 use std::time::Duration;
 
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::Errno;
 use rustix::process::{Pid, Signal, kill_process_group};
+use tokio::time::Instant;
 use zeroize::Zeroizing;
 
 use super::{Fault, MAX_BYTES};
@@ -45,24 +47,9 @@ fn read_within(argv: &[String], limit: Duration) -> Result<Zeroizing<Vec<u8>>, F
     let Some(mut output) = child.stdout.take() else {
         return Err(end(child, Fault::TooSlow));
     };
-    let (done, read) = mpsc::channel();
-    let reader = std::thread::Builder::new()
-        .name("secret-command".into())
-        .spawn(move || {
-            // All at once, since growing would leave copies behind that nobody zeroes.
-            let mut bytes = Zeroizing::new(Vec::with_capacity(MAX_BYTES + 64));
-            let outcome = output
-                .by_ref()
-                .take(MAX_BYTES as u64 + 1)
-                .read_to_end(&mut bytes);
-            let _ = done.send(outcome.map(|_| bytes));
-        });
-    if let Err(error) = reader {
-        return Err(end(child, Fault::NotStarted(error)));
-    }
-    match read.recv_timeout(limit) {
-        Ok(Ok(bytes)) if bytes.len() > MAX_BYTES => Err(end(child, Fault::TooLong)),
-        Ok(Ok(bytes)) => {
+    match all_of(&mut output, limit) {
+        Ok(bytes) if bytes.len() > MAX_BYTES => Err(end(child, Fault::TooLong)),
+        Ok(bytes) => {
             let status = wait(&mut child)
                 .ok_or(())
                 .map_err(|()| end(child, Fault::TooSlow))?;
@@ -72,9 +59,36 @@ fn read_within(argv: &[String], limit: Duration) -> Result<Zeroizing<Vec<u8>>, F
                 Err(Fault::Failed(status))
             }
         }
-        Ok(Err(error)) => Err(end(child, Fault::Unreadable(error))),
-        Err(_) => Err(end(child, Fault::TooSlow)),
+        Err(fault) => Err(end(child, fault)),
     }
+}
+
+/// What comes out of `output` until it ends, or one octet more than [`MAX_BYTES`]. No
+/// thread waits in a read: whoever left the group holds the other end for as long as it
+/// likes.
+fn all_of(output: &mut ChildStdout, limit: Duration) -> Result<Zeroizing<Vec<u8>>, Fault> {
+    let deadline = Instant::now() + limit;
+    // All at once, since growing would leave copies behind that nobody zeroes.
+    let mut bytes = Zeroizing::new(vec![0; MAX_BYTES + 1]);
+    let mut size = 0;
+    while size < bytes.len() {
+        let left = deadline.saturating_duration_since(Instant::now());
+        let left = Timespec::try_from(left).map_err(|_| Fault::TooSlow)?;
+        match poll(&mut [PollFd::new(output, PollFlags::IN)], Some(&left)) {
+            Ok(0) => return Err(Fault::TooSlow),
+            Ok(_) => {}
+            Err(Errno::INTR) => continue,
+            Err(error) => return Err(Fault::Unreadable(error.into())),
+        }
+        match output.read(&mut bytes[size..]) {
+            Ok(0) => break,
+            Ok(read) => size += read,
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
+            Err(error) => return Err(Fault::Unreadable(error)),
+        }
+    }
+    bytes.truncate(size);
+    Ok(bytes)
 }
 
 /// How it ended; `None` where it goes on although its output is closed.
@@ -172,6 +186,29 @@ mod tests {
                 std::thread::sleep(LOOK);
             }
         }
+    }
+
+    #[test]
+    fn one_that_left_its_group_holds_no_thread_of_ours() {
+        let folder = Folder::new();
+        let pid = folder.path().join("pid");
+        let script = format!(
+            "setsid sh -c 'echo $$ > {0}; exec sleep 600' & while [ ! -s {0} ]; do sleep 0.01; done",
+            pid.display()
+        );
+        let names = || {
+            let tasks = std::fs::read_dir("/proc/self/task").unwrap();
+            tasks
+                .filter_map(|task| std::fs::read_to_string(task.ok()?.path().join("comm")).ok())
+                .filter(|name| name.starts_with("secret-command"))
+                .count()
+        };
+        let fault = read_within(&argv(&script), Duration::from_secs(2)).unwrap_err();
+        assert!(matches!(fault, Fault::TooSlow), "{fault}");
+        assert_eq!(names(), 0);
+        let orphan = std::fs::read_to_string(pid).unwrap();
+        let orphan = Pid::from_raw(orphan.trim().parse().unwrap()).unwrap();
+        rustix::process::kill_process(orphan, Signal::KILL).unwrap();
     }
 
     #[test]

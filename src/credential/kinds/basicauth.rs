@@ -39,7 +39,7 @@ use http::{HeaderName, HeaderValue};
 use tokio::time::Instant;
 use zeroize::Zeroizing;
 
-use self::calls::{Admin, CORRECTION_MOST_MS, Calls, Pair, Registered};
+use self::calls::{AHEAD_MOST_MS, Admin, CORRECTION_MOST_MS, Calls, Pair, Registered};
 use self::ledger::{Entry, Ledger, Life, number_of};
 use self::options::{Options, Rotation};
 use super::{Building, Kind, basic_value, bearer_value, fetched, fit, without_scheme};
@@ -534,8 +534,9 @@ impl Registrar {
     fn note_clock(&self, answer: &Answer) {
         if let Some(skew) = answer.skew_ms() {
             // One that is far behind is not followed further than what is left of a life
-            // is corrected by it, or a registration would seem to have ended at once.
-            let skew = skew.max(-CORRECTION_MOST_MS);
+            // is corrected by it, or a registration would seem to have ended at once; one
+            // that is far ahead not so far that a wrong `Date` makes a key for decades.
+            let skew = skew.clamp(-CORRECTION_MOST_MS, AHEAD_MOST_MS);
             let seen_ms = answer.sent.wall_ms.saturating_add(skew);
             self.known().issuer = Some((seen_ms, answer.sent.boot));
         }

@@ -18,8 +18,10 @@ use super::outcome::{alive, panicked, renewal};
 use super::{Failure, Rejected, Rejection, Shared, Slot, View, Why};
 use crate::base::time::{Deadline, Moment};
 use crate::credential::metrics::Meter;
-use crate::credential::schedule::{self, EXTENSION_INTERVAL, FORCED_INTERVAL, SECRET_AGAIN};
-use crate::credential::{Cause, Change, Fresh, MintError, Minted, human};
+use crate::credential::schedule::{
+    self, EXTENSION_INTERVAL, FORCED_INTERVAL, RENEWAL_INTERVAL, SECRET_AGAIN,
+};
+use crate::credential::{Cause, Change, Fresh, MintError, Minted, human, too_slow};
 
 /// No timer is longer than this.
 const LONGEST_SLEEP: Duration = Duration::from_secs(30);
@@ -137,7 +139,12 @@ impl Keeper {
                 Step::Wait(live.map_or(left, |live| live.min(left)))
             };
         }
+        let age = self.newest.as_ref().map(|minted| now.since(minted.issued));
+        let pause = age.map_or(Duration::ZERO, |age| RENEWAL_INTERVAL.saturating_sub(age));
         let Some(live) = live else {
+            if !pause.is_zero() {
+                return Step::Wait(pause);
+            }
             return Step::Attempt(match self.newest {
                 None => Why::Start,
                 Some(_) => Why::Renewal,
@@ -147,7 +154,7 @@ impl Keeper {
             self.extended = Some(now);
             return Step::Attempt(Why::SecretChanged);
         }
-        let renews = self.renews.map_or(live, |at| at.remaining(now));
+        let renews = self.renews.map_or(live, |at| at.remaining(now).max(pause));
         if renews.is_zero() {
             return Step::Attempt(Why::Renewal);
         }
@@ -334,11 +341,7 @@ impl Keeper {
         tokio::spawn(async move {
             match tokio::time::timeout(limit, async { mint.mint().await }).await {
                 Ok(outcome) => outcome,
-                Err(_) => Err(MintError::Unavailable {
-                    reason: "timeout",
-                    detail: format!("the issuer did not answer within {limit:?}"),
-                    retry_after: None,
-                }),
+                Err(_) => Err(too_slow(&*mint, limit)),
             }
         })
     }

@@ -636,3 +636,27 @@ async fn callers_who_wait_when_the_heir_comes_are_served_by_it() {
     let got = caller.await.unwrap().unwrap();
     assert!(Arc::ptr_eq(&got, &heir.peek().unwrap()));
 }
+
+#[tokio::test(start_paused = true)]
+async fn an_issuer_that_gives_ever_shorter_lives_is_not_asked_ever_more_often() {
+    for life in [260, 300, 700, 1200] {
+        let (_slot, mint, _) = open([Act::Lives(Duration::from_millis(life))]);
+        *mint.takes.lock().unwrap() = Duration::from_millis(1);
+        sleep(secs(60)).await;
+        let calls = mint.calls();
+        assert!((20..=61).contains(&calls), "{life} ms: {calls}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_command_that_may_have_hung_is_named_beside_the_issuer() {
+    let (slot, mint, _) = open([life(60)]);
+    let vault = ["vault", "read"].map(String::from);
+    *mint.sources.lock().unwrap() = vec![crate::secret::Source::Command(vault.into())];
+    *mint.takes.lock().unwrap() = secs(1000);
+    let told = slot.obtain_within(secs(500)).await.unwrap_err().to_string();
+    assert!(
+        told.contains("command vault and the issuer together"),
+        "{told}"
+    );
+}

@@ -136,9 +136,9 @@ impl Issuer {
         }
         let _flight = Flight(self);
         let asked = self.clock.now();
-        if let Some(at) = self.refused.lock().unwrap().get(&secret)
-            && !Deadline::new(*at, schedule::cool_down(1)).passed(asked)
-        {
+        let refused = self.refused.lock().unwrap().remove(&secret);
+        // A cool-down that is over stays over, also if the wall clock is set back then.
+        if refused.is_some_and(|at| !Deadline::new(at, schedule::cool_down(1)).passed(asked)) {
             self.fault(format!("asked with {secret}, which was refused"));
         }
         let does = *self.does.lock().unwrap();
@@ -370,6 +370,20 @@ fn history(acts: &[Act]) -> Vec<String> {
         let faults = world.issuer.faults.lock().unwrap();
         faults.clone()
     })
+}
+
+#[test]
+fn a_cool_down_that_is_over_stays_over_when_the_wall_clock_is_set_back() {
+    let acts = [
+        Act::Issuer(Does::Refuses),
+        Act::Call,
+        Act::Issuer(Does::Panics),
+        Act::StepWall(861),
+        Act::Wait(39_001),
+        Act::StepWall(-2),
+        Act::Issuer(Does::Lives(0)),
+    ];
+    assert_eq!(history(&acts), Vec::<String>::new());
 }
 
 proptest! {

@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use headset::simulator::{Faults, Options, Simulator};
+use headset::simulator::{Faults, Kind, Options, Simulator};
 use serde_json::Value;
 
 use crate::support::headset::Folder;
@@ -272,4 +272,46 @@ async fn check_online_ends_with_what_is_wrong() {
     let unreachable = written("http://127.0.0.1:1", bearer, false);
     let ran = unreachable.run(&["check", "--online"]).await;
     assert_eq!(ran.code, 69, "{}", ran.stderr);
+}
+
+/// `check --online` and then `run` is the order that people are told; a session that the
+/// first leaves open bars the second for as long as a refusal is remembered.
+#[tokio::test]
+async fn a_credential_that_was_tried_does_not_bar_the_next_login_of_its_user() {
+    let center = Simulator::start(Options::default()).await.unwrap();
+    let base = center.base_url();
+    let folder = Folder::new();
+    let own = folder.write("password", PASSWORD);
+    let password = folder.write("supervisor", "supervisor@123$");
+    let text = format!(
+        "[listener.app]\nbind = \"127.0.0.1:0\"\n[admin]\nbind = \"127.0.0.1:0\"\n\
+         [route.contacts]\nupstream = \"{base}\"\ncredential = \"cms_key\"\n\
+         [credential.cms_key]\nkind = \"basicauth\"\nurl = \"{base}/configuration/basicauth\"\n\
+         username = \"crm\"\ncontext_id = \"1\"\npassword = {{ file = {own:?} }}\n\
+         admin_bearer = {{ credential = \"login\" }}\n\
+         [credential.login]\nkind = \"ameyo_jwt\"\n\
+         url = \"{base}/ameyorestapi/userLogin/login\"\nusername = \"supervisor01\"\n\
+         domain = \"x\"\npassword = {{ file = {password:?} }}\n"
+    );
+    let written = Written {
+        file: folder.write("headset.toml", &text),
+        folder,
+        secrets: vec![PASSWORD.into(), "supervisor@123$".into()],
+    };
+    for arguments in [
+        &["check", "--online"][..],
+        &["mint", "cms_key"],
+        &["mint", "login"],
+        &["check", "--online"],
+    ] {
+        let ran = written.run(arguments).await;
+        assert_eq!(ran.code, 0, "{arguments:?} {}", ran.stderr);
+        let login = center.state().kinds[&Kind::AmeyoJwt];
+        assert_eq!(
+            (login.open, login.logins),
+            (0, login.logouts),
+            "{arguments:?}"
+        );
+        assert!(login.logins > 0);
+    }
 }

@@ -27,6 +27,10 @@ const PAGES_MOST: usize = 50;
 /// How far back the issuer's `Date` may set what is left of a listed life.
 pub(super) const CORRECTION_MOST_MS: i64 = 5 * 60 * 1000;
 
+/// How far ahead the issuer's `Date` is followed where `dateExpiry` is written: no zone
+/// that was mistaken for another is further.
+pub(super) const AHEAD_MOST_MS: i64 = 24 * 3600 * 1000;
+
 /// RFC 3986 §2.3: all but the unreserved characters.
 const ENCODED: &AsciiSet = &NON_ALPHANUMERIC
     .remove(b'-')

@@ -1,9 +1,13 @@
 //! What may be told of an error answer: its E1 code and message, and nothing else.
 //!
 //! The message is the server's, so it is bounded, its control characters are
-//! escaped, and whatever it repeats of our own secrets is cut out, whole or in part.
+//! escaped, and whatever it repeats of our own secrets is cut out, whole or in part, as
+//! they are or as JSON and a form write them. So is a long run of letters and digits
+//! that looks like a token, since it may be somebody else's, or ours encoded again.
 
+use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::Deserialize;
+use zeroize::Zeroizing;
 
 use super::text::Text;
 
@@ -12,6 +16,10 @@ const MESSAGE_LIMIT: usize = 200;
 
 /// This many octets in a row of a secret are a part of it, not chance.
 const PART: usize = 8;
+
+/// A word of letters and digits that is as long as this is a token, but for a UUID, which
+/// people look for in logs. 36 characters are a UUID.
+const TOKEN: usize = 32;
 
 #[derive(Deserialize)]
 struct ExceptionBody<'a> {
@@ -47,7 +55,14 @@ pub(in crate::credential::kinds) fn clean(text: &str, secrets: &[&str]) -> Strin
         end -= 1;
     }
     let text = &text[..end];
-    let hidden = hidden(text.as_bytes(), secrets);
+    let encoded = encoded(secrets);
+    let all: Vec<&str> = secrets
+        .iter()
+        .copied()
+        .chain(encoded.iter().map(|text| text.as_str()))
+        .collect();
+    let mut hidden = hidden(text.as_bytes(), &all);
+    hide_tokens(text, &mut hidden);
     let mut told = String::new();
     let mut count = 0;
     let mut in_secret = false;
@@ -90,6 +105,54 @@ fn hidden(text: &[u8], secrets: &[&str]) -> Vec<bool> {
         }
     }
     hidden
+}
+
+/// `secrets` as they stand in a JSON text and in a form, where that is another text.
+fn encoded(secrets: &[&str]) -> Vec<Zeroizing<String>> {
+    let mut all = Vec::new();
+    for secret in secrets {
+        let json = serde_json::to_string(secret).map(Zeroizing::new);
+        let json = json.ok().and_then(|json| {
+            let inner = json.strip_prefix('"')?.strip_suffix('"')?;
+            Some(Zeroizing::new(inner.to_owned()))
+        });
+        let form = Zeroizing::new(utf8_percent_encode(secret, NON_ALPHANUMERIC).to_string());
+        // What servers leave as it is in a form differs, but `-._~` and `*` at most.
+        let plain = ["%2D", "%2E", "%5F", "%7E", "%2A"]
+            .into_iter()
+            .zip(["-", ".", "_", "~", "*"])
+            .fold(form, |text, (from, to)| {
+                Zeroizing::new(text.replace(from, to))
+            });
+        let others = json.into_iter().chain([plain]);
+        all.extend(others.filter(|other| other.as_str() != *secret));
+    }
+    all
+}
+
+/// Marks every word that looks like a token: long, with letters and digits, and neither
+/// a path nor a UUID.
+fn hide_tokens(text: &str, hidden: &mut [bool]) {
+    let is_part = |b: u8| b.is_ascii_alphanumeric() || b"-_.=+/~%".contains(&b);
+    let mut start = 0;
+    for word in text.as_bytes().split(|b| !is_part(*b)) {
+        let end = start + word.len();
+        let is_uuid = word.len() == 36
+            && word.iter().enumerate().all(|(at, b)| match at {
+                8 | 13 | 18 | 23 => *b == b'-',
+                _ => b.is_ascii_hexdigit(),
+            });
+        let has = |is: fn(&u8) -> bool| word.iter().any(is);
+        if word.len() >= TOKEN
+            && word[0] != b'/'
+            && !is_uuid
+            && has(u8::is_ascii_digit)
+            && has(u8::is_ascii_alphabetic)
+        {
+            hidden[start..end].fill(true);
+        }
+        start = end + 1;
+    }
 }
 
 /// Characters that turn a line around or hide in it.
@@ -145,5 +208,34 @@ mod tests {
         // A cut must not leave the head of one behind.
         let long = format!("{}{}", "x".repeat(195), secrets[0]);
         assert!(!quote(&body("c", &long), &secrets).contains("eyJ"));
+    }
+
+    #[test]
+    fn a_secret_is_cut_out_as_json_and_a_form_write_it_too() {
+        let secret = "a\"b\"c\"d\"e\"f\\g+h/i&j=k";
+        let json = serde_json::to_string(secret).unwrap();
+        let form = utf8_percent_encode(secret, NON_ALPHANUMERIC).to_string();
+        for told in [json.trim_matches('"'), &form, secret] {
+            assert_eq!(clean(&format!("bad {told} !"), &[secret]), "bad [secret] !");
+        }
+    }
+
+    #[test]
+    fn what_looks_like_a_token_is_cut_out_whosever_it_is() {
+        for token in [
+            "eyJhbGciOiJIUzI1NiJ9.eyJleHAiOjV9.c2lnbmF0dXJl",
+            "d898-690087a3-ses-supervisor-1373-and-so-on",
+            "eyJwYXNzd29yZCI6Imh1bnRlcjIifQ==",
+        ] {
+            let told = clean(&format!("logged in as {token}."), &[]);
+            assert!(told.starts_with("logged in as [secret]"), "{told}");
+        }
+        for plain in [
+            "request 0b9c8f0e-6d1e-4b47-9c53-1f3f4a1c9d10 failed",
+            "no resource at /v2/accounts/acme1/configuration/basicauth",
+            "java.lang.IllegalStateException: invalid.authentication.token",
+        ] {
+            assert_eq!(clean(plain, &[]), plain);
+        }
     }
 }

@@ -544,6 +544,24 @@ async fn a_server_that_is_ahead_ends_the_life_by_its_own_clock() {
     assert!((4199..=4230).contains(&asked(&server.seen()[1])));
 }
 
+/// A key that was written by a wrong `Date` would be good at the issuer for decades.
+#[tokio::test]
+async fn no_key_is_made_for_decades_because_a_date_is_decades_ahead() {
+    let decades = 70 * 365 * 86_400_000;
+    let server = Server::start(move |_, _| dated(answer(200, ""), START_MS + decades)).await;
+    let hour = Value::Duration(Duration::from_secs(3600));
+    let mint = Rig::new(&server).with("lifetime", hour).build();
+    for _ in 0..2 {
+        // Whether it counts as dead is for the slot to see.
+        let _ = mint.mint().await;
+    }
+    let seen = server.seen();
+    assert!(seen.len() >= 2);
+    for request in &seen {
+        assert!(asked(request) <= 3600 + 86_400 + 60, "{}", asked(request));
+    }
+}
+
 #[tokio::test]
 async fn what_the_table_of_keys_cannot_see_is_a_problem() {
     let server = Server::start(|_, _| answer(200, "")).await;

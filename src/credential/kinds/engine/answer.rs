@@ -181,6 +181,17 @@ impl<'a> Read<'a> {
         }
     }
 
+    /// The same for a value that is to be used: a truth value, or nothing but white
+    /// space, is none, whatever stands in the place of a token.
+    pub fn value(&self, find: &Find) -> Option<Zeroizing<String>> {
+        if let Find::Pointer(pointer) = find
+            && self.json.as_ref()?.0.pointer(pointer)?.is_boolean()
+        {
+            return None;
+        }
+        self.find(find).filter(|text| !text.trim().is_empty())
+    }
+
     /// What is in the body, without values: for an error about what is not.
     pub fn shape(&self, secrets: &Held) -> String {
         let Some(json) = &self.json else {
@@ -329,6 +340,26 @@ pub(crate) mod tests {
         for bad in ["token", "header:a b", "cookie:", "query:x", ""] {
             assert!(Find::parse(bad).is_err(), "{bad}");
         }
+    }
+
+    #[test]
+    fn a_truth_value_or_white_space_is_no_token_but_may_be_compared() {
+        let used = |find: &str, body: &str| {
+            let answer = answered(0, &[], body);
+            let find = Find::parse(find).unwrap();
+            Read::of(&answer).value(&find).map(|text| text.to_string())
+        };
+        for body in [
+            r#"{"t":false}"#,
+            r#"{"t":true}"#,
+            r#"{"t":"  "}"#,
+            r#"{"t":[]}"#,
+        ] {
+            assert_eq!(used("/t", body), None, "{body}");
+        }
+        assert_eq!(used("/t", r#"{"t":17}"#).unwrap(), "17");
+        assert_eq!(used("/t", r#"{"t":"false"}"#).unwrap(), "false");
+        assert_eq!(found("/ok", &[], r#"{"ok":true}"#).unwrap(), "true");
     }
 
     #[test]

@@ -72,8 +72,10 @@ impl Form {
     fn end(self, text: &str) -> Option<End> {
         let text = text.trim();
         if self == Form::Iso8601 {
-            let at = text.parse::<jiff::Timestamp>().ok()?;
-            return Some(End::At(at.as_millisecond()));
+            let at = text.parse::<jiff::Timestamp>().ok();
+            return at
+                .or_else(|| last_day(text))
+                .map(|at| End::At(at.as_millisecond()));
         }
         let number = text.parse::<f64>().ok()?;
         let number = Some(number).filter(|n| n.is_finite() && *n >= 0.0)?;
@@ -87,6 +89,14 @@ impl Form {
             Form::Iso8601 => return None,
         })
     }
+}
+
+/// `9999-12-31T23:59:59Z`, by which many mean "never", is beyond the last timestamp
+/// that can be told in every zone.
+fn last_day(text: &str) -> Option<jiff::Timestamp> {
+    let local = text.strip_suffix(['Z', 'z'])?;
+    let day = local.parse::<jiff::civil::DateTime>().ok()?;
+    (day.year() == 9999).then_some(jiff::Timestamp::MAX)
 }
 
 enum End {
@@ -176,6 +186,10 @@ mod tests {
         assert_eq!(says(Form::EpochMilliseconds, "1800003600000"), Some(3600));
         assert_eq!(says(Form::Iso8601, "2027-01-15T09:00:00.000Z"), Some(3600));
         assert_eq!(says(Form::Iso8601, "2027-01-15T11:00:00+02:00"), Some(3600));
+        let longest = LIFE_MOST.as_secs();
+        for never in ["9999-12-31T23:59:59Z", "9999-12-31T23:59:59.999Z"] {
+            assert_eq!(says(Form::Iso8601, never), Some(longest), "{never}");
+        }
         assert_eq!(says(Form::MillisecondsOfEither, "900000"), Some(900));
         assert_eq!(says(Form::MillisecondsOfEither, "1800000900000"), Some(900));
         assert_eq!(says(Form::EpochSeconds, "1700000000"), Some(0));

@@ -85,6 +85,11 @@ impl Mint for Engine {
         Box::pin(self.sign_of_life())
     }
 
+    // The session is its own, and while it is open its user may not be let in again.
+    fn leaves_a_trace(&self) -> bool {
+        self.revokes_on_shutdown()
+    }
+
     fn revokes_on_shutdown(&self) -> bool {
         self.recipe.ends_on_shutdown && self.recipe.end.is_some()
     }
@@ -468,7 +473,7 @@ impl State {
 
 fn take(takes: &[Taken], case: &Case<'_>, values: &mut Held) -> Result<(), MintError> {
     for taken in takes {
-        match case.read.find(&taken.at) {
+        match case.read.value(&taken.at) {
             Some(value) => values.set(&taken.name, value),
             None if taken.required => return Err(case.lacks(&taken.at)),
             None => {}
