@@ -180,6 +180,9 @@ impl App {
         let workers = draft.config().workers;
         let runtime = tokio::runtime::Handle::current();
         let (plan, standing) = draft.start(&registry, runtime)?;
+        let (credentials, watched) = watch::channel(plan.credentials.clone());
+        // Before the first wait, and so before the first attempt.
+        tokio::spawn(secrets::watch(watched.clone()));
         let health = Arc::new(Health::new(workers, vitals(&plan)));
         let (crew, mut ended) = worker::Crew::start(workers, health.clone())?;
         let mut stations = Stations::default();
@@ -203,8 +206,6 @@ impl App {
                 }
             });
         }
-        let (credentials, watched) = watch::channel(plan.credentials.clone());
-        tokio::spawn(secrets::watch(watched.clone()));
         tokio::spawn(human::watch(watched, clock));
         let mut running = Running {
             plan,

@@ -8,20 +8,25 @@ use crate::secret::Source;
 use crate::secret::watch::Watch;
 
 /// Watches the secrets of `credentials`, also when a reload makes others of them, until
-/// the future is dropped.
-pub async fn watch(mut credentials: watch::Receiver<Vec<PlannedCredential>>) {
+/// the future is dropped. What they hold when this is called is what later content is
+/// compared with, so call it before any of them is read.
+pub fn watch(
+    mut credentials: watch::Receiver<Vec<PlannedCredential>>,
+) -> impl Future<Output = ()> + use<> {
     let mut held = credentials.borrow_and_update().clone();
     let mut watch = Watch::start(sources(&held));
-    loop {
-        let changed = tokio::select! {
-            changed = watch.changed() => changed,
-            Ok(()) = credentials.changed() => {
-                held.clone_from(&credentials.borrow_and_update());
-                // They may have changed since they were first read.
-                watch.turn_to(sources(&held)).await
-            }
-        };
-        tell(&held, &changed);
+    async move {
+        loop {
+            let changed = tokio::select! {
+                changed = watch.changed() => changed,
+                Ok(()) = credentials.changed() => {
+                    held.clone_from(&credentials.borrow_and_update());
+                    // They may have changed since they were first read.
+                    watch.turn_to(sources(&held)).await
+                }
+            };
+            tell(&held, &changed);
+        }
     }
 }
 
