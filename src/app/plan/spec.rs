@@ -25,7 +25,7 @@ impl Spec {
         parts.push(format!("{:?}", credential.tls));
         // A file that was renewed under its name is another one.
         for file in credential.tls.files() {
-            let content = tls::read(&file).ok();
+            let content = tls::read(file).ok();
             let content = content
                 .as_ref()
                 .map_or(&[][..], |content| content.as_slice());
