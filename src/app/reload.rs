@@ -6,6 +6,7 @@
 //! touched. Reloads follow one another; those asked for while one runs are one more.
 
 use std::convert::Infallible;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -333,8 +334,20 @@ impl Running {
 /// Runs what waits for the disk beside the control thread.
 async fn read(sources: &Sources) -> Result<Config, Refused> {
     let sources = sources.clone();
-    let loaded = tokio::task::spawn_blocking(move || load::load(&sources, &kind_keys()));
-    finished(loaded.await)?.map_err(Refused::Problems)
+    let loaded = tokio::task::spawn_blocking(move || match sources.file.as_deref() {
+        Some(file) if is_endless(file) => Err(Refused::Told(format!(
+            "{}: only a regular file is read again; put one there",
+            file.display()
+        ))),
+        _ => load::load(&sources, &kind_keys()).map_err(Refused::Problems),
+    });
+    finished(loaded.await)?
+}
+
+/// Whether reading `path` may not end: a pipe waits for who writes it, and headset,
+/// which waits for what it reads, could not even be stopped meanwhile.
+fn is_endless(path: &Path) -> bool {
+    std::fs::metadata(path).is_ok_and(|about| !about.is_file() && !about.is_dir())
 }
 
 fn finished<T>(outcome: Result<T, tokio::task::JoinError>) -> Result<T, Refused> {

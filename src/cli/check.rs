@@ -129,7 +129,7 @@ pub fn tried(config: &Config) -> Vec<Problem> {
         }
     }
     for ca in authorities {
-        if let Err(error) = std::fs::read(ca) {
+        if let Err(error) = crate::net::tls::read(ca) {
             let place = Place::File {
                 path: ca.into(),
                 line: 1,

@@ -44,6 +44,8 @@ enum Kind {
     Stream(Box<StreamBody>),
     /// On its way back, after its beginning was looked at.
     Peeked(Box<(Peeked, Body)>),
+    /// An answer that broke off, of which the caller is yet to be told.
+    Broken(Box<BodyError>),
 }
 
 /// The beginning of a body, as it was read.
@@ -187,6 +189,20 @@ impl Body {
         self.stream = Some(stream);
     }
 
+    /// Holds `error` back for one turn. The protocol library throws away what it has not
+    /// written when it is told, and a caller who sees his connection close without a
+    /// byte of the answer may take it for an idle one that was lost, and send his call
+    /// once more.
+    fn break_off(
+        &mut self,
+        error: BodyError,
+        cx: &Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        self.kind = Kind::Broken(Box::new(error));
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    }
+
     /// Keeps the caller's connection `busy` until this body has ended.
     pub fn until_end(mut self, busy: Busy) -> Body {
         self.busy = Some(busy);
@@ -221,7 +237,17 @@ impl http_body::Body for Body {
                 Some(frame) => Poll::Ready(Some(frame)),
                 None => Pin::new(&mut peeked.1).poll_frame(cx),
             },
+            Kind::Broken(_) => match std::mem::take(&mut this.kind) {
+                Kind::Broken(error) => return Poll::Ready(Some(Err(*error))),
+                _ => Poll::Ready(None),
+            },
         };
+        if let Poll::Ready(Some(Err(error))) = frame {
+            return match this.busy.is_some() {
+                true => this.break_off(error, cx),
+                false => Poll::Ready(Some(Err(error))),
+            };
+        }
         if let (Poll::Ready(Some(Ok(frame))), Some(books)) = (&frame, &this.books) {
             books.count(frame.data_ref().map_or(0, Bytes::len));
         }
@@ -239,6 +265,7 @@ impl http_body::Body for Body {
             Kind::Answer(answer) => answer.is_end_stream(),
             Kind::Stream(stream) => stream.is_end_stream(),
             Kind::Peeked(peeked) => peeked.0.is_empty() && peeked.1.is_end_stream(),
+            Kind::Broken(_) => false,
         }
     }
 
@@ -249,6 +276,7 @@ impl http_body::Body for Body {
             Kind::Upload(upload) => upload.size_hint(),
             Kind::Answer(answer) => answer.size_hint(),
             Kind::Stream(stream) => stream.size_hint(),
+            Kind::Broken(_) => SizeHint::default(),
             Kind::Peeked(peeked) => {
                 let (read, rest) = (peeked.0.len() as u64, peeked.1.size_hint());
                 let mut hint = SizeHint::new();

@@ -4,6 +4,7 @@ use ring::digest::{SHA256, digest};
 
 use crate::app::holders::Workshop;
 use crate::config::{self, Config};
+use crate::net::tls;
 
 /// All that a credential's slots are made by, in one spelling for one meaning; secrets
 /// by reference, since slots notice by themselves when those change. The credential
@@ -24,8 +25,11 @@ impl Spec {
         parts.push(format!("{:?}", credential.tls));
         // A file that was renewed under its name is another one.
         for file in credential.tls.files() {
-            let content = std::fs::read(file).unwrap_or_default();
-            parts.push(format!("{:?}", digest(&SHA256, &content)));
+            let content = tls::read(file).ok();
+            let content = content
+                .as_ref()
+                .map_or(&[][..], |content| content.as_slice());
+            parts.push(format!("{:?}", digest(&SHA256, content)));
         }
         parts.push(format!("{:?}", config.egress));
         let times = &config.timeouts;

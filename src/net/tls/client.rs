@@ -213,9 +213,8 @@ fn read_ca(path: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {
         path: path.display().to_string(),
         why,
     };
-    let found: Result<Vec<_>, _> = CertificateDer::pem_file_iter(path)
-        .map_err(|error| fail(error.to_string()))?
-        .collect();
+    let text = super::read(path).map_err(|error| fail(error.to_string()))?;
+    let found: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&text).collect();
     let found = found.map_err(|error| fail(error.to_string()))?;
     if found.is_empty() {
         return Err(fail("it holds no certificate".into()));

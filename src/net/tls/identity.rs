@@ -130,9 +130,7 @@ fn read(files: &Identity) -> Result<CertifiedKey, TlsError> {
 }
 
 fn bytes(path: &Path) -> Result<Zeroizing<Vec<u8>>, String> {
-    std::fs::read(path)
-        .map(Zeroizing::new)
-        .map_err(|error| error.to_string())
+    super::read(path).map_err(|error| error.to_string())
 }
 
 #[cfg(test)]

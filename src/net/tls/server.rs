@@ -4,7 +4,6 @@
 //! get the new ones, open ones stay. What cannot be used changes nothing. The key is
 //! zeroed wherever it is ours; rustls and ring keep their own copy while it is in use.
 
-use std::io::Read as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -21,9 +20,6 @@ use tokio_rustls::server::TlsStream;
 use zeroize::{Zeroize as _, Zeroizing};
 
 use crate::config::ListenerTls;
-
-/// No certificate, key or list of authorities is larger.
-const MAX_BYTES: u64 = 4 << 20;
 
 /// HTTP/2 by ALPN (RFC 9113 §3.2).
 pub const H2: &[u8] = b"h2";
@@ -213,20 +209,5 @@ fn read(key: &'static str, path: &Path) -> Result<Zeroizing<Vec<u8>>, ServerTlsE
         why,
         fix: "check the path and who may read it",
     };
-    let unreadable = |error: std::io::Error| refuse(format!("it cannot be read ({error})"));
-    // Asked before it is opened: opening a pipe would wait for its writer.
-    let about = std::fs::metadata(path).map_err(unreadable)?;
-    if !about.is_file() {
-        return Err(refuse("it is not a regular file".into()));
-    }
-    if about.len() > MAX_BYTES {
-        return Err(refuse("it is larger than 4 MiB".into()));
-    }
-    let file = std::fs::File::open(path).map_err(unreadable)?;
-    // All at once, since growing would leave copies behind that nobody zeroes.
-    let room = usize::try_from(about.len()).unwrap_or_default() + 64;
-    let mut bytes = Zeroizing::new(Vec::with_capacity(room));
-    let read = file.take(room as u64).read_to_end(&mut bytes);
-    read.map_err(unreadable)?;
-    Ok(bytes)
+    super::read(path).map_err(|error| refuse(format!("it cannot be read ({error})")))
 }

@@ -72,3 +72,27 @@ async fn an_old_answer_that_breaks_off_does_not_look_whole() {
     body.extend(raw.some().await);
     assert!(!body.ends_with(b"0\r\n\r\n"), "the break must show");
 }
+
+#[tokio::test]
+async fn an_answer_that_breaks_off_at_once_is_seen_to_have_begun() {
+    // A connection that closes without a byte looks like an idle one that was lost, and
+    // many a client then sends its POST once more.
+    for (framing, body) in [
+        ("Content-Length: 10", "hello"),
+        ("Transfer-Encoding: chunked", "5\r\nhello\r\nnonsense\r\n"),
+    ] {
+        let bytes = format!("HTTP/1.1 200 OK\r\n{framing}\r\n\r\n{body}");
+        let upstream = Recorder::start(vec![Step::AnswerAndClose(bytes.into()); 20]).await;
+        let headset = plain(&upstream.url(), "", "");
+        for _ in 0..20 {
+            let mut raw = Raw::connect(headset.app()).await;
+            raw.send("POST / HTTP/1.1\r\nHost: localhost\r\nContent-Length: 0\r\n\r\n")
+                .await;
+            let (status, _) = raw.head().await.expect("the head comes");
+            assert_eq!(status, 200, "{framing}");
+            let body = raw.some().await;
+            assert!(body.ends_with(b"hello") || body.ends_with(b"hello\r\n"));
+            assert!(raw.is_closed().await, "{framing}");
+        }
+    }
+}

@@ -503,3 +503,34 @@ async fn the_service_manager_is_told_of_the_start_each_reload_and_the_end() {
     headset.signal(Signal::TERM);
     assert_eq!(told().await, "STOPPING=1\n");
 }
+
+#[tokio::test]
+async fn a_pipe_in_place_of_a_file_holds_up_neither_reload_nor_stop() {
+    let upstream = Recorder::start(vec![Step::ok("first"); 3]).await;
+    let config = Config::new();
+    let path = config.write(&route("a", "/", &upstream));
+    let headset = Process::start(&path).await;
+    let turn_to_pipe = |path: &std::path::Path| {
+        std::fs::remove_file(path).unwrap();
+        let made = std::process::Command::new("mkfifo").arg(path).status();
+        assert!(made.unwrap().success());
+    };
+
+    turn_to_pipe(&path);
+    assert!(!headset.reload().await);
+    assert_eq!(headset.said("only a regular file is read again"), 1);
+
+    let ca = config.folder.path("ca.pem");
+    std::fs::write(&ca, "").unwrap();
+    turn_to_pipe(&ca);
+    std::fs::remove_file(&path).unwrap();
+    let tls = format!("upstream_tls.ca = \"{}\"", ca.display());
+    let https = route("a", "/", &upstream).replace("http:", "https:");
+    config.write(&format!("{https}{tls}"));
+    assert!(!headset.reload().await);
+
+    let mut raw = Raw::connect(headset.app()).await;
+    assert_eq!(ask(&mut raw).await, (200, "first".into()));
+    drop(raw);
+    assert_eq!(headset.terminate().await, Some(0));
+}
