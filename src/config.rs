@@ -158,11 +158,15 @@ pub struct Route {
     /// For `message` and `call`: whether a 401 that rejects the credential may be
     /// answered by sending the call once more.
     pub replay_401: bool,
+    /// Whether fields with other names than letters, digits and `-` go.
+    pub drop_odd_names: bool,
     /// Whether the upstream's `Set-Cookie` reaches the application on a route with
     /// a credential.
     pub pass_cookies: bool,
     /// The version of HTTP towards the upstream.
     pub upstream_protocol: UpstreamProtocol,
+    /// What tells the upstream of the way that its calls take.
+    pub announce: Announce,
     /// Whether a `Location` on the upstream's own origin is turned to the listener.
     pub rewrite_location: bool,
     /// Its times, those of `[timeouts]` where it has none of its own.
@@ -181,6 +185,17 @@ pub enum UpstreamProtocol {
     H1,
     /// HTTP/2: by ALPN over TLS, by prior knowledge without (RFC 9113 §3.3).
     H2,
+}
+
+/// What is added to a call so that its upstream knows the way it took.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Announce {
+    /// `Via` (RFC 9110 §7.6.3).
+    pub via: bool,
+    /// `Forwarded` (RFC 7239).
+    pub forwarded: bool,
+    /// `X-Forwarded-For`, `X-Forwarded-Proto` and `X-Forwarded-Host`.
+    pub x_forwarded: bool,
 }
 
 /// What a call does at the upstream, by which design §6 decides on replays.

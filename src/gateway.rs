@@ -4,6 +4,7 @@
 //! (`stack.rs` lists the layers), an [`Answer`] climbs back. Routing comes before
 //! the stack (`route.rs`), so that a layer holds its handles and looks nothing up.
 
+pub mod announce;
 pub mod body;
 pub mod client;
 pub mod error;
@@ -29,6 +30,7 @@ use crate::credential::slot::Slot;
 use crate::gateway::body::Body;
 use crate::gateway::error::{CallerFault, Error};
 use crate::gateway::replay::Nature;
+use crate::net::caller::Peer;
 
 /// A call on its way down a stack.
 #[derive(Debug)]
@@ -38,6 +40,8 @@ pub struct Call {
     pub request: Box<Request<Body>>,
     /// When its head was read.
     pub started: Instant,
+    /// Who calls.
+    pub peer: Peer,
     /// The `Host` (or `:authority`) that the application used.
     pub host: Option<HeaderValue>,
     /// How careful a replay must be.

@@ -37,9 +37,9 @@ pub fn check(input: &[u8]) {
         let to_head = method == "HEAD";
         let read = strict::answer(&heard, to_head, closed)
             .unwrap_or_else(|fault| panic!("{fault}\n{}", show(&heard)));
-        let echoed = AUTHORIZATION.as_bytes();
-        let told = heard.windows(echoed.len()).any(|part| part == echoed);
-        assert!(!told || bytes.windows(echoed.len()).any(|part| part == echoed));
+        let ours = AUTHORIZATION.as_bytes();
+        let tells = |octets: &[u8]| octets.windows(ours.len()).any(|part| part == ours);
+        assert!(!tells(&heard) || tells(bytes), "the credential was told");
         let mut reusable = false;
         if let Some((answer, used)) = &read {
             assert_eq!(
@@ -49,6 +49,9 @@ pub fn check(input: &[u8]) {
                 show(&heard)
             );
             judge(answer);
+            // Echoed in a body it comes back, in a field it does not.
+            let told = answer.fields.iter().find(|(_, value)| tells(value));
+            assert_eq!(told, None, "the credential was echoed");
             reusable = !closed && !all(&answer.fields, "connection").contains(&b"close".as_slice());
         }
 
@@ -103,6 +106,9 @@ fn judge(answer: &Answer) {
             all(&answer.trailers, name).is_empty(),
             "{name} came back in a trailer"
         );
+    }
+    for name in ["authorization", "sessionid"] {
+        assert!(all(&answer.fields, name).is_empty(), "{name} came back");
     }
     assert_ne!(answer.status, 101, "nobody asked to switch");
     assert!((100..=999).contains(&answer.status));

@@ -65,6 +65,10 @@ const GONE: &[&str] = &[
     "headset-x",
     "authorization",
     "sessionid",
+    "proxy_authorization",
+    "transfer_encoding",
+    "content_length",
+    "headset_x",
 ];
 const VALUE: &[u8] = b"ab1 ,;=\"\\/:\xc3\xa9\t%()<>?@[]{}'*";
 const PATH: &[u8] = b"ab1-._~!$&'()*+,=:@{}\"|/";

@@ -16,8 +16,8 @@ use crate::config::outbound::{self, tls};
 use crate::config::tenant::{self, TenantRule};
 use crate::config::url::HttpUrl;
 use crate::config::{
-    Admin, Bind, Config, Credential, Effect, Limits, Listener, ListenerTls, Log, LogFormat, Route,
-    Store, Timeouts, Tls, UpstreamProtocol,
+    Admin, Announce, Bind, Config, Credential, Effect, Limits, Listener, ListenerTls, Log,
+    LogFormat, Route, Store, Timeouts, Tls, UpstreamProtocol,
 };
 
 /// Builds the configuration from `sections` that hold no problem.
@@ -157,11 +157,21 @@ fn route(section: &Section, times: &Timeouts, trust: &Tls) -> Option<Route> {
         strip_prefix: values.flag("strip_prefix"),
         expose_issuer: values.flag("expose_issuer"),
         replay_401: values.flag("replay_401"),
+        drop_odd_names: values.need_text("odd_names") == "drop",
         pass_cookies: values.need_text("upstream_cookies") == "pass",
         upstream_protocol: match values.need_text("upstream_protocol") {
             "h1" => UpstreamProtocol::H1,
             "h2" => UpstreamProtocol::H2,
             _ => UpstreamProtocol::Auto,
+        },
+        announce: {
+            let announced = values.need_list("announce");
+            let has = |word: &str| announced.iter().any(|item| item == word);
+            Announce {
+                via: has("via"),
+                forwarded: has("forwarded"),
+                x_forwarded: has("x_forwarded"),
+            }
         },
         rewrite_location: values.flag("rewrite_location"),
         timeouts: own,

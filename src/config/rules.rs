@@ -135,6 +135,21 @@ pub fn hosts(value: &Value) -> Verdict {
     Ok(())
 }
 
+/// What a route may tell its upstream of the way.
+pub fn announced(value: &Value) -> Verdict {
+    let Value::List(items) = value else {
+        return Ok(());
+    };
+    let known = ["via", "forwarded", "x_forwarded"];
+    match items.iter().find(|item| !known.contains(&item.as_str())) {
+        Some(item) => refuse(
+            format!("{item:?} cannot be announced"),
+            "write any of \"via\", \"forwarded\" and \"x_forwarded\"",
+        ),
+        None => Ok(()),
+    }
+}
+
 /// Origins as browsers send them (RFC 6454 §7).
 pub fn origins(value: &Value) -> Verdict {
     let Value::List(items) = value else {

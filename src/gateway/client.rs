@@ -18,13 +18,12 @@ use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll};
 
-use http::StatusCode;
 use tokio::time::Instant;
 use tower::Service;
 
 use crate::gateway::client::pool::{Pool, Way};
 use crate::gateway::error::{Error, FaultKind, Reached, UpstreamFault};
-use crate::gateway::{Answer, Call, framing};
+use crate::gateway::{Answer, Call};
 
 /// Sends calls to one upstream. Clones share its pool.
 #[derive(Clone, Debug)]
@@ -93,38 +92,18 @@ async fn attempt(
         None if call.upgrade => pool.connect_h1().await.map(Way::H1),
         None => pool.open(wary).await,
     };
-    let (mut response, reused) = match way {
-        Ok(Way::H1(conn)) => {
-            let reused = conn.calls > 0;
-            let response = exchange::exchange(pool, conn, *call.request, call.upgrade).await?;
-            (response, reused)
-        }
+    match way {
+        Ok(Way::H1(conn)) => exchange::exchange(pool, conn, *call.request, call.upgrade).await,
         Ok(Way::H2(lease)) => {
-            let reused = lease.is_reused();
             let answer = h2::exchange::exchange(lease, pool.scheme(), *call.request);
             // Boxed, so that calls over HTTP/1.1 do not carry its size.
-            (Box::pin(answer).await?, reused)
+            Box::pin(answer).await
         }
-        Err(error) => {
-            return Err(Error::Upstream(Box::new(UpstreamFault {
-                kind: FaultKind::Connect(error),
-                reached: Reached::No,
-                reused: false,
-                unsent: Some(call.request),
-            })));
-        }
-    };
-    if call.upgrade && response.status() == StatusCode::SWITCHING_PROTOCOLS {
-        return Ok(response);
-    }
-    match framing::settle(&mut response) {
-        Ok(()) => Ok(response),
-        // Dropping the answer closes its connection, or resets its stream.
-        Err(why) => Err(Error::Upstream(Box::new(UpstreamFault {
-            kind: FaultKind::Unfit(why),
-            reached: Reached::Unknown,
-            reused,
-            unsent: None,
+        Err(error) => Err(Error::Upstream(Box::new(UpstreamFault {
+            kind: FaultKind::Connect(error),
+            reached: Reached::No,
+            reused: false,
+            unsent: Some(call.request),
         }))),
     }
 }

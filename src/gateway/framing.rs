@@ -5,7 +5,7 @@
 //! hyper lets pass although two careful readers could differ on it. Answers are
 //! judged likewise: what hyper lets pass is made to have one reading, or refused.
 
-use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, Uri, Version, header};
+use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri, Version, header};
 
 use crate::gateway::error::CallerFault;
 
@@ -20,6 +20,13 @@ pub fn check<B>(request: &Request<B>) -> Result<(), CallerFault> {
         && (codings.next().is_some() || !coding.as_bytes().eq_ignore_ascii_case(b"chunked"))
     {
         return refuse("Transfer-Encoding must be exactly one `chunked`");
+    }
+    // RFC 9112 §3.2.4: it asks the server as a whole what it can do, nothing else.
+    if request.uri().path() == "*" && request.method() != Method::OPTIONS {
+        return refuse("the target `*` is for OPTIONS alone");
+    }
+    if request.version() == Version::HTTP_2 {
+        check_values(headers)?;
     }
     let mut hosts = headers.get_all(header::HOST).iter();
     let host = hosts.next();
@@ -41,16 +48,36 @@ pub fn check<B>(request: &Request<B>) -> Result<(), CallerFault> {
     }
 }
 
+/// Refuses a value that begins or ends with a blank (RFC 9113 §8.2.1), which the h2
+/// library lets pass. The parser of HTTP/1.1 drops such blanks.
+fn check_values(headers: &HeaderMap) -> Result<(), CallerFault> {
+    let is_blank = |octet: Option<&u8>| matches!(octet, Some(b' ' | b'\t'));
+    let is_padded = |value: &HeaderValue| {
+        let value = value.as_bytes();
+        is_blank(value.first()) || is_blank(value.last())
+    };
+    if headers.values().any(is_padded) {
+        return Err(CallerFault::Framing(
+            "a field's value begins or ends with a blank",
+        ));
+    }
+    Ok(())
+}
+
 /// Makes the head of an answer agree with how hyper reads its body, and its version
-/// with the one that headset speaks (RFC 9110 §6.2).
+/// with the one that headset speaks (RFC 9110 §6.2). Yields whether its connection may
+/// carry another call.
 ///
 /// # Errors
-/// Where the answer cannot be passed on: a coding that nobody decodes, or a switch to
-/// a protocol that nobody asked for.
-pub fn settle<B>(response: &mut Response<B>) -> Result<(), &'static str> {
+/// Where the answer cannot be passed on: a coding that nobody decodes, a length that is
+/// none, or a switch to a protocol that nobody asked for.
+pub fn settle<B>(response: &mut Response<B>) -> Result<bool, &'static str> {
     if response.status() == StatusCode::SWITCHING_PROTOCOLS {
         return Err("it switches protocols, which the call did not ask for");
     }
+    // hyper would speak HTTP/1.0 to it from now on, in which a body of unknown length
+    // is lost.
+    let mut reusable = response.version() == Version::HTTP_11;
     // An HTTP/1.0 answer without a length ends with its connection; passed on as 1.0,
     // one that broke off would look whole.
     *response.version_mut() = Version::HTTP_11;
@@ -60,45 +87,58 @@ pub fn settle<B>(response: &mut Response<B>) -> Result<(), &'static str> {
         if codings.next().is_some() || !coding.as_bytes().eq_ignore_ascii_case(b"chunked") {
             return Err("its Transfer-Encoding is not exactly one `chunked`");
         }
-        // RFC 9112 §6.3: the coding decides, and the length must not be passed on.
-        headers.remove(header::CONTENT_LENGTH);
+        // RFC 9112 §6.3: the coding decides, and the length must not be passed on. Two
+        // framings may mean two answers.
+        reusable &= headers.remove(header::CONTENT_LENGTH).is_none();
     } else {
-        settle_length(headers);
+        reusable &= settle_length(headers)?;
     }
-    Ok(())
+    Ok(reusable)
 }
 
 /// Leaves one `Content-Length` of digits alone (RFC 9112 §6.3); of the repeated and
-/// listed equal lengths that hyper tolerates, one stays. Beside an answer without a body
-/// (to a HEAD, or a 304) hyper reads no length at all: what is none goes.
-fn settle_length(headers: &mut HeaderMap) {
+/// listed equal lengths that hyper tolerates, one stays. Yields whether it was plain.
+///
+/// # Errors
+/// Where it is not one number; hyper does not look at it where there is no body to read.
+fn settle_length(headers: &mut HeaderMap) -> Result<bool, &'static str> {
     let mut lengths = headers.get_all(header::CONTENT_LENGTH).iter();
-    let Some(length) = lengths.next() else { return };
-    let is_plain = |length: &[u8]| !length.is_empty() && length.iter().all(u8::is_ascii_digit);
-    if is_plain(length.as_bytes()) && lengths.next().is_none() {
-        return;
+    let Some(length) = lengths.next() else {
+        return Ok(true);
+    };
+    if is_digits(length.as_bytes()) && lengths.next().is_none() {
+        return Ok(true);
     }
     let all = headers.get_all(header::CONTENT_LENGTH).iter();
-    let mut each = all
-        .flat_map(|length| length.as_bytes().split(|&b| b == b','))
+    let mut items = all
+        .flat_map(|value| value.as_bytes().split(|&b| b == b','))
         .map(<[u8]>::trim_ascii);
-    let first = each.next().unwrap_or_default();
-    let one = (is_plain(first) && each.all(|length| length == first))
-        .then(|| HeaderValue::from_bytes(first).ok())
-        .flatten();
-    match one {
-        Some(one) => {
-            headers.insert(header::CONTENT_LENGTH, one);
-        }
-        None => {
-            headers.remove(header::CONTENT_LENGTH);
-        }
+    let first = items.next().unwrap_or_default();
+    if !is_digits(first) || items.any(|item| item != first) {
+        return Err("its Content-Length is not one number");
     }
+    let one = HeaderValue::from_bytes(first).map_err(|_| "its Content-Length is not one number")?;
+    headers.insert(header::CONTENT_LENGTH, one);
+    Ok(false)
 }
 
-/// `uri-host [ ":" port ]` (RFC 9110 §7.2), told by the bytes that no host holds.
+fn is_digits(text: &[u8]) -> bool {
+    !text.is_empty() && text.iter().all(u8::is_ascii_digit)
+}
+
+/// `uri-host [ ":" port ]` (RFC 9110 §7.2): a name told by the bytes that no host
+/// holds, and a port of digits.
 fn is_host(value: &[u8]) -> bool {
-    value.iter().all(|&b| IN_A_HOST[usize::from(b)])
+    let end = match value.iter().rposition(|&b| b == b']') {
+        // The colons of an IPv6 address stand before its bracket.
+        Some(bracket) => bracket + 1,
+        None => value.iter().position(|&b| b == b':').unwrap_or(value.len()),
+    };
+    let (name, port) = value.split_at(end);
+    !name.is_empty()
+        && name.iter().all(|&b| IN_A_HOST[usize::from(b)])
+        && port.iter().skip(1).all(u8::is_ascii_digit)
+        && matches!(port.first(), None | Some(b':'))
 }
 
 const IN_A_HOST: [bool; 256] = {
@@ -158,6 +198,29 @@ mod tests {
         check(&request.body(()).unwrap()).is_ok()
     }
 
+    #[test]
+    fn a_value_over_http2_has_no_blanks_around_it() {
+        for (value, is_fine) in [
+            ("", true),
+            ("a b", true),
+            ("a\tb", true),
+            (" ", false),
+            (" a", false),
+            ("a ", false),
+            ("\ta", false),
+            ("a\t", false),
+        ] {
+            let mut request = Request::builder()
+                .uri("http://a/p")
+                .version(Version::HTTP_2);
+            for value in ["fine", value] {
+                request = request.header("x", value);
+            }
+            let verdict = check(&request.body(()).unwrap()).is_ok();
+            assert_eq!(verdict, is_fine, "{value:?}");
+        }
+    }
+
     fn settled(fields: &[(&str, &str)]) -> Result<Vec<String>, &'static str> {
         let mut response = Response::builder().version(Version::HTTP_10);
         for (name, value) in fields {
@@ -177,13 +240,29 @@ mod tests {
         assert_eq!(settled(&[("content-length", "5, 5")]).unwrap(), ["5"]);
         let twice = [("content-length", "5"), ("content-length", "5")];
         assert_eq!(settled(&twice).unwrap(), ["5"]);
-        for none in ["", "50 0%", "5, 6", "5,", "+5", "-1"] {
-            assert_eq!(settled(&[("content-length", none)]).unwrap(), [""; 0]);
+        for bad in ["", "+5", "5)", "5, 6", "5,", "0x5"] {
+            assert!(settled(&[("content-length", bad)]).is_err(), "{bad}");
         }
-        let differing = [("content-length", "5"), ("content-length", "6")];
-        assert_eq!(settled(&differing).unwrap(), [""; 0]);
         let both = [("content-length", "3"), ("transfer-encoding", "chunked")];
         assert_eq!(settled(&both).unwrap(), [""; 0]);
+    }
+
+    #[test]
+    fn a_connection_with_an_old_or_doubly_framed_answer_is_not_used_again() {
+        let reusable = |version, fields: &[(&str, &str)]| {
+            let mut response = Response::builder().version(version);
+            for (name, value) in fields {
+                response = response.header(*name, *value);
+            }
+            settle(&mut response.body(()).unwrap()).unwrap()
+        };
+        let (length, chunked) = (("content-length", "5"), ("transfer-encoding", "chunked"));
+        assert!(reusable(Version::HTTP_11, &[length]));
+        assert!(reusable(Version::HTTP_11, &[chunked]));
+        assert!(reusable(Version::HTTP_11, &[]));
+        assert!(!reusable(Version::HTTP_10, &[length]));
+        assert!(!reusable(Version::HTTP_11, &[length, chunked]));
+        assert!(!reusable(Version::HTTP_11, &[length, length]));
     }
 
     #[test]
@@ -230,12 +309,24 @@ mod tests {
     }
 
     #[test]
+    fn the_server_as_a_whole_is_asked_by_options_alone() {
+        assert!(!verdict("*", &[("host", "a")]));
+        let options = Request::options("*").header("host", "a").body(()).unwrap();
+        assert!(check(&options).is_ok());
+    }
+
+    #[test]
     fn there_is_exactly_one_host_and_it_agrees_with_the_target() {
         assert!(!verdict("/", &[]));
         assert!(!verdict("/", &[("host", "a"), ("host", "a")]));
         assert!(!verdict("/", &[("host", "a/b")]));
         assert!(!verdict("/", &[("host", "u@a")]));
-        assert!(!verdict("/", &[("host", "a, b")]));
+        for bad in ["a, b", "", ":80", "a:b", "a:1:2", "[::1", "[::1]x", "::1"] {
+            assert!(!verdict("/", &[("host", bad)]), "{bad}");
+        }
+        for good in ["a:", "a:80", "[::1]", "[::1]:80", "a_b.c"] {
+            assert!(verdict("/", &[("host", good)]), "{good}");
+        }
         assert!(verdict("http://a/", &[("host", "A")]));
         assert!(!verdict("http://a/", &[("host", "b")]));
         assert!(verdict("http://a/", &[]));

@@ -169,6 +169,7 @@ impl Gateway {
             nature: Nature::of(request.method(), effect, replay_401),
             request,
             started,
+            peer: caller.peer,
             host,
             upgrade: false,
             fresh: false,

@@ -27,6 +27,7 @@ use tokio::time::Instant;
 
 use crate::gateway::body::BodyError;
 use crate::gateway::client::alarm::Alarm;
+use crate::gateway::stack::scrub;
 
 /// How long a caller may be waited for before its rate counts: connections begin
 /// slowly.
@@ -332,7 +333,8 @@ impl Upload {
                 for name in source.trailers.borrow().iter() {
                     trailers.remove(name);
                 }
-                super::stack::scrub::remove_hop_by_hop(&mut trailers);
+                scrub::remove_from_trailers(&mut trailers);
+                scrub::remove_aliases(&mut trailers, &source.trailers.borrow());
                 Frame::trailers(trailers)
             }
             Err(frame) => frame,

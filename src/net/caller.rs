@@ -8,6 +8,7 @@
 
 use std::cell::Cell;
 use std::io::{self, IoSlice};
+use std::net::{IpAddr, SocketAddr};
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, ready};
@@ -23,9 +24,20 @@ use crate::net::tls::server::{self, Doorman};
 use crate::net::frames::{Flood, Frames};
 use crate::net::linger::Linger;
 
+/// Who a connection comes from.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Peer {
+    /// Its address; `None` over a Unix socket.
+    pub ip: Option<IpAddr>,
+    /// Whether it speaks TLS with us.
+    pub tls: bool,
+}
+
 /// What the socket notes. One per connection, on its worker only.
 #[derive(Debug)]
 pub struct Notes {
+    /// Who it is.
+    pub peer: Peer,
     /// When the first byte of the head that is being read arrived; `None` between
     /// calls and during one.
     pub head_since: Cell<Option<Instant>>,
@@ -51,8 +63,9 @@ pub struct Notes {
 }
 
 impl Notes {
-    fn new() -> Rc<Notes> {
+    fn new(peer: Peer) -> Rc<Notes> {
         Rc::new(Notes {
+            peer,
             head_since: Cell::new(None),
             calls: Cell::new(0),
             rested: Cell::new(Instant::now()),
@@ -177,22 +190,26 @@ pub enum Protocol {
 }
 
 impl CallerIo {
-    /// Wraps a TCP connection.
-    pub fn tcp(stream: TcpStream) -> CallerIo {
-        CallerIo::new(Stream::Tcp(stream))
+    /// Wraps a TCP connection that comes `from` there.
+    pub fn tcp(stream: TcpStream, from: SocketAddr) -> CallerIo {
+        let peer = Peer {
+            ip: Some(from.ip().to_canonical()),
+            tls: false,
+        };
+        CallerIo::new(Stream::Tcp(stream), peer)
     }
 
     /// Wraps a Unix connection.
     pub fn unix(stream: UnixStream) -> CallerIo {
-        CallerIo::new(Stream::Unix(stream))
+        CallerIo::new(Stream::Unix(stream), Peer::default())
     }
 
-    fn new(stream: Stream) -> CallerIo {
+    fn new(stream: Stream, peer: Peer) -> CallerIo {
         CallerIo {
             stream,
             first: Bytes::new(),
             chosen: None,
-            notes: Notes::new(),
+            notes: Notes::new(peer),
             frames: None,
             linger: None,
         }
@@ -228,9 +245,13 @@ impl CallerIo {
             Some(server::HTTP1) => Some(Protocol::Http1),
             _ => None,
         };
+        let peer = Peer {
+            tls: true,
+            ..self.notes.peer
+        };
         Ok(Some(CallerIo {
             chosen,
-            ..CallerIo::new(Stream::Tls(Box::new(tls)))
+            ..CallerIo::new(Stream::Tls(Box::new(tls)), peer)
         }))
     }
 

@@ -42,16 +42,18 @@ impl Wire {
     /// Whether an idle connection can carry another call: nothing has arrived on
     /// it, neither an end nor unasked-for bytes. One `recv(MSG_PEEK)`, no wait.
     pub fn is_quiet(&self) -> bool {
+        matches!(self.peek(), Err(error) if error.kind() == io::ErrorKind::WouldBlock)
+    }
+
+    /// How many octets wait to be read, one at most; 0 is the end.
+    fn peek(&self) -> io::Result<usize> {
         let stream = self.lock();
         let tcp = match &*stream {
             Stream::Plain(io) => io.inner(),
             Stream::Tls(io) => io.inner().get_ref().0,
         };
         let mut byte = [MaybeUninit::uninit()];
-        matches!(
-            socket2::SockRef::from(tcp).peek(&mut byte),
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock
-        )
+        socket2::SockRef::from(tcp).peek(&mut byte)
     }
 
     fn lock(&self) -> MutexGuard<'_, Stream> {
@@ -61,8 +63,29 @@ impl Wire {
 }
 
 /// hyper's end of the same socket.
+///
+/// An upstream may answer before it has read the whole call, and close: then a write
+/// fails while the answer waits to be read, and hyper would give up with the write. So
+/// where a write fails and something waits to be read, writing waits as well until the
+/// read side has told what came, and then goes nowhere, uncounted and without an error.
+/// Over HTTP/2 it goes nowhere at once: h2 does not read while a frame of its own (the
+/// answer to a PING) waits to be written.
 #[derive(Debug)]
-pub struct Io(Arc<Wire>);
+pub struct Io {
+    wire: Arc<Wire>,
+    peer: Peer,
+    /// What a write that failed makes of `peer`.
+    lost: Peer,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Peer {
+    There,
+    /// A write has failed, and something waits to be read.
+    Gone,
+    /// And was read, or its beginning.
+    Heard,
+}
 
 impl Io {
     /// Wraps a plain socket.
@@ -76,15 +99,25 @@ impl Io {
     }
 
     fn new(stream: Stream) -> Io {
-        Io(Arc::new(Wire {
-            stream: Mutex::new(stream),
-            sent: AtomicU64::new(0),
-        }))
+        Io {
+            wire: Arc::new(Wire {
+                stream: Mutex::new(stream),
+                sent: AtomicU64::new(0),
+            }),
+            peer: Peer::There,
+            lost: Peer::Gone,
+        }
+    }
+
+    /// For HTTP/2, see the type.
+    pub fn shared(mut self) -> Io {
+        self.lost = Peer::Heard;
+        self
     }
 
     /// Whether the upstream chose HTTP/2 by ALPN (RFC 7301).
     pub fn chose_h2(&self) -> bool {
-        match &*self.0.lock() {
+        match &*self.wire.lock() {
             Stream::Plain(_) => false,
             Stream::Tls(io) => io.inner().get_ref().1.alpn_protocol() == Some(b"h2"),
         }
@@ -92,73 +125,189 @@ impl Io {
 
     /// Our end.
     pub fn wire(&self) -> Arc<Wire> {
-        self.0.clone()
+        self.wire.clone()
     }
 
-    fn count(&self, written: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
-        if let Poll::Ready(Ok(n)) = &written {
-            self.0.sent.fetch_add(*n as u64, Ordering::Relaxed);
+    /// Counts what was written of `octets`, or notes that nobody is there to take it.
+    fn count(
+        &mut self,
+        octets: usize,
+        written: Poll<io::Result<usize>>,
+    ) -> Poll<io::Result<usize>> {
+        match written {
+            Poll::Ready(Ok(n)) => {
+                self.wire.sent.fetch_add(n as u64, Ordering::Relaxed);
+                Poll::Ready(Ok(n))
+            }
+            Poll::Ready(Err(error)) => self.fail(octets, error),
+            Poll::Pending => Poll::Pending,
         }
-        written
     }
+
+    /// What becomes of a write of `octets` that failed.
+    #[cold]
+    fn fail<T>(&mut self, octets: T, error: io::Error) -> Poll<io::Result<T>> {
+        if is_gone(&error) && self.wire.peek().is_ok_and(|octets| octets > 0) {
+            self.peer = self.lost;
+        }
+        self.waste(octets).unwrap_or(Poll::Ready(Err(error)))
+    }
+
+    /// `octets` that go nowhere, where nobody takes them any more.
+    fn waste<T>(&self, octets: T) -> Option<Poll<io::Result<T>>> {
+        match self.peer {
+            Peer::There => None,
+            // hyper reads before it writes, so the read side will wake the task.
+            Peer::Gone => Some(Poll::Pending),
+            Peer::Heard => Some(Poll::Ready(Ok(octets))),
+        }
+    }
+}
+
+/// Whether the peer has closed or reset.
+fn is_gone(error: &io::Error) -> bool {
+    use io::ErrorKind::{BrokenPipe, ConnectionAborted, ConnectionReset};
+    matches!(
+        error.kind(),
+        BrokenPipe | ConnectionAborted | ConnectionReset
+    )
 }
 
 impl Read for Io {
     fn poll_read(
-        self: Pin<&mut Self>,
+        mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
         buf: ReadBufCursor<'_>,
     ) -> Poll<io::Result<()>> {
-        match &mut *self.0.lock() {
+        let read = match &mut *self.wire.lock() {
             Stream::Plain(io) => Pin::new(io).poll_read(cx, buf),
             Stream::Tls(io) => Pin::new(io.as_mut()).poll_read(cx, buf),
+        };
+        if self.peer == Peer::Gone && read.is_ready() {
+            self.peer = Peer::Heard;
         }
+        read
     }
 }
 
 impl Write for Io {
     fn poll_write(
-        self: Pin<&mut Self>,
+        mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
         buf: &[u8],
     ) -> Poll<io::Result<usize>> {
-        let written = match &mut *self.0.lock() {
+        let octets = buf.len();
+        if let Some(wasted) = self.waste(octets) {
+            return wasted;
+        }
+        let written = match &mut *self.wire.lock() {
             Stream::Plain(io) => Pin::new(io).poll_write(cx, buf),
             Stream::Tls(io) => Pin::new(io.as_mut()).poll_write(cx, buf),
         };
-        self.count(written)
+        self.count(octets, written)
     }
 
     fn poll_write_vectored(
-        self: Pin<&mut Self>,
+        mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
         bufs: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        let written = match &mut *self.0.lock() {
+        let octets = bufs.iter().map(|buf| buf.len()).sum();
+        if let Some(wasted) = self.waste(octets) {
+            return wasted;
+        }
+        let written = match &mut *self.wire.lock() {
             Stream::Plain(io) => Pin::new(io).poll_write_vectored(cx, bufs),
             Stream::Tls(io) => Pin::new(io.as_mut()).poll_write_vectored(cx, bufs),
         };
-        self.count(written)
+        self.count(octets, written)
     }
 
     fn is_write_vectored(&self) -> bool {
-        match &*self.0.lock() {
+        match &*self.wire.lock() {
             Stream::Plain(io) => io.is_write_vectored(),
             Stream::Tls(io) => io.is_write_vectored(),
         }
     }
 
-    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        match &mut *self.0.lock() {
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if let Some(wasted) = self.waste(()) {
+            return wasted;
+        }
+        let flushed = match &mut *self.wire.lock() {
             Stream::Plain(io) => Pin::new(io).poll_flush(cx),
             Stream::Tls(io) => Pin::new(io.as_mut()).poll_flush(cx),
+        };
+        match flushed {
+            Poll::Ready(Err(error)) => self.fail((), error),
+            other => other,
         }
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        match &mut *self.0.lock() {
+        match &mut *self.wire.lock() {
             Stream::Plain(io) => Pin::new(io).poll_shutdown(cx),
             Stream::Tls(io) => Pin::new(io.as_mut()).poll_shutdown(cx),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::future::poll_fn;
+    use std::task::Waker;
+
+    /// The socket after a write failed on it while octets wait to be read, and what the
+    /// write yielded.
+    async fn lost(wrap: impl Fn(TcpStream) -> Io) -> (Io, Poll<io::Result<usize>>) {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let ours = TcpStream::connect(listener.local_addr().unwrap()).await;
+        let (mut theirs, _) = listener.accept().await.unwrap();
+        let mut io = wrap(ours.unwrap());
+        let wire = io.wire();
+        tokio::io::AsyncWriteExt::write_all(&mut theirs, b"answer")
+            .await
+            .unwrap();
+        // No octet of theirs stays behind, and this close is a reset.
+        socket2::SockRef::from(&theirs)
+            .set_linger(Some(std::time::Duration::ZERO))
+            .unwrap();
+        drop(theirs);
+        loop {
+            let before = wire.sent();
+            let mut cx = Context::from_waker(Waker::noop());
+            let written = Pin::new(&mut io).poll_write(&mut cx, b"call");
+            if wire.sent() == before {
+                return (io, written);
+            }
+            tokio::task::yield_now().await;
+        }
+    }
+
+    async fn read(io: &mut Io) -> usize {
+        let mut octets = [0; 64];
+        let mut buf = hyper::rt::ReadBuf::new(&mut octets);
+        poll_fn(|cx| Pin::new(&mut *io).poll_read(cx, buf.unfilled()))
+            .await
+            .unwrap();
+        buf.filled().len()
+    }
+
+    #[tokio::test]
+    async fn a_failed_write_waits_for_the_answer_and_then_goes_nowhere() {
+        let (mut io, written) = lost(Io::plain).await;
+        assert!(written.is_pending(), "{written:?}");
+        assert_eq!(read(&mut io).await, 6);
+        let mut cx = Context::from_waker(Waker::noop());
+        let again = Pin::new(&mut io).poll_write(&mut cx, b"call");
+        assert!(matches!(again, Poll::Ready(Ok(4))), "{again:?}");
+    }
+
+    #[tokio::test]
+    async fn over_http2_a_failed_write_does_not_wait_for_what_comes() {
+        let (mut io, written) = lost(|tcp| Io::plain(tcp).shared()).await;
+        assert!(matches!(written, Poll::Ready(Ok(4))), "{written:?}");
+        assert_eq!(read(&mut io).await, 6);
     }
 }

@@ -140,9 +140,9 @@ impl Listener {
     pub async fn accept(&self, exhausted: impl Fn(&io::Error)) -> CallerIo {
         loop {
             let accepted = match self {
-                Listener::Tcp(listener) => listener.accept().await.map(|(tcp, _)| {
+                Listener::Tcp(listener) => listener.accept().await.map(|(tcp, from)| {
                     let _ = tcp.set_nodelay(true);
-                    CallerIo::tcp(tcp)
+                    CallerIo::tcp(tcp, from)
                 }),
                 Listener::Unix(listener) => listener
                     .accept()

@@ -62,7 +62,7 @@ class Upstream:
 class Headset:
     """headset before an upstream, with a credential that never changes."""
 
-    def __init__(self, bench, port, extra=""):
+    def __init__(self, bench, port, extra="", protocol="auto"):
         token, path = bench.secret("token")
         token = token.encode("ascii", "ignore").decode()
         path.write_text(token)
@@ -77,6 +77,7 @@ bind = "{LOOPBACK}:{app}"
 bind = "{LOOPBACK}:{admin}"
 [route.all]
 upstream = "http://{LOOPBACK}:{port}"
+upstream_protocol = "{protocol}"
 credential = "it"
 [credential.it]
 kind = "static"

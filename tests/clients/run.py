@@ -20,8 +20,10 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parent))
 
 import clients
+import conformance
 import deploy
 import faults
+import grpc_check
 import leaks
 import load
 import scrape
@@ -57,7 +59,10 @@ CHECKS = [
     ("faults-drain", faults.drain, True),
     ("websocket", upgrades.websocket, True),
     ("expect", upgrades.continues, True),
+    ("grpc", grpc_check.grpc_calls, True),
+    ("http2-conformance", conformance.http2, True),
     ("upload", streams.upload, False),
+    ("herd", load.herd, False),
     ("short-life", load.short_life, False),
 ]
 

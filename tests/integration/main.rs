@@ -5,6 +5,7 @@ mod support;
 
 mod stories {
     mod admin;
+    mod announces;
     mod caller_token;
     mod commands;
     mod connections;
@@ -37,6 +38,19 @@ mod stories {
     mod trusts;
     mod unauthorized;
     mod upgrades;
+}
+
+/// docs/http.md, line by line, over raw sockets.
+mod wire {
+    mod answers;
+    mod bodies;
+    mod early;
+    mod fields;
+    mod http2;
+    mod mutations;
+    mod page;
+    mod run;
+    mod targets;
 }
 
 /// What every entry of a list must do.

@@ -3,6 +3,7 @@
 
 pub mod client;
 pub mod door;
+pub mod frames;
 pub mod h2;
 pub mod headset;
 pub mod pki;
@@ -10,7 +11,9 @@ pub mod process;
 pub mod proxy;
 pub mod recorder;
 pub mod rogue;
+pub mod strict;
 pub mod tls;
+pub mod wiretap;
 
 use std::time::Duration;
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use crate::base::name::Name;
 use crate::config::url::HttpUrl;
-use crate::config::{self, Config};
+use crate::config::{self, Announce, Config};
 use crate::credential::tenants::Holder;
 use crate::gateway::client::pool::Lifetimes;
 use crate::gateway::metrics::{ListenerMetrics, RouteMetrics};
@@ -93,11 +93,12 @@ pub(super) fn blueprint(
                 .grant
                 .as_ref()
                 .map(|grant| grant.holder.header_names().into()),
+            drop_odd_names: planned.route.drop_odd_names,
             pass_cookies: planned.route.pass_cookies,
             metrics: planned.metrics.clone(),
         })),
         tenant: TenantLayer::new(tenant_rules(planned)),
-        rewrite: RewriteLayer::new(planned.aim.clone()),
+        rewrite: RewriteLayer::new(planned.aim.clone(), planned.route.announce),
         authorize: AuthorizeLayer::new(planned.grant.clone(), planned.aim.origin().clone()),
     };
     let mut routes: Vec<RouteBlueprint> = planned
@@ -149,11 +150,12 @@ fn none_parts(
         limit: LimitLayer::new(shared.allowance.clone(), metrics.clone(), none.clone()),
         scrub: ScrubLayer::new(Arc::new(scrub::Rules {
             credential: None,
+            drop_odd_names: false,
             pass_cookies: false,
             metrics: none.clone(),
         })),
         tenant: TenantLayer::default(),
-        rewrite: RewriteLayer::new(aim.clone()),
+        rewrite: RewriteLayer::new(aim.clone(), Announce::default()),
         authorize: AuthorizeLayer::new(None, aim.origin().clone()),
     }
 }

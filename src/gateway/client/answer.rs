@@ -159,7 +159,7 @@ impl http_body::Body for AnswerBody {
 pub(super) fn clean(frame: Frame<Bytes>) -> Frame<Bytes> {
     match frame.into_trailers() {
         Ok(mut trailers) => {
-            scrub::remove_hop_by_hop(&mut trailers);
+            scrub::remove_from_trailers(&mut trailers);
             // Never a trailer (RFC 9110 §6.5.1), and no way around `upstream_cookies`.
             trailers.remove(http::header::SET_COOKIE);
             Frame::trailers(trailers)
@@ -176,7 +176,13 @@ mod tests {
     #[test]
     fn trailers_bring_no_cookie_and_no_field_of_the_connection() {
         let mut trailers = HeaderMap::new();
-        for name in ["x-sum", "set-cookie", "transfer-encoding"] {
+        for name in [
+            "x-sum",
+            "set-cookie",
+            "transfer-encoding",
+            "content-length",
+            "host",
+        ] {
             trailers.insert(name, HeaderValue::from_static("1"));
         }
         let cleaned = clean(Frame::trailers(trailers)).into_trailers().unwrap();

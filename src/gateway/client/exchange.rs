@@ -20,6 +20,7 @@ use crate::gateway::client::answer::AnswerBody;
 use crate::gateway::client::pool::{Conn, Lifetimes, Pool};
 use crate::gateway::client::tunnel::Tunnel;
 use crate::gateway::error::{CallerFault, Error, FaultKind, Reached, UpstreamFault};
+use crate::gateway::framing;
 use crate::gateway::upgrade;
 use crate::gateway::upload::Source;
 
@@ -111,7 +112,11 @@ pub async fn exchange(
                 (Err(why), _) => Err(fault(FaultKind::Unfit(why), None).into()),
             }
         }
-        Ok(Ok(response)) => Ok(hand_on(pool, held, source, response)),
+        Ok(Ok(mut response)) => match framing::settle(&mut response) {
+            Ok(reusable) => Ok(hand_on(pool, held, source, response, reusable)),
+            // Dropping the answer closes its connection.
+            Err(why) => Err(fault(FaultKind::Unfit(why), None).into()),
+        },
         Ok(Err(_)) if source.is_some_and(|source| source.is_broken()) => {
             Err(CallerFault::BodyBroken.into())
         }
@@ -144,19 +149,23 @@ fn await_continue(request: &mut Request<Body>, source: &Source, lifetimes: Lifet
     }
 }
 
-/// Joins the connection to the answer's body, or lets go of it.
+/// Joins the connection to the answer's body, or lets go of it. Without `reusable` it
+/// carries no other call.
 fn hand_on(
     pool: Rc<Pool>,
     held: Option<Box<Conn>>,
     source: Option<Rc<Source>>,
     response: Response<Incoming>,
+    reusable: bool,
 ) -> Response<Body> {
     let (parts, incoming) = response.into_parts();
     let idle = pool.lifetimes().idle;
     let uploading = source.filter(|source| !source.has_ended());
     let body = match (held, uploading) {
         (Some(mut conn), None) => {
-            if let Some(told) = keep_alive_timeout(&parts.headers) {
+            if !reusable {
+                conn.keep_alive = Duration::ZERO;
+            } else if let Some(told) = keep_alive_timeout(&parts.headers) {
                 conn.keep_alive = pool.lifetimes().keep_alive.min(told);
             }
             AnswerBody::driving(incoming, conn, pool)

@@ -172,7 +172,7 @@ impl Links {
             .max_concurrent_reset_streams(LEFT)
             // Until its settings are there.
             .initial_max_send_streams(0)
-            .handshake::<_, Bytes>(TokioIo::new(io))
+            .handshake::<_, Bytes>(TokioIo::new(io.shared()))
             .await
             .map_err(|error| broken(io::Error::other(error)))?;
         poll_fn(|cx| match Pin::new(&mut connection).poll(cx) {

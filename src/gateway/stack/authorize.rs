@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use http::HeaderMap;
+use http::{HeaderMap, HeaderName, HeaderValue};
 use pin_project_lite::pin_project;
 use tokio::time::Instant;
 use tower::{Layer, Service};
@@ -178,6 +178,34 @@ fn attach(minted: &Minted, headers: &mut HeaderMap) {
     }
 }
 
+/// Removes fields of an answer that hold a value which we set: an upstream that echoes
+/// what it was sent would hand the credential to the application.
+fn hush(minted: &Minted, headers: &mut HeaderMap) {
+    let echoes = |value: &HeaderValue| {
+        let mut secrets = minted.headers.iter().map(|(_, secret)| secret.as_bytes());
+        secrets.any(|secret| holds(value.as_bytes(), secret))
+    };
+    if headers.values().any(echoes) {
+        let names: Vec<HeaderName> = headers
+            .iter()
+            .filter(|(_, value)| echoes(value))
+            .map(|(name, _)| name.clone())
+            .collect();
+        for name in names {
+            headers.remove(name);
+        }
+    }
+}
+
+/// Whether `secret` stands in `value`. Most values are shorter than any secret, and the
+/// rest mostly lacks its first octet.
+fn holds(value: &[u8], secret: &[u8]) -> bool {
+    let (Some(&first), Some(last)) = (secret.first(), value.len().checked_sub(secret.len())) else {
+        return false;
+    };
+    (0..=last).any(|at| value[at] == first && value[at..].starts_with(secret))
+}
+
 type Obtaining = Pin<Box<dyn Future<Output = Result<Arc<Minted>, Unavailable>>>>;
 
 pin_project! {
@@ -223,6 +251,9 @@ where
                     waited,
                 } => {
                     let mut answer = ready!(inner.poll(cx))?;
+                    if let Some(minted) = used {
+                        hush(minted, answer.response.headers_mut());
+                    }
                     answer.used = used.take();
                     answer.waited += *waited;
                     return Poll::Ready(Ok(answer));
@@ -247,5 +278,21 @@ where
             };
             self.set(next);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::holds;
+
+    #[test]
+    fn a_secret_is_found_wherever_it_stands_in_a_value() {
+        for value in ["Basic abc", "x Basic abc", "Basic abc, y", "BasicBasic abc"] {
+            assert!(holds(value.as_bytes(), b"Basic abc"), "{value}");
+        }
+        for value in ["", "Basic", "Basic ab", "Basic abd", "basic abc"] {
+            assert!(!holds(value.as_bytes(), b"Basic abc"), "{value}");
+        }
+        assert!(!holds(b"anything", b""));
     }
 }

@@ -25,6 +25,7 @@ use crate::gateway::replay::{Nature, Outcome};
 use crate::gateway::stack::peek;
 use crate::gateway::upload::{Source, Upload};
 use crate::gateway::{Answer, Call, HttpService};
+use crate::net::caller::Peer;
 
 /// Adds [`Retry`].
 #[derive(Clone)]
@@ -126,6 +127,7 @@ pub struct Spare {
     uri: Uri,
     headers: HeaderMap,
     host: Option<HeaderValue>,
+    peer: Peer,
     slot: Option<Arc<Slot>>,
     source: Option<Rc<Source>>,
     nature: Nature,
@@ -141,6 +143,7 @@ impl Spare {
             uri: request.uri().clone(),
             headers: request.headers().clone(),
             host: call.host.clone(),
+            peer: call.peer,
             slot: call.slot.clone(),
             source: request.body().as_upload().map(|u| u.source().clone()),
             nature: call.nature,
@@ -181,6 +184,7 @@ impl Spare {
             request,
             started: self.started,
             host: self.host,
+            peer: self.peer,
             nature: self.nature,
             upgrade: self.upgrade,
             fresh: true,
@@ -274,6 +278,7 @@ async fn after_fault<S: HttpService>(
             request,
             started: spare.started,
             host: spare.host.clone(),
+            peer: spare.peer,
             nature: spare.nature,
             upgrade: spare.upgrade,
             fresh: true,

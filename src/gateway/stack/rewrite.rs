@@ -17,7 +17,9 @@ use http_body::Body as _;
 use pin_project_lite::pin_project;
 use tower::{Layer, Service};
 
+use crate::config::Announce;
 use crate::config::url::{HttpOrigin, HttpUrl};
+use crate::gateway::announce;
 use crate::gateway::body::Body;
 use crate::gateway::error::{CallerFault, Error};
 use crate::gateway::{Answer, Call, HttpService};
@@ -110,7 +112,7 @@ impl Aim {
 
     /// The `Location` to give a caller who knows the listener as `host`; `None` to
     /// leave it as it is.
-    fn location(&self, location: &str, host: &str) -> Option<String> {
+    fn location(&self, location: &str, (scheme, host): (&str, &str)) -> Option<String> {
         let path = match location.strip_prefix('/') {
             // `//host/path` (RFC 3986 §4.2) names another host, `/path` none.
             Some(rest) if rest.starts_with('/') => {
@@ -121,13 +123,13 @@ impl Aim {
                 let path = self.back(location)?;
                 // Without its prefix `/base//host` would name another host as well.
                 return Some(match path.starts_with("//") {
-                    true => format!("http://{host}{path}"),
+                    true => format!("{scheme}://{host}{path}"),
                     false => path.into_owned(),
                 });
             }
             None => self.own(location)?,
         };
-        Some(format!("http://{host}{}", self.back(&path)?))
+        Some(format!("{scheme}://{host}{}", self.back(&path)?))
     }
 
     /// Path, query and fragment of an absolute URL on the upstream's own origin.
@@ -218,12 +220,14 @@ fn join_cookies(headers: &mut HeaderMap) {
 #[derive(Clone, Debug)]
 pub struct RewriteLayer {
     aim: Arc<Aim>,
+    announce: Option<Announce>,
 }
 
 impl RewriteLayer {
-    /// Turns calls to `aim`.
-    pub fn new(aim: Arc<Aim>) -> RewriteLayer {
-        RewriteLayer { aim }
+    /// Turns calls to `aim`, and tells of their way as `announce` says.
+    pub fn new(aim: Arc<Aim>, announce: Announce) -> RewriteLayer {
+        let announce = Some(announce).filter(|announce| *announce != Announce::default());
+        RewriteLayer { aim, announce }
     }
 }
 
@@ -233,6 +237,7 @@ impl<S> Layer<S> for RewriteLayer {
         Rewrite {
             inner,
             aim: self.aim.clone(),
+            announce: self.announce,
         }
     }
 }
@@ -242,6 +247,7 @@ impl<S> Layer<S> for RewriteLayer {
 pub struct Rewrite<S> {
     inner: S,
     aim: Arc<Aim>,
+    announce: Option<Announce>,
 }
 
 impl<S: HttpService> Service<Call> for Rewrite<S> {
@@ -254,6 +260,9 @@ impl<S: HttpService> Service<Call> for Rewrite<S> {
     }
 
     fn call(&mut self, mut call: Call) -> Self::Future {
+        if let Some(announce) = self.announce {
+            announce::write(announce, &mut call);
+        }
         if let Err(fault) = self.aim.turn(&mut call.request) {
             return RewriteFuture::Refused {
                 error: Some(fault.into()),
@@ -261,6 +270,7 @@ impl<S: HttpService> Service<Call> for Rewrite<S> {
         }
         RewriteFuture::Passed {
             host: call.host.clone(),
+            tls: call.peer.tls,
             inner: self.inner.call(call),
             aim: self.aim.clone(),
         }
@@ -275,7 +285,7 @@ pin_project! {
         /// The target cannot be sent on.
         Refused { error: Option<Error> },
         /// Under way.
-        Passed { #[pin] inner: F, host: Option<HeaderValue>, aim: Arc<Aim> },
+        Passed { #[pin] inner: F, host: Option<HeaderValue>, tls: bool, aim: Arc<Aim> },
     }
 }
 
@@ -288,13 +298,18 @@ impl<F: Future<Output = Result<Answer, Error>>> Future for RewriteFuture<F> {
                 Some(error) => Poll::Ready(Err(error)),
                 None => Poll::Pending,
             },
-            Projected::Passed { inner, host, aim } => {
+            Projected::Passed {
+                inner,
+                host,
+                tls,
+                aim,
+            } => {
                 let mut answer = ready!(inner.poll(cx))?;
                 let status = answer.response.status();
                 if aim.rewrite_location
                     && (status.is_redirection() || status == StatusCode::CREATED)
                 {
-                    rewrite_location(aim, host.as_ref(), answer.response.headers_mut());
+                    rewrite_location(aim, *tls, host.as_ref(), answer.response.headers_mut());
                 }
                 Poll::Ready(Ok(answer))
             }
@@ -302,14 +317,15 @@ impl<F: Future<Output = Result<Answer, Error>>> Future for RewriteFuture<F> {
     }
 }
 
-fn rewrite_location(aim: &Aim, host: Option<&HeaderValue>, headers: &mut HeaderMap) {
+fn rewrite_location(aim: &Aim, tls: bool, host: Option<&HeaderValue>, headers: &mut HeaderMap) {
     let Some(host) = host.and_then(|host| host.to_str().ok()) else {
         return;
     };
     let Some(location) = headers.get(header::LOCATION).and_then(|l| l.to_str().ok()) else {
         return;
     };
-    if let Some(turned) = aim.location(location, host)
+    let scheme = if tls { "https" } else { "http" };
+    if let Some(turned) = aim.location(location, (scheme, host))
         && let Ok(value) = HeaderValue::from_str(&turned)
     {
         headers.insert(header::LOCATION, value);
@@ -389,7 +405,7 @@ mod tests {
     #[test]
     fn only_a_location_of_the_upstream_itself_is_turned() {
         let aim = aim("https://cms.example.com:8443", None);
-        let turned = |location| aim.location(location, "localhost:8080");
+        let turned = |location| aim.location(location, ("http", "localhost:8080"));
         assert_eq!(
             turned("https://CMS.example.com:8443/a?b#c").as_deref(),
             Some("http://localhost:8080/a?b#c")
@@ -414,19 +430,25 @@ mod tests {
     #[test]
     fn a_location_below_the_upstreams_path_comes_back_below_the_prefix() {
         let aim = aim("http://h/base", Some("/v1"));
-        assert_eq!(aim.location("/base/x", "l").as_deref(), Some("/v1/x"));
         assert_eq!(
-            aim.location("http://h/base/x", "l").as_deref(),
+            aim.location("/base/x", ("http", "l")).as_deref(),
+            Some("/v1/x")
+        );
+        assert_eq!(
+            aim.location("http://h/base/x", ("http", "l")).as_deref(),
             Some("http://l/v1/x")
         );
-        assert_eq!(aim.location("http://h/other", "l"), None);
+        assert_eq!(aim.location("http://h/other", ("http", "l")), None);
         let bare = self::aim("http://h/base", None);
         for (location, turned) in [
             ("/base//evil.example/x", "http://l//evil.example/x"),
             ("http://h/base//evil.example/x", "http://l//evil.example/x"),
         ] {
-            assert_eq!(bare.location(location, "l").as_deref(), Some(turned));
+            assert_eq!(
+                bare.location(location, ("http", "l")).as_deref(),
+                Some(turned)
+            );
         }
-        assert_eq!(aim.location("http://h/basement", "l"), None);
+        assert_eq!(aim.location("http://h/basement", ("http", "l")), None);
     }
 }

@@ -61,6 +61,14 @@ pub fn remove_hop_by_hop(headers: &mut HeaderMap) {
     remove_found(headers, found);
 }
 
+/// Removes from trailers what frames a message, says where it goes or belongs to one
+/// connection (RFC 9110 §6.5.1): hyper writes none of it, the h2 crate would.
+pub fn remove_from_trailers(trailers: &mut HeaderMap) {
+    remove_hop_by_hop(trailers);
+    trailers.remove(header::CONTENT_LENGTH);
+    trailers.remove(header::HOST);
+}
+
 /// Removes the fields whose places are set in `found`: one look at each name costs
 /// less than eight look-ups that mostly find nothing.
 fn remove_found(headers: &mut HeaderMap, found: u8) {
@@ -115,12 +123,54 @@ fn takes_trailers(headers: &HeaderMap, found: u8) -> bool {
         .any(|coding| coding.trim().eq_ignore_ascii_case("trailers"))
 }
 
+/// Removes names that an upstream which reads `_` as `-` (CGI, RFC 3875 §4.1.18, and
+/// what descends from it) would take for one of `secret`, for a field of ours, or for
+/// one of the connection or its framing.
+#[cold]
+pub fn remove_aliases(headers: &mut HeaderMap, secret: &[HeaderName]) {
+    let means_another = |name: &&HeaderName| {
+        if !has_underscore(name) {
+            return false;
+        }
+        let Ok(read) = HeaderName::try_from(name.as_str().replace('_', "-")) else {
+            return false;
+        };
+        secret.contains(&read)
+            || is_ours(&read)
+            || hop(&read).is_some()
+            || read == header::CONTENT_LENGTH
+    };
+    let aliases: Vec<HeaderName> = headers.keys().filter(means_another).cloned().collect();
+    for name in aliases {
+        headers.remove(name);
+    }
+}
+
+fn has_underscore(name: &HeaderName) -> bool {
+    name.as_str().as_bytes().contains(&b'_')
+}
+
+/// Removes names that hold more than letters, digits and `-`.
+fn remove_odd(headers: &mut HeaderMap) {
+    let is_odd = |name: &&HeaderName| {
+        let plain = |b: &u8| b.is_ascii_alphanumeric() || *b == b'-';
+        !name.as_str().as_bytes().iter().all(plain)
+    };
+    let odd: Vec<HeaderName> = headers.keys().filter(is_odd).cloned().collect();
+    for name in odd {
+        headers.remove(name);
+    }
+}
+
 /// What a route removes.
 #[derive(Debug)]
 pub struct Rules {
     /// The fields that the route's credential sets; `None` for a pass-through route.
     pub credential: Option<Box<[HeaderName]>>,
-    /// Whether the upstream's cookies reach the application all the same.
+    /// Whether fields go whose names hold more than letters, digits and `-`.
+    pub drop_odd_names: bool,
+    /// Whether the upstream's cookies, and what else would be a second credential,
+    /// reach the application all the same.
     pub pass_cookies: bool,
     /// Counts calls that brought credentials of their own.
     pub metrics: Arc<RouteMetrics>,
@@ -147,6 +197,12 @@ impl<S> Layer<S> for ScrubLayer {
             secret.extend([header::AUTHORIZATION, SESSION_ID]);
             secret.extend(names.iter().cloned());
         }
+        let dashed = |name: &HeaderName| {
+            let name = has_underscore(name).then(|| name.as_str().replace('_', "-"))?;
+            HeaderName::try_from(name).ok()
+        };
+        let dashed: Vec<HeaderName> = secret.iter().filter_map(dashed).collect();
+        secret.extend(dashed);
         secret.dedup();
         Scrub {
             inner,
@@ -168,7 +224,7 @@ pub struct Scrub<S> {
 impl<S> Scrub<S> {
     fn scrub(&self, call: &mut Call) {
         let headers = call.request.headers_mut();
-        let (mut found, mut stripped, mut spoofed) = (0u8, false, false);
+        let (mut found, mut stripped, mut spoofed, mut odd) = (0u8, false, false, false);
         let mut expects = false;
         for name in headers.keys() {
             if let Some(place) = hop(name) {
@@ -176,6 +232,7 @@ impl<S> Scrub<S> {
             }
             stripped |= self.secret.contains(name);
             spoofed |= is_ours(name);
+            odd |= has_underscore(name);
             expects |= name == header::EXPECT;
         }
         if found & UPGRADE != 0 {
@@ -191,6 +248,12 @@ impl<S> Scrub<S> {
         remove_found(headers, found);
         if spoofed {
             remove_spoofed(headers);
+        }
+        if odd {
+            remove_aliases(headers, &self.secret);
+        }
+        if self.rules.drop_odd_names {
+            remove_odd(headers);
         }
         if call.upgrade {
             upgrade::set(headers);
@@ -255,7 +318,8 @@ impl<S: HttpService> Service<Call> for Scrub<S> {
         self.scrub(&mut call);
         ScrubFuture {
             inner: self.inner.call(call),
-            drop_cookies: self.rules.credential.is_some() && !self.rules.pass_cookies,
+            kept_back: (self.rules.credential.is_some() && !self.rules.pass_cookies)
+                .then(|| self.secret.clone()),
         }
     }
 }
@@ -265,7 +329,8 @@ pin_project! {
     pub struct ScrubFuture<F> {
         #[pin]
         inner: F,
-        drop_cookies: bool,
+        // Fields that would be a second credential, besides cookies.
+        kept_back: Option<Rc<[HeaderName]>>,
     }
 }
 
@@ -282,8 +347,13 @@ impl<F: Future<Output = Result<Answer, Error>>> Future for ScrubFuture<F> {
         if is_switch {
             upgrade::set(headers);
         }
-        if *this.drop_cookies {
+        if let Some(secret) = this.kept_back {
             headers.remove(header::SET_COOKIE);
+            if headers.keys().any(|name| secret.contains(name)) {
+                for name in secret.iter() {
+                    headers.remove(name);
+                }
+            }
         }
         Poll::Ready(Ok(answer))
     }
@@ -336,6 +406,22 @@ mod tests {
         ]);
         remove_hop_by_hop(&mut headers);
         assert!(headers.is_empty());
+    }
+
+    #[test]
+    fn a_name_that_means_another_goes_and_other_underscores_stay() {
+        let mut headers = fields(&[
+            ("x_token", "1"),
+            ("content_length", "2"),
+            ("transfer-encoding", "chunked"),
+            ("transfer_encoding", "chunked"),
+            ("headset_generation", "9"),
+            ("tenant_id", "7"),
+        ]);
+        remove_aliases(&mut headers, &[HeaderName::from_static("x-token")]);
+        let mut left: Vec<&str> = headers.keys().map(HeaderName::as_str).collect();
+        left.sort_unstable();
+        assert_eq!(left, ["tenant_id", "transfer-encoding"]);
     }
 
     #[test]

@@ -613,6 +613,71 @@ async fn an_answer_shorter_than_its_length_breaks_off() {
 }
 
 #[tokio::test]
+async fn an_answer_with_several_lengths_has_one_or_is_a_502_and_the_connection_lives_on() {
+    let upstream = Library::start(None, async |request: Request<RecvStream>, respond| {
+        let second = request.uri().path().trim_start_matches('/').to_owned();
+        let mut respond: SendResponse<Bytes> = respond;
+        let head = Response::builder()
+            .header("content-length", "4")
+            .header("content-length", second);
+        let mut stream = respond
+            .send_response(head.body(()).unwrap(), false)
+            .unwrap();
+        let _ = stream.send_data("four".into(), true);
+    })
+    .await;
+    let headset = plain(&upstream.url(), H2, "");
+    // Towards HTTP/1.1 the library would join them itself.
+    let mut caller = h2up::caller(headset.app()).await;
+    for _ in 0..2 {
+        let call = Request::get(format!("http://{}/4", headset.app()));
+        let (answer, _) = caller.send_request(call.body(()).unwrap(), true).unwrap();
+        let (head, mut body) = answer.await.unwrap().into_parts();
+        let lengths: Vec<&http::HeaderValue> =
+            head.headers.get_all("content-length").iter().collect();
+        assert_eq!((head.status.as_u16(), lengths.len()), (200, 1));
+        assert_eq!(h2up::read(&mut body).await.unwrap(), b"four");
+        let answer = client::get(headset.app(), "/5").await;
+        assert_eq!(answer.status, 502);
+        assert_eq!(answer.json()["code"], "upstream_nonsense");
+    }
+    assert_eq!(upstream.connections(), 1);
+}
+
+#[tokio::test]
+async fn framing_in_trailers_passes_neither_way() {
+    const SENT: &[(&str, &str)] = &[("x-sum", "5"), ("content-length", "9"), ("host", "evil")];
+    let seen = Arc::new(Mutex::new(None));
+    let kept = seen.clone();
+    let upstream = Library::start(
+        None,
+        move |request: Request<RecvStream>, mut respond: SendResponse<Bytes>| {
+            let kept = kept.clone();
+            async move {
+                let mut body = request.into_body();
+                let octets = h2up::read(&mut body).await.unwrap();
+                *kept.lock().unwrap() = body.trailers().await.unwrap();
+                let mut stream = respond.send_response(Response::new(()), false).unwrap();
+                stream.send_data(octets.into(), false).unwrap();
+                stream.send_trailers(h2up::fields(SENT)).unwrap();
+            }
+        },
+    )
+    .await;
+    let headset = plain(&upstream.url(), H2, "");
+    let mut caller = h2up::caller(headset.app()).await;
+    let call = Request::post(format!("http://{}/", headset.app()));
+    let (answer, mut stream) = caller.send_request(call.body(()).unwrap(), false).unwrap();
+    stream.send_data("abc".into(), false).unwrap();
+    stream.send_trailers(h2up::fields(SENT)).unwrap();
+    let mut body = answer.await.unwrap().into_body();
+    assert_eq!(h2up::read(&mut body).await.unwrap(), b"abc");
+    let trailers = body.trailers().await.unwrap().unwrap();
+    assert_eq!(trailers, h2up::fields(&SENT[..1]));
+    assert_eq!(seen.lock().unwrap().take(), Some(trailers));
+}
+
+#[tokio::test]
 async fn an_answer_with_too_many_fields_is_a_502() {
     let upstream = Library::start(None, async |_, mut respond: SendResponse<Bytes>| {
         let head = Response::builder().header("x-long", "x".repeat(70_000));

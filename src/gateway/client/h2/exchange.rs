@@ -21,6 +21,7 @@ use crate::gateway::client::h2::body::StreamBody;
 use crate::gateway::client::h2::pump::{Pump, Sent};
 use crate::gateway::client::h2::{Lease, Link};
 use crate::gateway::error::{CallerFault, Error, FaultKind, Reached, UpstreamFault};
+use crate::gateway::framing;
 
 /// Sends `request` on the stream of `lease`, to `scheme`, and waits for the head of
 /// the answer. Dropping the future resets the stream; the connection lives on.
@@ -90,7 +91,13 @@ pub async fn exchange(
             .map(|kind| Err(fault(kind, None)))
     })
     .await;
-    head.map(|response| hand_on(response, lease, pump))
+    let mut response = head?;
+    match framing::settle(&mut response) {
+        // Whether a connection may carry another call is a question of HTTP/1.1.
+        Ok(_) => Ok(hand_on(response, lease, pump)),
+        // Dropping the answer resets its stream.
+        Err(why) => Err(fault(FaultKind::Unfit(why), None)),
+    }
 }
 
 /// Joins the stream to the answer's body.

@@ -1,0 +1,159 @@
+//! The requests and answers of the tables, each with a few octets changed at random:
+//! whatever comes of them, the strict reader on the other side understands all that
+//! passes, and the next caller gets its own answer.
+
+use std::time::Duration;
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+
+use super::run::{Caller, headset, one_reading, own_answer, report, told};
+use super::{answers, bodies, fields, targets};
+use crate::support::headset::FIXED;
+use crate::support::strict::{octets, text};
+use crate::support::wiretap::{Piece, Wiretap};
+
+/// Octets that parsers disagree on.
+const EVIL: &[u8] = b"\r\n\0\t :,;+-_xX0\x01\x0b\x0c\x7f\x80\xa0\xff/\\#?%*@[]\"'(){}<>=";
+
+/// How many in `cargo test`; `MUTATIONS` sets another number.
+const USUAL: u64 = 2000;
+
+fn mutate(bytes: &mut Vec<u8>, random: &mut fastrand::Rng) {
+    for _ in 0..random.usize(1..4) {
+        let at = random.usize(..bytes.len());
+        let evil = EVIL[random.usize(..EVIL.len())];
+        match random.u8(..5) {
+            0 => bytes.insert(at, evil),
+            1 => bytes[at] = evil,
+            2 => drop(bytes.remove(at)),
+            3 => bytes.swap(at, 0),
+            _ => {
+                // A line again, somewhere else.
+                let to = bytes[at..]
+                    .iter()
+                    .position(|&b| b == b'\n')
+                    .map_or(at, |n| at + n + 1);
+                let line = bytes[at..to].to_vec();
+                let there = random.usize(..=bytes.len());
+                bytes.splice(there..there, line);
+            }
+        }
+    }
+}
+
+fn rounds() -> u64 {
+    std::env::var("MUTATIONS").map_or(USUAL, |n| n.parse().unwrap())
+}
+
+#[tokio::test]
+async fn of_requests_changed_at_random_one_reading_leaves_or_none() {
+    let upstream = Wiretap::start().await;
+    // What never ends as a head must not hold up the test.
+    let headset = headset(
+        &upstream.url(),
+        "[timeouts]\nheader = \"100ms\"\nidle = \"1s\"\n",
+    );
+    headset.ready().await;
+    let seeds: Vec<Vec<u8>> = [targets::table(), fields::table(), bodies::table()]
+        .iter()
+        .flatten()
+        .map(|case| octets(&case.sends))
+        .filter(|seed| seed.len() < 1000)
+        .collect();
+    let rounds = rounds();
+    let first = fastrand::u64(..);
+    let mut failures = Vec::new();
+    for round in 0..rounds {
+        let seed = first.wrapping_add(round);
+        let mut random = fastrand::Rng::with_seed(seed);
+        let mut bytes = seeds[random.usize(..seeds.len())].clone();
+        mutate(&mut bytes, &mut random);
+        let mut caller = TcpStream::connect(headset.app()).await.unwrap();
+        let _ = caller.write_all(&bytes).await;
+        let _ = caller
+            .write_all(b"GET /end HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
+            .await;
+        // Until it is answered; one that waits for more of its body is left.
+        let mut back = Vec::new();
+        let answered = async {
+            while !back.windows(5).any(|seen| seen == b"HTTP/") {
+                if caller.read_buf(&mut back).await.unwrap_or(0) == 0 {
+                    break;
+                }
+            }
+        };
+        let _ = tokio::time::timeout(Duration::from_millis(20), answered).await;
+        if let Err(why) = one_reading(&upstream) {
+            failures.push(format!("seed {seed}: {why}\n   in: {:?}", text(&bytes)));
+        }
+    }
+    failures.extend(one_reading(&upstream).err());
+    let reached = upstream.requests();
+    let own = format!("authorization: {FIXED}");
+    for message in &reached {
+        let open = message.line.contains(" /open");
+        let mut credentials = message
+            .fields
+            .iter()
+            .filter(|f| f.starts_with("authorization:"));
+        if !open && (credentials.next() != Some(&own) || credentials.next().is_some()) {
+            failures.push(format!("not one credential, and ours: {message:?}"));
+        }
+    }
+    let many = reached.len() as u64 > rounds / 10;
+    assert!(many, "only {} of {rounds} reached it", reached.len());
+    report(failures, usize::try_from(rounds).unwrap());
+}
+
+#[tokio::test]
+async fn of_answers_changed_at_random_one_reading_comes_back_or_a_break() {
+    let upstream = Wiretap::start().await;
+    let headset = headset(&upstream.url(), "");
+    headset.ready().await;
+    let seeds: Vec<(String, Vec<u8>)> = answers::table()
+        .into_iter()
+        .filter_map(|case| match case.gives.into_iter().next() {
+            Some(Piece::Bytes(bytes)) if bytes.len() < 1000 => Some((case.call, bytes)),
+            _ => None,
+        })
+        .collect();
+    let rounds = rounds() / 2;
+    let first = fastrand::u64(..);
+    let (mut failures, mut whole) = (Vec::new(), 0);
+    for round in 0..rounds {
+        let seed = first.wrapping_add(round);
+        let mut random = fastrand::Rng::with_seed(seed);
+        let (call, mut bytes) = seeds[random.usize(..seeds.len())].clone();
+        mutate(&mut bytes, &mut random);
+        // What follows an answer on its connection is nobody's.
+        if random.bool() {
+            bytes.extend(b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nEVIL!");
+        }
+        let gives = vec![Piece::Bytes(bytes), Piece::Close];
+        upstream.next(gives.clone());
+        let mut caller = Caller::connect(&headset).await;
+        caller.send(call.as_bytes()).await;
+        let got = caller.answer(call.starts_with("HEAD ")).await;
+        drop(caller);
+        let mut next = Caller::connect(&headset).await;
+        let verdict = match &got {
+            Err(why) => Err(why.clone()),
+            Ok(answer) => {
+                whole += u64::from(answer.is_some());
+                own_answer(&upstream, &mut next, "on another connection").await
+            }
+        };
+        if let Err(why) = verdict {
+            let gave = told(&gives);
+            failures.push(format!(
+                "seed {seed}: {why}\n   in: {gave}\n   out: {got:?}"
+            ));
+        }
+    }
+    assert!(
+        whole > rounds / 10,
+        "only {whole} of {rounds} came back whole"
+    );
+    report(failures, usize::try_from(rounds).unwrap());
+}
