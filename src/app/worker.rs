@@ -92,7 +92,7 @@ impl Crew {
                 .name(format!("worker-{index}"))
                 .spawn(move || {
                     let _alive = alive;
-                    if let Err(error) = work(taken, &health, index) {
+                    if let Err(error) = work(taken, health, index) {
                         tracing::error!(error.detail = %error, "a worker cannot run");
                     }
                 })?;
@@ -136,8 +136,8 @@ impl Crew {
 }
 
 fn work(
-    mut orders: mpsc::UnboundedReceiver<Order>,
-    health: &Health,
+    orders: mpsc::UnboundedReceiver<Order>,
+    health: Arc<Health>,
     index: usize,
 ) -> io::Result<()> {
     let runtime = Builder::new_current_thread()
@@ -145,38 +145,44 @@ fn work(
         .event_interval(EVENT_INTERVAL)
         .build()?;
     let local = LocalSet::new();
-    local.block_on(&runtime, async {
-        let mut serving = JoinSet::new();
-        let mut posted: Vec<(u64, Rc<Current>)> = Vec::new();
-        let mut dismissed = false;
-        let mut tick = interval(TICK);
-        tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        loop {
-            tokio::select! {
-                _ = tick.tick() => {
-                    health.beat(index);
-                    posted.iter().for_each(|(_, current)| current.gateway().sweep());
+    // A task of its own: what `block_on` waits for is polled at every turn of the
+    // runtime, which is at every call, and a handle costs less of that than what it tends.
+    let tending = local.spawn_local(tend(orders, health, index));
+    local.block_on(&runtime, tending).map_err(io::Error::other)
+}
+
+/// Takes orders and keeps what they made, until there are no more of either.
+async fn tend(mut orders: mpsc::UnboundedReceiver<Order>, health: Arc<Health>, index: usize) {
+    let mut serving = JoinSet::new();
+    let mut posted: Vec<(u64, Rc<Current>)> = Vec::new();
+    let mut dismissed = false;
+    let mut tick = interval(TICK);
+    tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        tokio::select! {
+            _ = tick.tick() => {
+                health.beat(index);
+                posted.iter().for_each(|(_, current)| current.gateway().sweep());
+            }
+            order = orders.recv(), if !dismissed => match order {
+                Some(Order { posts, done }) => {
+                    let _ = done.send(take(posts, &mut posted, &mut serving));
                 }
-                order = orders.recv(), if !dismissed => match order {
-                    Some(Order { posts, done }) => {
-                        let _ = done.send(take(posts, &mut posted, &mut serving));
+                None => {
+                    dismissed = true;
+                    if serving.is_empty() {
+                        return;
                     }
-                    None => {
-                        dismissed = true;
-                        if serving.is_empty() {
-                            return Ok(());
-                        }
-                    }
-                },
-                Some(ended) = serving.join_next() => {
-                    // Without a listener and not for want of orders: it can only have failed.
-                    if serving.is_empty() && (dismissed || ended.is_err()) {
-                        return Ok(());
-                    }
+                }
+            },
+            Some(ended) = serving.join_next() => {
+                // Without a listener and not for want of orders: it can only have failed.
+                if serving.is_empty() && (dismissed || ended.is_err()) {
+                    return;
                 }
             }
         }
-    })
+    }
 }
 
 /// Serves `posts` from now on, or, where one of their sockets cannot be driven, what

@@ -179,9 +179,8 @@ impl Body {
     }
 
     /// Closes `books` when this body has ended or is dropped.
-    pub fn with_books(mut self, books: Books) -> Body {
+    pub fn set_books(&mut self, books: Books) {
         self.books = Some(books);
-        self
     }
 
     /// Keeps the permit of `stream` until this body has ended.
@@ -204,9 +203,8 @@ impl Body {
     }
 
     /// Keeps the caller's connection `busy` until this body has ended.
-    pub fn until_end(mut self, busy: Busy) -> Body {
+    pub fn set_busy(&mut self, busy: Busy) {
         self.busy = Some(busy);
-        self
     }
 }
 

@@ -88,9 +88,10 @@ async fn attempt(
     };
     let way = match pooled {
         Some(conn) => Ok(Way::H1(conn)),
-        // Only HTTP/1.1 can be switched from (RFC 9113 §8.6).
-        None if call.upgrade => pool.connect_h1().await.map(Way::H1),
-        None => pool.open(wary).await,
+        // Connecting is rare: boxed, so that calls on a rested connection do not carry
+        // its size. Only HTTP/1.1 can be switched from (RFC 9113 §8.6).
+        None if call.upgrade => Box::pin(pool.connect_h1()).await.map(Way::H1),
+        None => Box::pin(pool.open(wary)).await,
     };
     match way {
         Ok(Way::H1(conn)) => exchange::exchange(pool, conn, *call.request, call.upgrade).await,

@@ -161,8 +161,8 @@ async fn serve_http1(
         let (gateway, notes, draining) = (current.gateway(), notes.clone(), draining.clone());
         async move {
             let busy = Busy::begin(notes.clone());
-            let response = gateway.answer(request, &notes).await;
-            let mut response = response.map(|body| body.until_end(busy));
+            let mut response = gateway.answer(request, &notes).await;
+            response.body_mut().set_busy(busy);
             if response.status() == StatusCode::SWITCHING_PROTOCOLS {
                 // hyper writes the head and is done; what follows it is ours.
                 granted.set(Granted::take(response.body_mut()));
@@ -245,8 +245,9 @@ async fn serve_http2(
                 return Ok(response);
             }
             let busy = Busy::begin(notes.clone()).offering(offer);
-            let response = gateway.answer(request, &notes).await;
-            Ok::<Response<Body>, Infallible>(response.map(|body| body.until_end(busy)))
+            let mut response = gateway.answer(request, &notes).await;
+            response.body_mut().set_busy(busy);
+            Ok::<Response<Body>, Infallible>(response)
         }
     });
     let mut connection = pin!(builder.serve_connection(TokioIo::new(io), service));

@@ -105,8 +105,8 @@ def static(bench):
     octets = binary.read_bytes()
     expect(b"/ld-" not in octets[:4096], "it asks for a dynamic loader")
     size = len(octets) / (1 << 20)
-    # The aim is 8 MB; all kinds, the store and the commands have brought it to 8.6.
-    expect(size <= 9, f"it is {size:.1f} MiB, more than 9")
+    # The aim is 8 MB. It is 9,082,552 octets: 8.7 MiB.
+    expect(size <= 8.8, f"it is {size:.1f} MiB, more than 8.8")
     root = bench.folder / "root"
     root.mkdir()
     shutil.copy(binary, root / "headset")

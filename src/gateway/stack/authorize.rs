@@ -250,13 +250,15 @@ where
                     used,
                     waited,
                 } => {
-                    let mut answer = ready!(inner.poll(cx))?;
-                    if let Some(minted) = used {
-                        hush(minted, answer.response.headers_mut());
+                    let mut outcome = ready!(inner.poll(cx));
+                    if let Ok(answer) = &mut outcome {
+                        if let Some(minted) = used {
+                            hush(minted, answer.response.headers_mut());
+                        }
+                        answer.used = used.take();
+                        answer.waited += *waited;
                     }
-                    answer.used = used.take();
-                    answer.waited += *waited;
-                    return Poll::Ready(Ok(answer));
+                    return Poll::Ready(outcome);
                 }
                 Projected::Minting {
                     obtaining,

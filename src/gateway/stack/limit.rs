@@ -201,22 +201,20 @@ impl<F: Future<Output = Result<Answer, Error>>> Future for LimitFuture<F> {
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.project();
-        let outcome = ready!(this.inner.poll(cx));
+        // Changed in place: an answer is large to move.
+        let mut outcome = ready!(this.inner.poll(cx));
         let held = this.held.take();
-        Poll::Ready(outcome.map(|mut answer| {
+        if let (Ok(answer), Some((first, room))) = (&mut outcome, held) {
             let (status, body) = (answer.response.status(), answer.response.body());
-            let is_over = body.is_end_stream() && status != StatusCode::SWITCHING_PROTOCOLS;
-            if let Some((first, room)) = held
-                && !is_over
-            {
+            if !body.is_end_stream() || status == StatusCode::SWITCHING_PROTOCOLS {
                 let length = body.size_hint().exact();
                 let kind = kind(status, answer.response.headers(), length);
                 let permit = room.allowance.streams.take().unwrap_or(first);
                 let stream = Stream::open(permit, room, kind);
                 answer.response.body_mut().set_stream(stream);
             }
-            answer
-        }))
+        }
+        Poll::Ready(outcome)
     }
 }
 

@@ -100,8 +100,8 @@ impl<F: Future<Output = Result<Answer, Error>>> Future for RecordFuture<F> {
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.project();
-        let mut answer = ready!(this.inner.poll(cx))?;
-        if let Some(books) = this.books.take() {
+        let mut outcome = ready!(this.inner.poll(cx));
+        if let (Ok(answer), Some(books)) = (&mut outcome, this.books.take()) {
             let metrics = &books.metrics;
             metrics.code(answer.response.status()).inc();
             if let Some(left) = answer.response.headers().get(RATELIMIT_REMAINING)
@@ -111,9 +111,9 @@ impl<F: Future<Output = Result<Answer, Error>>> Future for RecordFuture<F> {
             }
             let overhead = books.started.elapsed().saturating_sub(answer.waited);
             metrics.overhead.observe(overhead.as_secs_f64());
-            answer.response = answer.response.map(|body| body.with_books(books));
+            answer.response.body_mut().set_books(books);
         }
-        Poll::Ready(Ok(answer))
+        Poll::Ready(outcome)
     }
 }
 

@@ -426,8 +426,9 @@ impl<F: Future<Output = Result<Answer, Error>>> Future for RespondFuture<F> {
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.project();
-        Poll::Ready(match ready!(this.inner.poll(cx)) {
-            Ok(answer) => Ok(answer),
+        let outcome = ready!(this.inner.poll(cx));
+        Poll::Ready(match outcome {
+            Ok(_) => outcome,
             Err(error) => {
                 let mut answer = this.layer.answer(&error);
                 if *this.to_head {

@@ -339,7 +339,10 @@ impl<F: Future<Output = Result<Answer, Error>>> Future for ScrubFuture<F> {
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.project();
-        let mut answer = ready!(this.inner.poll(cx))?;
+        let mut outcome = ready!(this.inner.poll(cx));
+        let Ok(answer) = &mut outcome else {
+            return Poll::Ready(outcome);
+        };
         // The leaf lets no other 101 pass than the one that was asked for.
         let is_switch = answer.response.status() == StatusCode::SWITCHING_PROTOCOLS;
         let headers = answer.response.headers_mut();
@@ -355,7 +358,7 @@ impl<F: Future<Output = Result<Answer, Error>>> Future for ScrubFuture<F> {
                 }
             }
         }
-        Poll::Ready(Ok(answer))
+        Poll::Ready(outcome)
     }
 }
 

@@ -7,7 +7,7 @@
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll};
 
 use http::Method;
 use pin_project_lite::pin_project;
@@ -130,7 +130,7 @@ impl<F: Future<Output = Result<Answer, Error>>> Future for Checked<F> {
                 Some(error) => Poll::Ready(Err(error)),
                 None => Poll::Pending,
             },
-            CheckedProjected::Passed { inner } => Poll::Ready(ready!(inner.poll(cx))),
+            CheckedProjected::Passed { inner } => inner.poll(cx),
         }
     }
 }
