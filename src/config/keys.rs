@@ -129,7 +129,9 @@ pub fn of_table(table: &str) -> Vec<(&'static str, &'static Key)> {
 
 use Fallback::{Absent, Required, Text};
 
-const fn key(
+/// A row without a rule beyond its type: where it stands, how it is read, what holds
+/// without it, a value to show as TOML, and what it is for.
+pub const fn key(
     path: &'static str,
     ty: Type,
     default: Fallback,

@@ -5,26 +5,9 @@ use std::path::Path;
 use proptest::prelude::*;
 
 use super::*;
-use crate::config::keys::{Fallback, Key, Type, Value};
+use crate::config::keys::{Fallback, Type, Value, key};
 use crate::config::{Effect, LogFormat, Roots};
 use crate::secret::Source;
-
-const fn key(
-    path: &'static str,
-    ty: Type,
-    default: Fallback,
-    example: &'static str,
-    doc: &'static str,
-) -> Key {
-    Key {
-        path,
-        ty,
-        default,
-        doc,
-        example,
-        check: None,
-    }
-}
 
 fn no_colon(value: &Value) -> Result<(), (String, String)> {
     match value {

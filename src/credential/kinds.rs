@@ -30,7 +30,7 @@ use super::{Mint, MintError};
 use crate::base::problem::{Place, Problem};
 use crate::base::time::Clock;
 use crate::config;
-use crate::config::keys::{Fallback, Key, Type, Value};
+use crate::config::keys::{Fallback, Key, Type, Value, key};
 use crate::config::url::HttpUrl;
 use crate::credential::transcript;
 use crate::net::connect::Connector;
@@ -231,23 +231,6 @@ fn built(made: Option<Engine>, problems: Vec<Problem>) -> Built {
     match made {
         Some(made) if problems.is_empty() => Ok(Arc::new(made)),
         _ => Err(problems),
-    }
-}
-
-const fn key(
-    path: &'static str,
-    ty: Type,
-    default: Fallback,
-    example: &'static str,
-    doc: &'static str,
-) -> Key {
-    Key {
-        path,
-        ty,
-        default,
-        doc,
-        example,
-        check: None,
     }
 }
 

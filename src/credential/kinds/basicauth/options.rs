@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::base::problem::Problem;
-use crate::config::keys::{Fallback, Key, Type};
+use crate::config::keys::{Fallback, Key, Type, key};
 use crate::config::url::HttpUrl;
 use crate::credential::chain::Bearer;
 use crate::credential::kinds::{Building, username_fault, username_rule};
@@ -23,23 +23,6 @@ password = { file = "/run/secrets/headset/password" }
 context_id = "1"
 admin_bearer = { file = "/run/secrets/headset/admin-bearer" }
 "#;
-
-const fn key(
-    path: &'static str,
-    ty: Type,
-    default: Fallback,
-    example: &'static str,
-    doc: &'static str,
-) -> Key {
-    Key {
-        path,
-        ty,
-        default,
-        doc,
-        example,
-        check: None,
-    }
-}
 
 const NEW_NAME: &str = "new_name";
 const REVOKE: &str = "revoke";
