@@ -29,3 +29,13 @@ pub async fn eventually(what: &str, mut test: impl AsyncFnMut() -> bool) {
     });
     assert!(waited.await.is_ok(), "{what} did not come about");
 }
+
+/// Waits until what was `issued` then, in seconds since 1970, is 2 s old: a younger
+/// credential that is rejected is given until then to become known.
+pub async fn aged(issued: f64) {
+    eventually("a credential of 2 s", async || {
+        let now = std::time::SystemTime::UNIX_EPOCH.elapsed().unwrap();
+        now.as_secs_f64() - issued > 2.05
+    })
+    .await;
+}

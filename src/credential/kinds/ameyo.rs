@@ -19,6 +19,33 @@ use crate::config::keys::{Fallback, Key, Type};
 use crate::config::url::HttpUrl;
 use crate::credential::KeepAlive;
 
+/// The login; `example` is a whole URL as TOML.
+pub(super) const fn url(example: &'static str) -> Key {
+    key(
+        "url",
+        Type::Url,
+        Fallback::Required,
+        example,
+        "The login, as a whole URL.",
+    )
+}
+
+pub(super) const USERNAME: Key = key(
+    "username",
+    Type::Text,
+    Fallback::Required,
+    r#""headset""#,
+    "The vendor's `userId`; a user that nobody else logs in as.",
+);
+
+pub(super) const PASSWORD: Key = key(
+    "password",
+    Type::Secret,
+    Fallback::Required,
+    r#"{ file = "/run/secrets/headset/password" }"#,
+    "Its password, which the vendor calls `token`.",
+);
+
 pub(super) const FORCE_LOGIN: Key = key(
     "force_login",
     Type::Bool,

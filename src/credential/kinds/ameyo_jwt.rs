@@ -39,27 +39,9 @@ domain = "ameyo.example.com"
 "#;
 
 const KEYS: &[Key] = &[
-    key(
-        "url",
-        Type::Url,
-        Fallback::Required,
-        r#""https://ameyo.example.com:8443/ameyorestapi/userLogin/login""#,
-        "The login, as a whole URL.",
-    ),
-    key(
-        "username",
-        Type::Text,
-        Fallback::Required,
-        r#""headset""#,
-        "The vendor's `userId`; a user that nobody else logs in as.",
-    ),
-    key(
-        "password",
-        Type::Secret,
-        Fallback::Required,
-        r#"{ file = "/run/secrets/headset/password" }"#,
-        "Its password, which the vendor calls `token`.",
-    ),
+    ameyo::url(r#""https://ameyo.example.com:8443/ameyorestapi/userLogin/login""#),
+    ameyo::USERNAME,
+    ameyo::PASSWORD,
     key(
         "domain",
         Type::Text,

@@ -33,27 +33,9 @@ password = { file = "/run/secrets/headset/password" }
 "#;
 
 const KEYS: &[Key] = &[
-    key(
-        "url",
-        Type::Url,
-        Fallback::Required,
-        r#""https://ameyo.example.com:8443/ameyorestapi/session/userLogin""#,
-        "The login, as a whole URL.",
-    ),
-    key(
-        "username",
-        Type::Text,
-        Fallback::Required,
-        r#""headset""#,
-        "The vendor's `userId`; a user that nobody else logs in as.",
-    ),
-    key(
-        "password",
-        Type::Secret,
-        Fallback::Required,
-        r#"{ file = "/run/secrets/headset/password" }"#,
-        "Its password, which the vendor calls `token`.",
-    ),
+    ameyo::url(r#""https://ameyo.example.com:8443/ameyorestapi/session/userLogin""#),
+    ameyo::USERNAME,
+    ameyo::PASSWORD,
     key(
         "terminal_info",
         Type::Text,

@@ -137,7 +137,7 @@ async fn a_new_password_under_the_same_name_fails_no_call() {
     let setup = Setup::before(&center, "");
     let headset = setup.start().await;
     // Old enough that a rejection is not taken for one of propagation.
-    tokio::time::sleep(Duration::from_millis(2100)).await;
+    headset.aged("cms_key").await;
     let (stop, calls) = load(headset.app());
     setup.folder.write("other-password", "another_manager@123$");
     setup.change(|text| text.replace("/password\"", "/other-password\""));

@@ -184,11 +184,7 @@ impl Headset {
         let series =
             format!("headset_credential_issued_timestamp_seconds{{credential=\"{credential}\"}}");
         let issued = self.metric(&series).await.unwrap();
-        eventually("a credential of 2 s", async || {
-            let now = std::time::SystemTime::UNIX_EPOCH.elapsed().unwrap();
-            now.as_secs_f64() - issued > 2.05
-        })
-        .await;
+        super::aged(issued).await;
     }
 
     /// Asks for a drain, without waiting for its end.

@@ -102,6 +102,14 @@ impl Process {
         line.rsplit(' ').next()?.parse().ok()
     }
 
+    /// Waits until `credential` is too old to be excused as not known everywhere yet.
+    pub async fn aged(&self, credential: &str) {
+        let series =
+            format!("headset_credential_issued_timestamp_seconds{{credential=\"{credential}\"}}");
+        let issued = self.metric(&series).await.unwrap();
+        super::aged(issued).await;
+    }
+
     /// Sends it `signal`.
     pub fn signal(&self, signal: rustix::process::Signal) {
         let pid = i32::try_from(self.child.id().unwrap()).unwrap();
