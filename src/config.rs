@@ -248,13 +248,15 @@ pub struct Limits {
     pub tenants: usize,
 }
 
-/// `[timeouts]`. A zero switches `first_byte`, `idle` and the keep-alives off.
+/// `[timeouts]`. A zero switches `connect_retry`, `first_byte`, `idle` and the keep-alives off.
 #[derive(Clone, Debug)]
 pub struct Timeouts {
     /// For a request head, from its first byte.
     pub header: Duration,
     /// For name, TCP and TLS towards an upstream.
     pub connect: Duration,
+    /// How long a call of which nothing was sent is tried anew; zero is off.
+    pub connect_retry: Duration,
     /// From the last request byte sent to the head of the answer.
     pub first_byte: Duration,
     /// With no byte either way on an open exchange.

@@ -48,12 +48,24 @@ pub struct Call {
     pub nature: Nature,
     /// Whether it asks to switch to WebSocket (`upgrade.rs`), so that a 101 may answer it.
     pub upgrade: bool,
-    /// Whether a pooled connection will not do: it is the second attempt.
-    pub fresh: bool,
+    /// Which connections will do.
+    pub reuse: Reuse,
     /// Its tenant's credential, on a route where each tenant has its own.
     pub slot: Option<Arc<Slot>>,
     /// Why this call must be refused, where routing found out.
     pub fault: Option<CallerFault>,
+}
+
+/// Which connections a call may be sent on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reuse {
+    /// A pooled one, which is looked at first only where losing the call would lose it
+    /// for good.
+    Usual,
+    /// A pooled one that was looked at, or a new one: no further attempt may follow.
+    Checked,
+    /// A new one: those in the pool may have died with the one before.
+    Never,
 }
 
 /// An answer on its way up a stack.

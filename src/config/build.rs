@@ -130,6 +130,7 @@ fn route(section: &Section, times: &Timeouts, trust: &Tls) -> Option<Route> {
     let mut own = times.clone();
     for (key, time) in [
         ("connect", &mut own.connect),
+        ("connect_retry", &mut own.connect_retry),
         ("first_byte", &mut own.first_byte),
         ("idle", &mut own.idle),
         ("expect_continue", &mut own.expect_continue),
@@ -224,6 +225,7 @@ fn timeouts(values: &Values) -> Timeouts {
     Timeouts {
         header: time("header"),
         connect: time("connect"),
+        connect_retry: time("connect_retry"),
         first_byte: time("first_byte"),
         idle: time("idle"),
         expect_continue: time("expect_continue"),

@@ -23,7 +23,7 @@ use tower::Service;
 
 use crate::gateway::client::pool::{Pool, Way};
 use crate::gateway::error::{Error, FaultKind, Reached, UpstreamFault};
-use crate::gateway::{Answer, Call};
+use crate::gateway::{Answer, Call, Reuse};
 
 /// Sends calls to one upstream. Clones share its pool.
 #[derive(Clone, Debug)]
@@ -80,11 +80,10 @@ async fn attempt(
     pool: Rc<Pool>,
     call: Call,
 ) -> Result<http::Response<crate::gateway::body::Body>, Error> {
-    let wary = call.nature.must_not_be_lost();
-    let pooled = if call.fresh {
-        None
-    } else {
-        pool.checkout(wary)
+    let wary = call.nature.must_not_be_lost() || call.reuse == Reuse::Checked;
+    let pooled = match call.reuse {
+        Reuse::Never => None,
+        Reuse::Usual | Reuse::Checked => pool.checkout(wary),
     };
     let way = match pooled {
         Some(conn) => Ok(Way::H1(conn)),

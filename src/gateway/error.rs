@@ -36,6 +36,20 @@ pub enum Error {
     },
 }
 
+impl Error {
+    /// How far the call got.
+    pub fn reached(&self) -> Reached {
+        match self {
+            Error::Upstream(fault) => fault.reached,
+            Error::Caller(CallerFault::BodyBroken) => Reached::Unknown,
+            Error::Caller(_)
+            | Error::Credential(_)
+            | Error::ForeignOrigin { .. }
+            | Error::Overloaded { .. } => Reached::No,
+        }
+    }
+}
+
 /// What is wrong with a call.
 #[derive(Debug, thiserror::Error)]
 pub enum CallerFault {

@@ -125,6 +125,16 @@ pub enum Replay {
 }
 const REPLAYS: [&str; 3] = ["answered", "rejected", "failed"];
 
+/// How a call ended of which nothing could be sent at first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ConnectRetry {
+    /// A later try got a connection that took the call.
+    Connected,
+    /// None did within `timeouts.connect_retry`.
+    Failed,
+}
+const CONNECT_RETRIES: [&str; 2] = ["connected", "failed"];
+
 /// What was done about an upstream's 401.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum AuthFailure {
@@ -153,6 +163,7 @@ pub struct Families {
     refused: IntCounterVec,
     stripped: IntCounterVec,
     replays: IntCounterVec,
+    connect_retries: IntCounterVec,
     auth_failures: IntCounterVec,
     ratelimit_remaining: IntGaugeVec,
 }
@@ -252,6 +263,11 @@ impl Families {
                 "Calls sent a second time, by how that ended.",
                 &["route", "outcome"],
             )?,
+            connect_retries: counter(
+                "headset_connect_retries_total",
+                "Calls of which nothing could be sent at first, by how trying again ended.",
+                &["route", "outcome"],
+            )?,
             auth_failures: counter(
                 "headset_auth_failures_total",
                 "Answers of the upstream that rejected a credential, by what was done.",
@@ -315,6 +331,10 @@ impl Families {
             response_bytes: self.response_bytes.with_label_values(&[route]),
             stripped: self.stripped.with_label_values(&[route]),
             replays: each(&upstream.replays, &mut REPLAYS.iter().copied()),
+            connect_retries: each(
+                &upstream.connect_retries,
+                &mut CONNECT_RETRIES.iter().copied(),
+            ),
             auth_failures: each(&upstream.auth_failures, &mut AUTH_FAILURES.iter().copied()),
             ratelimit_remaining: OnceLock::new(),
             ratelimit_family: upstream.ratelimit_remaining.clone(),
@@ -339,6 +359,7 @@ impl Families {
         let reasons = FaultKind::REASONS.iter().copied();
         each(&self.upstream_errors, &mut { reasons });
         each(&self.replays, &mut REPLAYS.iter().copied());
+        each(&self.connect_retries, &mut CONNECT_RETRIES.iter().copied());
         each(&self.auth_failures, &mut AUTH_FAILURES.iter().copied());
         for state in ["active", "idle"] {
             let _ = self
@@ -404,6 +425,7 @@ pub struct RouteMetrics {
     /// Calls from which credentials were removed.
     pub stripped: IntCounter,
     replays: Box<[IntCounter]>,
+    connect_retries: Box<[IntCounter]>,
     auth_failures: Box<[IntCounter]>,
     /// Made when the upstream first says: a 0 before would fire alerts.
     ratelimit_remaining: OnceLock<IntGauge>,
@@ -465,6 +487,11 @@ impl RouteMetrics {
     /// The counter of replays that ended so.
     pub fn replay(&self, outcome: Replay) -> &IntCounter {
         &self.replays[outcome as usize]
+    }
+
+    /// The counter of calls that were tried anew and ended so.
+    pub fn connect_retry(&self, outcome: ConnectRetry) -> &IntCounter {
+        &self.connect_retries[outcome as usize]
     }
 
     /// The upstream has said how many calls are left in its window.

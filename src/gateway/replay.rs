@@ -1,18 +1,23 @@
 //! When a call may be sent a second time: the table of `docs/http.md`, pure.
 //!
-//! At most two attempts in all; who asks counts them. The rule behind every row: a
+//! A call is sent at most twice; who asks counts. The rule behind every row: a
 //! call that may have taken effect is not sent again unless its method promises
 //! that this is harmless (RFC 9110 §9.2.2), and a call that rings or writes to a
-//! person is not sent again unless it provably never arrived.
+//! person is not sent again unless it provably never arrived. An attempt of which
+//! nothing was sent does not count as one: [`BackOff`] says how long it is tried anew.
+
+use std::time::Duration;
 
 use http::Method;
+use tokio::time::Instant;
 
 use crate::config::Effect;
 
 /// How an attempt ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Outcome {
-    /// Nothing was sent: connecting failed, or the kernel took no byte.
+    /// Nothing was sent: connecting failed, or the kernel took no byte. No attempt is
+    /// counted.
     NothingSent,
     /// The upstream proves that it did not process the call: a refused stream, or a
     /// GOAWAY that names an earlier one as the last (RFC 9113 §8.7).
@@ -78,9 +83,80 @@ impl Nature {
     }
 }
 
+/// The pause before the second try, doubled before each further one.
+const FIRST_PAUSE: Duration = Duration::from_millis(10);
+
+/// The longest pause: an upstream that is back serves those who waited within it.
+const LONGEST_PAUSE: Duration = Duration::from_millis(100);
+
+/// When a call of which nothing was sent is tried once more: an upstream that restarts
+/// refuses connections for a moment.
+#[derive(Debug)]
+pub struct BackOff {
+    limit: Duration,
+    since: Option<Instant>,
+    pause: Duration,
+}
+
+impl BackOff {
+    /// Tries begin within `limit` of the first failure; zero is none.
+    pub fn new(limit: Duration) -> BackOff {
+        BackOff {
+            limit,
+            since: None,
+            pause: FIRST_PAUSE,
+        }
+    }
+
+    /// How long to wait before the next try, after a failure at `now`; `None` where the
+    /// limit is over. The last try is made when the limit ends. `spread`, from 0 to 1,
+    /// shortens the pause by up to half, so that calls that failed together do not come
+    /// back together.
+    pub fn next(&mut self, now: Instant, spread: f64) -> Option<Duration> {
+        let since = *self.since.get_or_insert(now);
+        let left = self.limit.checked_sub(now - since)?;
+        if left.is_zero() {
+            return None;
+        }
+        let pause = self.pause.mul_f64(1.0 - spread.clamp(0.0, 1.0) / 2.0);
+        self.pause = (self.pause * 2).min(LONGEST_PAUSE);
+        Some(pause.min(left))
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// The pauses of a call whose tries fail at once.
+    fn pauses(limit: Duration, spread: f64) -> Vec<Duration> {
+        let (mut back_off, mut now) = (BackOff::new(limit), Instant::now());
+        let mut pauses = Vec::new();
+        while let Some(pause) = back_off.next(now, spread) {
+            now += pause;
+            pauses.push(pause);
+        }
+        pauses
+    }
+
+    #[test]
+    fn pauses_double_to_a_bound_and_end_with_the_limit() {
+        let limit = Duration::from_millis(400);
+        let told: Vec<u128> = pauses(limit, 0.0).iter().map(Duration::as_millis).collect();
+        assert_eq!(told, [10, 20, 40, 80, 100, 100, 50]);
+        for spread in [0.0, 0.3, 1.0] {
+            assert_eq!(pauses(limit, spread).iter().sum::<Duration>(), limit);
+        }
+        assert!(pauses(Duration::ZERO, 0.5).is_empty());
+    }
+
+    #[test]
+    fn a_try_that_took_longer_than_the_limit_was_the_last() {
+        let mut back_off = BackOff::new(Duration::from_secs(1));
+        let now = Instant::now();
+        assert!(back_off.next(now, 0.0).is_some());
+        assert_eq!(back_off.next(now + Duration::from_secs(3), 0.0), None);
+    }
 
     /// The table as `docs/http.md` prints it: one row an outcome, one column each
     /// for GET, PUT, POST, a `message` and a `call`, with the whole body in hand.

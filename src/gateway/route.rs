@@ -28,7 +28,7 @@ use crate::gateway::path::{is_under, normalise};
 use crate::gateway::replay::Nature;
 use crate::gateway::stack::{self, Parts, RouteStack};
 use crate::gateway::upload::{self, Pace, Upload};
-use crate::gateway::{Answer, Call, framing};
+use crate::gateway::{Answer, Call, Reuse, framing};
 use crate::net::caller::Notes;
 use crate::net::connect::Connector;
 
@@ -172,7 +172,7 @@ impl Gateway {
             peer: caller.peer,
             host,
             upgrade: false,
-            fresh: false,
+            reuse: Reuse::Usual,
             slot: None,
             fault,
         };

@@ -21,6 +21,7 @@ pub mod tenant;
 pub mod trace;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use tower::ServiceBuilder;
 
@@ -66,6 +67,8 @@ pub struct Parts {
     pub tenant: TenantLayer,
     /// How the target is turned to the upstream's.
     pub rewrite: RewriteLayer,
+    /// How long a call of which nothing was sent is tried anew; zero is off.
+    pub connect_retry: Duration,
     /// The credential, and where it may go.
     pub authorize: AuthorizeLayer,
 }
@@ -82,6 +85,7 @@ pub fn for_route<S: HttpService>(parts: Parts, leaf: S) -> RouteStack<S> {
         scrub,
         tenant,
         rewrite,
+        connect_retry,
         authorize,
     } = parts;
     ServiceBuilder::new()
@@ -109,7 +113,7 @@ pub fn for_route<S: HttpService>(parts: Parts, leaf: S) -> RouteStack<S> {
         // Before authorize, so that the origin is checked against what is dialled.
         .layer(rewrite)
         // Outside authorize: the second attempt needs a new credential.
-        .layer(RetryLayer::new(authorize.slot(), metrics))
+        .layer(RetryLayer::new(authorize.slot(), connect_retry, metrics))
         // Last, so that nothing after it can see or move the credential.
         .layer(authorize)
         .service(leaf)

@@ -92,7 +92,15 @@ impl ConnectError {
     /// Whether trying again at once would end the same way.
     pub fn is_lasting(&self) -> bool {
         match self {
-            ConnectError::Tls { .. } | ConnectError::OwnListener { .. } => true,
+            // One that broke off says nothing of trust: the upstream may be restarting.
+            ConnectError::Tls { source, .. } => !matches!(
+                source.kind(),
+                io::ErrorKind::UnexpectedEof
+                    | io::ErrorKind::ConnectionReset
+                    | io::ErrorKind::ConnectionAborted
+                    | io::ErrorKind::BrokenPipe
+            ),
+            ConnectError::OwnListener { .. } => true,
             ConnectError::Proxy { source, .. } => source.is_lasting(),
             ConnectError::NoHttp2 { source, .. } => source.is_none(),
             ConnectError::Resolve { .. }

@@ -39,6 +39,7 @@ mod stories {
     mod trusts;
     mod unauthorized;
     mod upgrades;
+    mod upstream_restarts;
 }
 
 /// docs/http.md, line by line, over raw sockets.

@@ -2,6 +2,7 @@
 //! its stacks.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::base::name::Name;
 use crate::config::url::HttpUrl;
@@ -87,6 +88,7 @@ pub(super) fn blueprint(
         })),
         tenant: TenantLayer::new(tenant_rules(planned)),
         rewrite: RewriteLayer::new(planned.aim.clone(), planned.route.announce),
+        connect_retry: planned.route.timeouts.connect_retry,
         authorize: AuthorizeLayer::new(planned.grant.clone(), planned.aim.origin().clone()),
     };
     let mut routes: Vec<RouteBlueprint> = planned
@@ -143,6 +145,7 @@ fn none_parts(
         })),
         tenant: TenantLayer::default(),
         rewrite: RewriteLayer::new(aim.clone(), Announce::default()),
+        connect_retry: Duration::ZERO,
         authorize: AuthorizeLayer::new(None, aim.origin().clone()),
     }
 }

@@ -1,9 +1,11 @@
 //! Sends a call once more where that is proven safe: after a 401 that rejects the
-//! credential (or the one 403 that says the session is dead), or where the first attempt provably had no effect.
+//! credential (or the one 403 that says the session is dead), or where the first attempt
+//! provably had no effect.
 //!
-//! At most two attempts in all. `replay.rs` holds the table by which it decides.
-//! The upstream's answer is held while a new credential is obtained; where there is
-//! none to be had, the caller gets that answer, untouched.
+//! A call is sent at most twice; `replay.rs` holds the table by which it decides. An
+//! attempt of which nothing was sent is tried anew for as long as `connect_retry` says.
+//! The upstream's answer is held while a new credential is obtained; where none can be
+//! obtained, the caller gets that answer, untouched.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -20,24 +22,34 @@ use tower::{Layer, Service};
 use crate::credential::slot::{Rejected, Slot};
 use crate::gateway::body::Body;
 use crate::gateway::error::{Error, FaultKind, Reached, UpstreamFault};
-use crate::gateway::metrics::{AuthFailure, Replay, RouteMetrics};
-use crate::gateway::replay::{Nature, Outcome};
+use crate::gateway::metrics::{AuthFailure, ConnectRetry, Replay, RouteMetrics};
+use crate::gateway::replay::{BackOff, Nature, Outcome};
 use crate::gateway::stack::peek;
 use crate::gateway::upload::{Source, Upload};
-use crate::gateway::{Answer, Call, HttpService};
+use crate::gateway::{Answer, Call, HttpService, Reuse};
 use crate::net::caller::Peer;
 
 /// Adds [`Retry`].
 #[derive(Clone)]
 pub struct RetryLayer {
     slot: Option<Arc<Slot>>,
+    connect_retry: Duration,
     metrics: Arc<RouteMetrics>,
 }
 
 impl RetryLayer {
-    /// Rejects credentials at `slot`, where the route has one for every call.
-    pub fn new(slot: Option<Arc<Slot>>, metrics: Arc<RouteMetrics>) -> RetryLayer {
-        RetryLayer { slot, metrics }
+    /// Rejects credentials at `slot`, where the route has one for every call. A call of
+    /// which nothing was sent is tried anew for `connect_retry`; zero is off.
+    pub fn new(
+        slot: Option<Arc<Slot>>,
+        connect_retry: Duration,
+        metrics: Arc<RouteMetrics>,
+    ) -> RetryLayer {
+        RetryLayer {
+            slot,
+            connect_retry,
+            metrics,
+        }
     }
 }
 
@@ -68,10 +80,10 @@ impl<S: HttpService> Service<Call> for Retry<S> {
     }
 
     fn call(&mut self, call: Call) -> Self::Future {
-        let spare = Spare::of(&call);
+        let copy = ReplayCopy::of(&call);
         RetryFuture {
             first: self.inner.call(call),
-            rest: Some((spare, self.inner.clone(), self.layer.clone())),
+            rest: Some((copy, self.inner.clone(), self.layer.clone())),
             second: None,
         }
     }
@@ -83,7 +95,7 @@ pin_project! {
     pub struct RetryFuture<S, F> {
         #[pin]
         first: F,
-        rest: Option<(Spare, S, Rc<RetryLayer>)>,
+        rest: Option<(ReplayCopy, S, Rc<RetryLayer>)>,
         second: Option<Pin<Box<dyn Future<Output = Result<Answer, Error>>>>>,
     }
 }
@@ -107,22 +119,22 @@ where
                 Ok(StatusCode::FORBIDDEN) => this
                     .rest
                     .as_ref()
-                    .is_none_or(|(spare, _, layer)| spare.dead_session(layer).is_none()),
+                    .is_none_or(|(copy, _, layer)| copy.dead_session(layer).is_none()),
                 Ok(_) => true,
             };
             if is_clean {
                 return Poll::Ready(outcome);
             }
-            let Some((spare, service, layer)) = this.rest.take() else {
+            let Some((copy, service, layer)) = this.rest.take() else {
                 return Poll::Ready(outcome);
             };
-            *this.second = Some(Box::pin(again(outcome, spare, service, layer)));
+            *this.second = Some(Box::pin(again(outcome, copy, service, layer)));
         }
     }
 }
 
 /// What is needed to build a call anew. The fields share their octets.
-pub struct Spare {
+pub struct ReplayCopy {
     method: Method,
     uri: Uri,
     headers: HeaderMap,
@@ -135,10 +147,10 @@ pub struct Spare {
     started: Instant,
 }
 
-impl Spare {
-    fn of(call: &Call) -> Spare {
+impl ReplayCopy {
+    fn of(call: &Call) -> ReplayCopy {
         let request = &call.request;
-        Spare {
+        ReplayCopy {
             method: request.method().clone(),
             uri: request.uri().clone(),
             headers: request.headers().clone(),
@@ -170,144 +182,236 @@ impl Spare {
             .is_none_or(|s| s.is_in_hand() || s.is_held())
     }
 
-    /// The call once more, on a new connection; `None` where its body is gone.
-    fn rebuild(self) -> Option<Call> {
+    /// The call once more, from the start; `None` where its body is gone.
+    fn rebuild(&self, reuse: Reuse) -> Option<Call> {
         let body = match &self.source {
             Some(source) => Body::upload(Upload::again(source)?),
             None => Body::empty(),
         };
         let mut request = Box::new(Request::new(body));
-        *request.method_mut() = self.method;
-        *request.uri_mut() = self.uri;
-        *request.headers_mut() = self.headers;
-        Some(Call {
+        *request.method_mut() = self.method.clone();
+        *request.uri_mut() = self.uri.clone();
+        *request.headers_mut() = self.headers.clone();
+        Some(self.call(request, reuse))
+    }
+
+    fn call(&self, request: Box<Request<Body>>, reuse: Reuse) -> Call {
+        Call {
             request,
             started: self.started,
-            host: self.host,
+            host: self.host.clone(),
             peer: self.peer,
             nature: self.nature,
             upgrade: self.upgrade,
-            fresh: true,
-            slot: self.slot,
+            reuse,
+            slot: self.slot.clone(),
             fault: None,
-        })
+        }
     }
 }
 
 /// Everything after the first attempt.
 async fn again<S: HttpService>(
-    outcome: Result<Answer, Error>,
-    spare: Spare,
-    service: S,
-    layer: Rc<RetryLayer>,
-) -> Result<Answer, Error> {
-    match outcome {
-        Ok(mut answer) => {
-            if answer.response.status() == StatusCode::FORBIDDEN {
-                let words = spare.dead_session(&layer).unwrap_or_default();
-                if words.is_empty() || !peek::says(&mut answer, words).await {
-                    return Ok(answer);
-                }
-            }
-            after_rejection(answer, spare, service, layer).await
-        }
-        Err(Error::Upstream(fault)) => after_fault(fault, spare, service, layer).await,
-        Err(other) => Err(other),
-    }
-}
-
-async fn after_rejection<S: HttpService>(
-    mut answer: Answer,
-    spare: Spare,
-    service: S,
-    layer: Rc<RetryLayer>,
-) -> Result<Answer, Error> {
-    let (Some(slot), Some(used)) = (spare.slot(&layer), answer.used.clone()) else {
-        // A pass-through route: the 401 is the caller's own business.
-        return Ok(answer);
-    };
-    let may_repeat = spare
-        .nature
-        .may_repeat(Outcome::CredentialRejected, spare.has_whole_body());
-    if !may_repeat {
-        // The slot must know, but this caller has nothing to wait for.
-        tokio::task::spawn_local(async move { slot.reject(&used).await });
-        layer.metrics.auth_failure(AuthFailure::PassedOn).inc();
-        return Ok(answer);
-    }
-    let since = Instant::now();
-    let verdict = slot.reject(&used).await;
-    let waited = since.elapsed();
-    let again = match verdict {
-        Rejected::Again(_) => spare.rebuild(),
-        Rejected::Stands => None,
-    };
-    let Some(call) = again else {
-        layer.metrics.auth_failure(AuthFailure::PassedOn).inc();
-        answer.waited += waited;
-        return Ok(answer);
-    };
-    layer.metrics.auth_failure(AuthFailure::Replayed).inc();
-    // The first answer is over; its connection is closed unless it was empty.
-    let before = answer.waited + waited;
-    drop(answer);
-    second_attempt(call, before, service, &layer).await
-}
-
-async fn after_fault<S: HttpService>(
-    mut fault: Box<UpstreamFault>,
-    spare: Spare,
-    service: S,
-    layer: Rc<RetryLayer>,
-) -> Result<Answer, Error> {
-    let outcome = match (&fault.kind, fault.reached) {
-        // These would fail the same way again.
-        (FaultKind::Connect(error), _) if error.is_lasting() => Outcome::Other,
-        (FaultKind::Unprocessed(_), _) => Outcome::Unprocessed,
-        (FaultKind::Connect(_) | FaultKind::Closed(_), Reached::No) => Outcome::NothingSent,
-        (FaultKind::Closed(_), Reached::Unknown) => Outcome::Died {
-            reused: fault.reused,
-        },
-        _ => Outcome::Other,
-    };
-    if !spare.nature.may_repeat(outcome, spare.has_whole_body()) {
-        return Err(fault.into());
-    }
-    let call = match fault.unsent.take() {
-        Some(request) => Some(Call {
-            request,
-            started: spare.started,
-            host: spare.host.clone(),
-            peer: spare.peer,
-            nature: spare.nature,
-            upgrade: spare.upgrade,
-            fresh: true,
-            slot: spare.slot.clone(),
-            fault: None,
-        }),
-        None => spare.rebuild(),
-    };
-    match call {
-        Some(call) => second_attempt(call, Duration::ZERO, service, &layer).await,
-        None => Err(fault.into()),
-    }
-}
-
-async fn second_attempt<S: HttpService>(
-    call: Call,
-    waited: Duration,
+    mut outcome: Result<Answer, Error>,
+    copy: ReplayCopy,
     mut service: S,
-    layer: &RetryLayer,
+    layer: Rc<RetryLayer>,
 ) -> Result<Answer, Error> {
-    let outcome = service.call(call).await;
-    let ended = match &outcome {
-        Ok(answer) if answer.response.status() == StatusCode::UNAUTHORIZED => Replay::Rejected,
-        Ok(_) => Replay::Answered,
-        Err(_) => Replay::Failed,
-    };
-    layer.metrics.replay(ended).inc();
-    outcome.map(|mut answer| {
-        answer.waited += waited;
-        answer
-    })
+    let mut course = Course::after(&outcome, &copy, &layer);
+    loop {
+        let next = match outcome {
+            Ok(answer) => course.after_answer(answer).await,
+            Err(error) => course.after_error(error).await,
+        };
+        match next {
+            Next::Send(call) => outcome = service.call(call).await,
+            Next::Done(outcome) => return course.end(outcome),
+        }
+    }
 }
+
+/// What follows an attempt.
+enum Next {
+    /// Another attempt.
+    Send(Call),
+    /// Nothing: this is what the caller gets.
+    Done(Result<Answer, Error>),
+}
+
+/// The attempts of one call, from the end of the first.
+struct Course<'a> {
+    copy: &'a ReplayCopy,
+    layer: &'a RetryLayer,
+    /// When the first attempt ended, and how long that waited, if it was answered.
+    began: Instant,
+    waited: Duration,
+    /// Whether the second attempt is under way or over.
+    is_second: bool,
+    /// Whether the upstream rejected the credential of the second attempt.
+    rejected: bool,
+    /// The first failure after which nobody knows whether the call took effect.
+    doubt: Option<Box<UpstreamFault>>,
+    back_off: BackOff,
+    /// Whether a pooled connection was found dead before anything was sent.
+    found_dead: bool,
+    /// Whether it was tried anew after nothing was sent.
+    tried_anew: bool,
+    /// Whether nothing was sent in the last attempt.
+    unsent: bool,
+}
+
+impl<'a> Course<'a> {
+    fn after(
+        first: &Result<Answer, Error>,
+        copy: &'a ReplayCopy,
+        layer: &'a RetryLayer,
+    ) -> Course<'a> {
+        Course {
+            copy,
+            layer,
+            began: Instant::now(),
+            waited: first
+                .as_ref()
+                .map_or(Duration::ZERO, |answer| answer.waited),
+            is_second: false,
+            rejected: false,
+            doubt: None,
+            back_off: BackOff::new(layer.connect_retry),
+            found_dead: false,
+            tried_anew: false,
+            unsent: false,
+        }
+    }
+
+    async fn after_answer(&mut self, mut answer: Answer) -> Next {
+        self.unsent = false;
+        let rejected = match answer.response.status() {
+            StatusCode::UNAUTHORIZED => true,
+            StatusCode::FORBIDDEN => match self.copy.dead_session(self.layer) {
+                Some(words) if !words.is_empty() => peek::says(&mut answer, words).await,
+                _ => false,
+            },
+            _ => false,
+        };
+        let slot = self.copy.slot(self.layer);
+        let (true, Some(slot), Some(used)) = (rejected, slot, answer.used.clone()) else {
+            // On a pass-through route a 401 is the caller's own business.
+            return Next::Done(Ok(answer));
+        };
+        let metrics = &self.layer.metrics;
+        if self.is_second {
+            self.rejected = true;
+            return Next::Done(Ok(answer));
+        }
+        if !self.may_repeat(Outcome::CredentialRejected) {
+            // The slot must know, but this caller has nothing to wait for.
+            tokio::task::spawn_local(async move { slot.reject(&used).await });
+            metrics.auth_failure(AuthFailure::PassedOn).inc();
+            return Next::Done(Ok(answer));
+        }
+        let call = match slot.reject(&used).await {
+            Rejected::Again(_) => self.copy.rebuild(Reuse::Never),
+            Rejected::Stands => None,
+        };
+        let Some(call) = call else {
+            metrics.auth_failure(AuthFailure::PassedOn).inc();
+            return Next::Done(Ok(answer));
+        };
+        metrics.auth_failure(AuthFailure::Replayed).inc();
+        self.is_second = true;
+        Next::Send(call)
+    }
+
+    async fn after_error(&mut self, error: Error) -> Next {
+        let Error::Upstream(mut fault) = error else {
+            return Next::Done(Err(error));
+        };
+        let outcome = match (&fault.kind, fault.reached) {
+            // These would fail the same way again.
+            (FaultKind::Connect(error), _) if error.is_lasting() => Outcome::Other,
+            (FaultKind::Unprocessed(_), _) => Outcome::Unprocessed,
+            (FaultKind::Connect(_) | FaultKind::Closed(_), Reached::No) => Outcome::NothingSent,
+            (FaultKind::Closed(_), Reached::Unknown) => Outcome::Died {
+                reused: fault.reused,
+            },
+            _ => Outcome::Other,
+        };
+        // Such an attempt does not count: the upstream has seen nothing of the call.
+        self.unsent = outcome == Outcome::NothingSent;
+        if (self.is_second && !self.unsent) || !self.may_repeat(outcome) {
+            return Next::Done(Err(fault.into()));
+        }
+        let pause = match self.unsent {
+            true => self.pause(fault.reused),
+            false => Some(Duration::ZERO),
+        };
+        let call = match fault.unsent.take() {
+            Some(request) => Some(self.copy.call(request, Reuse::Never)),
+            None => self.copy.rebuild(Reuse::Never),
+        };
+        let (Some(pause), Some(call)) = (pause, call) else {
+            return Next::Done(Err(fault.into()));
+        };
+        match self.unsent {
+            true => self.tried_anew = true,
+            false => self.is_second = true,
+        }
+        if fault.reached == Reached::Unknown {
+            self.doubt.get_or_insert(fault);
+        }
+        if !pause.is_zero() {
+            tokio::time::sleep(pause).await;
+        }
+        Next::Send(call)
+    }
+
+    /// How long to wait after an attempt that sent nothing; `None` where no other may
+    /// follow.
+    fn pause(&mut self, reused: bool) -> Option<Duration> {
+        // What closed while it rested says nothing of the upstream as it is now.
+        if reused && !std::mem::replace(&mut self.found_dead, true) {
+            return Some(Duration::ZERO);
+        }
+        self.back_off.next(Instant::now(), fastrand::f64())
+    }
+
+    fn may_repeat(&self, outcome: Outcome) -> bool {
+        let whole_body = self.copy.has_whole_body();
+        self.copy.nature.may_repeat(outcome, whole_body)
+    }
+
+    /// Counts how it ended. Of several failures the worst is told: a later attempt that
+    /// did not get as far proves nothing about the one that may have taken effect.
+    fn end(self, outcome: Result<Answer, Error>) -> Result<Answer, Error> {
+        let metrics = &self.layer.metrics;
+        if self.tried_anew {
+            let ended = match self.unsent {
+                true => ConnectRetry::Failed,
+                false => ConnectRetry::Connected,
+            };
+            metrics.connect_retry(ended).inc();
+        }
+        if self.is_second {
+            let ended = match &outcome {
+                Ok(_) if self.rejected => Replay::Rejected,
+                Ok(_) => Replay::Answered,
+                Err(_) => Replay::Failed,
+            };
+            metrics.replay(ended).inc();
+        }
+        match (outcome, self.doubt) {
+            (Ok(mut answer), _) => {
+                answer.waited = self.waited + self.began.elapsed();
+                Ok(answer)
+            }
+            (Err(error), Some(doubt)) if error.reached() == Reached::No => {
+                tracing::debug!(error.detail = %error, "the second attempt did not reach the upstream");
+                Err(doubt.into())
+            }
+            (Err(error), _) => Err(error),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

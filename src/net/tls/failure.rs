@@ -32,9 +32,13 @@ const CLIENT: &str = "set `client_cert` and `client_key` to a pair that it accep
 pub(crate) fn explain(error: io::Error) -> io::Error {
     let Some(found) = error.get_ref().and_then(|e| e.downcast_ref::<Error>()) else {
         return match error.kind() {
-            io::ErrorKind::UnexpectedEof => failure(
-                "it closed the connection in the middle of the handshake",
-                "see that it speaks TLS there, 1.2 or 1.3",
+            // Its kind tells that the connection broke off.
+            kind @ io::ErrorKind::UnexpectedEof => io::Error::new(
+                kind,
+                Failure {
+                    why: "it closed the connection in the middle of the handshake".into(),
+                    fix: "see that it speaks TLS there, 1.2 or 1.3",
+                },
             ),
             _ => error,
         };
