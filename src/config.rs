@@ -14,7 +14,9 @@ pub mod file;
 pub mod keys;
 pub mod load;
 pub mod lower;
+pub mod no_proxy;
 pub mod outbound;
+pub mod places;
 pub mod quick;
 pub mod read;
 mod read_secret;
@@ -64,6 +66,8 @@ pub struct Config {
     pub digest: String,
     /// What is legal but probably not meant; shown by `check` and logged at start.
     pub warnings: Vec<crate::base::problem::Problem>,
+    /// Where each key was written, for problems that show when it is used.
+    pub places: places::Places,
 }
 
 /// `[listener.NAME]`.

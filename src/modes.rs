@@ -34,10 +34,8 @@ pub enum Phase {
     /// Its listener was removed by a reload: it accepts nothing; open connections are
     /// told with their next answer to close.
     Removed,
-    /// No more calls: accept nothing, close what is idle.
+    /// No more calls: accept nothing, let what is idle go.
     Closing,
-    /// The drain time is over: WebSockets are closed, too.
-    Over,
 }
 
 /// By what a worker serves one listener.

@@ -1,6 +1,5 @@
 //! Sockets: moves bytes and knows no credential and no route.
 
-pub mod activity;
 pub mod caller;
 pub mod connect;
 pub mod egress;

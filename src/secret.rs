@@ -204,6 +204,23 @@ pub enum Fault {
     /// A byte order mark, as some editors write.
     #[error("it has a byte order mark at byte {0}")]
     ByteOrderMark(usize),
+    /// A character without a shape, which a copy from a page brings along.
+    #[error("it has an invisible character (U+{code:04X}) at byte {at}", code = u32::from(*character))]
+    Invisible {
+        /// Where it stands.
+        at: usize,
+        /// What it is.
+        character: char,
+    },
+    /// Quotes around it, which would be sent too.
+    #[error("it stands in quotes ({0}), which would be a part of it")]
+    Quoted(char),
+    /// A whole header field instead of its value.
+    #[error("it begins with a header's name ({0}:), which would be a part of it")]
+    HeaderName(&'static str),
+    /// A line of a `.env` file or a shell script.
+    #[error("it begins with the name of a variable and =, which would be a part of it")]
+    Assignment,
 }
 
 impl Fault {
@@ -225,6 +242,9 @@ impl Fault {
             Fault::Control(_) => "write it anew, on one line",
             Fault::CurlyQuote(_) => "write it anew, with straight quotes if any",
             Fault::ByteOrderMark(_) => "save it without one",
+            Fault::Invisible { .. } => "write it anew, without what was copied along with it",
+            Fault::Quoted(_) => "write it without quotes",
+            Fault::HeaderName(_) | Fault::Assignment => "write the value alone",
         }
     }
 }
@@ -245,12 +265,51 @@ fn clean(bytes: Zeroizing<Vec<u8>>) -> Result<String, Fault> {
         match c {
             '\u{2018}'..='\u{201f}' => return Err(Fault::CurlyQuote(at)),
             '\u{feff}' => return Err(Fault::ByteOrderMark(at)),
+            // Unicode's zero-width, joining and direction marks, and the soft hyphen.
+            '\u{ad}'
+            | '\u{200b}'..='\u{200f}'
+            | '\u{202a}'..='\u{202e}'
+            | '\u{2060}'..='\u{206f}' => {
+                return Err(Fault::Invisible { at, character: c });
+            }
             c if c.is_control() => return Err(Fault::Control(at)),
             _ => {}
         }
     }
+    wrapped(text)?;
     // Exactly as long as it is, so that growing never leaves a copy behind.
     Ok(text.to_owned())
+}
+
+/// Refuses what a copy brings along with a secret, which no issuer would know.
+fn wrapped(text: &str) -> Result<(), Fault> {
+    let mut inner = text.trim().chars();
+    if let (Some(first @ ('"' | '\'' | '`')), Some(last)) = (inner.next(), inner.next_back())
+        && first == last
+    {
+        return Err(Fault::Quoted(first));
+    }
+    let begins = |word: &str| {
+        let start = text.trim_start().get(..word.len());
+        start.is_some_and(|start| start.eq_ignore_ascii_case(word))
+    };
+    for name in ["Authorization", "Proxy-Authorization", "Cookie"] {
+        if begins(&format!("{name}:")) {
+            return Err(Fault::HeaderName(name));
+        }
+    }
+    // Any other = may well be a part of a password; that of a padded Base64 text ends it.
+    let name = text.trim_start().split_once('=').map(|(name, _)| name);
+    let name = name.unwrap_or("").to_ascii_uppercase();
+    let name = name.strip_prefix("EXPORT ").unwrap_or(&name);
+    let is_name = name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_');
+    let says = [
+        "PASSWORD", "PASSWD", "TOKEN", "SECRET", "BEARER", "API_KEY", "APIKEY",
+    ];
+    if is_name && says.iter().any(|word| name.contains(word)) {
+        return Err(Fault::Assignment);
+    }
+    Ok(())
 }
 
 #[cfg(test)]
@@ -306,9 +365,61 @@ mod tests {
             ("a\u{201c}b".as_bytes(), "a curly quote at byte 1"),
             ("\u{feff}ab".as_bytes(), "a byte order mark at byte 0"),
             (b"abc\xff", "not UTF-8 at byte 3"),
+            (
+                "a\u{200b}b".as_bytes(),
+                "an invisible character (U+200B) at byte 1",
+            ),
+            (
+                "\u{2060}ab".as_bytes(),
+                "an invisible character (U+2060) at byte 0",
+            ),
+            (
+                "ab\u{ad}".as_bytes(),
+                "an invisible character (U+00AD) at byte 2",
+            ),
+            (
+                b"\"hunter2\"\n",
+                "it stands in quotes (\"), which would be a part of it",
+            ),
+            (
+                b"'hunter2'",
+                "it stands in quotes ('), which would be a part of it",
+            ),
+            (
+                b"`hunter2`",
+                "it stands in quotes (`), which would be a part of it",
+            ),
+            (
+                b"Authorization: Bearer hunter2",
+                "it begins with a header's name (Authorization:)",
+            ),
+            (
+                b"authorization:hunter2",
+                "it begins with a header's name (Authorization:)",
+            ),
+            (b"ADMIN_BEARER=hunter2", "the name of a variable and ="),
+            (
+                b"export CRM_PASSWORD=hunter2",
+                "the name of a variable and =",
+            ),
+            (b"password=hunter2", "the name of a variable and ="),
         ] {
             let fault = cleaned(bytes).expect_err(shown);
             assert!(fault.to_string().contains(shown), "{fault}");
+            let all = format!("{fault}; {}", fault.fix());
+            assert!(!all.contains("hunter2"), "{all}");
+        }
+        for good in [
+            "a=b",
+            "QUJDRA==",
+            "\"",
+            "it's",
+            "\"a\" b",
+            "x:y",
+            "p\u{e4}ss",
+            "=TOKEN",
+        ] {
+            assert_eq!(cleaned(good.as_bytes()).unwrap(), good);
         }
         let long = vec![b'a'; MAX_BYTES + 1];
         assert!(matches!(cleaned(&long), Err(Fault::TooLong)));

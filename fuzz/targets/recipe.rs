@@ -117,6 +117,7 @@ fn judge(answer: &Answer, place: &Find, form: Form) {
     let case = Case {
         read: &read,
         doing: "login",
+        url: "https://cms.example.com/login",
         secrets: &secrets,
         sources: "file /p",
     };

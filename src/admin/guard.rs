@@ -63,7 +63,7 @@ impl Guard {
         let name = authority(uri, headers.get(header::HOST)).map(host_name);
         if let Err((fault, _)) = shield::judge(&self.hosts, &[], name, headers) {
             tracing::warn!(error.detail = %fault, "admin call refused");
-            let is_host = matches!(fault, crate::gateway::error::CallerFault::HostNotServed);
+            let is_host = matches!(fault, crate::gateway::error::CallerFault::HostNotServed(_));
             return Err(Refused::Shield(match is_host {
                 true => StatusCode::MISDIRECTED_REQUEST,
                 false => StatusCode::FORBIDDEN,

@@ -7,7 +7,6 @@
 
 use std::io;
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::watch;
@@ -19,27 +18,19 @@ use crate::app::worker::Post;
 use crate::base::name::Name;
 use crate::config::{self, Bind};
 use crate::modes::Phase;
-use crate::net::activity::{Activity, Counts, Quiet};
 use crate::net::listen::Bound;
 
-/// How long no call must have begun on a removed listener before its idle connections are
-/// closed, so that none is lost that was on its way.
+/// How long idle connections of a listener that is gone may still bring a call, so that
+/// none is lost that was on its way.
 const GRACE: Duration = Duration::from_secs(2);
 
 /// See the module.
 #[derive(Debug, Default)]
 pub struct Stations {
     open: Vec<Station>,
-    /// Those that were removed, until their last connection has ended.
-    removed: Vec<Removed>,
+    /// Those that are gone, and since when.
+    gone: Vec<(Instant, watch::Sender<Phase>)>,
     next: u64,
-}
-
-#[derive(Debug)]
-struct Removed {
-    phase: watch::Sender<Phase>,
-    activity: Arc<Activity>,
-    quiet: Quiet,
 }
 
 #[derive(Debug)]
@@ -50,7 +41,6 @@ struct Station {
     bind: Bind,
     /// As bound.
     address: Bind,
-    activity: Arc<Activity>,
     phase: watch::Sender<Phase>,
 }
 
@@ -117,7 +107,6 @@ impl Stations {
                         name,
                         bind: planned.config.bind.clone(),
                         address,
-                        activity: Arc::default(),
                         phase: watch::channel(Phase::Serving).0,
                     };
                     (station, handles)
@@ -133,7 +122,6 @@ impl Stations {
                     metrics: planned.metrics.clone(),
                     rules: plan.rules.clone(),
                     connections: plan.connections.clone(),
-                    activity: station.activity.clone(),
                     phase: station.phase.subscribe(),
                 });
             }
@@ -146,41 +134,31 @@ impl Stations {
                 "not listening there any more"
             );
             station.phase.send_replace(Phase::Removed);
-            self.removed.push(Removed {
-                quiet: Quiet::from(station.activity.counts(), Instant::now()),
-                phase: station.phase,
-                activity: station.activity,
-            });
+            self.gone.push((Instant::now(), station.phase));
         }
         lists
     }
 
-    /// Closes idle connections of removed listeners on which no call has begun for a
-    /// while, and forgets those that have none left.
+    /// Lets idle connections go where the listener has been gone for a while.
     pub fn sweep(&mut self) {
-        let now = Instant::now();
-        self.removed.retain_mut(|removed| {
-            let quiet = removed.quiet.look(removed.activity.counts(), now);
-            if quiet >= GRACE {
-                advance(&removed.phase, Phase::Closing);
+        self.gone.retain(|(since, phase)| {
+            let stays = since.elapsed() < GRACE;
+            if !stays {
+                phase.send_replace(Phase::Closing);
             }
-            // Each worker that serves a connection of it listens.
-            !removed.phase.is_closed()
+            stays
         });
-    }
-
-    /// What went on on all listeners, the removed ones included, until now.
-    pub fn counts(&self) -> Counts {
-        let open = self.open.iter().map(|station| &station.activity);
-        let all = open.chain(self.removed.iter().map(|removed| &removed.activity));
-        all.map(|activity| activity.counts()).sum()
     }
 
     /// Tells every listener how far headset is on its way out.
     pub fn tell(&self, now: Phase) {
         let open = self.open.iter().map(|station| &station.phase);
-        for phase in open.chain(self.removed.iter().map(|removed| &removed.phase)) {
-            advance(phase, now);
+        for phase in open.chain(self.gone.iter().map(|(_, phase)| phase)) {
+            phase.send_if_modified(|phase| {
+                let later = now > *phase;
+                *phase = now.max(*phase);
+                later
+            });
         }
     }
 
@@ -189,15 +167,6 @@ impl Stations {
         let named = |station: &Station| (station.name.to_string(), station.address.clone());
         self.open.iter().map(named).collect()
     }
-}
-
-/// Phases only ever advance.
-fn advance(phase: &watch::Sender<Phase>, now: Phase) {
-    phase.send_if_modified(|phase| {
-        let later = now > *phase;
-        *phase = now.max(*phase);
-        later
-    });
 }
 
 /// The TCP addresses among `places` that are new.

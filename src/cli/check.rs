@@ -1,12 +1,11 @@
 //! `headset check`: every problem of a configuration at once; nothing is started.
 //!
-//! Each secret and each file of authorities is tried once, so that what would fail at
+//! Each secret and each file that is named is tried once, so that what would fail at
 //! the first mint fails here. Problems go to stderr, one a line, and the exit code is
 //! 78 (`EX_CONFIG` of sysexits(3)); else a summary of what would run goes to stdout.
 //! No value of a secret is shown in either.
 
 use std::io::Write;
-use std::path::Path;
 use std::process::ExitCode;
 
 use serde_json::{Value as Json, json};
@@ -63,7 +62,6 @@ pub fn run(
     let mut problems = unreadable(&load::secrets(&sources, kinds));
     let outcome = match load::load(&sources, kinds) {
         Ok(config) => {
-            problems.extend(tried(&config));
             // A key whose secret cannot be read has been told about.
             let told: Vec<String> = problems.iter().map(|p| p.key.clone()).collect();
             let more = judge(&config).into_iter();
@@ -111,39 +109,6 @@ pub fn unreadable(secrets: &[(String, Source, Place)]) -> Vec<Problem> {
             ));
         }
     }
-    problems
-}
-
-/// Tries every file of authorities once.
-pub fn tried(config: &Config) -> Vec<Problem> {
-    let mut problems = Vec::new();
-    let mut authorities: Vec<&Path> = Vec::new();
-    let credentials = config.credentials.iter().map(|credential| &credential.tls);
-    let routes = config.routes.iter().map(|route| &route.tls);
-    for ca in routes
-        .chain(credentials)
-        .filter_map(|tls| tls.ca.as_deref())
-    {
-        if !authorities.contains(&ca) {
-            authorities.push(ca);
-        }
-    }
-    for ca in authorities {
-        if let Err(error) = crate::net::tls::read(ca) {
-            let place = Place::File {
-                path: ca.into(),
-                line: 1,
-                column: 1,
-            };
-            problems.push(Problem::new(
-                place,
-                "",
-                format!("this file of authorities (ca) cannot be read ({error})"),
-                "check the path and who may read it",
-            ));
-        }
-    }
-    problems.sort();
     problems
 }
 
@@ -284,7 +249,7 @@ mod tests {
     }
 
     #[test]
-    fn each_secret_and_authority_file_is_tried_and_none_is_shown() {
+    fn each_secret_is_tried_and_none_is_shown() {
         let folder = Folder::new();
         let password = folder.write("password", "hunter2\u{2019}");
         let text = text(password.to_str().unwrap(), "/nonexistent/bearer");
@@ -296,10 +261,7 @@ mod tests {
                 ..load::Sources::default()
             };
             let mut problems = unreadable(&load::secrets(&sources, KINDS));
-            match load::load(&sources, KINDS) {
-                Ok(config) => problems.extend(tried(&config)),
-                Err(more) => problems.extend(more),
-            }
+            problems.extend(load::load(&sources, KINDS).err().into_iter().flatten());
             let (stdout, stderr) = written(&Err(problems), Output::Human);
             assert_eq!(stdout, "");
             for part in [
@@ -309,7 +271,6 @@ mod tests {
             ] {
                 assert!(stderr.contains(part), "{part} in {stderr}");
             }
-            assert_eq!(stderr.contains("/nonexistent/ca.pem"), more.is_empty());
             let count = stderr.matches("headset.toml:").count();
             assert_eq!(count, faults, "{stderr}");
             assert!(!stderr.contains("hunter2"), "{stderr}");

@@ -72,6 +72,7 @@ pub fn check(args: check::Args) -> anyhow::Result<ExitCode> {
     let judge = |config: &Config| {
         let mut problems = Draft::judge(config, &Clock::system());
         problems.extend(open_store(config).err());
+        config.places.settle(&mut problems);
         problems
     };
     check::run(args, &kind_keys(), judge, online::try_all)

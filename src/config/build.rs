@@ -13,6 +13,7 @@ use crate::config::cross::{matcher, plain_host};
 use crate::config::keys::Values;
 use crate::config::lower::Section;
 use crate::config::outbound::{self, tls};
+use crate::config::places::Places;
 use crate::config::tenant::{self, TenantRule};
 use crate::config::url::HttpUrl;
 use crate::config::{
@@ -21,7 +22,7 @@ use crate::config::{
 };
 
 /// Builds the configuration from `sections` that hold no problem.
-pub fn build(sections: &[Section], warnings: Vec<Problem>) -> Config {
+pub fn build(sections: &[Section], warnings: Vec<Problem>, places: Places) -> Config {
     let of = |table: &'static str| sections.iter().filter(move |s| s.table == table);
     let empty = Values::default();
     let one = |table| of(table).next().map_or(&empty, |section| &section.values);
@@ -55,6 +56,7 @@ pub fn build(sections: &[Section], warnings: Vec<Problem>) -> Config {
         log: log(one("log")),
         digest: digest(sections),
         warnings,
+        places,
     }
 }
 

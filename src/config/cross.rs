@@ -8,12 +8,12 @@ use std::net::SocketAddr;
 use crate::base::problem::{Place, Problem};
 use crate::config::Bind;
 use crate::config::callers;
+use crate::config::keys::Value;
 use crate::config::lower::Section;
 use crate::config::outbound;
 use crate::config::read::near;
 use crate::config::tenant;
 use crate::config::url::{HttpOrigin, HttpUrl};
-use crate::secret::Source;
 
 /// Problems, and what is legal but probably not meant.
 #[derive(Debug, Default)]
@@ -46,7 +46,10 @@ pub fn check(sections: &[Section]) -> Findings {
     }
     found.chains(&credentials);
     found.unused(&routes, &credentials);
-    found.store(of("store").next(), &credentials);
+    for credential in &credentials {
+        found.plain_http(credential);
+    }
+    found.store(of("store").next());
     outbound::check(&mut found, sections, |origin| {
         let own = bound.iter().find(|section| is_ours(section, origin))?;
         Some(own.at.clone())
@@ -266,9 +269,39 @@ impl Findings {
 }
 
 impl Findings {
-    /// A store has a key; and what headset makes itself has a store, or it would be
-    /// lost with the process.
-    fn store(&mut self, store: Option<&Section>, credentials: &[&Section]) {
+    /// What logs in is worth more than the credential that it yields, so it does not
+    /// cross a network in clear unless somebody said so.
+    fn plain_http(&mut self, credential: &Section) {
+        const SWITCH: &str = "dangerous_plain_http";
+        let Some((_, values)) = &credential.kind else {
+            return;
+        };
+        // An unreadable switch has its own problem already.
+        let allowed = credential.values.flag(SWITCH) || !credential.values.0.contains_key(SWITCH);
+        for (path, (value, place)) in &values.0 {
+            let Value::Url(HttpUrl { origin, .. }) = value else {
+                continue;
+            };
+            if origin.tls || is_loopback(&origin.host) {
+                continue;
+            }
+            let key = format!("{}.{path}", credential.at);
+            let why = format!(
+                "what proves headset to the issuer goes to {origin} in clear, and everyone on the \
+                 way can read it"
+            );
+            match allowed {
+                true => self.warn(place.clone(), key, why, "use https".into()),
+                false => {
+                    let fix = format!("use https, or set {}.{SWITCH} = true", credential.at);
+                    self.problem(place.clone(), key, why, fix);
+                }
+            }
+        }
+    }
+
+    /// A store has a key.
+    fn store(&mut self, store: Option<&Section>) {
         let set = |key| store.is_some_and(|store| store.values.0.contains_key(key));
         let place = |key| store.map_or(Place::Default, |store| store.values.place(key));
         match (set("path"), set("key")) {
@@ -285,21 +318,6 @@ impl Findings {
                 "write path = \"/var/lib/headset\", or remove key".into(),
             ),
             _ => {}
-        }
-        for credential in credentials {
-            let Some((_, values)) = &credential.kind else {
-                continue;
-            };
-            for (key, source, place) in values.secrets() {
-                if *source == Source::Generate && !set("path") {
-                    self.problem(
-                        place.clone(),
-                        format!("{}.{key}", credential.at),
-                        "a generated secret is kept in a store, and there is none".into(),
-                        "write [store] with path and key".into(),
-                    );
-                }
-            }
         }
     }
 }

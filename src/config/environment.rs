@@ -6,8 +6,11 @@
 //! `HEADSET_PORT`, `HEADSET_SERVICE_HOST` and the like for a Service that happens to
 //! be called headset.
 
+use crate::base::name::Name;
 use crate::base::problem::{Place, Problem};
+use crate::config::keys::{self, KindKeys, Type};
 use crate::config::quick;
+use crate::config::read::near;
 use crate::config::tree::{Layer, Node};
 
 /// What all our variables begin with.
@@ -42,6 +45,110 @@ pub fn variables(environment: &[(String, String)]) -> (Layer, Vec<Problem>) {
         }
     }
     filled.done()
+}
+
+/// A variable that sets nothing, and the key that it was probably to set.
+#[derive(Debug)]
+pub struct NearMiss {
+    /// The path of that key.
+    pub path: String,
+    /// What to tell.
+    pub problem: Problem,
+}
+
+/// The variables that are not ours by a hair: single underscores where two separate
+/// levels (`HEADSET_ROUTE_CONTACTS_UPSTREAM`), or a shortcut with a typing error.
+/// `named` are the variables that the configuration takes secrets from, which may be
+/// called anything.
+pub fn near_misses(
+    environment: &[(String, String)],
+    kinds: &[KindKeys],
+    named: &[String],
+) -> Vec<NearMiss> {
+    let mut found = Vec::new();
+    let mut sorted: Vec<&str> = environment.iter().map(|(name, _)| name.as_str()).collect();
+    sorted.sort_unstable();
+    for name in sorted {
+        let Some(rest) = name.strip_prefix(PREFIX) else {
+            continue;
+        };
+        let ours = rest.contains("__") || quick::by_variable(name).is_some() || rest == "CONFIG";
+        if ours || from_kubernetes(rest) || named.iter().any(|other| other == name) {
+            continue;
+        }
+        let lower = rest.to_ascii_lowercase();
+        let shortcuts = || {
+            quick::SHORTCUTS
+                .iter()
+                .map(|row| &row.variable[PREFIX.len()..])
+        };
+        let (path, variable, why) = if let Some(path) = flattened(&lower, kinds) {
+            let variable = variable_of(&path);
+            let why = "it sets nothing, since two underscores separate levels";
+            (path, variable, why)
+        } else if let Some(meant) = near(rest, shortcuts())
+            && let Some(row) = quick::by_variable(&format!("{PREFIX}{meant}"))
+        {
+            (
+                row.path.to_owned(),
+                row.variable.to_owned(),
+                "it sets nothing",
+            )
+        } else {
+            continue;
+        };
+        found.push(NearMiss {
+            path,
+            problem: Problem::new(
+                Place::Variable(name.into()),
+                "",
+                why,
+                format!("did you mean {variable}?"),
+            ),
+        });
+    }
+    found
+}
+
+/// What Kubernetes sets for a Service called headset, or headset-something.
+fn from_kubernetes(rest: &str) -> bool {
+    rest == "PORT"
+        || rest.ends_with("_PORT")
+        || ["_PORT_", "SERVICE_HOST", "SERVICE_PORT"]
+            .iter()
+            .any(|part| rest.contains(part))
+        || rest.starts_with("PORT_")
+}
+
+/// The key whose path with single underscores is `flat`.
+fn flattened(flat: &str, kinds: &[KindKeys]) -> Option<String> {
+    let own = kinds.iter().flat_map(|kind| kind.keys);
+    let own = own.map(|key| (format!("credential.*.{}", key.path), key.ty));
+    let all = keys::KEYS.iter().map(|key| (key.path.to_owned(), key.ty));
+    let mut best: Option<String> = None;
+    for (path, ty) in all.chain(own) {
+        let sources: &[&str] = match ty {
+            Type::Secret | Type::OwnSecret | Type::Bearer => &[".file", ".env", ".command"],
+            _ => &[""],
+        };
+        for source in sources {
+            let whole = format!("{path}{source}");
+            let plain = whole.replace('.', "_");
+            let fits = match plain.split_once("_*_") {
+                None if plain == flat => Some(whole),
+                None => None,
+                Some((table, rest)) => (|| {
+                    let name = flat.strip_prefix(table)?.strip_prefix('_')?;
+                    let name = Name::parse(name.strip_suffix(rest)?.strip_suffix('_')?)?;
+                    Some(whole.replacen('*', name.as_str(), 1))
+                })(),
+            };
+            // The shortest name leaves the most to the key: `match.path`, not `path`.
+            let depth = |path: &String| path.matches('.').count();
+            best = best.into_iter().chain(fits).max_by_key(depth);
+        }
+    }
+    best
 }
 
 /// Reads flags, each the path of its key, its text and its spelling, into a layer.

@@ -13,7 +13,7 @@ use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 use crate::base::problem::{Place, Problem};
-use crate::config::read::{curly, key_path};
+use crate::config::read::{curly, key_path, path as plain_path};
 use crate::config::tree::{Layer, Node, Shape, Written};
 
 /// No configuration is larger; a wrong path (a disk image, a log) often is.
@@ -42,11 +42,13 @@ pub fn read(path: &Path) -> (Layer, Vec<Problem>) {
 
 fn text(path: &Path) -> Result<String, (String, String)> {
     let broken = |error: std::io::Error| {
-        (
-            format!("the configuration file cannot be read ({error})"),
-            "check the path after --config (or in HEADSET_CONFIG) and the file's permissions"
-                .to_owned(),
-        )
+        let why = format!("the configuration file cannot be read ({error})");
+        // Only a file of that very name would make it right.
+        if let Some(Err((expanded, fix))) = path.to_str().map(plain_path) {
+            return (format!("{why}; {expanded}"), fix);
+        }
+        let fix = "check the path after --config (or in HEADSET_CONFIG) and the file's permissions";
+        (why, fix.to_owned())
     };
     let file = std::fs::File::open(path).map_err(broken)?;
     let mut bytes = Vec::new();

@@ -6,7 +6,7 @@
 //! handed in as [`KindKeys`]: this floor knows no kind.
 
 pub use crate::config::values::{Value, Values};
-use crate::config::{outbound, rules, tenant};
+use crate::config::{no_proxy, outbound, rules, tenant};
 
 /// One key of the configuration: it drives reading, `config/full.toml` and the
 /// reference.
@@ -264,6 +264,8 @@ pub const KEYS: &[Key] = &[
     key("credential.*.origins", Type::List, Text(""), "[\"https://cms.example.com:8443\"]",
         "Where it may go: URLs, each a prefix. Without any: the upstreams of the routes that name it.")
         .checked(rules::urls),
+    key("credential.*.dangerous_plain_http", Type::Bool, Text("false"), "false",
+        "Whether what proves headset to the issuer (an admin bearer, a password) may go to an `http://` URL off loopback, where everyone on the way can read it. Without it such a URL is refused."),
     key("credential.*.tls.roots", ROOTS, Absent, "\"system\"",
         "As in `[upstream_tls]`, towards the issuer of this credential."),
     key("credential.*.tls.ca", Type::Path, Absent, "\"/etc/headset/ca.pem\"",
@@ -343,7 +345,8 @@ pub const KEYS: &[Key] = &[
         "The HTTP proxy on headset's own way out, reached by CONNECT: `none`, a URL without user and password, or `env` for what `HTTPS_PROXY`, `HTTP_PROXY`, `ALL_PROXY` and `NO_PROXY` say. Not `env` by itself, since those may name headset. Loopback addresses are always reached without it.")
         .checked(outbound::proxy),
     key("egress.no_proxy", Type::List, Text(""), "[\"cms.example.com\", \"10.0.0.0/8\"]",
-        "What is reached without the proxy: hosts with all below them, addresses, networks, or `*`; with `env` besides `NO_PROXY`."),
+        "What is reached without the proxy: hosts and domains with all below them (`example.com`, `.example.com`, `*.example.com`), addresses, each with a port if only that is meant, networks, or `*`; with `env` besides `NO_PROXY`.")
+        .checked(no_proxy::exceptions),
     key("egress.proxy_authorization", Type::Secret, Absent, "{ file = \"/run/secrets/headset/proxy\" }",
         "What the proxy is shown: `user:password`, or a whole value such as `Bearer …`."),
 

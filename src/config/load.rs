@@ -8,6 +8,7 @@ use std::path::PathBuf;
 
 use crate::base::problem::{Place, Problem};
 use crate::config::keys::KindKeys;
+use crate::config::places::Places;
 use crate::config::tree::{Layer, Node};
 use crate::config::{Config, build, cross, environment, file, lower, quick, tree};
 use crate::secret::Source;
@@ -93,14 +94,27 @@ fn judge(
     let implied = quick::fallback(&file.root, &[&variables, &flags]);
     let root = tree::merge(&[file, &variables, &flags], implied.as_ref());
 
-    let lowered = lower::lower(&root, kinds);
-    let mut problems = lowered.problems;
+    let mut lowered = lower::lower(&root, kinds);
+    let places = Places::of(&lowered.sections, &file.root.place);
+    let mut problems = std::mem::take(&mut lowered.problems);
+    let near = environment::near_misses(&sources.environment, kinds, &variables_of(&lowered));
     let mut warnings = Vec::new();
     if syntax.is_empty() {
-        problems.extend(lowered.missing);
         let found = cross::check(&lowered.sections);
-        problems.extend(found.problems);
         warnings = found.warnings;
+        let absent = lowered.missing.into_iter().chain(found.problems);
+        let absent = absent.filter(|p| !is_told(&p.key, &problems, &lowered.meant));
+        let mut absent: Vec<Problem> = absent.collect();
+        for miss in near {
+            // What it was to set is not missing too.
+            let before = absent.len();
+            absent.retain(|problem| !is_at_or_below(&miss.path, &problem.key));
+            match absent.len() == before {
+                true => warnings.push(miss.problem),
+                false => problems.push(miss.problem),
+            }
+        }
+        problems.extend(absent);
     } else {
         // What could not be parsed is neither missing nor a second problem of its line.
         let broken: Vec<Option<usize>> = syntax.iter().map(|p| file::line_of(&p.place)).collect();
@@ -109,15 +123,82 @@ fn judge(
             line.is_none() || !broken.contains(&line)
         });
     }
+    for beside in [&variables, &flags]
+        .iter()
+        .flat_map(|layer| quick::beside(&file.root, layer))
+    {
+        let table = format!("{}.{}", beside.table, beside.name);
+        problems.retain(|problem| !is_at_or_below(&problem.key, &table));
+        problems.push(beside_a_file(&beside));
+    }
     problems.extend(syntax);
     problems.append(&mut outside);
     problems.append(&mut from_flags);
+    places.settle(&mut problems);
+    places.settle(&mut warnings);
     if problems.is_empty() {
-        return Ok(build::build(&lowered.sections, warnings));
+        return Ok(build::build(&lowered.sections, warnings, places));
     }
     problems.sort();
     problems.dedup();
     Err(problems)
+}
+
+/// Whether what is wrong at `key` follows from one of `problems`, or from a key that was
+/// `meant` by another word.
+fn is_told(key: &str, problems: &[Problem], meant: &[String]) -> bool {
+    meant.iter().any(|meant| match meant.contains('.') {
+        true => is_at_or_below(key, meant),
+        false => key == meant,
+    })
+        // A table that is not there, where one was written that is none.
+        || (matches!(key, "listener" | "route") && problems.iter().any(|p| is_at_or_below(&p.key, key)))
+}
+
+/// Whether `key` is `table`, or stands below it.
+fn is_at_or_below(key: &str, table: &str) -> bool {
+    let rest = key.strip_prefix(table);
+    rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
+}
+
+/// The variables that secrets are taken from.
+fn variables_of(lowered: &lower::Lowered) -> Vec<String> {
+    let own = |section: &lower::Section| section.kind.as_ref().map(|(_, own)| own.clone());
+    let all = lowered.sections.iter();
+    let all = all.flat_map(|section| std::iter::once(section.values.clone()).chain(own(section)));
+    let mut names = Vec::new();
+    for values in all {
+        for (_, source, _) in values.secrets() {
+            if let Source::Env(name) = source {
+                names.push(name.clone());
+            }
+        }
+    }
+    names
+}
+
+/// That a shortcut, which makes a table of its own, does not change those of the file.
+fn beside_a_file(beside: &quick::Beside<'_>) -> Problem {
+    let quick::Beside {
+        place,
+        table,
+        name,
+        rest,
+        names,
+    } = beside;
+    let first = names.first().copied().unwrap_or("NAME");
+    Problem::new(
+        (*place).clone(),
+        format!("{table}.{name}.{rest}"),
+        format!(
+            "it would make {table}.{name} beside what the file has ({})",
+            names.join(", ")
+        ),
+        format!(
+            "write {rest} below [{table}.{first}] in the file, or set {}",
+            environment::variable_of(&format!("{table}.{first}.{rest}"))
+        ),
+    )
 }
 
 #[cfg(test)]

@@ -8,6 +8,7 @@ use crate::base::name::Name;
 use crate::base::problem::{Place, Problem};
 use crate::config::environment::variable_of;
 use crate::config::keys::{self, Fallback, Key, KindKeys, Values};
+use crate::config::quick;
 use crate::config::read::{self, key_path, near};
 use crate::config::tree::{Node, Shape, Written};
 
@@ -37,6 +38,8 @@ pub struct Lowered {
     pub problems: Vec<Problem>,
     /// What was not written and must be.
     pub missing: Vec<Problem>,
+    /// Keys and tables that were meant by something else: they are not missing too.
+    pub meant: Vec<String>,
 }
 
 /// Walks the merged tree.
@@ -134,6 +137,12 @@ impl Lowered {
                 let known: Vec<&str> = kinds.iter().map(|kind| kind.kind).collect();
                 missing.fix = format!("{}; expected one of {}", missing.fix, known.join(", "));
             }
+            let words = node.and_then(Node::children).into_iter().flatten();
+            for (name, child) in words.filter(|_| !values.is_set("kind")) {
+                if near(name, ["kind"].into_iter()).is_some_and(|kind| kind != name) {
+                    self.unknown(&at, name, child, ["kind"].into_iter());
+                }
+            }
             if let Some(found) = self.kind(&at, &values, kinds) {
                 let own: Vec<_> = found.keys.iter().map(|key| (key.path, key)).collect();
                 let mut own_values = Values::default();
@@ -199,16 +208,17 @@ impl Lowered {
             } else if let Some(value) = read::default(key) {
                 values.0.insert(path, (value, Place::Default));
             } else if key.default == Fallback::Required {
-                self.missing.push(Problem::new(
-                    node.map_or(Place::Default, |node| node.place.clone()),
-                    full.clone(),
-                    "it is missing and has no default",
-                    format!(
-                        "write {path} = {} or set {}",
-                        key.example,
-                        variable_of(&full)
-                    ),
-                ));
+                let place = node.map_or(Place::Default, |node| node.place.clone());
+                let quick = match place {
+                    Place::File { .. } => None,
+                    _ => quick::ways(&full),
+                };
+                let fix = quick.unwrap_or_else(|| {
+                    let variable = variable_of(&full);
+                    format!("write {path} = {} or set {variable}", key.example)
+                });
+                let why = "it is missing and has no default";
+                self.missing.push(Problem::new(place, full, why, fix));
             }
         }
     }
@@ -275,6 +285,7 @@ impl Lowered {
             parts.collect::<Vec<_>>().join(".")
         };
         let meant = near(name, known.iter().copied());
+        self.meant.extend(meant.map(at));
         let shown = at(&key_path([name].into_iter()));
         let elsewhere = keys::KEYS
             .iter()

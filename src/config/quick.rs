@@ -85,6 +85,67 @@ pub fn by_variable(name: &str) -> Option<&'static Shortcut> {
     SHORTCUTS.iter().find(|row| row.variable == name)
 }
 
+/// How to set the key at `path` without a file: the flags, each with what it takes, and
+/// their variables. `None` where no shortcut sets it.
+pub fn ways(path: &str) -> Option<String> {
+    let below = format!("{path}.");
+    let sets = |row: &&Shortcut| row.path == path || row.path.starts_with(&below);
+    let rows: Vec<&Shortcut> = SHORTCUTS.iter().filter(sets).collect();
+    let each = |show: fn(&Shortcut) -> String| {
+        let all: Vec<String> = rows.iter().map(|row| show(row)).collect();
+        all.join(" or ")
+    };
+    let flags = each(|row| format!("--{} {}", row.flag, row.value));
+    let variables = each(|row| row.variable.to_owned());
+    (!rows.is_empty()).then(|| format!("give {flags}, or set {variables}"))
+}
+
+/// The first shortcut in `layer` that would make a table of its own beside those that
+/// the `file` has, for each such table: where it came from, and its row.
+pub fn beside<'a>(file: &'a Node, layer: &'a Layer) -> Vec<Beside<'a>> {
+    let mut found: Vec<Beside<'a>> = Vec::new();
+    for row in SHORTCUTS {
+        let mut parts = row.path.splitn(3, '.');
+        let (Some(table), Some(name), Some(rest)) = (parts.next(), parts.next(), parts.next())
+        else {
+            continue;
+        };
+        let Some(node) = layer.root.at(row.path.split('.')) else {
+            continue;
+        };
+        let written = file.at([table].into_iter()).and_then(Node::children);
+        let Some(names) = written.filter(|names| !names.is_empty()) else {
+            continue;
+        };
+        let told = found.iter().any(|other| other.table == table);
+        if !names.contains_key(name) && !told {
+            found.push(Beside {
+                place: &node.place,
+                table,
+                name,
+                rest,
+                names: names.keys().map(String::as_str).collect(),
+            });
+        }
+    }
+    found
+}
+
+/// A shortcut that would make a table beside those of a file.
+#[derive(Debug)]
+pub struct Beside<'a> {
+    /// Where it came from.
+    pub place: &'a Place,
+    /// The kind of table: `route`.
+    pub table: &'static str,
+    /// The one that it would make: `default`.
+    pub name: &'static str,
+    /// The key below it: `upstream`.
+    pub rest: &'static str,
+    /// Those that the file has.
+    pub names: Vec<&'a str>,
+}
+
 /// What the one-route case leaves unsaid, given what the `layers` (environment and
 /// flags) hold and what the file's `root` holds: the listener of `route.default`,
 /// and the kind of `credential.default` and that the route uses it. `None` where

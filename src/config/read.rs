@@ -125,6 +125,9 @@ fn last(at: &str) -> &str {
 
 fn scalar(ty: Type, text: &str, written: Written) -> Result<Value, Fault> {
     let loose = written == Written::Loose;
+    if loose {
+        unquoted(text)?;
+    }
     let words = loose || written == Written::Text;
     let wrong = |fix: &str| fault(format!("{} is expected here", wants(ty)), fix);
     match ty {
@@ -148,10 +151,10 @@ fn scalar(ty: Type, text: &str, written: Written) -> Result<Value, Fault> {
             wrong("write a number with a unit in quotes, such as \"30s\"")
         }
         Type::Text | Type::Path if words => {
-            let text = plain(text)?.to_owned();
+            let text = plain(text)?;
             Ok(match ty {
-                Type::Path => Value::Path(text.into()),
-                _ => Value::Text(text),
+                Type::Path => Value::Path(path(text)?.into()),
+                _ => Value::Text(text.to_owned()),
             })
         }
         Type::Text if written == Written::Integer => {
@@ -165,8 +168,9 @@ fn scalar(ty: Type, text: &str, written: Written) -> Result<Value, Fault> {
         }
         Type::Choice(choices) if words => {
             plain(text)?;
-            if choices.contains(&text) {
-                return Ok(Value::Text(text.to_owned()));
+            let mut known = choices.iter();
+            if let Some(word) = known.find(|word| word.eq_ignore_ascii_case(text)) {
+                return Ok(Value::Text((*word).to_owned()));
             }
             let fix = match near(text, choices.iter().copied()) {
                 Some(word) => format!("did you mean {word:?}?"),
@@ -214,6 +218,39 @@ pub(super) fn plain(text: &str) -> Result<&str, Fault> {
     Ok(text)
 }
 
+/// Text from outside a file, where quotes are no syntax: a `.env` file or a manifest
+/// that quotes twice hands them over as a part of the value.
+pub(super) fn unquoted(text: &str) -> Result<&str, Fault> {
+    let mut inner = text.trim().chars();
+    match (inner.next(), inner.next_back()) {
+        (Some(first @ ('"' | '\'')), Some(last)) if first == last => fault(
+            format!("the quotes ({first}) around it are a part of the value here"),
+            "write it without quotes",
+        ),
+        _ => Ok(text),
+    }
+}
+
+/// A path as the kernel takes it: no shell reads it, so nothing in it is expanded.
+pub(super) fn path(text: &str) -> Result<&str, Fault> {
+    let variable = |at: usize| {
+        let next = text[at + 1..].chars().next();
+        next.is_some_and(|c| matches!(c, '{' | '(' | '_') || c.is_ascii_alphabetic())
+    };
+    let found = match text.find('$') {
+        Some(at) if variable(at) => Some("a $ and the name after it are"),
+        _ if text == "~" || text.starts_with('~') && text.contains('/') => Some("a ~ is"),
+        _ => None,
+    };
+    match found {
+        Some(what) => fault(
+            format!("nothing in a path is expanded: {what} taken as written"),
+            "write the whole path, such as \"/etc/headset/password\"",
+        ),
+        None => Ok(text),
+    }
+}
+
 fn duration(text: &str) -> Result<Value, Fault> {
     let text = plain(text)?;
     if text == "0" {
@@ -246,7 +283,8 @@ fn size(text: &str) -> Result<Value, Fault> {
 }
 
 fn bind(text: &str) -> Result<Value, Fault> {
-    if let Some(path) = text.strip_prefix("unix:") {
+    if let Some(socket) = text.strip_prefix("unix:") {
+        let path = path(socket)?;
         // sun_path holds 108 octets with its end (unix(7)).
         if path.is_empty() || path.len() > 107 {
             return fault(
@@ -270,10 +308,17 @@ fn bind(text: &str) -> Result<Value, Fault> {
 }
 
 fn split(text: &str) -> Result<Vec<String>, Fault> {
-    text.split(',')
+    if text.trim_start().starts_with('[') && text.contains(['"', '\'']) {
+        return fault(
+            "brackets and quotes are a part of the value here",
+            "write the items with commas between them, without brackets and quotes",
+        );
+    }
+    unquoted(text)?
+        .split(',')
         .map(str::trim)
         .filter(|item| !item.is_empty())
-        .map(|item| plain(item).map(str::to_owned))
+        .map(|item| unquoted(item).and_then(plain).map(str::to_owned))
         .collect()
 }
 

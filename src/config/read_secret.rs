@@ -6,7 +6,7 @@
 use crate::base::name::Name;
 use crate::base::problem::{Place, Problem};
 use crate::config::keys::Value;
-use crate::config::read::{fault, key_path, plain};
+use crate::config::read::{fault, key_path, path, plain, unquoted};
 use crate::config::tree::{Node, Shape, Written};
 use crate::secret::Source;
 
@@ -72,7 +72,10 @@ pub(super) fn secret(node: &Node, at: &str, own: bool) -> Result<Source, Vec<Pro
 fn source(name: &str, node: &Node, at: &str) -> Result<Source, Vec<Problem>> {
     let refuse = |why: &str, fix: &str| Err(vec![Problem::new(node.place.clone(), at, why, fix)]);
     match name {
-        "file" => Ok(Source::File(reference(node, at)?.into())),
+        "file" => match path(reference(node, at)?) {
+            Ok(path) => Ok(Source::File(path.into())),
+            Err((why, fix)) => refuse(&why, &fix),
+        },
         "env" => {
             let name = reference(node, at)?;
             let word = |c: char| c.is_ascii_alphanumeric() || c == '_';
@@ -87,10 +90,15 @@ fn source(name: &str, node: &Node, at: &str) -> Result<Source, Vec<Problem>> {
         }
         "command" => {
             let argv = argv(node, at)?;
-            if argv.first().is_none_or(String::is_empty) {
+            let program = argv.first().map_or("", String::as_str);
+            if program.is_empty() {
                 return refuse("it names no program", "write [\"program\", \"argument\"]");
             }
-            Ok(Source::Command(argv))
+            // An argument may be meant for a shell.
+            match path(program) {
+                Ok(_) => Ok(Source::Command(argv)),
+                Err((why, fix)) => refuse(&why, &fix),
+            }
         }
         _ => match &node.shape {
             Shape::Scalar(text, Written::Loose | Written::Bool) if text == "true" => {
@@ -136,7 +144,8 @@ fn argv(node: &Node, at: &str) -> Result<Vec<String>, Vec<Problem>> {
 
 fn reference<'a>(node: &'a Node, at: &str) -> Result<&'a str, Vec<Problem>> {
     let read = match &node.shape {
-        Shape::Scalar(text, Written::Loose | Written::Text) => plain(text),
+        Shape::Scalar(text, Written::Loose) => unquoted(text).and_then(plain),
+        Shape::Scalar(text, Written::Text) => plain(text),
         _ => fault(format!("this is {}", node.what()), "write it in quotes"),
     };
     read.map_err(|(why, fix)| vec![Problem::new(node.place.clone(), at, why, fix)])

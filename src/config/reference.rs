@@ -228,24 +228,28 @@ every problem at once and starts nothing; a faulty configuration ends with exit 
 
 - Every key has one path, and so one variable: `route.contacts.upstream` is
   `HEADSET_ROUTE__CONTACTS__UPSTREAM`. Two underscores separate levels. A variable with
-  `__` that matches no key is an error; any other `HEADSET_` variable that is not in the
-  table below is ignored.
+  `__` that matches no key is an error; one that misses a key by single underscores or a
+  typing error is a warning; any other `HEADSET_` variable that is not in the table below
+  is ignored.
 - Variables and flags are text, read by the type of the key: `HEADSET_CONTEXT_ID=00912`
-  stays `00912`. Lists are separated by commas.
+  stays `00912`. Lists are separated by commas. Quotes around a value are refused, since
+  they would be a part of it.
 - Names of listeners, routes and credentials are lower-case letters and digits, a letter
   first, words joined by single underscores.
 - A time is a number with a unit (`30s`, `12h`, `30d`), a size likewise (`64KiB`).
 - A secret is written by reference only: `{ file = "/path" }`, `{ env = "VARIABLE" }` or
   `{ command = ["program", "argument"] }` (run without a shell whenever the secret is
   needed: at most 10 s, its stderr is dropped). It is read when it is needed. An end of line after it is trimmed; other control
-  characters and curly quotes are refused; nothing in it is expanded. A changed file is
+  characters, curly quotes, invisible characters, quotes around it and a header's or
+  variable's name before it are refused; nothing in it is expanded. A changed file is
   acted on within 2 seconds.
-- Relative paths start at the folder that headset was started in.
+- Nothing in a path is expanded: `~` and `$NAME` are refused. Relative paths start at the folder that headset was started in.
 
 ## One route without a file
 
 Those of these that begin with `listener.app`, `route.default` or `credential.default`
-make the rest of these tables too. A secret is never the value of a flag.
+make the rest of these tables too. Beside a file that has listeners, routes or
+credentials of other names they are refused: set the variable of the file's own key. A secret is never the value of a flag.
 "#;
 
 #[cfg(test)]

@@ -131,6 +131,13 @@ impl Login {
         }
     }
 
+    /// The URL of `path` on the connector's origin, for a person; without a query, which
+    /// may name an account.
+    pub fn url_of(&self, path: &str) -> String {
+        let path = path.split('?').next().unwrap_or(path);
+        format!("{}{path}", self.connector.origin())
+    }
+
     /// Sends `request`, whose URI is in origin form (path and query), and waits for
     /// the whole answer. Dropping the future closes the connection.
     ///

@@ -66,8 +66,8 @@ pub enum CallerFault {
     #[error("no route matches this host and path")]
     NoRoute,
     /// The listener does not go by this name.
-    #[error("this listener does not answer to that Host")]
-    HostNotServed,
+    #[error("this listener {0}")]
+    HostNotServed(Box<str>),
     /// A browser sent it for a page of another site.
     #[error("a page of another site made this call")]
     CrossSite,

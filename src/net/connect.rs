@@ -125,14 +125,19 @@ impl SetUpError {
     /// The problem for whoever wrote the configuration; `tls` is the path of the TLS
     /// table, such as `route.contacts.upstream_tls`.
     pub fn problem(&self, tls: &str) -> Problem {
-        let (key, fix) = match self {
-            SetUpError::Tls(error) => (format!("{tls}{}", error.key()), error.fix()),
-            SetUpError::Proxy(_) => (
-                "egress.proxy".into(),
-                "write it as http://host:port, or set egress.proxy to \"none\"",
-            ),
+        let (place, key, fix) = match self {
+            SetUpError::Tls(error) => {
+                (Place::Default, format!("{tls}{}", error.key()), error.fix())
+            }
+            SetUpError::Proxy(error) => match error.from.starts_with("egress.") {
+                true => (Place::Default, error.from.to_owned(), error.fix.as_str()),
+                false => {
+                    let place = Place::Variable(error.from.into());
+                    (place, "egress.proxy".to_owned(), error.fix.as_str())
+                }
+            },
         };
-        Problem::new(Place::Default, key, self.to_string(), fix)
+        Problem::new(place, key, self.to_string(), fix)
     }
 }
 

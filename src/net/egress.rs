@@ -20,6 +20,7 @@ use tokio::time::Instant;
 use zeroize::Zeroizing;
 
 use crate::config;
+use crate::config::no_proxy::Exception;
 use crate::config::outbound::Proxy;
 use crate::config::url::HttpOrigin;
 use crate::net::resolve::Names;
@@ -50,12 +51,14 @@ struct Way {
 
 /// A proxy that cannot be used.
 #[derive(Debug, thiserror::Error)]
-#[error("the proxy that {from} names {why}")]
+#[error("{why}")]
 pub struct UnfitProxy {
-    /// The variable or key that names it.
+    /// The variable or key at fault.
     pub from: &'static str,
-    /// Why not; the value itself may hold a password.
-    pub why: &'static str,
+    /// Why not; a proxy's value itself may hold a password.
+    pub why: String,
+    /// How to mend it.
+    pub fix: String,
 }
 
 /// The proxy that stands before an origin.
@@ -166,7 +169,10 @@ impl Egress {
         let Some(way) = self.way.as_ref().filter(|_| !is_loopback(&origin.host)) else {
             return Ok(None);
         };
-        let mut direct = way.told.no_proxy.join(",");
+        let exceptions = |from, text: &str| {
+            Exception::list(text).map_err(|(why, fix)| UnfitProxy { from, why, fix })
+        };
+        let mut direct = exceptions("egress.no_proxy", &way.told.no_proxy.join(","))?;
         let (from, value) = match &way.told.proxy {
             Proxy::None => return Ok(None),
             Proxy::At(proxy) => ("egress.proxy", Zeroizing::new(proxy.to_string())),
@@ -175,28 +181,33 @@ impl Egress {
                     true => ["HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy"],
                     false => ["HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy"],
                 };
-                if let Some((_, more)) = way.first(&["NO_PROXY", "no_proxy"]) {
-                    direct = format!("{direct},{}", *more);
+                let Some(found) = way.first(&names) else {
+                    return Ok(None);
+                };
+                if let Some((from, more)) = way.first(&["NO_PROXY", "no_proxy"]) {
+                    direct.extend(exceptions(from, &more)?);
                 }
-                match way.first(&names) {
-                    Some(found) => found,
-                    None => return Ok(None),
-                }
+                found
             }
         };
-        let unfit = |why| UnfitProxy { from, why };
+        let unfit = |why: &str| UnfitProxy {
+            from,
+            why: format!("the proxy that {from} names {why}"),
+            fix: "write it as http://host:port, or set egress.proxy to \"none\"".into(),
+        };
         let target: http::Uri =
             (origin.to_string().parse()).map_err(|_| unfit("cannot be told where to go"))?;
-        // Without a list of exceptions first: what cannot be read must not be passed by.
-        let intercept = |direct: &str| {
-            let matcher = Matcher::builder().all(value.as_str()).no(direct).build();
-            matcher.intercept(&target)
-        };
-        let found = intercept("").ok_or_else(|| unfit("is not written as http://host:port"))?;
+        // Before the exceptions: what cannot be read must not be passed by.
+        let matcher = Matcher::builder().all(value.as_str()).build();
+        let found = matcher.intercept(&target);
+        let found = found.ok_or_else(|| unfit("is not written as http://host:port"))?;
         if found.uri().scheme_str() != Some("http") {
             return Err(unfit("is not an HTTP proxy that is spoken to in clear"));
         }
-        if intercept(&direct).is_none() {
+        if direct
+            .iter()
+            .any(|exception| exception.covers(&origin.host, origin.port))
+        {
             return Ok(None);
         }
         Ok(Some(Hop {
@@ -365,6 +376,23 @@ mod tests {
         assert_eq!(hop(&within(&[]), "https://a.example"), Ok(None));
     }
 
+    #[test]
+    fn an_exception_that_would_never_match_is_an_error_too() {
+        let told = |value| {
+            let variables: &'static [_] =
+                vec![("HTTPS_PROXY", "http://p.example:1"), ("NO_PROXY", value)].leak();
+            let origin = HttpUrl::parse("https://a.example:8443").unwrap().origin;
+            within(variables).hop(&origin).map(|hop| hop.is_some())
+        };
+        assert!(told("b.example, 10.0.0.0/8").unwrap());
+        assert!(!told("*.a.example").unwrap() && !told("a.example:8443").unwrap());
+        let error = told("10.0.0.0/33").unwrap_err();
+        assert_eq!(
+            (error.from, error.why.as_str()),
+            ("NO_PROXY", "\"10.0.0.0/33\" is not a network")
+        );
+    }
+
     #[tokio::test]
     async fn a_password_in_a_variable_is_shown_to_the_proxy_and_to_nobody_else() {
         let egress = within(&[("HTTPS_PROXY", "http://robot:hunter2@p.example:3128")]);
@@ -387,7 +415,7 @@ mod tests {
             ("http://", "http://host:port"),
             ("hunter2 hunter2", "http://host:port"),
         ] {
-            let variables: &'static [_] = vec![("HTTPS_PROXY", value)].leak();
+            let variables: &'static [_] = vec![("HTTPS_PROXY", value), ("NO_PROXY", "*")].leak();
             let error = hop(&within(variables), "https://a.example").unwrap_err();
             assert!(
                 error.contains(part) && error.contains("HTTPS_PROXY"),

@@ -9,11 +9,9 @@ use std::io;
 use std::net::SocketAddr;
 use std::os::unix::fs::{FileTypeExt, PermissionsExt};
 use std::path::Path;
-use std::sync::Arc;
 use std::time::Duration;
 
 use crate::config::Bind;
-use crate::net::activity::Activity;
 use crate::net::caller::CallerIo;
 
 /// The queue of connections that wait to be accepted; the kernel caps it.
@@ -118,29 +116,22 @@ fn bind_unix(path: &Path) -> io::Result<std::os::unix::net::UnixListener> {
 
 /// A listening socket on this worker's runtime.
 #[derive(Debug)]
-pub struct Listener {
-    socket: Socket,
-    activity: Arc<Activity>,
-}
-
-#[derive(Debug)]
-enum Socket {
+pub enum Listener {
+    /// TCP.
     Tcp(tokio::net::TcpListener),
+    /// A Unix socket.
     Unix(tokio::net::UnixListener),
 }
 
 impl Listener {
-    /// Puts `bound` on the current runtime; calls on its connections are counted in
-    /// `activity`.
-    ///
-    /// # Errors
-    /// Where the machine cannot watch one more socket.
-    pub fn adopt(bound: Bound, activity: Arc<Activity>) -> io::Result<Listener> {
-        let socket = match bound {
-            Bound::Tcp(listener) => Socket::Tcp(tokio::net::TcpListener::from_std(listener)?),
-            Bound::Unix(listener) => Socket::Unix(tokio::net::UnixListener::from_std(listener)?),
-        };
-        Ok(Listener { socket, activity })
+    /// Puts `bound` on the current runtime.
+    pub fn adopt(bound: Bound) -> io::Result<Listener> {
+        match bound {
+            Bound::Tcp(listener) => tokio::net::TcpListener::from_std(listener).map(Listener::Tcp),
+            Bound::Unix(listener) => {
+                tokio::net::UnixListener::from_std(listener).map(Listener::Unix)
+            }
+        }
     }
 
     /// The next connection. Never fails: what is wrong with one connection is its
@@ -148,16 +139,15 @@ impl Listener {
     /// tries again. Dropping the future loses no connection.
     pub async fn accept(&self, exhausted: impl Fn(&io::Error)) -> CallerIo {
         loop {
-            let activity = || self.activity.clone();
-            let accepted = match &self.socket {
-                Socket::Tcp(listener) => listener.accept().await.map(|(tcp, from)| {
+            let accepted = match self {
+                Listener::Tcp(listener) => listener.accept().await.map(|(tcp, from)| {
                     let _ = tcp.set_nodelay(true);
-                    CallerIo::tcp(tcp, from, activity())
+                    CallerIo::tcp(tcp, from)
                 }),
-                Socket::Unix(listener) => listener
+                Listener::Unix(listener) => listener
                     .accept()
                     .await
-                    .map(|(unix, _)| CallerIo::unix(unix, activity())),
+                    .map(|(unix, _)| CallerIo::unix(unix)),
             };
             match accepted {
                 Ok(io) => return io,

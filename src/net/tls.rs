@@ -47,5 +47,9 @@ pub fn read(path: &Path) -> io::Result<Zeroizing<Vec<u8>>> {
     let mut bytes = Zeroizing::new(Vec::with_capacity(room));
     let file = std::fs::File::open(path)?;
     file.take(room as u64).read_to_end(&mut bytes)?;
+    // Some editors write a byte order mark, and a block that follows it would be missed.
+    if bytes.starts_with(b"\xef\xbb\xbf") {
+        bytes.drain(..3);
+    }
     Ok(bytes)
 }

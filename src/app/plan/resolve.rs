@@ -16,6 +16,7 @@ use crate::credential::store::{Null, Store};
 use crate::gateway::stack::rewrite::Aim;
 use crate::net::connect::Connector;
 use crate::net::egress::Egress;
+use crate::secret::Source;
 
 /// The store of the configuration; nothing is written yet. Reads its key.
 ///
@@ -61,6 +62,7 @@ pub(super) fn resolve(
             Err(found) => problems.extend(found),
         }
     }
+    problems.extend(generated_without_store(config));
     problems.extend(sources_without_bearer(&credentials));
     let mut routes = Vec::new();
     for route in &config.routes {
@@ -79,14 +81,55 @@ pub(super) fn resolve(
             ));
         }
     }
-    // One way out, one problem, however many go it.
-    let mut told = std::collections::HashSet::new();
-    problems.retain(|problem| problem.key != "egress.proxy" || told.insert(problem.why.clone()));
+    once_each(&mut problems, config);
     if problems.is_empty() {
         Ok((credentials, routes))
     } else {
         Err(problems)
     }
+}
+
+/// One file and one way out is one problem each, however many take them, and it stands
+/// where it was written.
+fn once_each(problems: &mut Vec<Problem>, config: &Config) {
+    let mut told = std::collections::HashSet::new();
+    problems.retain_mut(|problem| {
+        let key = &problem.key;
+        for table in [".upstream_tls.", ".tls."] {
+            if let Some((_, rest)) = key.split_once(table)
+                && !config.places.has(key)
+            {
+                problem.key = format!("upstream_tls.{rest}");
+                break;
+            }
+        }
+        let shared = ["ca", "client_cert", "client_key"];
+        let last = problem.key.rsplit('.').next().unwrap_or("");
+        let is_shared = shared.contains(&last) || problem.key.starts_with("egress.");
+        !is_shared || told.insert(problem.why.clone())
+    });
+    config.places.settle(problems);
+}
+
+/// What headset makes itself would be lost with the process where there is no store.
+fn generated_without_store(config: &Config) -> Vec<Problem> {
+    if config.store.is_some() {
+        return Vec::new();
+    }
+    let mut problems = Vec::new();
+    for credential in &config.credentials {
+        for (key, source, place) in credential.values.secrets() {
+            if *source == Source::Generate {
+                problems.push(Problem::new(
+                    place.clone(),
+                    format!("credential.{}.{key}", credential.name),
+                    "a generated secret is kept in a store, and there is none",
+                    "write [store] with path and key",
+                ));
+            }
+        }
+    }
+    problems
 }
 
 fn resolve_route(route: &config::Route, egress: &Egress) -> Result<(Arc<Aim>, Connector), Problem> {
@@ -193,4 +236,68 @@ fn overwritten_tenant(route: &config::Route, credentials: &Credentials) -> Optio
             "take the tenant from another header",
         )
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::app::plan::{Draft, kind_keys};
+    use crate::base::time::Clock;
+    use crate::config::load::{Sources, load};
+    use crate::secret::watch::testing::Folder;
+
+    /// What is found where `more` follows two routes and a credential.
+    fn judged(more: &str, password: &str) -> Vec<String> {
+        let folder = Folder::new();
+        let text = format!(
+            "[listener.app]\nbind = \"127.0.0.1:8080\"\n\
+             [route.a]\nmatch.path = \"/a\"\nupstream = \"https://cms.example.com\"\ncredential = \"key\"\n\
+             [route.b]\nmatch.path = \"/b\"\nupstream = \"https://cms.example.com\"\n\
+             [credential.key]\nkind = \"basicauth\"\nurl = \"https://cms.example.com/x\"\n\
+             username = \"crm\"\ncontext_id = \"1\"\npassword = {password}\nadmin_bearer = {{ env = \"B\" }}\n\
+             {more}"
+        );
+        let path = folder.write("h.toml", &text);
+        let sources = Sources {
+            file: Some(path.clone()),
+            ..Sources::default()
+        };
+        let config = load(&sources, &kind_keys()).unwrap();
+        let found = Draft::judge(&config, &Clock::system());
+        let file = path.display().to_string();
+        found
+            .iter()
+            .map(|problem| problem.to_string().replace(&file, "h.toml"))
+            .collect()
+    }
+
+    #[test]
+    fn a_file_that_many_take_is_one_problem_at_its_own_line() {
+        let found = judged(
+            "[upstream_tls]\nca = \"/nonexistent/ca.pem\"\n",
+            "{ env = \"P\" }",
+        );
+        assert_eq!(
+            found,
+            [
+                "h.toml:18:1: upstream_tls.ca: the CA file /nonexistent/ca.pem cannot be used (No such file or \
+              directory (os error 2)); it must hold one or more PEM CERTIFICATE blocks; mend the file, or \
+              remove the key to use the machine's authorities"
+            ]
+        );
+    }
+
+    #[test]
+    fn a_generated_password_says_at_once_all_that_it_needs() {
+        let mut found = judged("", "{ generate = true }");
+        found.sort();
+        assert_eq!(
+            found,
+            [
+                "h.toml:15:1: credential.key.password: a generated password under the same name would lock out \
+                 calls that carry the old one; write rotation = \"new_name\"",
+                "h.toml:15:1: credential.key.password: a generated secret is kept in a store, and there is none; \
+                 write [store] with path and key",
+            ]
+        );
+    }
 }

@@ -83,12 +83,19 @@ fn face(error: &Error) -> Face {
                 Some("http_request_error"),
                 "send one Host, and either a Content-Length or one `Transfer-Encoding: chunked`",
             ),
-            CallerFault::OddPath(_) | CallerFault::TwoRoutes => plain(
+            CallerFault::OddPath(_) => plain(
                 StatusCode::BAD_REQUEST,
                 "ambiguous_path",
                 "The path has more than one reading",
                 Some("http_request_error"),
                 "send the path without dot segments, encoded slashes, backslashes or NUL",
+            ),
+            CallerFault::TwoRoutes => plain(
+                StatusCode::BAD_REQUEST,
+                "ambiguous_path",
+                "The path has more than one reading",
+                Some("http_request_error"),
+                "send the path with single slashes, without `;parameters`, and with escapes only where they are needed",
             ),
             CallerFault::NoRoute => plain(
                 StatusCode::NOT_FOUND,
@@ -97,12 +104,12 @@ fn face(error: &Error) -> Face {
                 Some("destination_not_found"),
                 "compare the host and path with the `match` of the routes; `headset check` lists them",
             ),
-            CallerFault::HostNotServed => plain(
+            CallerFault::HostNotServed(_) => plain(
                 StatusCode::MISDIRECTED_REQUEST,
                 "host_not_served",
                 "This listener does not go by that name",
                 Some("http_request_denied"),
-                "call it by one of its `hosts`, or add the name to `hosts` of the listener",
+                "call it by one of its `hosts`, or add the name to `hosts` of the listener; its address is the base URL of the application, not the proxy",
             ),
             CallerFault::CrossSite => plain(
                 StatusCode::FORBIDDEN,
@@ -151,7 +158,7 @@ fn face(error: &Error) -> Face {
                 "connect_refused",
                 "This listener opens no tunnels",
                 Some("http_request_denied"),
-                "send the call itself to headset, not a CONNECT",
+                "send the call itself: headset's address is the base URL of the application, not the proxy (HTTPS_PROXY)",
             ),
             CallerFault::BodyBroken => Face {
                 reached: Some(Reached::Unknown),

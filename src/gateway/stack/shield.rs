@@ -9,7 +9,7 @@
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use http::{HeaderMap, HeaderName, header};
+use http::{HeaderMap, HeaderName, Method, header};
 use tower::{Layer, Service};
 
 use crate::gateway::error::{CallerFault, Error};
@@ -49,7 +49,8 @@ pub fn judge(
 ) -> Result<(), (CallerFault, Refusal)> {
     let goes_by = |name: &str| hosts.iter().any(|host| host.eq_ignore_ascii_case(name));
     if !hosts.is_empty() && !name.is_some_and(goes_by) {
-        return Err((CallerFault::HostNotServed, Refusal::Host));
+        let fault = CallerFault::HostNotServed(not_served(name, hosts));
+        return Err((fault, Refusal::Host));
     }
     // An origin is allowed where it is listed, or where its host is one of ours.
     let allows = |origin: &str| {
@@ -66,6 +67,18 @@ pub fn judge(
         Some(false) => Err((CallerFault::OriginNotAllowed, Refusal::Origin)),
         None if is_cross_site(headers) => Err((CallerFault::CrossSite, Refusal::CrossSite)),
         None => Ok(()),
+    }
+}
+
+/// That a listener which goes by `hosts` was called as `name`.
+fn not_served(name: Option<&str>, hosts: &[String]) -> Box<str> {
+    let hosts = hosts.join(", ");
+    match name {
+        Some(name) => {
+            let short: String = name.chars().take(100).collect();
+            format!("was called as {short:?}, and answers to {hosts}").into()
+        }
+        None => format!("was called without a Host, and answers to {hosts}").into(),
     }
 }
 
@@ -118,8 +131,10 @@ impl<S: HttpService> Service<Call> for Shield<S> {
 
     fn call(&mut self, call: Call) -> Self::Future {
         // A request with two readings has no certain Host to judge; `target` ends it.
+        // Nor has CONNECT one of ours: it names whom the caller wants to be tunnelled to.
         let verdict = match &call.fault {
             Some(CallerFault::Framing(_)) => Ok(()),
+            _ if call.request.method() == Method::CONNECT => Ok(()),
             _ => self.doors.check(&call),
         };
         match verdict {

@@ -187,10 +187,12 @@ pub fn is_no_protocol(error: &std::io::Error) -> bool {
 fn roots(tls: &Tls) -> Result<RootCertStore, TlsError> {
     let mut store = RootCertStore::empty();
     if let Some(path) = &tls.ca {
-        for certificate in read_ca(path)? {
+        let all = read_ca(path)?;
+        let count = all.len();
+        for (index, certificate) in all.into_iter().enumerate() {
             store.add(certificate).map_err(|error| TlsError::Ca {
                 path: path.display().to_string(),
-                why: error.to_string(),
+                why: format!("certificate {} of {count}: {error}", index + 1),
             })?;
         }
         return Ok(store);
@@ -214,8 +216,11 @@ fn read_ca(path: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {
         why,
     };
     let text = super::read(path).map_err(|error| fail(error.to_string()))?;
-    let found: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&text).collect();
-    let found = found.map_err(|error| fail(error.to_string()))?;
+    let each = CertificateDer::pem_slice_iter(&text).enumerate();
+    let each = each.map(|(index, found)| {
+        found.map_err(|error| fail(format!("certificate {}: {error}", index + 1)))
+    });
+    let found = each.collect::<Result<Vec<_>, _>>()?;
     if found.is_empty() {
         return Err(fail("it holds no certificate".into()));
     }
@@ -232,6 +237,29 @@ mod tests {
             ca: ca.map(Into::into),
             ..Tls::default()
         }
+    }
+
+    #[test]
+    fn the_bad_certificate_of_a_bundle_is_named_and_a_byte_order_mark_is_skipped() {
+        let key = rcgen::KeyPair::generate().unwrap();
+        let mut params = rcgen::CertificateParams::default();
+        params.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
+        let good = params.self_signed(&key).unwrap().pem();
+        let name = format!("headset-ca-{}-{:x}", std::process::id(), fastrand::u64(..));
+        let path = std::env::temp_dir().join(name);
+        let told = |text: String| {
+            std::fs::write(&path, text).unwrap();
+            let outcome = config(&tls(Roots::System, Some(&path)));
+            outcome.map_err(|error| error.to_string())
+        };
+        assert!(told(format!("\u{feff}{good}")).is_ok());
+        let empty = "-----BEGIN CERTIFICATE-----\nMAA=\n-----END CERTIFICATE-----\n";
+        let error = told(format!("{good}{good}{empty}{good}")).unwrap_err();
+        assert!(error.contains("certificate 3 of 4: "), "{error}");
+        let cut = "-----BEGIN CERTIFICATE-----\nM*A=\n-----END CERTIFICATE-----\n";
+        let error = told(format!("{good}{cut}")).unwrap_err();
+        assert!(error.contains("certificate 2: "), "{error}");
+        std::fs::remove_file(&path).unwrap();
     }
 
     #[test]

@@ -100,6 +100,7 @@ pub fn table() -> Vec<Asked> {
         line(&["star-refused"], "GET * is refused", "GET * HTTP/1.1", framing.clone()),
         line(&["connect"], "CONNECT is refused", "CONNECT localhost HTTP/1.1", Expect::Refused(403, "connect_refused")),
         line(&["connect"], "CONNECT with a path is refused", "CONNECT /a HTTP/1.1", Expect::Refused(403, "connect_refused")),
+        case(&["connect"], "CONNECT to a host that is not ours is told what to do, not that the host is not ours", "CONNECT cms.example.com:443 HTTP/1.1\r\nHost: cms.example.com:443\r\n\r\n", Expect::Refused(403, "connect_refused")),
         line(&["trace"], "TRACE is refused where a credential would be echoed", "TRACE /a HTTP/1.1", Expect::Refused(403, "trace_refused")),
         line(&["trace"], "TRACE passes on a route without a credential", "TRACE /open HTTP/1.1", leaves("TRACE /open", &[])),
         line(&["method"], "an unknown method passes", "PURGE /a HTTP/1.1", leaves("PURGE /a", &[])),

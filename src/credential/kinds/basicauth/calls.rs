@@ -306,9 +306,15 @@ impl Calls {
                  allow-list there"
             }
             _ => {
+                let hint = match status {
+                    404 | 405 => format!(" at {}: check `url`", self.login.url_of(&self.path)),
+                    _ => String::new(),
+                };
                 return MintError::Unavailable {
                     reason: "status",
-                    detail: format!("the contact center answered the {doing} with {status}{said}"),
+                    detail: format!(
+                        "the contact center answered the {doing} with {status}{said}{hint}"
+                    ),
                     retry_after: answer.retry_after(),
                 };
             }

@@ -188,9 +188,11 @@ impl Engine {
         }
         let read = Read::of(&answer);
         let sources = self.sources_for_people();
+        let url = self.login.url_of(&self.recipe.ask.path);
         let case = Case {
             read: &read,
             doing: "login",
+            url: &url,
             secrets: &proof.secrets,
             sources: &sources,
         };
@@ -264,9 +266,11 @@ impl Engine {
         }
         let secrets = with(&proof.secrets, &session.values);
         let sources = self.sources_for_people();
+        let url = self.login.url_of(&refresh.ask.path);
         let case = Case {
             read: &read,
             doing: "refresh",
+            url: &url,
             secrets: &secrets,
             sources: &sources,
         };

@@ -57,6 +57,8 @@ pub struct Case<'a> {
     pub read: &'a Read<'a>,
     /// What was asked, for a person: `login`.
     pub doing: &'a str,
+    /// Where it was asked.
+    pub url: &'a str,
     /// What must not be repeated.
     pub secrets: &'a Held,
     /// The secrets that prove us, for a person.
@@ -131,9 +133,11 @@ impl Case<'_> {
             }
             status => {
                 let hint = match status {
-                    300..400 => "; a redirect is never followed: write the URL it leads to",
-                    404 | 405 => "; check the path of the URL",
-                    _ => "",
+                    300..400 => {
+                        "; a redirect is never followed: set `url` to where it leads".into()
+                    }
+                    404 | 405 => format!(" at {}: check `url`", self.url),
+                    _ => String::new(),
                 };
                 return Err(self.unavailable(
                     "status",
@@ -198,6 +202,7 @@ mod tests {
         Case {
             read: &read,
             doing: "login",
+            url: "https://cms.example.com/login",
             secrets: &Held::default(),
             sources: "file /p",
         }
@@ -232,6 +237,11 @@ mod tests {
             (512, "status"),
         ] {
             assert_eq!(reason(judged(status, "", &any)), expected, "{status}");
+        }
+        for status in [404, 405] {
+            let text = judged(status, "", &any).unwrap_err().to_string();
+            let wanted = format!("{status} at https://cms.example.com/login: check `url`");
+            assert!(text.ends_with(&wanted), "{text}");
         }
         let error = judged(429, "", &any).unwrap_err();
         assert!(matches!(
