@@ -15,11 +15,18 @@ import secrets
 import signal
 import socket
 import subprocess
+import threading
 import time
 import urllib.parse
 from pathlib import Path
 
 LOOPBACK = "127.0.0.1"
+# For an answer that must come, in seconds: long, since a machine with other work is slow
+# and no check may end by its own impatience.
+PATIENCE = 60
+# A machine that lets a sleeping thread wait for longer is busy: no latency that was
+# measured then means anything.
+BUSY = 0.25
 
 
 class Failed(Exception):
@@ -43,7 +50,7 @@ def free_port():
         return probe.getsockname()[1]
 
 
-def until(what, condition, seconds=20.0, process=None):
+def until(what, condition, seconds=PATIENCE, process=None):
     """The first truthy value of `condition()`, asked for at most `seconds`; gives up
     at once where `process` has ended."""
     end = time.monotonic() + seconds
@@ -61,6 +68,30 @@ def until(what, condition, seconds=20.0, process=None):
     ended = f" ({process.name} ended with {process.ended()})" if process and process.ended() else ""
     tail = f"\n{process.tail()}" if process else ""
     raise Failed(f"waited {seconds:g} s for {what}{ended}: {seen or 'nothing came'}{tail}")
+
+
+class Pulse:
+    """A thread that only sleeps, and how late it woke at worst, in seconds: what the machine
+    alone adds to everything that is measured meanwhile. Use it as a context manager."""
+
+    BEAT = 0.02
+
+    def __enter__(self):
+        self.worst = 0.0
+        self.stopped = threading.Event()
+        self.thread = threading.Thread(target=self.beat, daemon=True)
+        self.thread.start()
+        return self
+
+    def beat(self):
+        while not self.stopped.is_set():
+            due = time.monotonic() + self.BEAT
+            time.sleep(self.BEAT)
+            self.worst = max(self.worst, time.monotonic() - due)
+
+    def __exit__(self, *_):
+        self.stopped.set()
+        self.thread.join()
 
 
 class Answer:
@@ -82,7 +113,7 @@ class Answer:
             raise Failed(f"not JSON ({self.status}): {self.text[:300]}") from None
 
 
-def call(url, method="GET", headers=None, body=None, timeout=15):
+def call(url, method="GET", headers=None, body=None, timeout=PATIENCE):
     """One HTTP/1.1 call on a connection of its own; no proxies, no redirects."""
     parts = urllib.parse.urlsplit(url)
     connection = http.client.HTTPConnection(parts.hostname, parts.port, timeout=timeout)
@@ -192,7 +223,7 @@ class Bench:
         self.processes.append(process)
         return process
 
-    def run(self, name, argv, seconds=60, environment=None):
+    def run(self, name, argv, seconds=2 * PATIENCE, environment=None):
         """Runs a child to its end and returns it."""
         process = self.start(name, argv, environment)
         try:
@@ -215,9 +246,9 @@ class Bench:
         """Starts `headset simulate`; returns it."""
         return Simulator(self, faults)
 
-    def gateway(self, simulator, life=None, extra=""):
+    def gateway(self, simulator, **how):
         """Starts `headset run` in front of `simulator` and waits until it is ready."""
-        return Gateway(self, simulator, life, extra)
+        return Gateway(self, simulator, **how)
 
 
 class Simulator:
@@ -250,16 +281,16 @@ class Simulator:
 class Gateway:
     """headset before a simulator: one route, one registered credential."""
 
-    def __init__(self, bench, simulator, life=None, extra=""):
+    def __init__(self, bench, simulator, life=None, extra="", username=None, name="headset", live=True):
         self.bench = bench
-        self.username = "crm_" + secrets.token_hex(4)
-        self.password, path = bench.secret("password")
-        bench.secrets["the Basic credential"] = f"{self.username}:{self.password}"
+        self.username = username or "crm_" + secrets.token_hex(4)
+        self.password, path = bench.secret(f"{name}-password")
+        bench.secrets[f"the Basic credential of {name}"] = f"{self.username}:{self.password}"
         app, admin = free_port(), free_port()
         self.url = f"http://{LOOPBACK}:{app}"
         self.admin = f"http://{LOOPBACK}:{admin}"
         lifetime = f'lifetime = "{life}"\n' if life else ""
-        self.config = bench.folder / "headset.toml"
+        self.config = bench.folder / f"{name}.toml"
         self.config.write_text(
             f"""[listener.app]
 bind = "{LOOPBACK}:{app}"
@@ -281,8 +312,16 @@ level = "debug"
 {extra}""",
             encoding="utf-8",
         )
-        self.process = bench.start("headset", [bench.binary, "run", "--config", self.config])
-        until("/startupz", lambda: self.probe("/startupz") == 200, process=self.process)
+        self.process = bench.start(name, [bench.binary, "run", "--config", self.config])
+        # Without a credential it is ready as a whole after 20 s only.
+        ready = "/startupz" if live else "/readyz"
+        until(ready, lambda: self.probe(ready) == 200, process=self.process)
+
+    def credential(self):
+        """What `/status` tells of the credential."""
+        answer = call(self.admin + "/status")
+        self.bench.heard += answer.body
+        return answer.json()["credentials"]
 
     def probe(self, path):
         """The status of a path of the admin port; what it said is kept."""
