@@ -8,6 +8,10 @@ default:
 test:
     ./test
 
+# The same with the binary that ships, whose size and instructions are judged: slower to build.
+test-release:
+    ./test --release
+
 # The Rust tests alone: they need nothing but Rust and loopback.
 unit:
     cargo test --locked
@@ -33,6 +37,10 @@ demo:
 # CPU time per request beside nginx (needs nginx and wrk).
 bench *ARGS:
     cargo bench --locked --bench beside_nginx -- {{ARGS}}
+
+# User-space instructions of a call, by callgrind (needs valgrind and a release with symbols).
+instructions BINARY *ARGS:
+    target/outside/venv/bin/python tests/clients/instructions.py --binary {{BINARY}} {{ARGS}}
 
 # The static binary that deploy/Dockerfile puts on an empty file system.
 static:

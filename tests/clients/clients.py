@@ -6,7 +6,7 @@ import shutil
 import sys
 from pathlib import Path
 
-from harness import Failed, Skipped, call, expect, until
+from harness import PATIENCE, Failed, Skipped, call, expect, until
 
 # What the clients believe are their credentials: headset must replace them.
 DUMMY_KEY, DUMMY_TOKEN = "dummy-key", "dummy-token"
@@ -27,7 +27,7 @@ def served(simulator, at_least):
 
 def demo(bench):
     """`headset demo --once` tells its story and ends with 0."""
-    process = bench.run("demo", [bench.binary, "demo", "--once"], seconds=60)
+    process = bench.run("demo", [bench.binary, "demo", "--once"])
     expect(process.ended() == "exit code 0", f"it ended with {process.ended()}")
     said = process.stdout.read_text("utf-8", "replace")
     for part in ("200", "headset_credential_expiry_timestamp_seconds"):
@@ -56,7 +56,7 @@ def curl(bench):
     ])  # fmt: skip
     app, admin = bound(process)
     out = bench.run("curl", [
-        "curl", "--silent", "--show-error", "--max-time", "15", "--noproxy", "*",
+        "curl", "--silent", "--show-error", "--max-time", str(PATIENCE), "--noproxy", "*",
         "--user", f"{DUMMY_KEY}:{DUMMY_TOKEN}",
         "--header", "aUTHORIZATION: Bearer stale", "--header", "sessionId: stale",
         "--write-out", "%{http_code}", "--output", bench.folder / "answer",

@@ -16,7 +16,7 @@ import subprocess
 from collections import Counter
 from pathlib import Path
 
-from faults import Headset
+from calls import Headset
 from harness import LOOPBACK, Failed, Skipped, free_port
 
 try:

@@ -3,7 +3,7 @@ early, and whose credential arrives."""
 
 import threading
 
-from faults import Headset
+from calls import Headset
 from harness import LOOPBACK, Failed, Skipped, expect, until
 
 SECONDS = 20

@@ -2,7 +2,7 @@
 """Runs the outside checks: headset's release binary against real clients and servers.
 
 `./test` builds what they need and calls this. By hand:
-    run.py --binary target/release/headset [--only NAME]... [--list]
+    run.py --binary target/outside/headset [--only NAME]... [--list]
 Ends with `N passed, N failed`. A check that cannot run here is skipped with a line
 that says why; with CI=true that is a failure.
 """
@@ -24,6 +24,7 @@ import conformance
 import deploy
 import faults
 import grpc_check
+import instructions
 import leaks
 import load
 import scrape
@@ -33,50 +34,59 @@ import upgrades
 
 from harness import Bench, Failed, Skipped
 
-# Name, function, and whether it is quiet enough to run beside others: checks that
-# measure time or memory under load have the machine to themselves.
+# Name and function, the longest first, so that the others run in their shadow.
 CHECKS = [
-    ("manifest", deploy.manifest, True),
-    ("config-map", deploy.config_map, True),
-    ("documentation", deploy.documentation, True),
-    ("rules", deploy.rules, True),
-    ("static", deploy.static, True),
-    ("demo", clients.demo, True),
-    ("curl", clients.curl, True),
-    ("exotelpy", clients.exotelpy, True),
-    ("exotel", clients.exotel, True),
-    ("python", speakers.python, True),
-    ("node", speakers.node, True),
-    ("nghttp", speakers.nghttp, True),
-    ("prometheus", scrape.prometheus, True),
-    ("push-stream", streams.push_stream, True),
-    ("faults-killed", faults.killed, True),
-    ("faults-before", faults.before, True),
-    ("faults-during", faults.during, True),
-    ("faults-after", faults.after, True),
-    ("faults-stalls", faults.stalls, True),
-    ("faults-reloads", faults.reloads, True),
-    ("faults-drain", faults.drain, True),
-    ("websocket", upgrades.websocket, True),
-    ("expect", upgrades.continues, True),
-    ("grpc", grpc_check.grpc_calls, True),
-    ("http2-conformance", conformance.http2, True),
-    ("upload", streams.upload, False),
-    ("herd", load.herd, False),
-    ("short-life", load.short_life, False),
+    ("instructions", instructions.instructions),
+    ("push-stream", streams.push_stream),
+    ("faults-stalls", faults.stalls),
+    ("faults-killed", faults.killed),
+    ("restart-storm", faults.restart_storm),
+    ("short-life", load.short_life),
+    ("faults-before", faults.before),
+    ("faults-during", faults.during),
+    ("faults-after", faults.after),
+    ("faults-reloads", faults.reloads),
+    ("drain-busy", faults.drain_busy),
+    ("http2-conformance", conformance.http2),
+    ("faults-drain", faults.drain),
+    ("upload", streams.upload),
+    ("prometheus", scrape.prometheus),
+    ("websocket", upgrades.websocket),
+    ("expect", upgrades.continues),
+    ("grpc", grpc_check.grpc_calls),
+    ("python", speakers.python),
+    ("node", speakers.node),
+    ("nghttp", speakers.nghttp),
+    ("exotelpy", clients.exotelpy),
+    ("exotel", clients.exotel),
+    ("curl", clients.curl),
+    ("demo", clients.demo),
+    ("manifest", deploy.manifest),
+    ("config-map", deploy.config_map),
+    ("documentation", deploy.documentation),
+    ("rules", deploy.rules),
+    ("static", deploy.static),
+    ("size", deploy.size),
 ]
+# It takes all that the machine has.
+ALONE = [("herd", load.herd)]
+# What only the binary that ships can show.
+RELEASE = ("instructions", "size")
+# Most of them wait. The machine decides how far they get in that time, not what they say.
+AT_A_TIME = 6
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--binary", help="the release binary of headset")
-    parser.add_argument("--static-binary", help="the musl build of the same")
+    parser.add_argument("--binary", help="headset, with symbols")
+    parser.add_argument("--static", action="store_true", help="it is a static binary")
+    parser.add_argument("--release", action="store_true", help="it is built as it ships: judge its size and speed")
     parser.add_argument("--only", action="append", help="run this check alone; repeatable")
     parser.add_argument("--without", action="append", default=[], help="leave this check out")
     parser.add_argument("--keep", action="store_true", help="keep the folder with all output")
     parser.add_argument("--list", action="store_true", help="list the checks")
     told = parser.parse_args()
-    names = [name for name, _, _ in CHECKS]
+    names = [name for name, _ in CHECKS + ALONE]
     if told.list:
         print("\n".join([*names, "leaks (always, over what the others wrote)"]))
         return 0
@@ -88,14 +98,19 @@ def main():
         parser.error(f"no binary at {told.binary}; run cargo build --release first")
 
     in_ci = os.environ.get("CI", "").lower() in ("1", "true", "yes")
-    wanted = [c for c in CHECKS if c[0] not in told.without and (not told.only or c[0] in told.only)]
+    wanted = [
+        check
+        for check in CHECKS + ALONE
+        if check[0] not in told.without
+        and (check[0] in told.only if told.only else told.release or check[0] not in RELEASE)
+    ]
     folder = Path(tempfile.mkdtemp(prefix="headset-test-"))
     benches = []
 
     def run(check):
-        name, function, _ = check
+        name, function = check
         bench = Bench(name, Path(told.binary).resolve(), folder / name)
-        bench.static_binary = told.static_binary
+        bench.static = told.static
         benches.append(bench)
         begun = time.monotonic()
         try:
@@ -113,14 +128,11 @@ def main():
                 print(process.tail(), flush=True)
         return outcome[0]
 
-    beside = [check for check in wanted if check[2]]
-    alone = [check for check in wanted if not check[2]]
-    # The longest first, so that the others run in its shadow.
-    beside.sort(key=lambda check: check[0] != "push-stream")
-    outcomes = []
-    with concurrent.futures.ThreadPoolExecutor(max_workers=3) as pool:
-        outcomes += pool.map(run, beside)
-    outcomes += map(run, alone)
+    with concurrent.futures.ThreadPoolExecutor(max_workers=AT_A_TIME) as pool:
+        outcomes = list(pool.map(run, [check for check in wanted if check not in ALONE]))
+    outcomes += map(run, [check for check in wanted if check in ALONE])
+    if not told.release and not told.only:
+        print(f"left out: {', '.join(RELEASE)}: they are about the binary that ships (--release)")
 
     # Last: nothing that any process wrote may hold a secret.
     try:

@@ -8,7 +8,7 @@ import time
 import urllib.parse
 from pathlib import Path
 
-from harness import Skipped, call, expect, until
+from harness import PATIENCE, Pulse, Skipped, call, expect, until
 
 MIB = 1 << 20
 UPLOAD_OCTETS = 60 * MIB
@@ -79,52 +79,58 @@ def send(url, octets):
             "Accept": "*/*",
         },
         pieces(),
-        timeout=120,
+        timeout=4 * PATIENCE,
     )
     return answer, hashed.hexdigest()
 
 
-STREAM_SECONDS = 30
-FIRST_LINE_MS = 100
+STREAM_SECONDS = 20
+# A push waits for nothing: it comes long before the next one, which the simulator sends 1 s
+# later. Held back it would come with that at the earliest.
+INTERVAL_MS = 1000
 
 
 def push_stream(bench):
-    """30 s of pushes: the first line at once, every line in its turn, then a caller
-    who leaves is noticed upstream."""
+    """20 s of pushes: each line before the next is sent, every line in its turn, then a
+    caller who leaves is noticed upstream."""
     simulator = bench.simulator()
     gateway = bench.gateway(simulator)
     parts = urllib.parse.urlsplit(gateway.url)
     # A call before it, so that the stream itself does not wait for a credential.
     call(gateway.url + "/configuration/cc/1/process?limit=2")
-    connection = http.client.HTTPConnection(parts.hostname, parts.port, timeout=10)
+    connection = http.client.HTTPConnection(parts.hostname, parts.port, timeout=PATIENCE)
     lags, numbers = [], []
     begun = time.monotonic()
     try:
-        connection.request("POST", "/ameyorestapi/pushes?listener-name=outside&lastProcessedPush=-1")
-        response = connection.getresponse()
-        expect(response.status == 200, f"the stream was answered {response.status}")
-        while time.monotonic() - begun < STREAM_SECONDS:
-            line = response.readline()
-            arrived = time.time() * 1000
-            expect(line, f"the stream ended after {time.monotonic() - begun:.1f} s")
-            if not line.startswith(b"{"):
-                continue
-            push = json.loads(line)
-            numbers.append(push["seqNo"])
-            lags.append(arrived - push["data"]["sentAt"])
+        with Pulse() as pulse:
+            connection.request("POST", "/ameyorestapi/pushes?listener-name=outside&lastProcessedPush=-1")
+            response = connection.getresponse()
+            expect(response.status == 200, f"the stream was answered {response.status}")
+            while time.monotonic() - begun < STREAM_SECONDS:
+                line = response.readline()
+                arrived = time.time() * 1000
+                expect(line, f"the stream ended after {time.monotonic() - begun:.1f} s")
+                if not line.startswith(b"{"):
+                    continue
+                push = json.loads(line)
+                numbers.append(push["seqNo"])
+                lags.append(arrived - push["data"]["sentAt"])
     finally:
         connection.close()
-    first = lags[0]
-    expect(first <= FIRST_LINE_MS, f"the first line took {first:.0f} ms (limit {FIRST_LINE_MS})")
+    stood = pulse.worst * 1000
+    held = [lag for lag in lags if lag > INTERVAL_MS * 0.8 + 3 * stood]
+    expect(not held, f"{len(held)} of {len(lags)} lines were held back, for up to {max(lags):.0f} ms")
     start = numbers[0]
     expect(numbers == list(range(start, start + len(numbers))), f"lines are missing: {numbers}")
     until("the upstream to notice that the caller left", lambda: simulator.state()["pushes_open"] == 0)
     state = simulator.state()
     expect(state["unauthorised"] == 0, f"{state['unauthorised']} calls were not authorised")
     gateway.stop()
+    first = lags[0]
     lags.sort()
     return (
         f"{len(numbers)} lines in {STREAM_SECONDS} s; after sending, the first came in "
-        f"{first:.1f} ms, the median in {lags[len(lags) // 2]:.1f} ms, the worst in {lags[-1]:.1f} ms"
+        f"{first:.1f} ms, the median in {lags[len(lags) // 2]:.1f} ms, the worst in {lags[-1]:.1f} ms "
+        f"(this machine adds up to {stood:.0f} ms)"
     )
 
