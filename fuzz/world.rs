@@ -139,7 +139,7 @@ impl World {
             metrics: self.plan.listeners[0].metrics.clone(),
         });
         let serving = tokio::task::spawn_local(connection::serve(
-            CallerIo::unix(theirs),
+            CallerIo::unix(theirs, Arc::default()),
             None,
             current,
             self.plan.rules.clone(),

@@ -34,8 +34,10 @@ pub enum Phase {
     /// Its listener was removed by a reload: it accepts nothing; open connections are
     /// told with their next answer to close.
     Removed,
-    /// No more calls: accept nothing, let what is idle go.
+    /// No more calls: accept nothing, close what is idle.
     Closing,
+    /// The drain time is over: WebSockets are closed, too.
+    Over,
 }
 
 /// By what a worker serves one listener.

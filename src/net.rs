@@ -1,5 +1,6 @@
 //! Sockets: moves bytes and knows no credential and no route.
 
+pub mod activity;
 pub mod caller;
 pub mod connect;
 pub mod egress;

@@ -40,7 +40,6 @@ use crate::gateway::client::pool::Lifetimes;
 use crate::gateway::metrics::{Families, ListenerMetrics, RouteMetrics};
 use crate::gateway::route::Blueprint;
 use crate::gateway::stack::limit::{Allowance, Permits};
-use crate::gateway::stack::record::Activity;
 use crate::gateway::stack::rewrite::Aim;
 use crate::modes::connection::Rules;
 use crate::net::connect::Connector;
@@ -187,7 +186,6 @@ impl Draft {
             none: Arc::new(families.none(&none_name())?),
             families,
             credentials: CredentialMetrics::register(registry)?,
-            activity: Arc::default(),
             workshop: self.workshop.clone(),
             lines: AtomicU64::new(0),
             runtime,
@@ -203,7 +201,6 @@ pub struct Standing {
     pub families: Families,
     /// The handles of the built-in route.
     none: Arc<RouteMetrics>,
-    activity: Arc<Activity>,
     credentials: CredentialMetrics,
     workshop: Workshop,
     lines: AtomicU64,
@@ -235,8 +232,6 @@ pub struct Plan {
     pub listeners: Vec<PlannedListener>,
     /// Every credential that a route names.
     pub credentials: Vec<PlannedCredential>,
-    /// Counts what is open.
-    pub activity: Arc<Activity>,
     /// How callers' connections are kept.
     pub rules: Arc<Rules>,
     /// Connections of callers that may be open.

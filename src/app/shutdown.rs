@@ -2,7 +2,7 @@
 //!
 //! A plain sidecar gets SIGTERM together with its application, which may still have
 //! calls to make. So headset says that it is leaving (`/readyz`, `Connection:
-//! close`), keeps accepting until nothing has been in flight for 2 s or the drain
+//! close`), keeps accepting until no call was open or began for 2 s or the drain
 //! time is over, and only then closes. Last, the credentials that are to end with the
 //! process are ended at their issuers, for which the end of the drain time is kept
 //! free. A second signal means now.
@@ -19,10 +19,10 @@ use crate::app::reload::Running;
 use crate::app::retired::Retired;
 use crate::app::worker::Ended;
 use crate::credential::slot::Slot;
-use crate::gateway::stack::record::Activity;
 use crate::modes::Phase;
+use crate::net::activity::{Counts, Quiet};
 
-/// How long nothing must have been in flight.
+/// For how long no call must have been open or have begun.
 const QUIET: Duration = Duration::from_secs(2);
 
 /// How often that is looked at.
@@ -105,8 +105,8 @@ pub async fn run(why: &str, mut stop: Stop, running: Running, mut ended: Ended) 
         ..
     } = running;
     let drain = plan.config.timeouts.drain;
-    let activity = &plan.activity;
-    tracing::info!(stop.reason = why, in_flight = activity.open(), "draining");
+    let in_flight = || stations.counts().open();
+    tracing::info!(stop.reason = why, in_flight = in_flight(), "draining");
     health.mark_draining();
     stations.tell(Phase::Draining);
     let end = Instant::now() + drain;
@@ -117,10 +117,11 @@ pub async fn run(why: &str, mut stop: Stop, running: Running, mut ended: Ended) 
     };
     let is_signalled = matches!(stop, Stop::Signals(_));
     let orderly = async {
-        quiet(activity, deadline).await;
+        quiet(|| stations.counts(), deadline).await;
         stations.tell(Phase::Closing);
         crew.dismiss();
         let finished = timeout_at(deadline, ended.all()).await.is_ok();
+        stations.tell(Phase::Over);
         revoke(revoking, end).await;
         finished
     };
@@ -129,11 +130,11 @@ pub async fn run(why: &str, mut stop: Stop, running: Running, mut ended: Ended) 
             if finished {
                 tracing::info!("stopped, nothing was cut");
             } else {
-                tracing::warn!(in_flight = activity.open(), "stopped when the drain time ended");
+                tracing::warn!(in_flight = in_flight(), "stopped when the drain time ended");
             }
         }
         _ = stop.next(), if is_signalled => {
-            tracing::warn!(in_flight = activity.open(), "stopped at a second signal");
+            tracing::warn!(in_flight = in_flight(), "stopped at a second signal");
         }
     }
 }
@@ -180,17 +181,48 @@ async fn revoke_all(slots: Vec<Arc<Slot>>, end: Instant) {
     while revocations.join_next().await.is_some() {}
 }
 
-/// Waits until nothing was in flight for [`QUIET`], or until `deadline`.
-async fn quiet(activity: &Activity, deadline: Instant) {
+/// Waits until no call was open and none began for [`QUIET`], or until `deadline`.
+async fn quiet(counts: impl Fn() -> Counts, deadline: Instant) {
     let mut look = interval(LOOK);
-    let mut busy = Instant::now();
+    let mut quiet = Quiet::from(counts(), Instant::now());
     loop {
         let now = look.tick().await;
-        if activity.open() > 0 {
-            busy = now;
-        }
-        if now - busy >= QUIET || now >= deadline {
+        if quiet.look_at_open(counts(), now) >= QUIET || now >= deadline {
             return;
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::net::activity::Activity;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_drain_goes_on_while_short_calls_begin() {
+        let activity = Activity::default();
+        let begun = Instant::now();
+        let calling = async {
+            for _ in 0..20 {
+                tokio::time::sleep(Duration::from_millis(510)).await;
+                activity.begin();
+                activity.end();
+            }
+        };
+        let drained = quiet(|| activity.counts(), begun + Duration::from_secs(600));
+        tokio::join!(calling, drained);
+        // The last call began after 10.2 s.
+        let took = begun.elapsed();
+        assert!(took >= Duration::from_millis(12_200), "{took:?}");
+        assert!(took <= Duration::from_millis(12_300), "{took:?}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_drain_ends_in_time_though_calls_never_end() {
+        let activity = Activity::default();
+        activity.begin();
+        let begun = Instant::now();
+        quiet(|| activity.counts(), begun + Duration::from_secs(9)).await;
+        assert_eq!(begun.elapsed().as_secs(), 9);
     }
 }

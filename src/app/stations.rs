@@ -7,6 +7,7 @@
 
 use std::io;
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::watch;
@@ -18,19 +19,27 @@ use crate::app::worker::Post;
 use crate::base::name::Name;
 use crate::config::{self, Bind};
 use crate::modes::Phase;
+use crate::net::activity::{Activity, Counts, Quiet};
 use crate::net::listen::Bound;
 
-/// How long idle connections of a listener that is gone may still bring a call, so that
-/// none is lost that was on its way.
+/// How long no call must have begun on a removed listener before its idle connections are
+/// closed, so that none is lost that was on its way.
 const GRACE: Duration = Duration::from_secs(2);
 
 /// See the module.
 #[derive(Debug, Default)]
 pub struct Stations {
     open: Vec<Station>,
-    /// Those that are gone, and since when.
-    gone: Vec<(Instant, watch::Sender<Phase>)>,
+    /// Those that were removed, until their last connection has ended.
+    removed: Vec<Removed>,
     next: u64,
+}
+
+#[derive(Debug)]
+struct Removed {
+    phase: watch::Sender<Phase>,
+    activity: Arc<Activity>,
+    quiet: Quiet,
 }
 
 #[derive(Debug)]
@@ -41,6 +50,7 @@ struct Station {
     bind: Bind,
     /// As bound.
     address: Bind,
+    activity: Arc<Activity>,
     phase: watch::Sender<Phase>,
 }
 
@@ -107,6 +117,7 @@ impl Stations {
                         name,
                         bind: planned.config.bind.clone(),
                         address,
+                        activity: Arc::default(),
                         phase: watch::channel(Phase::Serving).0,
                     };
                     (station, handles)
@@ -122,6 +133,7 @@ impl Stations {
                     metrics: planned.metrics.clone(),
                     rules: plan.rules.clone(),
                     connections: plan.connections.clone(),
+                    activity: station.activity.clone(),
                     phase: station.phase.subscribe(),
                 });
             }
@@ -134,31 +146,41 @@ impl Stations {
                 "not listening there any more"
             );
             station.phase.send_replace(Phase::Removed);
-            self.gone.push((Instant::now(), station.phase));
+            self.removed.push(Removed {
+                quiet: Quiet::from(station.activity.counts(), Instant::now()),
+                phase: station.phase,
+                activity: station.activity,
+            });
         }
         lists
     }
 
-    /// Lets idle connections go where the listener has been gone for a while.
+    /// Closes idle connections of removed listeners on which no call has begun for a
+    /// while, and forgets those that have none left.
     pub fn sweep(&mut self) {
-        self.gone.retain(|(since, phase)| {
-            let stays = since.elapsed() < GRACE;
-            if !stays {
-                phase.send_replace(Phase::Closing);
+        let now = Instant::now();
+        self.removed.retain_mut(|removed| {
+            let quiet = removed.quiet.look(removed.activity.counts(), now);
+            if quiet >= GRACE {
+                advance(&removed.phase, Phase::Closing);
             }
-            stays
+            // Each worker that serves a connection of it listens.
+            !removed.phase.is_closed()
         });
+    }
+
+    /// What went on on all listeners, the removed ones included, until now.
+    pub fn counts(&self) -> Counts {
+        let open = self.open.iter().map(|station| &station.activity);
+        let all = open.chain(self.removed.iter().map(|removed| &removed.activity));
+        all.map(|activity| activity.counts()).sum()
     }
 
     /// Tells every listener how far headset is on its way out.
     pub fn tell(&self, now: Phase) {
         let open = self.open.iter().map(|station| &station.phase);
-        for phase in open.chain(self.gone.iter().map(|(_, phase)| phase)) {
-            phase.send_if_modified(|phase| {
-                let later = now > *phase;
-                *phase = now.max(*phase);
-                later
-            });
+        for phase in open.chain(self.removed.iter().map(|removed| &removed.phase)) {
+            advance(phase, now);
         }
     }
 
@@ -167,6 +189,15 @@ impl Stations {
         let named = |station: &Station| (station.name.to_string(), station.address.clone());
         self.open.iter().map(named).collect()
     }
+}
+
+/// Phases only ever advance.
+fn advance(phase: &watch::Sender<Phase>, now: Phase) {
+    phase.send_if_modified(|phase| {
+        let later = now > *phase;
+        *phase = now.max(*phase);
+        later
+    });
 }
 
 /// The TCP addresses among `places` that are new.

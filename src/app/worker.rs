@@ -22,6 +22,7 @@ use crate::gateway::route::{Blueprint, Gateway};
 use crate::gateway::stack::limit::Permits;
 use crate::modes::connection::Rules;
 use crate::modes::{Current, Phase, Serving, serve};
+use crate::net::activity::Activity;
 use crate::net::listen::{Bound, Listener};
 use crate::net::tls::server::Doorman;
 
@@ -66,6 +67,8 @@ pub struct Post {
     pub rules: Arc<Rules>,
     /// Connections that may be open.
     pub connections: Arc<Permits>,
+    /// Counts its calls.
+    pub activity: Arc<Activity>,
     /// How far it is on its way out.
     pub phase: watch::Receiver<Phase>,
 }
@@ -194,7 +197,10 @@ fn take(
 ) -> io::Result<()> {
     let mut ready = Vec::new();
     for mut post in posts {
-        let listener = post.bound.take().map(Listener::adopt).transpose()?;
+        let listener = post.bound.take();
+        let activity = post.activity.clone();
+        let listener = listener.map(|bound| Listener::adopt(bound, activity));
+        let listener = listener.transpose()?;
         ready.push((post, listener));
     }
     let before = std::mem::take(posted);

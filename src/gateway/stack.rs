@@ -53,8 +53,6 @@ pub struct Parts {
     pub route: Name,
     /// The route's handles.
     pub metrics: Arc<RouteMetrics>,
-    /// Counts what is open, for a drain.
-    pub activity: Arc<record::Activity>,
     /// Which browser pages may call on this listener, and by which names.
     pub shield: ShieldLayer,
     /// What a caller of this listener must show.
@@ -80,7 +78,6 @@ pub fn for_route<S: HttpService>(parts: Parts, leaf: S) -> RouteStack<S> {
     let Parts {
         route,
         metrics,
-        activity,
         shield,
         admit,
         target,
@@ -94,7 +91,7 @@ pub fn for_route<S: HttpService>(parts: Parts, leaf: S) -> RouteStack<S> {
     ServiceBuilder::new()
         // Counts whatever happens below, our own answers included, and closes the
         // books with the last byte.
-        .layer(RecordLayer::new(metrics.clone(), activity))
+        .layer(RecordLayer::new(metrics.clone()))
         // The span is there before anything can be logged about the call.
         .layer(TraceLayer::new(route.clone()))
         // Below here a failure is an `Error`; above, every call has an answer.

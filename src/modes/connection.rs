@@ -45,6 +45,11 @@ const FAULTY_STREAMS: usize = 1024;
 const STREAM_WINDOW: u32 = 256 * 1024;
 const CONNECTION_WINDOW: u32 = 1024 * 1024;
 
+/// How long a connection that was told by GOAWAY may rest until its caller, which has to
+/// acknowledge a PING behind it, lets it end (RFC 9113 §6.8): far more than a round trip,
+/// and time to take the rest of an answer.
+const GOODBYE: Duration = Duration::from_secs(60);
+
 /// How much of an answer is kept for a caller who does not take it, on each stream.
 const SEND_BUFFER: usize = 64 * 1024;
 
@@ -96,7 +101,7 @@ pub async fn serve(
         tokio::select! {
             sniffed = &mut sniffing => sniffed,
             why = expiry(&notes, &rules) => return refuse(&metrics, why),
-            _ = phase.wait_for(|phase| *phase == Phase::Closing) => return,
+            _ = phase.wait_for(|phase| *phase >= Phase::Closing) => return,
         }
     };
     match protocol {
@@ -128,7 +133,7 @@ async fn shake_hands(
             Err(error) => (Refusal::TlsHandshake, Some(error)),
         },
         () = tokio::time::sleep(rules.header), if bounded => (Refusal::SlowHandshake, None),
-        _ = phase.wait_for(|phase| *phase == Phase::Closing) => return None,
+        _ = phase.wait_for(|phase| *phase >= Phase::Closing) => return None,
     };
     metrics.refused(why).inc();
     tracing::debug!(reason = ?why, error.detail = ?error, "a caller's TLS did not come about");
@@ -175,19 +180,23 @@ async fn serve_http1(
         }
     });
     let mut connection = builder.serve_connection(TokioIo::new(io), service);
-    let ended = tokio::select! {
-        ended = &mut connection => ended,
-        why = expiry(&notes, &rules) => {
-            // Dropping the connection closes it; an idle one loses nothing.
-            return refuse(&metrics, why);
-        }
-        _ = phase.wait_for(|phase| *phase == Phase::Closing) => {
-            if notes.lingers.get() {
-                return;
+    let ended = {
+        let mut expired = pin!(expiry(&notes, &rules));
+        loop {
+            tokio::select! {
+                ended = &mut connection => break ended,
+                why = &mut expired => {
+                    // Dropping the connection closes it; an idle one loses nothing.
+                    return refuse(&metrics, why);
+                }
+                _ = phase.wait_for(|phase| *phase >= Phase::Closing), if !notes.is_closing.get() => {
+                    if notes.lingers.get() {
+                        return;
+                    }
+                    notes.is_closing.set(true);
+                    std::pin::Pin::new(&mut connection).graceful_shutdown();
+                }
             }
-            notes.is_closing.set(true);
-            std::pin::Pin::new(&mut connection).graceful_shutdown();
-            (&mut connection).await
         }
     };
     if let Err(error) = ended {
@@ -255,14 +264,27 @@ async fn serve_http2(
         header: Duration::ZERO,
         ..(*rules).clone()
     };
-    let ended = tokio::select! {
-        ended = connection.as_mut() => ended,
-        why = expiry(&notes, &rest_only) => return refuse(&metrics, why),
-        // GOAWAY at once: h2 tells the caller which streams were taken.
-        _ = phase.wait_for(|phase| *phase != Phase::Serving) => {
-            notes.is_closing.set(true);
-            connection.as_mut().graceful_shutdown();
-            connection.await
+    let goodbye = Rules {
+        keep_alive: match rules.keep_alive {
+            Duration::ZERO => GOODBYE,
+            keep_alive => keep_alive.min(GOODBYE),
+        },
+        ..rest_only.clone()
+    };
+    let mut expired = pin!(expiry(&notes, &rest_only));
+    let ended = loop {
+        tokio::select! {
+            ended = connection.as_mut() => break ended,
+            why = &mut expired => return refuse(&metrics, why),
+            // GOAWAY at once: h2 tells the caller which streams were taken.
+            _ = phase.wait_for(|phase| *phase != Phase::Serving), if !notes.is_closing.get() => {
+                notes.is_closing.set(true);
+                notes.rested.set(Instant::now());
+                connection.as_mut().graceful_shutdown();
+                // A caller that never acknowledges the PING behind a GOAWAY would keep its
+                // connection for as long as one may rest.
+                expired.set(expiry(&notes, &goodbye));
+            }
         }
     };
     if let Err(error) = ended {

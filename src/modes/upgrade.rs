@@ -77,7 +77,7 @@ impl Granted {
                 Err(error) => tracing::debug!(error.detail = %error, "a tunnel broke off"),
             },
             () = silence(&moved, idle) => tracing::debug!("closed a tunnel in which nothing moved"),
-            _ = phase.wait_for(|phase| *phase == Phase::Closing) => {
+            _ = phase.wait_for(|phase| *phase == Phase::Over) => {
                 tracing::debug!("closed a tunnel at the end of the drain");
             }
         }

@@ -11,6 +11,7 @@ use std::io::{self, IoSlice};
 use std::net::{IpAddr, SocketAddr};
 use std::pin::Pin;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use bytes::{Buf, Bytes};
@@ -19,6 +20,7 @@ use tokio::net::{TcpStream, UnixStream};
 use tokio::time::Instant;
 use tokio_rustls::server::TlsStream;
 
+use crate::net::activity::Activity;
 use crate::net::tls::server::{self, Doorman};
 
 use crate::net::frames::{Flood, Frames};
@@ -38,6 +40,8 @@ pub struct Peer {
 pub struct Notes {
     /// Who it is.
     pub peer: Peer,
+    /// Counts the calls of its listener.
+    activity: Arc<Activity>,
     /// When the first byte of the head that is being read arrived; `None` between
     /// calls and during one.
     pub head_since: Cell<Option<Instant>>,
@@ -63,9 +67,10 @@ pub struct Notes {
 }
 
 impl Notes {
-    fn new(peer: Peer) -> Rc<Notes> {
+    fn new(peer: Peer, activity: Arc<Activity>) -> Rc<Notes> {
         Rc::new(Notes {
             peer,
+            activity,
             head_since: Cell::new(None),
             calls: Cell::new(0),
             rested: Cell::new(Instant::now()),
@@ -128,6 +133,7 @@ impl Busy {
     /// Notes that a head has been read and its call begins.
     pub fn begin(notes: Rc<Notes>) -> Busy {
         notes.calls.set(notes.calls.get() + 1);
+        notes.activity.begin();
         notes.head_since.set(None);
         // Over HTTP/1 a new head means that the body before it was read.
         notes.unread.set(false);
@@ -151,6 +157,7 @@ impl Drop for Busy {
     fn drop(&mut self) {
         let notes = &self.notes;
         notes.calls.set(notes.calls.get() - 1);
+        notes.activity.end();
         notes.rested.set(Instant::now());
     }
 }
@@ -190,26 +197,26 @@ pub enum Protocol {
 }
 
 impl CallerIo {
-    /// Wraps a TCP connection that comes `from` there.
-    pub fn tcp(stream: TcpStream, from: SocketAddr) -> CallerIo {
+    /// Wraps a TCP connection that comes `from` there; its calls are counted in `activity`.
+    pub fn tcp(stream: TcpStream, from: SocketAddr, activity: Arc<Activity>) -> CallerIo {
         let peer = Peer {
             ip: Some(from.ip().to_canonical()),
             tls: false,
         };
-        CallerIo::new(Stream::Tcp(stream), peer)
+        CallerIo::new(Stream::Tcp(stream), peer, activity)
     }
 
-    /// Wraps a Unix connection.
-    pub fn unix(stream: UnixStream) -> CallerIo {
-        CallerIo::new(Stream::Unix(stream), Peer::default())
+    /// Wraps a Unix connection; its calls are counted in `activity`.
+    pub fn unix(stream: UnixStream, activity: Arc<Activity>) -> CallerIo {
+        CallerIo::new(Stream::Unix(stream), Peer::default(), activity)
     }
 
-    fn new(stream: Stream, peer: Peer) -> CallerIo {
+    fn new(stream: Stream, peer: Peer, activity: Arc<Activity>) -> CallerIo {
         CallerIo {
             stream,
             first: Bytes::new(),
             chosen: None,
-            notes: Notes::new(peer),
+            notes: Notes::new(peer, activity),
             frames: None,
             linger: None,
         }
@@ -251,7 +258,11 @@ impl CallerIo {
         };
         Ok(Some(CallerIo {
             chosen,
-            ..CallerIo::new(Stream::Tls(Box::new(tls)), peer)
+            ..CallerIo::new(
+                Stream::Tls(Box::new(tls)),
+                peer,
+                self.notes.activity.clone(),
+            )
         }))
     }
 

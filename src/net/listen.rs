@@ -9,9 +9,11 @@ use std::io;
 use std::net::SocketAddr;
 use std::os::unix::fs::{FileTypeExt, PermissionsExt};
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::config::Bind;
+use crate::net::activity::Activity;
 use crate::net::caller::CallerIo;
 
 /// The queue of connections that wait to be accepted; the kernel caps it.
@@ -116,22 +118,29 @@ fn bind_unix(path: &Path) -> io::Result<std::os::unix::net::UnixListener> {
 
 /// A listening socket on this worker's runtime.
 #[derive(Debug)]
-pub enum Listener {
-    /// TCP.
+pub struct Listener {
+    socket: Socket,
+    activity: Arc<Activity>,
+}
+
+#[derive(Debug)]
+enum Socket {
     Tcp(tokio::net::TcpListener),
-    /// A Unix socket.
     Unix(tokio::net::UnixListener),
 }
 
 impl Listener {
-    /// Puts `bound` on the current runtime.
-    pub fn adopt(bound: Bound) -> io::Result<Listener> {
-        match bound {
-            Bound::Tcp(listener) => tokio::net::TcpListener::from_std(listener).map(Listener::Tcp),
-            Bound::Unix(listener) => {
-                tokio::net::UnixListener::from_std(listener).map(Listener::Unix)
-            }
-        }
+    /// Puts `bound` on the current runtime; calls on its connections are counted in
+    /// `activity`.
+    ///
+    /// # Errors
+    /// Where the machine cannot watch one more socket.
+    pub fn adopt(bound: Bound, activity: Arc<Activity>) -> io::Result<Listener> {
+        let socket = match bound {
+            Bound::Tcp(listener) => Socket::Tcp(tokio::net::TcpListener::from_std(listener)?),
+            Bound::Unix(listener) => Socket::Unix(tokio::net::UnixListener::from_std(listener)?),
+        };
+        Ok(Listener { socket, activity })
     }
 
     /// The next connection. Never fails: what is wrong with one connection is its
@@ -139,15 +148,16 @@ impl Listener {
     /// tries again. Dropping the future loses no connection.
     pub async fn accept(&self, exhausted: impl Fn(&io::Error)) -> CallerIo {
         loop {
-            let accepted = match self {
-                Listener::Tcp(listener) => listener.accept().await.map(|(tcp, from)| {
+            let activity = || self.activity.clone();
+            let accepted = match &self.socket {
+                Socket::Tcp(listener) => listener.accept().await.map(|(tcp, from)| {
                     let _ = tcp.set_nodelay(true);
-                    CallerIo::tcp(tcp, from)
+                    CallerIo::tcp(tcp, from, activity())
                 }),
-                Listener::Unix(listener) => listener
+                Socket::Unix(listener) => listener
                     .accept()
                     .await
-                    .map(|(unix, _)| CallerIo::unix(unix)),
+                    .map(|(unix, _)| CallerIo::unix(unix, activity())),
             };
             match accepted {
                 Ok(io) => return io,

@@ -29,6 +29,7 @@ mod stories {
     mod refuses;
     mod reload;
     mod reloads_credentials;
+    mod removed;
     mod replays;
     mod restart;
     mod rotation;

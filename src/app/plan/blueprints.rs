@@ -16,7 +16,6 @@ use crate::gateway::stack::Parts;
 use crate::gateway::stack::admit::AdmitLayer;
 use crate::gateway::stack::authorize::{AuthorizeLayer, Grant};
 use crate::gateway::stack::limit::{Allowance, LimitLayer};
-use crate::gateway::stack::record::Activity;
 use crate::gateway::stack::rewrite::{Aim, RewriteLayer};
 use crate::gateway::stack::scrub::{self, ScrubLayer};
 use crate::gateway::stack::shield::{Doors, ShieldLayer};
@@ -26,12 +25,6 @@ use crate::net::connect::Connector;
 
 /// The built-in route, which answers what no route takes.
 pub(super) const NONE: &str = "none";
-
-/// What all routes share.
-pub(super) struct Shared {
-    pub(super) activity: Arc<Activity>,
-    pub(super) allowance: Allowance,
-}
 
 /// A route with all that it needs.
 pub(super) struct PlannedRoute {
@@ -50,7 +43,7 @@ pub(super) fn blueprint(
     (listener, admit): (&config::Listener, &AdmitLayer),
     metrics: &Arc<ListenerMetrics>,
     none: &Arc<RouteMetrics>,
-    shared: &Shared,
+    allowance: &Allowance,
     config: &Config,
 ) -> Blueprint {
     let mut origins: Vec<String> = listener
@@ -72,7 +65,6 @@ pub(super) fn blueprint(
     let parts = |planned: &PlannedRoute| Parts {
         route: planned.route.name.clone(),
         metrics: planned.metrics.clone(),
-        activity: shared.activity.clone(),
         shield: ShieldLayer::new(doors.clone()),
         admit: admit.clone(),
         target: TargetLayer::new(Arc::new(target::Rules {
@@ -84,11 +76,7 @@ pub(super) fn blueprint(
             },
             aim: planned.aim.clone(),
         })),
-        limit: LimitLayer::new(
-            shared.allowance.clone(),
-            metrics.clone(),
-            planned.metrics.clone(),
-        ),
+        limit: LimitLayer::new(allowance.clone(), metrics.clone(), planned.metrics.clone()),
         scrub: ScrubLayer::new(Arc::new(scrub::Rules {
             credential: planned
                 .grant
@@ -121,7 +109,7 @@ pub(super) fn blueprint(
         .collect();
     routes.sort_by_key(|route| route.matcher.precedence());
     Blueprint {
-        none: none_parts(&doors, admit, none, metrics, shared),
+        none: none_parts(&doors, admit, none, metrics, allowance),
         routes,
         listener: metrics.clone(),
         replay_body: config.limits.replay_body,
@@ -135,13 +123,12 @@ fn none_parts(
     admit: &AdmitLayer,
     none: &Arc<RouteMetrics>,
     metrics: &Arc<ListenerMetrics>,
-    shared: &Shared,
+    allowance: &Allowance,
 ) -> Parts {
     let aim = Arc::new(Aim::nowhere());
     Parts {
         route: none_name(),
         metrics: none.clone(),
-        activity: shared.activity.clone(),
         shield: ShieldLayer::new(doors.clone()),
         admit: admit.clone(),
         target: TargetLayer::new(Arc::new(target::Rules {
@@ -149,7 +136,7 @@ fn none_parts(
             issuers: Vec::new(),
             aim: aim.clone(),
         })),
-        limit: LimitLayer::new(shared.allowance.clone(), metrics.clone(), none.clone()),
+        limit: LimitLayer::new(allowance.clone(), metrics.clone(), none.clone()),
         scrub: ScrubLayer::new(Arc::new(scrub::Rules {
             credential: None,
             drop_odd_names: false,

@@ -10,7 +10,7 @@ use std::sync::atomic::Ordering;
 
 use tokio::time::{Instant, timeout_at};
 
-use super::blueprints::{PlannedRoute, Shared, blueprint, lifetimes, origins_or_own};
+use super::blueprints::{PlannedRoute, blueprint, lifetimes, origins_or_own};
 use super::issuers::{issuers, marks_anywhere, marks_at};
 use super::spec::Spec;
 use super::{Draft, Line, Plan, PlannedCredential, PlannedListener, Standing};
@@ -146,10 +146,6 @@ impl Opened {
                 (Permits::new(fit.connections), allowance)
             }
         };
-        let shared = Shared {
-            activity: standing.activity.clone(),
-            allowance,
-        };
         let issuers = issuers(&draft.credentials);
         let mut lines = Vec::new();
         let mut planned = Vec::new();
@@ -209,7 +205,7 @@ impl Opened {
                     entrance,
                     &metrics,
                     &standing.none,
-                    &shared,
+                    &allowance,
                     &config,
                 );
                 PlannedListener {
@@ -235,8 +231,7 @@ impl Opened {
             config,
             listeners,
             credentials: running,
-            activity: shared.activity,
-            allowance: shared.allowance,
+            allowance,
             specs,
             lines,
         }

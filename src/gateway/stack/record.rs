@@ -7,7 +7,6 @@
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Poll, ready};
 
 use http::HeaderName;
@@ -22,29 +21,16 @@ use crate::gateway::{Answer, Call, HttpService};
 /// The vendor's count of calls left in the window (its rate-limit page).
 const RATELIMIT_REMAINING: HeaderName = HeaderName::from_static("x-ratelimit-remaining");
 
-/// How many calls are open on all workers, to the last byte of their answers: what
-/// a drain waits for.
-#[derive(Debug, Default)]
-pub struct Activity(AtomicUsize);
-
-impl Activity {
-    /// Calls that are open now.
-    pub fn open(&self) -> usize {
-        self.0.load(Ordering::Relaxed)
-    }
-}
-
 /// Adds [`Record`].
 #[derive(Clone, Debug)]
 pub struct RecordLayer {
     metrics: Arc<RouteMetrics>,
-    activity: Arc<Activity>,
 }
 
 impl RecordLayer {
-    /// Counts into `metrics` and `activity`.
-    pub fn new(metrics: Arc<RouteMetrics>, activity: Arc<Activity>) -> RecordLayer {
-        RecordLayer { metrics, activity }
+    /// Counts into `metrics`.
+    pub fn new(metrics: Arc<RouteMetrics>) -> RecordLayer {
+        RecordLayer { metrics }
     }
 }
 
@@ -54,7 +40,6 @@ impl<S> Layer<S> for RecordLayer {
         Record {
             inner,
             metrics: self.metrics.clone(),
-            activity: self.activity.clone(),
         }
     }
 }
@@ -64,7 +49,6 @@ impl<S> Layer<S> for RecordLayer {
 pub struct Record<S> {
     inner: S,
     metrics: Arc<RouteMetrics>,
-    activity: Arc<Activity>,
 }
 
 impl<S: HttpService> Service<Call> for Record<S> {
@@ -78,7 +62,7 @@ impl<S: HttpService> Service<Call> for Record<S> {
 
     fn call(&mut self, call: Call) -> Self::Future {
         self.metrics.method(call.request.method()).inc();
-        let books = Books::open(call.started, self.metrics.clone(), self.activity.clone());
+        let books = Books::open(call.started, self.metrics.clone());
         RecordFuture {
             inner: self.inner.call(call),
             books: Some(books),
@@ -122,18 +106,12 @@ impl<F: Future<Output = Result<Answer, Error>>> Future for RecordFuture<F> {
 pub struct Books {
     started: Instant,
     metrics: Arc<RouteMetrics>,
-    activity: Arc<Activity>,
 }
 
 impl Books {
-    fn open(started: Instant, metrics: Arc<RouteMetrics>, activity: Arc<Activity>) -> Books {
+    fn open(started: Instant, metrics: Arc<RouteMetrics>) -> Books {
         metrics.in_flight.inc();
-        activity.0.fetch_add(1, Ordering::Relaxed);
-        Books {
-            started,
-            metrics,
-            activity,
-        }
+        Books { started, metrics }
     }
 
     /// Octets of the answer's body went by.
@@ -145,7 +123,6 @@ impl Books {
 impl Drop for Books {
     fn drop(&mut self) {
         self.metrics.in_flight.dec();
-        self.activity.0.fetch_sub(1, Ordering::Relaxed);
         let duration = self.started.elapsed().as_secs_f64();
         self.metrics.duration.observe(duration);
     }

@@ -198,3 +198,18 @@ async fn http2_callers_are_told_to_go_at_once_and_their_calls_finish() {
     drop(connection);
     assert_eq!(headset.ended().await, Some(0));
 }
+
+#[tokio::test]
+async fn short_calls_keep_a_drain_open_until_they_stop() {
+    let upstream = Recorder::start([Step::ok("fine")]).await;
+    let folder = Folder::new();
+    let mut headset = process(&folder, &upstream, "").await;
+    headset.signal(Signal::TERM);
+    // Each is far shorter than the time between two, on a connection of its own.
+    let mut pace = tokio::time::interval(std::time::Duration::from_millis(500));
+    for _ in 0..8 {
+        pace.tick().await;
+        assert_eq!(client::get(headset.app(), "/").await.text(), "fine");
+    }
+    assert_eq!(headset.ended().await, Some(0));
+}
