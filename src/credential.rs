@@ -123,6 +123,15 @@ pub enum Change {
     Replaces,
 }
 
+/// What an upstream rejected.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Rejection {
+    /// The credential as a whole: a 401.
+    Credential,
+    /// The session behind it: the words of [`Mint::dead_session`].
+    Session,
+}
+
 /// How a session is kept alive.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct KeepAlive {
@@ -164,8 +173,9 @@ pub trait Mint: Send + Sync + 'static {
     }
 
     /// The upstream rejected what the last attempt yielded; the next attempt follows at
-    /// once, and should not yield the same again.
-    fn rejected(&self) {}
+    /// once, and should not yield the same again. After [`Rejection::Session`] it must
+    /// not go on with the session either.
+    fn rejected(&self, _what: Rejection) {}
 
     /// What a person does when [`Mint::person_renews`] is up, in one sentence without
     /// a full stop. Names secrets by where they are kept, never shows one.

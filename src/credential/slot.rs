@@ -31,7 +31,7 @@ use tracing::Instrument as _;
 
 use super::metrics::Meter;
 use super::schedule::{self, PROPAGATION};
-use super::{Cause, Mint, MintError, Minted, Unavailable};
+use super::{Cause, Mint, MintError, Minted, Rejection, Unavailable};
 use crate::base::name::Name;
 use crate::base::time::{Clock, Deadline, Moment};
 
@@ -56,7 +56,7 @@ pub struct Opening {
 /// One credential. When the last reference is dropped, its keeper ends.
 pub struct Slot {
     shared: Arc<Shared>,
-    rejections: mpsc::UnboundedSender<Rejection>,
+    reports: mpsc::UnboundedSender<Report>,
 }
 
 /// Finds the slot that took over, which may open it.
@@ -173,7 +173,7 @@ impl Slot {
 
     /// The same for the credential of one tenant, whom logs and [`Snapshot`] name.
     pub fn start_for(opening: Opening, tenant: Option<&str>) -> Arc<Slot> {
-        let (rejections, orders) = mpsc::unbounded_channel();
+        let (reports, orders) = mpsc::unbounded_channel();
         let shared = Arc::new(Shared {
             name: opening.name,
             marks_use: opening.mint.keep_alive().is_some(),
@@ -191,7 +191,7 @@ impl Slot {
         });
         let slot = Arc::new(Slot {
             shared: shared.clone(),
-            rejections,
+            reports,
         });
         let keeper = keeper::Keeper::new(shared, opening.meter, orders, Arc::downgrade(&slot));
         // What the keeper logs is about this tenant.
@@ -277,6 +277,12 @@ impl Slot {
     /// Waits at most `credential_wait`, or 2 s if that is more. Dropping the future
     /// cancels no flight.
     pub async fn reject(&self, used: &Arc<Minted>) -> Rejected {
+        self.reject_as(used, Rejection::Credential).await
+    }
+
+    /// As [`Slot::reject`], where the upstream said what it rejected: behind a dead
+    /// session no refreshed token is of use, so the replacement is a login.
+    pub async fn reject_as(&self, used: &Arc<Minted>, what: Rejection) -> Rejected {
         if let Some(current) = self.peek().filter(|now| !Arc::ptr_eq(now, used)) {
             return Rejected::Again(current);
         }
@@ -298,11 +304,12 @@ impl Slot {
             };
         }
         let (reply, verdict) = oneshot::channel();
-        let rejection = Rejection {
+        let report = Report {
             used: used.clone(),
+            what,
             reply,
         };
-        if self.rejections.send(rejection).is_err() {
+        if self.reports.send(report).is_err() {
             return Rejected::Stands;
         }
         match tokio::time::timeout(self.shared.credential_wait, verdict).await {
@@ -506,7 +513,8 @@ impl Failure {
 }
 
 /// A call tells that the upstream rejected what it carried.
-struct Rejection {
+struct Report {
     used: Arc<Minted>,
+    what: Rejection,
     reply: oneshot::Sender<Rejected>,
 }

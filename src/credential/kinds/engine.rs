@@ -138,7 +138,7 @@ struct State {
     used: Option<u64>,
     refreshed: Option<Moment>,
     refresh_failures: u32,
-    /// The refreshed token was rejected too: log in anew.
+    /// A refresh is of no use any more: log in anew.
     stale: bool,
     evictions: Evictions,
 }

@@ -15,13 +15,13 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 
 use super::outcome::{alive, panicked, renewal};
-use super::{Failure, Rejected, Rejection, Shared, Slot, View, Why};
+use super::{Failure, Rejected, Report, Shared, Slot, View, Why};
 use crate::base::time::{Deadline, Moment};
 use crate::credential::metrics::Meter;
 use crate::credential::schedule::{
     self, EXTENSION_INTERVAL, FORCED_INTERVAL, RENEWAL_INTERVAL, SECRET_AGAIN,
 };
-use crate::credential::{Cause, Change, Fresh, MintError, Minted, human, too_slow};
+use crate::credential::{Cause, Change, Fresh, MintError, Minted, Rejection, human, too_slow};
 
 /// No timer is longer than this.
 const LONGEST_SLEEP: Duration = Duration::from_secs(30);
@@ -35,7 +35,7 @@ type Waiters = Vec<oneshot::Sender<Rejected>>;
 pub(super) struct Keeper {
     shared: Arc<Shared>,
     meter: Meter,
-    orders: mpsc::UnboundedReceiver<Rejection>,
+    orders: mpsc::UnboundedReceiver<Report>,
     /// Held strongly only in flight: a slot that mints must not be lost.
     slot: Weak<Slot>,
     newest: Option<Arc<Minted>>,
@@ -65,7 +65,7 @@ impl Keeper {
     pub(super) fn new(
         shared: Arc<Shared>,
         meter: Meter,
-        orders: mpsc::UnboundedReceiver<Rejection>,
+        orders: mpsc::UnboundedReceiver<Report>,
         slot: Weak<Slot>,
     ) -> Keeper {
         Keeper {
@@ -108,7 +108,7 @@ impl Keeper {
                     let time = time.clamp(Duration::from_millis(1), LONGEST_SLEEP);
                     tokio::select! {
                         order = self.orders.recv() => match order {
-                            Some(rejection) => self.on_rejection(rejection).await,
+                            Some(report) => self.on_rejection(report).await,
                             None => return,
                         },
                         () = self.shared.nudge.notified() => {}
@@ -189,9 +189,9 @@ impl Keeper {
         let outcome = tokio::select! {
             biased;
             outcome = &mut ping => outcome,
-            Some(rejection) = self.orders.recv() => {
+            Some(report) = self.orders.recv() => {
                 ping.abort();
-                return self.on_rejection(rejection).await;
+                return self.on_rejection(report).await;
             }
         };
         match outcome {
@@ -265,7 +265,8 @@ impl Keeper {
         Step::Attempt(Why::SecretChanged)
     }
 
-    async fn on_rejection(&mut self, Rejection { used, reply }: Rejection) {
+    async fn on_rejection(&mut self, report: Report) {
+        let Report { used, what, reply } = report;
         if self.shared.heir().is_some() {
             // It was under way when the heir came; the upstream's answer stands.
             let _ = reply.send(Rejected::Stands);
@@ -288,7 +289,7 @@ impl Keeper {
             return;
         }
         self.forced = Some(now);
-        self.shared.mint.rejected();
+        self.shared.mint.rejected(what);
         // After a failure, calls would be answered with it instead of waiting.
         if self.failure.is_none() {
             self.shared.current.store(None);
@@ -313,7 +314,7 @@ impl Keeper {
             tokio::select! {
                 biased;
                 outcome = &mut attempt => break outcome,
-                Some(rejection) = self.orders.recv() => self.join(rejection, &mut waiters),
+                Some(report) = self.orders.recv() => self.join(report, &mut waiters),
             }
         };
         let outcome = outcome.unwrap_or_else(|error| Err(panicked(&error)));
@@ -348,17 +349,21 @@ impl Keeper {
 
     /// A rejection during a flight waits for its outcome; and further calls wait
     /// too, unless the last replacement was rejected just as fast.
-    fn join(&mut self, rejection: Rejection, waiters: &mut Waiters) {
+    fn join(&mut self, report: Report, waiters: &mut Waiters) {
         let now = self.shared.clock.now();
         let newest = self.newest.as_ref();
-        if newest.is_some_and(|newest| Arc::ptr_eq(newest, &rejection.used))
+        if newest.is_some_and(|newest| Arc::ptr_eq(newest, &report.used))
             && self.failure.is_none()
             && !self.forced_lately(now)
         {
             self.forced = Some(now);
+            if report.what == Rejection::Session {
+                // A refresh that is under way does not help.
+                self.shared.mint.rejected(report.what);
+            }
             self.shared.current.store(None);
         }
-        waiters.push(rejection.reply);
+        waiters.push(report.reply);
     }
 
     fn succeed(&mut self, why: Why, fresh: Fresh, now: Moment) {

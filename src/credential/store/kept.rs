@@ -22,7 +22,7 @@ use super::{Hidden, Keep, Print, Since};
 use crate::base::time::Clock;
 use crate::config::url::HttpUrl;
 use crate::credential::kinds::sensitive;
-use crate::credential::{Change, Fresh, KeepAlive, Mint, MintError, schedule};
+use crate::credential::{Change, Fresh, KeepAlive, Mint, MintError, Rejection, schedule};
 use crate::secret::Source;
 
 const REFUSAL: &str = "refusal";
@@ -298,8 +298,8 @@ impl Mint for Kept {
         self.inner.person_renews()
     }
 
-    fn rejected(&self) {
-        self.inner.rejected();
+    fn rejected(&self, what: Rejection) {
+        self.inner.rejected(what);
     }
 
     fn person_does(&self) -> String {

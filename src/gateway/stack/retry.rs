@@ -19,6 +19,7 @@ use pin_project_lite::pin_project;
 use tokio::time::Instant;
 use tower::{Layer, Service};
 
+use crate::credential::Rejection;
 use crate::credential::slot::{Rejected, Slot};
 use crate::gateway::body::Body;
 use crate::gateway::error::{Error, FaultKind, Reached, UpstreamFault};
@@ -298,6 +299,11 @@ impl<'a> Course<'a> {
             // On a pass-through route a 401 is the caller's own business.
             return Next::Done(Ok(answer));
         };
+        // A 403 is one only where it says that the session is dead.
+        let what = match answer.response.status() {
+            StatusCode::FORBIDDEN => Rejection::Session,
+            _ => Rejection::Credential,
+        };
         let metrics = &self.layer.metrics;
         if self.is_second {
             self.rejected = true;
@@ -305,11 +311,11 @@ impl<'a> Course<'a> {
         }
         if !self.may_repeat(Outcome::CredentialRejected) {
             // The slot must know, but this caller has nothing to wait for.
-            tokio::task::spawn_local(async move { slot.reject(&used).await });
+            tokio::task::spawn_local(async move { slot.reject_as(&used, what).await });
             metrics.auth_failure(AuthFailure::PassedOn).inc();
             return Next::Done(Ok(answer));
         }
-        let call = match slot.reject(&used).await {
+        let call = match slot.reject_as(&used, what).await {
             Rejected::Again(_) => self.copy.rebuild(Reuse::Never),
             Rejected::Stands => None,
         };

@@ -15,11 +15,11 @@ use std::time::Duration;
 use headset::app::plan::kind_keys;
 use headset::base::time::Clock;
 use headset::config::load::{self, Sources};
-use headset::credential::Minted;
 use headset::credential::chain::Chains;
 use headset::credential::kinds::{Building, KINDS, Kind};
 use headset::credential::metrics::CredentialMetrics;
 use headset::credential::slot::{Opening, Rejected, Slot, State};
+use headset::credential::{Minted, Rejection};
 use http::Response;
 use tracing_subscriber::filter::dynamic_filter_fn;
 use tracing_subscriber::layer::{Layer as _, SubscriberExt as _};
@@ -377,6 +377,7 @@ cases! {
     "caches" caches,
     "refreshes" refreshes_before_its_end,
     "rejects" is_replaced_when_rejected,
+    "dead" a_dead_session_is_a_login,
     "password" a_new_password_is_used,
     "500" survives_500,
     "500 later" serves_while_renewal_fails,
@@ -446,6 +447,23 @@ async fn is_replaced_when_rejected(contract: Contract) -> Found {
         }
         Rejected::Stands => assert!(!stage.contract.asks, "it could log in anew"),
     }
+    Found::Holds
+}
+
+/// An issuer that keeps refreshing the token of a dead session is not asked to.
+async fn a_dead_session_is_a_login(contract: Contract) -> Found {
+    let stage = Stage::set(contract, Mood::Good).await;
+    if stage.slot.mint().dead_session().is_none() {
+        return Found::Nothing;
+    }
+    let first = stage.obtain().await;
+    stage.clock.sleep_machine(Duration::from_secs(3));
+    let verdict = stage.slot.reject_as(&first, Rejection::Session).await;
+    let Rejected::Again(second) = verdict else {
+        panic!("{verdict:?}")
+    };
+    assert_eq!((second.generation, stage.logins()), (2, 2));
+    stage.carries(&second, stage.issuer.count());
     Found::Holds
 }
 

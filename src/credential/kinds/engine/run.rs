@@ -1,9 +1,9 @@
 //! Running a recipe: log in, refresh, keep alive, end.
 //!
 //! An attempt refreshes where it can and logs in where it must: without a session,
-//! with other secrets than the session's, when the issuer says that the session is
-//! dead, when a refreshed token was rejected too, and after three refreshes in a row
-//! that failed.
+//! with other secrets than the session's, when issuer or upstream say that the
+//! session is dead, when a refreshed token was rejected too, and after three refreshes
+//! in a row that failed.
 
 use std::future::Future;
 use std::pin::{Pin, pin};
@@ -24,7 +24,7 @@ use crate::base::time::{Deadline, Moment};
 use crate::config::url::HttpUrl;
 use crate::credential::kinds::sensitive;
 use crate::credential::login::Answer;
-use crate::credential::{Change, Fresh, KeepAlive, Mint, MintError};
+use crate::credential::{Change, Fresh, KeepAlive, Mint, MintError, Rejection};
 use crate::secret::Source;
 
 /// So many refreshes in a row may fail before a login is tried instead.
@@ -63,11 +63,13 @@ impl Mint for Engine {
         }
     }
 
-    fn rejected(&self) {
+    fn rejected(&self, what: Rejection) {
         let now = self.clock.now();
         let mut state = self.state();
-        if let Some(at) = state.refreshed
-            && now.since(at) < REFRESH_PROVES_IN
+        let refreshed = state.refreshed;
+        // A refresh would answer for a dead session too, and its token be rejected again.
+        if what == Rejection::Session
+            || refreshed.is_some_and(|at| now.since(at) < REFRESH_PROVES_IN)
         {
             state.stale = true;
         }
@@ -136,6 +138,8 @@ impl Mint for Engine {
 enum Unrefreshed {
     /// The session is dead.
     Dead,
+    /// It yields a token that the upstream will not take.
+    Stale,
     /// It may work later.
     Failed(MintError),
 }
@@ -155,6 +159,7 @@ impl Engine {
             match self.refresh(refresh, session, &proof).await {
                 Ok(fresh) => return Ok(fresh),
                 Err(Unrefreshed::Dead) => self.state().session = None,
+                Err(Unrefreshed::Stale) => {}
                 Err(Unrefreshed::Failed(error)) => {
                     let mut state = self.state();
                     state.refresh_failures += 1;
@@ -287,15 +292,23 @@ impl Engine {
             let life = life.unwrap_or(session.life);
             let fresh = self.fresh(&values, life, &case, proof)?;
             let mut state = self.state();
+            if state.stale {
+                // Meanwhile the upstream said that the session is dead.
+                return Ok(None);
+            }
             state.session = Some(Arc::new(Session {
                 values,
                 print: session.print,
                 life: session.life,
             }));
             state.on_token(Some(answer.received));
-            Ok(fresh)
+            Ok(Some(fresh))
         })();
-        outcome.map_err(Unrefreshed::Failed)
+        match outcome {
+            Ok(Some(fresh)) => Ok(fresh),
+            Ok(None) => Err(Unrefreshed::Stale),
+            Err(error) => Err(Unrefreshed::Failed(error)),
+        }
     }
 
     async fn sign_of_life(&self) -> Result<(), MintError> {
