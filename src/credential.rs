@@ -55,6 +55,22 @@ pub struct Fresh {
     pub source_ends: Option<Moment>,
     /// How far the issuer's clock is ahead of ours (negative: behind), in ms.
     pub skew_ms: Option<i64>,
+    /// Whether the issuer gave it now.
+    pub origin: Origin,
+    /// The life that was taken for it, where the issuer did not say.
+    pub assumed_life: Option<Duration>,
+}
+
+/// Where a credential comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Origin {
+    /// The issuer gave it for this attempt.
+    Issued,
+    /// An earlier process, or an earlier attempt, obtained it, and it still lives.
+    Reused,
+    /// The same, but a secret or the configuration has changed since: it serves only
+    /// until the next attempt, which follows at once.
+    Outdated,
 }
 
 /// Why an issue call failed. `Display` never shows a secret or a body.

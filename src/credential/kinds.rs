@@ -245,6 +245,33 @@ const fn prefix_key() -> Key {
     )
 }
 
+/// How long a token lives whose answer does not say: less than any life that the vendor
+/// documents.
+const DEFAULT_LIFE: Duration = Duration::from_secs(3600);
+
+/// How long a token lives whose answer does not say; `default` as `1h`.
+const fn default_life_key(default: &'static str) -> Key {
+    key(
+        "default_life",
+        Type::Duration,
+        Fallback::Text(default),
+        "\"1h\"",
+        "How long it lives where its answer does not say, or says 0, with a warning.",
+    )
+    .checked(life_rule)
+}
+
+/// That a life is at least a second, or it would be asked for without end.
+fn life_rule(value: &Value) -> Result<(), (String, String)> {
+    match value {
+        Value::Duration(life) if *life < Duration::from_secs(1) => Err((
+            "this is less than a second".into(),
+            "write a time such as \"1h\"".into(),
+        )),
+        _ => Ok(()),
+    }
+}
+
 /// The token as [`prefix_key`] says.
 fn prefixed(building: &Building<'_>) -> engine::template::Template {
     ameyo::fixed(match building.text("scheme") {

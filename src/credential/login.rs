@@ -247,7 +247,16 @@ async fn whole(mut body: Incoming) -> Result<Zeroizing<Vec<u8>>, Broke> {
         }
         held.extend_from_slice(&data);
     }
+    without_bom(&mut held);
     Ok(held)
+}
+
+/// Removes a byte order mark, which a reader of JSON may ignore (RFC 8259 §8.1) and
+/// which says nothing in UTF-8; so no kind meets one.
+fn without_bom(text: &mut Vec<u8>) {
+    if text.starts_with(b"\xef\xbb\xbf") {
+        text.drain(..3);
+    }
 }
 
 impl Answer {
@@ -344,6 +353,13 @@ mod tests {
         assert_eq!(seen[0].target, "/all?a=1");
         assert_eq!(seen[0].header("user-agent"), AGENT);
         assert_eq!(seen[0].header("host"), format!("127.0.0.1:{}", server.port));
+    }
+
+    #[tokio::test]
+    async fn a_byte_order_mark_is_no_part_of_an_answer() {
+        let server = Server::start(|_, _| answer(200, "\u{feff}{\"a\":\"\u{feff}\"}")).await;
+        let said = login(server.port, LONG).send(get("/")).await.unwrap();
+        assert_eq!(&said.body[..], "{\"a\":\"\u{feff}\"}".as_bytes());
     }
 
     #[tokio::test]

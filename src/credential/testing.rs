@@ -122,6 +122,8 @@ impl Mint for Scripted {
                 expires,
                 source_ends: self.source_ends_in.lock().unwrap().map(|in_| now.plus(in_)),
                 skew_ms: None,
+                origin: crate::credential::Origin::Issued,
+                assumed_life: None,
             })
         })
     }

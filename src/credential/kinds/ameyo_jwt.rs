@@ -18,7 +18,7 @@ use super::engine::ask::{Ask, Body};
 use super::engine::expiry::{Expiry, Form};
 use super::engine::verdict::Success;
 use super::engine::{Engine, Given, Output, Recipe, Refresh, Taken};
-use super::{Building, Built, Kind, ameyo, key, prefix_key, prefixed};
+use super::{Building, Built, Kind, ameyo, default_life_key, key, prefix_key, prefixed};
 use crate::config::keys::{Fallback, Key, Type};
 
 /// The entry in the list.
@@ -59,6 +59,7 @@ const KEYS: &[Key] = &[
     prefix_key(),
     ameyo::FORCE_LOGIN,
     ameyo::MAX_AGE,
+    default_life_key("15m"),
     ameyo::KEEP_ALIVE,
     ameyo::KEEP_ALIVE_INTERVAL,
     ameyo::ON_SHUTDOWN,
@@ -129,7 +130,7 @@ fn build(building: &Building<'_>) -> Built {
                     Form::MillisecondsOfEither,
                 ),
             ],
-            fallback: Some(LIFE),
+            default_life: Some(building.duration("default_life").unwrap_or(LIFE)),
             outputs: vec![
                 Output {
                     name: AUTHORIZATION,

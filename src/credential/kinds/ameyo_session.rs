@@ -86,7 +86,7 @@ fn build(building: &Building<'_>) -> Built {
                 required: true,
             }],
             expiries: vec![Expiry::Fixed(building.duration("max_age")?)],
-            fallback: None,
+            default_life: None,
             outputs: vec![Output {
                 name: ameyo::session_header(),
                 value: ameyo::fixed("{session}"),

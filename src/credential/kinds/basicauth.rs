@@ -49,7 +49,7 @@ use crate::config::url::HttpUrl;
 use crate::credential::chain::{Bearer, Held};
 use crate::credential::login::Answer;
 use crate::credential::store::{Digest, Hidden, Keep, Print, Since, digest_of};
-use crate::credential::{Change, Fresh, Mint, MintError, schedule};
+use crate::credential::{Change, Fresh, Mint, MintError, Origin, schedule};
 use crate::secret::{Secret, Source};
 
 /// The entry in the list.
@@ -60,10 +60,6 @@ pub const KIND: Kind = Kind {
     keys: options::KEYS,
     build,
 };
-
-/// A restart that finds its registration alive but outdated serves it at once and
-/// renews it in the background after three quarters of this.
-const OUTDATED: Duration = Duration::from_secs(10);
 
 struct BasicAuth(Arc<Registrar>);
 
@@ -253,6 +249,8 @@ impl Registrar {
             expires: done.expires,
             source_ends: bearer_ends,
             skew_ms: done.skew_ms,
+            origin: done.origin,
+            assumed_life: None,
         })
     }
 
@@ -341,14 +339,16 @@ impl Registrar {
             _ => Some(self.print("password", pair.password.expose())),
         };
         self.known().used = Some((used, entry.bearer));
-        tracing::info!(
-            credential.username = %entry.username,
-            "the registration of an earlier process still lives{}",
-            if settled { "" } else { ": using it, and renewing it soon" }
-        );
+        if !same_password {
+            tracing::info!(
+                credential.name = %self.keep().credential(),
+                credential.username = %entry.username,
+                "the password has changed since this name was registered: registering it anew \
+                 at once, and serving with the old one until then"
+            );
+        }
         // The bearer's end, as the one of now says it.
         let source_ends = match self.options.admin_bearer.is_chained() {
-            _ if !settled => Some(now.plus(OUTDATED)),
             true => None,
             false => self.admin_now().await.ok().and_then(|(_, ends)| ends),
         };
@@ -357,6 +357,11 @@ impl Registrar {
             expires,
             source_ends,
             skew_ms: None,
+            origin: match settled {
+                true => Origin::Reused,
+                false => Origin::Outdated,
+            },
+            assumed_life: None,
         })
     }
 
@@ -562,6 +567,7 @@ struct Done {
     pair: Pair,
     expires: Deadline,
     skew_ms: Option<i64>,
+    origin: Origin,
 }
 
 impl Registrar {
@@ -573,6 +579,10 @@ impl Registrar {
             pair,
             expires,
             skew_ms: registered.skew_ms,
+            origin: match registered.is_found {
+                true => Origin::Reused,
+                false => Origin::Issued,
+            },
         }
     }
 }

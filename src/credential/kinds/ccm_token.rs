@@ -5,8 +5,6 @@
 //! that of the kind `basicauth` and means the opposite. Integrators met the token
 //! elsewhere than documented, so its place can be set. There is no refresh.
 
-use std::time::Duration;
-
 use http::Method;
 use http::header::{AUTHORIZATION, CONTENT_TYPE};
 
@@ -15,7 +13,7 @@ use super::engine::ask::{Ask, Body};
 use super::engine::expiry::{Expiry, Form};
 use super::engine::verdict::{Success, no_codes};
 use super::engine::{Engine, Given, Output, Recipe, Taken};
-use super::{Building, Built, Kind, ameyo, key, username_fault};
+use super::{Building, Built, DEFAULT_LIFE, Kind, ameyo, default_life_key, key, username_fault};
 use crate::config::keys::{Fallback, Key, Type};
 
 /// The entry in the list.
@@ -68,12 +66,10 @@ const KEYS: &[Key] = &[
         Type::Text,
         Fallback::Text("/response/data/expires_in"),
         r#""/response/data/expires_in""#,
-        "Where it says for how many seconds; where it does not, an hour is assumed.",
+        "Where it says for how many seconds.",
     ),
+    default_life_key("1h"),
 ];
-
-/// Less than the documented day, for an answer that does not say.
-const LIFE: Duration = Duration::from_secs(3600);
 
 fn build(building: &Building<'_>) -> Built {
     let mut problems = Vec::new();
@@ -109,7 +105,7 @@ fn build(building: &Building<'_>) -> Built {
                 Expiry::Found(expires_in?, Form::Seconds),
                 Expiry::Jwt("token"),
             ],
-            fallback: Some(LIFE),
+            default_life: Some(building.duration("default_life").unwrap_or(DEFAULT_LIFE)),
             outputs: vec![Output {
                 name: AUTHORIZATION,
                 value: ameyo::fixed("Bearer {token}"),

@@ -100,8 +100,9 @@ pub struct Recipe {
     pub takes: Vec<Taken>,
     /// What says when it ends.
     pub expiries: Vec<Expiry>,
-    /// How long it lives where nothing says so; `None` makes that an error.
-    pub fallback: Option<Duration>,
+    /// How long it lives where the answer does not say so; where nothing at all does,
+    /// `None` makes that an error.
+    pub default_life: Option<Duration>,
     /// The fields that calls carry.
     pub outputs: Vec<Output>,
     /// How to refresh.

@@ -243,6 +243,8 @@ impl Mint for Fixed {
                 expires: Deadline::new(self.clock.now(), Duration::MAX),
                 source_ends: None,
                 skew_ms: None,
+                origin: crate::credential::Origin::Issued,
+                assumed_life: None,
             })
         })
     }

@@ -101,7 +101,7 @@ fn build(building: &Building<'_>) -> Built {
                 required: true,
             }],
             expiries: vec![Expiry::Fixed(LIFE), Expiry::Jwt("token")],
-            fallback: None,
+            default_life: None,
             outputs: vec![Output {
                 name: AUTHORIZATION,
                 value: prefixed(building),

@@ -15,7 +15,7 @@ use super::engine::expiry::{Expiry, Form};
 use super::engine::template::Template;
 use super::engine::verdict::{Success, no_codes};
 use super::engine::{Engine, Given, Output, Recipe, Refresh, Taken};
-use super::{Building, Built, Kind, fixed, key, username_fault};
+use super::{Building, Built, DEFAULT_LIFE, Kind, fixed, key, life_rule, username_fault};
 use crate::base::problem::Problem;
 use crate::config::keys::{Fallback, Key, Type};
 use crate::config::url::HttpUrl;
@@ -151,6 +151,14 @@ const KEYS: &[Key] = &[
         r#""12h""#,
         "The longest that it lives; needed where nothing else says when it ends.",
     ),
+    key(
+        "default_life",
+        Type::Duration,
+        Fallback::Absent,
+        r#""1h""#,
+        "How long it lives where its answer does not say, or says 0, with a warning. Without it `max_age`, or else an hour.",
+    )
+    .checked(life_rule),
     key(
         "headers",
         Type::List,
@@ -319,6 +327,11 @@ impl Reading<'_> {
         takes.extend(self.values());
         let mut expiries = self.expiries();
         let max_age = building.duration("max_age");
+        // Where max_age alone says it, that is the life.
+        let default_life = building.duration("default_life").or(match max_age {
+            Some(_) => None,
+            None => Some(DEFAULT_LIFE),
+        });
         expiries.extend(max_age.map(Expiry::Fixed));
         if expiries.is_empty() && building.list("expiry").is_empty() {
             self.fault(
@@ -397,7 +410,7 @@ impl Reading<'_> {
             useless: None,
             takes,
             expiries,
-            fallback: None,
+            default_life,
             outputs,
             refresh,
             dead_session: None,

@@ -13,7 +13,7 @@ use super::engine::ask::{Ask, Body};
 use super::engine::expiry::{Expiry, Form};
 use super::engine::verdict::no_codes;
 use super::engine::{Engine, Given, Output, Recipe, Taken};
-use super::{Building, Built, Kind, ameyo, ccm_token, key};
+use super::{Building, Built, DEFAULT_LIFE, Kind, ameyo, ccm_token, default_life_key, key};
 use crate::config::keys::{Fallback, Key, Type};
 
 /// The entry in the list.
@@ -62,6 +62,7 @@ const KEYS: &[Key] = &[
         r#""acme1""#,
         "The account, as in the URL.",
     ),
+    default_life_key("1h"),
 ];
 
 fn build(building: &Building<'_>) -> Built {
@@ -99,7 +100,7 @@ fn build(building: &Building<'_>) -> Built {
                 ),
                 Expiry::Jwt("token"),
             ],
-            fallback: None,
+            default_life: Some(building.duration("default_life").unwrap_or(DEFAULT_LIFE)),
             outputs: vec![Output {
                 name: AUTHORIZATION,
                 value: ameyo::fixed("Bearer {token}"),

@@ -21,7 +21,9 @@ use crate::credential::metrics::Meter;
 use crate::credential::schedule::{
     self, EXTENSION_INTERVAL, FORCED_INTERVAL, RENEWAL_INTERVAL, SECRET_AGAIN,
 };
-use crate::credential::{Cause, Change, Fresh, MintError, Minted, Rejection, human, too_slow};
+use crate::credential::{
+    Cause, Change, Fresh, MintError, Minted, Origin, Rejection, human, too_slow,
+};
 
 /// No timer is longer than this.
 const LONGEST_SLEEP: Duration = Duration::from_secs(30);
@@ -53,6 +55,7 @@ pub(super) struct Keeper {
     ping_due: Option<Deadline>,
     told: Option<String>,
     skew_told: bool,
+    life_told: bool,
 }
 
 enum Step {
@@ -86,6 +89,7 @@ impl Keeper {
             ping_due: None,
             told: None,
             skew_told: false,
+            life_told: false,
         }
     }
 
@@ -150,7 +154,7 @@ impl Keeper {
                 Some(_) => Why::Renewal,
             });
         };
-        if self.extension_due.is_some_and(|due| due.passed(now)) {
+        if self.extension_due.take_if(|due| due.passed(now)).is_some() {
             self.extended = Some(now);
             return Step::Attempt(Why::SecretChanged);
         }
@@ -221,6 +225,16 @@ impl Keeper {
 
     fn on_secret_change(&mut self, now: Moment) -> Option<Step> {
         let change = self.shared.mint.change();
+        if change != Change::Nothing && self.newest.is_some() | self.failure.is_some() {
+            tracing::info!(
+                credential.name = %self.shared.name,
+                "{}",
+                match change {
+                    Change::Extends => "a fresh bearer was seen: extending the credential with it",
+                    _ => "a changed secret was seen: asking for a credential with it",
+                }
+            );
+        }
         match self.failure.as_ref().map(|failure| &*failure.cause) {
             // Looking at a secret again asks nobody.
             Some(Cause::Failed(MintError::Secret { .. })) => Some(self.forget_failure()),
@@ -391,7 +405,9 @@ impl Keeper {
         self.refusals = 0;
         self.stopped = None;
         self.told = None;
-        self.extension_due = None;
+        // What is outdated is replaced at once.
+        let outdated = fresh.origin == Origin::Outdated;
+        self.extension_due = outdated.then(|| Deadline::new(now, Duration::ZERO));
         let keep_alive = self.shared.mint.keep_alive();
         self.ping_due = keep_alive.map(|how| Deadline::new(now, how.every));
 
@@ -409,7 +425,9 @@ impl Keeper {
             credential.expires = expires.map(rfc3339),
             mint.why = why.word(),
             "{}",
-            if recovered {
+            if fresh.origin != Origin::Issued {
+                "credential reused: it still lives"
+            } else if recovered {
                 "credential recovered"
             } else if generation == 1 {
                 "credential minted"
@@ -417,6 +435,14 @@ impl Keeper {
                 "credential renewed"
             }
         );
+        if let Some(life) = fresh.assumed_life.filter(|_| !self.life_told) {
+            self.life_told = true;
+            tracing::warn!(
+                credential.name = %self.shared.name,
+                credential.life_seconds = life.as_secs(),
+                "the issuer does not say how long this credential lives: assuming default_life"
+            );
+        }
         if same_end {
             tracing::warn!(
                 credential.name = %self.shared.name,
@@ -461,6 +487,17 @@ impl Keeper {
     fn tell_failure(&mut self, error: &MintError) {
         let text = error.to_string();
         if self.told.as_ref() == Some(&text) {
+            // Refusals are rare, and each may bring the account nearer to a lock.
+            if let MintError::Refused { .. } = error {
+                tracing::error!(
+                    credential.name = %self.shared.name,
+                    mint.reason = error.labels().1,
+                    mint.refusals = self.refusals,
+                    error = %text,
+                    "credential refused again: not asking until its secrets change or a longer \
+                     cool-down ends"
+                );
+            }
             return;
         }
         let (_, reason) = error.labels();

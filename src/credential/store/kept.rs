@@ -22,7 +22,7 @@ use super::{Hidden, Keep, Print, Since};
 use crate::base::time::Clock;
 use crate::config::url::HttpUrl;
 use crate::credential::kinds::sensitive;
-use crate::credential::{Change, Fresh, KeepAlive, Mint, MintError, Rejection, schedule};
+use crate::credential::{Change, Fresh, KeepAlive, Mint, MintError, Origin, Rejection, schedule};
 use crate::secret::Source;
 
 const REFUSAL: &str = "refusal";
@@ -186,10 +186,6 @@ impl Kept {
         {
             return None;
         }
-        tracing::info!(
-            credential.name = %self.keep.credential(),
-            "a stored credential still lives: nobody is asked"
-        );
         Some(Fresh {
             headers: headers?,
             expires,
@@ -198,6 +194,8 @@ impl Kept {
                 Some(now.plus(Duration::from_millis(ahead)))
             }),
             skew_ms: None,
+            origin: Origin::Reused,
+            assumed_life: None,
         })
     }
 

@@ -159,6 +159,8 @@ impl Issuer {
                     expires: Deadline::new(asked, life),
                     source_ends: None,
                     skew_ms: None,
+                    origin: crate::credential::Origin::Issued,
+                    assumed_life: None,
                 })
             }
             Does::Fails(after) => Err(MintError::Unavailable {

@@ -70,14 +70,26 @@ pub(super) struct Registered {
     expires_ms: i64,
     /// How far the issuer's clock is ahead, where it said so.
     pub(super) skew_ms: Option<i64>,
+    /// It was found in the list, not written now.
+    pub(super) is_found: bool,
 }
 
 impl Registered {
+    /// One that was found in the list that `answer` is.
+    pub(super) fn found(answer: &Answer, expires_ms: i64) -> Registered {
+        Registered {
+            is_found: true,
+            ..Registered::new(answer, expires_ms)
+        }
+    }
+
+    /// One that `answer` says was written.
     pub(super) fn new(answer: &Answer, expires_ms: i64) -> Registered {
         Registered {
             sent: answer.sent,
             expires_ms,
             skew_ms: answer.skew_ms(),
+            is_found: false,
         }
     }
 
@@ -450,6 +462,7 @@ mod tests {
                 },
                 expires_ms: 4_600_000,
                 skew_ms,
+                is_found: false,
             };
             registered.left().as_secs()
         };

@@ -122,7 +122,7 @@ impl Registrar {
             return Err(self.calls.foreign(&pair.username, why).into());
         }
         if let Some(expires_ms) = listing.expires_ms.filter(|_| proven && !known) {
-            let reused = Registered::new(listed, expires_ms);
+            let reused = Registered::found(listed, expires_ms);
             if listing.same_role && reused.left() > schedule::margin(self.options.lifetime) {
                 return Ok((reused, listing.id));
             }

@@ -259,10 +259,11 @@ async fn a_restart_serves_what_lives_and_renews_soon_what_is_outdated() {
     let again = rig.stored().mint().await.unwrap();
     assert_eq!(again.headers, first.headers);
     assert_eq!(again.expires.wall_ms(), first.expires.wall_ms());
-    let soon = |fresh: &Fresh| {
-        let ends = fresh.source_ends.unwrap().wall_ms;
-        ends - rig.clock.now().wall_ms <= 10_000
-    };
+    let soon = |fresh: &Fresh| fresh.origin == Origin::Outdated;
+    assert_eq!(
+        (first.origin, again.origin),
+        (Origin::Issued, Origin::Reused)
+    );
     assert!(!soon(&again));
 
     let file = |name: &str| rig.folder.path().join(name);
@@ -282,10 +283,6 @@ async fn a_restart_serves_what_lives_and_renews_soon_what_is_outdated() {
     assert_eq!(rig.center.state().registration_attempts, 1);
 
     rig.set("user_role", Value::Text("Agent".into()));
-    let soon = |fresh: &Fresh| {
-        let ends = fresh.source_ends.unwrap().wall_ms;
-        ends - rig.clock.now().wall_ms <= 10_000
-    };
     let next = rig.stored();
     assert!(soon(&next.mint().await.unwrap()));
     next.mint().await.unwrap();

@@ -15,7 +15,7 @@ use super::ledger::{Entry, number_of};
 use super::list::{self, Listing, Named};
 use super::{Done, Registrar, copied, unavailable};
 use crate::credential::store::{Print, Since};
-use crate::credential::{MintError, schedule};
+use crate::credential::{MintError, Origin, schedule};
 use crate::secret::Secret;
 
 /// How many taken numbers are passed over before giving up.
@@ -87,7 +87,7 @@ impl Registrar {
                 let last = &found.last;
                 let with_end = |listing: Listing| {
                     let ends = listing.expires_ms.unwrap_or(i64::MIN);
-                    (listing, Registered::new(last, ends))
+                    (listing, Registered::found(last, ends))
                 };
                 Ok(found.listings.into_iter().map(with_end).collect())
             }
@@ -209,6 +209,7 @@ impl Registrar {
                 pair,
                 expires,
                 skew_ms: None,
+                origin: Origin::Reused,
             })));
         }
         // An answer may have been lost, or this process's predecessor.
@@ -269,7 +270,7 @@ impl Registrar {
         let listing = found.and_then(|found| Some((list::best(found.listings)?, found.last)));
         match listing {
             Some((listing, last)) => {
-                let registered = Registered::new(&last, listing.expires_ms.unwrap_or(i64::MIN));
+                let registered = Registered::found(&last, listing.expires_ms.unwrap_or(i64::MIN));
                 self.take_listed(entry, pair, &listing, &registered, admin)
                     .await
             }

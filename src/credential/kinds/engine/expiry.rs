@@ -78,7 +78,16 @@ impl Form {
                 .map(|at| End::At(at.as_millisecond()));
         }
         let number = text.parse::<f64>().ok()?;
-        let number = Some(number).filter(|n| n.is_finite() && *n >= 0.0)?;
+        let number = Some(number).filter(|n| n.is_finite())?;
+        let is_span = match self {
+            Form::Seconds | Form::Milliseconds => true,
+            Form::MillisecondsOfEither => number < EPOCH_FROM_MS,
+            _ => false,
+        };
+        if number < 0.0 && !is_span {
+            return None;
+        }
+        // A negative span is cut to zero by the conversion.
         Some(match self {
             Form::Seconds => End::after_ms(number * 1000.0),
             Form::Milliseconds => End::after_ms(number),
@@ -110,6 +119,26 @@ impl End {
     }
 }
 
+/// What is known of a credential's life.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Life {
+    /// What the answer says of it.
+    pub said: Option<Duration>,
+    /// The longest that the configuration allows.
+    pub most: Option<Duration>,
+}
+
+impl Life {
+    /// How long it lives, where that is known; `otherwise` where the answer does not say.
+    pub fn or(self, otherwise: Option<Duration>) -> Option<Duration> {
+        let life = self.said.or(otherwise);
+        match (life, self.most) {
+            (Some(life), Some(most)) => Some(life.min(most)),
+            (life, most) => life.or(most),
+        }
+    }
+}
+
 /// Why no end is known.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Unread {
@@ -117,20 +146,20 @@ pub struct Unread {
     pub at: Find,
 }
 
-/// How long a credential lives, counted from `answer.sent`; `None` where nothing
-/// says so. `found` holds the values that were taken from the answer.
+/// How long a credential lives, counted from `answer.sent`. `found` holds the values
+/// that were taken from the answer. A span that is not above zero says nothing: issuers
+/// write `expires_in: 0` beside a good token that they did not limit.
 ///
 /// # Errors
 /// Where a value is there and cannot be read.
-pub fn life(
-    expiries: &[Expiry],
-    read: &Read<'_>,
-    found: &Held,
-) -> Result<Option<Duration>, Unread> {
-    let mut least: Option<Duration> = None;
+pub fn life(expiries: &[Expiry], read: &Read<'_>, found: &Held) -> Result<Life, Unread> {
+    let mut life = Life::default();
     for expiry in expiries {
         let end = match expiry {
-            Expiry::Fixed(life) => Some(End::After(*life)),
+            Expiry::Fixed(most) => {
+                life.most = Some(life.most.map_or(*most, |known| known.min(*most)));
+                continue;
+            }
             Expiry::Found(find, form) => match read.find(find) {
                 Some(text) => {
                     let end = form.end(&text);
@@ -143,15 +172,16 @@ pub fn life(
                 .and_then(|token| bearer::ends_ms(without_scheme(token)))
                 .map(End::At),
         };
-        let life = match end {
-            Some(End::After(life)) => life,
+        let left = match end {
+            Some(End::After(left)) if left.is_zero() => continue,
+            Some(End::After(left)) => left,
             Some(End::At(ms)) => left(ms, read.answer),
             None => continue,
         };
-        let life = life.min(LIFE_MOST);
-        least = Some(least.map_or(life, |least| least.min(life)));
+        let left = left.min(LIFE_MOST);
+        life.said = Some(life.said.map_or(left, |known| known.min(left)));
     }
-    Ok(least)
+    Ok(life)
 }
 
 fn left(end_ms: i64, answer: &Answer) -> Duration {
@@ -173,9 +203,9 @@ mod tests {
         let body = serde_json::json!({ "e": value }).to_string();
         let answer = answered(START_MS, &[], &body);
         let expiries = [Expiry::Found(Find::Pointer("/e".into()), form)];
-        life(&expiries, &Read::of(&answer), &Held::default())
-            .unwrap()
-            .map(|life| life.as_secs())
+        let life = life(&expiries, &Read::of(&answer), &Held::default()).unwrap();
+        assert_eq!(life.most, None);
+        life.said.map(|life| life.as_secs())
     }
 
     #[test]
@@ -199,7 +229,7 @@ mod tests {
     fn what_cannot_be_read_is_named_by_its_place() {
         for (form, value) in [
             (Form::Seconds, "soon"),
-            (Form::Seconds, "-1"),
+            (Form::EpochSeconds, "-1"),
             (Form::Seconds, "NaN"),
             (Form::Seconds, "inf"),
             (Form::Iso8601, "2027-01-15"),
@@ -215,6 +245,33 @@ mod tests {
     }
 
     #[test]
+    fn a_span_that_is_not_above_zero_says_nothing_and_the_default_stands_in() {
+        for form in [
+            Form::Seconds,
+            Form::Milliseconds,
+            Form::MillisecondsOfEither,
+        ] {
+            for nothing in ["0", "0.0", "-1"] {
+                assert_eq!(says(form, nothing), None, "{form:?} {nothing}");
+            }
+        }
+        let hours = |n: u64| Some(Duration::from_secs(n * 3600));
+        let unsaid = Life {
+            said: None,
+            most: hours(12),
+        };
+        assert_eq!(unsaid.or(hours(1)), hours(1));
+        assert_eq!(unsaid.or(hours(20)), hours(12));
+        assert_eq!(unsaid.or(None), hours(12));
+        assert_eq!(Life::default().or(hours(1)), hours(1));
+        let said = Life {
+            said: hours(2),
+            ..unsaid
+        };
+        assert_eq!(said.or(hours(1)), hours(2));
+    }
+
+    #[test]
     fn the_earliest_wins_and_a_jwt_counts() {
         use base64::Engine;
         let claims = base64::engine::general_purpose::URL_SAFE_NO_PAD
@@ -223,7 +280,7 @@ mod tests {
         found.set("token", Zeroizing::new(format!("Bearer e30.{claims}.c2ln")));
         let answer = answered(START_MS, &[], r#"{"e":3600}"#);
         let read = Read::of(&answer);
-        let at = |expiries: &[Expiry]| life(expiries, &read, &found).unwrap();
+        let at = |expiries: &[Expiry]| life(expiries, &read, &found).unwrap().or(None);
         let found_at = || Expiry::Found(Find::Pointer("/e".into()), Form::Seconds);
         let fixed = |secs| Expiry::Fixed(Duration::from_secs(secs));
         assert_eq!(
@@ -246,7 +303,7 @@ mod tests {
                 Form::EpochSeconds,
             )];
             let life = life(&expiries, &Read::of(&answer), &Held::default());
-            life.unwrap().unwrap().as_secs()
+            life.unwrap().said.unwrap().as_secs()
         };
         assert_eq!(at(0), 3600);
         assert_eq!(at(600_000), 2999);
@@ -266,8 +323,8 @@ mod tests {
                     let body = serde_json::json!({ "e": value }).to_string();
                     let answer = answered(date / 2, &[], &body);
                     let expiries = [Expiry::Found(Find::Pointer("/e".into()), form)];
-                    if let Ok(Some(life)) = life(&expiries, &Read::of(&answer), &Held::default()) {
-                        prop_assert!(life <= LIFE_MOST);
+                    if let Ok(life) = life(&expiries, &Read::of(&answer), &Held::default()) {
+                        prop_assert!(life.said.is_none_or(|said| said <= LIFE_MOST));
                     }
                 }
             }

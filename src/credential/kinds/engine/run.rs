@@ -16,7 +16,7 @@ use zeroize::Zeroizing;
 
 use super::answer::Read;
 use super::ask::Ask;
-use super::expiry::{self, Expiry};
+use super::expiry::{self, Expiry, Life};
 use super::template::{Held, Scope};
 use super::verdict::{Case, Meaning, Success, no_codes};
 use super::{Engine, Proof, Refresh, Session, State, Taken};
@@ -24,7 +24,7 @@ use crate::base::time::{Deadline, Moment};
 use crate::config::url::HttpUrl;
 use crate::credential::kinds::sensitive;
 use crate::credential::login::Answer;
-use crate::credential::{Change, Fresh, KeepAlive, Mint, MintError, Rejection};
+use crate::credential::{Change, Fresh, KeepAlive, Mint, MintError, Origin, Rejection};
 use crate::secret::Source;
 
 /// So many refreshes in a row may fail before a login is tried instead.
@@ -212,8 +212,9 @@ impl Engine {
         }
         let mut values = Held::default();
         take(&self.recipe.takes, &case, &mut values)?;
-        let life = self.life(&self.recipe.expiries, &case, &values)?;
-        let life = life.or(self.recipe.fallback).ok_or_else(|| {
+        let known = self.life(&self.recipe.expiries, &case, &values)?;
+        let assumed = self.recipe.default_life.filter(|_| known.said.is_none());
+        let life = known.or(assumed).ok_or_else(|| {
             case.unavailable(
                 "body",
                 format!(
@@ -222,7 +223,10 @@ impl Engine {
                 ),
             )
         })?;
-        let fresh = self.fresh(&values, life, &case, proof)?;
+        let fresh = Fresh {
+            assumed_life: assumed.map(|_| life),
+            ..self.fresh(&values, life, &case, proof)?
+        };
         let mut state = self.state();
         state.session = Some(Arc::new(Session {
             values,
@@ -289,7 +293,11 @@ impl Engine {
             let mut values = session.values.clone();
             take(&refresh.takes, &case, &mut values)?;
             let life = self.life(&refresh.expiries, &case, &values)?;
-            let life = life.unwrap_or(session.life);
+            // A cap alone says no more than the login did.
+            let life = match life.said {
+                None if life.most.is_none() => session.life,
+                _ => life.or(None).unwrap_or(session.life),
+            };
             let fresh = self.fresh(&values, life, &case, proof)?;
             let mut state = self.state();
             if state.stale {
@@ -396,12 +404,7 @@ impl Engine {
         }
     }
 
-    fn life(
-        &self,
-        expiries: &[Expiry],
-        case: &Case<'_>,
-        values: &Held,
-    ) -> Result<Option<Duration>, MintError> {
+    fn life(&self, expiries: &[Expiry], case: &Case<'_>, values: &Held) -> Result<Life, MintError> {
         expiry::life(expiries, case.read, values).map_err(|unread| {
             case.unavailable(
                 "body",
@@ -453,6 +456,8 @@ impl Engine {
             expires: Deadline::new(case.read.answer.sent, life),
             source_ends: None,
             skew_ms: case.read.answer.skew_ms(),
+            origin: Origin::Issued,
+            assumed_life: None,
         })
     }
 
