@@ -14,12 +14,13 @@ test-release:
 
 # The Rust tests alone: they need nothing but Rust and loopback.
 unit:
-    cargo test --locked
+    cargo test --locked --workspace
 
 # Format, lint and licences, as CI does.
 lint:
     cargo fmt --check
-    cargo clippy --locked --all-targets -- -D warnings
+    cargo clippy --locked --workspace --all-targets -- -D warnings
+    cargo clippy --locked --no-default-features --all-targets -- -D warnings
     cargo deny check bans licenses sources
 
 # What CI runs, from start to end.
@@ -42,9 +43,9 @@ bench *ARGS:
 instructions BINARY *ARGS:
     target/outside/venv/bin/python tests/clients/instructions.py --binary {{BINARY}} {{ARGS}}
 
-# The static binary that deploy/Dockerfile puts on an empty file system.
+# The static binary that deploy/Dockerfile puts on an empty file system, without the demo.
 static:
-    cargo build --locked --release --target "$(uname -m)-unknown-linux-musl"
+    cargo build --locked --release --no-default-features --bin headset --target "$(uname -m)-unknown-linux-musl"
 
 # Known vulnerabilities in what Cargo.lock names (fetches a database).
 advisories:

@@ -4,11 +4,15 @@
 //! codes are those of sysexits(3): see [`exit_code`].
 
 pub mod check;
+#[cfg(feature = "demo")]
 pub mod demo;
+#[cfg(not(feature = "demo"))]
+pub mod left_out;
 pub mod mint;
 pub mod online;
 pub mod quick;
 pub mod run;
+#[cfg(feature = "demo")]
 pub mod simulate;
 
 use std::io;
@@ -27,6 +31,7 @@ pub struct Cli {
     pub command: Command,
 }
 
+#[cfg(feature = "demo")]
 const EXAMPLES: &str = "\
 Examples:
   headset demo                          watch it work, nothing to set up
@@ -34,6 +39,13 @@ Examples:
   headset check --config headset.toml   every problem of a configuration at once
   headset mint cms_key -c headset.toml  obtain one credential now, and show how
   headset simulate                      a contact center to practise on";
+
+#[cfg(not(feature = "demo"))]
+const EXAMPLES: &str = "\
+Examples:
+  headset run --config headset.toml     serve
+  headset check --config headset.toml   every problem of a configuration at once
+  headset mint cms_key -c headset.toml  obtain one credential now, and show how";
 
 const EXITS: &str = "\
 Exit codes: 0 well, 64 usage, 69 a port is taken or something is out of reach,
@@ -46,13 +58,23 @@ pub enum Command {
     /// Serve: take calls, attach credentials, send them on.
     Run(run::Args),
     /// A simulated contact center, headset before it, and one told call.
+    #[cfg(feature = "demo")]
     Demo(demo::Args),
+    /// This build leaves the simulated contact center out.
+    #[cfg(not(feature = "demo"))]
+    #[command(hide = true)]
+    Demo(left_out::Args),
     /// Show every problem of a configuration at once; start nothing.
     Check(check::Args),
     /// Obtain one credential now and show how, with every secret masked.
     Mint(mint::Args),
     /// Serve a simulated contact center to practise on.
+    #[cfg(feature = "demo")]
     Simulate(simulate::Simulate),
+    /// This build leaves the simulated contact center out.
+    #[cfg(not(feature = "demo"))]
+    #[command(hide = true)]
+    Simulate(left_out::Args),
     /// Show the version.
     Version,
 }
@@ -61,9 +83,15 @@ pub enum Command {
 pub fn execute(cli: Cli) -> anyhow::Result<ExitCode> {
     match cli.command {
         Command::Run(args) => run::run(args),
+        #[cfg(feature = "demo")]
         Command::Demo(args) => demo::run(args),
+        #[cfg(not(feature = "demo"))]
+        Command::Demo(_) => left_out::run("demo"),
         Command::Check(args) => run::check(args),
         Command::Mint(args) => mint::run(args),
+        #[cfg(not(feature = "demo"))]
+        Command::Simulate(_) => left_out::run("simulate"),
+        #[cfg(feature = "demo")]
         Command::Simulate(args) => {
             run::log_for_tools();
             runtime()?.block_on(simulate::run(args))?;

@@ -3,9 +3,9 @@
 //!
 //! The floors, each importing only from those before it:
 //! `base` ← `secret` ← `config` ← `net` ← `credential` ← `gateway` ←
-//! {`modes`, `admin`} ← `app` ← `cli`. The `simulator` stands apart: it is a
-//! contact center, knows only `base` and `net::tls`, and only `cli` and the tests
-//! import it. `ARCHITECTURE.md` states these as invariants.
+//! {`modes`, `admin`} ← `app` ← `cli`. The simulated contact center is a crate of its
+//! own, `headset-simulator`, which only `cli` and the tests import.
+//! `ARCHITECTURE.md` states these as invariants.
 
 pub mod admin;
 pub mod app;
@@ -17,4 +17,3 @@ pub mod gateway;
 pub mod modes;
 pub mod net;
 pub mod secret;
-pub mod simulator;

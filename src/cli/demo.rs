@@ -24,7 +24,7 @@ use crate::config::{Bind, Log, LogFormat, Roots, Tls};
 use crate::credential::login::{Answer, Login};
 use crate::net::connect::Connector;
 use crate::net::egress::Egress;
-use crate::simulator::{Options, Simulator};
+use headset_simulator::{Options, Simulator};
 
 /// A simulated contact center, headset before it, and one told call.
 #[derive(Clone, Debug, clap::Args)]

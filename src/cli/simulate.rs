@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use anyhow::Context;
 
-use crate::simulator::{AccountOptions, Faults, Options, Simulator};
+use headset_simulator::{AccountOptions, Faults, Options, Simulator};
 
 /// Run a contact center to practise on: strict, counting, broken on demand
 #[derive(Debug, clap::Args)]
@@ -105,7 +105,7 @@ pub async fn run(args: Simulate) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn faults(json: &str) -> Result<Box<Faults>, crate::simulator::FaultsError> {
+fn faults(json: &str) -> Result<Box<Faults>, headset_simulator::FaultsError> {
     Faults::default().merged(json).map(Box::new)
 }
 

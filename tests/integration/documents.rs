@@ -11,7 +11,7 @@ use headset::config::load::{self, Sources};
 use headset::config::reference;
 use headset::credential::kinds::KINDS;
 use headset::gateway::stack::respond;
-use headset::simulator::{Faults, Options, Simulator};
+use headset_simulator::{Faults, Options, Simulator};
 
 use crate::support::client;
 use crate::support::headset::Headset;

@@ -1,6 +1,6 @@
 //! What probes and Prometheus see.
 
-use headset::simulator::{Options, Simulator};
+use headset_simulator::{Options, Simulator};
 
 use crate::support::client;
 use crate::support::headset::{Headset, Setup};

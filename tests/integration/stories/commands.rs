@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use headset::simulator::{Faults, Kind, Options, Simulator};
+use headset_simulator::{Faults, Kind, Options, Simulator};
 use serde_json::Value;
 
 use crate::support::headset::Folder;

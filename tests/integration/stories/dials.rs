@@ -2,7 +2,7 @@
 
 use headset::app::plan::kind_keys;
 use headset::config::load::{self, Sources};
-use headset::simulator::{Options, Simulator};
+use headset_simulator::{Options, Simulator};
 
 use crate::support::client;
 use crate::support::headset::{Folder, Headset, plain};

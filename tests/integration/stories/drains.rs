@@ -1,7 +1,7 @@
 //! Stopping loses nothing: what is in flight finishes, new calls are still taken
 //! while the application winds down.
 
-use headset::simulator::{Faults, Options, Simulator};
+use headset_simulator::{Faults, Options, Simulator};
 use rustix::process::Signal;
 
 use crate::support::client::{self, Raw};

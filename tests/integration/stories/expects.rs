@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use headset::simulator::{Options, Simulator};
+use headset_simulator::{Options, Simulator};
 
 use crate::support::client::{self, Raw};
 use crate::support::door::Door;

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex};
 use bytes::Bytes;
 use h2::RecvStream;
 use h2::server::SendResponse;
-use headset::simulator::{Options, Simulator};
+use headset_simulator::{Options, Simulator};
 use http::{Request, Response};
 
 use crate::support::client::{self, Answer, Raw};

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use headset::simulator::{Options, Simulator};
+use headset_simulator::{Options, Simulator};
 use serde_json::Value;
 
 use crate::support::client::{self, Answer};

@@ -1,6 +1,6 @@
 //! The application sends plain calls; the upstream sees exactly one credential.
 
-use headset::simulator::{Options, Simulator};
+use headset_simulator::{Options, Simulator};
 
 use crate::support::client::{self, Raw};
 use crate::support::headset::{FIXED, Headset, fixed};

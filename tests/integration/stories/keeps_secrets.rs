@@ -5,7 +5,7 @@ use std::process::Stdio;
 
 use base64::Engine;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
-use headset::simulator::{Faults, Options, Simulator};
+use headset_simulator::{Faults, Options, Simulator};
 use tokio::io::AsyncReadExt;
 
 use crate::support::client;

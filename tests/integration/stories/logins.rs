@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use headset::simulator::{Faults, Kind, Options, SessionDeadAs, Simulator};
+use headset_simulator::{Faults, Kind, Options, SessionDeadAs, Simulator};
 
 use crate::support::client;
 use crate::support::eventually;

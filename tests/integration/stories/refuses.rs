@@ -1,7 +1,7 @@
 //! Strict where it must be: what could mean two things, or leads where nobody should
 //! go, is refused and reaches nothing.
 
-use headset::simulator::{Options, Simulator};
+use headset_simulator::{Options, Simulator};
 
 use crate::support::client::{self, Raw};
 use crate::support::headset::{Headset, Setup, fixed, plain};

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use headset::simulator::{Faults, ListPasswords, Options, Simulator};
+use headset_simulator::{Faults, ListPasswords, Options, Simulator};
 
 use crate::support::client;
 use crate::support::eventually;
@@ -174,7 +174,7 @@ const MOMENTS: [Moment; 14] = [
 
 /// Lets the moment come about, and notes what it will be seen by: before whatever
 /// brings it is started, or it may be over when it is first looked for.
-fn expect(moment: Moment, center: &Simulator) -> headset::simulator::State {
+fn expect(moment: Moment, center: &Simulator) -> headset_simulator::State {
     if let Moment::Lost = moment {
         center.faults(Faults {
             registration_lost_next: 1,
@@ -184,8 +184,8 @@ fn expect(moment: Moment, center: &Simulator) -> headset::simulator::State {
     center.state()
 }
 
-async fn wait_for(moment: Moment, center: &Simulator, before: headset::simulator::State) {
-    let came = |test: fn(&headset::simulator::State, &headset::simulator::State) -> bool| {
+async fn wait_for(moment: Moment, center: &Simulator, before: headset_simulator::State) {
+    let came = |test: fn(&headset_simulator::State, &headset_simulator::State) -> bool| {
         let before = before.clone();
         async move {
             eventually("the moment to kill", async || {

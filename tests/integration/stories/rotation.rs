@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
-use headset::simulator::{Duplicate, Faults, Options, Simulator};
+use headset_simulator::{Duplicate, Faults, Options, Simulator};
 
 use crate::support::client;
 use crate::support::eventually;

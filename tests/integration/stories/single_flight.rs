@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use headset::simulator::{Faults, Options, Simulator};
+use headset_simulator::{Faults, Options, Simulator};
 
 use crate::support::client::{self, Raw};
 use crate::support::eventually;

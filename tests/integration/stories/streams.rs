@@ -1,6 +1,6 @@
 //! Bytes flow as they come, both ways, and who leaves is noticed.
 
-use headset::simulator::{Options, Simulator};
+use headset_simulator::{Options, Simulator};
 
 use crate::support::client::{self, Raw};
 use crate::support::eventually;
@@ -189,6 +189,6 @@ async fn a_recording_with_a_malformed_query_streams_back() {
     assert_eq!(answer.status, 200, "{}", answer.text());
     assert_eq!(answer.body.len(), 3_000_000);
     let right =
-        (0..answer.body.len()).all(|at| answer.body[at] == headset::simulator::recorded(at as u64));
+        (0..answer.body.len()).all(|at| answer.body[at] == headset_simulator::recorded(at as u64));
     assert!(right, "the audio was changed on the way");
 }

@@ -7,7 +7,7 @@ use headset::app::plan::{Draft, kind_keys};
 use headset::base::time::Clock;
 use headset::config::load::{self, Sources};
 use headset::net::egress::OwnAddresses;
-use headset::simulator::{Faults, Options, Simulator};
+use headset_simulator::{Faults, Options, Simulator};
 
 use crate::support::client;
 use crate::support::eventually;

@@ -1,6 +1,6 @@
 //! A 401 of the upstream rejects the credential that was used, once.
 
-use headset::simulator::{Faults, Options, Simulator};
+use headset_simulator::{Faults, Options, Simulator};
 
 use crate::support::client;
 use crate::support::headset::{Headset, Setup, fixed};

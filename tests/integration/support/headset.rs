@@ -13,7 +13,7 @@ use headset::app::{Addresses, App};
 use headset::base::time::Clock;
 use headset::config::Bind;
 use headset::config::load::{self, Sources};
-use headset::simulator::Simulator;
+use headset_simulator::Simulator;
 use tokio::sync::oneshot;
 
 use super::client;

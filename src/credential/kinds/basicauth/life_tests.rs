@@ -14,7 +14,9 @@ use crate::credential::store::Null;
 use crate::credential::store::file::FileStore;
 use crate::credential::store::kept::kept;
 use crate::credential::testing::{Folder, START_MS};
-use crate::simulator::{Faults, ListPasswords, Options as Center, Simulator};
+use headset_simulator::{
+    Clock as CenterClock, Faults, ListPasswords, Options as Center, Simulator,
+};
 
 const HOUR: u64 = 3600;
 const STORE_KEY: &str = "0123456789abcdef0123456789abcdef";
@@ -35,7 +37,7 @@ impl Rig {
 
     async fn with_clocks(clock: Clock, issuers: Clock) -> Rig {
         let center = Simulator::start(Center {
-            clock: issuers,
+            clock: CenterClock::from_fn(move || issuers.now().wall_ms),
             ..Center::default()
         })
         .await

@@ -135,7 +135,7 @@ impl http_body::Body for Pushes {
             "data": {
                 "status": "CONNECTED", "crtObjectId": format!("d707-sim-vcall-{number}"),
                 // Not skewed: it is there to measure how long a push was on its way.
-                "sentAt": self.center.moment().wall_ms,
+                "sentAt": self.center.machine_ms(),
             },
         });
         let lines = format!("{push}\n{FILLER}\n");

@@ -1,7 +1,7 @@
 //! Sessions: with and without a JWT, refreshed, kept alive, evicted, ended.
 
 use super::*;
-use crate::simulator::SessionDeadAs;
+use crate::SessionDeadAs;
 
 const ASSIGNED: &str = "/ameyorestapi/cc/campaigns/getAssigned";
 const PING: &str = "/ameyorestapi/session/keepAliveWithPingPush";
@@ -83,15 +83,15 @@ async fn a_session_idles_out_and_only_a_keep_alive_prevents_it() {
     .await;
     let id = text(&log_in(&bench, false).await, "/sessionId");
     let ping = json!({"sessionId": id, "listenerName": "l", "pushesFollowPing": false}).to_string();
-    bench.clock.step_wall(40_000);
+    bench.clock.step(40_000);
     assert_eq!(status(&bench, ASSIGNED, &[("sessionId", &id)]).await, 200);
     assert_eq!(
         bench.call("POST", PING, "", &ping).await.json()["status"],
         "OK"
     );
-    bench.clock.step_wall(40_000);
+    bench.clock.step(40_000);
     assert_eq!(status(&bench, ASSIGNED, &[("sessionId", &id)]).await, 200);
-    bench.clock.step_wall(20_000);
+    bench.clock.step(20_000);
     assert_eq!(status(&bench, ASSIGNED, &[("sessionId", &id)]).await, 401);
     let late = bench.call("POST", PING, "", &ping).await;
     assert_eq!(
@@ -107,10 +107,10 @@ async fn a_session_idles_out_and_only_a_keep_alive_prevents_it() {
     });
     let id = text(&log_in(&bench, false).await, "/sessionId");
     for _ in 0..3 {
-        bench.clock.step_wall(40_000);
+        bench.clock.step(40_000);
         assert_eq!(status(&bench, ASSIGNED, &[("sessionId", &id)]).await, 200);
     }
-    bench.clock.step_wall(60_000);
+    bench.clock.step(60_000);
     let dead = bench.ask("GET", ASSIGNED, &[("sessionId", &id)], "").await;
     assert_eq!(dead.status, 403);
     assert_eq!(
@@ -232,7 +232,7 @@ async fn a_jwt_is_refreshed_while_its_session_lives() {
         let body = json!({"userId": user}).to_string();
         bench.ask("POST", REFRESH, &fields, &body).await
     };
-    bench.clock.step_wall(900_000);
+    bench.clock.step(900_000);
     assert_eq!(
         status(&bench, ASSIGNED, &[("authorization", &first), session]).await,
         401
@@ -288,7 +288,7 @@ async fn the_jwt_of_a_live_session_registers_keys() {
         assert_eq!(answer.status, 401);
         assert_eq!(answer.json()["errorMessage"], why);
     };
-    bench.clock.step_wall(900_000);
+    bench.clock.step(900_000);
     again("the bearer has expired").await;
     bench.simulator.end_all_of("supervisor01");
     again("the bearer is unknown").await;

@@ -5,8 +5,8 @@ use ring::digest;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 
 use super::*;
-use crate::simulator::recorded;
-use crate::simulator::upload::hex;
+use crate::recorded;
+use crate::upload::hex;
 
 const UPLOADS: &str = "/v1/cc-list/1/process-list/1/leads/1/contact-upload-tasks";
 const PIECE: usize = 256 * 1024;

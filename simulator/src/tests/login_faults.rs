@@ -1,7 +1,7 @@
 //! What can be made to go wrong with logins, for every kind.
 
 use super::*;
-use crate::simulator::{BrokenAs, ExpiryAs};
+use crate::{BrokenAs, ExpiryAs};
 
 #[tokio::test]
 async fn a_failing_login_has_no_effect_and_only_strikes_its_kind() {

@@ -26,6 +26,7 @@ mod business;
 mod ccm;
 mod center;
 mod choices;
+mod clock;
 mod desk;
 mod envelope;
 mod faults;
@@ -60,10 +61,10 @@ use std::time::Duration;
 
 use tokio::task::JoinHandle;
 
-use crate::base::time::Clock;
 use center::Center;
 
 pub use accounts::AccountOptions;
+pub use clock::Clock;
 pub use faults::{
     BrokenAs, Duplicate, ExpiryAs, Faults, FaultsError, ListPasswords, ResetAt, SessionDeadAs,
     TokenAs, WebAccessFailsAs,

@@ -219,12 +219,14 @@ async fn tls_is_spoken_with_a_certificate_of_its_own() {
     roots
         .add(CertificateDer::from_pem_slice(pem.as_bytes()).expect("PEM"))
         .expect("a certificate");
-    let config = rustls::ClientConfig::builder_with_provider(crate::net::tls::provider())
-        .with_safe_default_protocol_versions()
-        .expect("versions")
-        .with_root_certificates(roots)
-        .with_no_client_auth();
-    let connector = tokio_rustls::TlsConnector::from(std::sync::Arc::new(config));
+    let config = rustls::ClientConfig::builder_with_provider(Arc::new(
+        rustls::crypto::ring::default_provider(),
+    ))
+    .with_safe_default_protocol_versions()
+    .expect("versions")
+    .with_root_certificates(roots)
+    .with_no_client_auth();
+    let connector = tokio_rustls::TlsConnector::from(Arc::new(config));
     for name in ["127.0.0.1", "localhost", "::1"] {
         let socket = TcpStream::connect(simulator.address())
             .await

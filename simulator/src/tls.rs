@@ -9,10 +9,9 @@ use rcgen::{
     KeyPair, KeyUsagePurpose,
 };
 use rustls::ServerConfig;
+use rustls::crypto::ring::default_provider;
 use rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
 use tokio_rustls::TlsAcceptor;
-
-use crate::net::tls::provider;
 
 /// What a TLS simulator shows and what its clients must trust.
 pub(super) struct Identity {
@@ -51,7 +50,7 @@ impl Identity {
         let key = KeyPair::generate()?;
         let certificate = leaf.signed_by(&key, &authority)?;
 
-        let mut config = ServerConfig::builder_with_provider(provider())
+        let mut config = ServerConfig::builder_with_provider(Arc::new(default_provider()))
             .with_protocol_versions(&[&rustls::version::TLS13, &rustls::version::TLS12])?
             .with_no_client_auth()
             .with_single_cert(

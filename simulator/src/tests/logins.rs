@@ -1,7 +1,7 @@
 //! The logins whose tokens stand alone, and the calls behind them; the fixed keys.
 
 use super::*;
-use crate::simulator::TokenAs;
+use crate::TokenAs;
 
 const CAMPAIGNS: &str = "/v2/accounts/acct/campaigns";
 const APP: &str = "/v2/integrations/app";
@@ -45,7 +45,7 @@ async fn a_ccm_token_is_a_bearer_until_its_expires_in() {
         401,
         "raw is not enough"
     );
-    bench.clock.step_wall(86_400_000);
+    bench.clock.step(86_400_000);
     let late = bench.get(CAMPAIGNS, &bearer).await;
     assert_eq!(late.status, 401);
     assert_eq!(late.json()["response"]["error_data"]["code"], 1010);
@@ -178,7 +178,7 @@ async fn an_integrations_token_is_sent_raw_and_lives_ninety_days() {
         200
     );
     assert_eq!(bench.simulator.state().effects, 1);
-    bench.clock.step_wall(90 * 86_400_000);
+    bench.clock.step(90 * 86_400_000);
     assert_eq!(bench.get(APP, &token).await.status, 401);
 }
 
@@ -249,7 +249,7 @@ async fn the_second_vendor_gives_its_token_in_a_header_and_its_end_in_seconds() 
 
 #[tokio::test]
 async fn the_fixed_headers_let_in_and_a_refusal_is_a_200() {
-    use crate::simulator::WebAccessFailsAs;
+    use crate::WebAccessFailsAs;
     let bench = Bench::start(Faults::default()).await;
     let right = [
         ("hash-key", "sim-hash-key"),

@@ -4,7 +4,6 @@ use zeroize::Zeroizing;
 
 use super::faults::Duplicate;
 use super::key::Registration;
-use crate::base::time::Moment;
 
 /// One registered key. It has no `Debug`: nothing may print a password by accident.
 #[derive(Clone)]
@@ -19,8 +18,8 @@ pub(super) struct Key {
     pub(super) expires_ms: i64,
     pub(super) added_ms: i64,
     pub(super) modified_ms: i64,
-    /// When it was last written, for the propagation delay.
-    pub(super) written: Moment,
+    /// When it was last written by the machine's clock, for the propagation delay.
+    pub(super) written_ms: i64,
     /// Counts its replacements, from 0.
     pub(super) version: u64,
 }
@@ -38,7 +37,7 @@ pub(super) struct Stamp {
     /// By the server's clock, in ms since the epoch.
     pub(super) now_ms: i64,
     /// By the machine's.
-    pub(super) written: Moment,
+    pub(super) written_ms: i64,
     /// When the key is to die, by the server's clock.
     pub(super) expires_ms: i64,
 }
@@ -81,7 +80,7 @@ impl Registry {
             expires_ms: stamp.expires_ms,
             added_ms: stamp.now_ms,
             modified_ms: stamp.now_ms,
-            written: stamp.written,
+            written_ms: stamp.written_ms,
             version: 0,
         });
         Ok(())
@@ -143,6 +142,6 @@ fn write(key: &mut Key, new: Registration, stamp: Stamp) {
     key.user_role = new.user_role;
     key.expires_ms = stamp.expires_ms;
     key.modified_ms = stamp.now_ms;
-    key.written = stamp.written;
+    key.written_ms = stamp.written_ms;
     key.version += 1;
 }

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use super::accounts::{AccountOptions, Accounts};
 use super::bearer::{BearerError, Bearers};
+use super::clock::Clock;
 use super::faults::Faults;
 use super::key::{Registration, date};
 use super::kind::Kind;
@@ -15,7 +16,6 @@ use super::sessions::Sessions;
 use super::state::{KeyView, State};
 use super::tokens::{TokenError, Tokens};
 use super::{Duplicate, Options};
-use crate::base::time::{Clock, Moment};
 
 pub(super) struct Center {
     clock: Clock,
@@ -93,15 +93,15 @@ impl Center {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The machine's clock, without skew.
-    pub(super) fn moment(&self) -> Moment {
-        self.clock.now()
+    /// The machine's clock, without skew, in ms since the epoch.
+    pub(super) fn machine_ms(&self) -> i64 {
+        self.clock.now_ms()
     }
 
     /// The server's clock, in ms since the epoch.
     pub(super) fn now_ms(&self) -> i64 {
         let skew = self.lock().faults.clock_skew_ms;
-        self.clock.now().wall_ms.saturating_add(skew)
+        self.clock.now_ms().saturating_add(skew)
     }
 
     /// A number never given before, for ids.
@@ -146,14 +146,14 @@ impl Center {
     /// Whether a live key carries this pair.
     pub(super) fn check_pair(&self, username: &str, password: &str) -> Result<(), PairError> {
         let now_ms = self.now_ms();
-        let now = self.clock.now();
+        let machine_ms = self.clock.now_ms();
         let inner = self.lock();
-        let propagation = Duration::from_millis(inner.faults.propagation_ms);
+        let propagation_ms = i64::try_from(inner.faults.propagation_ms).unwrap_or(i64::MAX);
         let mut refusal = PairError::Unknown;
         for key in inner.registry.by_pair(username, password) {
             if now_ms >= key.expires_ms {
                 refusal = PairError::Expired;
-            } else if now.since(key.written) < propagation {
+            } else if machine_ms.saturating_sub(key.written_ms) < propagation_ms {
                 refusal = PairError::Propagating;
             } else {
                 return Ok(());
@@ -173,7 +173,7 @@ impl Center {
         };
         Stamp {
             now_ms,
-            written: self.clock.now(),
+            written_ms: self.clock.now_ms(),
             expires_ms,
         }
     }
