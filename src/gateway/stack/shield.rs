@@ -131,10 +131,15 @@ impl<S: HttpService> Service<Call> for Shield<S> {
 
     fn call(&mut self, call: Call) -> Self::Future {
         // A request with two readings has no certain Host to judge; `target` ends it.
-        // Nor has CONNECT one of ours: it names whom the caller wants to be tunnelled to.
+        // Nor has CONNECT one of ours: it names whom the caller wants to be tunnelled to,
+        // unless it is malformed (over HTTP/2 it may name nobody).
         let verdict = match &call.fault {
             Some(CallerFault::Framing(_)) => Ok(()),
-            _ if call.request.method() == Method::CONNECT => Ok(()),
+            _ if call.request.method() == Method::CONNECT
+                && call.request.uri().authority().is_some() =>
+            {
+                Ok(())
+            }
             _ => self.doors.check(&call),
         };
         match verdict {
