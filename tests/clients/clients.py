@@ -27,7 +27,7 @@ def served(simulator, at_least):
 
 def demo(bench):
     """`headset demo --once` tells its story and ends with 0."""
-    process = bench.run("demo", [bench.binary, "demo", "--once"])
+    process = bench.run("demo", [bench.simulating, "demo", "--once"])
     expect(process.ended() == "exit code 0", f"it ended with {process.ended()}")
     said = process.stdout.read_text("utf-8", "replace")
     for part in ("200", "headset_credential_expiry_timestamp_seconds"):

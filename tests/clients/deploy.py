@@ -8,7 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from harness import LOOPBACK, PATIENCE, Failed, Skipped, expect
+from harness import LOOPBACK, PATIENCE, Skipped, call, expect, free_port, until
 
 ROOT = Path(__file__).resolve().parents[2]
 MANIFEST = ROOT / "deploy" / "kubernetes.yaml"
@@ -112,10 +112,28 @@ def static(bench):
         enter = ["unshare", "--user", "--map-root-user", "--root", root]
         if subprocess.run(["unshare", "--user", "true"], capture_output=True).returncode:
             raise Skipped("neither root nor user namespaces: no empty root to run in")
-    process = bench.run("empty-root", [*enter, "/headset", "demo", "--once"], seconds=4 * PATIENCE)
-    if process.ended() != "exit code 0":
-        raise Failed(f"in an empty root: {process.ended()}\n{process.tail()}")
-    return f"the demo runs in an empty root on {LOOPBACK}"
+    simulator = bench.simulator()
+    app = free_port()
+    password, _ = bench.secret("password")
+    (root / "password").write_text(password)
+    (root / "headset.toml").write_text(
+        f'''[listener.app]
+bind = "{LOOPBACK}:{app}"
+[admin]
+bind = "{LOOPBACK}:0"
+[route.all]
+upstream = "{simulator.url}"
+credential = "it"
+[credential.it]
+kind = "static"
+basic = {{ username = "crm", password = {{ file = "/password" }} }}
+'''
+    )
+    process = bench.start("empty-root", [*enter, "/headset", "run", "--config", "/headset.toml"])
+    answer = until("an answer", lambda: call(f"http://{LOOPBACK}:{app}/_sim/echo"), process=process)
+    expect(answer.status == 200, f"in an empty root a call was answered {answer.status}\n{process.tail()}")
+    expect(process.stop() == 0, f"in an empty root: {process.ended()}\n{process.tail()}")
+    return f"it carries a call in an empty root on {LOOPBACK}"
 
 
 # The aim is 8 MB.

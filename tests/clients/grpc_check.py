@@ -27,7 +27,7 @@ def grpc_calls(bench):
     # No proxy of the environment may stand between.
     channel = grpc.insecure_channel(headset.url.removeprefix("http://"), options=[("grpc.enable_http_proxy", 0)])
     try:
-        called = judged(grpc, channel, service, bench.secrets["token"], headset)
+        called = judged(grpc, channel, service, bench.secrets["headset-token"], headset)
     finally:
         channel.close()
         server.stop(None).wait(SECONDS)

@@ -202,6 +202,8 @@ class Bench:
     def __init__(self, name, binary, folder):
         self.name = name
         self.binary = Path(binary)
+        # Whose `simulate` and `demo` are used: the binary that ships has neither.
+        self.simulating = self.binary
         self.folder = folder
         self.processes = []
         # Every secret that this check used, with a word for what it is.
@@ -256,7 +258,7 @@ class Simulator:
 
     def __init__(self, bench, faults=None):
         self.bearer_path = bench.folder / "admin-bearer.secret"
-        argv = [bench.binary, "simulate", "--bind", f"{LOOPBACK}:0"]
+        argv = [bench.simulating, "simulate", "--bind", f"{LOOPBACK}:0"]
         argv += ["--write-bearer", self.bearer_path]
         if faults:
             argv += ["--faults", json.dumps(faults)]

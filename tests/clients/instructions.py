@@ -1,9 +1,10 @@
 #!/usr/bin/env python3
 """Counts the user-space instructions that a call costs headset, with callgrind.
 
-Unlike CPU time, instructions are the same on a busy machine. Each case runs twice, with
-N and with 2 N calls after the same warm-up, on one connection: what start and end cost
-cancels in the difference. `instructions.json` keeps what each case last cost; the check
+Unlike CPU time, instructions are the same on a busy machine. Each case runs with N and with
+2 N calls after the same warm-up, on one connection: what start and end cost cancels in the
+difference. A third run, with N calls and a rest, tells what passing time costs (heartbeats,
+timers), so that a machine that is slow over its calls changes nothing. `instructions.json` keeps what each case last cost; the check
 fails where one costs over 2 % more, and names the functions that grew. The figures
 hold for one target and one compiler: elsewhere they are shown, not judged.
 
@@ -25,6 +26,7 @@ import subprocess
 import sys
 import tempfile
 import threading
+import time
 from pathlib import Path
 
 from harness import LOOPBACK, PATIENCE, Bench, Failed, Skipped, expect, free_port, until
@@ -32,6 +34,7 @@ from harness import LOOPBACK, PATIENCE, Bench, Failed, Skipped, expect, free_por
 KEPT = Path(__file__).with_suffix(".json")
 WARM_UP = 300
 CALLS = 2000
+REST_SECONDS = 8
 ALLOWED = 1.02
 # A function is worth a word where a call spends so many instructions more in it.
 WORTH = 60
@@ -175,9 +178,11 @@ http {{
     return ["nginx", "-p", bench.folder, "-c", config, "-e", bench.folder / "error.log"]
 
 
-def counted(bench, name, argv, port, load, calls):
-    """Runs `argv` under callgrind through `calls` calls; function to instructions."""
+def counted(bench, name, argv, port, load, calls, rest=0):
+    """Runs `argv` under callgrind through `calls` calls and a rest; function to instructions,
+    and for how many seconds it ran."""
     out = bench.folder / f"{name}.callgrind"
+    begun = time.monotonic()
     process = bench.start(name, ["valgrind", "--tool=callgrind", f"--callgrind-out-file={out}", *argv])
 
     def answers():
@@ -187,6 +192,8 @@ def counted(bench, name, argv, port, load, calls):
     until(f"{name} to listen", answers, seconds=5 * PATIENCE, process=process)
     load(port, WARM_UP)
     load(port, calls)
+    time.sleep(rest)
+    took = time.monotonic() - begun
     # The first asks it to drain, the second to end at once; nginx ends with the first.
     for _ in range(2):
         if not process.ended():
@@ -206,7 +213,7 @@ def counted(bench, name, argv, port, load, calls):
             function = "TOTAL" if "PROGRAM TOTALS" in function else tidy(function)
             found[function] = found.get(function, 0) + int(seen.group(1).replace(",", ""))
     expect(found.get("TOTAL"), f"callgrind_annotate said: {said.stdout[:500]}{said.stderr}")
-    return found
+    return found, took
 
 
 def tidy(function):
@@ -220,11 +227,17 @@ def tidy(function):
 
 def one_call(bench, name, argv, port, load, calls):
     """Instructions of one call: the total, and by function."""
-    once = counted(bench, f"{name}-1", argv, port, load, calls)
-    twice = counted(bench, f"{name}-2", argv, port, load, 2 * calls)
-    each = {key: (twice.get(key, 0) - once.get(key, 0)) / calls for key in {*once, *twice}}
-    total = round(each.pop("TOTAL"))
-    return total, {key: round(value) for key, value in each.items() if abs(value) >= WORTH / 3}
+    once, once_took = counted(bench, f"{name}-1", argv, port, load, calls)
+    twice, twice_took = counted(bench, f"{name}-2", argv, port, load, 2 * calls)
+    rested, rested_took = counted(bench, f"{name}-3", argv, port, load, calls, REST_SECONDS)
+
+    def each(function):
+        a_second = (rested.get(function, 0) - once.get(function, 0)) / (rested_took - once_took)
+        more = twice.get(function, 0) - once.get(function, 0)
+        return (more - a_second * (twice_took - once_took)) / calls
+
+    functions = {key: round(each(key)) for key in {*once, *twice} - {"TOTAL"}}
+    return round(each("TOTAL")), {key: value for key, value in functions.items() if abs(value) >= WORTH}
 
 
 def measured(bench, calls, beside_nginx):
@@ -236,6 +249,7 @@ def measured(bench, calls, beside_nginx):
             continue
         port = free_port()
         inner = Bench(name, bench.binary, bench.folder / str(number))
+        inner.simulating = bench.simulating
         with inner:
             argv = headset(inner, port, upstream.port, {"static": static, "basicauth": basicauth}[credential])
             found[name] = one_call(inner, f"case-{number}", argv, port, load, calls)
@@ -300,6 +314,7 @@ def instructions(bench):
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--binary", required=True, type=Path)
+    parser.add_argument("--simulator", type=Path, help="a headset with the demo (default: the binary)")
     parser.add_argument("--calls", type=int, default=CALLS)
     parser.add_argument("--nginx", action="store_true", help="count nginx beside it")
     parser.add_argument("--record", action="store_true", help="keep these figures in instructions.json")
@@ -308,6 +323,7 @@ def main():
     target, compiler = environment(told.binary)
     with tempfile.TemporaryDirectory(prefix="headset-instructions-") as folder:
         with Bench("instructions", told.binary.resolve(), Path(folder) / "bench") as bench:
+            bench.simulating = (told.simulator or told.binary).resolve()
             try:
                 found, peer = measured(bench, told.calls, told.nginx)
             except Failed as failed:

@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
-"""Runs the outside checks: headset's release binary against real clients and servers.
+"""Runs the outside checks: headset's binary against real clients and servers.
 
 `./test` builds what they need and calls this. By hand:
-    run.py --binary target/outside/headset [--only NAME]... [--list]
+    run.py --binary target/debug/headset [--only NAME]... [--list]
 Ends with `N passed, N failed`. A check that cannot run here is skipped with a line
 that says why; with CI=true that is a failure.
 """
@@ -71,16 +71,17 @@ CHECKS = [
 # It takes all that the machine has.
 ALONE = [("herd", load.herd)]
 # What only the binary that ships can show.
-RELEASE = ("instructions", "size")
+RELEASE = ("instructions", "static", "size")
 # Most of them wait. The machine decides how far they get in that time, not what they say.
 AT_A_TIME = 6
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--binary", help="headset, with symbols")
+    parser.add_argument("--binary", help="headset")
+    parser.add_argument("--simulator", help="a headset with the demo, whose simulator is used (default: the binary)")
     parser.add_argument("--static", action="store_true", help="it is a static binary")
-    parser.add_argument("--release", action="store_true", help="it is built as it ships: judge its size and speed")
+    parser.add_argument("--release", action="store_true", help="it is built as it ships, but with symbols: judge its size and instructions")
     parser.add_argument("--only", action="append", help="run this check alone; repeatable")
     parser.add_argument("--without", action="append", default=[], help="leave this check out")
     parser.add_argument("--keep", action="store_true", help="keep the folder with all output")
@@ -95,7 +96,7 @@ def main():
     if unknown:
         parser.error(f"no check is called {', '.join(sorted(unknown))}; there are {', '.join(names)}")
     if not told.binary or not os.access(told.binary, os.X_OK):
-        parser.error(f"no binary at {told.binary}; run cargo build --release first")
+        parser.error(f"no binary at {told.binary}; run cargo build first")
 
     in_ci = os.environ.get("CI", "").lower() in ("1", "true", "yes")
     wanted = [
@@ -111,6 +112,7 @@ def main():
         name, function = check
         bench = Bench(name, Path(told.binary).resolve(), folder / name)
         bench.static = told.static
+        bench.simulating = Path(told.simulator or told.binary).resolve()
         benches.append(bench)
         begun = time.monotonic()
         try:
