@@ -40,8 +40,9 @@ use crate::app::plan::{Draft, Plan};
 use crate::app::reload::{Occasions, Origin, Running};
 use crate::app::retired::Retired;
 use crate::app::shutdown::Stop;
-use crate::app::stations::{Place, Stations};
+use crate::app::stations::{Place, Stations, sockets};
 use crate::app::vital::VitalSlot;
+use crate::app::worker::Workers;
 use crate::base::problem::Problem;
 use crate::base::time::Clock;
 use crate::config::{Bind, Config};
@@ -71,6 +72,11 @@ pub enum StartError {
     /// The machine refuses a thread, a runtime or a socket.
     #[error("headset cannot start")]
     Machine(#[from] io::Error),
+    /// Nobody serves calls any more, a while after the start: exit code 70.
+    #[error(
+        "every worker has ended, which is a fault of headset; start it again, and report the log"
+    )]
+    WorkersEnded,
     /// Two metrics share a name.
     #[error("the metrics cannot be registered")]
     Metrics(#[from] prometheus::Error),
@@ -95,6 +101,7 @@ pub struct Addresses {
 /// Everything bound, nothing served yet.
 pub struct App {
     draft: Draft,
+    stations: Stations,
     places: Vec<Place>,
     admin: Bound,
     addresses: Addresses,
@@ -114,15 +121,13 @@ impl App {
         let config = draft.config();
         let claim = config.store.as_ref().map(|store| Claim::of(&store.path));
         let claim = claim.transpose()?;
-        let places = Stations::default().place(&config.listeners, config.workers)?;
+        let mut stations = Stations::default();
+        let places = stations.place(&config.listeners, config.workers)?;
         let names = config
             .listeners
             .iter()
             .map(|listener| listener.name.to_string());
-        let bound = places.iter().filter_map(|place| match place {
-            Place::New(address, _) => Some(address.clone()),
-            Place::Kept(_) => None,
-        });
+        let bound = places.iter().filter_map(|place| place.address().cloned());
         let listeners: Vec<(String, Bind)> = names.zip(bound).collect();
         let admin = bind(&Bind::Tcp(config.admin.bind), "admin.bind".into())?;
         let admin_address = match admin.address()? {
@@ -133,6 +138,7 @@ impl App {
         own.store(Arc::new(own_addresses(&listeners, admin_address)));
         Ok(App {
             draft,
+            stations,
             places,
             admin,
             addresses: Addresses {
@@ -167,7 +173,8 @@ impl App {
     pub async fn serve(self, mut stop: Stop) -> Result<(), StartError> {
         let App {
             draft,
-            places,
+            mut stations,
+            mut places,
             admin,
             addresses,
             origin,
@@ -177,16 +184,16 @@ impl App {
         let clock = draft.clock().clone();
         let now = clock.now().unix_seconds();
         let about = About::register(&registry, &draft.config().digest, now)?;
-        let workers = draft.config().workers;
+        let count = draft.config().workers;
         let runtime = tokio::runtime::Handle::current();
         let (plan, standing) = draft.start(&registry, runtime)?;
         let (credentials, watched) = watch::channel(plan.credentials.clone());
         // Before the first wait, and so before the first attempt.
         tokio::spawn(secrets::watch(watched.clone()));
-        let health = Arc::new(Health::new(workers, vitals(&plan)));
-        let (crew, mut ended) = worker::Crew::start(workers, health.clone())?;
-        let mut stations = Stations::default();
-        crew.serve(stations.settle(&plan, places, workers)).await?;
+        let health = Arc::new(Health::new(count, vitals(&plan)));
+        let (workers, mut ended) = Workers::start(count, health.clone())?;
+        let adopted = workers.adopt(sockets(&mut places, count)).await?;
+        adopted.serve(stations.settle(&plan, places)).await;
         health.mark_bound();
         announce(&addresses);
         supervisor::ready();
@@ -210,7 +217,7 @@ impl App {
         let mut running = Running {
             plan,
             stations,
-            crew,
+            workers,
             retired: Retired::default(),
             standing,
             about,
@@ -238,10 +245,7 @@ impl App {
         let why = tokio::select! {
             biased;
             why = stop.next() => why,
-            () = ended.all() => {
-                tracing::error!("every worker has ended; leaving, so that somebody restarts headset");
-                return Ok(());
-            }
+            () = ended.all() => return Err(StartError::WorkersEnded),
             never = keep_up => match never {},
         };
         supervisor::stopping();

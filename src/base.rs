@@ -1,5 +1,6 @@
-//! The ground floor: what every other floor may use. Three rooms and no more.
+//! The ground floor: what every other floor may use.
 
 pub mod name;
+pub mod panic;
 pub mod problem;
 pub mod time;

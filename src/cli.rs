@@ -49,7 +49,7 @@ Examples:
 
 const EXITS: &str = "\
 Exit codes: 0 well, 64 usage, 69 a port is taken or something is out of reach,
-75 try again later, 77 a credential was refused (mint, check --online),
+70 a fault of headset itself, 75 try again later, 77 a credential was refused (mint, check --online),
 78 configuration (with the list of problems).";
 
 /// The commands.
@@ -116,7 +116,7 @@ fn runtime() -> io::Result<tokio::runtime::Runtime> {
 pub const EX_USAGE: u8 = 64;
 /// `EX_UNAVAILABLE`: a port is taken, something is out of reach.
 pub const EX_UNAVAILABLE: u8 = 69;
-/// `EX_SOFTWARE`: what should not happen.
+/// `EX_SOFTWARE`: a fault of headset itself, such as workers that have ended.
 pub const EX_SOFTWARE: u8 = 70;
 /// `EX_TEMPFAIL`: it may well work later.
 pub const EX_TEMPFAIL: u8 = 75;
@@ -145,4 +145,15 @@ pub fn exit_code(error: &anyhow::Error) -> u8 {
         }
     }
     EX_SOFTWARE
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn workers_that_ended_are_a_fault_of_headset() {
+        let error = anyhow::Error::from(StartError::WorkersEnded);
+        assert_eq!(exit_code(&error), EX_SOFTWARE);
+    }
 }

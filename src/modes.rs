@@ -14,8 +14,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::watch;
+use tokio::task::{JoinError, JoinSet};
 use tokio::time::Instant;
 
+use crate::base::panic::CatchPanic;
 use crate::gateway::metrics::{ListenerMetrics, Refusal};
 use crate::gateway::route::Gateway;
 use crate::gateway::stack::limit::Permits;
@@ -89,9 +91,48 @@ impl Current {
 
 /// Accepts on `listener` and serves as `current` says until the phase is
 /// [`Phase::Removed`] or later, then waits for open connections to finish. Each
-/// connection is served on this worker, by one task.
-pub async fn serve(listener: Listener, current: Rc<Current>, mut phase: watch::Receiver<Phase>) {
-    let mut tasks = tokio::task::JoinSet::new();
+/// connection is served on this worker, by one task. Accepting begins anew where it
+/// panics, which is told to `panicked`; open connections notice nothing.
+pub async fn serve(
+    listener: Listener,
+    current: Rc<Current>,
+    phase: watch::Receiver<Phase>,
+    panicked: impl Fn(&str),
+) {
+    let mut tasks = JoinSet::new();
+    let accepting = async || accept(&listener, &current, phase.clone(), &mut tasks).await;
+    persist(accepting, panicked).await;
+    drop(listener);
+    while let Some(ended) = tasks.join_next().await {
+        note(ended);
+    }
+}
+
+/// How long after a panic the work begins anew: one that always panics must not spin.
+const PAUSE: Duration = Duration::from_secs(1);
+
+/// Does `work` until it ends by itself. A panic in it is told to `panicked`, and it begins
+/// anew.
+async fn persist(mut work: impl AsyncFnMut(), panicked: impl Fn(&str)) {
+    while let Err(panic) = CatchPanic::new(work()).await {
+        panicked(&panic);
+        tokio::time::sleep(PAUSE).await;
+    }
+}
+
+/// A panic in one connection is that connection's end and nobody else's.
+fn note(ended: Result<(), JoinError>) {
+    if let Err(error) = ended {
+        tracing::error!(error.detail = %error, "a caller's connection failed by a fault of headset");
+    }
+}
+
+async fn accept(
+    listener: &Listener,
+    current: &Rc<Current>,
+    mut phase: watch::Receiver<Phase>,
+    tasks: &mut JoinSet<()>,
+) {
     let told = Cell::new(None::<Instant>);
     let exhausted = |error: &io::Error| {
         current.metrics().refused(Refusal::Descriptors).inc();
@@ -106,9 +147,12 @@ pub async fn serve(listener: Listener, current: Rc<Current>, mut phase: watch::R
     loop {
         let io = tokio::select! {
             biased;
-            _ = phase.wait_for(|phase| *phase >= Phase::Removed) => break,
+            _ = phase.wait_for(|phase| *phase >= Phase::Removed) => return,
             // Reaps as it goes, so that the set holds open connections only.
-            Some(_) = tasks.join_next() => continue,
+            Some(ended) = tasks.join_next() => {
+                note(ended);
+                continue;
+            }
             io = listener.accept(exhausted) => io,
         };
         let now = current.serving();
@@ -130,8 +174,6 @@ pub async fn serve(listener: Listener, current: Rc<Current>, mut phase: watch::R
             drop(permit);
         });
     }
-    drop(listener);
-    while tasks.join_next().await.is_some() {}
 }
 
 /// How often a want of descriptors that lasts is logged.
@@ -139,3 +181,22 @@ const TELL_AGAIN: Duration = Duration::from_secs(60);
 
 /// How often pools are swept.
 pub const SWEEP_EVERY: Duration = Duration::from_secs(1);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn work_that_panics_begins_anew_and_each_panic_is_told() {
+        let (begun, told) = (Cell::new(0), RefCell::new(Vec::new()));
+        let start = Instant::now();
+        let work = async || {
+            tokio::task::yield_now().await;
+            begun.set(begun.get() + 1);
+            assert!(begun.get() == 3, "fault {}", begun.get());
+        };
+        persist(work, |panic| told.borrow_mut().push(panic.to_owned())).await;
+        assert_eq!(*told.borrow(), ["fault 1", "fault 2"]);
+        assert_eq!(start.elapsed(), 2 * PAUSE);
+    }
+}

@@ -36,6 +36,8 @@ pub trait Vital: Send + Sync {
 pub struct Health {
     started: Instant,
     beats: Box<[AtomicU64]>,
+    /// When a listener of each worker last panicked, in milliseconds; 0 is never.
+    stumbles: Box<[AtomicU64]>,
     bound: AtomicBool,
     draining: AtomicBool,
     credentials: Mutex<Vec<Arc<dyn Vital>>>,
@@ -53,6 +55,7 @@ impl Health {
         Health {
             started: Instant::now(),
             beats: (0..workers).map(|_| AtomicU64::new(0)).collect(),
+            stumbles: (0..workers).map(|_| AtomicU64::new(0)).collect(),
             bound: AtomicBool::new(false),
             draining: AtomicBool::new(false),
             credentials: Mutex::new(credentials),
@@ -63,6 +66,12 @@ impl Health {
     pub fn beat(&self, worker: usize) {
         let now = self.started.elapsed().as_millis() as u64;
         self.beats[worker].store(now, Ordering::Relaxed);
+    }
+
+    /// A listener of worker number `worker` panicked and begins anew.
+    pub fn stumble(&self, worker: usize) {
+        let now = self.started.elapsed().as_millis() as u64;
+        self.stumbles[worker].store(now.max(1), Ordering::Relaxed);
     }
 
     /// The credentials are others now.
@@ -94,6 +103,13 @@ impl Health {
             if age > STALE {
                 let seconds = age.as_secs();
                 return Verdict::Unwell(format!("worker {worker} has been stuck for {seconds} s"));
+            }
+        }
+        // One that panics again and again shows for as long as it does.
+        for (worker, stumble) in self.stumbles.iter().enumerate() {
+            let at = Duration::from_millis(stumble.load(Ordering::Relaxed));
+            if !at.is_zero() && now.saturating_sub(at) <= STALE {
+                return Verdict::Unwell(format!("a listener of worker {worker} has panicked"));
             }
         }
         Verdict::Well
@@ -174,6 +190,19 @@ mod tests {
             Verdict::Unwell("worker 1 has been stuck for 6 s".into())
         );
         health.beat(1);
+        assert_eq!(health.live(), Verdict::Well);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_listener_that_panics_fails_livez_until_it_has_run_for_a_while() {
+        let health = Health::new(1, Vec::new());
+        health.stumble(0);
+        assert_eq!(
+            health.live(),
+            Verdict::Unwell("a listener of worker 0 has panicked".into())
+        );
+        tokio::time::advance(Duration::from_secs(6)).await;
+        health.beat(0);
         assert_eq!(health.live(), Verdict::Well);
     }
 

@@ -21,8 +21,8 @@ use crate::app::about::About;
 use crate::app::doors::{self, Watched};
 use crate::app::plan::{Draft, Opened, Plan, PlannedCredential, Standing, kind_keys};
 use crate::app::retired::{Retired, is_same_account};
-use crate::app::stations::{Stations, new_addresses};
-use crate::app::worker::Crew;
+use crate::app::stations::{Stations, new_addresses, sockets};
+use crate::app::worker::Workers;
 use crate::app::{StartError, fixed, supervisor, view, vitals};
 use crate::base::problem::Problem;
 use crate::config::Config;
@@ -41,7 +41,7 @@ pub struct Running {
     /// The listeners.
     pub stations: Stations,
     /// The workers.
-    pub crew: Crew,
+    pub workers: Workers,
     /// What is out of use.
     pub retired: Retired,
     pub(super) standing: Standing,
@@ -222,9 +222,14 @@ impl Running {
         let draft = tokio::task::spawn_blocking(move || Draft::again(config, &workshop));
         let draft = finished(draft.await)?.map_err(Refused::Problems)?;
 
-        let places = self
-            .stations
-            .place(&draft.config().listeners, self.crew.size())?;
+        let count = self.workers.size();
+        let mut places = self.stations.place(&draft.config().listeners, count)?;
+        let adopted = self.workers.adopt(sockets(&mut places, count)).await;
+        let adopted = adopted.map_err(|error| {
+            Refused::Told(format!(
+                "listeners: a worker cannot take their sockets ({error}); restart headset if this lasts"
+            ))
+        })?;
         let mut own = (**self.standing.own().load()).clone();
         own.extend(new_addresses(&places));
         self.standing.own().store(Arc::new(own));
@@ -240,7 +245,7 @@ impl Running {
         // Nothing fails from here on, and nothing is waited for until all is recorded.
         let new = opened.new_slots().len();
         let plan = opened.lay_out(&self.standing, Some(&self.plan));
-        let lists = self.stations.settle(&plan, places, self.crew.size());
+        let assignments = self.stations.settle(&plan, places);
         let before = std::mem::replace(&mut self.plan, plan);
         let gone = self.put_away(before);
         self.wake_chained();
@@ -248,8 +253,7 @@ impl Running {
         self.watch_doors();
         self.health.watch_over(vitals(&self.plan));
         self.credentials.send_replace(self.plan.credentials.clone());
-        let served = self.crew.serve(lists).await;
-        served.map_err(|error| Refused::Told(format!("a worker could not follow: {error}")))?;
+        adopted.serve(assignments).await;
         Ok(Changed { new, gone })
     }
 

@@ -99,7 +99,7 @@ pub async fn run(why: &str, mut stop: Stop, running: Running, mut ended: Ended) 
     let Running {
         plan,
         stations,
-        mut crew,
+        mut workers,
         retired,
         health,
         ..
@@ -119,7 +119,7 @@ pub async fn run(why: &str, mut stop: Stop, running: Running, mut ended: Ended) 
     let orderly = async {
         quiet(|| stations.counts(), deadline).await;
         stations.tell(Phase::Closing);
-        crew.dismiss();
+        workers.dismiss();
         let finished = timeout_at(deadline, ended.all()).await.is_ok();
         stations.tell(Phase::Over);
         revoke(revoking, end).await;

@@ -15,7 +15,7 @@ use tokio::time::Instant;
 
 use crate::app::StartError;
 use crate::app::plan::Plan;
-use crate::app::worker::Post;
+use crate::app::worker::{Assignment, Socket};
 use crate::base::name::Name;
 use crate::config::{self, Bind};
 use crate::modes::Phase;
@@ -44,6 +44,7 @@ struct Removed {
 
 #[derive(Debug)]
 struct Station {
+    /// Never used twice in a process.
     number: u64,
     name: Name,
     /// As configured.
@@ -59,8 +60,45 @@ struct Station {
 pub enum Place {
     /// Where it stands already.
     Kept(u64),
-    /// On a socket of its own, of which each worker gets a handle.
-    New(Bind, Vec<Bound>),
+    /// On a socket of its own.
+    New(Box<New>),
+}
+
+/// A listener that is bound and served by nobody yet.
+#[derive(Debug)]
+pub struct New {
+    station: Station,
+    /// One for each worker.
+    handles: Vec<Bound>,
+}
+
+impl Place {
+    /// The address that was bound; `None` where it stood already.
+    pub fn address(&self) -> Option<&Bind> {
+        match self {
+            Place::New(new) => Some(&new.station.address),
+            Place::Kept(_) => None,
+        }
+    }
+}
+
+/// The sockets of new `places`, for each of `workers` workers.
+pub fn sockets(places: &mut [Place], workers: usize) -> Vec<Vec<Socket>> {
+    let mut lists: Vec<Vec<Socket>> = (0..workers).map(|_| Vec::new()).collect();
+    for place in places {
+        let Place::New(new) = place else { continue };
+        let New { station, handles } = &mut **new;
+        for (list, bound) in lists.iter_mut().zip(handles.drain(..)) {
+            list.push(Socket {
+                listener: station.number,
+                name: station.name.clone(),
+                bound,
+                activity: station.activity.clone(),
+                phase: station.phase.subscribe(),
+            });
+        }
+    }
+    lists
 }
 
 impl Stations {
@@ -70,13 +108,14 @@ impl Stations {
     /// # Errors
     /// With the first address that cannot be listened on.
     pub fn place(
-        &self,
+        &mut self,
         listeners: &[config::Listener],
         workers: usize,
     ) -> Result<Vec<Place>, StartError> {
         let mut taken = Vec::new();
+        let (open, next) = (&self.open, &mut self.next);
         let mut place = |listener: &config::Listener| {
-            let mut open = self.open.iter();
+            let mut open = open.iter();
             let kept = open.find(|station| {
                 // Two listeners may both ask for any port; their names tell them apart.
                 let any_port = matches!(&station.bind, Bind::Tcp(address) if address.port() == 0);
@@ -91,52 +130,46 @@ impl Stations {
             let key = format!("listener.{}.bind", listener.name);
             let bound = super::bind(&listener.bind, key)?;
             let handles: io::Result<Vec<Bound>> = (0..workers).map(|_| bound.share()).collect();
-            Ok(Place::New(bound.address()?, handles?))
+            *next += 1;
+            Ok(Place::New(Box::new(New {
+                station: Station {
+                    number: *next,
+                    name: listener.name.clone(),
+                    bind: listener.bind.clone(),
+                    address: bound.address()?,
+                    activity: Arc::default(),
+                    phase: watch::channel(Phase::Serving).0,
+                },
+                handles: handles?,
+            })))
         };
         listeners.iter().map(&mut place).collect()
     }
 
-    /// From now on the listeners of `plan` stand at `places`. Yields the posts of each
-    /// of `workers` workers.
-    pub fn settle(&mut self, plan: &Plan, places: Vec<Place>, workers: usize) -> Vec<Vec<Post>> {
-        let mut lists: Vec<Vec<Post>> = (0..workers).map(|_| Vec::new()).collect();
+    /// From now on the listeners of `plan` stand at `places`. Yields what each worker
+    /// serves.
+    pub fn settle(&mut self, plan: &Plan, places: Vec<Place>) -> Vec<Assignment> {
+        let mut assignments = Vec::new();
         let mut before = std::mem::take(&mut self.open);
         for (planned, place) in plan.listeners.iter().zip(places) {
             let name = planned.config.name.clone();
-            let (station, handles) = match place {
+            let station = match place {
                 Place::Kept(number) => {
                     let index = before.iter().position(|station| station.number == number);
                     let Some(index) = index else { continue };
                     let station = before.swap_remove(index);
-                    (Station { name, ..station }, Vec::new())
+                    Station { name, ..station }
                 }
-                Place::New(address, handles) => {
-                    self.next += 1;
-                    let station = Station {
-                        number: self.next,
-                        name,
-                        bind: planned.config.bind.clone(),
-                        address,
-                        activity: Arc::default(),
-                        phase: watch::channel(Phase::Serving).0,
-                    };
-                    (station, handles)
-                }
+                Place::New(new) => new.station,
             };
-            let mut handles = handles.into_iter();
-            for list in &mut lists {
-                list.push(Post {
-                    station: station.number,
-                    bound: handles.next(),
-                    doorman: planned.door.tls.clone(),
-                    blueprint: planned.blueprint.clone(),
-                    metrics: planned.metrics.clone(),
-                    rules: plan.rules.clone(),
-                    connections: plan.connections.clone(),
-                    activity: station.activity.clone(),
-                    phase: station.phase.subscribe(),
-                });
-            }
+            assignments.push(Assignment {
+                listener: station.number,
+                doorman: planned.door.tls.clone(),
+                blueprint: planned.blueprint.clone(),
+                metrics: planned.metrics.clone(),
+                rules: plan.rules.clone(),
+                connections: plan.connections.clone(),
+            });
             self.open.push(station);
         }
         for station in before {
@@ -152,7 +185,7 @@ impl Stations {
                 activity: station.activity,
             });
         }
-        lists
+        assignments
     }
 
     /// Closes idle connections of removed listeners on which no call has begun for a
@@ -202,8 +235,8 @@ fn advance(phase: &watch::Sender<Phase>, now: Phase) {
 
 /// The TCP addresses among `places` that are new.
 pub fn new_addresses(places: &[Place]) -> impl Iterator<Item = SocketAddr> + '_ {
-    places.iter().filter_map(|place| match place {
-        Place::New(Bind::Tcp(address), _) => Some(*address),
-        Place::New(Bind::Unix(_), _) | Place::Kept(_) => None,
+    places.iter().filter_map(|place| match place.address()? {
+        Bind::Tcp(address) => Some(*address),
+        Bind::Unix(_) => None,
     })
 }

@@ -1,9 +1,10 @@
 //! Worker threads: each serves every listener on a current-thread runtime of its
 //! own, so that a call never leaves the thread that accepted it.
 //!
-//! What a worker serves is told it whole, at the start and at each reload, as a list of
-//! posts: it begins those that are new, serves those that it knows by what they say now,
-//! and sweeps no more behind those that are gone, whose phase tells them to end.
+//! New sockets are handed over first, since that may fail; they wait in the workers until
+//! [`Adopted::serve`] says what all listeners serve from then on, which cannot fail. So a
+//! reload has changed nothing where a worker cannot follow. Listeners that are removed end
+//! by their phase.
 
 use std::io;
 use std::rc::Rc;
@@ -17,6 +18,7 @@ use tokio::task::{JoinSet, LocalSet};
 use tokio::time::{MissedTickBehavior, interval};
 
 use crate::admin::health::Health;
+use crate::base::name::Name;
 use crate::gateway::metrics::ListenerMetrics;
 use crate::gateway::route::{Blueprint, Gateway};
 use crate::gateway::stack::limit::Permits;
@@ -34,8 +36,8 @@ const EVENT_INTERVAL: u32 = 256;
 
 /// All worker threads.
 #[derive(Debug)]
-pub struct Crew {
-    orders: Vec<mpsc::UnboundedSender<Order>>,
+pub struct Workers {
+    commands: Vec<mpsc::UnboundedSender<Command>>,
     _threads: Vec<JoinHandle<()>>,
 }
 
@@ -50,13 +52,26 @@ impl Ended {
     }
 }
 
-/// One listener as one worker serves it.
+/// One worker's handle of a listening socket.
 #[derive(Debug)]
-pub struct Post {
-    /// Which; never used twice in a process.
-    pub station: u64,
-    /// A handle of its socket, where this worker has none yet.
-    pub bound: Option<Bound>,
+pub struct Socket {
+    /// Which listener's; never used twice in a process.
+    pub listener: u64,
+    /// The listener's name, for the log.
+    pub name: Name,
+    /// The socket.
+    pub bound: Bound,
+    /// Counts its calls.
+    pub activity: Arc<Activity>,
+    /// How far the listener is on its way out.
+    pub phase: watch::Receiver<Phase>,
+}
+
+/// How one worker serves one listener.
+#[derive(Clone, Debug)]
+pub struct Assignment {
+    /// Which; its socket was handed over before.
+    pub listener: u64,
     /// Who puts TLS on its connections; `None` leaves them plain.
     pub doorman: Option<Arc<Doorman>>,
     /// Its routes.
@@ -67,79 +82,114 @@ pub struct Post {
     pub rules: Arc<Rules>,
     /// Connections that may be open.
     pub connections: Arc<Permits>,
-    /// Counts its calls.
-    pub activity: Arc<Activity>,
-    /// How far it is on its way out.
-    pub phase: watch::Receiver<Phase>,
 }
 
-/// All posts of a worker, and who waits until it serves them.
-struct Order {
-    posts: Vec<Post>,
-    done: oneshot::Sender<io::Result<()>>,
+#[derive(Debug)]
+enum Command {
+    /// Take these sockets, which nobody is served on yet.
+    Adopt(Vec<Socket>, oneshot::Sender<io::Result<()>>),
+    /// Close the sockets that were taken and not served on.
+    Release,
+    /// Serve all of these, and nothing else, from now on.
+    Serve(Vec<Assignment>, oneshot::Sender<()>),
 }
 
-impl Crew {
+impl Workers {
     /// Starts `workers` threads, which serve nothing yet.
     ///
     /// # Errors
     /// Where the machine refuses a thread.
-    pub fn start(workers: usize, health: Arc<Health>) -> io::Result<(Crew, Ended)> {
+    pub fn start(workers: usize, health: Arc<Health>) -> io::Result<(Workers, Ended)> {
         let (alive, ended) = mpsc::channel(1);
         let mut threads = Vec::new();
-        let mut orders = Vec::new();
+        let mut commands = Vec::new();
         for index in 0..workers {
-            let (order, taken) = mpsc::unbounded_channel();
+            let (command, taken) = mpsc::unbounded_channel();
             let (health, alive) = (health.clone(), alive.clone());
             let thread = std::thread::Builder::new()
                 .name(format!("worker-{index}"))
                 .spawn(move || {
                     let _alive = alive;
                     if let Err(error) = work(taken, health, index) {
-                        tracing::error!(error.detail = %error, "a worker cannot run");
+                        tracing::error!(
+                            worker = index,
+                            error.detail = %error,
+                            "a worker has ended, which is a fault of headset"
+                        );
                     }
                 })?;
-            orders.push(order);
+            commands.push(command);
             threads.push(thread);
         }
-        let crew = Crew {
-            orders,
+        let workers = Workers {
+            commands,
             _threads: threads,
         };
-        Ok((crew, Ended(ended)))
+        Ok((workers, Ended(ended)))
     }
 
     /// How many workers there are.
     pub fn size(&self) -> usize {
-        self.orders.len()
+        self.commands.len()
     }
 
-    /// Gives each worker its list of posts and waits until it serves them. Where the
-    /// future is dropped they serve them all the same.
+    /// Hands each worker its list of `sockets`. Where this fails or is dropped, and where
+    /// what it yields is dropped unused, they are closed again.
     ///
     /// # Errors
-    /// Where a worker cannot drive a socket, or has ended; it serves what it did before.
-    pub async fn serve(&self, lists: Vec<Vec<Post>>) -> io::Result<()> {
+    /// Where a worker cannot drive a socket, or has ended.
+    pub async fn adopt(&self, sockets: Vec<Vec<Socket>>) -> io::Result<Adopted> {
+        let adopted = Adopted(self.commands.clone());
         let mut waiting = Vec::new();
-        for (order, posts) in self.orders.iter().zip(lists) {
+        for (command, sockets) in self.commands.iter().zip(sockets) {
             let (done, is_done) = oneshot::channel();
-            let _ = order.send(Order { posts, done });
+            let _ = command.send(Command::Adopt(sockets, done));
+            waiting.push(is_done);
+        }
+        for (index, is_done) in waiting.into_iter().enumerate() {
+            let ended = |_| io::Error::other(format!("worker {index} has ended"));
+            is_done.await.map_err(ended)??;
+        }
+        Ok(adopted)
+    }
+
+    /// No more commands: each worker ends with its last connection.
+    pub fn dismiss(&mut self) {
+        self.commands.clear();
+    }
+}
+
+/// Sockets that the workers have and do not serve on yet; closed where this is dropped.
+#[derive(Debug)]
+pub struct Adopted(Vec<mpsc::UnboundedSender<Command>>);
+
+impl Adopted {
+    /// Gives each worker its `assignments`, and waits until it goes by them. Where the
+    /// future is dropped it goes by them all the same. A worker that has ended has
+    /// said so, and shows in `/livez`.
+    pub async fn serve(mut self, assignments: Vec<Assignment>) {
+        let mut waiting = Vec::new();
+        for command in std::mem::take(&mut self.0) {
+            let (done, is_done) = oneshot::channel();
+            let _ = command.send(Command::Serve(assignments.clone(), done));
             waiting.push(is_done);
         }
         for is_done in waiting {
-            is_done.await.map_err(io::Error::other)??;
+            let _ = is_done.await;
         }
-        Ok(())
     }
+}
 
-    /// No more orders: each worker ends with its last connection.
-    pub fn dismiss(&mut self) {
-        self.orders.clear();
+impl Drop for Adopted {
+    fn drop(&mut self) {
+        for command in &self.0 {
+            let _ = command.send(Command::Release);
+        }
     }
 }
 
 fn work(
-    orders: mpsc::UnboundedReceiver<Order>,
+    commands: mpsc::UnboundedReceiver<Command>,
     health: Arc<Health>,
     index: usize,
 ) -> io::Result<()> {
@@ -150,81 +200,173 @@ fn work(
     let local = LocalSet::new();
     // A task of its own: what `block_on` waits for is polled at every turn of the
     // runtime, which is at every call, and a handle costs less of that than what it tends.
-    let tending = local.spawn_local(tend(orders, health, index));
+    let tending = local.spawn_local(Tending::new(health, index).follow(commands));
     local.block_on(&runtime, tending).map_err(io::Error::other)
 }
 
-/// Takes orders and keeps what they made, until there are no more of either.
-async fn tend(mut orders: mpsc::UnboundedReceiver<Order>, health: Arc<Health>, index: usize) {
-    let mut serving = JoinSet::new();
-    let mut posted: Vec<(u64, Rc<Current>)> = Vec::new();
-    let mut dismissed = false;
-    let mut tick = interval(TICK);
-    tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    loop {
-        tokio::select! {
-            _ = tick.tick() => {
-                health.beat(index);
-                posted.iter().for_each(|(_, current)| current.gateway().sweep());
-            }
-            order = orders.recv(), if !dismissed => match order {
-                Some(Order { posts, done }) => {
-                    let _ = done.send(take(posts, &mut posted, &mut serving));
-                }
-                None => {
-                    dismissed = true;
-                    if serving.is_empty() {
-                        return;
+/// What one worker has.
+struct Tending {
+    health: Arc<Health>,
+    index: usize,
+    /// Sockets that wait for their first assignment.
+    adopted: Vec<(Place, Listener)>,
+    /// What is served, by listener.
+    served: Vec<(u64, Rc<Current>)>,
+    /// What removed listeners were served by, while connections of theirs are open.
+    removed: Vec<Rc<Current>>,
+    serving: JoinSet<()>,
+}
+
+/// A [`Socket`] that the runtime drives.
+struct Place {
+    listener: u64,
+    name: Name,
+    phase: watch::Receiver<Phase>,
+}
+
+impl Tending {
+    fn new(health: Arc<Health>, index: usize) -> Tending {
+        Tending {
+            health,
+            index,
+            adopted: Vec::new(),
+            served: Vec::new(),
+            removed: Vec::new(),
+            serving: JoinSet::new(),
+        }
+    }
+
+    /// Follows commands and tends what they made, until there are no more of either.
+    async fn follow(mut self, mut commands: mpsc::UnboundedReceiver<Command>) {
+        let mut dismissed = false;
+        let mut tick = interval(TICK);
+        tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        while !dismissed || !self.serving.is_empty() {
+            tokio::select! {
+                _ = tick.tick() => self.sweep(),
+                command = commands.recv(), if !dismissed => match command {
+                    Some(Command::Adopt(sockets, done)) => {
+                        let _ = done.send(self.adopt(sockets));
                     }
-                }
-            },
-            Some(ended) = serving.join_next() => {
-                // Without a listener and not for want of orders: it can only have failed.
-                if serving.is_empty() && (dismissed || ended.is_err()) {
-                    return;
-                }
+                    Some(Command::Release) => self.adopted.clear(),
+                    Some(Command::Serve(assignments, done)) => {
+                        self.serve(assignments);
+                        let _ = done.send(());
+                    }
+                    None => dismissed = true,
+                },
+                Some(_) = self.serving.join_next() => {}
             }
         }
+    }
+
+    fn sweep(&mut self) {
+        self.health.beat(self.index);
+        // Whoever serves a connection holds it, too.
+        self.removed.retain(|current| Rc::strong_count(current) > 1);
+        let served = self.served.iter().map(|(_, current)| current);
+        for current in served.chain(&self.removed) {
+            current.gateway().sweep();
+        }
+    }
+
+    fn adopt(&mut self, sockets: Vec<Socket>) -> io::Result<()> {
+        self.adopted.clear();
+        for socket in sockets {
+            let listener = Listener::adopt(socket.bound, socket.activity)?;
+            let rest = Place {
+                listener: socket.listener,
+                name: socket.name,
+                phase: socket.phase,
+            };
+            self.adopted.push((rest, listener));
+        }
+        Ok(())
+    }
+
+    fn serve(&mut self, assignments: Vec<Assignment>) {
+        let mut before = std::mem::take(&mut self.served);
+        for assignment in assignments {
+            let number = assignment.listener;
+            let known = before.iter().position(|(listener, _)| *listener == number);
+            let known = known.map(|index| before.swap_remove(index).1);
+            let gateway = known.as_ref().map(|current| current.gateway());
+            let now = Serving {
+                doorman: assignment.doorman,
+                gateway: Rc::new(Gateway::build(assignment.blueprint, gateway.as_deref())),
+                rules: assignment.rules,
+                connections: assignment.connections,
+                metrics: assignment.metrics,
+            };
+            let current = match known {
+                Some(current) => {
+                    current.replace(now);
+                    current
+                }
+                None => Current::new(now),
+            };
+            let mut waiting = self.adopted.iter();
+            if let Some(index) = waiting.position(|(socket, _)| socket.listener == number) {
+                let (socket, listener) = self.adopted.swap_remove(index);
+                self.begin(socket, listener, current.clone());
+            }
+            self.served.push((number, current));
+        }
+        self.adopted.clear();
+        self.removed
+            .extend(before.into_iter().map(|(_, current)| current));
+    }
+
+    fn begin(&mut self, socket: Place, listener: Listener, current: Rc<Current>) {
+        let (health, index) = (self.health.clone(), self.index);
+        let Place { name, phase, .. } = socket;
+        let panicked = move |panic: &str| {
+            health.stumble(index);
+            tracing::error!(
+                listener.name = %name,
+                worker = index,
+                error.detail = panic,
+                "accepting connections failed by a fault of headset and begins anew"
+            );
+        };
+        self.serving
+            .spawn_local(serve(listener, current, phase, panicked));
     }
 }
 
-/// Serves `posts` from now on, or, where one of their sockets cannot be driven, what
-/// was served before.
-fn take(
-    posts: Vec<Post>,
-    posted: &mut Vec<(u64, Rc<Current>)>,
-    serving: &mut JoinSet<()>,
-) -> io::Result<()> {
-    let mut ready = Vec::new();
-    for mut post in posts {
-        let listener = post.bound.take();
-        let activity = post.activity.clone();
-        let listener = listener.map(|bound| Listener::adopt(bound, activity));
-        let listener = listener.transpose()?;
-        ready.push((post, listener));
-    }
-    let before = std::mem::take(posted);
-    for (post, listener) in ready {
-        let known = before.iter().find(|(station, _)| *station == post.station);
-        let gateway = known.map(|(_, current)| current.gateway());
-        let now = Serving {
-            doorman: post.doorman,
-            gateway: Rc::new(Gateway::build(post.blueprint, gateway.as_deref())),
-            rules: post.rules,
-            connections: post.connections,
-            metrics: post.metrics,
-        };
-        let current = match known {
-            Some((_, current)) => {
-                current.replace(now);
-                current.clone()
-            }
-            None => Current::new(now),
-        };
-        if let Some(listener) = listener {
-            serving.spawn_local(serve(listener, current.clone(), post.phase));
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Bind;
+    use std::net::SocketAddr;
+
+    fn socket() -> Socket {
+        let any = Bind::Tcp(SocketAddr::from(([127, 0, 0, 1], 0)));
+        Socket {
+            listener: 1,
+            name: Name::parse("app").unwrap(),
+            bound: Bound::bind(&any).unwrap(),
+            activity: Arc::default(),
+            phase: watch::channel(Phase::Serving).1,
         }
-        posted.push((post.station, current));
     }
-    Ok(())
+
+    #[tokio::test]
+    async fn what_a_worker_that_has_ended_cannot_take_is_told_and_closed_everywhere() {
+        let health = Arc::new(Health::new(2, Vec::new()));
+        let (mut workers, _ended) = Workers::start(2, health).unwrap();
+        let (dead, gone) = mpsc::unbounded_channel();
+        drop(gone);
+        workers.commands[1] = dead;
+        let first = socket();
+        let Bind::Tcp(address) = first.bound.address().unwrap() else {
+            unreachable!("it is TCP")
+        };
+        let error = workers.adopt(vec![vec![first], vec![]]).await.unwrap_err();
+        assert_eq!(error.to_string(), "worker 1 has ended");
+        // Its commands come in order, so the release has come when this is answered.
+        workers.commands.truncate(1);
+        drop(workers.adopt(vec![vec![]]).await.unwrap());
+        assert!(std::net::TcpStream::connect(address).is_err());
+    }
 }
