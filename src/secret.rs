@@ -100,15 +100,27 @@ impl Source {
     }
 
     /// Reads the secret as it is now, as [`Source::fetch`] does, but never blocks:
-    /// a command runs on a thread of its own. Dropping the future lets the command
-    /// go on, for ten seconds at most.
+    /// a file is read, and a command runs, on a thread of its own. Dropping the future
+    /// lets the command go on, for ten seconds at most. Needs a tokio runtime.
     ///
     /// # Errors
     /// As [`Source::fetch`].
     pub async fn read(&self) -> Result<Secret<String>, SecretError> {
-        let Source::Command(_) = self else {
-            return self.fetch();
-        };
+        match self {
+            Source::Command(_) => {}
+            Source::File(_) => {
+                // A disk, or a server behind it, may not answer.
+                let source = self.clone();
+                let fetched = tokio::task::spawn_blocking(move || source.fetch()).await;
+                return fetched.unwrap_or_else(|error| {
+                    Err(SecretError {
+                        from: self.clone(),
+                        fault: Fault::Unreadable(std::io::Error::other(error)),
+                    })
+                });
+            }
+            Source::Env(_) | Source::Generate => return self.fetch(),
+        }
         let refuse = |fault| SecretError {
             from: self.clone(),
             fault,
@@ -128,9 +140,9 @@ impl Source {
     }
 
     /// Reads the secret as it is now. A trailing CR/LF is trimmed; nothing in it is
-    /// ever expanded. It blocks for the time of one small read, of a regular file
-    /// only, so it may be called from a task; for a command it blocks until that
-    /// ends, up to ten seconds, so a task takes [`Source::read`].
+    /// ever expanded. It blocks for as long as the disk takes, of a regular file only,
+    /// and for a command until that ends, up to ten seconds: a task takes
+    /// [`Source::read`].
     ///
     /// # Errors
     /// [`SecretError`], which names the source and never shows any of the value.

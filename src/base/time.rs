@@ -169,6 +169,13 @@ fn system_wall_ms() -> i64 {
     }
 }
 
+/// `CLOCK_MONOTONIC`, by which service managers order what they are told; nothing of ours
+/// expires by it.
+pub fn monotonic() -> Duration {
+    let now = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic);
+    Duration::new(now.tv_sec.max(0) as u64, now.tv_nsec as u32)
+}
+
 /// Linux has a clock that counts sleep; Apple's monotonic clock counts it anyway.
 fn system_boot() -> Duration {
     #[cfg(target_os = "linux")]

@@ -57,11 +57,14 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
         Err(StartError::Config(problems)) => return Ok(refuse(&problems)),
         Err(other) => return Err(other.into()),
     };
-    super::runtime()?.block_on(async {
+    let runtime = super::runtime()?;
+    let served = runtime.block_on(async {
         let stop = Stop::at_signals()?;
         app.serve(stop).await.map_err(anyhow::Error::from)
-    })?;
-    Ok(ExitCode::SUCCESS)
+    });
+    // A disk that does not answer must not hold up the end.
+    runtime.shutdown_background();
+    served.map(|()| ExitCode::SUCCESS)
 }
 
 /// `headset check`, with what only the kinds and the TLS set-up can find.

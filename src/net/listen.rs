@@ -102,10 +102,7 @@ fn bind_tcp(address: SocketAddr) -> io::Result<std::net::TcpListener> {
 
 fn bind_unix(path: &Path) -> io::Result<std::os::unix::net::UnixListener> {
     if let Ok(found) = std::fs::symlink_metadata(path) {
-        let dead = found.file_type().is_socket()
-            && std::os::unix::net::UnixStream::connect(path)
-                .is_err_and(|error| error.kind() == io::ErrorKind::ConnectionRefused);
-        if !dead {
+        if !found.file_type().is_socket() || !is_dead(path)? {
             return Err(io::ErrorKind::AddrInUse.into());
         }
         std::fs::remove_file(path)?;
@@ -114,6 +111,16 @@ fn bind_unix(path: &Path) -> io::Result<std::os::unix::net::UnixListener> {
     std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600))?;
     listener.set_nonblocking(true)?;
     Ok(listener)
+}
+
+/// Whether nobody listens on the Unix socket at `path`. It does not wait: an owner whose
+/// queue is full because it accepts nothing is an owner all the same (connect(2), `EAGAIN`).
+fn is_dead(path: &Path) -> io::Result<bool> {
+    use socket2::{Domain, SockAddr, Socket, Type};
+    let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
+    socket.set_nonblocking(true)?;
+    let connected = socket.connect(&SockAddr::unix(path)?);
+    Ok(connected.is_err_and(|error| error.kind() == io::ErrorKind::ConnectionRefused))
 }
 
 /// A listening socket on this worker's runtime.
@@ -211,6 +218,30 @@ mod tests {
         let mode = std::fs::metadata(&path).unwrap().permissions().mode();
         assert_eq!(mode & 0o777, 0o600);
         drop(again);
+        // One that accepts nothing, its queue full to the last place.
+        std::fs::remove_file(&path).unwrap();
+        let stuck = socket2::Socket::new(socket2::Domain::UNIX, socket2::Type::STREAM, None);
+        let stuck = stuck.unwrap();
+        stuck
+            .bind(&socket2::SockAddr::unix(&path).unwrap())
+            .unwrap();
+        stuck.listen(0).unwrap();
+        let mut waiting = Vec::new();
+        loop {
+            let caller = socket2::Socket::new(socket2::Domain::UNIX, socket2::Type::STREAM, None);
+            let caller = caller.unwrap();
+            caller.set_nonblocking(true).unwrap();
+            let connected = caller.connect(&socket2::SockAddr::unix(&path).unwrap());
+            waiting.push(caller);
+            if connected.is_err() {
+                break;
+            }
+        }
+        assert!(
+            Bound::bind(&bind).is_err(),
+            "it is somebody's, and does not hold us up"
+        );
+        drop((stuck, waiting));
         std::fs::write(folder.join("file"), "kept").unwrap();
         assert!(Bound::bind(&Bind::Unix(folder.join("file"))).is_err());
         std::fs::remove_dir_all(&folder).unwrap();

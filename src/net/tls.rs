@@ -15,6 +15,8 @@ use std::sync::{Arc, LazyLock};
 use rustls::crypto::CryptoProvider;
 use zeroize::Zeroizing;
 
+use crate::base::file;
+
 /// The largest file of certificates that is read; a bundle of all authorities has
 /// a quarter of a MiB.
 const MAX_BYTES: u64 = 4 << 20;
@@ -34,18 +36,14 @@ pub fn provider() -> Arc<CryptoProvider> {
 /// Where it cannot be read, is no regular file, or is larger than 4 MiB. A pipe would
 /// hold up whoever reads it until somebody writes, and a device might never end.
 pub fn read(path: &Path) -> io::Result<Zeroizing<Vec<u8>>> {
-    // Asked before it is opened: opening a pipe would already wait for its writer.
-    let about = std::fs::metadata(path)?;
-    if !about.is_file() {
-        return Err(io::Error::other("it is not a regular file"));
-    }
+    let file = file::open_regular(path)?;
+    let about = file.metadata()?;
     if about.len() > MAX_BYTES {
         return Err(io::Error::other("it is larger than 4 MiB"));
     }
     // All at once, since growing would leave copies behind that nobody zeroes.
     let room = usize::try_from(about.len()).unwrap_or_default() + 64;
     let mut bytes = Zeroizing::new(Vec::with_capacity(room));
-    let file = std::fs::File::open(path)?;
     file.take(room as u64).read_to_end(&mut bytes)?;
     // Some editors write a byte order mark, and a block that follows it would be missed.
     if bytes.starts_with(b"\xef\xbb\xbf") {

@@ -3,22 +3,18 @@
 //! Only a regular file (or a link to one) is read: a pipe would block, and could be
 //! read only once, while a secret is read each time that it is needed.
 
-use std::fs::File;
 use std::io::Read as _;
 use std::path::Path;
 
 use zeroize::Zeroizing;
 
 use super::{Fault, MAX_BYTES};
+use crate::base::file;
 
 /// The octets of the file at `path`, one more than [`MAX_BYTES`] at most.
 pub(super) fn read(path: &Path) -> Result<Zeroizing<Vec<u8>>, Fault> {
-    // Asked before it is opened: opening a pipe would already wait for its writer.
-    let about = std::fs::metadata(path).map_err(Fault::Unreadable)?;
-    if !about.is_file() {
-        return Err(Fault::NotAFile);
-    }
-    let file = File::open(path).map_err(Fault::Unreadable)?;
+    let file = file::open(path).map_err(Fault::Unreadable)?;
+    let file = file.ok_or(Fault::NotAFile)?;
     // All at once, since growing would leave copies behind that nobody zeroes.
     let mut bytes = Zeroizing::new(Vec::with_capacity(MAX_BYTES + 64));
     file.take(MAX_BYTES as u64 + 1)

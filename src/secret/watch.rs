@@ -22,6 +22,7 @@ use tokio::time::Instant;
 use zeroize::Zeroizing;
 
 use super::Source;
+use crate::base::file;
 
 /// How often files are re-read although nobody told of a change.
 const REREAD: Duration = Duration::from_secs(30);
@@ -268,10 +269,7 @@ fn matters(kind: &EventKind) -> bool {
 
 /// The digest of what the file holds; `None` where it holds nothing or cannot be read.
 fn fingerprint(key: &hmac::Key, path: &Path) -> Option<hmac::Tag> {
-    if !std::fs::metadata(path).ok()?.is_file() {
-        return None;
-    }
-    let mut file = std::fs::File::open(path).ok()?.take(MAX_BYTES);
+    let mut file = file::open(path).ok()??.take(MAX_BYTES);
     let mut context = hmac::Context::with_key(key);
     let mut buffer = Zeroizing::new([0; 8192]);
     let mut empty = true;

@@ -23,6 +23,7 @@ use ring::rand::{SecureRandom, SystemRandom};
 use zeroize::Zeroizing;
 
 use super::{Label, Print, Store, StoreError, digest_of, print};
+use crate::base::file;
 use crate::secret::Secret;
 
 /// The least length of the store's secret, in octets.
@@ -76,12 +77,9 @@ impl Claim {
     /// Where another process has it.
     pub fn of(folder: &Path) -> Result<Claim, InUse> {
         let opened = make(folder).and_then(|()| {
-            OpenOptions::new()
-                .write(true)
-                .create(true)
-                .truncate(false)
-                .mode(0o600)
-                .open(folder.join(".lock"))
+            let mut options = OpenOptions::new();
+            let options = options.write(true).create(true).truncate(false);
+            file::without_waiting(options.mode(0o600)).open(folder.join(".lock"))
         });
         let Ok(file) = opened else {
             return Ok(Claim(None));
@@ -276,7 +274,7 @@ impl FileStore {
 
 /// The octets of the file, if there is one of a size that an entry can have.
 fn read(path: &Path) -> io::Result<Option<Vec<u8>>> {
-    let file = match File::open(path) {
+    let file = match file::open_regular(path) {
         Ok(file) => file,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(error),

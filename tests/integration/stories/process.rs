@@ -151,3 +151,56 @@ async fn a_faulty_configuration_is_78_although_stderr_is_full() {
         .unwrap();
     assert_eq!(status.code(), Some(78));
 }
+
+#[tokio::test]
+async fn what_others_leave_unread_or_unaccepted_holds_up_neither_start_nor_reload_nor_stop() {
+    use crate::support::process::Process as Logged;
+    let upstream = Recorder::start([Step::ok("fine")]).await;
+    let folder = Folder::new();
+    // A service manager that never reads, its queue full.
+    let notify = folder.path("notify.sock");
+    let manager = std::os::unix::net::UnixDatagram::bind(&notify).unwrap();
+    let filler = std::os::unix::net::UnixDatagram::unbound().unwrap();
+    filler.set_nonblocking(true).unwrap();
+    while filler.send_to(b"full", &notify).is_ok() {}
+    // An owner of a socket who accepts nothing, its queue full.
+    let owned = folder.path("owned.sock");
+    let address = socket2::SockAddr::unix(&owned).unwrap();
+    let unix = || socket2::Socket::new(socket2::Domain::UNIX, socket2::Type::STREAM, None).unwrap();
+    let owner = unix();
+    owner.bind(&address).unwrap();
+    owner.listen(0).unwrap();
+    let mut waiting = Vec::new();
+    loop {
+        let caller = unix();
+        caller.set_nonblocking(true).unwrap();
+        let is_full = caller.connect(&address).is_err();
+        waiting.push(caller);
+        if is_full {
+            break;
+        }
+    }
+    let text = format!(
+        "[listener.app]\nbind = \"127.0.0.1:0\"\n[admin]\nbind = \"127.0.0.1:0\"\n\
+         [route.a]\nupstream = \"{}\"\n",
+        upstream.url()
+    );
+    let more = format!("{text}[listener.b]\nbind = \"unix:{}\"\n", owned.display());
+    let file = folder.write("headset.toml", &more);
+    let refused = Command::new(env!("CARGO_BIN_EXE_headset"))
+        .args(["run", "--config"])
+        .arg(&file)
+        .kill_on_drop(true)
+        .output();
+    let refused = tokio::time::timeout(PATIENCE, refused).await.unwrap();
+    assert_eq!(refused.unwrap().status.code(), Some(69), "it is in use");
+
+    folder.write("headset.toml", &text);
+    let socket = notify.to_str().unwrap().to_owned();
+    let headset = Logged::start_with(&file, &[("NOTIFY_SOCKET", &socket)]).await;
+    folder.write("headset.toml", &more);
+    assert!(!headset.reload().await);
+    assert_eq!(client::get(headset.app(), "/").await.text(), "fine");
+    assert_eq!(headset.terminate().await, Some(0));
+    drop((manager, owner, waiting));
+}
