@@ -27,17 +27,19 @@ pub struct Door {
 }
 
 /// The door of each of `listeners`, in their order, and every problem. Reads their
-/// files, and their tokens wherever those are.
-pub fn open(listeners: &[Listener]) -> (Vec<Door>, Vec<Problem>) {
+/// files, and their tokens wherever those are. What is as in one of the `known` doors is
+/// that very one: its TLS sessions can be resumed, and the command of its token, which
+/// would run once more, is not run.
+pub fn open(listeners: &[Listener], known: &[Door]) -> (Vec<Door>, Vec<Problem>) {
     let mut problems = Vec::new();
     let doors = listeners
         .iter()
         .map(|listener| Door {
-            tls: doorman(listener).unwrap_or_else(|problem| {
+            tls: doorman(listener, known).unwrap_or_else(|problem| {
                 problems.push(problem);
                 None
             }),
-            token: token(listener).unwrap_or_else(|problem| {
+            token: token(listener, known).unwrap_or_else(|problem| {
                 problems.push(problem);
                 None
             }),
@@ -50,11 +52,11 @@ pub fn open(listeners: &[Listener]) -> (Vec<Door>, Vec<Problem>) {
 pub fn judge(listeners: &[Listener]) -> Vec<Problem> {
     listeners
         .iter()
-        .filter_map(|listener| doorman(listener).err())
+        .filter_map(|listener| doorman(listener, &[]).err())
         .collect()
 }
 
-fn doorman(listener: &Listener) -> Result<Option<Arc<Doorman>>, Problem> {
+fn doorman(listener: &Listener, known: &[Door]) -> Result<Option<Arc<Doorman>>, Problem> {
     let Some(files) = listener.tls.clone() else {
         return Ok(None);
     };
@@ -66,13 +68,20 @@ fn doorman(listener: &Listener) -> Result<Option<Arc<Doorman>>, Problem> {
             error.fix,
         )
     })?;
-    Ok(Some(Arc::new(doorman)))
+    let mut known = known.iter().filter_map(|door| door.tls.as_ref());
+    let same = known.find(|known| known.is_same_as(&doorman)).cloned();
+    Ok(Some(same.unwrap_or_else(|| Arc::new(doorman))))
 }
 
-fn token(listener: &Listener) -> Result<Option<Arc<CallerToken>>, Problem> {
+fn token(listener: &Listener, known: &[Door]) -> Result<Option<Arc<CallerToken>>, Problem> {
     let Some(source) = listener.caller_token.clone() else {
         return Ok(None);
     };
+    let mut known = known.iter().filter_map(|door| door.token.as_ref());
+    let known = known.find(|token| *token.source() == source);
+    if let Some(known) = known.filter(|token| matches!(token.source(), Source::Command(_))) {
+        return Ok(Some(known.clone()));
+    }
     let token = CallerToken::read(source).map_err(|error| {
         Problem::new(
             Place::Default,
@@ -81,7 +90,8 @@ fn token(listener: &Listener) -> Result<Option<Arc<CallerToken>>, Problem> {
             error.fault.fix(),
         )
     })?;
-    Ok(Some(Arc::new(token)))
+    let same = known.filter(|known| known.is_same_as(&token)).cloned();
+    Ok(Some(same.unwrap_or_else(|| Arc::new(token))))
 }
 
 /// Keeps the doors of `listeners` as their files say, for as long as it is polled.
@@ -102,8 +112,15 @@ pub fn watch(listeners: &[PlannedListener]) -> impl Future<Output = ()> + use<> 
     changed.retain(|source| matches!(source, Source::File(_)));
     async move {
         loop {
-            for (name, door) in &doors {
-                door.reread(name, &changed);
+            let doors = doors.clone();
+            // A disk may take its time, and the control thread must not.
+            let reread = tokio::task::spawn_blocking(move || {
+                for (name, door) in &doors {
+                    door.reread(name, &changed);
+                }
+            });
+            if let Err(error) = reread.await {
+                tracing::error!(error.detail = %error, "files of listeners could not be read");
             }
             changed = watch.changed().await;
         }
@@ -133,7 +150,8 @@ impl Door {
             && doorman.files().any(|path| changed.contains(&file(path)))
         {
             match doorman.reread() {
-                Ok(()) => tracing::info!(
+                Ok(false) => {}
+                Ok(true) => tracing::info!(
                     listener.name = listener,
                     "the certificate of a listener was read"
                 ),
@@ -150,7 +168,8 @@ impl Door {
             && changed.contains(token.source())
         {
             match token.reread() {
-                Ok(()) => tracing::info!(
+                Ok(false) => {}
+                Ok(true) => tracing::info!(
                     listener.name = listener,
                     "the caller token of a listener was read"
                 ),
@@ -161,5 +180,80 @@ impl Door {
                 ),
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::base::name::Name;
+    use crate::config::{Bind, ListenerTls};
+    use crate::secret::watch::testing::Folder;
+
+    fn listener(folder: &Folder, token: Source) -> Listener {
+        let pair = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+        Listener {
+            name: Name::parse("app").unwrap(),
+            bind: Bind::Tcp(([127, 0, 0, 1], 0).into()),
+            hosts: Vec::new(),
+            origins: Vec::new(),
+            caller_token: Some(token),
+            dangerous_allow_any_caller: false,
+            tls: Some(ListenerTls {
+                cert: folder.write("cert", &pair.cert.pem()),
+                key: folder.write("key", &pair.signing_key.serialize_pem()),
+                client_ca: None,
+            }),
+        }
+    }
+
+    fn opened(listener: &Listener, known: &[Door]) -> Door {
+        let (mut doors, problems) = open(std::slice::from_ref(listener), known);
+        assert!(problems.is_empty(), "{problems:?}");
+        doors.remove(0)
+    }
+
+    fn same(one: &Door, other: &Door) -> (bool, bool) {
+        let tls = one.tls.as_ref().zip(other.tls.as_ref());
+        let token = one.token.as_ref().zip(other.token.as_ref());
+        (
+            tls.is_some_and(|(one, other)| Arc::ptr_eq(one, other)),
+            token.is_some_and(|(one, other)| Arc::ptr_eq(one, other)),
+        )
+    }
+
+    #[test]
+    fn what_is_as_it_was_is_the_same_and_what_changed_is_new() {
+        let folder = Folder::new();
+        let token = Source::File(folder.write("token", "s3cret"));
+        let before = listener(&folder, token.clone());
+        let first = opened(&before, &[]);
+        let second = opened(&before, std::slice::from_ref(&first));
+        assert_eq!(same(&first, &second), (true, true));
+        folder.write("token", "an0ther");
+        let third = opened(&before, std::slice::from_ref(&first));
+        assert_eq!(same(&first, &third), (true, false));
+        let other = listener(&folder, token);
+        let fourth = opened(&other, std::slice::from_ref(&third));
+        assert_eq!(same(&third, &fourth), (false, true));
+    }
+
+    #[test]
+    fn a_command_runs_once_for_as_long_as_it_is_the_same() {
+        let folder = Folder::new();
+        let runs = folder.path().join("runs");
+        let script = |word: &str| {
+            let text = format!("echo run >> {}; echo {word}", runs.display());
+            Source::Command(["/bin/sh", "-c", &text].map(String::from).into())
+        };
+        let count = || std::fs::read_to_string(&runs).unwrap().lines().count();
+        let first = opened(&listener(&folder, script("s3cret")), &[]);
+        assert_eq!(count(), 1);
+        let known = std::slice::from_ref(&first);
+        let second = opened(&listener(&folder, script("s3cret")), known);
+        assert!(same(&first, &second).1);
+        assert_eq!(count(), 1);
+        opened(&listener(&folder, script("an0ther")), known);
+        assert_eq!(count(), 2);
     }
 }

@@ -77,7 +77,7 @@ impl Draft {
     /// # Errors
     /// With every problem at once.
     pub fn new(config: Config, clock: Clock, own: OwnAddresses) -> Result<Draft, Vec<Problem>> {
-        let (doors, found) = doors::open(&config.listeners);
+        let (doors, found) = doors::open(&config.listeners, &[]);
         Draft::resolved(config, clock, own, doors, found)
     }
 
@@ -113,13 +113,17 @@ impl Draft {
     }
 
     /// Resolves `config`, which comes after the one that `workshop` was made for: its
-    /// store, its chains and its clock stay.
+    /// store, its chains and its clock stay, and those of the `known` doors that it has.
     ///
     /// # Errors
     /// With every problem at once.
-    pub fn again(config: Config, workshop: &Workshop) -> Result<Draft, Vec<Problem>> {
+    pub fn again(
+        config: Config,
+        workshop: &Workshop,
+        known: &[Door],
+    ) -> Result<Draft, Vec<Problem>> {
         let workshop = workshop.again(&config);
-        let (doors, found) = doors::open(&config.listeners);
+        let (doors, found) = doors::open(&config.listeners, known);
         let (credentials, routes) = resolve(&config, &workshop, found)?;
         Ok(Draft {
             config,

@@ -18,7 +18,7 @@ use tokio::time::{MissedTickBehavior, interval};
 use crate::admin::health::Health;
 use crate::admin::status::{Asked, Reloaded, Sight};
 use crate::app::about::About;
-use crate::app::doors::{self, Watched};
+use crate::app::doors::{self, Door, Watched};
 use crate::app::plan::{Draft, Opened, Plan, PlannedCredential, Standing, kind_keys};
 use crate::app::retired::{Retired, is_same_account};
 use crate::app::stations::{Stations, new_addresses, sockets};
@@ -219,7 +219,8 @@ impl Running {
         }
         let workshop = self.standing.workshop().clone();
         // Trust anchors are read from disk.
-        let draft = tokio::task::spawn_blocking(move || Draft::again(config, &workshop));
+        let doors: Vec<Door> = self.plan.listeners.iter().map(|l| l.door.clone()).collect();
+        let draft = tokio::task::spawn_blocking(move || Draft::again(config, &workshop, &doors));
         let draft = finished(draft.await)?.map_err(Refused::Problems)?;
 
         let count = self.workers.size();

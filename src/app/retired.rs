@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::task::JoinSet;
+use tokio::time::{Instant, timeout_at};
 
 use crate::config;
 use crate::credential::Mint;
@@ -52,6 +53,22 @@ impl Retired {
                 self.ending
                     .spawn(end(mint, left.holder.name().to_string(), limit));
             }
+        }
+    }
+
+    /// Whether a credential is being ended at its issuer.
+    pub fn is_ending(&self) -> bool {
+        !self.ending.is_empty()
+    }
+
+    /// Waits for those that are being ended, until `end` at most.
+    pub async fn finish(&mut self, end: Instant) {
+        let ended = async { while self.ending.join_next().await.is_some() {} };
+        if timeout_at(end, ended).await.is_err() {
+            tracing::warn!(
+                credentials = self.ending.len(),
+                "credentials out of use could not be ended in time: they live on until their expiry"
+            );
         }
     }
 
@@ -106,4 +123,27 @@ pub fn is_same_account(one: &config::Credential, other: &config::Credential) -> 
         && ["url", "username"]
             .iter()
             .all(|key| shown(one, key) == shown(other, key))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn one_that_is_being_ended_is_waited_for_until_the_end() {
+        let begun = Instant::now();
+        let mut retired = Retired::default();
+        assert!(!retired.is_ending());
+        let slow = || tokio::time::sleep(Duration::from_secs(3));
+        retired.ending.spawn(slow());
+        assert!(retired.is_ending());
+        retired.finish(begun + Duration::from_secs(60)).await;
+        assert_eq!(begun.elapsed().as_secs(), 3);
+        assert!(!retired.is_ending());
+        retired.ending.spawn(slow());
+        retired
+            .finish(Instant::now() + Duration::from_secs(1))
+            .await;
+        assert_eq!(begun.elapsed().as_secs(), 4);
+    }
 }

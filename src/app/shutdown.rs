@@ -32,6 +32,10 @@ const LOOK: Duration = Duration::from_millis(50);
 /// quarter of it if that is less.
 const REVOCATION: Duration = Duration::from_secs(5);
 
+/// For this long an issuer is asked to end a credential, however little of the drain time
+/// is left: one that lives on is somebody's to find.
+const REVOCATION_LEAST: Duration = Duration::from_secs(2);
+
 /// What makes headset stop.
 #[derive(Debug)]
 pub enum Stop {
@@ -100,7 +104,7 @@ pub async fn run(why: &str, mut stop: Stop, running: Running, mut ended: Ended) 
         plan,
         stations,
         mut workers,
-        retired,
+        mut retired,
         health,
         ..
     } = running;
@@ -111,7 +115,7 @@ pub async fn run(why: &str, mut stop: Stop, running: Running, mut ended: Ended) 
     stations.tell(Phase::Draining);
     let end = Instant::now() + drain;
     let revoking = revoking(&plan, &retired);
-    let deadline = match revoking.is_empty() {
+    let deadline = match revoking.is_empty() && !retired.is_ending() {
         true => end,
         false => end - REVOCATION.min(drain / 4),
     };
@@ -122,7 +126,8 @@ pub async fn run(why: &str, mut stop: Stop, running: Running, mut ended: Ended) 
         workers.dismiss();
         let finished = timeout_at(deadline, ended.all()).await.is_ok();
         stations.tell(Phase::Over);
-        revoke(revoking, end).await;
+        let end = end.max(Instant::now() + REVOCATION_LEAST);
+        tokio::join!(revoke(revoking, end), retired.finish(end));
         finished
     };
     tokio::select! {

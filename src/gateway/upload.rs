@@ -18,7 +18,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use http::{HeaderName, HeaderValue, Request, Version, header};
 use http_body::{Body as _, Frame, SizeHint};
 use hyper::body::Incoming;
@@ -348,8 +348,8 @@ impl Upload {
         if !source.overflowed.get() {
             if octets <= source.room.get() {
                 source.room.set(source.room.get() - octets);
-                source.kept.borrow_mut().push(copy(&frame));
-                self.next += 1;
+                keep(&mut source.kept.borrow_mut(), &frame);
+                self.next = source.kept.borrow().len();
             } else {
                 source.overflowed.set(true);
                 source.kept.borrow_mut().clear();
@@ -366,11 +366,72 @@ impl Upload {
     }
 }
 
+/// Data up to here is joined to what was kept before it: what is kept of a body that
+/// comes octet by octet costs no more than one that comes at once.
+const JOINED: usize = 4096;
+
+/// Keeps a copy of `frame` behind what is kept.
+fn keep(kept: &mut Vec<Frame<Bytes>>, frame: &Frame<Bytes>) {
+    let Some(data) = frame.data_ref() else {
+        kept.push(copy(frame));
+        return;
+    };
+    let last = kept.last().and_then(Frame::data_ref);
+    match last.filter(|last| last.len() + data.len() <= JOINED) {
+        Some(_) if data.is_empty() => {}
+        Some(last) => {
+            let last = last.clone();
+            kept.pop();
+            let mut joined = last.try_into_mut().unwrap_or_else(|shared| {
+                let mut own = BytesMut::with_capacity(JOINED);
+                own.extend_from_slice(&shared);
+                own
+            });
+            joined.extend_from_slice(data);
+            kept.push(Frame::data(joined.freeze()));
+        }
+        None => kept.push(copy(frame)),
+    }
+}
+
 /// A second handle on a frame; its octets are shared, not copied.
 fn copy(frame: &Frame<Bytes>) -> Frame<Bytes> {
     match (frame.data_ref(), frame.trailers_ref()) {
         (Some(data), _) => Frame::data(data.clone()),
         (None, Some(trailers)) => Frame::trailers(trailers.clone()),
         (None, None) => Frame::data(Bytes::new()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_kept_of_many_small_frames_is_few_large_ones() {
+        let mut kept = Vec::new();
+        let whole: Vec<u8> = (0..64 * 1024_u32).map(|n| n as u8).collect();
+        for octet in whole.chunks(1) {
+            keep(&mut kept, &Frame::data(Bytes::copy_from_slice(octet)));
+            keep(&mut kept, &Frame::data(Bytes::new()));
+        }
+        assert_eq!(kept.len(), 64 * 1024 / JOINED);
+        let joined: Vec<u8> = kept
+            .iter()
+            .flat_map(|frame| frame.data_ref().unwrap().to_vec())
+            .collect();
+        assert!(joined == whole);
+    }
+
+    #[test]
+    fn a_frame_on_its_way_is_not_changed_by_what_is_kept_behind_it() {
+        let mut kept = Vec::new();
+        keep(&mut kept, &Frame::data(Bytes::from_static(b"first")));
+        let on_its_way = copy(&kept[0]);
+        keep(&mut kept, &Frame::data(Bytes::from_static(b", second")));
+        keep(&mut kept, &Frame::trailers(http::HeaderMap::new()));
+        assert_eq!(on_its_way.data_ref().unwrap(), "first");
+        assert_eq!(kept[0].data_ref().unwrap(), "first, second");
+        assert_eq!(kept.len(), 2);
     }
 }

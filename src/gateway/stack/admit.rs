@@ -50,13 +50,21 @@ impl CallerToken {
         &self.source
     }
 
-    /// Reads it anew; calls that begin later are judged by what is there now.
+    /// Whether `other` comes from the same place and is the same.
+    pub fn is_same_as(&self, other: &CallerToken) -> bool {
+        self.source == other.source && self.compare(other.now.load().expose().as_bytes()).is_ok()
+    }
+
+    /// Reads it anew; calls that begin later are judged by what is there now. Tells
+    /// whether that is another.
     ///
     /// # Errors
     /// As [`Source::fetch`]; the token stays as it was.
-    pub fn reread(&self) -> Result<(), SecretError> {
-        self.now.store(Arc::new(self.source.fetch()?));
-        Ok(())
+    pub fn reread(&self) -> Result<bool, SecretError> {
+        let read = self.source.fetch()?;
+        let is_new = self.compare(read.expose().as_bytes()).is_err();
+        self.now.store(Arc::new(read));
+        Ok(is_new)
     }
 
     /// Whether `headers` show it, exactly once.

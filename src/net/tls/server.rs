@@ -45,6 +45,15 @@ pub struct ServerTlsError {
 pub struct Doorman {
     files: ListenerTls,
     now: ArcSwap<ServerConfig>,
+    /// What `now` was made of, but for the key, which belongs to the certificate.
+    certificates: ArcSwap<Certificates>,
+}
+
+/// The certificates in the files of a listener.
+#[derive(Debug, PartialEq, Eq)]
+struct Certificates {
+    own: Vec<CertificateDer<'static>>,
+    callers: Vec<CertificateDer<'static>>,
 }
 
 impl Doorman {
@@ -53,8 +62,17 @@ impl Doorman {
     /// # Errors
     /// Where one cannot be read, or the key is not the certificate's.
     pub fn read(files: ListenerTls) -> Result<Doorman, ServerTlsError> {
-        let now = ArcSwap::new(config(&files)?);
-        Ok(Doorman { files, now })
+        let (now, certificates) = config(&files)?;
+        Ok(Doorman {
+            files,
+            now: ArcSwap::new(now),
+            certificates: ArcSwap::from_pointee(certificates),
+        })
+    }
+
+    /// Whether `other` is made of the same files with the same certificates in them.
+    pub fn is_same_as(&self, other: &Doorman) -> bool {
+        self.files == other.files && **self.certificates.load() == **other.certificates.load()
     }
 
     /// The files that it is made of.
@@ -70,14 +88,20 @@ impl Doorman {
             .map(PathBuf::as_path)
     }
 
-    /// Reads its files anew, for connections that are accepted later. Sessions that
-    /// began under the old ones are not resumed.
+    /// Reads its files anew, for connections that are accepted later, and tells whether
+    /// there are other certificates in them. Then sessions that began under the old ones
+    /// are not resumed.
     ///
     /// # Errors
     /// As [`Doorman::read`]; all stays as it was.
-    pub fn reread(&self) -> Result<(), ServerTlsError> {
-        self.now.store(config(&self.files)?);
-        Ok(())
+    pub fn reread(&self) -> Result<bool, ServerTlsError> {
+        let (now, certificates) = config(&self.files)?;
+        if **self.certificates.load() == certificates {
+            return Ok(false);
+        }
+        self.now.store(now);
+        self.certificates.store(Arc::new(certificates));
+        Ok(true)
     }
 
     /// Shakes hands over `io`. Dropping the future abandons the connection.
@@ -101,7 +125,7 @@ pub fn is_client_certificate(error: &std::io::Error) -> bool {
     )
 }
 
-fn config(files: &ListenerTls) -> Result<Arc<ServerConfig>, ServerTlsError> {
+fn config(files: &ListenerTls) -> Result<(Arc<ServerConfig>, Certificates), ServerTlsError> {
     let refuse = |key, file: &Path, why: String, fix| ServerTlsError {
         key,
         file: file.to_owned(),
@@ -109,17 +133,23 @@ fn config(files: &ListenerTls) -> Result<Arc<ServerConfig>, ServerTlsError> {
         fix,
     };
     let certified = certified(files)?;
+    let client_ca = files.client_ca.as_deref();
+    let callers = client_ca.map(|file| certificates("client_ca", file));
+    let certificates = Certificates {
+        own: certified.cert.clone(),
+        callers: callers.transpose()?.unwrap_or_default(),
+    };
     let mut server = ServerConfig::builder_with_provider(super::provider())
         .with_protocol_versions(&[&rustls::version::TLS13, &rustls::version::TLS12])
         // The provider knows both; it stands here only because the builder may refuse.
         .map_err(|error| refuse("cert", &files.cert, error.to_string(), "this is a bug"))?
         .with_client_cert_verifier(match &files.client_ca {
-            Some(file) => verifier(file)?,
+            Some(file) => verifier(file, &certificates.callers)?,
             None => WebPkiClientVerifier::no_client_auth(),
         })
         .with_cert_resolver(Arc::new(SingleCertAndKey::from(certified)));
     server.alpn_protocols = vec![H2.to_vec(), HTTP1.to_vec()];
-    Ok(Arc::new(server))
+    Ok((Arc::new(server), certificates))
 }
 
 fn certified(files: &ListenerTls) -> Result<CertifiedKey, ServerTlsError> {
@@ -165,7 +195,10 @@ fn certified(files: &ListenerTls) -> Result<CertifiedKey, ServerTlsError> {
     }
 }
 
-fn verifier(file: &Path) -> Result<Arc<dyn ClientCertVerifier>, ServerTlsError> {
+fn verifier(
+    file: &Path,
+    authorities: &[CertificateDer<'static>],
+) -> Result<Arc<dyn ClientCertVerifier>, ServerTlsError> {
     let refuse = |why: String| ServerTlsError {
         key: "client_ca",
         file: file.to_owned(),
@@ -173,8 +206,8 @@ fn verifier(file: &Path) -> Result<Arc<dyn ClientCertVerifier>, ServerTlsError> 
         fix: "write the certificates of the authorities into it, as PEM",
     };
     let mut roots = RootCertStore::empty();
-    for certificate in certificates("client_ca", file)? {
-        let added = roots.add(certificate);
+    for certificate in authorities {
+        let added = roots.add(certificate.clone());
         added.map_err(|error| refuse(format!("a certificate in it cannot be used ({error})")))?;
     }
     WebPkiClientVerifier::builder_with_provider(Arc::new(roots), super::provider())
