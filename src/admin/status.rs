@@ -157,6 +157,7 @@ fn slot(fields: &mut Map<String, Value>, view: &CredentialView, snapshot: &Snaps
     put("renews", snapshot.renews_ms.map(rfc3339).into());
     put("last_error", snapshot.last_error.clone().into());
     put("retries", snapshot.retries_ms.map(rfc3339).into());
+    put("last_rejected", snapshot.rejected_ms.map(rfc3339).into());
     let human = snapshot.human_due_ms.map(|due_ms| {
         json!({
             "due": rfc3339(due_ms),

@@ -16,6 +16,7 @@
 
 mod keeper;
 mod outcome;
+mod rejections;
 #[cfg(test)]
 mod tests;
 
@@ -34,6 +35,7 @@ use super::schedule::{self, PROPAGATION};
 use super::{Cause, Mint, MintError, Minted, Rejection, Unavailable};
 use crate::base::name::Name;
 use crate::base::time::{Clock, Deadline, Moment};
+use rejections::Rejections;
 
 /// All that a slot needs.
 pub struct Opening {
@@ -160,6 +162,9 @@ pub struct Snapshot {
     pub last_error: Option<String>,
     /// When the next attempt may follow a failed one.
     pub retries_ms: Option<i64>,
+    /// When the upstream last rejected the one that was newest then, in milliseconds
+    /// since the epoch.
+    pub rejected_ms: Option<i64>,
     /// When a person must have acted (see `credential/human.rs`), in milliseconds
     /// since the epoch.
     pub human_due_ms: Option<i64>,
@@ -188,6 +193,7 @@ impl Slot {
             nudge: Notify::new(),
             secret_changed: AtomicBool::new(false),
             heir: Mutex::default(),
+            rejected: Mutex::default(),
         });
         let slot = Arc::new(Slot {
             shared: shared.clone(),
@@ -206,6 +212,11 @@ impl Slot {
     /// Its name.
     pub fn name(&self) -> &Name {
         &self.shared.name
+    }
+
+    /// Whose it is, where each tenant has its own.
+    pub fn tenant(&self) -> Option<&str> {
+        self.shared.tenant.as_deref()
     }
 
     /// The fields its credentials set.
@@ -318,6 +329,35 @@ impl Slot {
         }
     }
 
+    /// The same for a caller who waits for nothing: its call cannot be sent again. Does
+    /// not wait.
+    pub fn reject_unheard(&self, used: &Arc<Minted>, what: Rejection) {
+        let is_old = self.peek().is_some_and(|now| !Arc::ptr_eq(&now, used));
+        let age = self.shared.clock.now().since(used.issued);
+        if is_old || age < PROPAGATION || !self.shared.mint.renews() {
+            return;
+        }
+        let (reply, _) = oneshot::channel();
+        let used = used.clone();
+        // Where nobody takes it, the slot has ended.
+        let _ = self.reports.send(Report { used, what, reply });
+    }
+
+    /// Notes that the upstream rejected `used`. Yields how many such answers there were
+    /// since they were last told of, where that is due: at most once a minute. One that
+    /// has a successor by now does not count. Does not wait.
+    pub fn note_rejection(&self, used: &Arc<Minted>) -> Option<u64> {
+        if let Some(heir) = self.heir() {
+            return heir.note_rejection(used);
+        }
+        let newest = self.shared.view.borrow().newest.clone();
+        if newest.is_some_and(|newest| !Arc::ptr_eq(&newest, used)) {
+            return None;
+        }
+        let now = self.shared.clock.now();
+        self.shared.rejected().note(now)
+    }
+
     /// Another slot takes over from now on, found by `heir`: this one makes no further
     /// attempt (one under way ends), and calls that it cannot serve are served by the
     /// heir. What it has is served on. Does not wait.
@@ -375,6 +415,7 @@ impl Slot {
             expires: newest.map(|minted| minted.expires),
             renews_ms: view.renews.and_then(|at| at.wall_ms()),
             last_error: failure.map(|failure| failure.cause.to_string()),
+            rejected_ms: self.shared.rejected().last_ms(),
             retries_ms: failure.and_then(|failure| failure.until.wall_ms()),
             human_due_ms: view.human_due_ms,
         }
@@ -458,11 +499,17 @@ struct Shared {
     /// Who took over. Looked at only where there is nothing to serve, or after a
     /// rejection.
     heir: Mutex<Option<Heir>>,
+    /// What the upstream said against it.
+    rejected: Mutex<Rejections>,
 }
 
 impl Shared {
     fn heir(&self) -> std::sync::MutexGuard<'_, Option<Heir>> {
         self.heir.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn rejected(&self) -> std::sync::MutexGuard<'_, Rejections> {
+        self.rejected.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn is_servable(&self, minted: &Minted) -> bool {

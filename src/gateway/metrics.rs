@@ -140,7 +140,7 @@ const CONNECT_RETRIES: [&str; 2] = ["connected", "failed"];
 pub enum AuthFailure {
     /// The call was sent once more.
     Replayed,
-    /// The upstream's answer was passed on.
+    /// The upstream's answer was passed on, be it the first or that to the second attempt.
     PassedOn,
 }
 const AUTH_FAILURES: [&str; 2] = ["replayed", "passed_on"];
@@ -434,6 +434,11 @@ pub struct RouteMetrics {
 }
 
 impl RouteMetrics {
+    /// Which route.
+    pub fn route(&self) -> &Name {
+        &self.route
+    }
+
     /// The counter of answers with `status`.
     pub fn code(&self, status: StatusCode) -> &IntCounter {
         let code = status.as_u16();

@@ -11,7 +11,7 @@ use crate::base::time::{Clock, Deadline};
 use crate::credential::testing::{
     Act, START_MS, Scripted, measured_slot, refused, slot, unavailable,
 };
-use crate::credential::{Cause, Change, MintError, Minted};
+use crate::credential::{Cause, Change, MintError, Minted, Rejection};
 
 fn secs(n: u64) -> Duration {
     Duration::from_secs(n)
@@ -64,6 +64,48 @@ async fn it_mints_at_start_without_being_asked() {
     sleep(secs(1)).await;
     assert_eq!((mint.calls(), slot.snapshot().state), (1, State::Live));
     assert_eq!(slot.snapshot().generation, 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn rejections_are_told_once_a_minute_with_how_many_there_were() {
+    let (slot, _, _) = open([life(36_000)]);
+    let used = slot.obtain().await.unwrap();
+    assert_eq!(slot.snapshot().rejected_ms, None);
+    assert_eq!(slot.note_rejection(&used), Some(1));
+    assert!(slot.snapshot().rejected_ms.is_some());
+    for _ in 0..59 {
+        sleep(secs(1)).await;
+        assert_eq!(slot.note_rejection(&used), None);
+    }
+    sleep(secs(1)).await;
+    assert_eq!(slot.note_rejection(&used), Some(60));
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_rejected_after_it_was_replaced_says_nothing_of_its_successor() {
+    let (slot, _, _) = open([life(3600), life(36_000)]);
+    let used = slot.obtain().await.unwrap();
+    sleep(secs(3)).await;
+    let next = again(slot.reject(&used).await);
+    assert_eq!(next.generation, 2);
+    assert_eq!(slot.note_rejection(&used), None);
+    assert_eq!(slot.snapshot().rejected_ms, None);
+    assert_eq!(slot.note_rejection(&next), Some(1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_rejection_that_nobody_waits_for_has_it_replaced_too() {
+    let (slot, mint, _) = open([life(3600), life(36_000)]);
+    let used = slot.obtain().await.unwrap();
+    // It may not be known everywhere yet.
+    slot.reject_unheard(&used, Rejection::Credential);
+    sleep(secs(3)).await;
+    assert_eq!(mint.calls(), 1);
+    for _ in 0..100 {
+        slot.reject_unheard(&used, Rejection::Credential);
+    }
+    sleep(secs(1)).await;
+    assert_eq!((mint.calls(), slot.peek().unwrap().generation), (2, 2));
 }
 
 #[tokio::test(start_paused = true)]

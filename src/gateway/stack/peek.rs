@@ -1,4 +1,5 @@
-//! Looks into a 403 for the words by which an issuer says that a session is dead.
+//! Looks into a 403 for the words by which an issuer says that a session is dead, and
+//! reads what is left of an answer that the caller will not get.
 //!
 //! Only where the credential's kind names such words, only into JSON that is not
 //! coded, at most 16 KiB of it and at most for 2 s. What was looked at reaches the
@@ -22,6 +23,9 @@ const MOST: usize = 16 * 1024;
 /// It comes with the head, or soon after.
 const SOON: Duration = Duration::from_secs(2);
 
+/// How long the rest of an answer that nobody gets is waited for.
+const REST_WITHIN: Duration = Duration::from_millis(250);
+
 /// Whether the body of `answer` holds `words`; the body is as it was, afterwards.
 pub async fn says(answer: &mut Answer, words: &str) -> bool {
     if !is_short_json(answer.response.headers()) {
@@ -34,6 +38,24 @@ pub async fn says(answer: &mut Answer, words: &str) -> bool {
     let found = contains(&peeked.octets(), words.as_bytes());
     *answer.response.body_mut() = Body::peeked(peeked, body);
     found
+}
+
+/// Reads and drops the body of an answer that is not passed on, within the same bounds:
+/// read to its end, it gives its connection back to the pool.
+pub async fn drop_rest(answer: Answer) {
+    let mut body = answer.response.into_body();
+    let reading = async {
+        let mut left = MOST;
+        while let Some(Ok(frame)) = poll_fn(|cx| Pin::new(&mut body).poll_frame(cx)).await {
+            let octets = frame.data_ref().map_or(0, Bytes::len);
+            let Some(rest) = left.checked_sub(octets) else {
+                return;
+            };
+            left = rest;
+        }
+    };
+    // What takes longer costs more than a new connection.
+    let _ = tokio::time::timeout(REST_WITHIN, reading).await;
 }
 
 async fn read(body: &mut Body, peeked: &mut Peeked) {

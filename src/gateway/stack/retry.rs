@@ -19,8 +19,8 @@ use pin_project_lite::pin_project;
 use tokio::time::Instant;
 use tower::{Layer, Service};
 
-use crate::credential::Rejection;
 use crate::credential::slot::{Rejected, Slot};
+use crate::credential::{Minted, Rejection};
 use crate::gateway::body::Body;
 use crate::gateway::error::{Error, FaultKind, Reached, UpstreamFault};
 use crate::gateway::metrics::{AuthFailure, ConnectRetry, Replay, RouteMetrics};
@@ -51,6 +51,25 @@ impl RetryLayer {
             connect_retry,
             metrics,
         }
+    }
+}
+
+impl RetryLayer {
+    /// Logs that the upstream rejected `used`, where that is due.
+    fn tell(&self, slot: &Slot, used: &Arc<Minted>, status: StatusCode) {
+        let Some(rejections) = slot.note_rejection(used) else {
+            return;
+        };
+        tracing::warn!(
+            credential.name = %slot.name(),
+            credential.tenant = slot.tenant(),
+            credential.generation = used.generation,
+            route.name = self.metrics.route().as_str(),
+            response.status = status.as_u16(),
+            rejections,
+            "the upstream rejected the credential: see whether it was deleted, replaced or \
+             locked there, and whether `upstream` is where it was issued for"
+        );
     }
 }
 
@@ -305,18 +324,16 @@ impl<'a> Course<'a> {
             _ => Rejection::Credential,
         };
         let metrics = &self.layer.metrics;
-        if self.is_second {
-            self.rejected = true;
-            return Next::Done(Ok(answer));
-        }
-        if !self.may_repeat(Outcome::CredentialRejected) {
+        self.layer.tell(&slot, &used, answer.response.status());
+        self.rejected = self.is_second;
+        if self.is_second || !self.may_repeat(Outcome::CredentialRejected) {
             // The slot must know, but this caller has nothing to wait for.
-            tokio::task::spawn_local(async move { slot.reject_as(&used, what).await });
+            slot.reject_unheard(&used, what);
             metrics.auth_failure(AuthFailure::PassedOn).inc();
             return Next::Done(Ok(answer));
         }
         let call = match slot.reject_as(&used, what).await {
-            Rejected::Again(_) => self.copy.rebuild(Reuse::Never),
+            Rejected::Again(_) => self.copy.rebuild(Reuse::Checked),
             Rejected::Stands => None,
         };
         let Some(call) = call else {
@@ -324,6 +341,8 @@ impl<'a> Course<'a> {
             return Next::Done(Ok(answer));
         };
         metrics.auth_failure(AuthFailure::Replayed).inc();
+        // So that its connection can carry the second attempt.
+        peek::drop_rest(answer).await;
         self.is_second = true;
         Next::Send(call)
     }

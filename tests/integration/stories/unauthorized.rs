@@ -1,10 +1,14 @@
 //! A 401 of the upstream rejects the credential that was used, once.
 
-use headset_simulator::{Faults, Options, Simulator};
+use std::time::Duration;
 
-use crate::support::client;
-use crate::support::headset::{Headset, Setup, fixed};
+use headset_simulator::{Faults, Options, Simulator};
+use serde_json::Value;
+
+use crate::support::headset::{Folder, Headset, Setup, fixed};
+use crate::support::process::Process;
 use crate::support::recorder::{Recorder, Step};
+use crate::support::{client, eventually};
 
 #[tokio::test]
 async fn a_key_that_was_dropped_is_registered_again_and_the_call_repeated() {
@@ -149,4 +153,148 @@ async fn a_restart_finds_its_own_registration_and_leaves_a_foreign_one_alone() {
     let answer = client::get(headset.app(), "/configuration/cc/1/process").await;
     assert_eq!(answer.status, 503, "{}", answer.text());
     assert_eq!(foreign.state().replacements, 0);
+}
+
+/// With a credential that `center` issues and `upstream` judges.
+async fn between(center: &Simulator, upstream: &Recorder) -> Headset {
+    let folder = Folder::new();
+    folder.write("password", "customer_manager@123$");
+    folder.write("bearer", &center.admin_bearer(Duration::from_secs(3600)));
+    let headset = Headset::start(
+        folder,
+        &format!(
+            r#"
+[listener.app]
+bind = "127.0.0.1:0"
+[admin]
+bind = "127.0.0.1:0"
+[route.contacts]
+upstream = "{}"
+credential = "cms_key"
+[credential.cms_key]
+kind = "basicauth"
+url = "{}/configuration/basicauth"
+username = "customer_manager"
+password = {{ file = "{{folder}}/password" }}
+context_id = "1"
+admin_bearer = {{ file = "{{folder}}/bearer" }}
+"#,
+            upstream.url(),
+            center.base_url()
+        ),
+    );
+    headset.ready().await;
+    headset
+}
+
+fn unauthorized() -> Step {
+    let answer = "HTTP/1.1 401 Unauthorized\r\nContent-Length: 6\r\n\r\nbroken";
+    Step::Answer(answer.into())
+}
+
+async fn auth_failures(headset: &Headset, route: &str, action: &str) -> f64 {
+    let series = format!("headset_auth_failures_total{{action=\"{action}\",route=\"{route}\"}}");
+    headset.metric(&series).await.unwrap()
+}
+
+async fn last_rejected(headset: &Headset) -> Value {
+    let status = client::get(headset.admin(), "/status").await.json();
+    status["credentials"][0]["last_rejected"].clone()
+}
+
+#[tokio::test]
+async fn the_second_attempt_goes_over_the_connection_of_the_first() {
+    let center = Simulator::start(Options::default()).await.unwrap();
+    let upstream = Recorder::start([unauthorized(), Step::ok("fine")]).await;
+    let headset = between(&center, &upstream).await;
+    let answer = client::get(headset.app(), "/a").await;
+    assert_eq!((answer.status, answer.text().as_str()), (200, "fine"));
+    assert_eq!(upstream.requests().len(), 2);
+    assert_eq!(upstream.connections(), 1);
+}
+
+#[tokio::test]
+async fn an_answer_that_does_not_end_soon_is_not_waited_for() {
+    let center = Simulator::start(Options::default()).await.unwrap();
+    let begun = "HTTP/1.1 401 Unauthorized\r\nContent-Length: 60\r\n\r\nbroken";
+    let script = [
+        Step::AnswerInTwo(begun.into(), Vec::new()),
+        Step::ok("fine"),
+    ];
+    let upstream = Recorder::start(script).await;
+    let headset = between(&center, &upstream).await;
+    let answer = client::get(headset.app(), "/a").await;
+    assert_eq!((answer.status, answer.text().as_str()), (200, "fine"));
+    assert_eq!(upstream.connections(), 2);
+}
+
+#[tokio::test]
+async fn a_401_on_the_second_attempt_rejects_that_credential_too() {
+    let center = Simulator::start(Options::default()).await.unwrap();
+    let upstream = Recorder::start([unauthorized()]).await;
+    let headset = between(&center, &upstream).await;
+    assert_eq!(last_rejected(&headset).await, Value::Null);
+    // It may not be known everywhere: the same is tried again when it is 2 s old.
+    let answer = client::get(headset.app(), "/a").await;
+    assert_eq!((answer.status, answer.text().as_str()), (401, "broken"));
+    assert_eq!(upstream.requests().len(), 2);
+    assert_eq!(auth_failures(&headset, "contacts", "replayed").await, 1.0);
+    assert_eq!(auth_failures(&headset, "contacts", "passed_on").await, 1.0);
+    eventually("another credential", async || {
+        let series = "headset_credential_generation{credential=\"cms_key\"}";
+        headset.metric(series).await == Some(2.0)
+    })
+    .await;
+    let at = last_rejected(&headset).await;
+    assert!(at.as_str().unwrap().parse::<jiff::Timestamp>().is_ok());
+}
+
+#[tokio::test]
+async fn an_upstream_that_rejects_a_static_credential_is_seen() {
+    let upstream = Recorder::start([unauthorized()]).await;
+    let headset = fixed(&upstream.url(), "", "");
+    for calls in 1..4 {
+        assert_eq!(client::get(headset.app(), "/").await.status, 401);
+        let passed_on = auth_failures(&headset, "plain", "passed_on").await;
+        assert_eq!(passed_on, f64::from(calls));
+    }
+    assert!(last_rejected(&headset).await.is_string());
+    let state = headset.metric("headset_credential_state{credential=\"robot\",state=\"live\"}");
+    assert_eq!(state.await, Some(1.0), "its issuer has not taken it back");
+}
+
+#[tokio::test]
+async fn the_log_tells_of_rejections_once_a_minute() {
+    let upstream = Recorder::start([unauthorized()]).await;
+    let folder = Folder::new();
+    folder.write("password", "hunter2");
+    let toml = format!(
+        "[listener.app]\nbind = \"127.0.0.1:0\"\n[admin]\nbind = \"127.0.0.1:0\"\n\
+         [log]\nformat = \"json\"\n\
+         [route.plain]\nupstream = \"{}\"\ncredential = \"robot\"\n\
+         [credential.robot]\nkind = \"static\"\nbasic.username = \"robot\"\n\
+         basic.password = {{ file = \"{}\" }}\n",
+        upstream.url(),
+        folder.path("password").display()
+    );
+    let process = Process::start(&folder.write("headset.toml", &toml)).await;
+    for _ in 0..5 {
+        assert_eq!(client::get(process.app(), "/").await.status, 401);
+    }
+    let lines = || {
+        let logged = process.logged();
+        let said: Vec<String> = logged
+            .lines()
+            .filter(|line| line.contains("the upstream rejected the credential"))
+            .map(ToOwned::to_owned)
+            .collect();
+        said
+    };
+    eventually("a line", async || !lines().is_empty()).await;
+    let said = lines();
+    assert_eq!(said.len(), 1, "{said:?}");
+    for part in ["robot", "plain", "401"] {
+        assert!(said[0].contains(part), "{}", said[0]);
+    }
+    assert!(!said[0].contains("hunter2"), "{}", said[0]);
 }
