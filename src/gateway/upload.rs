@@ -335,6 +335,8 @@ impl Upload {
                 }
                 scrub::remove_from_trailers(&mut trailers);
                 scrub::remove_aliases(&mut trailers, &source.trailers.borrow());
+                // Nothing follows them (RFC 9112 §7.1.2), and nobody asks further.
+                source.ended.set(true);
                 Frame::trailers(trailers)
             }
             Err(frame) => frame,

@@ -5,6 +5,7 @@ use std::time::Duration;
 use headset_simulator::{Faults, Options, Simulator};
 use serde_json::Value;
 
+use crate::support::client::Raw;
 use crate::support::headset::{Folder, Headset, Setup, fixed};
 use crate::support::process::Process;
 use crate::support::recorder::{Recorder, Step};
@@ -297,4 +298,30 @@ async fn the_log_tells_of_rejections_once_a_minute() {
         assert!(said[0].contains(part), "{}", said[0]);
     }
     assert!(!said[0].contains("hunter2"), "{}", said[0]);
+}
+
+#[tokio::test]
+async fn an_upload_with_trailers_is_repeated_with_them() {
+    let center = Simulator::start(Options::default()).await.unwrap();
+    let upstream = Recorder::start([unauthorized(), Step::ok("fine")]).await;
+    let headset = between(&center, &upstream).await;
+    let mut raw = Raw::connect(headset.app()).await;
+    raw.send(
+        "POST /a HTTP/1.1\r\nHost: localhost\r\nTrailer: x-sum\r\n\
+         Transfer-Encoding: chunked\r\n\r\n4\r\nbody\r\n0\r\nx-sum: 7\r\n\r\n",
+    )
+    .await;
+    let answer = raw.answer(false).await.unwrap();
+    assert_eq!((answer.status, answer.text().as_str()), (200, "fine"));
+    let requests = upstream.requests();
+    assert_eq!(requests.len(), 2);
+    for request in requests {
+        assert!(
+            request.ends_with("4\r\nbody\r\n0\r\nx-sum: 7\r\n\r\n"),
+            "{request}"
+        );
+    }
+    // The caller's connection carries its next call.
+    raw.send("GET /b HTTP/1.1\r\nHost: localhost\r\n\r\n").await;
+    assert_eq!(raw.answer(false).await.unwrap().status, 200);
 }
