@@ -11,6 +11,7 @@ pub mod exchange;
 pub mod h2;
 pub mod muffle;
 pub mod pool;
+pub mod session_auth;
 pub mod tunnel;
 
 use std::future::Future;
@@ -80,6 +81,8 @@ async fn attempt(
     pool: Rc<Pool>,
     call: Call,
 ) -> Result<http::Response<crate::gateway::body::Body>, Error> {
+    // It authenticates its connection, so that must be its own.
+    let own = session_auth::is_shown(call.request.headers());
     let wary = call.nature.must_not_be_lost() || call.reuse == Reuse::Checked;
     let pooled = match call.reuse {
         Reuse::Never => None,
@@ -88,12 +91,18 @@ async fn attempt(
     let way = match pooled {
         Some(conn) => Ok(Way::H1(conn)),
         // Connecting is rare: boxed, so that calls on a rested connection do not carry
-        // its size. Only HTTP/1.1 can be switched from (RFC 9113 §8.6).
-        None if call.upgrade => Box::pin(pool.connect_h1()).await.map(Way::H1),
+        // its size. Only HTTP/1.1 can be switched from (RFC 9113 §8.6), or belongs to one
+        // call.
+        None if call.upgrade || own => Box::pin(pool.connect_h1()).await.map(Way::H1),
         None => Box::pin(pool.open(wary)).await,
     };
     match way {
-        Ok(Way::H1(conn)) => exchange::exchange(pool, conn, *call.request, call.upgrade).await,
+        Ok(Way::H1(mut conn)) => {
+            if own {
+                conn.belongs_to_one_call();
+            }
+            exchange::exchange(pool, conn, *call.request, call.upgrade).await
+        }
         Ok(Way::H2(lease)) => {
             let answer = h2::exchange::exchange(lease, pool.scheme(), *call.request);
             // Boxed, so that calls over HTTP/1.1 do not carry its size.

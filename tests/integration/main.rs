@@ -33,6 +33,7 @@ mod stories {
     mod replays;
     mod restart;
     mod rotation;
+    mod session_auth;
     mod single_flight;
     mod streams;
     mod tenants;

@@ -10,7 +10,7 @@ use std::sync::atomic::Ordering;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
-use http::{HeaderMap, Request, Response, StatusCode, header};
+use http::{HeaderMap, HeaderName, Request, Response, StatusCode};
 use hyper::body::Incoming;
 use tokio::time::Instant;
 
@@ -18,6 +18,7 @@ use crate::gateway::body::Body;
 use crate::gateway::client::alarm::Alarm;
 use crate::gateway::client::answer::AnswerBody;
 use crate::gateway::client::pool::{Conn, Lifetimes, Pool};
+use crate::gateway::client::session_auth;
 use crate::gateway::client::tunnel::Tunnel;
 use crate::gateway::error::{CallerFault, Error, FaultKind, Reached, UpstreamFault};
 use crate::gateway::framing;
@@ -159,21 +160,22 @@ fn hand_on(
     reusable: bool,
 ) -> Response<Body> {
     let (parts, incoming) = response.into_parts();
+    let reusable = reusable && !session_auth::is_asked(parts.status, &parts.headers);
     let idle = pool.lifetimes().idle;
     let uploading = source.filter(|source| !source.has_ended());
     let body = match (held, uploading) {
         (Some(mut conn), None) => {
             if !reusable {
-                conn.keep_alive = Duration::ZERO;
+                conn.belongs_to_one_call();
             } else if let Some(told) = keep_alive_timeout(&parts.headers) {
-                conn.keep_alive = pool.lifetimes().keep_alive.min(told);
+                conn.keep_alive = conn.keep_alive.min(told);
             }
             AnswerBody::driving(incoming, conn, pool)
         }
         (Some(mut conn), Some(source)) if source.is_held() => {
             // The body was promised and will not come: the answer is the last thing
             // that this connection carries.
-            conn.keep_alive = Duration::ZERO;
+            conn.belongs_to_one_call();
             AnswerBody::driving(incoming, conn, pool)
         }
         (Some(conn), Some(source)) => {
@@ -212,10 +214,12 @@ async fn finish(mut conn: Box<Conn>, source: Rc<Source>, idle: Duration) {
     .await;
 }
 
+const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
+
 /// `Keep-Alive: timeout=N` (RFC 2068 §19.7.1, still sent by many servers): the
 /// upstream closes after N seconds, so we let go a second earlier.
 fn keep_alive_timeout(headers: &HeaderMap) -> Option<Duration> {
-    let value = headers.get(header::HeaderName::from_static("keep-alive"))?;
+    let value = headers.get(KEEP_ALIVE)?;
     let seconds = value
         .to_str()
         .ok()?

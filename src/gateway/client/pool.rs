@@ -123,6 +123,11 @@ impl Conn {
         self.sender.is_ready()
     }
 
+    /// From now on it is not pooled.
+    pub fn belongs_to_one_call(&mut self) {
+        self.keep_alive = Duration::ZERO;
+    }
+
     /// What is left of a connection that is over because its protocol was switched:
     /// the socket, and what was read of it beyond the head of the answer.
     pub fn into_wire(self) -> (Io, Bytes, Counted) {
