@@ -12,3 +12,4 @@ pub mod race;
 pub mod resolve;
 pub mod tls;
 pub mod tunnel;
+pub mod turn;

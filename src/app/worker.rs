@@ -27,6 +27,7 @@ use crate::modes::{Current, Phase, Serving, serve};
 use crate::net::activity::Activity;
 use crate::net::listen::{Bound, Listener};
 use crate::net::tls::server::Doorman;
+use crate::net::turn;
 
 /// Heartbeat and sweep.
 const TICK: Duration = Duration::from_secs(1);
@@ -196,6 +197,7 @@ fn work(
     let runtime = Builder::new_current_thread()
         .enable_all()
         .event_interval(EVENT_INTERVAL)
+        .on_thread_unpark(turn::advance)
         .build()?;
     let local = LocalSet::new();
     // A task of its own: what `block_on` waits for is polled at every turn of the

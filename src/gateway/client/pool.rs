@@ -2,7 +2,10 @@
 //!
 //! Last in, first out, so that a quiet hour lets the surplus grow old. Nobody
 //! drives an idle connection; whoever takes it out looks at the socket first, where
-//! a lost call could not be repeated.
+//! a lost call could not be repeated. hyper sees what has arrived on it before it sends
+//! a call, but only as far as the runtime has looked at the sockets since; so a connection
+//! that came back in the same turn is taken last, and looked at in any case: a second
+//! answer may have come behind the first.
 
 use std::cell::RefCell;
 use std::future::Future;
@@ -29,6 +32,7 @@ use crate::gateway::client::muffle::Muffle;
 use crate::gateway::metrics::RouteMetrics;
 use crate::net::connect::{ConnectError, Connector};
 use crate::net::io::{Io, Wire};
+use crate::net::turn;
 
 /// How long a connection may live and lie.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -53,8 +57,48 @@ pub struct Pool {
     metrics: Arc<RouteMetrics>,
     /// Where HTTP/2 is offered.
     links: Option<Rc<Links>>,
-    #[allow(clippy::vec_box, reason = "moved in and out whole; a Conn is large")]
-    idle: RefCell<Vec<Box<Conn>>>,
+    idle: RefCell<Idle>,
+}
+
+/// Connections at rest.
+#[derive(Debug, Default)]
+#[allow(clippy::vec_box, reason = "moved in and out whole; a Conn is large")]
+struct Idle {
+    /// The runtime has looked at their sockets since they came back.
+    seen: Vec<Box<Conn>>,
+    /// It has not.
+    unseen: Vec<Box<Conn>>,
+    /// The turn in which those came back.
+    turn: u64,
+}
+
+impl Idle {
+    /// The one that came back last, if it can be one of those that were looked at, and
+    /// whether it was.
+    fn pop(&mut self) -> Option<(Box<Conn>, bool)> {
+        self.turn_to(turn::current());
+        match self.seen.pop() {
+            Some(conn) => Some((conn, true)),
+            None => self.unseen.pop().map(|conn| (conn, false)),
+        }
+    }
+
+    fn push(&mut self, conn: Box<Conn>) {
+        self.turn_to(turn::current());
+        self.unseen.push(conn);
+    }
+
+    fn turn_to(&mut self, turn: u64) {
+        if self.turn != turn {
+            self.turn = turn;
+            self.seen.append(&mut self.unseen);
+        }
+    }
+
+    fn retain(&mut self, keep: impl Fn(&Conn) -> bool) {
+        self.seen.retain(|conn| keep(conn));
+        self.unseen.retain(|conn| keep(conn));
+    }
 }
 
 /// What a call can be sent on.
@@ -162,7 +206,7 @@ impl Pool {
             connector,
             lifetimes,
             metrics,
-            idle: RefCell::new(Vec::new()),
+            idle: RefCell::default(),
         })
     }
 
@@ -181,13 +225,14 @@ impl Pool {
     pub fn checkout(&self, wary: bool) -> Option<Box<Conn>> {
         let now = Instant::now();
         loop {
-            let mut conn = self.idle.borrow_mut().pop()?;
+            let (mut conn, seen) = self.idle.borrow_mut().pop()?;
             if self.is_spent(&conn, now) {
                 continue;
             }
             // Under TLS, readable bytes may be a session ticket: let rustls have
             // them, then look again.
-            if wary && !conn.wire.is_quiet() && !(conn.settle() && conn.wire.is_quiet()) {
+            let look = wary || !seen;
+            if look && !conn.wire.is_quiet() && !(conn.settle() && conn.wire.is_quiet()) {
                 continue;
             }
             conn.counted.resting = false;
@@ -289,5 +334,104 @@ impl Pool {
     fn is_spent(&self, conn: &Conn, now: Instant) -> bool {
         let too_old = !self.lifetimes.age.is_zero() && now - conn.born >= self.lifetimes.age;
         too_old || now.saturating_duration_since(conn.rested) >= conn.keep_alive
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{Read as _, Write as _};
+    use std::net::{TcpListener, TcpStream};
+
+    use prometheus::Registry;
+    use tokio::task::LocalSet;
+
+    use super::*;
+    use crate::base::name::Name;
+    use crate::config::url::HttpOrigin;
+    use crate::gateway::client::exchange;
+    use crate::gateway::metrics::Families;
+    use crate::net::egress::Egress;
+
+    fn pool(upstream: &TcpListener) -> Rc<Pool> {
+        let origin = HttpOrigin {
+            tls: false,
+            host: "127.0.0.1".into(),
+            port: upstream.local_addr().unwrap().port(),
+        };
+        let limit = Duration::from_secs(20);
+        let egress = Egress::new(&Default::default(), Arc::default());
+        let connector = Connector::new(origin, &Default::default(), limit, egress).unwrap();
+        let lifetimes = Lifetimes {
+            keep_alive: limit,
+            age: limit,
+            first_byte: limit,
+            idle: limit,
+            expect_continue: limit,
+        };
+        let families = Families::register(&Registry::new()).unwrap();
+        let metrics = Arc::new(families.route(&Name::parse("contacts").unwrap()));
+        Pool::new(connector, lifetimes, metrics)
+    }
+
+    /// One call over `conn`; its other end answers it in whole.
+    async fn call(pool: &Rc<Pool>, conn: Box<Conn>, upstream: &mut TcpStream) {
+        let answer = exchange::exchange(pool.clone(), conn, Request::new(Body::empty()), false);
+        let answering = async {
+            let mut octets = [0; 1024];
+            while upstream.read(&mut octets).is_err() {
+                tokio::task::yield_now().await;
+            }
+            let answer = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n";
+            upstream.write_all(answer).unwrap();
+        };
+        let both = async { tokio::join!(answer, answering).0 };
+        let answer = tokio::time::timeout(Duration::from_secs(20), both).await;
+        assert_eq!(answer.expect("the other connection").unwrap().status(), 200);
+    }
+
+    async fn connected(pool: &Rc<Pool>, upstream: &TcpListener) -> TcpStream {
+        let conn = pool.connect_h1().await.unwrap();
+        let (mut stream, _) = upstream.accept().unwrap();
+        stream.set_nonblocking(true).unwrap();
+        stream.set_nodelay(true).unwrap();
+        call(pool, conn, &mut stream).await;
+        stream
+    }
+
+    #[tokio::test]
+    async fn a_second_answer_behind_the_first_is_seen_before_the_runtime_looks_again() {
+        let local = LocalSet::new();
+        let run = async {
+            let upstream = TcpListener::bind("127.0.0.1:0").unwrap();
+            let pool = pool(&upstream);
+            let mut stream = connected(&pool, &upstream).await;
+            let stray = b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nevil";
+            stream.write_all(stray).unwrap();
+            // No await between: the runtime knows nothing of it.
+            assert!(pool.checkout(false).is_none());
+        };
+        local.run_until(run).await;
+    }
+
+    #[tokio::test]
+    async fn what_the_runtime_has_seen_is_taken_before_what_it_has_not() {
+        let local = LocalSet::new();
+        let run = async {
+            let upstream = TcpListener::bind("127.0.0.1:0").unwrap();
+            let pool = pool(&upstream);
+            let mut first = connected(&pool, &upstream).await;
+            turn::advance();
+            let conn = pool.connect_h1().await.unwrap();
+            let (mut second, _) = upstream.accept().unwrap();
+            second.set_nonblocking(true).unwrap();
+            call(&pool, conn, &mut second).await;
+            let conn = pool.checkout(false).unwrap();
+            call(&pool, conn, &mut first).await;
+            turn::advance();
+            assert!(pool.checkout(false).is_some());
+            assert!(pool.checkout(false).is_some());
+            assert!(pool.checkout(false).is_none());
+        };
+        local.run_until(run).await;
     }
 }
