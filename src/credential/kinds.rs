@@ -12,6 +12,7 @@ pub mod ccm_token;
 pub mod engine;
 pub mod fixed;
 pub mod integrations_token;
+mod login_kind;
 pub mod recipe;
 pub mod v4_login;
 
@@ -30,7 +31,7 @@ use super::{Mint, MintError};
 use crate::base::problem::{Place, Problem};
 use crate::base::time::Clock;
 use crate::config;
-use crate::config::keys::{Fallback, Key, Type, Value, key};
+use crate::config::keys::{Key, Value, key};
 use crate::config::url::HttpUrl;
 use crate::credential::transcript;
 use crate::net::connect::Connector;
@@ -234,32 +235,9 @@ fn built(made: Option<Engine>, problems: Vec<Problem>) -> Built {
     }
 }
 
-/// The vendor's own clients send this token raw; some of its pages do not.
-const fn prefix_key() -> Key {
-    key(
-        "scheme",
-        Type::Choice(&["raw", "bearer"]),
-        Fallback::Text("raw"),
-        "\"raw\"",
-        "Whether the token stands in `Authorization` as it is, or after `Bearer` (never doubled).",
-    )
-}
-
 /// How long a token lives whose answer does not say: less than any life that the vendor
 /// documents.
 const DEFAULT_LIFE: Duration = Duration::from_secs(3600);
-
-/// How long a token lives whose answer does not say; `default` as `1h`.
-const fn default_life_key(default: &'static str) -> Key {
-    key(
-        "default_life",
-        Type::Duration,
-        Fallback::Text(default),
-        "\"1h\"",
-        "How long it lives where its answer does not say, or says 0, with a warning.",
-    )
-    .checked(life_rule)
-}
 
 /// That a life is at least a second, or it would be asked for without end.
 fn life_rule(value: &Value) -> Result<(), (String, String)> {
@@ -270,14 +248,6 @@ fn life_rule(value: &Value) -> Result<(), (String, String)> {
         )),
         _ => Ok(()),
     }
-}
-
-/// The token as [`prefix_key`] says.
-fn prefixed(building: &Building<'_>) -> engine::template::Template {
-    ameyo::fixed(match building.text("scheme") {
-        Some("bearer") => "Bearer {token}",
-        _ => "{token}",
-    })
 }
 
 /// The problems of a user name that is to go before the colon of a Basic pair

@@ -6,13 +6,14 @@
 
 use std::time::Duration;
 
-use http::{HeaderName, Method};
+use http::HeaderName;
 use serde_json::json;
 
+use super::engine::Recipe;
 use super::engine::answer::Read;
-use super::engine::ask::{Ask, Body, Tree};
-use super::engine::template::Template;
+use super::engine::ask::Ask;
 use super::engine::verdict::Meaning;
+use super::login_kind::{self, template};
 use super::{Building, key};
 use crate::base::problem::Problem;
 use crate::config::keys::{Fallback, Key, Type};
@@ -21,27 +22,15 @@ use crate::credential::KeepAlive;
 
 /// The login; `example` is a whole URL as TOML.
 pub(super) const fn url(example: &'static str) -> Key {
-    key(
-        "url",
-        Type::Url,
-        Fallback::Required,
-        example,
-        "The login, as a whole URL.",
-    )
+    login_kind::url(example, "The login, as a whole URL.")
 }
 
-pub(super) const USERNAME: Key = key(
-    "username",
-    Type::Text,
-    Fallback::Required,
+pub(super) const USERNAME: Key = login_kind::username(
     r#""headset""#,
     "The vendor's `userId`; a user that nobody else logs in as.",
 );
 
-pub(super) const PASSWORD: Key = key(
-    "password",
-    Type::Secret,
-    Fallback::Required,
+pub(super) const PASSWORD: Key = login_kind::password(
     r#"{ file = "/run/secrets/headset/password" }"#,
     "Its password, which the vendor calls `token`.",
 );
@@ -95,14 +84,14 @@ pub(super) const SESSION_URL: Key = key(
 );
 
 /// A forced change of password lets a login answer, with a session that does nothing.
-pub(super) const USELESS: (&str, &str) = (
+const USELESS: (&str, &str) = (
     "shouldChangePassword",
     "the contact center wants a new password for this user; log in in the browser, set one, \
      and put it where this credential reads its password",
 );
 
 /// In a 403 (E2 code 99999; message and info are met swapped): the session is unknown.
-pub(super) const DEAD_SESSION: &str = "invalid.session.id";
+const DEAD_SESSION: &str = "invalid.session.id";
 
 /// The calls beside the login, by their path.
 pub(super) struct Siblings {
@@ -138,13 +127,6 @@ impl Siblings {
         Some(Siblings { base })
     }
 
-    pub(super) fn url(&self, last: &str) -> HttpUrl {
-        HttpUrl {
-            origin: self.base.origin.clone(),
-            path: format!("{}/{last}", self.base.path).into(),
-        }
-    }
-
     /// A POST of `body` that carries `headers`.
     pub(super) fn ask(
         &self,
@@ -153,18 +135,17 @@ impl Siblings {
         body: serde_json::Value,
     ) -> Ask {
         Ask {
-            method: Method::POST,
-            path: self.url(last).path.into(),
+            path: format!("{}/{last}", self.base.path),
             headers: headers
                 .iter()
-                .map(|(name, value)| (name.clone(), fixed(value)))
+                .map(|(name, value)| (name.clone(), template(value)))
                 .collect(),
-            body: Body::Json(tree(body)),
+            ..Ask::json(body)
         }
     }
 
     /// How the session is kept alive, as configured.
-    pub(super) fn keep_alive(
+    fn keep_alive(
         &self,
         building: &Building<'_>,
         headers: &[(HeaderName, &str)],
@@ -183,14 +164,34 @@ impl Siblings {
     }
 
     /// The logout.
-    pub(super) fn logout(&self, headers: &[(HeaderName, &str)]) -> Ask {
+    fn logout(&self, headers: &[(HeaderName, &str)]) -> Ask {
         let body = json!({ "sessionId": "{session}", "reason": "headset logs out" });
         self.ask("userLogout", headers, body)
     }
 }
 
+/// What the two kinds share of a recipe; `headers` are those of a call in the session.
+pub(super) fn recipe(
+    building: &Building<'_>,
+    headers: &[(HeaderName, &str)],
+    problems: &mut Vec<Problem>,
+) -> Option<Recipe> {
+    judge_times(building, problems);
+    let siblings = Siblings::of(building, problems)?;
+    Some(Recipe {
+        codes,
+        useless: Some(USELESS),
+        dead_session: Some(DEAD_SESSION),
+        keep_alive: siblings.keep_alive(building, headers),
+        end: Some(siblings.logout(headers)),
+        ends_on_shutdown: building.text("on_shutdown") != Some("keep"),
+        forces: building.flag("force_login").unwrap_or(false),
+        ..Recipe::default()
+    })
+}
+
 /// The problems of the times that the two kinds share.
-pub(super) fn judge_times(building: &Building<'_>, problems: &mut Vec<Problem>) {
+fn judge_times(building: &Building<'_>, problems: &mut Vec<Problem>) {
     let least = Duration::from_secs(1);
     for key in ["max_age", "keep_alive_interval"] {
         if building.duration(key).is_some_and(|time| time < least) {
@@ -207,18 +208,8 @@ pub(super) fn session_header() -> HeaderName {
     HeaderName::from_static("sessionid")
 }
 
-/// A template of this source: its braces are right, which the kinds' tests see to.
-pub(super) fn fixed(text: &str) -> Template {
-    Template::parse(text).unwrap_or_else(|why| unreachable!("{text}: {why}"))
-}
-
-/// JSON of this source.
-pub(super) fn tree(value: serde_json::Value) -> Tree {
-    Tree::of(value).unwrap_or_else(|why| unreachable!("{why}"))
-}
-
 /// The vendor's codes, and the one failure that is known to pass.
-pub(super) fn codes(read: &Read<'_>) -> Option<Meaning> {
+fn codes(read: &Read<'_>) -> Option<Meaning> {
     let code = read.code();
     let code = code.as_deref().and_then(|code| code.parse::<u32>().ok());
     let known = match code.unwrap_or(0) {

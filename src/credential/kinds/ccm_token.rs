@@ -5,15 +5,14 @@
 //! that of the kind `basicauth` and means the opposite. Integrators met the token
 //! elsewhere than documented, so its place can be set. There is no refresh.
 
-use http::Method;
 use http::header::{AUTHORIZATION, CONTENT_TYPE};
 
-use super::engine::answer::Find;
-use super::engine::ask::{Ask, Body};
+use super::engine::ask::Ask;
 use super::engine::expiry::{Expiry, Form};
-use super::engine::verdict::{Success, no_codes};
-use super::engine::{Engine, Given, Output, Recipe, Taken};
-use super::{Building, Built, DEFAULT_LIFE, Kind, ameyo, default_life_key, key, username_fault};
+use super::engine::verdict::Success;
+use super::engine::{Output, Recipe, Taken};
+use super::login_kind::{self, default_life, password, template, url, username_of_pair};
+use super::{Building, Built, Kind, key};
 use crate::config::keys::{Fallback, Key, Type};
 
 /// The entry in the list.
@@ -32,110 +31,41 @@ username = "api_key"
 password = { file = "/run/secrets/headset/api-token" }
 "#;
 
+#[rustfmt::skip]
 const KEYS: &[Key] = &[
-    key(
-        "url",
-        Type::Url,
-        Fallback::Required,
-        r#""https://ccm-api.in.exotel.com/v2/accounts/acme1/configuration/basicauth""#,
-        "Where the token is issued, as a whole URL; the host is that of the account's region.",
-    ),
-    key(
-        "username",
-        Type::Text,
-        Fallback::Required,
-        r#""api_key""#,
-        "The API key, without a `:`.",
-    ),
-    key(
-        "password",
-        Type::Secret,
-        Fallback::Required,
-        r#"{ file = "/run/secrets/headset/api-token" }"#,
-        "The API token.",
-    ),
-    key(
-        "token",
-        Type::Text,
-        Fallback::Text("/response/data/access_token"),
-        r#""/response/data/access_token""#,
-        "Where the answer holds the token: a JSON Pointer (RFC 6901).",
-    ),
-    key(
-        "expires_in",
-        Type::Text,
-        Fallback::Text("/response/data/expires_in"),
-        r#""/response/data/expires_in""#,
-        "Where it says for how many seconds.",
-    ),
-    default_life_key("1h"),
+    url(r#""https://ccm-api.in.exotel.com/v2/accounts/acme1/configuration/basicauth""#,
+        "Where the token is issued, as a whole URL; the host is that of the account's region."),
+    username_of_pair(r#""api_key""#, "The API key, without a `:`."),
+    password(r#"{ file = "/run/secrets/headset/api-token" }"#, "The API token."),
+    key("token", Type::Text, Fallback::Text("/response/data/access_token"), r#""/response/data/access_token""#,
+        "Where the answer holds the token: a JSON Pointer (RFC 6901)."),
+    key("expires_in", Type::Text, Fallback::Text("/response/data/expires_in"), r#""/response/data/expires_in""#,
+        "Where it says for how many seconds."),
+    default_life("1h"),
 ];
 
 fn build(building: &Building<'_>) -> Built {
-    let mut problems = Vec::new();
-    building.require(&["url", "username", "password"], &mut problems);
-    if let Some((why, fix)) = building.text("username").and_then(username_fault) {
-        problems.push(building.problem("username", why, fix));
-    }
-    let token = building.find("token", &mut problems);
-    let expires_in = building.find("expires_in", &mut problems);
-    let login = building.login(&mut problems);
-    let made = (|| {
-        let url = building.url("url")?;
-        let recipe = Recipe {
+    login_kind::build(building, |problems| {
+        let token = building.find("token", problems);
+        let expires_in = building.find("expires_in", problems);
+        Some(Recipe {
             ask: Ask {
-                method: Method::POST,
-                path: url.path.to_string(),
                 headers: vec![
-                    (AUTHORIZATION, ameyo::fixed("Basic {basic}")),
+                    (AUTHORIZATION, template("Basic {basic}")),
                     // The vendor documents it on this call without a body.
-                    (CONTENT_TYPE, ameyo::fixed("application/json")),
+                    (CONTENT_TYPE, template("application/json")),
                 ],
-                body: Body::Empty,
+                ..Ask::default()
             },
-            success: e4_success(),
-            codes: no_codes,
-            useless: None,
-            takes: vec![Taken {
-                name: "token".into(),
-                at: token?,
-                required: true,
-            }],
+            success: Success::unless_repeated_at(&["/http_code", "/response/code"]),
+            takes: vec![Taken::at("token", token?)],
             expiries: vec![
                 Expiry::Found(expires_in?, Form::Seconds),
                 Expiry::Jwt("token"),
             ],
-            default_life: Some(building.duration("default_life").unwrap_or(DEFAULT_LIFE)),
-            outputs: vec![Output {
-                name: AUTHORIZATION,
-                value: ameyo::fixed("Bearer {token}"),
-                optional: false,
-            }],
-            refresh: None,
-            dead_session: None,
-            keep_alive: None,
-            end: None,
-            ends_on_shutdown: false,
-            forces: false,
-        };
-        let pair = Given::Basic(
-            building.text("username")?.into(),
-            building.secret("password")?.clone(),
-        );
-        let givens = vec![("basic", pair)];
-        let clock = building.clock.clone();
-        let urls = vec![url.clone()];
-        Some(Engine::new(recipe, givens, Vec::new(), urls, login?, clock))
-    })();
-    super::built(made, problems)
-}
-
-/// The envelope E4 repeats the status twice.
-pub(super) fn e4_success() -> Success {
-    Success {
-        status_at: ["/http_code", "/response/code"]
-            .map(|pointer| Find::Pointer(pointer.into()))
-            .into(),
-        ..Success::default()
-    }
+            default_life: building.duration("default_life"),
+            outputs: vec![Output::of(AUTHORIZATION, template("Bearer {token}"))],
+            ..Recipe::default()
+        })
+    })
 }

@@ -27,12 +27,12 @@ use http::HeaderName;
 use zeroize::Zeroizing;
 
 use self::answer::Find;
-use self::ask::Ask;
+use self::ask::{Ask, form_encoded};
 use self::eviction::Evictions;
 use self::expiry::Expiry;
 use self::session::Session;
 use self::template::{Held, Template};
-use self::verdict::{Codes, Success};
+use self::verdict::{Codes, Success, no_codes};
 use super::{basic_value, fetched, fit};
 use crate::base::time::{Clock, Moment};
 use crate::config::url::HttpUrl;
@@ -49,6 +49,9 @@ pub enum Given {
     Secret(Source),
     /// A user name and a password as RFC 7617 joins them, without `Basic`.
     Basic(String, Source),
+    /// The same of a client's id and secret, each encoded like a form's value first
+    /// (RFC 6749 §2.3.1).
+    ClientBasic(String, Source),
 }
 
 /// A value that is taken from an answer.
@@ -62,6 +65,28 @@ pub struct Taken {
     pub required: bool,
 }
 
+impl Taken {
+    /// A value that an answer must have.
+    pub fn at(name: &str, at: Find) -> Taken {
+        Taken {
+            name: name.to_owned(),
+            at,
+            required: true,
+        }
+    }
+
+    /// A value that its JSON must have, by pointer.
+    pub fn pointer(name: &str, pointer: &str) -> Taken {
+        Taken::at(name, Find::pointer(pointer))
+    }
+
+    /// The same value, which may be absent.
+    pub fn optional(mut self) -> Taken {
+        self.required = false;
+        self
+    }
+}
+
 /// A field that calls carry.
 #[derive(Clone, Debug)]
 pub struct Output {
@@ -71,6 +96,23 @@ pub struct Output {
     pub value: Template,
     /// Whether it is left out where a value is missing.
     pub optional: bool,
+}
+
+impl Output {
+    /// A field that every call carries.
+    pub fn of(name: HeaderName, value: Template) -> Output {
+        Output {
+            name,
+            value,
+            optional: false,
+        }
+    }
+
+    /// The same field, left out where a value is missing.
+    pub fn optional(mut self) -> Output {
+        self.optional = true;
+        self
+    }
 }
 
 /// How a session yields a fresh token without a login.
@@ -117,6 +159,46 @@ pub struct Recipe {
     pub ends_on_shutdown: bool,
     /// Whether a login may end somebody else's session.
     pub forces: bool,
+}
+
+impl Default for Recipe {
+    /// A POST of nothing that takes nothing: a 2xx is a success, only the status tells
+    /// of failures, and there is no session.
+    fn default() -> Recipe {
+        Recipe {
+            ask: Ask::default(),
+            success: Success::default(),
+            codes: no_codes,
+            useless: None,
+            takes: Vec::new(),
+            expiries: Vec::new(),
+            default_life: None,
+            outputs: Vec::new(),
+            refresh: None,
+            dead_session: None,
+            keep_alive: None,
+            end: None,
+            ends_on_shutdown: false,
+            forces: false,
+        }
+    }
+}
+
+impl Recipe {
+    /// Every name that its requests and fields use.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        let asks = [
+            Some(&self.ask),
+            self.refresh.as_ref().map(|refresh| &refresh.ask),
+            self.keep_alive.as_ref().map(|(_, ask)| ask),
+            self.end.as_ref(),
+        ];
+        let outputs = self.outputs.iter().flat_map(|output| output.value.names());
+        asks.into_iter()
+            .flatten()
+            .flat_map(Ask::names)
+            .chain(outputs)
+    }
 }
 
 /// A recipe that can be run.
@@ -196,9 +278,18 @@ impl Engine {
                     let secret = fetched(source).await?;
                     (Zeroizing::new(secret.expose().clone()), true)
                 }
-                Given::Basic(username, source) => {
+                Given::Basic(username, source) | Given::ClientBasic(username, source) => {
                     let secret = fetched(source).await?;
-                    let value = fit(&secret, basic_value(username, secret.expose()))?;
+                    let value = match given {
+                        Given::ClientBasic(..) => {
+                            let encoded = form_encoded(secret.expose());
+                            let value = basic_value(&form_encoded(username), &encoded);
+                            proof.secrets.set(&format!("{name} encoded"), encoded);
+                            value
+                        }
+                        _ => basic_value(username, secret.expose()),
+                    };
+                    let value = fit(&secret, value)?;
                     let text = value.to_str().unwrap_or("");
                     let pair = text.strip_prefix("Basic ").unwrap_or(text);
                     // An issuer may repeat either.
@@ -222,7 +313,9 @@ impl Engine {
         let mut sources: Vec<Source> = Vec::new();
         let given = self.givens.iter().filter_map(|(_, given)| match given {
             Given::Text(_) => None,
-            Given::Secret(source) | Given::Basic(_, source) => Some(source),
+            Given::Secret(source) | Given::Basic(_, source) | Given::ClientBasic(_, source) => {
+                Some(source)
+            }
         });
         for source in given.chain(self.secrets.iter().map(|(_, source)| source)) {
             if !sources.contains(source) {

@@ -13,7 +13,7 @@ use super::engine::answer::Find;
 use super::engine::ask::{Ask, Body, Tree};
 use super::engine::expiry::{Expiry, Form};
 use super::engine::template::Template;
-use super::engine::verdict::{Success, no_codes};
+use super::engine::verdict::Success;
 use super::engine::{Engine, Given, Output, Recipe, Refresh, Taken};
 use super::{Building, Built, DEFAULT_LIFE, Kind, fixed, key, life_rule, username_fault};
 use crate::base::problem::Problem;
@@ -323,7 +323,7 @@ impl Reading<'_> {
         let success = self.success();
         let mut takes = Vec::new();
         let token = building.find("token", &mut self.problems);
-        takes.extend(token.clone().map(|at| taken("token", at)));
+        takes.extend(token.clone().map(|at| Taken::at("token", at)));
         takes.extend(self.values());
         let mut expiries = self.expiries();
         let max_age = building.duration("max_age");
@@ -370,7 +370,7 @@ impl Reading<'_> {
                 ask,
                 takes: own
                     .or(token)
-                    .map(|at| taken("token", at))
+                    .map(|at| Taken::at("token", at))
                     .into_iter()
                     .collect(),
                 expiries: expiries.clone(),
@@ -406,18 +406,15 @@ impl Reading<'_> {
         Some(Recipe {
             ask: ask?,
             success,
-            codes: no_codes,
-            useless: None,
             takes,
             expiries,
             default_life,
             outputs,
             refresh,
-            dead_session: None,
             keep_alive,
             end,
             ends_on_shutdown,
-            forces: false,
+            ..Recipe::default()
         })
     }
 
@@ -566,7 +563,7 @@ impl Reading<'_> {
         let mut takes = Vec::new();
         for (name, place) in self.pairs("values", "name = place") {
             if let Some(at) = self.place("values", &place) {
-                takes.push(taken(&name.to_ascii_lowercase(), at));
+                takes.push(Taken::at(&name.to_ascii_lowercase(), at));
             }
         }
         takes
@@ -666,13 +663,5 @@ impl Reading<'_> {
         for (key, why) in faults {
             self.fault(key, why, "set what it names, or write `{{` for a brace");
         }
-    }
-}
-
-fn taken(name: &str, at: Find) -> Taken {
-    Taken {
-        name: name.to_owned(),
-        at,
-        required: true,
     }
 }

@@ -29,6 +29,11 @@ pub enum Find {
 }
 
 impl Find {
+    /// The place in the JSON body that `pointer` names.
+    pub fn pointer(pointer: &str) -> Find {
+        Find::Pointer(pointer.to_owned())
+    }
+
     /// Reads `/pointer`, `header:NAME` or `cookie:NAME`.
     ///
     /// # Errors

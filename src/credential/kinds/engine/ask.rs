@@ -135,7 +135,36 @@ impl Tree {
     }
 }
 
+impl Default for Ask {
+    /// A POST of nothing.
+    fn default() -> Ask {
+        Ask {
+            method: Method::POST,
+            path: String::new(),
+            headers: Vec::new(),
+            body: Body::Empty,
+        }
+    }
+}
+
 impl Ask {
+    /// A POST of JSON of this source, whose texts may name values.
+    pub fn json(body: Value) -> Ask {
+        let tree = Tree::of(body).unwrap_or_else(|why| unreachable!("{why}"));
+        Ask {
+            body: Body::Json(tree),
+            ..Ask::default()
+        }
+    }
+
+    /// A POST of a form.
+    pub fn form(fields: Vec<(String, Template)>) -> Ask {
+        Ask {
+            body: Body::Form(fields),
+            ..Ask::default()
+        }
+    }
+
     /// Every name that it uses.
     pub fn names(&self) -> Vec<&str> {
         let mut names: Vec<&str> = self
@@ -179,6 +208,14 @@ impl Ask {
         }
         Some(request)
     }
+}
+
+/// `text` as a value of `application/x-www-form-urlencoded`.
+pub fn form_encoded(text: &str) -> Zeroizing<String> {
+    // Growing would leave copies behind that nobody zeroes.
+    let mut encoded = Zeroizing::new(String::with_capacity(3 * text.len()));
+    encoded.extend(utf8_percent_encode(text, FORM));
+    encoded
 }
 
 fn form(fields: &[(String, Template)], scope: &Scope<'_>) -> Option<Bytes> {

@@ -65,6 +65,11 @@ impl Template {
         Ok(Template(parts))
     }
 
+    /// `text` as it stands: a brace in it is a brace.
+    pub fn literal(text: &str) -> Template {
+        Template(vec![Part::Text(text.to_owned())])
+    }
+
     /// The names in it, in order.
     pub fn names(&self) -> impl Iterator<Item = &str> {
         self.0.iter().filter_map(|part| match part {

@@ -30,6 +30,16 @@ impl Default for Success {
     }
 }
 
+impl Success {
+    /// Any 2xx, unless the body repeats a status from 400 on at one of these pointers.
+    pub fn unless_repeated_at(pointers: &[&str]) -> Success {
+        Success {
+            status_at: pointers.iter().copied().map(Find::pointer).collect(),
+            ..Success::default()
+        }
+    }
+}
+
 /// What a vendor's own code or words mean.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Meaning {

@@ -1,0 +1,151 @@
+//! What the kinds that log in are made of: the rows that several of them have, and the
+//! one way from a table of options and a [`Recipe`] to an [`Engine`].
+//!
+//! A kind says what is its own; the rest are defaults. Its templates name options of its
+//! table (`{username}`, `{password}`, `{domain}`) or what is taken from an answer;
+//! `{basic}` is both login secrets as RFC 7617 joins them, `{client_basic}` as RFC 6749
+//! does. An option that no template names is not read.
+
+use super::engine::template::Template;
+use super::engine::{Engine, Given, Recipe};
+use super::{Building, Built, Kind, life_rule, username_rule};
+use crate::base::problem::Problem;
+use crate::config::keys::{Fallback, Key, Type, key};
+use crate::config::url::HttpUrl;
+
+/// The issue call; `example` is a whole URL as TOML.
+pub(super) const fn url(example: &'static str, doc: &'static str) -> Key {
+    key("url", Type::Url, Fallback::Required, example, doc)
+}
+
+/// Who logs in.
+pub(super) const fn username(example: &'static str, doc: &'static str) -> Key {
+    key("username", Type::Text, Fallback::Required, example, doc)
+}
+
+/// The same, where it stands before the colon of a Basic pair.
+pub(super) const fn username_of_pair(example: &'static str, doc: &'static str) -> Key {
+    username(example, doc).checked(username_rule)
+}
+
+/// With what; `example` is a source as TOML.
+pub(super) const fn password(example: &'static str, doc: &'static str) -> Key {
+    key("password", Type::Secret, Fallback::Required, example, doc)
+}
+
+/// A text that a login needs beside.
+pub(super) const fn required(path: &'static str, example: &'static str, doc: &'static str) -> Key {
+    key(path, Type::Text, Fallback::Required, example, doc)
+}
+
+/// The vendor's own clients send this token raw; some of its pages do not.
+pub(super) const SCHEME: Key = key(
+    "scheme",
+    Type::Choice(&["raw", "bearer"]),
+    Fallback::Text("raw"),
+    "\"raw\"",
+    "Whether the token stands in `Authorization` as it is, or after `Bearer` (never doubled).",
+);
+
+/// The token as [`SCHEME`] says.
+pub(super) fn token_by_scheme(building: &Building<'_>) -> &'static str {
+    match building.text("scheme") {
+        Some("bearer") => "Bearer {token}",
+        _ => "{token}",
+    }
+}
+
+/// How long a token lives whose answer does not say; `default` as `1h`.
+pub(super) const fn default_life(default: &'static str) -> Key {
+    key(
+        "default_life",
+        Type::Duration,
+        Fallback::Text(default),
+        "\"1h\"",
+        "How long it lives where its answer does not say, or says 0, with a warning.",
+    )
+    .checked(life_rule)
+}
+
+/// The minter of the recipe that `describe` makes of the options, over the origin of
+/// `url`. `describe` notes what is wrong with an option, and may end early where one is
+/// missing: that is a problem already.
+///
+/// # Errors
+/// With every problem of the options.
+pub(super) fn build(
+    building: &Building<'_>,
+    describe: impl FnOnce(&mut Vec<Problem>) -> Option<Recipe>,
+) -> Built {
+    let mut problems = Vec::new();
+    let kind = Kind::named(building.credential.kind);
+    let required: Vec<&str> = kind
+        .iter()
+        .flat_map(|kind| kind.keys)
+        .filter(|key| key.default == Fallback::Required)
+        .map(|key| key.path)
+        .collect();
+    building.require(&required, &mut problems);
+    let login = building.login(&mut problems);
+    let recipe = describe(&mut problems);
+    let made = (|| {
+        let url = building.url("url")?;
+        let mut recipe = recipe?;
+        recipe.ask.path = url.path.to_string();
+        let givens = givens(building, &recipe)?;
+        let beside = [
+            recipe.refresh.as_ref().map(|refresh| &refresh.ask),
+            recipe.end.as_ref(),
+        ];
+        let beside = beside.into_iter().flatten().map(|ask| HttpUrl {
+            origin: url.origin.clone(),
+            path: ask.path.as_str().into(),
+        });
+        let urls = std::iter::once(url.clone()).chain(beside).collect();
+        let clock = building.clock.clone();
+        Some(Engine::new(recipe, givens, Vec::new(), urls, login?, clock))
+    })();
+    super::built(made, problems)
+}
+
+/// The options that the recipe's templates name, each once. A name that is no option
+/// is taken from an answer.
+fn givens(building: &Building<'_>, recipe: &Recipe) -> Option<Vec<(&'static str, Given)>> {
+    let mut givens: Vec<(&'static str, Given)> = Vec::new();
+    let pair = || {
+        let username = building.text("username")?.to_owned();
+        Some((username, building.secret("password")?.clone()))
+    };
+    for name in recipe.names() {
+        let given = match name {
+            "basic" => {
+                let (username, password) = pair()?;
+                ("basic", Given::Basic(username, password))
+            }
+            "client_basic" => {
+                let (username, password) = pair()?;
+                ("client_basic", Given::ClientBasic(username, password))
+            }
+            name => {
+                let kind = Kind::named(building.credential.kind)?;
+                let Some(key) = kind.keys.iter().find(|key| key.path == name) else {
+                    continue;
+                };
+                match (building.text(name), building.secret(name)) {
+                    (Some(text), _) => (key.path, Given::Text(text.to_owned())),
+                    (_, Some(source)) => (key.path, Given::Secret(source.clone())),
+                    _ => continue,
+                }
+            }
+        };
+        if !givens.iter().any(|(known, _)| *known == given.0) {
+            givens.push(given);
+        }
+    }
+    Some(givens)
+}
+
+/// A template of this source: its braces are right, which the kinds' tests see to.
+pub(super) fn template(text: &str) -> Template {
+    Template::parse(text).unwrap_or_else(|why| unreachable!("{text}: {why}"))
+}
