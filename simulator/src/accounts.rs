@@ -29,6 +29,9 @@ pub struct AccountOptions {
     /// `Id` and `Secret` of an `integrations_token`. Default `sim_integration`,
     /// `sim_integration_secret`.
     pub integration: (String, String),
+    /// The id and secret of an OAuth client. Default `sim_client`, `sim+client/secret%:1`,
+    /// which is another text once it is encoded.
+    pub client: (String, String),
     /// The headers `hash-key`, `policy-name` and `requesting-host` of
     /// `/ameyowebaccess/command`. Default `sim-hash-key`,
     /// `token-based-authorization-policy` (the vendor's own), `crm.example.com`.
@@ -53,6 +56,7 @@ impl Default for AccountOptions {
             ],
             account_id: "acct-sim-1".into(),
             integration: pair("sim_integration", "sim_integration_secret"),
+            client: pair("sim_client", "sim+client/secret%:1"),
             web_access: [
                 "sim-hash-key".into(),
                 "token-based-authorization-policy".into(),
@@ -105,6 +109,7 @@ impl Accounts {
         let others = [
             login(Realm::Account, &options.api_key),
             login(Realm::Integrations, &options.integration),
+            login(Realm::Oauth2, &options.client),
             login(Realm::Acme, &options.acme),
         ];
         Accounts(users.chain(others).collect())

@@ -30,6 +30,8 @@ pub(super) enum Admits {
     WebAccess,
     /// The fixed ticket token, as a raw `Authorization`.
     Ticket,
+    /// A token of the `oauth2` kind, by Bearer.
+    Oauth2,
     /// A token of the second vendor, by `X-Acme-Auth`.
     Acme,
     /// Everybody.
@@ -40,7 +42,7 @@ impl Admits {
     /// The scheme of the challenge in a 401, where there is one.
     pub(super) fn challenge(self) -> Option<&'static str> {
         match self {
-            Admits::KeyOrAdmin | Admits::Account => Some("Bearer"),
+            Admits::KeyOrAdmin | Admits::Account | Admits::Oauth2 => Some("Bearer"),
             Admits::Key | Admits::Anyone => Some("Basic"),
             _ => None,
         }
@@ -85,6 +87,12 @@ impl Admits {
                 }
                 Ok(Caller::Fixed)
             }
+            Admits::Oauth2 => match scheme(headers)? {
+                (scheme, token) if scheme.eq_ignore_ascii_case("bearer") => {
+                    login(center, &[Kind::Oauth2], token)
+                }
+                _ => Err(AuthError::Malformed),
+            },
             Admits::Acme => login(center, &[Kind::Acme], one(headers, "X-Acme-Auth")?),
         }
     }

@@ -27,6 +27,8 @@ pub(super) enum Family {
     Integrations,
     /// `/ameyowebaccess`: E7, a refusal in a 200.
     WebAccess,
+    /// The authorization server: RFC 6749 §5.2.
+    Oauth2,
     /// The made-up second vendor: `{"error","detail"}`.
     Acme,
 }
@@ -34,7 +36,7 @@ pub(super) enum Family {
 impl Family {
     /// The family of a request path.
     pub(super) fn of(path: &str) -> Family {
-        const PREFIXES: [(&str, Family); 9] = [
+        const PREFIXES: [(&str, Family); 10] = [
             ("/ameyorestapi/", Family::Ameyo),
             ("/ameyowebaccess/", Family::WebAccess),
             ("/interaction-svc/", Family::Interaction),
@@ -43,6 +45,7 @@ impl Family {
             ("/v1/Accounts/", Family::AccountV1),
             ("/v2_beta/Accounts/", Family::AccountV1),
             ("/v2/integrations/", Family::Integrations),
+            ("/oauth2/", Family::Oauth2),
             ("/acme/", Family::Acme),
         ];
         PREFIXES
@@ -83,6 +86,7 @@ impl Family {
             Family::AccountV1 => json!({
                 "RestException": {"Status": code, "Message": why, "Code": code.to_string()},
             }),
+            Family::Oauth2 => json!({"error": oauth_code(status), "error_description": why}),
             Family::Acme => json!({"error": reason(status), "detail": why}),
         };
         (status, Json(body)).into_response()
@@ -234,6 +238,16 @@ impl Page {
 /// A request id as the vendor puts it into its wrappers.
 pub(super) fn request_id(center: &Center) -> String {
     format!("sim-{:08}", center.number())
+}
+
+/// The code of RFC 6749 §5.2 that goes with a status.
+fn oauth_code(status: StatusCode) -> &'static str {
+    match status.as_u16() {
+        401 => "invalid_client",
+        403 => "unauthorized_client",
+        400 => "invalid_request",
+        _ => "temporarily_unavailable",
+    }
 }
 
 /// The reason phrase; the vendor's own for its 512.

@@ -123,6 +123,8 @@ pub struct Faults {
     pub ameyo_jwt_life_ms: u64,
     /// How long an `integrations_token` lives, in ms.
     pub integrations_token_life_ms: u64,
+    /// How long an `oauth2` token lives, in ms.
+    pub oauth2_life_ms: u64,
     /// How long a token of the second vendor lives, in ms.
     pub acme_life_ms: u64,
     /// How long a session lives that nobody keeps alive, in ms.
@@ -192,6 +194,7 @@ impl Default for Faults {
             v4_login_life_ms: 86_400_000,
             ameyo_jwt_life_ms: 900_000,
             integrations_token_life_ms: 90 * 86_400_000,
+            oauth2_life_ms: 3_600_000,
             acme_life_ms: 3_600_000,
             session_idle_ms: 1_800_000,
             traffic_extends: false,
@@ -251,6 +254,7 @@ impl Faults {
             Kind::AmeyoSession => self.session_idle_ms,
             Kind::AmeyoJwt => self.ameyo_jwt_life_ms,
             Kind::IntegrationsToken => self.integrations_token_life_ms,
+            Kind::Oauth2 => self.oauth2_life_ms,
             Kind::Acme => self.acme_life_ms,
         }
     }

@@ -18,6 +18,8 @@ pub enum Kind {
     AmeyoJwt,
     /// `POST /v2/integrations/token`: a token sent raw.
     IntegrationsToken,
+    /// `POST /oauth2/token`: a Bearer by the client credentials grant.
+    Oauth2,
     /// `POST /acme/session`: the made-up second vendor, a token in a header.
     Acme,
 }
@@ -37,17 +39,19 @@ pub(super) enum Realm {
     Account,
     Ameyo,
     Integrations,
+    Oauth2,
     Acme,
 }
 
 impl Kind {
     /// Every kind, in the order of their names' declaration.
-    pub const ALL: [Kind; 6] = [
+    pub const ALL: [Kind; 7] = [
         Kind::CcmToken,
         Kind::V4Login,
         Kind::AmeyoSession,
         Kind::AmeyoJwt,
         Kind::IntegrationsToken,
+        Kind::Oauth2,
         Kind::Acme,
     ];
 
@@ -56,6 +60,7 @@ impl Kind {
             Kind::CcmToken | Kind::V4Login => Realm::Account,
             Kind::AmeyoSession | Kind::AmeyoJwt => Realm::Ameyo,
             Kind::IntegrationsToken => Realm::Integrations,
+            Kind::Oauth2 => Realm::Oauth2,
             Kind::Acme => Realm::Acme,
         }
     }

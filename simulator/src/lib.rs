@@ -38,6 +38,7 @@ mod issuing;
 mod key;
 mod kind;
 mod logins;
+mod oauth2;
 mod registry;
 mod router;
 mod server;

@@ -16,8 +16,8 @@ use super::center::Center;
 use super::envelope::{self, Family};
 use super::kind::{Kind, Step};
 use super::{
-    acme, backdoor, business, ccm, desk, gate, integrations, issuer, issuing, session, streams,
-    telephony, upload, webaccess,
+    acme, backdoor, business, ccm, desk, gate, integrations, issuer, issuing, oauth2, session,
+    streams, telephony, upload, webaccess,
 };
 
 /// The whole contact center as one service.
@@ -89,6 +89,11 @@ pub(super) fn build(center: Arc<Center>) -> Router {
                     get(webaccess::read).post(webaccess::write),
                 )
                 .route_layer(gate(Admits::WebAccess)),
+        )
+        .merge(
+            Router::new()
+                .route("/oauth2/things", get(oauth2::things))
+                .route_layer(gate(Admits::Oauth2)),
         )
         .merge(
             Router::new()
@@ -200,6 +205,12 @@ fn logins(center: &Arc<Center>) -> Router<Arc<Center>> {
             Kind::IntegrationsToken,
             Step::Login,
             post(integrations::issue),
+        ))
+        .merge(one(
+            "/oauth2/token",
+            Kind::Oauth2,
+            Step::Login,
+            post(oauth2::issue),
         ))
         .merge(one(
             "/acme/session",

@@ -176,6 +176,12 @@ fn login(kind: Kind) -> (&'static str, Vec<(&'static str, String)>, String) {
                    "Entity": "customer"})
             .to_string(),
         ),
+        Kind::Oauth2 => (
+            "/oauth2/token",
+            none,
+            "grant_type=client_credentials&client_id=sim_client&client_secret=sim%2Bclient%2Fsecret%25%3A1&scope=a"
+                .into(),
+        ),
         Kind::Acme => (
             "/acme/session",
             none,
@@ -243,11 +249,15 @@ where
 }
 
 fn request(method: &str, target: &str, authorization: &str, body: &str) -> Request<Full<Bytes>> {
+    let media = match body.starts_with("grant_type=") {
+        true => "application/x-www-form-urlencoded",
+        false => "application/json",
+    };
     let mut request = Request::builder()
         .method(method)
         .uri(target)
         .header(header::HOST, "cms.example.com")
-        .header(header::CONTENT_TYPE, "application/json");
+        .header(header::CONTENT_TYPE, media);
     if !authorization.is_empty() {
         request = request.header(header::AUTHORIZATION, authorization);
     }

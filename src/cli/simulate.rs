@@ -196,6 +196,7 @@ fn logins(url: &str) -> String {
             "/v2/integrations/token".into(),
             known.integration.clone(),
         ),
+        ("oauth2", "/oauth2/token".into(), known.client.clone()),
         ("recipe (Acme)", "/acme/session".into(), known.acme.clone()),
     ];
     let line = |(kind, path, (name, password)): (&str, String, (String, String))| {
@@ -239,7 +240,12 @@ mod tests {
         let simulator = Simulator::start(Options::default()).await.expect("a port");
         let text = greeting(&simulator, None, None);
         let known = AccountOptions::default();
-        let mut pairs = vec![&known.api_key, &known.integration, &known.acme];
+        let mut pairs = vec![
+            &known.api_key,
+            &known.integration,
+            &known.client,
+            &known.acme,
+        ];
         pairs.extend(&known.users);
         for (name, password) in pairs {
             assert!(text.contains(&format!("  {name}  {password}\n")), "{text}");

@@ -13,6 +13,7 @@ pub mod engine;
 pub mod fixed;
 pub mod integrations_token;
 mod login_kind;
+pub mod oauth2;
 pub mod recipe;
 pub mod v4_login;
 
@@ -47,6 +48,7 @@ pub const KINDS: &[Kind] = &[
     ameyo_session::KIND,
     ameyo_jwt::KIND,
     integrations_token::KIND,
+    oauth2::KIND,
     recipe::KIND,
 ];
 

@@ -334,3 +334,65 @@ async fn a_new_token_may_revoke_the_earlier_one() {
     bench.simulator.end_all(Kind::IntegrationsToken);
     assert_eq!(bench.get(APP, &third).await.status, 401);
 }
+
+#[tokio::test]
+async fn a_client_proves_itself_once_and_gets_a_bearer() {
+    let bench = Bench::start(Faults::default()).await;
+    let answer = bench.log_in(Kind::Oauth2).await;
+    assert_eq!(answer.status, 200);
+    assert_eq!(answer.headers["cache-control"], "no-store");
+    let body = answer.json();
+    assert_eq!(body["token_type"], "Bearer");
+    assert_eq!(body["expires_in"], 3600);
+    assert_eq!(body["scope"], "a");
+    let token = format!("Bearer {}", text(&answer, "/access_token"));
+    assert_eq!(bench.get("/oauth2/things", &token).await.status, 200);
+    bench.clock.step(3_600_000);
+    assert_eq!(bench.get("/oauth2/things", &token).await.status, 401);
+
+    // Each part is encoded like a form's value before the two are joined.
+    let pair = STANDARD.encode("sim_client:sim%2Bclient%2Fsecret%25%3A1");
+    let basic = format!("Basic {pair}");
+    let grant = "grant_type=client_credentials";
+    let ask = async |authorization: &str, body: &str| {
+        let answer = bench
+            .call("POST", "/oauth2/token", authorization, body)
+            .await;
+        (answer.status.as_u16(), answer.json()["error"].clone())
+    };
+    assert_eq!(ask(&basic, grant).await, (200, Value::Null));
+    let raw = format!(
+        "Basic {}",
+        STANDARD.encode("sim_client:sim+client/secret%:1")
+    );
+    assert_eq!(ask(&raw, grant).await, (401, json!("invalid_client")));
+    for (authorization, body, error) in [
+        (
+            basic.as_str(),
+            "grant_type=password",
+            "unsupported_grant_type",
+        ),
+        (
+            &basic,
+            "grant_type=client_credentials&resource=x",
+            "invalid_target",
+        ),
+        (
+            &basic,
+            "grant_type=client_credentials&scope=a&scope=b",
+            "invalid_request",
+        ),
+        (
+            &basic,
+            "grant_type=client_credentials&client_id=a&client_secret=b",
+            "invalid_request",
+        ),
+        ("", grant, "invalid_request"),
+    ] {
+        assert_eq!(
+            ask(authorization, body).await,
+            (400, json!(error)),
+            "{body}"
+        );
+    }
+}

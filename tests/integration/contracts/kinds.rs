@@ -195,6 +195,28 @@ password = { file = "{folder}/password" }
             believes_any_body: false,
         },
         Contract {
+            kind: "oauth2",
+            options: r#"
+url = "{base}/oauth2/token"
+username = "crm_sync"
+password = { file = "{folder}/password" }
+client_auth = "client_secret_post"
+scope = "calls"
+"#,
+            login: "/oauth2/token",
+            good: |asked, n, _| {
+                let start = "grant_type=client_credentials&client_id=crm_sync&client_secret=";
+                assert!(asked.body.starts_with(start), "{}", asked.body);
+                assert!(asked.body.ends_with("&scope=calls"), "{}", asked.body);
+                json(format!(
+                    r#"{{"access_token":"{TOKEN}{n}","token_type":"bearer","expires_in":3600}}"#
+                ))
+            },
+            carries: |n| vec![format!("authorization: Bearer {TOKEN}{n}")],
+            asks: true,
+            believes_any_body: false,
+        },
+        Contract {
             kind: "recipe",
             options: r#"
 url = "{base}/acme/session"

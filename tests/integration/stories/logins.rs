@@ -68,6 +68,21 @@ async fn a_call_is_let_in_with_what_each_login_yields() {
              username = \"sim_integration\"\npassword = { file = \"{folder}/password\" }",
             "/v2/integrations/app",
         ),
+        (
+            Kind::Oauth2,
+            "sim+client/secret%:1",
+            "kind = \"oauth2\"\nurl = \"{base}/oauth2/token\"\nusername = \"sim_client\"\n\
+             password = { file = \"{folder}/password\" }\nscope = \"calls\"\n\
+             resource = [\"https://api.example.com/{a}\", \"urn://b\"]\nextra = [\"tenant=a&b\"]",
+            "/oauth2/things",
+        ),
+        (
+            Kind::Oauth2,
+            "sim+client/secret%:1",
+            "kind = \"oauth2\"\nurl = \"{base}/oauth2/token\"\nusername = \"sim_client\"\n\
+             password = { file = \"{folder}/password\" }\nclient_auth = \"client_secret_post\"",
+            "/oauth2/things",
+        ),
     ];
     for (kind, password, options, path) in logins {
         let center = Simulator::start(Options::default()).await.unwrap();

@@ -263,7 +263,7 @@ impl<'a> Read<'a> {
     }
 }
 
-/// E2 on a login, E2, E4, E3, E5; E1 and E2 share the first.
+/// E2 on a login, E2, E4, E3, E5, E6, RFC 6749 §5.2; E1 and E2 share the first.
 const CODES: &[&str] = &[
     "/errorCode",
     "/code",
@@ -271,9 +271,10 @@ const CODES: &[&str] = &[
     "/response/error_data/error_code",
     "/RestException/Code",
     "/Code",
+    "/error",
 ];
 
-/// E1, E2 (message and info are met swapped), E4 and E3, E5, E6.
+/// E1, E2 (message and info are met swapped), E4 and E3, E5, E6, RFC 6749 §5.2.
 const MESSAGES: &[&str] = &[
     "/errorMessage",
     "/message",
@@ -282,6 +283,7 @@ const MESSAGES: &[&str] = &[
     "/response/error_data/description",
     "/RestException/Message",
     "/Error",
+    "/error_description",
 ];
 
 #[cfg(test)]
