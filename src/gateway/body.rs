@@ -5,6 +5,7 @@
 
 use std::collections::VecDeque;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
@@ -17,6 +18,7 @@ use crate::gateway::stack::limit::Stream;
 use crate::gateway::stack::record::Books;
 use crate::gateway::upload::Upload;
 use crate::net::caller::Busy;
+use crate::net::io::Wire;
 
 /// A body, and what ends with it.
 #[derive(Debug, Default)]
@@ -170,6 +172,14 @@ impl Body {
         }
     }
 
+    /// Lets a caller's body go into `wire` no faster than it leaves; without effect on
+    /// any other.
+    pub fn pace(&mut self, wire: &Arc<Wire>) {
+        if let Kind::Upload(upload) = &mut self.kind {
+            upload.pace(wire.clone());
+        }
+    }
+
     /// The caller's body, if this is one.
     pub fn as_upload(&self) -> Option<&Upload> {
         match &self.kind {
@@ -208,6 +218,15 @@ impl Body {
     }
 }
 
+/// `frame` in memory of its own. What came in one read shares its memory, all of which
+/// is kept for as long as any of it; HTTP/2 keeps frames as they are until they leave.
+pub fn apart(frame: Frame<Bytes>) -> Frame<Bytes> {
+    match frame.into_data() {
+        Ok(octets) => Frame::data(Bytes::copy_from_slice(&octets)),
+        Err(frame) => frame,
+    }
+}
+
 impl http_body::Body for Body {
     type Data = Bytes;
     type Error = BodyError;
@@ -220,6 +239,9 @@ impl http_body::Body for Body {
         let offer = this.busy.as_ref().and_then(Busy::offer);
         if let Some(offer) = offer {
             offer.taken();
+        }
+        if this.busy.as_ref().is_some_and(Busy::is_full) {
+            return Poll::Pending;
         }
         let frame = match &mut this.kind {
             Kind::Empty | Kind::Tunnel(_) => Poll::Ready(None),
@@ -246,13 +268,25 @@ impl http_body::Body for Body {
                 false => Poll::Ready(Some(Err(error))),
             };
         }
-        if let (Poll::Ready(Some(Ok(frame))), Some(books)) = (&frame, &this.books) {
-            books.count(frame.data_ref().map_or(0, Bytes::len));
+        let Poll::Ready(Some(Ok(mut frame))) = frame else {
+            return frame;
+        };
+        let octets = frame.data_ref().map_or(0, Bytes::len);
+        if let Some(books) = &this.books {
+            books.count(octets);
         }
-        if let (Poll::Ready(Some(_)), Some(offer)) = (&frame, offer) {
-            offer.made();
+        if let Some(busy) = &this.busy {
+            match busy.offer() {
+                None => busy.offered(octets),
+                Some(offer) => {
+                    offer.made();
+                    if !this.is_end_stream() {
+                        frame = apart(frame);
+                    }
+                }
+            }
         }
-        frame
+        Poll::Ready(Some(Ok(frame)))
     }
 
     fn is_end_stream(&self) -> bool {

@@ -28,6 +28,7 @@ use tokio::time::Instant;
 use crate::gateway::body::BodyError;
 use crate::gateway::client::alarm::Alarm;
 use crate::gateway::stack::scrub;
+use crate::net::io::Wire;
 
 /// How long a caller may be waited for before its rate counts: connections begin
 /// slowly.
@@ -205,6 +206,8 @@ pub struct Upload {
     source: Rc<Source>,
     next: usize,
     left: Option<u64>,
+    /// Where it goes over HTTP/1.1, which takes no more than it can send soon.
+    wire: Option<Arc<Wire>>,
 }
 
 impl Upload {
@@ -239,7 +242,13 @@ impl Upload {
             }),
             next: 0,
             left: exact,
+            wire: None,
         }
+    }
+
+    /// From now on yields no more than `wire` can take soon.
+    pub(super) fn pace(&mut self, wire: Arc<Wire>) {
+        self.wire = Some(wire);
     }
 
     /// The shared source.
@@ -254,6 +263,7 @@ impl Upload {
             source: source.clone(),
             next: 0,
             left: source.length,
+            wire: None,
         })
     }
 
@@ -279,6 +289,9 @@ impl Upload {
         let source = self.source.clone();
         if source.is_held() {
             // Whoever opens the gate polls the connection, and so this, next.
+            return Poll::Pending;
+        }
+        if self.wire.as_ref().is_some_and(|wire| wire.is_full()) {
             return Poll::Pending;
         }
         if !source.overflowed.get()
@@ -361,8 +374,12 @@ impl Upload {
     }
 
     fn count_down(&mut self, frame: Frame<Bytes>) -> Frame<Bytes> {
-        if let (Some(left), Some(data)) = (&mut self.left, frame.data_ref()) {
-            *left = left.saturating_sub(data.len() as u64);
+        let octets = frame.data_ref().map_or(0, Bytes::len);
+        if let Some(left) = &mut self.left {
+            *left = left.saturating_sub(octets as u64);
+        }
+        if let Some(wire) = &self.wire {
+            wire.offered(octets);
         }
         frame
     }

@@ -25,6 +25,7 @@ use crate::gateway::metrics::{ListenerMetrics, Refusal};
 use crate::modes::stream::Streams;
 use crate::modes::upgrade::Granted;
 use crate::modes::{Current, Phase};
+use crate::net::ahead;
 use crate::net::caller::{Busy, CallerIo, Notes, Protocol};
 use crate::net::frames::Flood;
 use crate::net::tls::server::{self, Doorman};
@@ -40,9 +41,9 @@ const UNSEEN_RESETS: usize = STREAMS as usize;
 const FAULTY_STREAMS: usize = 1024;
 
 /// How much of its bodies a caller may send ahead on one stream, and on all streams of
-/// a connection: what is kept in memory for it (RFC 9113 §5.2). Four stalled uploads
+/// a connection: what is kept in memory for it (RFC 9113 §5.2). Sixteen stalled uploads
 /// use up a connection; other connections do not notice.
-const STREAM_WINDOW: u32 = 256 * 1024;
+const STREAM_WINDOW: u32 = ahead::WINDOW;
 const CONNECTION_WINDOW: u32 = 1024 * 1024;
 
 /// How long a connection that was told by GOAWAY may rest until its caller, which has to
@@ -50,8 +51,9 @@ const CONNECTION_WINDOW: u32 = 1024 * 1024;
 /// and time to take the rest of an answer.
 const GOODBYE: Duration = Duration::from_secs(60);
 
-/// How much of an answer is kept for a caller who does not take it, on each stream.
-const SEND_BUFFER: usize = 64 * 1024;
+/// How much of an answer is kept for a caller who does not take it, on each stream, beside
+/// the piece that was read last.
+const SEND_BUFFER: usize = ahead::AHEAD;
 
 /// hyper's own bound on fields; setting another costs an allocation a call.
 const OWN_HEADER_COUNT: usize = 100;

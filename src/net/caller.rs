@@ -23,6 +23,7 @@ use tokio_rustls::server::TlsStream;
 use crate::net::activity::Activity;
 use crate::net::tls::server::{self, Doorman};
 
+use crate::net::ahead::{self, AHEAD, FRAMING, SEALED};
 use crate::net::frames::{Flood, Frames};
 use crate::net::linger::Linger;
 
@@ -51,6 +52,8 @@ pub struct Notes {
     pub rested: Cell<Instant>,
     /// Since when the caller has taken nothing of what waits to be written.
     pub stuck_since: Cell<Option<Instant>>,
+    /// Octets of answers that were handed over since all was written last.
+    ahead: Cell<usize>,
     /// Whether a request body was answered before it had been read to its end.
     pub unread: Cell<bool>,
     /// Whether nobody will read the rest of it, so that the connection cannot be used
@@ -75,6 +78,7 @@ impl Notes {
             calls: Cell::new(0),
             rested: Cell::new(Instant::now()),
             stuck_since: Cell::new(None),
+            ahead: Cell::new(0),
             unread: Cell::new(false),
             abandoned: Cell::new(false),
             is_closing: Cell::new(false),
@@ -87,6 +91,15 @@ impl Notes {
     fn read(&self, octets: usize) {
         if octets > 0 && self.calls.get() == 0 && self.head_since.get().is_none() {
             self.head_since.set(Some(Instant::now()));
+        }
+    }
+
+    /// Notes that all that was handed over has left, and lets the answer go on where it
+    /// waited for that.
+    #[inline]
+    fn emptied(&self, cx: &Context<'_>) {
+        if self.ahead.replace(0) >= AHEAD {
+            cx.waker().wake_by_ref();
         }
     }
 
@@ -150,6 +163,18 @@ impl Busy {
     /// What is offered, where that is watched.
     pub fn offer(&self) -> Option<&Offer> {
         self.offer.as_deref()
+    }
+
+    /// Whether the next piece of the answer must wait until the ones before have left
+    /// (HTTP/1 only: HTTP/2 counts for each stream). The connection's task is woken then.
+    pub fn is_full(&self) -> bool {
+        self.offer.is_none() && self.notes.ahead.get() >= AHEAD
+    }
+
+    /// Notes that `octets` of the answer will be written.
+    pub fn offered(&self, octets: usize) {
+        let ahead = &self.notes.ahead;
+        ahead.set(ahead.get() + octets + FRAMING);
     }
 }
 
@@ -246,7 +271,8 @@ impl CallerIo {
         if !matches!(tcp.peek(&mut [0]).await, Ok(1..)) {
             return Ok(None);
         }
-        let tls = doorman.greet(tcp).await?;
+        let mut tls = doorman.greet(tcp).await?;
+        tls.get_mut().1.set_buffer_limit(Some(SEALED));
         let chosen = match tls.get_ref().1.alpn_protocol() {
             Some(server::H2) => Some(Protocol::Http2),
             Some(server::HTTP1) => Some(Protocol::Http1),
@@ -333,7 +359,8 @@ impl AsyncRead for CallerIo {
             self.first.advance(n);
             return Poll::Ready(self.judge(&buf.filled()[before..]));
         }
-        let polled = self.stream.poll_read(cx, buf);
+        let stream = &mut self.stream;
+        let polled = ahead::read(buf, |buf| stream.poll_read(cx, buf));
         // HTTP/2 frames everything: there only rest is timed.
         if self.frames.is_none() {
             self.notes.read(buf.filled().len() - before);
@@ -387,7 +414,7 @@ impl AsyncWrite for CallerIo {
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        match &mut self.stream {
+        let flushed = match &mut self.stream {
             Stream::Tcp(io) => Pin::new(io).poll_flush(cx),
             Stream::Unix(io) => Pin::new(io).poll_flush(cx),
             // Here a write only fills a buffer; what waits for the caller waits in a flush.
@@ -396,7 +423,12 @@ impl AsyncWrite for CallerIo {
                 self.notes.wrote(&flushed);
                 flushed
             }
+        };
+        // hyper flushes when it has written all that it had.
+        if flushed.is_ready() {
+            self.notes.emptied(cx);
         }
+        flushed
     }
 
     /// Closes our side, and waits for the caller's where it may still be sending: see

@@ -8,7 +8,7 @@
 use std::io::{self, IoSlice};
 use std::mem::MaybeUninit;
 use std::pin::Pin;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
 
@@ -17,11 +17,13 @@ use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
 use tokio_rustls::client::TlsStream;
 
+use crate::net::ahead::{AHEAD, FRAMING, InPieces, SEALED};
+
 /// Plain or TLS bytes to an upstream.
 #[derive(Debug)]
 enum Stream {
-    Plain(TokioIo<TcpStream>),
-    Tls(Box<TokioIo<TlsStream<TcpStream>>>),
+    Plain(TokioIo<InPieces<TcpStream>>),
+    Tls(Box<TokioIo<InPieces<TlsStream<TcpStream>>>>),
 }
 
 /// Our end of a socket that hyper drives.
@@ -29,6 +31,8 @@ enum Stream {
 pub struct Wire {
     stream: Mutex<Stream>,
     sent: AtomicU64,
+    /// Octets of a body that were handed over since all was written last.
+    ahead: AtomicUsize,
 }
 
 impl Wire {
@@ -37,6 +41,17 @@ impl Wire {
     /// of that call was sent.
     pub fn sent(&self) -> u64 {
         self.sent.load(Ordering::Relaxed)
+    }
+
+    /// Whether the next piece of a body must wait until the ones before have left. Whoever
+    /// drives the connection is woken then.
+    pub fn is_full(&self) -> bool {
+        self.ahead.load(Ordering::Relaxed) >= AHEAD
+    }
+
+    /// Notes that `octets` of a body will be written.
+    pub fn offered(&self, octets: usize) {
+        self.ahead.fetch_add(octets + FRAMING, Ordering::Relaxed);
     }
 
     /// Whether an idle connection can carry another call: nothing has arrived on
@@ -49,8 +64,8 @@ impl Wire {
     fn peek(&self) -> io::Result<usize> {
         let stream = self.lock();
         let tcp = match &*stream {
-            Stream::Plain(io) => io.inner(),
-            Stream::Tls(io) => io.inner().get_ref().0,
+            Stream::Plain(io) => &io.inner().0,
+            Stream::Tls(io) => io.inner().0.get_ref().0,
         };
         let mut byte = [MaybeUninit::uninit()];
         socket2::SockRef::from(tcp).peek(&mut byte)
@@ -90,12 +105,13 @@ enum Peer {
 impl Io {
     /// Wraps a plain socket.
     pub fn plain(stream: TcpStream) -> Io {
-        Io::new(Stream::Plain(TokioIo::new(stream)))
+        Io::new(Stream::Plain(TokioIo::new(InPieces(stream))))
     }
 
     /// Wraps a TLS session.
-    pub fn tls(stream: TlsStream<TcpStream>) -> Io {
-        Io::new(Stream::Tls(Box::new(TokioIo::new(stream))))
+    pub fn tls(mut stream: TlsStream<TcpStream>) -> Io {
+        stream.get_mut().1.set_buffer_limit(Some(SEALED));
+        Io::new(Stream::Tls(Box::new(TokioIo::new(InPieces(stream)))))
     }
 
     fn new(stream: Stream) -> Io {
@@ -103,6 +119,7 @@ impl Io {
             wire: Arc::new(Wire {
                 stream: Mutex::new(stream),
                 sent: AtomicU64::new(0),
+                ahead: AtomicUsize::new(0),
             }),
             peer: Peer::There,
             lost: Peer::Gone,
@@ -119,7 +136,7 @@ impl Io {
     pub fn chose_h2(&self) -> bool {
         match &*self.wire.lock() {
             Stream::Plain(_) => false,
-            Stream::Tls(io) => io.inner().get_ref().1.alpn_protocol() == Some(b"h2"),
+            Stream::Tls(io) => io.inner().0.get_ref().1.alpn_protocol() == Some(b"h2"),
         }
     }
 
@@ -240,6 +257,13 @@ impl Write for Io {
         };
         match flushed {
             Poll::Ready(Err(error)) => self.fail((), error),
+            // hyper flushes when it has written all that it had.
+            Poll::Ready(Ok(())) if self.wire.ahead.load(Ordering::Relaxed) > 0 => {
+                if self.wire.ahead.swap(0, Ordering::Relaxed) >= AHEAD {
+                    cx.waker().wake_by_ref();
+                }
+                flushed
+            }
             other => other,
         }
     }

@@ -35,6 +35,7 @@ mod stories {
     mod rotation;
     mod session_auth;
     mod single_flight;
+    mod stalls;
     mod streams;
     mod tenants;
     mod trusts;

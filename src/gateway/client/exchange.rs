@@ -49,6 +49,7 @@ pub async fn exchange(
     let wire = conn.wire.clone();
     let reused = conn.calls > 0;
     conn.calls += 1;
+    request.body_mut().pace(&wire);
     let mut patience = Patience::new(lifetimes, source.clone());
     let mut answer = pin!(conn.send(request));
     let mut held = Some(conn);

@@ -87,6 +87,11 @@ impl Process {
         self.app.expect("a TCP listener")
     }
 
+    /// Its process id.
+    pub fn id(&self) -> u32 {
+        self.child.id().expect("it runs")
+    }
+
     /// The admin listener.
     pub fn admin(&self) -> SocketAddr {
         self.admin

@@ -89,6 +89,12 @@ impl Pump {
                     self.stream
                         .reserve_capacity(usize::from(!octets.is_empty()));
                     let last = self.body.is_end_stream();
+                    // h2 keeps it as it is until it leaves.
+                    let octets = if last {
+                        octets
+                    } else {
+                        Bytes::copy_from_slice(&octets)
+                    };
                     if octets.is_empty() {
                         let ended = self.stream.send_data(octets, last);
                         return Poll::Ready(ended.map_or(Sent::Unwanted, |()| Sent::Whole));

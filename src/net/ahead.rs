@@ -1,0 +1,119 @@
+//! How much of a message is kept in memory because its receiver does not take it.
+//!
+//! The protocol library reads and gathers as much as it finds, up to some 400 KiB each
+//! way of each connection. So a socket hands it no more than [`PIECE`] at once, and a body
+//! yields no more while [`AHEAD`] octets of it have not left. That makes 64 KiB for each
+//! side of a call at most, whatever the version of HTTP and with what the allocator rounds
+//! up: a buffer grows by doubling, and a piece is read into one of twice its size.
+
+use std::io::{self, IoSlice};
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+/// Octets that one read from a socket yields at most.
+pub const PIECE: usize = 16 * 1024;
+
+/// Octets of a body that may wait to be written before the next piece is asked for.
+pub const AHEAD: usize = 32 * 1024;
+
+/// What a piece costs to frame (RFC 9112 §7.1), generously: many small pieces wait as one
+/// large one does.
+pub const FRAMING: usize = 16;
+
+/// The window of one HTTP/2 stream, either side (RFC 9113 §6.9.2): what a peer may send
+/// that nobody has asked for yet.
+pub const WINDOW: u32 = 64 * 1024;
+
+/// Octets of ciphertext that wait in a TLS session, about a record.
+pub const SEALED: usize = 16 * 1024;
+
+/// Reads at most [`PIECE`] into `buf`.
+#[inline]
+pub fn read(
+    buf: &mut ReadBuf<'_>,
+    read: impl FnOnce(&mut ReadBuf<'_>) -> Poll<io::Result<()>>,
+) -> Poll<io::Result<()>> {
+    if buf.remaining() <= PIECE {
+        return read(buf);
+    }
+    let mut piece = ReadBuf::new(buf.initialize_unfilled_to(PIECE));
+    let polled = read(&mut piece);
+    let octets = piece.filled().len();
+    buf.advance(octets);
+    polled
+}
+
+/// A socket whose reads are pieces.
+#[derive(Debug)]
+pub struct InPieces<S>(pub S);
+
+impl<S: AsyncRead + Unpin> AsyncRead for InPieces<S> {
+    #[inline]
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let stream = &mut self.0;
+        read(buf, |buf| Pin::new(stream).poll_read(cx, buf))
+    }
+}
+
+impl<S: AsyncWrite + Unpin> AsyncWrite for InPieces<S> {
+    #[inline]
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.0).poll_write(cx, buf)
+    }
+
+    #[inline]
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.0).poll_write_vectored(cx, bufs)
+    }
+
+    #[inline]
+    fn is_write_vectored(&self) -> bool {
+        self.0.is_write_vectored()
+    }
+
+    #[inline]
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.0).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.0).poll_shutdown(cx)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tokio::io::AsyncReadExt;
+
+    #[tokio::test]
+    async fn a_read_yields_a_piece_and_loses_nothing() {
+        let text: Vec<u8> = (0..3 * PIECE + 7).map(|n| n as u8).collect();
+        let mut io = InPieces(&text[..]);
+        let mut got = Vec::with_capacity(text.len());
+        let mut most = 0;
+        loop {
+            let octets = io.read_buf(&mut got).await.unwrap();
+            most = most.max(octets);
+            if octets == 0 {
+                break;
+            }
+        }
+        assert_eq!(most, PIECE);
+        assert!(got == text);
+    }
+}
