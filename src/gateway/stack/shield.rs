@@ -60,12 +60,22 @@ pub fn judge(
         origins.iter().any(|o| o.eq_ignore_ascii_case(origin))
             || authority.is_some_and(|authority| goes_by(host_name(authority)))
     };
-    // Checked before Sec-Fetch-Site: an allowed origin may well be another site.
+    // A browser sends each of the two once. Of two, whoever reads the other one would
+    // judge otherwise, so two are refused whatever they say.
     let origin = headers.get(header::ORIGIN);
+    let site = headers.get(&SEC_FETCH_SITE);
+    if origin.is_some() && is_repeated(headers, &header::ORIGIN) {
+        return Err((CallerFault::OriginNotAllowed, Refusal::Origin));
+    }
+    if site.is_some() && is_repeated(headers, &SEC_FETCH_SITE) {
+        return Err((CallerFault::CrossSite, Refusal::CrossSite));
+    }
+    let is_cross_site = site.is_some_and(|s| s.as_bytes().eq_ignore_ascii_case(b"cross-site"));
+    // Checked before Sec-Fetch-Site: an allowed origin may well be another site.
     match origin.map(|origin| origin.to_str().is_ok_and(allows)) {
         Some(true) => Ok(()),
         Some(false) => Err((CallerFault::OriginNotAllowed, Refusal::Origin)),
-        None if is_cross_site(headers) => Err((CallerFault::CrossSite, Refusal::CrossSite)),
+        None if is_cross_site => Err((CallerFault::CrossSite, Refusal::CrossSite)),
         None => Ok(()),
     }
 }
@@ -82,12 +92,11 @@ fn not_served(name: Option<&str>, hosts: &[String]) -> Box<str> {
     }
 }
 
-fn is_cross_site(headers: &HeaderMap) -> bool {
-    const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
-    headers
-        .get_all(SEC_FETCH_SITE)
-        .iter()
-        .any(|site| site.as_bytes().eq_ignore_ascii_case(b"cross-site"))
+const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
+
+#[cold]
+fn is_repeated(headers: &HeaderMap, name: &HeaderName) -> bool {
+    headers.get_all(name).iter().nth(1).is_some()
 }
 
 /// Adds [`Shield`].
@@ -148,6 +157,40 @@ impl<S: HttpService> Service<Call> for Shield<S> {
                 self.doors.metrics.refused(refusal).inc();
                 Checked::refused(fault.into())
             }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn verdict(fields: &[(&'static str, &'static str)]) -> Option<Refusal> {
+        let mut headers = HeaderMap::new();
+        for (name, value) in fields {
+            headers.append(*name, http::HeaderValue::from_static(value));
+        }
+        let (hosts, origins) = (["localhost".into()], ["https://app.example".into()]);
+        let judged = judge(&hosts, &origins, Some("localhost"), &headers);
+        judged.err().map(|(_, refusal)| refusal)
+    }
+
+    #[test]
+    fn what_a_browser_sends_once_is_refused_twice_whatever_it_says() {
+        let (own, foreign) = ("https://app.example", "https://evil.example");
+        assert_eq!(verdict(&[("origin", own)]), None);
+        for other in [own, foreign, ""] {
+            for pair in [[own, other], [other, own]] {
+                let both = pair.map(|value| ("origin", value));
+                assert_eq!(verdict(&both), Some(Refusal::Origin), "{pair:?}");
+            }
+        }
+        assert_eq!(verdict(&[("sec-fetch-site", "same-origin")]), None);
+        for other in ["same-origin", "cross-site", "none"] {
+            let both = [("sec-fetch-site", "same-origin"), ("sec-fetch-site", other)];
+            assert_eq!(verdict(&both), Some(Refusal::CrossSite), "{other}");
+            let excused = [both[0], both[1], ("origin", own)];
+            assert_eq!(verdict(&excused), Some(Refusal::CrossSite), "{other}");
         }
     }
 }
