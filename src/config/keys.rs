@@ -298,7 +298,7 @@ pub const KEYS: &[Key] = &[
         "How many tenants' credentials are kept for each credential. Beyond it the least recently used is let go, unless it is in use or being obtained, and obtained anew at its next call."),
 
     key("timeouts.header", Type::Duration, Text("10s"), SECONDS,
-        "For a request head, from its first byte.").checked(rules::positive),
+        "For a request head, from its first byte, and for the first byte of a connection. The admin listener keeps to it, too.").checked(rules::positive),
     key("timeouts.connect", Type::Duration, Text("3s"), "\"3s\"",
         "For name, TCP and TLS towards an upstream.").checked(rules::positive),
     key("timeouts.connect_retry", Type::Duration, Text("1s"), "\"1s\"",

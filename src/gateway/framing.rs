@@ -35,7 +35,8 @@ pub fn check<B>(request: &Request<B>) -> Result<(), CallerFault> {
     }
     match (host, request.uri().authority()) {
         // RFC 9112 §3.2: a 1.1 request without Host is answered with 400.
-        (None, None) if request.version() == Version::HTTP_11 => refuse("there is no Host"),
+        // Even where the target names the host as well.
+        (None, _) if request.version() == Version::HTTP_11 => refuse("there is no Host"),
         (Some(host), Some(authority))
             if !host
                 .as_bytes()
@@ -329,7 +330,7 @@ mod tests {
         }
         assert!(verdict("http://a/", &[("host", "A")]));
         assert!(!verdict("http://a/", &[("host", "b")]));
-        assert!(verdict("http://a/", &[]));
+        assert!(!verdict("http://a/", &[]), "RFC 9112 §3.2");
     }
 
     #[test]

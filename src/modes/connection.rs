@@ -68,7 +68,8 @@ pub struct Rules {
     pub header_bytes: usize,
     /// Fields of a head.
     pub header_count: usize,
-    /// For a head, from its first byte; zero is no bound.
+    /// For a head, from its first byte, and for the first byte of a connection; zero is no
+    /// bound.
     pub header: Duration,
     /// Between calls; zero is no bound.
     pub keep_alive: Duration,
@@ -236,9 +237,6 @@ async fn serve_http2(
         .max_send_buf_size(SEND_BUFFER)
         .max_header_list_size(u32::try_from(rules.header_bytes).unwrap_or(u32::MAX))
         .auto_date_header(false);
-    // The head timer is for bytes that may never become a head; from here on h2
-    // frames everything, and only rest is timed.
-    notes.head_since.set(None);
     io.count_frames();
     let framed = notes.clone();
     let service = service_fn(|request: Request<Incoming>| {
@@ -255,25 +253,21 @@ async fn serve_http2(
                 *response.status_mut() = StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE;
                 return Ok(response);
             }
-            let busy = Busy::begin(notes.clone()).offering(offer);
+            let busy = Busy::begin_stream(notes.clone(), offer);
             let mut response = gateway.answer(request, &notes).await;
             response.body_mut().set_busy(busy);
             Ok::<Response<Body>, Infallible>(response)
         }
     });
     let mut connection = pin!(builder.serve_connection(TokioIo::new(io), service));
-    let rest_only = Rules {
-        header: Duration::ZERO,
-        ..(*rules).clone()
-    };
     let goodbye = Rules {
         keep_alive: match rules.keep_alive {
             Duration::ZERO => GOODBYE,
             keep_alive => keep_alive.min(GOODBYE),
         },
-        ..rest_only.clone()
+        ..(*rules).clone()
     };
-    let mut expired = pin!(expiry(&notes, &rest_only));
+    let mut expired = pin!(expiry(&notes, &rules));
     let ended = loop {
         tokio::select! {
             ended = connection.as_mut() => break ended,

@@ -43,8 +43,9 @@ pub struct Notes {
     pub peer: Peer,
     /// Counts the calls of its listener.
     activity: Arc<Activity>,
-    /// When the first byte of the head that is being read arrived; `None` between
-    /// calls and during one.
+    /// When the first byte of the head that is being read arrived, or, before any byte,
+    /// the connection was accepted; `None` between calls and during one. Over HTTP/2 it
+    /// is since when a head, or a frame, has been begun and not ended.
     pub head_since: Cell<Option<Instant>>,
     /// Calls of this connection that are being answered.
     pub calls: Cell<usize>,
@@ -74,7 +75,7 @@ impl Notes {
         Rc::new(Notes {
             peer,
             activity,
-            head_since: Cell::new(None),
+            head_since: Cell::new(Some(Instant::now())),
             calls: Cell::new(0),
             rested: Cell::new(Instant::now()),
             stuck_since: Cell::new(None),
@@ -145,19 +146,23 @@ pub struct Busy {
 impl Busy {
     /// Notes that a head has been read and its call begins.
     pub fn begin(notes: Rc<Notes>) -> Busy {
-        notes.calls.set(notes.calls.get() + 1);
-        notes.activity.begin();
         notes.head_since.set(None);
-        // Over HTTP/1 a new head means that the body before it was read.
+        // A new head means that the body before it was read.
         notes.unread.set(false);
         notes.abandoned.set(false);
-        Busy { notes, offer: None }
+        Busy::call(notes, None)
     }
 
-    /// Notes in `offer` what the caller takes.
-    pub fn offering(mut self, offer: Rc<Offer>) -> Busy {
-        self.offer = Some(offer);
-        self
+    /// The same on a stream of HTTP/2, noting in `offer` what the caller takes.
+    pub fn begin_stream(notes: Rc<Notes>, offer: Rc<Offer>) -> Busy {
+        Busy::call(notes, Some(offer))
+    }
+
+    #[inline]
+    fn call(notes: Rc<Notes>, offer: Option<Rc<Offer>>) -> Busy {
+        notes.calls.set(notes.calls.get() + 1);
+        notes.activity.begin();
+        Busy { notes, offer }
     }
 
     /// What is offered, where that is watched.
@@ -318,7 +323,9 @@ impl CallerIo {
             if n == 0 {
                 return Ok(None);
             }
-            self.notes.read(n);
+            if seen.len() == n {
+                self.notes.head_since.set(Some(Instant::now()));
+            }
         }
     }
 }
@@ -330,6 +337,12 @@ impl CallerIo {
             return Ok(());
         };
         let flood = frames.came(came);
+        let since = &self.notes.head_since;
+        match frames.is_amid() {
+            true if since.get().is_none() => since.set(Some(Instant::now())),
+            true => {}
+            false => since.set(None),
+        }
         self.notes.suspect.set(frames.suspect());
         if flood.is_some() {
             self.notes.flood.set(flood);
@@ -361,7 +374,7 @@ impl AsyncRead for CallerIo {
         }
         let stream = &mut self.stream;
         let polled = ahead::read(buf, |buf| stream.poll_read(cx, buf));
-        // HTTP/2 frames everything: there only rest is timed.
+        // The frames of HTTP/2 tell by themselves where a head begins and ends.
         if self.frames.is_none() {
             self.notes.read(buf.filled().len() - before);
         }

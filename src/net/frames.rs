@@ -32,7 +32,9 @@ const DATA: u8 = 0;
 const HEADERS: u8 = 1;
 const RST_STREAM: u8 = 3;
 const WINDOW_UPDATE: u8 = 8;
+const CONTINUATION: u8 = 9;
 const END_STREAM: u8 = 1;
+const END_HEADERS: u8 = 4;
 
 /// What there was too much of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -49,6 +51,11 @@ pub struct Frames {
     header: [u8; HEADER],
     have: usize,
     skip: usize,
+    /// Whether what is skipped is of a head, or the preface.
+    of_head: bool,
+    /// Whether a head is to go on with another frame (RFC 9113 §6.10), or the first frame
+    /// has yet to come (§3.4).
+    awaited: bool,
     resets: Budget,
     others: Budget,
     updates: Budget,
@@ -61,6 +68,8 @@ impl Frames {
             header: [0; HEADER],
             have: 0,
             skip: PREFACE,
+            of_head: true,
+            awaited: true,
             resets: Budget::new(RESETS),
             others: Budget::new(OTHERS),
             updates: Budget::new(OTHERS),
@@ -84,6 +93,8 @@ impl Frames {
             let [a, b, c, kind, flags, ..] = self.header;
             let length = u32::from_be_bytes([0, a, b, c]) as usize;
             self.skip = length;
+            self.of_head = matches!(kind, HEADERS | CONTINUATION);
+            self.awaited = self.of_head && flags & END_HEADERS == 0;
             let (budget, flood) = match kind {
                 HEADERS => continue,
                 DATA if length > 0 || flags & END_STREAM != 0 => continue,
@@ -95,6 +106,12 @@ impl Frames {
                 return Some(flood);
             }
         }
+    }
+
+    /// Whether something was begun that may only be waited for: the preface with its first
+    /// frame, the header of a frame, or a head. None of it takes long to send.
+    pub fn is_amid(&self) -> bool {
+        self.awaited || self.have > 0 || (self.of_head && self.skip > 0)
     }
 
     /// Octets went to the caller.
@@ -154,6 +171,33 @@ impl Budget {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_was_begun_and_not_ended_is_told_at_every_octet() {
+        let mut frames = Frames::begin();
+        let mut amid = |octets: &[u8]| {
+            assert_eq!(frames.came(octets), None);
+            frames.is_amid()
+        };
+        assert!(amid(&[b'x'; PREFACE]), "the first frame has yet to come");
+        let settings = frame(4, 0, 6);
+        assert!(amid(&settings[..5]));
+        assert!(!amid(&settings[5..]));
+        // A head in three frames, octet by octet.
+        let head = [
+            frame(HEADERS, END_STREAM, 3),
+            frame(CONTINUATION, 0, 2),
+            frame(CONTINUATION, END_HEADERS, 1),
+        ];
+        let head = head.concat();
+        let (last, before) = head.split_last().unwrap();
+        for octet in before {
+            assert!(amid(&[*octet]));
+        }
+        assert!(!amid(&[*last]));
+        // The payload of a body may take as long as it likes.
+        assert!(!amid(&frame(DATA, 0, 9)[..HEADER + 1]));
+    }
 
     fn frame(kind: u8, flags: u8, length: u8) -> Vec<u8> {
         let mut frame = vec![0, 0, length, kind, flags, 0, 0, 0, 1];

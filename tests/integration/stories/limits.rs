@@ -1,7 +1,9 @@
 //! What callers may take, and what happens to those who want more.
 
+use crate::support::PATIENCE;
 use crate::support::client::{self, Raw};
 use crate::support::eventually;
+use crate::support::frames;
 use crate::support::headset::plain;
 use crate::support::recorder::{Recorder, Step};
 use crate::support::rogue::{self, Frame, Frames};
@@ -60,13 +62,13 @@ async fn a_head_that_does_not_end_is_cut_and_counted_and_rest_is_not() {
         .await;
     rested.answer(false).await.unwrap();
 
-    for start in ["G", "GET / HTTP/1.1\r\nHost: local"] {
+    for start in ["", "G", "GET / HTTP/1.1\r\nHost: local"] {
         let mut slow = Raw::connect(headset.app()).await;
         slow.send(start).await;
         assert!(slow.is_closed().await);
     }
     let slow = "headset_requests_refused_total{listener=\"app\",reason=\"slow_head\"}";
-    assert_eq!(headset.metric(slow).await, Some(2.0));
+    assert_eq!(headset.metric(slow).await, Some(3.0));
 
     rested
         .send("GET / HTTP/1.1\r\nHost: localhost\r\n\r\n")
@@ -76,6 +78,38 @@ async fn a_head_that_does_not_end_is_cut_and_counted_and_rest_is_not() {
         200,
         "rest is not a slow head"
     );
+}
+
+#[tokio::test]
+async fn over_http2_what_was_begun_and_does_not_end_is_cut_and_counted_and_rest_is_not() {
+    let upstream = Recorder::start([Step::ok("")]).await;
+    let headset = plain(&upstream.url(), "", "[timeouts]\nheader = \"300ms\"\n");
+    let mut rested = Frames::connect(headset.app(), &[]).await;
+    rested.send(&Frame::get(1)).await;
+    rested.next_of(rogue::HEADERS).await.unwrap();
+
+    let preface = &frames::preface()[..];
+    let head = Frame::get(1).bytes();
+    let open = Frame::new(rogue::HEADERS, rogue::END_STREAM, 1, &[0x82]).bytes();
+    let cut = [
+        (preface[..10].to_vec(), "half a preface"),
+        (preface[..24].to_vec(), "a preface without SETTINGS"),
+        ([preface, &head[..5]].concat(), "half a frame's header"),
+        ([preface, &head[..11]].concat(), "half a head"),
+        ([preface, &open].concat(), "a head without END_HEADERS"),
+    ];
+    let cases = cut.len() as f64;
+    for (bytes, what) in cut {
+        let mut slow = Raw::connect(headset.app()).await;
+        slow.send(bytes).await;
+        let cut = async { while !slow.some().await.is_empty() {} };
+        let cut = tokio::time::timeout(PATIENCE, cut).await;
+        assert!(cut.is_ok(), "{what} is cut");
+    }
+    let slow = "headset_requests_refused_total{listener=\"app\",reason=\"slow_head\"}";
+    assert_eq!(headset.metric(slow).await, Some(cases));
+    rested.send(&Frame::get(3)).await;
+    assert!(rested.next_of(rogue::HEADERS).await.is_some(), "it rested");
 }
 
 #[tokio::test]

@@ -91,6 +91,7 @@ pub fn table() -> Vec<Asked> {
         case(&["origin-form"], "an absolute https target goes where the route says", "GET https://localhost/a HTTP/1.1\r\nHost: localhost\r\n\r\n", leaves("GET /a", &[])),
         case(&["origin-form"], "an absolute target of any scheme goes where the route says", "GET ftp://localhost/a HTTP/1.1\r\nHost: localhost\r\n\r\n", leaves("GET /a", &[])),
         case(&["origin-form"], "letter case in an absolute target's host does not matter", "GET http://LOCALHOST/a HTTP/1.1\r\nHost: localhost\r\n\r\n", leaves("GET /a", &[])),
+        case(&["host-refused"], "an absolute target without Host is refused", "GET http://localhost/a HTTP/1.1\r\n\r\n", framing.clone()),
         case(&["host-differs"], "an absolute target for another host is refused", "GET http://evil/a HTTP/1.1\r\nHost: localhost\r\n\r\n", framing.clone()),
         case(&["host-differs"], "an absolute target for another port is refused", "GET http://localhost:1/a HTTP/1.1\r\nHost: localhost\r\n\r\n", framing.clone()),
         case(&["host-differs"], "an absolute target with user information is refused", "GET http://u@localhost/a HTTP/1.1\r\nHost: localhost\r\n\r\n", framing.clone()),
