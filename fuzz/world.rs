@@ -17,7 +17,7 @@ use headset::base::time::Clock;
 use headset::config::load::{self, Sources};
 use headset::gateway::route::Gateway;
 use headset::modes::connection;
-use headset::modes::{Current, Phase, Serving};
+use headset::modes::{Current, Phase, Service, Serving};
 use headset::net::caller::CallerIo;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream, UnixStream};
@@ -133,7 +133,7 @@ impl World {
         let (ours, theirs) = UnixStream::pair().unwrap();
         let current = Current::new(Serving {
             doorman: None,
-            gateway: gateway.clone(),
+            service: Service::Gateway(gateway.clone()),
             rules: self.plan.rules.clone(),
             connections: self.plan.connections.clone(),
             metrics: self.plan.listeners[0].metrics.clone(),

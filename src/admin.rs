@@ -14,13 +14,13 @@
 //! None of them shows a secret, and only the POST changes anything. Probes and metrics need no
 //! token and no `Host` of ours: the kubelet and Prometheus come with the pod's
 //! address. All else is behind `guard.rs`: the browser shield, and off loopback the
-//! admin token. It runs on the control thread and sees snapshots only.
+//! admin token. `app/pages.rs` puts it behind the HTTP server of all listeners, on the
+//! control thread. It sees snapshots only.
 
 pub mod guard;
 pub mod health;
 pub mod status;
 
-use std::net::TcpListener;
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
@@ -52,23 +52,20 @@ pub struct Admin {
     pub clock: Clock,
 }
 
-/// Serves on `listener` (nonblocking, already listening) until the future is
-/// dropped.
-pub async fn serve(listener: TcpListener, admin: Admin) -> std::io::Result<()> {
+/// What it answers, each page behind what its callers must show.
+pub fn router(admin: Admin) -> Router {
     let guarded = Router::new()
         .route("/", get(index))
         .route("/status", get(status::status))
         .route("/reload", post(reload))
         .route_layer(from_fn_with_state(admin.clone(), guard::check));
-    let router = Router::new()
+    Router::new()
         .merge(guarded)
         .route("/livez", get(livez))
         .route("/readyz", get(readyz))
         .route("/startupz", get(startupz))
         .route("/metrics", get(metrics))
-        .with_state(admin);
-    let listener = tokio::net::TcpListener::from_std(listener)?;
-    axum::serve(listener, router).await
+        .with_state(admin)
 }
 
 async fn index() -> &'static str {

@@ -12,6 +12,7 @@ pub mod doors;
 pub mod fixed;
 pub mod holders;
 pub mod human;
+pub mod pages;
 pub mod plan;
 pub mod reload;
 pub mod retired;
@@ -31,9 +32,10 @@ use std::sync::Arc;
 use arc_swap::ArcSwap;
 use prometheus::Registry;
 use tokio::sync::{mpsc, watch};
+use tokio::task::LocalSet;
 
+use crate::admin::Admin;
 use crate::admin::health::{Health, Vital};
-use crate::admin::{self, Admin};
 use crate::app::about::About;
 use crate::app::doors::Watched;
 use crate::app::plan::{Draft, Plan};
@@ -170,7 +172,11 @@ impl App {
     /// # Errors
     /// Where the machine refuses a thread or a runtime; what goes wrong later is
     /// answered, logged and counted instead.
-    pub async fn serve(self, mut stop: Stop) -> Result<(), StartError> {
+    pub async fn serve(self, stop: Stop) -> Result<(), StartError> {
+        LocalSet::new().run_until(self.serve_here(stop)).await
+    }
+
+    async fn serve_here(self, mut stop: Stop) -> Result<(), StartError> {
         let App {
             draft,
             mut stations,
@@ -199,20 +205,15 @@ impl App {
         supervisor::ready();
         let sight = Arc::new(ArcSwap::from_pointee(view::sight(&plan)));
         let (ask, asked) = mpsc::channel(ASKERS);
-        if let Some(listener) = admin.into_tcp() {
-            let admin = Admin {
-                health: health.clone(),
-                registry,
-                sight: sight.clone(),
-                ask: origin.is_some().then_some(ask),
-                clock: clock.clone(),
-            };
-            tokio::spawn(async move {
-                if let Err(error) = admin::serve(listener, admin).await {
-                    tracing::error!(error.detail = %error, "the admin listener ended");
-                }
-            });
-        }
+        let shown = Admin {
+            health: health.clone(),
+            registry,
+            sight: sight.clone(),
+            ask: origin.is_some().then_some(ask),
+            clock: clock.clone(),
+        };
+        let metrics = Arc::new(standing.admin_metrics());
+        let pages = pages::spawn(admin, shown, plan.rules.clone(), metrics)?;
         tokio::spawn(human::watch(watched, clock));
         let mut running = Running {
             plan,
@@ -225,6 +226,7 @@ impl App {
             sight,
             credentials,
             admin: addresses.admin,
+            pages,
             doors: Watched::default(),
         };
         running.watch_doors();

@@ -8,20 +8,26 @@ pub mod stream;
 pub mod upgrade;
 
 use std::cell::{Cell, RefCell};
+use std::future::Future;
 use std::io;
+use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
+use http::{Request, Response};
+use hyper::body::Incoming;
 use tokio::sync::watch;
 use tokio::task::{JoinError, JoinSet};
 use tokio::time::Instant;
 
 use crate::base::panic::CatchPanic;
+use crate::gateway::body::Body;
 use crate::gateway::metrics::{ListenerMetrics, Refusal};
 use crate::gateway::route::Gateway;
 use crate::gateway::stack::limit::Permits;
 use crate::modes::connection::Rules;
+use crate::net::caller::Notes;
 use crate::net::listen::Listener;
 use crate::net::tls::server::Doorman;
 
@@ -42,13 +48,38 @@ pub enum Phase {
     Over,
 }
 
+/// What answers the calls of a listener.
+#[derive(Clone, Debug)]
+pub enum Service {
+    /// The routes of an application listener.
+    Gateway(Rc<Gateway>),
+    /// Pages of headset's own.
+    Pages(Rc<dyn Pages>),
+}
+
+/// Pages of headset's own: what the admin listener shows.
+pub trait Pages: std::fmt::Debug {
+    /// The answer to `request`.
+    fn answer(&self, request: Request<Incoming>) -> Pin<Box<dyn Future<Output = Response<Body>>>>;
+}
+
+impl Service {
+    /// The answer to a request of a caller of whom these are the `notes`.
+    async fn answer(&self, request: Request<Incoming>, notes: &Notes) -> Response<Body> {
+        match self {
+            Service::Gateway(gateway) => gateway.answer(request, notes).await,
+            Service::Pages(pages) => pages.answer(request).await,
+        }
+    }
+}
+
 /// By what a worker serves one listener.
 #[derive(Clone, Debug)]
 pub struct Serving {
     /// Who puts TLS on its connections; `None` leaves them plain.
     pub doorman: Option<Arc<Doorman>>,
-    /// Where calls go.
-    pub gateway: Rc<Gateway>,
+    /// What answers its calls.
+    pub service: Service,
     /// How callers' connections are kept.
     pub rules: Arc<Rules>,
     /// Connections that may be open, all listeners and workers together.
@@ -75,9 +106,22 @@ impl Current {
         drop(before);
     }
 
-    /// Where a call goes that comes in now.
-    pub fn gateway(&self) -> Rc<Gateway> {
-        self.0.borrow().gateway.clone()
+    /// What answers a call that comes in now.
+    pub fn service(&self) -> Service {
+        self.0.borrow().service.clone()
+    }
+
+    /// Its routes, where it is an application listener.
+    pub fn gateway(&self) -> Option<Rc<Gateway>> {
+        match &self.0.borrow().service {
+            Service::Gateway(gateway) => Some(gateway.clone()),
+            Service::Pages(_) => None,
+        }
+    }
+
+    /// From now on keeps new connections by `rules`.
+    pub fn keep_by(&self, rules: Arc<Rules>) {
+        self.0.borrow_mut().rules = rules;
     }
 
     fn metrics(&self) -> Arc<ListenerMetrics> {

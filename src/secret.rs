@@ -10,6 +10,7 @@ pub mod command;
 pub mod env;
 pub mod file;
 pub mod generate;
+pub mod token;
 pub mod watch;
 
 use std::fmt;

@@ -7,24 +7,24 @@
 //! answer 401: nobody takes it for the upstream.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 use axum::extract::{Request, State};
 use axum::http::{HeaderMap, StatusCode, Uri, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
-use subtle::ConstantTimeEq;
 
 use crate::admin::Admin;
 use crate::config;
 use crate::gateway::framing::{authority, host_name};
 use crate::gateway::stack::shield;
-use crate::secret::Source;
+use crate::secret::token::Token;
 
 /// By which names the admin listener may be called, and what a caller must show.
 #[derive(Clone, Debug)]
 pub struct Guard {
     hosts: Vec<String>,
-    token: Option<Source>,
+    token: Option<Arc<Token>>,
     is_loopback: bool,
 }
 
@@ -34,12 +34,11 @@ enum Refused {
     Shield(StatusCode),
     NeedsToken,
     NoToken,
-    Unreadable,
 }
 
 impl Guard {
-    /// As `admin` says.
-    pub fn new(admin: &config::Admin) -> Guard {
+    /// As `admin` says, with its token, where it has one.
+    pub fn new(admin: &config::Admin, token: Option<Arc<Token>>) -> Guard {
         let is_loopback = config::Bind::Tcp(admin.bind).is_loopback();
         let mut hosts: Vec<String> = Vec::new();
         // Off loopback any name will do: the token is what a page cannot have.
@@ -49,7 +48,7 @@ impl Guard {
         }
         Guard {
             hosts,
-            token: admin.token.clone(),
+            token,
             is_loopback,
         }
     }
@@ -69,23 +68,16 @@ impl Guard {
                 false => StatusCode::FORBIDDEN,
             }));
         }
-        let Some(source) = &self.token else {
+        let Some(token) = &self.token else {
             return match self.is_loopback {
                 true => Ok(()),
                 false => Err(Refused::NoToken),
             };
         };
-        // Read anew each time, so a changed token needs no restart.
-        let token = source.fetch().map_err(|error| {
-            tracing::error!(error.detail = %error, "the admin token cannot be read");
-            Refused::Unreadable
-        })?;
         let shown = bearer(headers).ok_or(Refused::NeedsToken)?;
-        let same: bool = shown.as_bytes().ct_eq(token.expose().as_bytes()).into();
-        if same {
-            Ok(())
-        } else {
-            Err(Refused::NeedsToken)
+        match token.is(shown.as_bytes()) {
+            true => Ok(()),
+            false => Err(Refused::NeedsToken),
         }
     }
 }
@@ -116,10 +108,6 @@ pub(super) async fn check(State(admin): State<Admin>, request: Request, next: Ne
             StatusCode::FORBIDDEN,
             "off loopback this needs a token: set admin.token, or bind admin to 127.0.0.1\n",
         ),
-        Err(Refused::Unreadable) => say(
-            StatusCode::SERVICE_UNAVAILABLE,
-            "the admin token cannot be read; the log says why\n",
-        ),
         Err(Refused::NeedsToken) => {
             let challenge = [(header::WWW_AUTHENTICATE, "Bearer realm=\"headset\"")];
             let text = "send the admin token as Authorization: Bearer\n";
@@ -131,11 +119,15 @@ pub(super) async fn check(State(admin): State<Admin>, request: Request, next: Ne
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::secret::Source;
     use crate::secret::watch::testing::Folder;
 
     fn guard(bind: &str, token: Option<Source>) -> Guard {
+        let read = |source| Arc::new(Token::read(source).unwrap());
         let bind = bind.parse().unwrap();
-        Guard::new(&config::Admin { bind, token })
+        let admin = config::Admin { bind, token };
+        let token = admin.token.clone().map(read);
+        Guard::new(&admin, token)
     }
 
     fn verdict(guard: &Guard, fields: &[(&'static str, &str)]) -> Result<(), Refused> {
@@ -198,8 +190,32 @@ mod tests {
             ];
             assert_eq!(verdict(&guard, &twice), Err(Refused::NeedsToken));
         }
-        let gone = guard("0.0.0.0:1", Some(Source::File("/nonexistent/token".into())));
-        let shown = [("host", "x"), ("authorization", "Bearer s3cret")];
-        assert_eq!(verdict(&gone, &shown), Err(Refused::Unreadable));
+    }
+
+    #[test]
+    fn what_a_browser_sends_once_is_refused_twice() {
+        let guard = guard("127.0.0.1:9464", None);
+        let host = ("host", "localhost");
+        let own = ("origin", "http://localhost:9464");
+        assert_eq!(verdict(&guard, &[host, own]), Ok(()));
+        for twice in [own, ("sec-fetch-site", "same-origin")] {
+            let refused = verdict(&guard, &[host, twice, twice]);
+            assert_eq!(refused, Err(Refused::Shield(StatusCode::FORBIDDEN)));
+        }
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn no_caller_makes_a_program_run() {
+        let folder = Folder::new();
+        let runs = folder.write("runs", "");
+        let script = format!("echo >> {}; echo s3cret", runs.display());
+        let argv = ["/bin/sh".into(), "-c".into(), script];
+        let guard = guard("127.0.0.1:9464", Some(Source::Command(argv.into())));
+        for shown in ["Bearer s3cret", "Bearer other", "Basic x", ""] {
+            let fields = [("host", "localhost"), ("authorization", shown)];
+            let _ = verdict(&guard, &fields);
+        }
+        assert_eq!(std::fs::read_to_string(runs).unwrap().lines().count(), 1);
     }
 }

@@ -10,8 +10,11 @@
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
-/// Kept for listeners, runtimes, probes, secrets and logins.
-const RESERVE: u64 = 32;
+/// Connections of the admin listener: a Prometheus or two, the probes, and people.
+pub const ADMIN_CONNECTIONS: usize = 32;
+
+/// Kept for the admin listener, and for listeners, runtimes, secrets and logins.
+const RESERVE: u64 = ADMIN_CONNECTIONS as u64 + 32;
 
 /// How much may be open at a time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -84,8 +87,8 @@ mod tests {
 
     #[test]
     fn callers_and_their_calls_fit_beside_the_reserve() {
-        assert_eq!(fitting(13_032, WANTED), WANTED);
-        for limit in [64, 1024, 4096, 13_031] {
+        assert_eq!(fitting(13_064, WANTED), WANTED);
+        for limit in [128, 1024, 4096, 13_063] {
             let fit = fitting(limit, WANTED);
             assert!(all(fit) as u64 <= limit - RESERVE, "{limit}: {fit:?}");
             assert!(

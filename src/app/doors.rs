@@ -1,4 +1,5 @@
-//! The doors of listeners: their TLS, and the token that their callers must show.
+//! The doors of listeners: their TLS, and the token that their callers must show, that of
+//! the admin listener included.
 //!
 //! Opened before anything is bound, so that a missing file is a problem of the
 //! configuration; then watched. What changes counts for new connections and new calls.
@@ -9,12 +10,12 @@ use std::sync::Arc;
 
 use tokio::task::JoinSet;
 
-use crate::app::plan::PlannedListener;
+use crate::app::plan::Plan;
 use crate::base::problem::{Place, Problem};
 use crate::config::Listener;
-use crate::gateway::stack::admit::CallerToken;
 use crate::net::tls::server::Doorman;
 use crate::secret::Source;
+use crate::secret::token::Token;
 use crate::secret::watch::Watch;
 
 /// What stands between a listener's callers and its gateway.
@@ -23,28 +24,45 @@ pub struct Door {
     /// Its TLS; `None` is plain.
     pub tls: Option<Arc<Doorman>>,
     /// What callers must show; `None` is nothing.
-    pub token: Option<Arc<CallerToken>>,
+    pub token: Option<Arc<Token>>,
 }
 
-/// The door of each of `listeners`, in their order, and every problem. Reads their
-/// files, and their tokens wherever those are. What is as in one of the `known` doors is
-/// that very one: its TLS sessions can be resumed, and the command of its token, which
-/// would run once more, is not run.
-pub fn open(listeners: &[Listener], known: &[Door]) -> (Vec<Door>, Vec<Problem>) {
+/// Every door of a configuration.
+#[derive(Debug, Default)]
+pub struct Doors {
+    /// Those of the application listeners, in their order.
+    pub listeners: Vec<Door>,
+    /// What the admin listener asks for; `None` is nothing.
+    pub admin_token: Option<Arc<Token>>,
+}
+
+/// The doors of `listeners` and of the admin listener, and every problem. Reads their files, and their tokens wherever
+/// those are. What is as in one of the `known` doors is that very one: its TLS sessions can be
+/// resumed, and the command of its token, which would run once more, is not run.
+pub fn open(
+    listeners: &[Listener],
+    admin_token: Option<&Source>,
+    known: &[Door],
+) -> (Doors, Vec<Problem>) {
     let mut problems = Vec::new();
-    let doors = listeners
+    let listeners = listeners
         .iter()
         .map(|listener| Door {
             tls: doorman(listener, known).unwrap_or_else(|problem| {
                 problems.push(problem);
                 None
             }),
-            token: token(listener, known).unwrap_or_else(|problem| {
-                problems.push(problem);
-                None
-            }),
+            token: {
+                let key = || format!("listener.{}.caller_token", listener.name);
+                token(listener.caller_token.as_ref(), key, known, &mut problems)
+            },
         })
         .collect();
+    let admin_token = token(admin_token, || "admin.token".into(), known, &mut problems);
+    let doors = Doors {
+        listeners,
+        admin_token,
+    };
     (doors, problems)
 }
 
@@ -73,34 +91,48 @@ fn doorman(listener: &Listener, known: &[Door]) -> Result<Option<Arc<Doorman>>, 
     Ok(Some(same.unwrap_or_else(|| Arc::new(doorman))))
 }
 
-fn token(listener: &Listener, known: &[Door]) -> Result<Option<Arc<CallerToken>>, Problem> {
-    let Some(source) = listener.caller_token.clone() else {
-        return Ok(None);
-    };
+fn token(
+    source: Option<&Source>,
+    key: impl FnOnce() -> String,
+    known: &[Door],
+    problems: &mut Vec<Problem>,
+) -> Option<Arc<Token>> {
+    let source = source?;
     let mut known = known.iter().filter_map(|door| door.token.as_ref());
-    let known = known.find(|token| *token.source() == source);
+    let known = known.find(|token| token.source() == source);
     if let Some(known) = known.filter(|token| matches!(token.source(), Source::Command(_))) {
-        return Ok(Some(known.clone()));
+        return Some(known.clone());
     }
-    let token = CallerToken::read(source).map_err(|error| {
-        Problem::new(
-            Place::Default,
-            format!("listener.{}.caller_token", listener.name),
-            format!("{}: {}", error.from, error.fault),
-            error.fault.fix(),
-        )
-    })?;
-    let same = known.filter(|known| known.is_same_as(&token)).cloned();
-    Ok(Some(same.unwrap_or_else(|| Arc::new(token))))
+    match Token::read(source.clone()) {
+        Ok(token) => {
+            let same = known.filter(|known| known.is_same_as(&token)).cloned();
+            Some(same.unwrap_or_else(|| Arc::new(token)))
+        }
+        Err(error) => {
+            let why = format!("{}: {}", error.from, error.fault);
+            problems.push(Problem::new(Place::Default, key(), why, error.fault.fix()));
+            None
+        }
+    }
 }
 
-/// Keeps the doors of `listeners` as their files say, for as long as it is polled.
-/// Needs a tokio runtime with time.
-pub fn watch(listeners: &[PlannedListener]) -> impl Future<Output = ()> + use<> {
-    let doors: Vec<(String, Door)> = listeners
-        .iter()
-        .map(|listener| (listener.config.name.to_string(), listener.door.clone()))
-        .collect();
+/// Every door of `plan`, the last that of the admin listener.
+pub fn of(plan: &Plan) -> Vec<Door> {
+    let doors = plan.listeners.iter().map(|listener| listener.door.clone());
+    let admin = Door {
+        tls: None,
+        token: plan.admin_token.clone(),
+    };
+    doors.chain([admin]).collect()
+}
+
+/// Keeps the doors of `plan` as their files say, for as long as it is polled. Needs a tokio
+/// runtime with time.
+pub fn watch(plan: &Plan) -> impl Future<Output = ()> + use<> {
+    let names = plan.listeners.iter();
+    let names = names.map(|listener| listener.config.name.to_string());
+    let names = names.chain(["admin".to_owned()]);
+    let doors: Vec<(String, Door)> = names.zip(of(plan)).collect();
     let tls = doors.iter().filter_map(|(_, door)| door.tls.as_ref());
     let files = tls.flat_map(|doorman| doorman.files().map(file));
     let tokens = doors.iter().filter_map(|(_, door)| door.token.as_ref());
@@ -169,14 +201,13 @@ impl Door {
         {
             match token.reread() {
                 Ok(false) => {}
-                Ok(true) => tracing::info!(
-                    listener.name = listener,
-                    "the caller token of a listener was read"
-                ),
+                Ok(true) => {
+                    tracing::info!(listener.name = listener, "the token of a listener was read")
+                }
                 Err(error) => tracing::error!(
                     listener.name = listener,
                     error.detail = %error,
-                    "the new caller token cannot be used, so the old one stays"
+                    "the new token of a listener cannot be used, so the old one stays"
                 ),
             }
         }
@@ -208,9 +239,9 @@ mod tests {
     }
 
     fn opened(listener: &Listener, known: &[Door]) -> Door {
-        let (mut doors, problems) = open(std::slice::from_ref(listener), known);
+        let (mut doors, problems) = open(std::slice::from_ref(listener), None, known);
         assert!(problems.is_empty(), "{problems:?}");
-        doors.remove(0)
+        doors.listeners.remove(0)
     }
 
     fn same(one: &Door, other: &Door) -> (bool, bool) {

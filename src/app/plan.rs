@@ -20,10 +20,10 @@ use prometheus::Registry;
 pub use self::opened::Opened;
 pub use self::resolve::open_store;
 
-use self::blueprints::none_name;
+use self::blueprints::{admin_name, none_name};
 use self::resolve::resolve;
 use self::spec::Spec;
-use crate::app::doors::{self, Door};
+use crate::app::doors::{self, Door, Doors};
 use crate::app::holders::{Workshop, open_sources};
 use crate::base::name::Name;
 use crate::base::problem::Problem;
@@ -44,6 +44,7 @@ use crate::gateway::stack::rewrite::Aim;
 use crate::modes::connection::Rules;
 use crate::net::connect::Connector;
 use crate::net::egress::OwnAddresses;
+use crate::secret::token::Token;
 
 /// The credential kinds as the loader wants them.
 pub fn kind_keys() -> Vec<KindKeys> {
@@ -68,7 +69,7 @@ pub struct Draft {
     workshop: Workshop,
     credentials: Credentials,
     routes: Routes,
-    doors: Vec<Door>,
+    doors: Doors,
 }
 
 impl Draft {
@@ -77,7 +78,7 @@ impl Draft {
     /// # Errors
     /// With every problem at once.
     pub fn new(config: Config, clock: Clock, own: OwnAddresses) -> Result<Draft, Vec<Problem>> {
-        let (doors, found) = doors::open(&config.listeners, &[]);
+        let (doors, found) = doors::open(&config.listeners, config.admin.token.as_ref(), &[]);
         Draft::resolved(config, clock, own, doors, found)
     }
 
@@ -87,14 +88,14 @@ impl Draft {
     /// # Errors
     /// With every problem at once.
     pub fn to_mint(config: Config, clock: Clock, own: OwnAddresses) -> Result<Draft, Vec<Problem>> {
-        Draft::resolved(config, clock, own, Vec::new(), Vec::new())
+        Draft::resolved(config, clock, own, Doors::default(), Vec::new())
     }
 
     fn resolved(
         config: Config,
         clock: Clock,
         own: OwnAddresses,
-        doors: Vec<Door>,
+        doors: Doors,
         mut found: Vec<Problem>,
     ) -> Result<Draft, Vec<Problem>> {
         let store = open_store(&config).unwrap_or_else(|problem| {
@@ -123,7 +124,7 @@ impl Draft {
         known: &[Door],
     ) -> Result<Draft, Vec<Problem>> {
         let workshop = workshop.again(&config);
-        let (doors, found) = doors::open(&config.listeners, known);
+        let (doors, found) = doors::open(&config.listeners, config.admin.token.as_ref(), known);
         let (credentials, routes) = resolve(&config, &workshop, found)?;
         Ok(Draft {
             config,
@@ -212,6 +213,11 @@ pub struct Standing {
 }
 
 impl Standing {
+    /// The counters of the admin listener.
+    pub fn admin_metrics(&self) -> ListenerMetrics {
+        self.families.listener(&admin_name())
+    }
+
     /// headset's own listeners, for whatever dials.
     pub fn own(&self) -> &OwnAddresses {
         self.workshop.egress.own()
@@ -238,6 +244,8 @@ pub struct Plan {
     pub credentials: Vec<PlannedCredential>,
     /// How callers' connections are kept.
     pub rules: Arc<Rules>,
+    /// What the admin listener asks for.
+    pub admin_token: Option<Arc<Token>>,
     /// Connections of callers that may be open.
     pub connections: Arc<Permits>,
     /// Calls that may be under way.

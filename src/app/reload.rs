@@ -7,6 +7,7 @@
 
 use std::convert::Infallible;
 use std::path::Path;
+use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -18,7 +19,7 @@ use tokio::time::{MissedTickBehavior, interval};
 use crate::admin::health::Health;
 use crate::admin::status::{Asked, Reloaded, Sight};
 use crate::app::about::About;
-use crate::app::doors::{self, Door, Watched};
+use crate::app::doors::{self, Watched};
 use crate::app::plan::{Draft, Opened, Plan, PlannedCredential, Standing, kind_keys};
 use crate::app::retired::{Retired, is_same_account};
 use crate::app::stations::{Stations, new_addresses, sockets};
@@ -28,6 +29,7 @@ use crate::base::problem::Problem;
 use crate::config::Config;
 use crate::config::load::{self, Sources};
 use crate::credential::tenants::Holder;
+use crate::modes::Current;
 use crate::secret;
 use crate::secret::watch::Watch;
 
@@ -50,6 +52,8 @@ pub struct Running {
     pub(super) sight: Arc<ArcSwap<Sight>>,
     pub(super) credentials: watch::Sender<Vec<PlannedCredential>>,
     pub(super) admin: std::net::SocketAddr,
+    /// By what the admin listener is served.
+    pub(super) pages: Rc<Current>,
     /// What watches the files of listeners.
     pub(super) doors: Watched,
 }
@@ -219,7 +223,7 @@ impl Running {
         }
         let workshop = self.standing.workshop().clone();
         // Trust anchors are read from disk.
-        let doors: Vec<Door> = self.plan.listeners.iter().map(|l| l.door.clone()).collect();
+        let doors = doors::of(&self.plan);
         let draft = tokio::task::spawn_blocking(move || Draft::again(config, &workshop, &doors));
         let draft = finished(draft.await)?.map_err(Refused::Problems)?;
 
@@ -252,6 +256,7 @@ impl Running {
         self.wake_chained();
         self.learn_addresses();
         self.watch_doors();
+        self.pages.keep_by(self.plan.rules.clone());
         self.health.watch_over(vitals(&self.plan));
         self.credentials.send_replace(self.plan.credentials.clone());
         adopted.serve(assignments).await;
@@ -327,7 +332,7 @@ impl Running {
 
     /// Watches the files of the listeners that are in use now, and no others.
     pub(super) fn watch_doors(&mut self) {
-        self.doors.turn_to(doors::watch(&self.plan.listeners));
+        self.doors.turn_to(doors::watch(&self.plan));
     }
 
     fn learn_addresses(&self) {

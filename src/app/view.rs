@@ -28,7 +28,7 @@ impl Look for PlanView {
 /// All that it shows of `plan`.
 pub fn sight(plan: &Plan) -> Sight {
     Sight {
-        guard: Guard::new(&plan.config.admin),
+        guard: Guard::new(&plan.config.admin, plan.admin_token.clone()),
         credentials: Arc::new(PlanView(plan.credentials.clone())),
         routes: routes(&plan.config),
         config: plan.config.digest.clone(),

@@ -23,7 +23,7 @@ use crate::gateway::metrics::ListenerMetrics;
 use crate::gateway::route::{Blueprint, Gateway};
 use crate::gateway::stack::limit::Permits;
 use crate::modes::connection::Rules;
-use crate::modes::{Current, Phase, Serving, serve};
+use crate::modes::{Current, Phase, Service, Serving, serve};
 use crate::net::activity::Activity;
 use crate::net::listen::{Bound, Listener};
 use crate::net::tls::server::Doorman;
@@ -268,7 +268,9 @@ impl Tending {
         self.removed.retain(|current| Rc::strong_count(current) > 1);
         let served = self.served.iter().map(|(_, current)| current);
         for current in served.chain(&self.removed) {
-            current.gateway().sweep();
+            if let Some(gateway) = current.gateway() {
+                gateway.sweep();
+            }
         }
     }
 
@@ -292,10 +294,13 @@ impl Tending {
             let number = assignment.listener;
             let known = before.iter().position(|(listener, _)| *listener == number);
             let known = known.map(|index| before.swap_remove(index).1);
-            let gateway = known.as_ref().map(|current| current.gateway());
+            let gateway = known.as_ref().and_then(|current| current.gateway());
             let now = Serving {
                 doorman: assignment.doorman,
-                gateway: Rc::new(Gateway::build(assignment.blueprint, gateway.as_deref())),
+                service: Service::Gateway(Rc::new(Gateway::build(
+                    assignment.blueprint,
+                    gateway.as_deref(),
+                ))),
                 rules: assignment.rules,
                 connections: assignment.connections,
                 metrics: assignment.metrics,

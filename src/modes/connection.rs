@@ -24,7 +24,7 @@ use crate::gateway::body::Body;
 use crate::gateway::metrics::{ListenerMetrics, Refusal};
 use crate::modes::stream::Streams;
 use crate::modes::upgrade::Granted;
-use crate::modes::{Current, Phase};
+use crate::modes::{Current, Phase, Service};
 use crate::net::ahead;
 use crate::net::caller::{Busy, CallerIo, Notes, Protocol};
 use crate::net::frames::Flood;
@@ -159,17 +159,17 @@ async fn serve_http1(
         .writev(false)
         .max_buf_size(rules.header_bytes.max(LEAST_BUFFER))
         // The upstream's Date is passed on; one of ours beside none would be a lie.
-        .auto_date_header(false);
+        .auto_date_header(is_ours(&current));
     if rules.header_count != OWN_HEADER_COUNT {
         builder.max_headers(rules.header_count);
     }
     let draining = phase.clone();
     let granted = &Cell::new(None);
     let service = service_fn(|request: Request<Incoming>| {
-        let (gateway, notes, draining) = (current.gateway(), notes.clone(), draining.clone());
+        let (service, notes, draining) = (current.service(), notes.clone(), draining.clone());
         async move {
             let busy = Busy::begin(notes.clone());
-            let mut response = gateway.answer(request, &notes).await;
+            let mut response = service.answer(request, &notes).await;
             response.body_mut().set_busy(busy);
             if response.status() == StatusCode::SWITCHING_PROTOCOLS {
                 // hyper writes the head and is done; what follows it is ours.
@@ -236,11 +236,11 @@ async fn serve_http2(
         .initial_connection_window_size(CONNECTION_WINDOW)
         .max_send_buf_size(SEND_BUFFER)
         .max_header_list_size(u32::try_from(rules.header_bytes).unwrap_or(u32::MAX))
-        .auto_date_header(false);
+        .auto_date_header(is_ours(&current));
     io.count_frames();
     let framed = notes.clone();
     let service = service_fn(|request: Request<Incoming>| {
-        let (gateway, notes) = (current.gateway(), framed.clone());
+        let (service, notes) = (current.service(), framed.clone());
         let offer = streams.expect();
         // h2 bounds the octets of a head only.
         let too_many = request.headers().len() > rules.header_count;
@@ -254,7 +254,7 @@ async fn serve_http2(
                 return Ok(response);
             }
             let busy = Busy::begin_stream(notes.clone(), offer);
-            let mut response = gateway.answer(request, &notes).await;
+            let mut response = service.answer(request, &notes).await;
             response.body_mut().set_busy(busy);
             Ok::<Response<Body>, Infallible>(response)
         }
@@ -286,6 +286,11 @@ async fn serve_http2(
     if let Err(error) = ended {
         note_failure(&error, &notes, &metrics);
     }
+}
+
+/// Whether its answers originate here (RFC 9110 §6.6.1).
+fn is_ours(current: &Current) -> bool {
+    matches!(current.service(), Service::Pages(_))
 }
 
 /// Why a connection is closed by us.

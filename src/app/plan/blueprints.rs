@@ -169,6 +169,11 @@ pub(super) fn none_name() -> Name {
     Name::parse(NONE).unwrap_or_else(|| unreachable!("`none` is a name"))
 }
 
+/// The name that counts for the admin listener.
+pub(super) fn admin_name() -> Name {
+    Name::parse("admin").unwrap_or_else(|| unreachable!("`admin` is a name"))
+}
+
 /// How long connections to an upstream live.
 pub(super) fn lifetimes(timeouts: &config::Timeouts) -> Lifetimes {
     Lifetimes {

@@ -195,7 +195,7 @@ impl Opened {
         let listeners = config
             .listeners
             .iter()
-            .zip(draft.doors)
+            .zip(draft.doors.listeners)
             .map(|(listener, door)| {
                 let metrics = Arc::new(standing.families.listener(&listener.name));
                 let admit = AdmitLayer::new(door.token.clone(), metrics.clone());
@@ -227,6 +227,7 @@ impl Opened {
         }
         Plan {
             rules: Arc::new(rules(&config)),
+            admin_token: draft.doors.admin_token,
             connections,
             config,
             listeners,

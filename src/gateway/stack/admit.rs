@@ -9,11 +9,9 @@
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use arc_swap::ArcSwap;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use http::{HeaderMap, header};
-use subtle::ConstantTimeEq;
 use tower::{Layer, Service};
 use zeroize::Zeroizing;
 
@@ -21,92 +19,48 @@ use crate::gateway::error::{CallerFault, Error};
 use crate::gateway::metrics::{ListenerMetrics, Refusal};
 use crate::gateway::stack::target::Checked;
 use crate::gateway::{Answer, Call, HttpService};
-use crate::secret::{Secret, SecretError, Source};
+use crate::secret::token::Token;
 
 const MISSING: &str = "the call shows no caller token";
 const SEVERAL: &str = "the call shows more than one caller token";
 const UNREADABLE: &str = "the Proxy-Authorization is neither Bearer nor Basic";
 const OTHER: &str = "the call shows another caller token than this listener's";
 
-/// What callers of one listener must show. Shared by all workers.
-#[derive(Debug)]
-pub struct CallerToken {
-    source: Source,
-    now: ArcSwap<Secret<String>>,
-}
-
-impl CallerToken {
-    /// Reads it from `source`; blocks as [`Source::fetch`] does.
-    ///
-    /// # Errors
-    /// As [`Source::fetch`].
-    pub fn read(source: Source) -> Result<CallerToken, SecretError> {
-        let now = ArcSwap::from_pointee(source.fetch()?);
-        Ok(CallerToken { source, now })
+/// Whether `headers` show `token`, exactly once.
+///
+/// # Errors
+/// With why not, for people; nothing of what was shown.
+fn judge(token: &Token, headers: &HeaderMap) -> Result<(), &'static str> {
+    let mut all = headers.get_all(header::PROXY_AUTHORIZATION).iter();
+    let value = all.next().ok_or(MISSING)?;
+    if all.next().is_some() {
+        return Err(SEVERAL);
     }
-
-    /// Where it comes from.
-    pub fn source(&self) -> &Source {
-        &self.source
-    }
-
-    /// Whether `other` comes from the same place and is the same.
-    pub fn is_same_as(&self, other: &CallerToken) -> bool {
-        self.source == other.source && self.compare(other.now.load().expose().as_bytes()).is_ok()
-    }
-
-    /// Reads it anew; calls that begin later are judged by what is there now. Tells
-    /// whether that is another.
-    ///
-    /// # Errors
-    /// As [`Source::fetch`]; the token stays as it was.
-    pub fn reread(&self) -> Result<bool, SecretError> {
-        let read = self.source.fetch()?;
-        let is_new = self.compare(read.expose().as_bytes()).is_err();
-        self.now.store(Arc::new(read));
-        Ok(is_new)
-    }
-
-    /// Whether `headers` show it, exactly once.
-    ///
-    /// # Errors
-    /// With why not, for people; nothing of what was shown.
-    fn judge(&self, headers: &HeaderMap) -> Result<(), &'static str> {
-        let mut all = headers.get_all(header::PROXY_AUTHORIZATION).iter();
-        let value = all.next().ok_or(MISSING)?;
-        if all.next().is_some() {
-            return Err(SEVERAL);
-        }
-        let value = value.to_str().map_err(|_| UNREADABLE)?;
-        let (scheme, rest) = value.split_once(' ').ok_or(UNREADABLE)?;
-        let rest = rest.trim();
-        if scheme.eq_ignore_ascii_case("bearer") {
-            self.compare(rest.as_bytes())
-        } else if scheme.eq_ignore_ascii_case("basic") {
-            let pair = Zeroizing::new(STANDARD.decode(rest).map_err(|_| UNREADABLE)?);
-            let colon = pair.iter().position(|&octet| octet == b':');
-            self.compare(&pair[colon.ok_or(UNREADABLE)? + 1..])
-        } else {
-            Err(UNREADABLE)
-        }
-    }
-
-    fn compare(&self, shown: &[u8]) -> Result<(), &'static str> {
-        let same: bool = shown.ct_eq(self.now.load().expose().as_bytes()).into();
-        if same { Ok(()) } else { Err(OTHER) }
-    }
+    let value = value.to_str().map_err(|_| UNREADABLE)?;
+    let (scheme, rest) = value.split_once(' ').ok_or(UNREADABLE)?;
+    let rest = rest.trim();
+    let is_right = if scheme.eq_ignore_ascii_case("bearer") {
+        token.is(rest.as_bytes())
+    } else if scheme.eq_ignore_ascii_case("basic") {
+        let pair = Zeroizing::new(STANDARD.decode(rest).map_err(|_| UNREADABLE)?);
+        let colon = pair.iter().position(|&octet| octet == b':');
+        token.is(&pair[colon.ok_or(UNREADABLE)? + 1..])
+    } else {
+        return Err(UNREADABLE);
+    };
+    is_right.then_some(()).ok_or(OTHER)
 }
 
 /// Adds [`Admit`].
 #[derive(Clone, Debug)]
 pub struct AdmitLayer {
-    token: Option<Arc<CallerToken>>,
+    token: Option<Arc<Token>>,
     metrics: Arc<ListenerMetrics>,
 }
 
 impl AdmitLayer {
     /// Asks for `token`, or for nothing; `metrics` counts who is refused.
-    pub fn new(token: Option<Arc<CallerToken>>, metrics: Arc<ListenerMetrics>) -> AdmitLayer {
+    pub fn new(token: Option<Arc<Token>>, metrics: Arc<ListenerMetrics>) -> AdmitLayer {
         AdmitLayer { token, metrics }
     }
 }
@@ -144,7 +98,7 @@ impl<S: HttpService> Service<Call> for Admit<S> {
         // A request with two readings has no certain end: `target` refuses it, and its
         // connection closes.
         if !matches!(call.fault, Some(CallerFault::Framing(_)))
-            && let Err(why) = token.judge(call.request.headers())
+            && let Err(why) = judge(token, call.request.headers())
         {
             self.layer.metrics.refused(Refusal::CallerToken).inc();
             return Checked::refused(CallerFault::CallerToken(why).into());
@@ -159,21 +113,22 @@ impl<S: HttpService> Service<Call> for Admit<S> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::secret::Source;
     use crate::secret::watch::testing::Folder;
 
-    fn verdict(token: &CallerToken, values: &[&str]) -> Result<(), &'static str> {
+    fn verdict(token: &Token, values: &[&str]) -> Result<(), &'static str> {
         let mut headers = HeaderMap::new();
         for value in values {
             headers.append(header::PROXY_AUTHORIZATION, value.parse().unwrap());
         }
-        token.judge(&headers)
+        judge(token, &headers)
     }
 
     #[test]
     fn it_comes_as_a_bearer_or_as_a_password_and_once() {
         let folder = Folder::new();
         let path = folder.write("token", "s3:cret\n");
-        let token = CallerToken::read(Source::File(path)).unwrap();
+        let token = Token::read(Source::File(path)).unwrap();
         let basic = |pair: &str| format!("Basic {}", STANDARD.encode(pair));
         for good in ["Bearer s3:cret", "bEARER  s3:cret"] {
             assert_eq!(verdict(&token, &[good]), Ok(()), "{good}");
@@ -204,19 +159,5 @@ mod tests {
         assert_eq!(verdict(&token, &[]), Err(MISSING));
         let right = "Bearer s3:cret";
         assert_eq!(verdict(&token, &[right, right]), Err(SEVERAL));
-    }
-
-    #[test]
-    fn what_cannot_be_read_anew_stays_as_it_was() {
-        let folder = Folder::new();
-        let path = folder.write("token", "one");
-        let token = CallerToken::read(Source::File(path)).unwrap();
-        folder.write("token", "");
-        assert!(token.reread().is_err());
-        assert_eq!(verdict(&token, &["Bearer one"]), Ok(()));
-        folder.write("token", "two");
-        token.reread().unwrap();
-        assert_eq!(verdict(&token, &["Bearer one"]), Err(OTHER));
-        assert_eq!(verdict(&token, &["Bearer two"]), Ok(()));
     }
 }

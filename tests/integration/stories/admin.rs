@@ -2,8 +2,13 @@
 
 use headset_simulator::{Options, Simulator};
 
-use crate::support::client;
-use crate::support::headset::{Headset, Setup};
+use crate::support::client::{self, Raw};
+use crate::support::eventually;
+use crate::support::headset::{Headset, Setup, plain};
+use crate::support::recorder::{Recorder, Step};
+use crate::support::rogue::{self, Frame, Frames};
+
+const GET: &str = "GET / HTTP/1.1\r\nHost: localhost\r\n\r\n";
 
 #[tokio::test]
 async fn probes_answer_whoever_asks_by_whatever_name() {
@@ -133,4 +138,99 @@ async fn what_happened_is_counted_where_it_belongs() {
         .as_secs_f64();
     let left = headset.metric(expiry).await.unwrap() - now;
     assert!((3500.0..=3600.0).contains(&left), "{left}");
+}
+
+#[tokio::test]
+async fn it_answers_while_applications_take_all_they_may_and_costs_them_nothing() {
+    let upstream = Recorder::start([Step::ok("here")]).await;
+    let limits = "[limits]\nconnections = 3\n[timeouts]\nheader = \"60s\"\n";
+    let headset = plain(&upstream.url(), "", limits);
+    let mut callers = Vec::new();
+    for _ in 0..3 {
+        let mut caller = Raw::connect(headset.app()).await;
+        caller.send(GET).await;
+        assert_eq!(caller.answer(false).await.unwrap().status, 200);
+        callers.push(caller);
+    }
+    assert!(Raw::connect(headset.app()).await.is_closed().await);
+    for page in ["/livez", "/readyz", "/metrics"] {
+        assert_eq!(
+            client::get(headset.admin(), page).await.status,
+            200,
+            "{page}"
+        );
+    }
+
+    // As many as it may have, which say nothing, and one more.
+    let mut held = Vec::new();
+    let refused = loop {
+        assert!(held.len() < 100, "it has a limit of its own");
+        let mut one = Raw::connect(headset.admin()).await;
+        one.send("GET /livez HTTP/1.1\r\nHost: x\r\n\r\n").await;
+        match one.answer(false).await {
+            Some(answer) => assert_eq!(answer.status, 200),
+            None => break held.len(),
+        }
+        held.push(one);
+    };
+    assert!(refused >= 16, "{refused}");
+    callers[0].send(GET).await;
+    assert_eq!(callers[0].answer(false).await.unwrap().status, 200);
+    drop(held);
+    let series = "headset_requests_refused_total{listener=\"admin\",reason=\"connections\"}";
+    eventually("a free place", async || {
+        let mut one = Raw::connect(headset.admin()).await;
+        one.send("GET /livez HTTP/1.1\r\nHost: x\r\n\r\n").await;
+        one.answer(false).await.is_some()
+    })
+    .await;
+    assert!(headset.metric(series).await.unwrap() >= 1.0);
+}
+
+#[tokio::test]
+async fn its_heads_are_timed_and_bounded_and_have_one_reading() {
+    let upstream = Recorder::start([Step::ok("")]).await;
+    let headset = plain(&upstream.url(), "", "[timeouts]\nheader = \"300ms\"\n");
+    for start in ["", "GET /livez HTTP/1.1\r\nHost: local"] {
+        let mut slow = Raw::connect(headset.admin()).await;
+        slow.send(start).await;
+        assert!(slow.is_closed().await);
+    }
+    let large = format!(
+        "GET /livez HTTP/1.1\r\nHost: x\r\nX-A: {}\r\n\r\n",
+        "x".repeat(70_000)
+    );
+    assert_eq!(
+        client::raw(headset.admin(), large).await.unwrap().status,
+        431
+    );
+    for twice in [
+        "GET /livez HTTP/1.1\r\nHost: localhost\r\nHost: localhost\r\n\r\n",
+        "GET http://localhost/status HTTP/1.1\r\n\r\n",
+        "POST /reload HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: gzip, chunked\r\n\r\n0\r\n\r\n",
+    ] {
+        let answer = client::raw(headset.admin(), twice).await.unwrap();
+        assert_eq!(answer.status, 400, "{twice}");
+        assert_eq!(answer.field("connection"), Some("close"), "{twice}");
+    }
+    for (reason, times) in [
+        ("slow_head", 2.0),
+        ("head_too_large", 1.0),
+        ("framing", 3.0),
+    ] {
+        let series =
+            format!("headset_requests_refused_total{{listener=\"admin\",reason=\"{reason}\"}}");
+        assert_eq!(headset.metric(&series).await, Some(times), "{reason}");
+    }
+}
+
+#[tokio::test]
+async fn it_speaks_http2_and_tells_the_date() {
+    let upstream = Recorder::start([Step::ok("")]).await;
+    let headset = plain(&upstream.url(), "", "");
+    let mut caller = Frames::connect(headset.admin(), &[]).await;
+    caller.send(&Frame::get(1)).await;
+    assert!(caller.next_of(rogue::HEADERS).await.is_some());
+    let answer = client::get(headset.admin(), "/livez").await;
+    assert!(answer.field("date").is_some());
 }

@@ -26,13 +26,13 @@ async fn without_descriptors_accepting_waits_does_not_spin_and_recovers() {
              [route.plain]\nupstream = \"{url}\"\n"
         ),
     );
-    let process = Process::start_with_files(&file, 64).await;
+    // Fewer than the reserve, so that the admin listener can take all that there are.
+    let process = Process::start_with_files(&file, 48).await;
     let mut early = Raw::connect(process.app()).await;
     let get = "GET / HTTP/1.1\r\nHost: localhost\r\n\r\n";
     early.send(get).await;
     assert_eq!(early.answer(false).await.unwrap().status, 200);
 
-    // The admin listener has no limit of its own, so its callers can take every one.
     let mut held = Vec::new();
     for _ in 0..80 {
         held.push(TcpStream::connect(process.admin()).await.unwrap());
@@ -58,8 +58,16 @@ async fn without_descriptors_accepting_waits_does_not_spin_and_recovers() {
         200,
         "what is open goes on"
     );
-    drop(held);
-    assert_eq!(late.answer(false).await.unwrap().status, 200);
+    drop((early, late, held));
+    eventually("recovery", async || {
+        ended += 1.0;
+        let mut late = Raw::connect(process.app()).await;
+        late.send(get).await;
+        late.answer(false)
+            .await
+            .is_some_and(|answer| answer.status == 200)
+    })
+    .await;
     let looked_for = began.elapsed();
 
     let metrics = client::get(process.admin(), "/metrics").await.text();
@@ -76,6 +84,7 @@ async fn without_descriptors_accepting_waits_does_not_spin_and_recovers() {
         .logged()
         .matches("cannot accept connections")
         .count();
-    assert_eq!(told, 1, "{}", process.logged());
+    // Once by each of the two listeners at most.
+    assert!((1..=2).contains(&told), "{}", process.logged());
     assert_eq!(process.terminate().await, Some(0));
 }

@@ -1,0 +1,113 @@
+//! The admin listener behind the HTTP server that serves applications.
+//!
+//! The same timers, sizes and framing rules hold on both. Its connections have permits and
+//! descriptors of their own (`descriptors.rs`), so that probes and Prometheus are answered
+//! while applications have taken all of theirs, and nobody at this port takes those of
+//! applications. It is served on the control thread.
+
+use std::future::Future;
+use std::io;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use axum::Router;
+use http::{HeaderValue, Request, Response, StatusCode, header};
+use hyper::body::Incoming;
+use tokio::sync::watch;
+use tower::Service as _;
+
+use crate::admin::{self, Admin};
+use crate::app::descriptors::ADMIN_CONNECTIONS;
+use crate::gateway::body::Body;
+use crate::gateway::error::CallerFault;
+use crate::gateway::framing;
+use crate::gateway::metrics::{ListenerMetrics, Refusal};
+use crate::gateway::stack::limit::Permits;
+use crate::modes::connection::Rules;
+use crate::modes::{Current, Pages, Phase, Service, Serving, serve};
+use crate::net::listen::{Bound, Listener};
+
+/// Serves `admin` on `bound` until the process ends; new connections are kept by `rules`
+/// until the handle says otherwise. Needs a `LocalSet`.
+///
+/// # Errors
+/// Where the runtime cannot drive the socket.
+pub fn spawn(
+    bound: Bound,
+    admin: Admin,
+    rules: Arc<Rules>,
+    metrics: Arc<ListenerMetrics>,
+) -> io::Result<Rc<Current>> {
+    let listener = Listener::adopt(bound, Arc::default())?;
+    let pages = AdminPages {
+        router: admin::router(admin),
+        metrics: metrics.clone(),
+    };
+    let current = Current::new(Serving {
+        doorman: None,
+        service: Service::Pages(Rc::new(pages)),
+        rules,
+        connections: Permits::new(ADMIN_CONNECTIONS),
+        metrics,
+    });
+    let serving = current.clone();
+    tokio::task::spawn_local(async move {
+        // It answers through a drain, to its very end.
+        let (_alive, phase) = watch::channel(Phase::Serving);
+        let panicked = |panic: &str| {
+            tracing::error!(
+                error.detail = panic,
+                "accepting connections of the admin listener failed by a fault of headset and \
+                 begins anew"
+            );
+        };
+        serve(listener, serving, phase, panicked).await;
+    });
+    Ok(current)
+}
+
+#[derive(Debug)]
+struct AdminPages {
+    router: Router,
+    metrics: Arc<ListenerMetrics>,
+}
+
+impl Pages for AdminPages {
+    fn answer(&self, request: Request<Incoming>) -> Pin<Box<dyn Future<Output = Response<Body>>>> {
+        if let Err(fault) = framing::check(&request) {
+            self.metrics.refused(Refusal::Framing).inc();
+            return Box::pin(std::future::ready(refuse(&fault)));
+        }
+        let mut router = self.router.clone();
+        Box::pin(async move {
+            let response = match router.call(request.map(axum::body::Body::new)).await {
+                Ok(response) => response,
+                Err(never) => match never {},
+            };
+            let (parts, body) = response.into_parts();
+            // Its pages are made whole.
+            match axum::body::to_bytes(body, usize::MAX).await {
+                Ok(octets) => Response::from_parts(parts, Body::whole(octets)),
+                Err(_) => empty(StatusCode::INTERNAL_SERVER_ERROR),
+            }
+        })
+    }
+}
+
+/// A request with more than one reading is the last of its connection.
+fn refuse(fault: &CallerFault) -> Response<Body> {
+    let mut response = empty(StatusCode::BAD_REQUEST);
+    let headers = response.headers_mut();
+    headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
+    let text = HeaderValue::from_static("text/plain; charset=utf-8");
+    headers.insert(header::CONTENT_TYPE, text);
+    *response.body_mut() = Body::whole(format!("{fault}\n"));
+    response
+}
+
+fn empty(status: StatusCode) -> Response<Body> {
+    let mut response = Response::new(Body::empty());
+    *response.status_mut() = status;
+    response
+}
