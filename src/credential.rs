@@ -91,8 +91,8 @@ pub enum MintError {
     /// The issuer refused what proves us, or the name is somebody else's: stop asking.
     #[error("{detail}")]
     Refused {
-        /// A closed word for the `reason` label: `bearer_expired`, `refused`,
-        /// `foreign`, `locked` (asked again only after a change), `chain`.
+        /// A closed word for the `reason` label, which decides what a person must do
+        /// ([`human::Action`]): one of [`REFUSALS`].
         reason: &'static str,
         /// What happened and what a person must do.
         detail: String,
@@ -104,6 +104,20 @@ pub enum MintError {
         detail: String,
     },
 }
+
+/// Why an issuer refuses: `locked` is asked again only after a change, `refused` is all
+/// that the others are not.
+pub const REFUSALS: &[&str] = &[
+    "bearer_expired",
+    "not_accepted",
+    "forbidden",
+    "bad_request",
+    "occupied",
+    "refused",
+    "foreign",
+    "locked",
+    "chain",
+];
 
 impl MintError {
     /// Whether asking again can only do harm until something was changed: the account

@@ -163,7 +163,8 @@ fn slot(fields: &mut Map<String, Value>, view: &CredentialView, snapshot: &Snaps
             "due": rfc3339(due_ms),
             "due_in_seconds": due_ms.saturating_sub(now.wall_ms).div_euclid(1000),
             "why": why(snapshot),
-            "action": view.action,
+            "action": snapshot.action.as_ref().map_or(&view.action, |(_, text)| text),
+            "reason": snapshot.action.as_ref().map(|(action, _)| action.word()),
         })
     });
     put("human", human.into());

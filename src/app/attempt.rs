@@ -91,6 +91,7 @@ fn obtained(fresh: &Fresh, mint: &Arc<dyn Mint>, recorder: &Recorder, clock: &Cl
         lifetime: mint.person_renews(),
         source_ends: fresh.source_ends,
         stopped: None,
+        outage: false,
     };
     let human_due_ms = human::due(&known, now);
     let ends_ms = fresh.expires.wall_ms();

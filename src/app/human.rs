@@ -77,13 +77,16 @@ impl Watched {
 
     fn look(&mut self, now_ms: i64) -> Option<Told> {
         let snapshots = self.credential.snapshots();
-        let due = snapshots.iter().filter_map(|s| s.human_due_ms).min();
+        let earliest = snapshots.iter().filter(|s| s.human_due_ms.is_some());
+        let earliest = earliest.min_by_key(|s| s.human_due_ms);
+        let due = earliest.and_then(|s| s.human_due_ms);
         let within = self.reminder.look(due, now_ms)?;
+        let action = earliest.and_then(|s| s.action.clone());
         Some(Told {
             credential: self.credential.holder.name().to_string(),
             within,
             due_ms: due?,
-            action: self.credential.person_does(),
+            action: action.map_or_else(|| self.credential.person_does(), |(_, text)| text),
         })
     }
 }
@@ -104,7 +107,7 @@ fn tell(told: &Told, now_ms: i64) {
             human.due = due,
             human.within = told.within,
             human.action = told.action,
-            "calls begin to fail then unless a person acts"
+            "calls begin to fail at human.due unless a person acts"
         );
     }
 }

@@ -7,7 +7,113 @@
 
 use std::time::Duration;
 
+use super::MintError;
 use crate::base::time::{Deadline, Moment};
+
+/// What a person must do after an attempt failed: one for each cause.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Action {
+    /// The login secret (an admin bearer, a password) has expired or is not accepted.
+    RenewLogin,
+    /// A secret cannot be read.
+    RestoreSecret,
+    /// The name is somebody else's registration.
+    ChooseName,
+    /// The account may not do that, or this machine's address is not allowed.
+    AllowAccess,
+    /// The issuer does not take a field of the request.
+    FixField,
+    /// The account is locked.
+    UnblockAccount,
+    /// Another session of the same user is in the way.
+    EndSession,
+    /// The credential that this one is chained to is refused.
+    SeeToSource,
+    /// Some other refusal, which says itself what it wants.
+    ReadError,
+}
+
+impl Action {
+    /// Every action, in the order of `docs/metrics.md`.
+    pub const ALL: [Action; 9] = [
+        Action::RenewLogin,
+        Action::RestoreSecret,
+        Action::ChooseName,
+        Action::AllowAccess,
+        Action::FixField,
+        Action::UnblockAccount,
+        Action::EndSession,
+        Action::SeeToSource,
+        Action::ReadError,
+    ];
+
+    /// What a person must do after `error`. `None` where it passes without one: an
+    /// issuer that is out of reach or answers 500 is asked again until it recovers.
+    pub fn after(error: &MintError) -> Option<Action> {
+        match error {
+            MintError::Unavailable { .. } => None,
+            MintError::Secret { .. } => Some(Action::RestoreSecret),
+            MintError::Refused { reason, .. } => Some(match *reason {
+                "bearer_expired" | "not_accepted" => Action::RenewLogin,
+                "foreign" => Action::ChooseName,
+                "forbidden" => Action::AllowAccess,
+                "bad_request" => Action::FixField,
+                "locked" => Action::UnblockAccount,
+                "occupied" => Action::EndSession,
+                "chain" => Action::SeeToSource,
+                _ => Action::ReadError,
+            }),
+        }
+    }
+
+    /// The value of the `action` label, and its heading in `docs/runbooks.md`.
+    pub fn word(self) -> &'static str {
+        match self {
+            Action::RenewLogin => "renew_login",
+            Action::RestoreSecret => "restore_secret",
+            Action::ChooseName => "choose_name",
+            Action::AllowAccess => "allow_access",
+            Action::FixField => "fix_field",
+            Action::UnblockAccount => "unblock_account",
+            Action::EndSession => "end_session",
+            Action::SeeToSource => "see_to_source",
+            Action::ReadError => "read_error",
+        }
+    }
+
+    /// The action in one sentence without a full stop. `renew` is how this credential's
+    /// login secret is renewed ([`Mint::person_does`](super::Mint::person_does)),
+    /// `error` what happened.
+    pub fn text(self, renew: &str, error: &MintError) -> String {
+        match self {
+            Action::RenewLogin => renew.to_owned(),
+            Action::RestoreSecret => format!("restore the secret ({error})"),
+            Action::ChooseName => "choose another username, delete the registration that has this \
+                                   one, or set adopt = true if it may be overwritten"
+                .into(),
+            Action::AllowAccess => "put this machine's address on the allow-list of the contact \
+                                    center, or give the account the right to do that"
+                .into(),
+            Action::FixField => {
+                format!(
+                    "correct the field of the credential that the issuer does not take ({error})"
+                )
+            }
+            Action::UnblockAccount => {
+                "have the account unblocked at the contact center, then change \
+                                       its secret or start headset anew"
+                    .into()
+            }
+            Action::EndSession => "end the other session of this user, or give this credential a \
+                                   user of its own"
+                .into(),
+            Action::SeeToSource => {
+                format!("see to the credential that this one takes its bearer from ({error})")
+            }
+            Action::ReadError => format!("do what the issuer's refusal asks for ({error})"),
+        }
+    }
+}
 
 /// What is known about a credential.
 #[derive(Clone, Copy, Debug)]
@@ -20,6 +126,8 @@ pub struct Known {
     pub source_ends: Option<Moment>,
     /// Since when the issuer (or an unreadable secret) has stopped us.
     pub stopped: Option<Moment>,
+    /// Whether the issuer is out of reach or out of order: it recovers by itself.
+    pub outage: bool,
 }
 
 /// When a person must have acted, in milliseconds since the epoch; `None` where
@@ -30,6 +138,13 @@ pub struct Known {
 /// yield, if later. Once we are stopped with nothing live it is the time when that
 /// began, and so already past.
 pub fn due(known: &Known, now: Moment) -> Option<i64> {
+    // Only a source that has ended already needs a person whatever becomes of the outage.
+    let source_lives = known
+        .source_ends
+        .is_none_or(|ends| ends.wall_ms > now.wall_ms);
+    if known.outage && known.stopped.is_none() && source_lives {
+        return None;
+    }
     let live = known.expires.filter(|expires| !expires.passed(now));
     match (live, known.stopped) {
         (None, Some(stopped)) => {
@@ -188,6 +303,85 @@ mod tests {
             lifetime: Some(days(30)),
             source_ends,
             stopped,
+            outage: false,
+        }
+    }
+
+    #[test]
+    fn an_outage_of_the_issuer_calls_nobody() {
+        let out = |source_ends, expires| Known {
+            outage: true,
+            expires,
+            ..registered(source_ends, None)
+        };
+        let alive = registered(None, None).expires;
+        assert_eq!(due(&out(None, alive), at(DAY)), None);
+        assert_eq!(
+            due(&out(None, alive), at(31 * DAY)),
+            None,
+            "expired meanwhile"
+        );
+        assert_eq!(due(&out(Some(at(10 * DAY)), alive), at(DAY)), None);
+        assert_eq!(due(&out(None, None), at(DAY)), None);
+        // A bearer that ended is a person's affair, outage or not.
+        assert_eq!(
+            due(&out(Some(at(10 * DAY)), alive), at(11 * DAY)),
+            Some(30 * DAY)
+        );
+    }
+
+    #[test]
+    fn each_cause_has_an_action_of_its_own() {
+        let refused = |reason| MintError::Refused {
+            reason,
+            detail: "what the issuer said".into(),
+        };
+        let secret = MintError::Secret {
+            detail: "file /run/secrets/headset/password: it cannot be read".into(),
+        };
+        let outage = MintError::Unavailable {
+            reason: "status",
+            detail: "the issuer answered 500".into(),
+            retry_after: None,
+        };
+        assert_eq!(Action::after(&outage), None);
+        for (error, word, part) in [
+            (
+                secret,
+                "restore_secret",
+                "restore the secret (file /run/secrets/headset/password: it cannot be read)",
+            ),
+            (refused("foreign"), "choose_name", "adopt = true"),
+            (refused("forbidden"), "allow_access", "allow-list"),
+            (
+                refused("bad_request"),
+                "fix_field",
+                "correct the field of the credential",
+            ),
+            (
+                refused("locked"),
+                "unblock_account",
+                "have the account unblocked",
+            ),
+            (
+                refused("not_accepted"),
+                "renew_login",
+                "put a fresh one into file /b",
+            ),
+            (
+                refused("bearer_expired"),
+                "renew_login",
+                "put a fresh one into file /b",
+            ),
+            (refused("occupied"), "end_session", "end the other session"),
+            (refused("chain"), "see_to_source", "takes its bearer from"),
+            (refused("refused"), "read_error", "(what the issuer said)"),
+        ] {
+            let action = Action::after(&error).unwrap();
+            assert_eq!(action.word(), word);
+            let text = action.text("put a fresh one into file /b", &error);
+            assert!(text.contains(part), "{text}");
+            assert!(Action::ALL.contains(&action));
         }
     }
 

@@ -18,6 +18,7 @@ use prometheus::{
 };
 
 use super::MintError;
+use super::human::Action;
 use super::slot::{State, Why};
 use crate::base::name::Name;
 
@@ -31,6 +32,7 @@ pub struct CredentialMetrics {
     mints: IntCounterVec,
     duration: HistogramVec,
     due: GaugeVec,
+    action: IntGaugeVec,
     skew: GaugeVec,
     pools: Arc<Mutex<BTreeMap<Box<str>, Weak<Pool>>>>,
 }
@@ -93,6 +95,13 @@ impl CredentialMetrics {
                 ),
                 one,
             )?,
+            action: IntGaugeVec::new(
+                Opts::new(
+                    "headset_human_action_required",
+                    "1 for what a person must do after the last attempt was refused, 0 for the others.",
+                ),
+                &["credential", "action"],
+            )?,
             skew: GaugeVec::new(
                 Opts::new(
                     "headset_clock_skew_seconds",
@@ -109,6 +118,7 @@ impl CredentialMetrics {
         registry.register(Box::new(metrics.mints.clone()))?;
         registry.register(Box::new(metrics.duration.clone()))?;
         registry.register(Box::new(metrics.due.clone()))?;
+        registry.register(Box::new(metrics.action.clone()))?;
         registry.register(Box::new(metrics.skew.clone()))?;
         Ok(metrics)
     }
@@ -142,6 +152,12 @@ impl CredentialMetrics {
             generation: self.generation.with_label_values(&[name]),
             states: State::ALL
                 .map(|state| (state, self.state.with_label_values(&[name, state.word()]))),
+            actions: Action::ALL.map(|action| {
+                (
+                    action,
+                    self.action.with_label_values(&[name, action.word()]),
+                )
+            }),
             duration: self.duration.with_label_values(&[name]),
             families: self.clone(),
             rows: Mutex::default(),
@@ -155,6 +171,7 @@ pub struct Pool {
     name: Box<str>,
     generation: IntGauge,
     states: [(State, IntGauge); 5],
+    actions: [(Action, IntGauge); 9],
     duration: Histogram,
     families: CredentialMetrics,
     rows: Mutex<Rows>,
@@ -192,6 +209,11 @@ impl Drop for Pool {
                 .state
                 .remove_label_values(&[&self.name, state.word()]);
         }
+        for action in Action::ALL {
+            let _ = families
+                .action
+                .remove_label_values(&[&self.name, action.word()]);
+        }
         for (outcome, reasons) in MINTS {
             for reason in *reasons {
                 let _ = families
@@ -218,6 +240,7 @@ struct Row {
     issued: Option<f64>,
     expires: Option<f64>,
     due: Option<f64>,
+    action: Option<Action>,
     /// Another slot has taken over: only its generations count.
     replaced: bool,
 }
@@ -231,6 +254,7 @@ impl Pool {
             issued: None,
             expires: None,
             due: None,
+            action: None,
             replaced: false,
         };
         let mut rows = self.rows();
@@ -249,6 +273,10 @@ impl Pool {
         let all = || rows.open.values().filter(|row| !row.replaced);
         for (state, gauge) in &self.states {
             let count = all().filter(|row| row.state == *state).count();
+            gauge.set(i64::try_from(count).unwrap_or(i64::MAX));
+        }
+        for (action, gauge) in &self.actions {
+            let count = all().filter(|row| row.action == Some(*action)).count();
             gauge.set(i64::try_from(count).unwrap_or(i64::MAX));
         }
         let generations = rows.open.values().map(|row| row.generation).sum::<u64>() + rows.gone;
@@ -351,6 +379,10 @@ impl Meter {
         self.change(|row| row.due = due_ms.map(|ms| ms as f64 / 1000.0));
     }
 
+    pub(super) fn action(&self, action: Option<Action>) {
+        self.change(|row| row.action = action);
+    }
+
     /// Whether another slot has taken over from this one.
     pub(super) fn replaced(&self, replaced: bool) {
         self.change(|row| row.replaced = replaced);
@@ -389,6 +421,10 @@ const MINTS: &[(&str, &[&str])] = &[
         "refused",
         &[
             "bearer_expired",
+            "not_accepted",
+            "forbidden",
+            "bad_request",
+            "occupied",
             "refused",
             "foreign",
             "locked",

@@ -30,6 +30,7 @@ use http::HeaderName;
 use tokio::sync::{Notify, mpsc, oneshot, watch};
 use tracing::Instrument as _;
 
+use super::human::Action;
 use super::metrics::Meter;
 use super::schedule::{self, PROPAGATION};
 use super::{Cause, Mint, MintError, Minted, Rejection, Unavailable};
@@ -168,6 +169,9 @@ pub struct Snapshot {
     /// When a person must have acted (see `credential/human.rs`), in milliseconds
     /// since the epoch.
     pub human_due_ms: Option<i64>,
+    /// What a person must do after the last attempt; `None` where it did not fail, or
+    /// recovers by itself.
+    pub action: Option<(Action, String)>,
 }
 
 impl Slot {
@@ -418,6 +422,10 @@ impl Slot {
             rejected_ms: self.shared.rejected().last_ms(),
             retries_ms: failure.and_then(|failure| failure.until.wall_ms()),
             human_due_ms: view.human_due_ms,
+            action: failure.and_then(Failure::error).and_then(|error| {
+                let action = Action::after(error)?;
+                Some((action, action.text(&self.shared.mint.person_does(), error)))
+            }),
         }
     }
 
@@ -554,6 +562,14 @@ struct Failure {
 }
 
 impl Failure {
+    /// What went wrong, where an attempt did.
+    fn error(&self) -> Option<&MintError> {
+        match &*self.cause {
+            Cause::Failed(error) => Some(error),
+            Cause::StillMinting(_) => None,
+        }
+    }
+
     fn is_refusal(&self) -> bool {
         matches!(&*self.cause, Cause::Failed(MintError::Refused { .. }))
     }

@@ -49,6 +49,27 @@ fn load_file(path: &Path) -> Result<headset::config::Config, String> {
 }
 
 #[test]
+fn every_alert_has_a_runbook_and_every_runbook_an_alert() {
+    let rules = read("deploy/prometheus/rules.yml");
+    let named = |prefix: &str| -> Vec<String> {
+        let lines = rules.lines().map(str::trim);
+        let found = lines.filter_map(|line| line.strip_prefix(prefix));
+        found.map(str::to_owned).collect()
+    };
+    let alerts = named("- alert: ");
+    let links = named("runbook_url: docs/runbooks.md#");
+    let anchors: Vec<String> = alerts.iter().map(|name| name.to_lowercase()).collect();
+    assert_eq!(links, anchors);
+    let page = read("docs/runbooks.md");
+    let headings: BTreeSet<&str> = page.lines().filter_map(|l| l.strip_prefix("## ")).collect();
+    assert_eq!(headings, alerts.iter().map(String::as_str).collect());
+    for action in headset::credential::human::Action::ALL {
+        let row = format!("| `{}` |", action.word());
+        assert!(page.contains(&row), "{row}");
+    }
+}
+
+#[test]
 fn every_file_in_config_loads() {
     let mut seen = 0;
     for entry in std::fs::read_dir(root().join("config")).unwrap() {

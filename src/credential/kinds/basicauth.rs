@@ -220,7 +220,10 @@ impl Registrar {
     ) -> (Result<Fresh, MintError>, bool) {
         let outcome = self.register_with(held, password, patience).await;
         let refused = match &outcome {
-            Err(error) => matches!(error.labels().1, "refused" | "bearer_expired"),
+            Err(error) => matches!(
+                error.labels().1,
+                "not_accepted" | "forbidden" | "bad_request" | "bearer_expired"
+            ),
             Ok(_) => false,
         };
         (outcome, refused)

@@ -17,6 +17,7 @@ use tokio::task::JoinHandle;
 use super::outcome::{alive, panicked, renewal};
 use super::{Failure, Rejected, Report, Shared, Slot, View, Why};
 use crate::base::time::{Deadline, Moment};
+use crate::credential::human::Action;
 use crate::credential::metrics::Meter;
 use crate::credential::schedule::{
     self, EXTENSION_INTERVAL, FORCED_INTERVAL, RENEWAL_INTERVAL, SECRET_AGAIN,
@@ -501,16 +502,20 @@ impl Keeper {
             return;
         }
         let (_, reason) = error.labels();
+        let action = Action::after(error);
+        let action = action.map(|action| action.text(&self.shared.mint.person_does(), error));
         match error {
             MintError::Refused { .. } => tracing::error!(
                 credential.name = %self.shared.name,
                 mint.reason = reason,
+                human.action = action,
                 error = %text,
                 "credential refused: not asking again until its secrets change or a cool-down ends"
             ),
             MintError::Secret { .. } => tracing::error!(
                 credential.name = %self.shared.name,
                 mint.reason = reason,
+                human.action = action,
                 error = %text,
                 "credential cannot be obtained: a secret cannot be used"
             ),
@@ -547,6 +552,7 @@ impl Keeper {
                 lifetime: self.shared.mint.person_renews(),
                 source_ends: self.source_ends,
                 stopped: self.stopped,
+                outage: self.failure.is_some(),
             },
             now,
         );
@@ -558,6 +564,8 @@ impl Keeper {
         };
         self.meter.state(view.state(now));
         self.meter.due(human_due_ms);
+        let error = self.failure.as_ref().and_then(Failure::error);
+        self.meter.action(error.and_then(Action::after));
         self.shared.view.send_replace(view);
     }
 }

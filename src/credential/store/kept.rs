@@ -22,7 +22,9 @@ use super::{Hidden, Keep, Print, Since};
 use crate::base::time::Clock;
 use crate::config::url::HttpUrl;
 use crate::credential::kinds::sensitive;
-use crate::credential::{Change, Fresh, KeepAlive, Mint, MintError, Origin, Rejection, schedule};
+use crate::credential::{
+    Change, Fresh, KeepAlive, Mint, MintError, Origin, REFUSALS, Rejection, schedule,
+};
 use crate::secret::Source;
 
 const REFUSAL: &str = "refusal";
@@ -69,6 +71,9 @@ struct Refusal {
     wait_ms: Option<u64>,
     /// How many there were in a row.
     times: u32,
+    /// One of [`REFUSALS`]; empty where an older version wrote it.
+    #[serde(default)]
+    reason: String,
     detail: String,
     /// What was refused.
     prints: Vec<Print>,
@@ -148,8 +153,9 @@ impl Kept {
         }
         let wait = refusal.wait_ms.map_or(Duration::MAX, Duration::from_millis);
         refusal.since.deadline(wait, self.clock.now())?;
+        let known = REFUSALS.iter().find(|word| **word == refusal.reason);
         Some(MintError::Refused {
-            reason: "refused",
+            reason: known.copied().unwrap_or("refused"),
             detail: format!(
                 "{} (this was before a restart, and nobody has been asked since; remove {} to ask \
                  with the same secrets)",
@@ -240,6 +246,7 @@ impl Kept {
             since: Since::of(self.clock.now()),
             wait_ms: (!reason.starts_with("lock")).then(|| millis(wait)),
             times,
+            reason: reason.to_owned(),
             detail: detail.to_owned(),
             prints,
             earlier: false,

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use headset_simulator::{Options, Simulator};
+use headset_simulator::{Faults, Options, Simulator};
 use serde_json::Value;
 
 use crate::support::client::{self, Answer};
@@ -211,4 +211,63 @@ async fn off_loopback_the_status_needs_the_admin_token() {
         asked(&with, "/status", "10.1.2.3", right).await.status == 401
     })
     .await;
+}
+
+#[tokio::test]
+async fn each_cause_has_its_action_and_an_outage_calls_nobody() {
+    for (status_of_issuer, reason, part) in [
+        (None, Some("restore_secret"), "restore the secret (file "),
+        (Some(400), Some("fix_field"), "correct the field"),
+        (Some(401), Some("renew_login"), "fresh bearer into file"),
+        (Some(403), Some("allow_access"), "allow-list"),
+        (Some(409), Some("choose_name"), "adopt = true"),
+        (Some(500), None, ""),
+    ] {
+        let center = Simulator::start(Options::default()).await.unwrap();
+        let folder = Folder::new();
+        if status_of_issuer.is_some() {
+            folder.write("password", "of-ours-0815");
+        }
+        match status_of_issuer {
+            Some(409) => center.register_foreign("customer_manager", "of-others"),
+            Some(status) => center.faults(Faults {
+                registration_status: status,
+                ..Faults::default()
+            }),
+            None => {}
+        }
+        let path = folder.configure(&center, "password = { file = \"{folder}/password\" }");
+        let toml = std::fs::read_to_string(path).unwrap();
+        let headset = Headset::start(folder, &toml);
+        eventually("the failure", async || {
+            status(&headset).await["credentials"][0]["last_error"].is_string()
+        })
+        .await;
+        let said = status(&headset).await;
+        let human = &said["credentials"][0]["human"];
+        let metrics = client::get(headset.admin(), "/metrics").await.text();
+        let required = metrics
+            .lines()
+            .filter(|line| line.starts_with("headset_human_action_required{"))
+            .filter(|line| line.ends_with(" 1"));
+        let required: Vec<&str> = required.collect();
+        let due = metrics.contains("\nheadset_human_action_due_timestamp_seconds{");
+        match reason {
+            Some(reason) => {
+                assert_eq!(human["reason"], reason, "{said}");
+                let action = human["action"].as_str().unwrap();
+                assert!(action.contains(part), "{action}");
+                let one = format!(
+                    "headset_human_action_required{{action=\"{reason}\",credential=\"cms_key\"}} 1"
+                );
+                assert_eq!(required, [one]);
+                assert!(due, "{metrics}");
+            }
+            None => {
+                assert!(human.is_null(), "{said}");
+                assert_eq!(required, [] as [&str; 0]);
+                assert!(!due, "{metrics}");
+            }
+        }
+    }
 }

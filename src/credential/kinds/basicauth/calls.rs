@@ -307,16 +307,27 @@ impl Calls {
         }
         let said = quote(&answer.body, &secrets);
         let bearer = admin.bearer.source();
-        let fix = match status {
-            400 => {
-                "check context, context_id, user_role and lifetime against what it says, \
-                 and that the admin may register names"
-            }
-            401 => "the admin bearer is not accepted",
-            403 => {
-                "the admin may not register names, or this machine's address is not on the \
-                 allow-list there"
-            }
+        let renew = format!(
+            "log in to it in the browser as its admin and put a fresh bearer into {bearer}"
+        );
+        let (reason, fix) = match status {
+            400 => (
+                "bad_request",
+                "check context, context_id, user_role and lifetime against what it says, and \
+                 that the admin may register names"
+                    .to_owned(),
+            ),
+            401 => (
+                "not_accepted",
+                format!("the admin bearer is not accepted; {renew}"),
+            ),
+            403 => (
+                "forbidden",
+                format!(
+                    "the admin may not register names, or this machine's address is not on the \
+                     allow-list there; put it there, or {renew} that may"
+                ),
+            ),
             _ => {
                 let hint = match status {
                     404 | 405 => format!(" at {}: check `url`", self.login.url_of(&self.path)),
@@ -332,11 +343,8 @@ impl Calls {
             }
         };
         MintError::Refused {
-            reason: "refused",
-            detail: format!(
-                "the contact center refused the {doing} with {status}{said}: {fix}; log in to \
-                 it in the browser as its admin and put a fresh bearer into {bearer}"
-            ),
+            reason,
+            detail: format!("the contact center refused the {doing} with {status}{said}: {fix}"),
         }
     }
 

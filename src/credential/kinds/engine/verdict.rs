@@ -85,8 +85,11 @@ impl Case<'_> {
         let said = self.read.said(self.secrets);
         let (doing, sources) = (self.doing, self.sources);
         match codes(self.read) {
-            Some(Meaning::Refused(why) | Meaning::Occupied(why)) => {
+            Some(Meaning::Refused(why)) => {
                 return Err(self.refused("refused", format!("{status}{said}: {why}")));
+            }
+            Some(Meaning::Occupied(why)) => {
+                return Err(self.refused("occupied", format!("{status}{said}: {why}")));
             }
             Some(Meaning::Locked(why)) => {
                 return Err(self.refused(
@@ -122,19 +125,19 @@ impl Case<'_> {
             status if fits(status) => {}
             400 => {
                 return Err(self.refused(
-                    "refused",
+                    "bad_request",
                     format!("{told}: check the configuration of this credential against that"),
                 ));
             }
             401 => {
                 return Err(self.refused(
-                    "refused",
+                    "not_accepted",
                     format!("{told}: check the user name and {sources}, and the host or region in the URL"),
                 ));
             }
             403 => {
                 return Err(self.refused(
-                    "refused",
+                    "forbidden",
                     format!(
                         "{told}: this account may not do that, or this machine's address is \
                          not on the allow-list there"
@@ -238,9 +241,9 @@ mod tests {
             (200, "success"),
             (204, "success"),
             (302, "status"),
-            (400, "refused"),
-            (401, "refused"),
-            (403, "refused"),
+            (400, "bad_request"),
+            (401, "not_accepted"),
+            (403, "forbidden"),
             (404, "status"),
             (429, "status"),
             (500, "status"),
@@ -264,8 +267,11 @@ mod tests {
     fn a_two_hundred_that_lies_is_seen_through() {
         let cases = [
             (r#"{"Status":"Success","Code":200}"#, "success"),
-            (r#"{"Status":"Success","Code":401}"#, "refused"),
-            (r#"{"Status":"Failed","Code":"401","Error":"x"}"#, "refused"),
+            (r#"{"Status":"Success","Code":401}"#, "not_accepted"),
+            (
+                r#"{"Status":"Failed","Code":"401","Error":"x"}"#,
+                "not_accepted",
+            ),
             (r#"{"Status":"Failed","Code":429}"#, "status"),
             (r#"{"Status":"Failed","Code":200}"#, "body"),
             ("null", "body"),
