@@ -70,6 +70,39 @@ pub struct Config {
     pub places: places::Places,
 }
 
+impl Config {
+    /// Every secret that it names, with its key.
+    pub fn secrets(&self) -> Vec<(String, &Source)> {
+        let mut found = Vec::new();
+        for listener in &self.listeners {
+            let token = listener.caller_token.as_ref();
+            found.extend(token.map(|t| (format!("listener.{}.caller_token", listener.name), t)));
+        }
+        found.extend(
+            self.admin
+                .token
+                .as_ref()
+                .map(|t| ("admin.token".to_owned(), t)),
+        );
+        for credential in &self.credentials {
+            let secrets = credential.values.secrets().into_iter();
+            found.extend(
+                secrets.map(|(key, source, _)| {
+                    (format!("credential.{}.{key}", credential.name), source)
+                }),
+            );
+        }
+        found.extend(
+            self.store
+                .as_ref()
+                .map(|store| ("store.key".to_owned(), &store.key)),
+        );
+        let proxy = self.egress.authorization.as_ref();
+        found.extend(proxy.map(|source| ("egress.proxy_authorization".to_owned(), source)));
+        found
+    }
+}
+
 /// `[listener.NAME]`.
 #[derive(Clone, Debug)]
 pub struct Listener {

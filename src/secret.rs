@@ -8,6 +8,7 @@
 
 pub mod command;
 pub mod env;
+pub mod exposed;
 pub mod file;
 pub mod generate;
 pub mod token;

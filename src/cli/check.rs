@@ -61,7 +61,9 @@ pub fn run(
     let sources = args.quick.sources();
     let mut problems = unreadable(&load::secrets(&sources, kinds));
     let outcome = match load::load(&sources, kinds) {
-        Ok(config) => {
+        Ok(mut config) => {
+            let exposed = load::exposed(&config);
+            config.warnings.extend(exposed);
             // A key whose secret cannot be read has been told about.
             let told: Vec<String> = problems.iter().map(|p| p.key.clone()).collect();
             let more = judge(&config).into_iter();

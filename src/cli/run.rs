@@ -49,7 +49,7 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
     };
     telemetry::start(config.log);
     protect_memory();
-    for warning in &config.warnings {
+    for warning in config.warnings.iter().chain(&load::exposed(&config)) {
         tracing::warn!(config.key = %warning.key, "{warning}");
     }
     let app = match App::prepare(config, Clock::system()) {

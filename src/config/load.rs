@@ -11,7 +11,7 @@ use crate::config::keys::KindKeys;
 use crate::config::places::Places;
 use crate::config::tree::{Layer, Node};
 use crate::config::{Config, build, cross, environment, file, lower, quick, tree};
-use crate::secret::Source;
+use crate::secret::{Source, exposed};
 
 /// What a configuration is read from, weakest first.
 #[derive(Clone, Debug, Default)]
@@ -66,6 +66,45 @@ pub fn secrets(sources: &Sources, kinds: &[KindKeys]) -> Vec<(String, Source, Pl
                 ));
             }
         }
+    }
+    found
+}
+
+/// Each secret file and the store's folder of `config` that others on this machine can
+/// read or change: legal, and probably not meant. Opens nothing.
+pub fn exposed(config: &Config) -> Vec<Problem> {
+    let mut found = Vec::new();
+    let mut told = Vec::new();
+    let mut warn = |key: &str, path: &std::path::Path, seen: Option<exposed::Exposed>| {
+        let Some(seen) = seen.filter(|_| !told.contains(&path.to_owned())) else {
+            return;
+        };
+        told.push(path.to_owned());
+        found.push(Problem::new(
+            config.places.place(key),
+            key,
+            format!(
+                "{} has mode {:04o}: {}",
+                path.display(),
+                seen.mode,
+                seen.who
+            ),
+            seen.fix,
+        ));
+    };
+    for (key, source) in config.secrets() {
+        if let Source::File(path) = source {
+            warn(&key, path, exposed::file(path));
+        }
+    }
+    for listener in &config.listeners {
+        if let Some(tls) = &listener.tls {
+            let key = format!("listener.{}.tls.key", listener.name);
+            warn(&key, &tls.key, exposed::file(&tls.key));
+        }
+    }
+    if let Some(store) = &config.store {
+        warn("store.path", &store.path, exposed::folder(&store.path));
     }
     found
 }
