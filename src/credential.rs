@@ -11,6 +11,7 @@ pub mod kinds;
 pub mod login;
 pub mod metrics;
 pub mod schedule;
+pub mod secret_parts;
 pub mod slot;
 pub mod slots;
 pub mod store;
@@ -29,6 +30,8 @@ use zeroize::Zeroizing;
 
 use crate::base::name::Name;
 use crate::base::time::{Deadline, Moment};
+use crate::secret::spelling::Finder;
+use secret_parts::SecretParts;
 
 /// A credential as it goes on a call: rendered once, shared by reference, told
 /// apart by identity (`Arc::ptr_eq`), never by content.
@@ -36,6 +39,9 @@ use crate::base::time::{Deadline, Moment};
 pub struct Minted {
     /// The fields to set; every value is marked sensitive.
     pub headers: Box<[(HeaderName, HeaderValue)]>,
+    /// Looks for its secret parts in an answer. Shared apart from the fields, as their
+    /// last use tells when a registration may be removed.
+    pub echoes: Arc<Finder>,
     /// When it was received.
     pub issued: Moment,
     /// When it dies, counted from `issued` or from the request that asked for it.
@@ -49,6 +55,8 @@ pub struct Minted {
 pub struct Fresh {
     /// The fields to set; every value is marked sensitive.
     pub headers: Box<[(HeaderName, HeaderValue)]>,
+    /// What in these fields is secret.
+    pub secrets: SecretParts,
     /// When it dies; `Duration::MAX` for one that never does.
     pub expires: Deadline,
     /// When the way to renew it unattended ends (the bearer's own `exp`), where known.

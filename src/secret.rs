@@ -11,6 +11,7 @@ pub mod env;
 pub mod exposed;
 pub mod file;
 pub mod generate;
+pub mod spelling;
 pub mod token;
 pub mod watch;
 

@@ -208,6 +208,7 @@ mod tests {
         ) {
             let old = Minted {
                 headers: Box::default(),
+                echoes: Default::default(),
                 issued: moment(5_000),
                 expires: Deadline::new(moment(5_000), Duration::from_millis(life)),
                 generation: 1,

@@ -118,6 +118,7 @@ impl Mint for Scripted {
             };
             let value = HeaderValue::from_str(&format!("Basic {n}")).unwrap();
             Ok(Fresh {
+                secrets: Default::default(),
                 headers: Box::new([(http::header::AUTHORIZATION, value)]),
                 expires,
                 source_ends: self.source_ends_in.lock().unwrap().map(|in_| now.plus(in_)),

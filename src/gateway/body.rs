@@ -5,10 +5,12 @@
 
 use std::collections::VecDeque;
 use std::pin::Pin;
+use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
+use http::HeaderName;
 use http_body::{Frame, SizeHint};
 
 use crate::gateway::client::answer::AnswerBody;
@@ -16,9 +18,11 @@ use crate::gateway::client::h2::body::StreamBody;
 use crate::gateway::client::tunnel::Tunnel;
 use crate::gateway::stack::limit::Stream;
 use crate::gateway::stack::record::Books;
+use crate::gateway::stack::strip_echoes;
 use crate::gateway::upload::Upload;
 use crate::net::caller::Busy;
 use crate::net::io::Wire;
+use crate::secret::spelling::Finder;
 
 /// A body, and what ends with it.
 #[derive(Debug, Default)]
@@ -27,6 +31,10 @@ pub struct Body {
     books: Option<Books>,
     stream: Option<Stream>,
     busy: Option<Busy>,
+    /// What trailers must not repeat.
+    echoes: Option<Arc<Finder>>,
+    /// Fields that trailers must not hold.
+    forbidden: Option<Rc<[HeaderName]>>,
 }
 
 #[derive(Debug, Default)]
@@ -169,6 +177,8 @@ impl Body {
             books: None,
             stream: None,
             busy: None,
+            echoes: None,
+            forbidden: None,
         }
     }
 
@@ -178,6 +188,33 @@ impl Body {
         if let Kind::Upload(upload) = &mut self.kind {
             upload.pace(wire.clone());
         }
+    }
+
+    /// Removes from trailers what `finder` finds.
+    pub fn strip_echoes(&mut self, finder: Arc<Finder>) {
+        self.echoes = Some(finder);
+    }
+
+    /// Removes the fields `names` from trailers.
+    pub fn forbid_trailers(&mut self, names: Rc<[HeaderName]>) {
+        self.forbidden = Some(names);
+    }
+
+    fn clean(&self, frame: Frame<Bytes>) -> Frame<Bytes> {
+        if !frame.is_trailers() || (self.echoes.is_none() && self.forbidden.is_none()) {
+            return frame;
+        }
+        let mut trailers = match frame.into_trailers() {
+            Ok(trailers) => trailers,
+            Err(frame) => return frame,
+        };
+        for name in self.forbidden.iter().flat_map(|names| names.iter()) {
+            trailers.remove(name);
+        }
+        if let Some(finder) = &self.echoes {
+            strip_echoes::from_fields(finder, &mut trailers);
+        }
+        Frame::trailers(trailers)
     }
 
     /// The caller's body, if this is one.
@@ -286,7 +323,7 @@ impl http_body::Body for Body {
                 }
             }
         }
-        Poll::Ready(Some(Ok(frame)))
+        Poll::Ready(Some(Ok(this.clean(frame))))
     }
 
     fn is_end_stream(&self) -> bool {

@@ -81,7 +81,10 @@ fn build(building: &Building<'_>) -> Built {
             takes: vec![
                 Taken::pointer("token", &format!("{LOGIN}/jwt")),
                 Taken::pointer("session", "/userSessionInfo/sessionId"),
-                Taken::pointer("account", &format!("{LOGIN}/accountId")).optional(),
+                // It stands in every other address of the platform.
+                Taken::pointer("account", &format!("{LOGIN}/accountId"))
+                    .optional()
+                    .plain(),
             ],
             expiries: vec![
                 Expiry::Fixed(building.duration("max_age")?),

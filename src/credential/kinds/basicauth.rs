@@ -21,7 +21,7 @@ mod list;
 mod new_name;
 mod options;
 mod probe;
-pub(super) mod quote;
+pub(in crate::credential) mod quote;
 mod sweep;
 #[cfg(test)]
 mod tests;
@@ -48,6 +48,7 @@ use crate::base::time::{Clock, Deadline, Moment};
 use crate::config::url::HttpUrl;
 use crate::credential::chain::{Bearer, Held};
 use crate::credential::login::Answer;
+use crate::credential::secret_parts::SecretParts;
 use crate::credential::store::{Digest, Hidden, Keep, Print, Since, digest_of};
 use crate::credential::{Change, Fresh, Mint, MintError, Origin, schedule};
 use crate::secret::{Secret, Source};
@@ -249,6 +250,7 @@ impl Registrar {
         self.sweep();
         Ok(Fresh {
             headers: self.headers(&done.entry, &done.pair.value),
+            secrets: SecretParts::of([&done.pair.value]),
             expires: done.expires,
             source_ends: bearer_ends,
             skew_ms: done.skew_ms,
@@ -357,6 +359,7 @@ impl Registrar {
         };
         Some(Fresh {
             headers: self.headers(&entry, &pair.value),
+            secrets: SecretParts::of([&pair.value]),
             expires,
             source_ends,
             skew_ms: None,

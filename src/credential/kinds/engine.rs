@@ -63,6 +63,8 @@ pub struct Taken {
     pub at: Find,
     /// Whether an answer without it is no use.
     pub required: bool,
+    /// Whether it is a secret: a token is, an account's number is not.
+    pub secret: bool,
 }
 
 impl Taken {
@@ -72,6 +74,7 @@ impl Taken {
             name: name.to_owned(),
             at,
             required: true,
+            secret: true,
         }
     }
 
@@ -83,6 +86,12 @@ impl Taken {
     /// The same value, which may be absent.
     pub fn optional(mut self) -> Taken {
         self.required = false;
+        self
+    }
+
+    /// The same value, which is no secret.
+    pub fn plain(mut self) -> Taken {
+        self.secret = false;
         self
     }
 }

@@ -20,6 +20,7 @@ use super::{
 use crate::base::problem::Problem;
 use crate::base::time::{Clock, Deadline};
 use crate::config::keys::{Fallback, Key, Type};
+use crate::credential::secret_parts::SecretParts;
 use crate::credential::{Fresh, Mint, MintError};
 use crate::secret::Source;
 
@@ -238,8 +239,10 @@ impl Mint for Fixed {
 
     fn mint(&self) -> Pin<Box<dyn Future<Output = Result<Fresh, MintError>> + Send + '_>> {
         Box::pin(async move {
+            let headers = self.render().await?;
             Ok(Fresh {
-                headers: self.render().await?,
+                secrets: SecretParts::of(headers.iter().map(|(_, value)| value)),
+                headers,
                 expires: Deadline::new(self.clock.now(), Duration::MAX),
                 source_ends: None,
                 skew_ms: None,

@@ -388,6 +388,7 @@ impl Keeper {
             .is_some_and(|old| schedule::same_end(old, &fresh.expires, now));
         let generation = self.newest.as_ref().map_or(1, |old| old.generation + 1);
         let minted = Arc::new(Minted {
+            echoes: Arc::new(fresh.secrets.finder()),
             headers: fresh.headers,
             issued: now,
             expires: fresh.expires,

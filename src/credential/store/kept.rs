@@ -22,6 +22,7 @@ use super::{Hidden, Keep, Print, Since};
 use crate::base::time::Clock;
 use crate::config::url::HttpUrl;
 use crate::credential::kinds::sensitive;
+use crate::credential::secret_parts::SecretParts;
 use crate::credential::{
     Change, Fresh, KeepAlive, Mint, MintError, Origin, REFUSALS, Rejection, schedule,
 };
@@ -90,6 +91,9 @@ struct Live {
     life_ms: Option<u64>,
     source_ends_ms: Option<i64>,
     headers: Vec<(String, Hidden)>,
+    /// The secret parts; `None` in what an older version wrote: then every field is one.
+    #[serde(default)]
+    secrets: Option<Vec<Hidden>>,
     /// See [`Mint::session`].
     session: Option<Hidden>,
     prints: Vec<Print>,
@@ -192,8 +196,15 @@ impl Kept {
         {
             return None;
         }
+        let headers = headers?;
+        let part = |part: &Hidden| Some(Zeroizing::new(part.text()?.to_owned()));
+        let secrets = match &live.secrets {
+            Some(parts) => parts.iter().filter_map(part).collect(),
+            None => SecretParts::of(headers.iter().map(|(_, value)| value)),
+        };
         Some(Fresh {
-            headers: headers?,
+            headers,
+            secrets,
             expires,
             source_ends: live.source_ends_ms.and_then(|ends| {
                 let ahead = u64::try_from(ends.saturating_sub(now.wall_ms)).ok()?;
@@ -223,6 +234,13 @@ impl Kept {
                 .map(|(name, value)| (name.to_string(), Hidden::new(value.as_bytes())))
                 .collect(),
             session: self.inner.session().map(Hidden),
+            secrets: Some(
+                fresh
+                    .secrets
+                    .iter()
+                    .map(|part| Hidden::new(part.as_bytes()))
+                    .collect(),
+            ),
             prints,
         };
         // It was logged; the credential itself is as good as ever.

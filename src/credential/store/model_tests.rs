@@ -155,6 +155,7 @@ impl Issuer {
                 self.refused.lock().unwrap().remove(&secret);
                 let value = HeaderValue::from_str(&number.to_string()).unwrap();
                 Ok(Fresh {
+                    secrets: Default::default(),
                     headers: Box::new([(AUTHORIZATION, value)]),
                     expires: Deadline::new(asked, life),
                     source_ends: None,

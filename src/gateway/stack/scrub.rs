@@ -350,7 +350,7 @@ impl<F: Future<Output = Result<Answer, Error>>> Future for ScrubFuture<F> {
         if is_switch {
             upgrade::set(headers);
         }
-        if let Some(secret) = this.kept_back {
+        if let Some(secret) = this.kept_back.take() {
             headers.remove(header::SET_COOKIE);
             if headers.keys().any(|name| secret.contains(name)) {
                 for name in secret.iter() {
@@ -384,6 +384,7 @@ mod tests {
     }
 
     #[test]
+            answer.response.body_mut().forbid_trailers(secret);
     fn what_connection_names_is_removed_with_it() {
         let mut headers = fields(&[
             ("connection", "keep-alive, X-One"),

@@ -65,6 +65,10 @@ pub fn table() -> Vec<Answered> {
         kept(&["echo"], "a credential of the answer's own does not come back", "Authorization: Bearer fresh\r\nsessionId: live", &["content-length: 1"]),
         kept(&["echo"], "our own credential is not echoed", "X-Echo: Basic cm9ib3Q6aHVudGVyMg==\r\nX-A: 1", &["content-length: 1", "x-a: 1"]),
         kept(&["echo"], "our own credential is not echoed within a value", "X-Echo: a\r\nX-Echo: got Basic cm9ib3Q6aHVudGVyMg==!", &["content-length: 1"]),
+        kept(&["echo"], "the password of a Basic pair is not echoed, nor is the pair", "X-A: hunter2\r\nX-B: robot:hunter2\r\nX-C: robot", &["content-length: 1", "x-c: robot"]),
+        kept(&["echo"], "an echo in another spelling is none the better", "ETag: \"cm9ib3Q6aHVudGVyMg\"\r\nLocation: /a?key=cm9ib3Q6aHVudGVyMg%3D%3D\r\nX-A: HUNTER2\r\nX-B: aHVudGVyMg==\r\nX-C: eGh1bnRlcjI\r\nX-D: %68unter2\r\nX-E: CM9IB3Q6AHVUDGVYMG==", &["content-length: 1"]),
+        kept(&["echo"], "ordinary fields come back beside an echo", "X-Echo: robot:hunter2\r\nDate: Sun, 29 Nov 2026 07:28:00 GMT\r\nETag: \"1\"\r\nCache-Control: no-store\r\nRetry-After: 1", &["cache-control: no-store", "content-length: 1", "date: Sun, 29 Nov 2026 07:28:00 GMT", "etag: \"1\"", "retry-after: 1"]),
+        case(&["echo"], "an echo in the reason phrase is replaced by the usual one", bytes("HTTP/1.1 200 Hello robot:hunter2\r\nContent-Length: 1\r\n\r\na"), whole("HTTP/1.1 200 OK", &["content-length: 1"], "a")),
         kept(&["challenge"], "a challenge comes back", "WWW-Authenticate: Basic realm=\"x\"", &["content-length: 1", "www-authenticate: Basic realm=\"x\""]),
         lie("NUL in a value is nonsense", &ok("X-A: a\0b\r\nContent-Length: 0", "")),
         lie("a control byte in a value is nonsense", &ok("X-A: a\u{1}b\r\nContent-Length: 0", "")),
@@ -158,6 +162,7 @@ pub fn table() -> Vec<Answered> {
         trailing(&["trailers-back"], "an announced trailer comes back to who takes trailers", &ok("Transfer-Encoding: chunked\r\nTrailer: x-sum", "2\r\nok\r\n0\r\nX-Sum: 7\r\n\r\n"), Gets::Whole { line: "HTTP/1.1 200 OK", fields: &["transfer-encoding: chunked", "trailer: x-sum"], body: "ok".into(), trailers: &["x-sum: 7"] }),
         trailing(&["trailers-back"], "one that was not announced goes", &ok(coded, "2\r\nok\r\n0\r\nX-Sum: 7\r\n\r\n"), chunked("ok")),
         case(&["trailers-back"], "trailers go where the caller does not take them", bytes(&ok("Transfer-Encoding: chunked\r\nTrailer: x-sum", "2\r\nok\r\n0\r\nX-Sum: 7\r\n\r\n")), whole("HTTP/1.1 200 OK", &["transfer-encoding: chunked", "trailer: x-sum"], "ok")),
+        trailing(&["echo"], "an echo in a trailer does not come back", &ok("Transfer-Encoding: chunked\r\nTrailer: x-sum, x-echo", "2\r\nok\r\n0\r\nX-Echo: hunter2\r\nX-Sum: 7\r\n\r\n"), Gets::Whole { line: "HTTP/1.1 200 OK", fields: &["transfer-encoding: chunked", "trailer: x-sum, x-echo"], body: "ok".into(), trailers: &["x-sum: 7"] }),
         trailing(&["trailers-back"], "cookies and framing in trailers go", &ok("Transfer-Encoding: chunked\r\nTrailer: set-cookie, content-length, authorization, x-sum", "2\r\nok\r\n0\r\nSet-Cookie: a\r\nContent-Length: 9\r\nAuthorization: live\r\nX-Sum: 7\r\n\r\n"), Gets::Whole { line: "HTTP/1.1 200 OK", fields: &["transfer-encoding: chunked", "trailer: set-cookie, content-length, authorization, x-sum"], body: "ok".into(), trailers: &["x-sum: 7"] }),
         // Redirects.
         case(&["location"], "a redirect elsewhere is not followed and comes back as it is", bytes("HTTP/1.1 302 Found\r\nLocation: https://u:p@s3.example/a?X=1#f\r\nContent-Length: 0\r\n\r\n"), whole("HTTP/1.1 302 Found", &["location: https://u:p@s3.example/a?X=1#f", "content-length: 0"], "")),

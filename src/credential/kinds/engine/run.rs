@@ -24,6 +24,7 @@ use crate::base::time::{Deadline, Moment};
 use crate::config::url::HttpUrl;
 use crate::credential::kinds::sensitive;
 use crate::credential::login::Answer;
+use crate::credential::secret_parts::SecretParts;
 use crate::credential::{Change, Fresh, KeepAlive, Mint, MintError, Origin, Rejection};
 use crate::secret::Source;
 
@@ -429,6 +430,7 @@ impl Engine {
             found: values,
         };
         let mut headers: Vec<(HeaderName, HeaderValue)> = Vec::new();
+        let mut secrets = SecretParts::default();
         for output in &self.recipe.outputs {
             let Some(text) = output.value.render(&scope) else {
                 if output.optional {
@@ -450,15 +452,35 @@ impl Engine {
                 )
             })?;
             headers.push((output.name.clone(), value));
+            for name in output.value.names() {
+                let named = [name, &format!("{name} password")];
+                let ours = named.iter().filter_map(|name| proof.secrets.value(name));
+                ours.chain(self.taken_secret(name, &scope))
+                    .for_each(|part| secrets.add(part));
+            }
         }
         Ok(Fresh {
             headers: headers.into(),
+            secrets,
             expires: Deadline::new(case.read.answer.sent, life),
             source_ends: None,
             skew_ms: case.read.answer.skew_ms(),
             origin: Origin::Issued,
             assumed_life: None,
         })
+    }
+
+    /// The value of `name`, where an issuer gave it and it is a secret.
+    fn taken_secret<'a>(&self, name: &str, scope: &Scope<'a>) -> Option<&'a str> {
+        let refreshed = self
+            .recipe
+            .refresh
+            .iter()
+            .flat_map(|refresh| &refresh.takes);
+        let mut takes = self.recipe.takes.iter().chain(refreshed);
+        let is_secret = takes.any(|taken| taken.name == name && taken.secret);
+        let is_given = scope.given.value(name).is_some();
+        scope.found.value(name).filter(|_| is_secret && !is_given)
     }
 
     async fn send(&self, ask: &Ask, scope: &Scope<'_>, proof: &Proof) -> Result<Answer, MintError> {
