@@ -347,7 +347,7 @@ impl Upload {
                     trailers.remove(name);
                 }
                 scrub::remove_from_trailers(&mut trailers);
-                scrub::remove_aliases(&mut trailers, &source.trailers.borrow());
+                scrub::remove_aliases(&mut trailers, &source.trailers.borrow(), None);
                 // Nothing follows them (RFC 9112 §7.1.2), and nobody asks further.
                 source.ended.set(true);
                 Frame::trailers(trailers)

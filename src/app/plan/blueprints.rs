@@ -82,6 +82,11 @@ pub(super) fn blueprint(
                 .grant
                 .as_ref()
                 .map(|grant| grant.holder.header_names().into()),
+            tenant: planned
+                .route
+                .tenant
+                .as_ref()
+                .map(|rule| rule.header.clone()),
             drop_odd_names: planned.route.drop_odd_names,
             pass_cookies: planned.route.pass_cookies,
             metrics: planned.metrics.clone(),
@@ -139,6 +144,7 @@ fn none_parts(
         limit: LimitLayer::new(allowance.clone(), metrics.clone(), none.clone()),
         scrub: ScrubLayer::new(Arc::new(scrub::Rules {
             credential: None,
+            tenant: None,
             drop_odd_names: false,
             pass_cookies: false,
             metrics: none.clone(),

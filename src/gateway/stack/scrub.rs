@@ -124,11 +124,14 @@ fn takes_trailers(headers: &HeaderMap, found: u8) -> bool {
 }
 
 /// Removes names that an upstream which reads `_` as `-` (CGI, RFC 3875 §4.1.18, and
-/// what descends from it) would take for one of `secret`, for a field of ours, or for
-/// one of the connection or its framing.
+/// what descends from it) would take for one of `secret`, for the tenant's, for a field of
+/// ours, or for one of the connection or its framing.
 #[cold]
-pub fn remove_aliases(headers: &mut HeaderMap, secret: &[HeaderName]) {
+pub fn remove_aliases(headers: &mut HeaderMap, secret: &[HeaderName], tenant: Option<&HeaderName>) {
     let means_another = |name: &&HeaderName| {
+        if tenant.is_some_and(|tenant| *name != tenant && reads_as(name, tenant)) {
+            return true;
+        }
         if !has_underscore(name) {
             return false;
         }
@@ -144,6 +147,12 @@ pub fn remove_aliases(headers: &mut HeaderMap, secret: &[HeaderName]) {
     for name in aliases {
         headers.remove(name);
     }
+}
+
+/// Whether both names are one where `_` is read as `-`.
+fn reads_as(one: &HeaderName, other: &HeaderName) -> bool {
+    let read = |name: &HeaderName| name.as_str().replace('_', "-");
+    read(one) == read(other)
 }
 
 fn has_underscore(name: &HeaderName) -> bool {
@@ -167,7 +176,10 @@ fn remove_odd(headers: &mut HeaderMap) {
 pub struct Rules {
     /// The fields that the route's credential sets; `None` for a pass-through route.
     pub credential: Option<Box<[HeaderName]>>,
-    /// Whether fields go whose names hold more than letters, digits and `-`.
+    /// The field by which calls name their tenant: it passes once, in the head, and in no
+    /// other spelling.
+    pub tenant: Option<HeaderName>,
+    /// Whether fields are removed whose names hold more than letters, digits and `-`.
     pub drop_odd_names: bool,
     /// Whether the upstream's cookies, and what else would be a second credential,
     /// reach the application all the same.
@@ -201,13 +213,23 @@ impl<S> Layer<S> for ScrubLayer {
             let name = has_underscore(name).then(|| name.as_str().replace('_', "-"))?;
             HeaderName::try_from(name).ok()
         };
-        let dashed: Vec<HeaderName> = secret.iter().filter_map(dashed).collect();
-        secret.extend(dashed);
+        let others: Vec<HeaderName> = secret.iter().filter_map(dashed).collect();
+        secret.extend(others);
         secret.dedup();
+        let secret: Rc<[HeaderName]> = secret.into();
+        let tenant = self.rules.tenant.as_ref();
         Scrub {
             inner,
             rules: self.rules.clone(),
-            secret: secret.into(),
+            in_trailers: match tenant {
+                Some(tenant) => {
+                    let names = secret.iter().chain([tenant]).cloned();
+                    names.chain(dashed(tenant)).collect()
+                }
+                None => secret.clone(),
+            },
+            secret,
+            odd_tenant: tenant.is_some_and(has_underscore),
         }
     }
 }
@@ -217,14 +239,19 @@ impl<S> Layer<S> for ScrubLayer {
 pub struct Scrub<S> {
     inner: S,
     rules: Arc<Rules>,
-    /// Every field by which a caller could pass for somebody, in heads and trailers.
+    /// Every field by which a caller could pass for somebody.
     secret: Rc<[HeaderName]>,
+    /// The same, and the tenant's, which is for the head alone.
+    in_trailers: Rc<[HeaderName]>,
+    /// Whether the tenant's own name has a `_`, so that names without one are its aliases.
+    odd_tenant: bool,
 }
 
 impl<S> Scrub<S> {
     fn scrub(&self, call: &mut Call) {
         let headers = call.request.headers_mut();
-        let (mut found, mut stripped, mut spoofed, mut odd) = (0u8, false, false, false);
+        let (mut found, mut stripped, mut spoofed) = (0u8, false, false);
+        let mut odd = self.odd_tenant;
         let mut expects = false;
         for name in headers.keys() {
             if let Some(place) = hop(name) {
@@ -250,7 +277,7 @@ impl<S> Scrub<S> {
             remove_spoofed(headers);
         }
         if odd {
-            remove_aliases(headers, &self.secret);
+            remove_aliases(headers, &self.secret, self.rules.tenant.as_ref());
         }
         if self.rules.drop_odd_names {
             remove_odd(headers);
@@ -265,7 +292,7 @@ impl<S> Scrub<S> {
             self.rules.metrics.stripped.inc();
         }
         if let Some(upload) = call.request.body().as_upload() {
-            upload.source().forbid_trailers(self.secret.clone());
+            upload.source().forbid_trailers(self.in_trailers.clone());
         }
         if expects {
             settle_expectation(call);
@@ -357,6 +384,7 @@ impl<F: Future<Output = Result<Answer, Error>>> Future for ScrubFuture<F> {
                     headers.remove(name);
                 }
             }
+            answer.response.body_mut().forbid_trailers(secret);
         }
         Poll::Ready(outcome)
     }
@@ -384,7 +412,6 @@ mod tests {
     }
 
     #[test]
-            answer.response.body_mut().forbid_trailers(secret);
     fn what_connection_names_is_removed_with_it() {
         let mut headers = fields(&[
             ("connection", "keep-alive, X-One"),
@@ -422,10 +449,24 @@ mod tests {
             ("headset_generation", "9"),
             ("tenant_id", "7"),
         ]);
-        remove_aliases(&mut headers, &[HeaderName::from_static("x-token")]);
+        remove_aliases(&mut headers, &[HeaderName::from_static("x-token")], None);
         let mut left: Vec<&str> = headers.keys().map(HeaderName::as_str).collect();
         left.sort_unstable();
         assert_eq!(left, ["tenant_id", "transfer-encoding"]);
+    }
+
+    #[test]
+    fn a_tenant_is_named_once_and_in_one_spelling() {
+        for (tenant, alias) in [
+            ("x-context-id", "x_context_id"),
+            ("x-context-id", "x-context_id"),
+            ("x_context_id", "x-context-id"),
+        ] {
+            let mut headers = fields(&[(tenant, "1"), (alias, "9"), ("x_other", "2")]);
+            let tenant = HeaderName::try_from(tenant).unwrap();
+            remove_aliases(&mut headers, &[], Some(&tenant));
+            assert!(headers.len() == 2 && headers[&tenant] == "1", "{headers:?}");
+        }
     }
 
     #[test]

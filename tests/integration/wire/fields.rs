@@ -141,3 +141,49 @@ async fn odd_names_go_where_the_route_says_so() {
     )
     .await;
 }
+
+#[tokio::test]
+async fn a_tenant_reaches_the_upstream_once_and_in_one_spelling() {
+    let case = |name, sends: String, expects| Asked {
+        covers: &["alias"],
+        name,
+        sends,
+        expects,
+    };
+    let head = |lines: &str| {
+        format!("POST /tenant HTTP/1.1\r\nHost: localhost\r\nX-Context-Id: 1\r\n{lines}\r\n\r\n")
+    };
+    let table = [
+        case(
+            "other spellings of the tenant's field are removed",
+            head("x_context_id: 9\r\nX-Context_Id: 9\r\nx_other: 2\r\nContent-Length: 0"),
+            leaves_with(
+                "POST /tenant",
+                &["content-length: 0", "x-context-id: 1", "x_other: 2"],
+                "",
+                &[],
+            ),
+        ),
+        case(
+            "so is the field among trailers, in whatever spelling",
+            head("Transfer-Encoding: chunked\r\nTrailer: x-context-id, x_context_id, x-sum")
+                + "1\r\na\r\n0\r\nX-Context-Id: 9\r\nx_context_id: 9\r\nX-Sum: 7\r\n\r\n",
+            leaves_with(
+                "POST /tenant",
+                &[
+                    "transfer-encoding: chunked",
+                    "trailer: x-context-id, x_context_id, x-sum",
+                    "x-context-id: 1",
+                ],
+                "a",
+                &["x-sum: 7"],
+            ),
+        ),
+    ];
+    ask(
+        &table,
+        "[route.tenant]\nmatch.path = \"/tenant\"\nupstream = \"UPSTREAM\"\n\
+         credential = \"robot\"\ntenant = { header = \"x-context-id\", allow = [\"1\"] }\n",
+    )
+    .await;
+}
