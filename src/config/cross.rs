@@ -3,8 +3,6 @@
 //! They run on whatever was read, so a fault in one route does not hide one in the
 //! next; a value that is absent because it would not do is simply not judged.
 
-use std::net::SocketAddr;
-
 use crate::base::problem::{Place, Problem};
 use crate::config::Bind;
 use crate::config::callers;
@@ -371,9 +369,9 @@ fn is_ours(section: &Section, origin: &HttpOrigin) -> bool {
         return false;
     };
     let bare = origin.host.trim_matches(['[', ']']);
-    let same = bare
-        .parse::<std::net::IpAddr>()
-        .is_ok_and(|ip| SocketAddr::new(ip, origin.port) == *bind);
+    let same = bare.parse::<std::net::IpAddr>().is_ok_and(|ip| {
+        ip.to_canonical() == bind.ip().to_canonical() && origin.port == bind.port()
+    });
     let local = is_loopback(&origin.host)
         && origin.port == bind.port()
         && (bind.ip().is_loopback() && origin.host.as_ref() == "localhost"

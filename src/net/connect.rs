@@ -18,7 +18,7 @@ use tokio_rustls::TlsConnector;
 use crate::base::problem::{Place, Problem};
 use crate::config::url::HttpOrigin;
 use crate::config::{Tls, UpstreamProtocol};
-use crate::net::egress::{Egress, Hop, UnfitProxy};
+use crate::net::egress::{Egress, Hop, UnfitProxy, same_ip};
 use crate::net::io::Io;
 use crate::net::race::{self, Lost};
 use crate::net::tls::client::{self, TlsError};
@@ -397,7 +397,8 @@ impl Connector {
         let (Ok(peer), Ok(local)) = (tcp.peer_addr(), tcp.local_addr()) else {
             return Ok(());
         };
-        if self.egress.is_own(peer) && (peer.ip() == local.ip() || peer.ip().is_loopback()) {
+        let is_here = same_ip(peer.ip(), local.ip()) || peer.ip().to_canonical().is_loopback();
+        if self.egress.is_own(peer) && is_here {
             return Err(ConnectError::OwnListener { address: peer });
         }
         Ok(())
@@ -436,13 +437,30 @@ mod tests {
     async fn headset_does_not_call_its_own_listeners_by_whatever_address() {
         let listener = tokio::net::TcpListener::bind("0.0.0.0:0").await.unwrap();
         let own = listener.local_addr().unwrap();
-        for host in ["127.0.0.1", "localhost", "127.0.0.2"] {
+        let mapped = "::ffff:127.0.0.1";
+        let bound = SocketAddr::from(([127, 0, 0, 1], own.port()));
+        for (host, own) in [
+            ("127.0.0.1", own),
+            ("localhost", own),
+            ("127.0.0.2", own),
+            ("[::ffff:127.0.0.1]", own),
+            ("[::ffff:127.0.0.1]", bound),
+            // Bound in that form, called in the other.
+            (
+                "127.0.0.1",
+                SocketAddr::new(mapped.parse().unwrap(), own.port()),
+            ),
+        ] {
             let outcome = dial(host, own.port(), owning(own)).await;
             assert!(
                 matches!(outcome, Err(ConnectError::OwnListener { .. })),
                 "{host}: {outcome:?}"
             );
         }
+        // A name that resolves to it, in whichever form.
+        let names = Names::by(move |_| Ok(vec![SocketAddr::new(mapped.parse().unwrap(), 0)]));
+        let outcome = dial("cms.test", own.port(), owning(bound).naming(names)).await;
+        assert!(matches!(outcome, Err(ConnectError::OwnListener { .. })));
         let elsewhere = SocketAddr::from(([127, 0, 0, 1], own.port() ^ 1));
         assert!(
             dial("127.0.0.1", own.port(), owning(elsewhere))

@@ -108,6 +108,12 @@ impl fmt::Display for Hop {
     }
 }
 
+/// Whether both are one address: an IPv4 address may be written as an IPv6 one (RFC 4291
+/// §2.5.5.2).
+pub fn same_ip(one: IpAddr, other: IpAddr) -> bool {
+    one.to_canonical() == other.to_canonical()
+}
+
 impl Egress {
     /// The way that `told` describes, for a headset that listens on `own`.
     pub fn new(told: &config::outbound::Egress, own: OwnAddresses) -> Egress {
@@ -152,13 +158,15 @@ impl Egress {
         let own = self.own.load();
         own.iter().any(|bound| {
             bound.port() == address.port()
-                && (bound.ip().is_unspecified() || bound.ip() == address.ip())
+                && (bound.ip().is_unspecified() || same_ip(bound.ip(), address.ip()))
         })
     }
 
     /// Whether a listener of headset's is bound to exactly `address`.
     pub fn listens_at(&self, address: SocketAddr) -> bool {
-        self.own.load().contains(&address)
+        let own = self.own.load();
+        own.iter()
+            .any(|bound| bound.port() == address.port() && same_ip(bound.ip(), address.ip()))
     }
 
     /// The proxy before `origin`, if one stands there.
