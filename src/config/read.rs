@@ -11,7 +11,7 @@ use crate::config::Bind;
 use crate::config::keys::{Key, Type, Value};
 use crate::config::read_secret::{bearer, secret, secret_headers};
 use crate::config::tree::{Node, Shape, Written};
-use crate::config::url::HttpUrl;
+use crate::config::url::{HttpUrl, shown};
 
 /// Longer times are refused: none is meant, and sums with them could overflow.
 const MAX_TIME: Duration = Duration::from_secs(100 * 365 * 86_400);
@@ -304,7 +304,10 @@ fn bind(text: &str) -> Result<Value, Fault> {
         }
         _ => "write \"127.0.0.1:8080\" or \"unix:/run/headset/app.sock\"".into(),
     };
-    fault(format!("{text:?} is not an IP address and a port"), fix)
+    fault(
+        format!("{} is not an IP address and a port", shown(text)),
+        fix,
+    )
 }
 
 fn split(text: &str) -> Result<Vec<String>, Fault> {

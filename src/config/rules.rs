@@ -5,7 +5,7 @@
 
 use crate::config::Bind;
 use crate::config::keys::Value;
-use crate::config::url::HttpUrl;
+use crate::config::url::{HttpUrl, shown};
 
 type Verdict = Result<(), (String, String)>;
 
@@ -67,7 +67,7 @@ pub fn host(value: &Value) -> Verdict {
 fn one_host(text: &str) -> Verdict {
     if text.contains("://") || text.contains('/') {
         return refuse(
-            format!("{text:?} is more than a host"),
+            format!("{} is more than a host", shown(text)),
             "write the host alone, without scheme and path",
         );
     }
@@ -82,12 +82,14 @@ fn one_host(text: &str) -> Verdict {
         return match address.parse::<std::net::Ipv6Addr>() {
             Ok(_) => Ok(()),
             Err(_) => refuse(
-                format!("{text:?} is not an IPv6 address in brackets"),
+                format!("{} is not an IPv6 address in brackets", shown(text)),
                 "write it as \"[::1]\", without a port",
             ),
         };
     }
-    if let Some((name, port)) = text.split_once(':') {
+    if let Some((name, port)) = text.split_once(':')
+        && !text.contains('@')
+    {
         return refuse(
             format!("{text:?} has a port ({port}), and ports are not compared"),
             format!("write \"{name}\""),
@@ -102,7 +104,7 @@ fn one_host(text: &str) -> Verdict {
     };
     if name.len() > 253 || !name.split('.').all(label) {
         return refuse(
-            format!("{text:?} is not a host name"),
+            format!("{} is not a host name", shown(text)),
             "write a name such as \"cms.example.com\" (in ASCII, xn-- where needed)",
         );
     }
@@ -150,22 +152,30 @@ pub fn announced(value: &Value) -> Verdict {
     }
 }
 
-/// Origins as browsers send them (RFC 6454 §7).
+/// Origins as browsers send them (RFC 6454 §6.1, §7): of web pages, of applications that
+/// have a scheme of their own, and `null`, which pages without an origin send.
 pub fn origins(value: &Value) -> Verdict {
     let Value::List(items) = value else {
         return Ok(());
     };
     for item in items {
-        match HttpUrl::parse(item) {
-            Err(why) => {
-                return refuse(
-                    format!("{item:?} is not an origin: {why}"),
-                    "write scheme, host and port, such as \"https://crm.example.com\"",
-                );
+        let Some((scheme, host)) = item.split_once("://") else {
+            if item == "null" {
+                continue;
             }
+            return no_origin(item, "it has no scheme");
+        };
+        if !matches!(scheme, "http" | "https") {
+            if let Some(why) = fault_of_another_scheme(scheme, host) {
+                return no_origin(item, why);
+            }
+            continue;
+        }
+        match HttpUrl::parse(item) {
+            Err(why) => return no_origin(item, &why),
             Ok(url) if url.path.as_ref() != "/" || item.ends_with('/') => {
                 return refuse(
-                    format!("{item:?} has a path, and an origin has none"),
+                    format!("{} has a path, and an origin has none", shown(item)),
                     format!("write \"{}\"", url.origin),
                 );
             }
@@ -173,6 +183,33 @@ pub fn origins(value: &Value) -> Verdict {
         }
     }
     Ok(())
+}
+
+fn no_origin(item: &str, why: &str) -> Verdict {
+    refuse(
+        format!("{} is not an origin: {why}", shown(item)),
+        "write scheme, host and port, such as \"https://crm.example.com\" or \"capacitor://localhost\"",
+    )
+}
+
+/// What is wrong with `scheme://host` as the origin of an application (RFC 3986 §3.1,
+/// §3.2.2): `capacitor://localhost`, `chrome-extension://abcdef`.
+fn fault_of_another_scheme(scheme: &str, host: &str) -> Option<&'static str> {
+    let is_scheme = scheme.starts_with(|c: char| c.is_ascii_alphabetic())
+        && (scheme.bytes()).all(|b| b.is_ascii_alphanumeric() || b"+-.".contains(&b));
+    let is_host =
+        |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.' | b':' | b'[' | b']');
+    if !is_scheme {
+        Some("its scheme holds more than letters, digits, `+`, `-` and `.`")
+    } else if host.contains('@') {
+        Some("it carries a user or password before the host")
+    } else if host.contains(['/', '?', '#']) {
+        Some("it has a path, a query or a fragment, and an origin has none")
+    } else if host.is_empty() || !host.bytes().all(is_host) {
+        Some("it has no host, or one that no browser sends")
+    } else {
+        None
+    }
 }
 
 /// Absolute URLs.
@@ -341,5 +378,38 @@ mod tests {
         assert!(hosts(&list(&[])).is_err());
         assert!(origins(&list(&["https://a.example"])).is_ok());
         assert!(origins(&list(&["https://a.example/"])).is_err());
+        for good in [
+            "capacitor://localhost",
+            "ionic://localhost:8080",
+            "chrome-extension://gmbnpmddnbbeaojhckdgmhlhkdkhmidb",
+            "null",
+        ] {
+            assert!(origins(&list(&[good])).is_ok(), "{good}");
+        }
+        for bad in [
+            "a.example",
+            "Null",
+            "://a",
+            "file://",
+            "capacitor://localhost/",
+            "app://a?b",
+            "1a://b",
+            "http://",
+            "app://a b",
+        ] {
+            assert!(origins(&list(&[bad])).is_err(), "{bad}");
+        }
+        for secret in [
+            "https://crm:hunter2@a.example",
+            "https://crm:hunter2@a.example/",
+            "app://crm:hunter2@a",
+            "crm:hunter2@a.example",
+            "https://crm:hunt@er2@a.example:x",
+        ] {
+            let why = origins(&list(&[secret])).unwrap_err();
+            assert!(!format!("{why:?}").contains("er2"), "{why:?}");
+            let why = one_host(secret).unwrap_err();
+            assert!(!format!("{why:?}").contains("er2"), "{why:?}");
+        }
     }
 }

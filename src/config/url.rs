@@ -97,9 +97,34 @@ impl fmt::Display for HttpUrl {
     }
 }
 
+/// `text`, which is no URL that can be used, as it may be shown: in quotes, and without
+/// what may be a user name and a password (RFC 3986 §3.2.1).
+pub fn shown(text: &str) -> String {
+    let Some((before, host)) = text.rsplit_once('@') else {
+        return format!("{text:?}");
+    };
+    let scheme = before.split_once("://").map(|(scheme, _)| scheme);
+    match scheme {
+        Some(scheme) => format!(
+            "\"{}://***@{}\"",
+            scheme.escape_debug(),
+            host.escape_debug()
+        ),
+        None => format!("\"***@{}\"", host.escape_debug()),
+    }
+}
+
 #[cfg(test)]
 mod tests {
-    use super::HttpUrl;
+    use super::{HttpUrl, shown};
+
+    #[test]
+    fn what_may_be_a_password_is_not_shown() {
+        assert_eq!(shown("a b"), "\"a b\"");
+        assert_eq!(shown("https://u:p@ss@h:1/x"), "\"https://***@h:1/x\"");
+        assert_eq!(shown("u:p@h"), "\"***@h\"");
+        assert_eq!(shown("//u:p@h"), "\"***@h\"");
+    }
 
     #[test]
     fn a_url_is_lower_cased_and_its_port_made_plain() {
