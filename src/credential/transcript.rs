@@ -19,7 +19,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use base64::Engine as _;
-use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use bytes::Bytes;
 use http::header::CONTENT_TYPE;
 use http::{HeaderMap, Request};
@@ -27,9 +27,11 @@ use serde_json::{Map, Value};
 use tokio::time::Instant;
 use zeroize::Zeroizing;
 
+use super::kinds::basicauth::quote::looks_like_a_name;
 use super::login::{Answer, LoginError};
 use crate::config::url::HttpOrigin;
 use crate::secret::Secret;
+use crate::secret::spelling::Finder;
 
 /// What stands for a value.
 pub const MASK: &str = "***";
@@ -105,7 +107,7 @@ pub fn hide(secret: &Secret<String>) {
 /// Keeps what is said and heard while it listens.
 pub struct Recorder {
     /// What must not be shown, whatever it is called.
-    hidden: Mutex<Vec<Zeroizing<String>>>,
+    hidden: Mutex<Vec<(Zeroizing<String>, Finder)>>,
     prints: RandomState,
     calls: Mutex<Vec<Exchange>>,
     /// Values of answers: from where, and a print.
@@ -162,13 +164,12 @@ impl Recorder {
         })
     }
 
-    /// Hides `secret` besides: no text that holds it is shown.
+    /// Hides `secret` besides: no text that holds it, in whatever spelling, is shown.
     pub fn hide(&self, secret: &Secret<String>) {
         let text = secret.expose().trim();
         if !text.is_empty() {
             let mut hidden = held(&self.hidden);
-            hidden.push(Zeroizing::new(text.to_owned()));
-            hidden.push(Zeroizing::new(STANDARD.encode(text)));
+            hidden.push((Zeroizing::new(text.to_owned()), Finder::new([text])));
         }
     }
 
@@ -225,7 +226,7 @@ impl Recorder {
     fn hides(&self, text: &str) -> bool {
         held(&self.hidden)
             .iter()
-            .any(|secret| text.contains(secret.as_str()))
+            .any(|(secret, finder)| text.contains(secret.as_str()) || finder.finds(text.as_bytes()))
     }
 
     /// `text` as it may be shown, where its name says that it is harmless.
@@ -235,6 +236,14 @@ impl Recorder {
             text.to_owned()
         } else {
             MASK.to_owned()
+        }
+    }
+
+    /// What somebody called a value, as it may be shown.
+    fn name(&self, name: &str) -> String {
+        match looks_like_a_name(name) && !self.hides(name) {
+            true => name.to_owned(),
+            false => MASK.to_owned(),
         }
     }
 
@@ -248,7 +257,7 @@ impl Recorder {
                     None => MASK.into(),
                 },
                 "set-cookie" => match text.split_once('=') {
-                    Some((cookie, _)) => format!("{}={MASK}", self.plain(cookie)),
+                    Some((cookie, _)) => format!("{}={MASK}", self.name(cookie)),
                     None => MASK.into(),
                 },
                 _ => MASK.into(),
@@ -282,9 +291,9 @@ impl Recorder {
     fn pairs(&self, text: &str) -> String {
         let pair = |pair: &str| match pair.split_once('=') {
             Some((name, value)) if is_plain_key(name) => {
-                format!("{}={}", self.plain(name), self.plain(value))
+                format!("{}={}", self.name(name), self.plain(value))
             }
-            Some((name, _)) => format!("{}={MASK}", self.plain(name)),
+            Some((name, _)) => format!("{}={MASK}", self.name(name)),
             None => MASK.into(),
         };
         text.split('&').map(pair).collect::<Vec<_>>().join("&")
@@ -314,7 +323,7 @@ impl Recorder {
             Value::Object(fields) => {
                 let mut shown = Map::new();
                 for (name, value) in fields {
-                    shown.insert(self.plain(name), self.masked(name, value));
+                    shown.insert(self.name(name), self.masked(name, value));
                 }
                 Value::Object(shown)
             }
@@ -359,9 +368,9 @@ impl Recorder {
                 && let Some((cookie, rest)) = text.split_once('=')
             {
                 let value = rest.split(';').next().unwrap_or(rest);
-                add(format!("cookie {}", self.plain(cookie)), value);
+                add(format!("cookie {}", self.name(cookie)), value);
                 add(
-                    format!("cookie {}", self.plain(cookie)),
+                    format!("cookie {}", self.name(cookie)),
                     &format!("{cookie}={value}"),
                 );
             }
@@ -369,9 +378,11 @@ impl Recorder {
     }
 
     fn place(&self, pointer: &str) -> String {
-        match self.plain(pointer).as_str() {
-            MASK => "in its body".into(),
-            plain => plain.to_owned(),
+        let names = pointer.split('/').skip(1);
+        let mut parts = names.clone().map(|name| self.name(name));
+        match !pointer.is_empty() && parts.all(|part| part != MASK) && !self.hides(pointer) {
+            true => pointer.to_owned(),
+            false => "in its body".into(),
         }
     }
 }

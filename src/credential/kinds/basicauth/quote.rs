@@ -1,15 +1,16 @@
 //! What may be told of an error answer: its E1 code and message, and nothing else.
 //!
 //! The message is the server's, so it is bounded, its control characters are
-//! escaped, and whatever it repeats of our own secrets is cut out, whole or in part, as
-//! they are or as JSON and a form write them. So is a long run of letters and digits
-//! that looks like a token, since it may be somebody else's, or ours encoded again.
+//! escaped, and whatever it repeats of our own secrets is cut out, whole or in part, in
+//! any spelling (`secret/spelling.rs`). So is a long run of letters and digits that looks
+//! like a token, since it may be somebody else's. Of JSON keys only those are told that
+//! look like names: some issuers write a session's id where others have a name.
 
-use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::Deserialize;
 use zeroize::Zeroizing;
 
 use super::text::Text;
+use crate::secret::spelling::{LEAST, Unescaped, folded, spellings};
 
 /// The most characters of a message that are told.
 const MESSAGE_LIMIT: usize = 200;
@@ -55,13 +56,7 @@ pub(in crate::credential::kinds) fn clean(text: &str, secrets: &[&str]) -> Strin
         end -= 1;
     }
     let text = &text[..end];
-    let encoded = encoded(secrets);
-    let all: Vec<&str> = secrets
-        .iter()
-        .copied()
-        .chain(encoded.iter().map(|text| text.as_str()))
-        .collect();
-    let mut hidden = hidden(text.as_bytes(), &all);
+    let mut hidden = hidden(text.as_bytes(), secrets);
     hide_tokens(text, &mut hidden);
     let mut told = String::new();
     let mut count = 0;
@@ -89,45 +84,32 @@ pub(in crate::credential::kinds) fn clean(text: &str, secrets: &[&str]) -> Strin
     told
 }
 
-/// Marks every octet of `text` that repeats a secret, or [`PART`] or more in a row
-/// of one.
+/// Marks every octet of `text` that repeats a secret, or [`PART`] or more in a row of one,
+/// in whatever spelling.
 fn hidden(text: &[u8], secrets: &[&str]) -> Vec<bool> {
     let mut hidden = vec![false; text.len()];
-    for secret in secrets.iter().map(|secret| secret.as_bytes()) {
-        let size = secret.len().min(PART);
-        if size == 0 {
-            continue;
-        }
-        for (at, window) in text.windows(size).enumerate() {
-            if secret.windows(size).any(|part| part == window) {
-                hidden[at..at + size].fill(true);
+    let is_sought = |(number, spelling): &(usize, Zeroizing<Vec<u8>>)| {
+        !spelling.is_empty() && (*number == 0 || spelling.len() >= LEAST)
+    };
+    let sought: Vec<Zeroizing<Vec<u8>>> = secrets
+        .iter()
+        .flat_map(|secret| spellings(secret.as_bytes()).into_iter().enumerate())
+        .filter(is_sought)
+        .map(|(_, spelling)| spelling)
+        .collect();
+    for level in Unescaped::all(text) {
+        let octets: Vec<u8> = level.octets().iter().copied().map(folded).collect();
+        let octets = Zeroizing::new(octets);
+        for secret in &sought {
+            let size = secret.len().min(PART);
+            for (at, window) in octets.windows(size).enumerate() {
+                if secret.windows(size).any(|part| part == window) {
+                    hidden[level.place(at, at + size)].fill(true);
+                }
             }
         }
     }
     hidden
-}
-
-/// `secrets` as they stand in a JSON text and in a form, where that is another text.
-fn encoded(secrets: &[&str]) -> Vec<Zeroizing<String>> {
-    let mut all = Vec::new();
-    for secret in secrets {
-        let json = serde_json::to_string(secret).map(Zeroizing::new);
-        let json = json.ok().and_then(|json| {
-            let inner = json.strip_prefix('"')?.strip_suffix('"')?;
-            Some(Zeroizing::new(inner.to_owned()))
-        });
-        let form = Zeroizing::new(utf8_percent_encode(secret, NON_ALPHANUMERIC).to_string());
-        // What servers leave as it is in a form differs, but `-._~` and `*` at most.
-        let plain = ["%2D", "%2E", "%5F", "%7E", "%2A"]
-            .into_iter()
-            .zip(["-", ".", "_", "~", "*"])
-            .fold(form, |text, (from, to)| {
-                Zeroizing::new(text.replace(from, to))
-            });
-        let others = json.into_iter().chain([plain]);
-        all.extend(others.filter(|other| other.as_str() != *secret));
-    }
-    all
 }
 
 /// Marks every word that looks like a token: long, with letters and digits, and neither
@@ -155,6 +137,38 @@ fn hide_tokens(text: &str, hidden: &mut [bool]) {
     }
 }
 
+/// Whether `key` is what somebody called a place, rather than what stands in it: a few
+/// words of a few letters, with two digits at most.
+pub(in crate::credential) fn looks_like_a_name(key: &str) -> bool {
+    const LONGEST: usize = 40;
+    const DIGITS: usize = 2;
+    const SHORT: usize = 8;
+    let octets = key.as_bytes();
+    let is_part = |b: &u8| b.is_ascii_alphanumeric() || b"_-.:$~".contains(b);
+    if !(1..=LONGEST).contains(&octets.len()) || !octets.iter().all(is_part) {
+        return false;
+    }
+    if octets.iter().filter(|b| b.is_ascii_digit()).count() > DIGITS {
+        return false;
+    }
+    // A word begins after what is no letter, with the first capital, and with the last
+    // one of several.
+    let letter = |at: usize| octets.get(at).filter(|b| b.is_ascii_alphabetic());
+    let begins = |at: usize| {
+        let before = at.checked_sub(1).and_then(letter);
+        match (before, letter(at)) {
+            (_, None) => false,
+            (None, Some(_)) => true,
+            (Some(before), Some(this)) => {
+                let after = letter(at + 1).is_some_and(u8::is_ascii_lowercase);
+                this.is_ascii_uppercase() && (before.is_ascii_lowercase() || after)
+            }
+        }
+    };
+    let words = (0..octets.len()).filter(|at| begins(*at)).count();
+    octets.len() <= SHORT || words * 3 <= octets.len()
+}
+
 /// Characters that turn a line around or hide in it.
 fn is_invisible(c: char) -> bool {
     matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{2069}' | '\u{feff}')
@@ -162,6 +176,8 @@ fn is_invisible(c: char) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
+
     use super::*;
 
     fn body(code: &str, message: &str) -> Vec<u8> {
@@ -208,6 +224,60 @@ mod tests {
         // A cut must not leave the head of one behind.
         let long = format!("{}{}", "x".repeat(195), secrets[0]);
         assert!(!quote(&body("c", &long), &secrets).contains("eyJ"));
+    }
+
+    #[test]
+    fn a_secret_is_cut_out_in_every_spelling() {
+        use base64::Engine as _;
+        use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
+        let secret = "pa$$w0rd-\u{e4}";
+        let pair = format!("crm:{secret}");
+        let encoded = STANDARD.encode(&pair);
+        let percent = utf8_percent_encode(&encoded, NON_ALPHANUMERIC).to_string();
+        for echo in [
+            secret.to_uppercase(),
+            encoded.to_uppercase(),
+            STANDARD.encode(secret),
+            URL_SAFE_NO_PAD.encode(format!("x{secret}")),
+            encoded,
+            percent.to_lowercase(),
+            percent,
+            "p\\u0061$$w0rd-\\u00e4".into(),
+        ] {
+            let told = clean(&format!("bad {echo} !"), &[secret]);
+            let rest = told.replace("[secret]", "");
+            // What is left of it holds no part that could be used.
+            assert!(told.contains("[secret]") && rest.len() <= 5 + 10, "{told}");
+        }
+    }
+
+    #[test]
+    fn only_keys_that_look_like_names_are_told() {
+        for name in [
+            "sessionId",
+            "userSessionInfo",
+            "access_token",
+            "jwtTokenExpiryMs",
+            "a.b",
+            "oauth2_token",
+            "Code",
+            "X-Auth-Token",
+            "RestException",
+        ] {
+            assert!(looks_like_a_name(name), "{name}");
+        }
+        for token in [
+            "d898-690087a3-ses-supervisor-1373",
+            "hK3j9Qw2Lz",
+            "xKqWzRtYbNmPaSdF",
+            "0b9c8f0e-6d1e-4b47-9c53-1f3f4a1c9d10",
+            "eyJhbGciOiJIUzI1NiJ9",
+            "",
+            "n\u{e4}me",
+            "a key with words in it that go on and on",
+        ] {
+            assert!(!looks_like_a_name(token), "{token}");
+        }
     }
 
     #[test]

@@ -126,10 +126,9 @@ impl Json {
     }
 }
 
-/// A key that is no plain word may be data, such as a name or a token.
+/// A key that is no name may be data, such as a user or a token.
 fn key_for_people(key: &str) -> &str {
-    let plain = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-' | b'.');
-    if key.len() <= 40 && key.bytes().all(plain) {
+    if quote::looks_like_a_name(key) {
         key
     } else {
         "…"
