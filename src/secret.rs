@@ -58,6 +58,25 @@ impl<T: Zeroize> fmt::Debug for Secret<T> {
     }
 }
 
+/// A program that prints a secret, and what it is given.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Program {
+    /// Its path or name, and its arguments.
+    pub argv: Vec<String>,
+    /// The variables of headset's environment that it sees besides `PATH`, `HOME` and
+    /// `LANG`.
+    pub env: Vec<String>,
+}
+
+impl From<Vec<String>> for Program {
+    fn from(argv: Vec<String>) -> Program {
+        Program {
+            argv,
+            env: Vec::new(),
+        }
+    }
+}
+
 /// Where a secret is kept. It is read when it is needed, never at parse time.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Source {
@@ -65,8 +84,8 @@ pub enum Source {
     File(PathBuf),
     /// An environment variable.
     Env(String),
-    /// What a program prints: its path or name, and its arguments.
-    Command(Vec<String>),
+    /// What a program prints.
+    Command(Program),
     /// Nowhere yet: headset makes it (`generate.rs`) and the credential's kind keeps it.
     Generate,
 }
@@ -77,8 +96,9 @@ impl fmt::Display for Source {
         match self {
             Source::File(path) => write!(f, "file {}", path.display()),
             Source::Env(name) => write!(f, "variable {name}"),
-            Source::Command(argv) => {
-                write!(f, "command {}", argv.first().map_or("", String::as_str))
+            Source::Command(program) => {
+                let name = program.argv.first();
+                write!(f, "command {}", name.map_or("", String::as_str))
             }
             Source::Generate => f.write_str("a generated password"),
         }
@@ -92,7 +112,14 @@ impl Source {
     /// One spelling for one meaning, for digests: unlike `Display` with everything.
     pub fn canonical(&self) -> String {
         match self {
-            Source::Command(argv) => format!("command {}", argv.join("\u{1f}")),
+            Source::Command(Program { argv, env }) => {
+                let mut text = format!("command {}", argv.join("\u{1f}"));
+                for name in env {
+                    text.push('\u{1e}');
+                    text.push_str(name);
+                }
+                text
+            }
             other => other.to_string(),
         }
     }
@@ -103,14 +130,15 @@ impl Source {
     }
 
     /// Reads the secret as it is now, as [`Source::fetch`] does, but never blocks:
-    /// a file is read, and a command runs, on a thread of its own. Dropping the future
-    /// lets the command go on, for ten seconds at most. Needs a tokio runtime.
+    /// a file is read, and a command runs (once within [`command::once`]), on a thread of
+    /// its own. Dropping the future lets the command go on, for ten seconds at most. Needs
+    /// a tokio runtime.
     ///
     /// # Errors
     /// As [`Source::fetch`].
     pub async fn read(&self) -> Result<Secret<String>, SecretError> {
-        match self {
-            Source::Command(_) => {}
+        let program = match self {
+            Source::Command(program) => program,
             Source::File(_) => {
                 // A disk, or a server behind it, may not answer.
                 let source = self.clone();
@@ -123,6 +151,9 @@ impl Source {
                 });
             }
             Source::Env(_) | Source::Generate => return self.fetch(),
+        };
+        if let Some(text) = command::printed(program) {
+            return Ok(Secret::new(text, self.to_string()));
         }
         let refuse = |fault| SecretError {
             from: self.clone(),
@@ -137,9 +168,11 @@ impl Source {
                 let _ = done.send(source.fetch());
             })
             .map_err(|error| refuse(Fault::NotStarted(error)))?;
-        fetched
+        let secret = fetched
             .await
-            .unwrap_or_else(|_| Err(refuse(Fault::TooSlow)))
+            .unwrap_or_else(|_| Err(refuse(Fault::TooSlow)))?;
+        command::remember(program, &secret);
+        Ok(secret)
     }
 
     /// Reads the secret as it is now. A trailing CR/LF is trimmed; nothing in it is
@@ -153,7 +186,7 @@ impl Source {
         let bytes = match self {
             Source::File(path) => file::read(path),
             Source::Env(name) => env::read(name),
-            Source::Command(argv) => command::read(argv),
+            Source::Command(program) => command::read(program),
             Source::Generate => Err(Fault::Generated),
         };
         let text = bytes.and_then(clean);

@@ -275,7 +275,7 @@ mod tests {
         let runs = folder.path().join("runs");
         let script = |word: &str| {
             let text = format!("echo run >> {}; echo {word}", runs.display());
-            Source::Command(["/bin/sh", "-c", &text].map(String::from).into())
+            Source::Command(["/bin/sh", "-c", &text].map(String::from).to_vec().into())
         };
         let count = || std::fs::read_to_string(&runs).unwrap().lines().count();
         let first = opened(&listener(&folder, script("s3cret")), &[]);

@@ -7,7 +7,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::config::keys::{Fallback, Type, Value, key};
 use crate::config::{Effect, LogFormat, Roots};
-use crate::secret::Source;
+use crate::secret::{Program, Source};
 
 fn no_colon(value: &Value) -> Result<(), (String, String)> {
     match value {
@@ -405,9 +405,20 @@ fn a_command_is_a_list_of_texts_without_a_shell() {
         ("{ vault = \"x\" }", "no such source"),
     ] {
         only(&problems_of("{ file = \"/p\" }", written), &[part]);
+    let seen = "{ command = [\"pass\", \"show\", \"a, b\"], env = [\"VAULT_ADDR\"] }";
+    let env = vec!["VAULT_ADDR".to_owned()];
+    assert_eq!(read(seen), Source::Command(Program { argv, env }));
     }
 }
 
+        (
+            "{ command = [\"a\"], env = [\"A=hunter2\"] }",
+            "not the name of a variable",
+        ),
+        (
+            "{ command = [\"a\"], env = \"A\" }",
+            "a secret has one source",
+        ),
 const STORE: &str = "[store]\npath = \"/var/lib/headset\"\nkey = { env = \"K\" }\n";
 
 #[test]

@@ -8,7 +8,7 @@ use crate::base::problem::{Place, Problem};
 use crate::config::keys::Value;
 use crate::config::read::{fault, key_path, path, plain, unquoted};
 use crate::config::tree::{Node, Shape, Written};
-use crate::secret::Source;
+use crate::secret::{Program, Source};
 
 const WRITE: &str = "write { file = \"/path\" }, { env = \"VARIABLE\" } or { command = [\"program\", \"argument\"] }";
 
@@ -46,8 +46,11 @@ pub(super) fn secret(node: &Node, at: &str, own: bool) -> Result<Source, Vec<Pro
     if !problems.is_empty() {
         return Err(problems);
     }
+    // Beside a command, `env` names what it sees of the environment.
+    let has_command = children.contains_key("command");
     let mut set = sources
         .iter()
+        .filter(|name| !(has_command && **name == "env" && is_list(children.get("env"))))
         .filter_map(|name| Some((*name, children.get(*name)?)));
     match (set.next(), set.next()) {
         (Some((first, a)), Some((second, b))) => one(
@@ -59,6 +62,7 @@ pub(super) fn secret(node: &Node, at: &str, own: bool) -> Result<Source, Vec<Pro
             ),
             "remove one of the two".into(),
         ),
+        (Some(("command", node)), None) => command(node, children.get("env"), at),
         (Some((name, node)), None) => source(name, node, &format!("{at}.{name}")),
         (None, _) => one(
             &node.place,
@@ -67,6 +71,29 @@ pub(super) fn secret(node: &Node, at: &str, own: bool) -> Result<Source, Vec<Pro
             WRITE.into(),
         ),
     }
+}
+
+/// A program, and the variables that it sees, of the secret at `at`.
+fn command(node: &Node, env: Option<&Node>, at: &str) -> Result<Source, Vec<Problem>> {
+    let key = format!("{at}.command");
+    let refuse = |why: &str, fix: &str| {
+        let problem = Problem::new(node.place.clone(), key.as_str(), why, fix);
+        Err(vec![problem])
+    };
+    let argv = argv(node, &key)?;
+    let program = argv.first().map_or("", String::as_str);
+    if program.is_empty() {
+        return refuse("it names no program", "write [\"program\", \"argument\"]");
+    }
+    // An argument may be meant for a shell.
+    if let Err((why, fix)) = path(program) {
+        return refuse(&why, &fix);
+    }
+    let env = match env {
+        Some(env) => variables(env, &format!("{at}.env"))?,
+        None => Vec::new(),
+    };
+    Ok(Source::Command(Program { argv, env }))
 }
 
 fn source(name: &str, node: &Node, at: &str) -> Result<Source, Vec<Problem>> {
@@ -78,8 +105,7 @@ fn source(name: &str, node: &Node, at: &str) -> Result<Source, Vec<Problem>> {
         },
         "env" => {
             let name = reference(node, at)?;
-            let word = |c: char| c.is_ascii_alphanumeric() || c == '_';
-            if name.starts_with(|c: char| c.is_ascii_digit()) || !name.chars().all(word) {
+            if !is_variable(name) {
                 // It may well be the secret itself, so it stays unsaid.
                 return refuse(
                     "this is not the name of a variable",
@@ -88,18 +114,6 @@ fn source(name: &str, node: &Node, at: &str) -> Result<Source, Vec<Problem>> {
             }
             Ok(Source::Env(name.to_owned()))
         }
-        "command" => {
-            let argv = argv(node, at)?;
-            let program = argv.first().map_or("", String::as_str);
-            if program.is_empty() {
-                return refuse("it names no program", "write [\"program\", \"argument\"]");
-            }
-            // An argument may be meant for a shell.
-            match path(program) {
-                Ok(_) => Ok(Source::Command(argv)),
-                Err((why, fix)) => refuse(&why, &fix),
-            }
-        }
         _ => match &node.shape {
             Shape::Scalar(text, Written::Loose | Written::Bool) if text == "true" => {
                 Ok(Source::Generate)
@@ -107,6 +121,32 @@ fn source(name: &str, node: &Node, at: &str) -> Result<Source, Vec<Problem>> {
             _ => refuse("this can only be true", "write { generate = true }"),
         },
     }
+}
+
+fn is_variable(name: &str) -> bool {
+    let word = |c: char| c.is_ascii_alphanumeric() || c == '_';
+    !name.is_empty() && !name.starts_with(|c: char| c.is_ascii_digit()) && name.chars().all(word)
+}
+
+/// Whether `env` can only be meant for a command. From outside a file every list is text,
+/// and a command has but one source.
+fn is_list(env: Option<&Node>) -> bool {
+    env.is_some_and(|env| matches!(env.shape, Shape::List(_) | Shape::Scalar(_, Written::Loose)))
+}
+
+/// Names of variables that a command sees besides the usual ones.
+fn variables(node: &Node, at: &str) -> Result<Vec<String>, Vec<Problem>> {
+    let names = argv(node, at)?;
+    if names.iter().all(|name| is_variable(name)) {
+        return Ok(names);
+    }
+    // It may well be a value, so it stays unsaid.
+    Err(vec![Problem::new(
+        node.place.clone(),
+        at,
+        "one of these is not the name of a variable",
+        "write names of variables, such as [\"VAULT_ADDR\"], never their values",
+    )])
 }
 
 /// A program and its arguments: a list, or text with commas from outside a file.

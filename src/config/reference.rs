@@ -238,8 +238,10 @@ every problem at once and starts nothing; a faulty configuration ends with exit 
   first, words joined by single underscores.
 - A time is a number with a unit (`30s`, `12h`, `30d`), a size likewise (`64KiB`).
 - A secret is written by reference only: `{ file = "/path" }`, `{ env = "VARIABLE" }` or
-  `{ command = ["program", "argument"] }` (run without a shell whenever the secret is
-  needed: at most 10 s, its stderr is dropped). It is read when it is needed. An end of line after it is trimmed; other control
+  `{ command = ["program", "argument"], env = ["VAULT_ADDR"] }` (run without a shell
+  whenever the secret is needed, once a mint, for at most 10 s; its stderr is dropped; of
+  the environment it sees `PATH`, `HOME`, `LANG` and what `env` names; what it leaves
+  running when it ends goes on). It is read when it is needed. An end of line after it is trimmed; other control
   characters, curly quotes, invisible characters, quotes around it and a header's or
   variable's name before it are refused; nothing in it is expanded. A changed file is
   acted on within 2 seconds.

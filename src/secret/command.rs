@@ -1,10 +1,12 @@
 //! Secrets that a program prints: a vault's client, a keychain.
 //!
-//! The program is started without a shell, with an empty stdin and a stderr that
-//! nobody sees, since a failing client may print the secret there. It has ten seconds
-//! and [`MAX_BYTES`] of output; then it is killed, with whatever it started. It
-//! inherits headset's environment, which such clients are configured by.
+//! The program is started without a shell, with an empty stdin, a stderr that nobody
+//! sees (a failing client may print the secret there), and a small environment: `PATH`,
+//! `HOME`, `LANG` and what the configuration names, since headset's own variables may be
+//! other secrets. It has ten seconds and [`MAX_BYTES`] of output; then it is killed, with
+//! whatever it started. What it left running when it ended well, such as an agent, goes on.
 
+use std::cell::RefCell;
 use std::io::{ErrorKind, Read as _};
 use std::os::unix::process::CommandExt as _;
 use std::process::{Child, ChildStdout, Command, ExitStatus, Stdio};
@@ -16,7 +18,7 @@ use rustix::process::{Pid, Signal, kill_process_group};
 use tokio::time::Instant;
 use zeroize::Zeroizing;
 
-use super::{Fault, MAX_BYTES};
+use super::{Fault, MAX_BYTES, Program, Secret};
 
 /// How long a program may take.
 pub(super) const LIMIT: Duration = Duration::from_secs(10);
@@ -24,19 +26,59 @@ pub(super) const LIMIT: Duration = Duration::from_secs(10);
 /// How long it may go on after it has closed its output.
 const LINGER: Duration = Duration::from_secs(1);
 
-/// How often that is looked at.
+/// How often that is looked at, and whether a program ended whose output is still open.
 const LOOK: Duration = Duration::from_millis(5);
 
-/// What the program `argv` prints, one octet more than [`MAX_BYTES`] at most. Blocks
-/// until it ends, for ten seconds at most.
-pub(super) fn read(argv: &[String]) -> Result<Zeroizing<Vec<u8>>, Fault> {
-    read_within(argv, LIMIT)
+/// The variables that every program sees.
+const ENVIRONMENT: [&str; 3] = ["PATH", "HOME", "LANG"];
+
+tokio::task_local! {
+    /// What programs printed within one [`once`].
+    static PRINTED: RefCell<Vec<(Program, Zeroizing<String>)>>;
 }
 
-fn read_within(argv: &[String], limit: Duration) -> Result<Zeroizing<Vec<u8>>, Fault> {
-    let (program, arguments) = argv.split_first().ok_or(Fault::Empty)?;
-    let mut child = Command::new(program)
+/// Runs `attempt`, in which each program runs once, however often its secret is read.
+/// Dropping the future stops the attempt; see [`super::Source::read`].
+pub async fn once<F: Future>(attempt: F) -> F::Output {
+    match PRINTED.try_with(|_| ()) {
+        Ok(()) => attempt.await,
+        Err(_) => PRINTED.scope(RefCell::default(), attempt).await,
+    }
+}
+
+/// What `program` printed before within this [`once`].
+pub(super) fn printed(program: &Program) -> Option<String> {
+    let found = PRINTED.try_with(|printed| {
+        let printed = printed.borrow();
+        let mut all = printed.iter();
+        let (_, text) = all.find(|(known, _)| known == program)?;
+        Some(text.as_str().to_owned())
+    });
+    found.ok().flatten()
+}
+
+/// Keeps what `program` printed for the rest of this [`once`].
+pub(super) fn remember(program: &Program, secret: &Secret<String>) {
+    let _ = PRINTED.try_with(|printed| {
+        let text = Zeroizing::new(secret.expose().clone());
+        printed.borrow_mut().push((program.clone(), text));
+    });
+}
+
+/// What `program` prints, one octet more than [`MAX_BYTES`] at most. Blocks until it
+/// ends, for ten seconds at most.
+pub(super) fn read(program: &Program) -> Result<Zeroizing<Vec<u8>>, Fault> {
+    read_within(program, LIMIT)
+}
+
+fn read_within(program: &Program, limit: Duration) -> Result<Zeroizing<Vec<u8>>, Fault> {
+    let (name, arguments) = program.argv.split_first().ok_or(Fault::Empty)?;
+    let named = program.env.iter().map(String::as_str);
+    let seen = ENVIRONMENT.into_iter().chain(named);
+    let mut child = Command::new(name)
         .args(arguments)
+        .env_clear()
+        .envs(seen.filter_map(|name| Some((name, std::env::var_os(name)?))))
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .stderr(Stdio::null())
@@ -47,10 +89,11 @@ fn read_within(argv: &[String], limit: Duration) -> Result<Zeroizing<Vec<u8>>, F
     let Some(mut output) = child.stdout.take() else {
         return Err(end(child, Fault::TooSlow));
     };
-    match all_of(&mut output, limit) {
-        Ok(bytes) if bytes.len() > MAX_BYTES => Err(end(child, Fault::TooLong)),
-        Ok(bytes) => {
-            let status = wait(&mut child)
+    match all_of(&mut child, &mut output, limit) {
+        Ok((bytes, _)) if bytes.len() > MAX_BYTES => Err(end(child, Fault::TooLong)),
+        Ok((bytes, ended)) => {
+            let status = ended
+                .or_else(|| wait(&mut child))
                 .ok_or(())
                 .map_err(|()| end(child, Fault::TooSlow))?;
             if status.success() {
@@ -63,19 +106,37 @@ fn read_within(argv: &[String], limit: Duration) -> Result<Zeroizing<Vec<u8>>, F
     }
 }
 
-/// What comes out of `output` until it ends, or one octet more than [`MAX_BYTES`]. No
-/// thread waits in a read: whoever left the group holds the other end for as long as it
-/// likes.
-fn all_of(output: &mut ChildStdout, limit: Duration) -> Result<Zeroizing<Vec<u8>>, Fault> {
+/// What comes out of `output` until it or `child` ends, or one octet more than
+/// [`MAX_BYTES`], and how `child` ended, where that came first: what it left running may
+/// hold the other end of `output` for as long as it likes. So no thread waits in a read.
+fn all_of(
+    child: &mut Child,
+    output: &mut ChildStdout,
+    limit: Duration,
+) -> Result<(Zeroizing<Vec<u8>>, Option<ExitStatus>), Fault> {
     let deadline = Instant::now() + limit;
     // All at once, since growing would leave copies behind that nobody zeroes.
     let mut bytes = Zeroizing::new(vec![0; MAX_BYTES + 1]);
     let mut size = 0;
+    let mut ended = None;
     while size < bytes.len() {
         let left = deadline.saturating_duration_since(Instant::now());
-        let left = Timespec::try_from(left).map_err(|_| Fault::TooSlow)?;
-        match poll(&mut [PollFd::new(output, PollFlags::IN)], Some(&left)) {
-            Ok(0) => return Err(Fault::TooSlow),
+        // What was printed before the end is in the pipe already.
+        let pause = if ended.is_some() {
+            Duration::ZERO
+        } else {
+            left.min(LOOK)
+        };
+        let pause = Timespec::try_from(pause).map_err(|_| Fault::TooSlow)?;
+        match poll(&mut [PollFd::new(output, PollFlags::IN)], Some(&pause)) {
+            Ok(0) if ended.is_some() => break,
+            Ok(0) => {
+                ended = child.try_wait().map_err(Fault::Unreadable)?;
+                if ended.is_none() && left.is_zero() {
+                    return Err(Fault::TooSlow);
+                }
+                continue;
+            }
             Ok(_) => {}
             Err(Errno::INTR) => continue,
             Err(error) => return Err(Fault::Unreadable(error.into())),
@@ -88,7 +149,7 @@ fn all_of(output: &mut ChildStdout, limit: Duration) -> Result<Zeroizing<Vec<u8>
         }
     }
     bytes.truncate(size);
-    Ok(bytes)
+    Ok((bytes, ended))
 }
 
 /// How it ended; `None` where it goes on although its output is closed.
@@ -119,8 +180,9 @@ mod tests {
     use crate::secret::Source;
     use crate::secret::watch::testing::Folder;
 
-    fn argv(script: &str) -> Vec<String> {
-        ["/bin/sh", "-c", script].map(String::from).into()
+    fn argv(script: &str) -> Program {
+        let argv = ["/bin/sh", "-c", script].map(String::from);
+        argv.to_vec().into()
     }
 
     #[test]
@@ -135,7 +197,7 @@ mod tests {
     #[test]
     fn arguments_reach_it_as_they_are_without_a_shell() {
         let argv = ["/bin/echo", "a b", "$HOME", ";", "*"].map(String::from);
-        let secret = Source::Command(argv.into()).fetch().unwrap();
+        let secret = Source::Command(argv.to_vec().into()).fetch().unwrap();
         assert_eq!(secret.expose(), "a b $HOME ; *");
     }
 
@@ -154,10 +216,10 @@ mod tests {
 
     #[test]
     fn one_that_cannot_be_started_is_said_to_be_so() {
-        let missing = ["/nonexistent/vault".to_owned()];
+        let missing = vec!["/nonexistent/vault".to_owned()].into();
         let fault = read(&missing).unwrap_err();
         assert!(fault.to_string().contains("cannot be started"), "{fault}");
-        assert!(read(&[]).is_err());
+        assert!(read(&Program::default()).is_err());
     }
 
     #[test]
@@ -189,26 +251,71 @@ mod tests {
     }
 
     #[test]
-    fn one_that_left_its_group_holds_no_thread_of_ours() {
+    fn a_program_that_ends_yields_what_it_printed_whatever_it_left_running() {
+        for start in ["sleep 600 & echo $!", "setsid sleep 600 & echo $!"] {
+            let folder = Folder::new();
+            let pid = folder.path().join("pid");
+            let script = format!("{start} > {}; printf p$w", pid.display()).replace("$w", "@w");
+            let secret = Source::Command(argv(&script)).fetch().unwrap();
+            assert_eq!(secret.expose(), "p@w");
+            let left = std::fs::read_to_string(pid).unwrap();
+            let left = Pid::from_raw(left.trim().parse().unwrap()).unwrap();
+            // An agent, say: it goes on.
+            rustix::process::kill_process(left, Signal::KILL).unwrap();
+        }
+    }
+
+    #[test]
+    fn one_that_fails_with_a_child_at_its_pipe_has_failed() {
         let folder = Folder::new();
         let pid = folder.path().join("pid");
-        let script = format!(
-            "setsid sh -c 'echo $$ > {0}; exec sleep 600' & while [ ! -s {0} ]; do sleep 0.01; done",
-            pid.display()
-        );
-        let names = || {
-            let tasks = std::fs::read_dir("/proc/self/task").unwrap();
-            tasks
-                .filter_map(|task| std::fs::read_to_string(task.ok()?.path().join("comm")).ok())
-                .filter(|name| name.starts_with("secret-command"))
-                .count()
+        let script = format!("sleep 600 & echo $! > {}; echo no; exit 3", pid.display());
+        let fault = read(&argv(&script)).unwrap_err();
+        assert!(matches!(fault, Fault::Failed(_)), "{fault}");
+        let left = std::fs::read_to_string(pid).unwrap();
+        let left = Pid::from_raw(left.trim().parse().unwrap()).unwrap();
+        rustix::process::kill_process(left, Signal::KILL).unwrap();
+    }
+
+    #[test]
+    fn a_lot_of_output_is_read_whole_although_the_program_ended() {
+        let script = "sleep 0.05; head -c 60000 /dev/zero | tr '\\0' a";
+        let secret = Source::Command(argv(script)).fetch().unwrap();
+        assert_eq!(secret.expose().len(), 60_000);
+    }
+
+    #[test]
+    fn it_sees_a_small_environment_and_what_is_named() {
+        // Cargo sets these for tests.
+        assert!(std::env::var_os("CARGO_PKG_NAME").is_some());
+        let mut program = argv("echo $CARGO_PKG_NAME,$CARGO_PKG_VERSION,${PATH:+path}");
+        let said = |program: &Program| {
+            let secret = Source::Command(program.clone()).fetch().unwrap();
+            secret.expose().clone()
         };
-        let fault = read_within(&argv(&script), Duration::from_secs(2)).unwrap_err();
-        assert!(matches!(fault, Fault::TooSlow), "{fault}");
-        assert_eq!(names(), 0);
-        let orphan = std::fs::read_to_string(pid).unwrap();
-        let orphan = Pid::from_raw(orphan.trim().parse().unwrap()).unwrap();
-        rustix::process::kill_process(orphan, Signal::KILL).unwrap();
+        assert_eq!(said(&program), ",,path");
+        program.env = ["CARGO_PKG_NAME", "NOT_SET_ANYWHERE"]
+            .map(String::from)
+            .into();
+        assert_eq!(said(&program), "headset,,path");
+    }
+
+    #[tokio::test]
+    async fn within_one_attempt_it_runs_once() {
+        let folder = Folder::new();
+        let count = folder.path().join("count");
+        let script = format!("echo ran >> {}; echo p@w", count.display());
+        let source = Source::Command(argv(&script));
+        let read_thrice = async {
+            for _ in 0..3 {
+                assert_eq!(source.read().await.unwrap().expose(), "p@w");
+            }
+        };
+        once(once(read_thrice)).await;
+        let ran = || std::fs::read_to_string(&count).unwrap().lines().count();
+        assert_eq!(ran(), 1);
+        source.read().await.unwrap();
+        assert_eq!(ran(), 2, "another attempt asks anew");
     }
 
     #[test]

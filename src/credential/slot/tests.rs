@@ -693,7 +693,7 @@ async fn an_issuer_that_gives_ever_shorter_lives_is_not_asked_ever_more_often() 
 #[tokio::test(start_paused = true)]
 async fn a_command_that_may_have_hung_is_named_beside_the_issuer() {
     let (slot, mint, _) = open([life(60)]);
-    let vault = ["vault", "read"].map(String::from);
+    let vault = ["vault", "read"].map(String::from).to_vec();
     *mint.sources.lock().unwrap() = vec![crate::secret::Source::Command(vault.into())];
     *mint.takes.lock().unwrap() = secs(1000);
     let told = slot.obtain_within(secs(500)).await.unwrap_err().to_string();

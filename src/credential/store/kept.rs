@@ -26,7 +26,7 @@ use crate::credential::secret_parts::SecretParts;
 use crate::credential::{
     Change, Fresh, KeepAlive, Mint, MintError, Origin, REFUSALS, Rejection, schedule,
 };
-use crate::secret::Source;
+use crate::secret::{Source, command};
 
 const REFUSAL: &str = "refusal";
 const LIVE: &str = "live";
@@ -233,7 +233,6 @@ impl Kept {
                 .iter()
                 .map(|(name, value)| (name.to_string(), Hidden::new(value.as_bytes())))
                 .collect(),
-            session: self.inner.session().map(Hidden),
             secrets: Some(
                 fresh
                     .secrets
@@ -241,6 +240,7 @@ impl Kept {
                     .map(|part| Hidden::new(part.as_bytes()))
                     .collect(),
             ),
+            session: self.inner.session().map(Hidden),
             prints,
         };
         // It was logged; the credential itself is as good as ever.
@@ -302,7 +302,8 @@ impl Mint for Kept {
     }
 
     fn mint(&self) -> Pin<Box<dyn Future<Output = Result<Fresh, MintError>> + Send + '_>> {
-        Box::pin(self.attempt())
+        // The fingerprints and the attempt itself read the same secrets.
+        Box::pin(command::once(self.attempt()))
     }
 
     fn renews(&self) -> bool {

@@ -48,6 +48,20 @@ async fn a_registration_that_still_lives_is_used_again_without_a_word_to_the_iss
 }
 
 #[tokio::test]
+async fn beside_a_store_the_command_of_a_secret_runs_once_a_mint() {
+    let center = center(Faults::default()).await;
+    let folder = Folder::new();
+    let count = folder.path("count");
+    let script = format!("echo ran >> {}; echo customer_manager@123", count.display());
+    let options = format!("password = {{ command = [\"/bin/sh\", \"-c\", {script:?}] }}\n");
+    let process = Process::start(&folder.configure(&center, &options)).await;
+    process.ready().await;
+    assert_eq!(center.state().registrations, 1);
+    assert_eq!(std::fs::read_to_string(count).unwrap(), "ran\n");
+    process.kill().await;
+}
+
+#[tokio::test]
 async fn two_processes_never_share_a_store_and_the_end_of_one_frees_it() {
     let center = center(Faults::default()).await;
     let folder = Folder::new();

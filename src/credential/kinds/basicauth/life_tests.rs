@@ -376,7 +376,7 @@ async fn secrets_may_come_from_commands() {
     let rig = Rig::new().await;
     let cat = |file: &str| {
         let path = rig.folder.path().join(file).display().to_string();
-        Value::Secret(Source::Command(vec!["cat".into(), path]))
+        Value::Secret(Source::Command(vec!["cat".into(), path].into()))
     };
     let (password, bearer) = (cat("password"), cat("bearer"));
     let rig = rig.with("password", password).with("admin_bearer", bearer);
@@ -388,7 +388,7 @@ async fn secrets_may_come_from_commands() {
     let error = rig
         .with(
             "password",
-            Value::Secret(Source::Command(vec!["false".into()])),
+            Value::Secret(Source::Command(vec!["false".into()].into())),
         )
         .unstored()
         .mint()
