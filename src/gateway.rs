@@ -8,6 +8,7 @@ pub mod announce;
 pub mod body;
 pub mod client;
 pub mod error;
+pub mod failures;
 pub mod framing;
 pub mod metrics;
 pub mod path;
@@ -29,6 +30,7 @@ use crate::credential::Minted;
 use crate::credential::slot::Slot;
 use crate::gateway::body::Body;
 use crate::gateway::error::{CallerFault, Error};
+use crate::gateway::failures::Failure;
 use crate::gateway::replay::Nature;
 use crate::net::caller::Peer;
 
@@ -77,6 +79,8 @@ pub struct Answer {
     pub used: Option<Arc<Minted>>,
     /// How long the call waited for the upstream and for a credential.
     pub waited: Duration,
+    /// Why headset answers itself, where it does.
+    pub failure: Option<Box<Failure>>,
 }
 
 /// What every layer of a stack is: `S: HttpService` says it all.

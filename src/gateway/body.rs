@@ -28,7 +28,7 @@ use crate::secret::spelling::Finder;
 #[derive(Debug, Default)]
 pub struct Body {
     kind: Kind,
-    books: Option<Books>,
+    books: Option<Box<Books>>,
     stream: Option<Stream>,
     busy: Option<Busy>,
     /// What trailers must not repeat.
@@ -226,7 +226,7 @@ impl Body {
     }
 
     /// Closes `books` when this body has ended or is dropped.
-    pub fn set_books(&mut self, books: Books) {
+    pub fn set_books(&mut self, books: Box<Books>) {
         self.books = Some(books);
     }
 
@@ -300,6 +300,9 @@ impl http_body::Body for Body {
             },
         };
         if let Poll::Ready(Some(Err(error))) = frame {
+            if let Some(books) = &this.books {
+                books.broke_off(&error);
+            }
             return match this.busy.is_some() {
                 true => this.break_off(error, cx),
                 false => Poll::Ready(Some(Err(error))),

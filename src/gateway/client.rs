@@ -63,6 +63,7 @@ impl Service<Call> for Client {
                         response,
                         used: None,
                         waited,
+                        failure: None,
                     })
                 }
                 Err(Error::Upstream(fault)) => {

@@ -28,6 +28,7 @@ use tower::ServiceBuilder;
 
 use crate::base::name::Name;
 use crate::gateway::HttpService;
+use crate::gateway::failures::FailureLog;
 use crate::gateway::metrics::RouteMetrics;
 use admit::{Admit, AdmitLayer};
 use authorize::{Authorize, AuthorizeLayer};
@@ -54,6 +55,8 @@ pub struct Parts {
     pub route: Name,
     /// The route's handles.
     pub metrics: Arc<RouteMetrics>,
+    /// Tells of calls that failed.
+    pub failures: Arc<FailureLog>,
     /// Which browser pages may call on this listener, and by which names.
     pub shield: ShieldLayer,
     /// What a caller of this listener must show.
@@ -79,6 +82,7 @@ pub fn for_route<S: HttpService>(parts: Parts, leaf: S) -> RouteStack<S> {
     let Parts {
         route,
         metrics,
+        failures,
         shield,
         admit,
         target,
@@ -90,13 +94,13 @@ pub fn for_route<S: HttpService>(parts: Parts, leaf: S) -> RouteStack<S> {
         authorize,
     } = parts;
     ServiceBuilder::new()
-        // Counts whatever happens below, our own answers included, and closes the
-        // books with the last byte.
-        .layer(RecordLayer::new(metrics.clone()))
+        // Counts whatever happens below, our own answers included, tells of what failed,
+        // and closes the books with the last byte.
+        .layer(RecordLayer::new(metrics.clone(), failures))
         // The span is there before anything can be logged about the call.
-        .layer(TraceLayer::new(route.clone()))
+        .layer(TraceLayer::new(route))
         // Below here a failure is an `Error`; above, every call has an answer.
-        .layer(RespondLayer::new(route, metrics.clone()))
+        .layer(RespondLayer::new(metrics.clone()))
         // Who is calling comes before what they want.
         .layer(shield)
         // After the shield, which also tells a page's owner what to set; before the target,

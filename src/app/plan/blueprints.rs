@@ -9,6 +9,7 @@ use crate::config::url::HttpUrl;
 use crate::config::{self, Announce, Config};
 use crate::credential::tenants::Holder;
 use crate::gateway::client::pool::Lifetimes;
+use crate::gateway::failures::FailureLog;
 use crate::gateway::metrics::{ListenerMetrics, RouteMetrics};
 use crate::gateway::path::IssuerMark;
 use crate::gateway::route::{Blueprint, Matcher, RouteBlueprint};
@@ -65,6 +66,7 @@ pub(super) fn blueprint(
     let parts = |planned: &PlannedRoute| Parts {
         route: planned.route.name.clone(),
         metrics: planned.metrics.clone(),
+        failures: FailureLog::new(planned.route.name.clone(), planned.aim.origin().to_string()),
         shield: ShieldLayer::new(doors.clone()),
         admit: admit.clone(),
         target: TargetLayer::new(Arc::new(target::Rules {
@@ -134,6 +136,7 @@ fn none_parts(
     Parts {
         route: none_name(),
         metrics: none.clone(),
+        failures: FailureLog::new(none_name(), String::new()),
         shield: ShieldLayer::new(doors.clone()),
         admit: admit.clone(),
         target: TargetLayer::new(Arc::new(target::Rules {

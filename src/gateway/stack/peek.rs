@@ -100,6 +100,7 @@ mod tests {
             response,
             used: None,
             waited: Duration::ZERO,
+            failure: None,
         }
     }
 

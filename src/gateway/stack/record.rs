@@ -1,21 +1,24 @@
 //! Counts a call: when it came, how it was answered, how many octets went each way,
-//! and what headset itself took.
+//! and what headset itself took; and tells of it where it failed (`failures.rs`).
 //!
 //! A call ends with the last byte of its answer, so the open end of the books rides
 //! in the answer's body.
 
 use std::future::Future;
 use std::pin::Pin;
+use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
-use http::HeaderName;
+use http::{HeaderName, StatusCode};
 use pin_project_lite::pin_project;
-use tokio::time::Instant;
 use tower::{Layer, Service};
 
+use crate::gateway::body::BodyError;
 use crate::gateway::error::Error;
+use crate::gateway::failures::{BROKEN_ANSWER, CallFacts, Failure, FailureLog};
 use crate::gateway::metrics::RouteMetrics;
+use crate::gateway::stack::respond::chain;
 use crate::gateway::{Answer, Call, HttpService};
 
 /// The vendor's count of calls left in the window (its rate-limit page).
@@ -25,12 +28,13 @@ const RATELIMIT_REMAINING: HeaderName = HeaderName::from_static("x-ratelimit-rem
 #[derive(Clone, Debug)]
 pub struct RecordLayer {
     metrics: Arc<RouteMetrics>,
+    failures: Arc<FailureLog>,
 }
 
 impl RecordLayer {
-    /// Counts into `metrics`.
-    pub fn new(metrics: Arc<RouteMetrics>) -> RecordLayer {
-        RecordLayer { metrics }
+    /// Counts into `metrics`, and tells `failures` of what failed.
+    pub fn new(metrics: Arc<RouteMetrics>, failures: Arc<FailureLog>) -> RecordLayer {
+        RecordLayer { metrics, failures }
     }
 }
 
@@ -39,7 +43,7 @@ impl<S> Layer<S> for RecordLayer {
     fn layer(&self, inner: S) -> Record<S> {
         Record {
             inner,
-            metrics: self.metrics.clone(),
+            layer: Rc::new(self.clone()),
         }
     }
 }
@@ -48,7 +52,7 @@ impl<S> Layer<S> for RecordLayer {
 #[derive(Clone, Debug)]
 pub struct Record<S> {
     inner: S,
-    metrics: Arc<RouteMetrics>,
+    layer: Rc<RecordLayer>,
 }
 
 impl<S: HttpService> Service<Call> for Record<S> {
@@ -61,8 +65,8 @@ impl<S: HttpService> Service<Call> for Record<S> {
     }
 
     fn call(&mut self, call: Call) -> Self::Future {
-        self.metrics.method(call.request.method()).inc();
-        let books = Books::open(call.started, self.metrics.clone());
+        self.layer.metrics.method(call.request.method()).inc();
+        let books = Books::open(&call, self.layer.clone());
         RecordFuture {
             inner: self.inner.call(call),
             books: Some(books),
@@ -75,7 +79,7 @@ pin_project! {
     pub struct RecordFuture<F> {
         #[pin]
         inner: F,
-        books: Option<Books>,
+        books: Option<Box<Books>>,
     }
 }
 
@@ -85,16 +89,20 @@ impl<F: Future<Output = Result<Answer, Error>>> Future for RecordFuture<F> {
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.project();
         let mut outcome = ready!(this.inner.poll(cx));
-        if let (Ok(answer), Some(books)) = (&mut outcome, this.books.take()) {
-            let metrics = &books.metrics;
+        if let (Ok(answer), Some(mut books)) = (&mut outcome, this.books.take()) {
+            let metrics = &books.layer.metrics;
             metrics.code(answer.response.status()).inc();
             if let Some(left) = answer.response.headers().get(RATELIMIT_REMAINING)
                 && let Some(left) = left.to_str().ok().and_then(|left| left.parse().ok())
             {
                 metrics.ratelimit(left);
             }
-            let overhead = books.started.elapsed().saturating_sub(answer.waited);
+            let overhead = books.call.started().elapsed().saturating_sub(answer.waited);
             metrics.overhead.observe(overhead.as_secs_f64());
+            books.status = answer.response.status();
+            if let Some(failure) = answer.failure.take() {
+                books.layer.failures.tell(&books.call, *failure);
+            }
             answer.response.body_mut().set_books(books);
         }
         Poll::Ready(outcome)
@@ -104,26 +112,46 @@ impl<F: Future<Output = Result<Answer, Error>>> Future for RecordFuture<F> {
 /// An open call.
 #[derive(Debug)]
 pub struct Books {
-    started: Instant,
-    metrics: Arc<RouteMetrics>,
+    call: CallFacts,
+    /// Of its answer, once there is one.
+    status: StatusCode,
+    layer: Rc<RecordLayer>,
 }
 
 impl Books {
-    fn open(started: Instant, metrics: Arc<RouteMetrics>) -> Books {
-        metrics.in_flight.inc();
-        Books { started, metrics }
+    /// Boxed, so that an answer on its way moves a pointer.
+    fn open(call: &Call, layer: Rc<RecordLayer>) -> Box<Books> {
+        layer.metrics.in_flight.inc();
+        Box::new(Books {
+            call: CallFacts::of(call),
+            status: StatusCode::OK,
+            layer,
+        })
     }
 
     /// Octets of the answer's body went by.
     pub fn count(&self, octets: usize) {
-        self.metrics.response_bytes.inc_by(octets as u64);
+        self.layer.metrics.response_bytes.inc_by(octets as u64);
+    }
+
+    /// The answer broke off.
+    #[cold]
+    pub fn broke_off(&self, error: &BodyError) {
+        let failure = Failure {
+            code: BROKEN_ANSWER,
+            status: self.status,
+            detail: chain(error),
+            request_id: None,
+        };
+        self.layer.failures.tell(&self.call, failure);
     }
 }
 
 impl Drop for Books {
     fn drop(&mut self) {
-        self.metrics.in_flight.dec();
-        let duration = self.started.elapsed().as_secs_f64();
-        self.metrics.duration.observe(duration);
+        let metrics = &self.layer.metrics;
+        metrics.in_flight.dec();
+        let duration = self.call.started().elapsed().as_secs_f64();
+        metrics.duration.observe(duration);
     }
 }

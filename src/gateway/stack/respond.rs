@@ -16,9 +16,9 @@ use pin_project_lite::pin_project;
 use serde_json::json;
 use tower::{Layer, Service};
 
-use crate::base::name::Name;
 use crate::gateway::body::Body;
 use crate::gateway::error::{CallerFault, Error, FaultKind, Reached};
+use crate::gateway::failures::Failure;
 use crate::gateway::metrics::RouteMetrics;
 use crate::gateway::{Answer, Call, HttpService};
 use crate::net::connect::ConnectError;
@@ -300,7 +300,7 @@ fn face(error: &Error) -> Face {
 }
 
 /// An error and its causes, in one line.
-fn chain(error: &dyn std::error::Error) -> String {
+pub fn chain(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut cause = error.source();
     while let Some(error) = cause {
@@ -318,14 +318,13 @@ fn chain(error: &dyn std::error::Error) -> String {
 /// Adds [`Respond`].
 #[derive(Clone, Debug)]
 pub struct RespondLayer {
-    route: Name,
     metrics: Arc<RouteMetrics>,
 }
 
 impl RespondLayer {
-    /// Answers for `route`, counted in `metrics`.
-    pub fn new(route: Name, metrics: Arc<RouteMetrics>) -> RespondLayer {
-        RespondLayer { route, metrics }
+    /// Answers that are counted in `metrics`.
+    pub fn new(metrics: Arc<RouteMetrics>) -> RespondLayer {
+        RespondLayer { metrics }
     }
 
     fn answer(&self, error: &Error) -> Answer {
@@ -335,14 +334,6 @@ impl RespondLayer {
         if let Some(counter) = self.metrics.own_answer(face.code) {
             counter.inc();
         }
-        tracing::warn!(
-            route.name = self.route.as_str(),
-            response.status = face.status.as_u16(),
-            error.code = face.code,
-            error.detail = detail.as_str(),
-            request.id = request_id.as_str(),
-            "call answered by headset"
-        );
         let reached = face.reached.map_or("yes", Reached::as_str);
         let problem = json!({
             "type": format!("urn:headset:error:{}", face.code),
@@ -379,6 +370,12 @@ impl RespondLayer {
             response,
             used: None,
             waited: Duration::ZERO,
+            failure: Some(Box::new(Failure {
+                code: face.code,
+                status: face.status,
+                detail,
+                request_id: Some(request_id),
+            })),
         }
     }
 }

@@ -269,7 +269,8 @@ impl<S: HttpService> Service<Call> for Rewrite<S> {
             };
         }
         RewriteFuture::Passed {
-            host: call.host.clone(),
+            // Nobody below asks what the application calls us.
+            host: call.host.take(),
             tls: call.peer.tls,
             inner: self.inner.call(call),
             aim: self.aim.clone(),

@@ -68,6 +68,77 @@ impl Process {
     }
 }
 
+/// The lines of `child`'s log that tell of failed calls, up to `count` of them.
+async fn failures(child: &mut Child, count: usize) -> Vec<serde_json::Value> {
+    let lines = tokio::io::BufReader::new(child.stderr.take().unwrap());
+    let mut lines = tokio::io::AsyncBufReadExt::lines(lines);
+    let mut found = Vec::new();
+    while found.len() < count {
+        let line = tokio::time::timeout(PATIENCE, lines.next_line()).await;
+        let line = line.expect("a line in time").unwrap().expect("a line");
+        let line: serde_json::Value = serde_json::from_str(&line).unwrap();
+        if line["message"] == "call failed" {
+            found.push(line);
+        }
+    }
+    found
+}
+
+#[tokio::test]
+async fn the_log_says_which_call_failed_and_counts_repeats() {
+    let upstream = Recorder::start([
+        Step::status(500),
+        Step::AnswerAndClose("HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nab".into()),
+        Step::Close,
+    ])
+    .await;
+    let mut process = Process::start(&upstream.url()).await;
+    let app = process.app;
+    let answer = client::get(app, "/fine?session=hunter2").await;
+    assert_eq!(
+        answer.status, 500,
+        "the upstream's own answer is no failure"
+    );
+    let broken = "GET /broken/off?session=hunter2 HTTP/1.1\r\nHost: localhost:81\r\n\r\n";
+    let mut caller = Raw::connect(app).await;
+    caller.send(broken).await;
+    assert_eq!(caller.head().await.unwrap().0, 200);
+    caller.take(2).await;
+    assert!(caller.is_closed().await);
+    let mut ids = Vec::new();
+    for _ in 0..4 {
+        let answer = client::call(app, "POST", "/closed?a=hunter2", &[], b"x").await;
+        assert_eq!(answer.status, 502);
+        ids.push(answer.json()["request_id"].clone());
+    }
+    let lines = failures(&mut process.child, 3).await;
+    let told: Vec<_> = lines
+        .iter()
+        .map(|line| {
+            let names = [
+                "error.code",
+                "request.method",
+                "request.path",
+                "response.status",
+            ];
+            names.map(|name| line[name].clone())
+        })
+        .collect();
+    let closed = serde_json::json!(["upstream_closed", "POST", "/closed", 502]);
+    let expected =
+        serde_json::json!([["answer_broken", "GET", "/broken/off", 200], closed, closed]);
+    assert_eq!(serde_json::json!(told), expected);
+    assert_eq!(lines[0]["request.host"], "localhost:81");
+    assert_eq!(lines[1]["request.id"], ids[0]);
+    assert!(ids.contains(&lines[2]["request.id"]));
+    for line in &lines {
+        assert_eq!(line["route.name"], "a");
+        assert_eq!(line["upstream"], upstream.url());
+        assert!(line["duration_ms"].is_u64(), "{line}");
+        assert!(!line.to_string().contains("hunter2"), "{line}");
+    }
+}
+
 #[tokio::test]
 async fn sighup_ends_nothing_and_sigterm_does() {
     let upstream = Recorder::start([Step::ok("fine")]).await;

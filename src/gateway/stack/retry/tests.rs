@@ -44,6 +44,7 @@ impl Service<Call> for Upstream {
                 response,
                 used: None,
                 waited: Duration::ZERO,
+                failure: None,
             }
         }))
     }

@@ -1,0 +1,360 @@
+//! One log line for a call that failed: which call it was, and why.
+//!
+//! A call has failed where headset answers it itself, or where its answer breaks off; what
+//! an upstream answers, a 500 included, is no failure of ours to tell. Failures come in
+//! crowds, so of each kind (a route and a code) there is one line at once, and then at most
+//! one a second, for the last of those since, with how many there were.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use http::uri::PathAndQuery;
+use http::{HeaderValue, Method, StatusCode};
+use tokio::time::Instant;
+
+use crate::base::name::Name;
+use crate::gateway::Call;
+
+/// The least time between two lines of a kind.
+const PAUSE: Duration = Duration::from_secs(1);
+
+/// No path or host is told at greater length, in octets.
+const LONGEST: usize = 1024;
+
+/// The word for an answer that broke off. It stands in no answer, as it comes too late
+/// for one; `docs/errors.md` has an entry for it all the same.
+pub const BROKEN_ANSWER: &str = "answer_broken";
+
+/// Which call it is, from its head. The octets are shared.
+#[derive(Debug)]
+pub struct CallFacts {
+    started: Instant,
+    method: Method,
+    target: Option<PathAndQuery>,
+    host: Option<HeaderValue>,
+}
+
+impl CallFacts {
+    /// Those of `call`, as it came from the application.
+    pub fn of(call: &Call) -> CallFacts {
+        CallFacts {
+            started: call.started,
+            method: call.request.method().clone(),
+            target: call.request.uri().path_and_query().cloned(),
+            host: call.host.clone(),
+        }
+    }
+
+    /// When its head was read.
+    pub fn started(&self) -> Instant {
+        self.started
+    }
+}
+
+/// Why a call failed.
+#[derive(Debug)]
+pub struct Failure {
+    /// A code of `respond::CODES`, or [`BROKEN_ANSWER`].
+    pub code: &'static str,
+    /// The status that the application saw.
+    pub status: StatusCode,
+    /// What happened, for a person.
+    pub detail: String,
+    /// The id that the application was told; `None` where it was told none.
+    pub request_id: Option<String>,
+}
+
+/// Writes the lines of one route.
+#[derive(Debug)]
+pub struct FailureLog {
+    route: Name,
+    /// Where calls of the route go; empty for the built-in route `none`.
+    upstream: String,
+    kinds: Mutex<HashMap<&'static str, Kind>>,
+}
+
+#[derive(Debug)]
+struct Kind {
+    told: Instant,
+    /// Failures since then, and the last of them.
+    since: Option<(u64, Line)>,
+}
+
+#[derive(Debug)]
+struct Line {
+    method: Method,
+    path: String,
+    host: String,
+    took: Duration,
+    failure: Failure,
+}
+
+impl FailureLog {
+    /// For calls of `route`, which go to `upstream`.
+    pub fn new(route: Name, upstream: String) -> Arc<FailureLog> {
+        Arc::new(FailureLog {
+            route,
+            upstream,
+            kinds: Mutex::default(),
+        })
+    }
+
+    /// Tells of `failure`, now or within a second. Never waits; it must run on a tokio
+    /// runtime for a line to be told later without a further failure.
+    pub fn tell(self: &Arc<FailureLog>, call: &CallFacts, failure: Failure) {
+        let code = failure.code;
+        let line = Line::of(call, failure);
+        let now = Instant::now();
+        let mut kinds = self.kinds();
+        let Some(kind) = kinds.get_mut(code) else {
+            kinds.insert(
+                code,
+                Kind {
+                    told: now,
+                    since: None,
+                },
+            );
+            drop(kinds);
+            return self.write(&line, 1);
+        };
+        if let Some((times, last)) = &mut kind.since {
+            *times += 1;
+            *last = line;
+        } else if now.duration_since(kind.told) >= PAUSE {
+            kind.told = now;
+            drop(kinds);
+            self.write(&line, 1);
+        } else {
+            kind.since = Some((1, line));
+            let due = kind.told + PAUSE;
+            drop(kinds);
+            self.tell_later(code, due);
+        }
+    }
+
+    fn tell_later(self: &Arc<FailureLog>, code: &'static str, due: Instant) {
+        let log = Arc::downgrade(self);
+        if let Ok(runtime) = tokio::runtime::Handle::try_current() {
+            runtime.spawn(async move {
+                tokio::time::sleep_until(due).await;
+                if let Some(log) = log.upgrade() {
+                    log.catch_up(code);
+                }
+            });
+        }
+    }
+
+    fn catch_up(&self, code: &'static str) {
+        let mut kinds = self.kinds();
+        let Some(kind) = kinds.get_mut(code) else {
+            return;
+        };
+        kind.told = Instant::now();
+        let since = kind.since.take();
+        drop(kinds);
+        if let Some((times, line)) = since {
+            self.write(&line, times);
+        }
+    }
+
+    fn write(&self, line: &Line, times: u64) {
+        let failure = &line.failure;
+        let upstream = Some(self.upstream.as_str()).filter(|upstream| !upstream.is_empty());
+        tracing::warn!(
+            route.name = self.route.as_str(),
+            request.method = line.method.as_str(),
+            request.path = line.path,
+            request.host = line.host,
+            request.id = failure.request_id,
+            response.status = failure.status.as_u16(),
+            error.code = failure.code,
+            error.detail = failure.detail,
+            duration_ms = u64::try_from(line.took.as_millis()).unwrap_or(u64::MAX),
+            upstream,
+            repeats = (times > 1).then_some(times),
+            "call failed"
+        );
+    }
+
+    /// Never held across an await or a write; every use leaves it whole.
+    fn kinds(&self) -> MutexGuard<'_, HashMap<&'static str, Kind>> {
+        self.kinds.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for FailureLog {
+    /// What waited to be told is told now.
+    fn drop(&mut self) {
+        let codes: Vec<&'static str> = self.kinds().keys().copied().collect();
+        for code in codes {
+            self.catch_up(code);
+        }
+    }
+}
+
+impl Line {
+    fn of(call: &CallFacts, failure: Failure) -> Line {
+        let path = call.target.as_ref().map_or("", PathAndQuery::path);
+        let host = call.host.as_ref().map(HeaderValue::as_bytes);
+        Line {
+            method: call.method.clone(),
+            path: bounded(path.as_bytes()),
+            host: bounded(host.unwrap_or_default()),
+            took: call.started.elapsed(),
+            failure,
+        }
+    }
+}
+
+fn bounded(octets: &[u8]) -> String {
+    let octets = &octets[..octets.len().min(LONGEST)];
+    octets.escape_ascii().to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+
+    use http::Request;
+    use tracing_subscriber::fmt::MakeWriter;
+
+    use super::*;
+    use crate::gateway::Reuse;
+    use crate::gateway::body::Body;
+    use crate::gateway::replay::Nature;
+    use crate::net::caller::Peer;
+
+    #[derive(Clone, Default)]
+    struct Written(Arc<Mutex<Vec<u8>>>);
+
+    impl Write for Written {
+        fn write(&mut self, octets: &[u8]) -> std::io::Result<usize> {
+            self.0.lock().unwrap().extend_from_slice(octets);
+            Ok(octets.len())
+        }
+        fn flush(&mut self) -> std::io::Result<()> {
+            Ok(())
+        }
+    }
+
+    impl MakeWriter<'_> for Written {
+        type Writer = Written;
+        fn make_writer(&self) -> Written {
+            self.clone()
+        }
+    }
+
+    impl Written {
+        fn lines(&self) -> Vec<serde_json::Value> {
+            let text = String::from_utf8(self.0.lock().unwrap().clone()).unwrap();
+            let lines = text.lines();
+            lines
+                .map(|line| serde_json::from_str(line).unwrap())
+                .collect()
+        }
+    }
+
+    fn subscribed() -> (Written, tracing::subscriber::DefaultGuard) {
+        let written = Written::default();
+        let subscriber = tracing_subscriber::fmt()
+            .json()
+            .flatten_event(true)
+            .with_writer(written.clone())
+            .finish();
+        (written, tracing::subscriber::set_default(subscriber))
+    }
+
+    fn facts(target: &str) -> CallFacts {
+        let request = Request::get(target).body(Body::empty()).unwrap();
+        CallFacts::of(&Call {
+            nature: Nature::of(request.method(), None, false),
+            request: Box::new(request),
+            started: Instant::now(),
+            peer: Peer::default(),
+            host: Some(HeaderValue::from_static("localhost:8080")),
+            upgrade: false,
+            reuse: Reuse::Usual,
+            slot: None,
+            fault: None,
+        })
+    }
+
+    fn failure(code: &'static str) -> Failure {
+        Failure {
+            code,
+            status: StatusCode::BAD_GATEWAY,
+            detail: "it is down".into(),
+            request_id: Some("0123456789abcdef".into()),
+        }
+    }
+
+    fn log() -> Arc<FailureLog> {
+        let name = Name::parse("contacts").unwrap();
+        FailureLog::new(name, "https://cms.example.com".into())
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_line_says_which_call_failed_and_never_its_query() {
+        let (written, _guard) = subscribed();
+        let facts = facts("/a/b?session=hunter2");
+        tokio::time::advance(Duration::from_millis(1500)).await;
+        log().tell(&facts, failure("upstream_unreachable"));
+        let lines = written.lines();
+        let expected = serde_json::json!({
+            "route.name": "contacts", "request.method": "GET", "request.path": "/a/b",
+            "request.host": "localhost:8080", "request.id": "0123456789abcdef",
+            "response.status": 502, "error.code": "upstream_unreachable",
+            "error.detail": "it is down", "duration_ms": 1500,
+            "upstream": "https://cms.example.com", "level": "WARN", "message": "call failed",
+        });
+        for (name, value) in expected.as_object().unwrap() {
+            assert_eq!(&lines[0][name], value, "{name}");
+        }
+        assert_eq!(lines[0].get("repeats"), None);
+        assert!(!lines[0].to_string().contains("hunter2"));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn of_each_kind_one_line_a_second_is_written_with_a_count() {
+        let (written, _guard) = subscribed();
+        let log = log();
+        let counts = |code: &str| -> Vec<Option<u64>> {
+            let lines = written.lines();
+            let of_kind = lines.iter().filter(|line| line["error.code"] == code);
+            of_kind.map(|line| line["repeats"].as_u64()).collect()
+        };
+        for _ in 0..25 {
+            for at in 0..10 {
+                log.tell(&facts(&format!("/{at}")), failure("upstream_closed"));
+            }
+            log.tell(&facts("/other"), failure("tenant"));
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+        // 250 in 2.5 s: the first, those of each second, and the rest when it is over.
+        assert_eq!(counts("upstream_closed").len(), 3);
+        drop(log);
+        let told: u64 = counts("upstream_closed")
+            .iter()
+            .map(|n| n.unwrap_or(1))
+            .sum();
+        assert_eq!(told, 250);
+        let told: u64 = counts("tenant").iter().map(|n| n.unwrap_or(1)).sum();
+        assert_eq!(told, 25);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_was_held_back_is_told_though_nothing_fails_any_more() {
+        let (written, _guard) = subscribed();
+        let log = log();
+        for _ in 0..3 {
+            log.tell(&facts("/"), failure("upstream_closed"));
+        }
+        assert_eq!(written.lines().len(), 1);
+        tokio::time::sleep(Duration::from_secs(2)).await;
+        assert_eq!(written.lines().len(), 2);
+        assert_eq!(written.lines()[1]["repeats"], 2);
+        log.tell(&facts("/"), failure("upstream_closed"));
+        assert_eq!(written.lines().len(), 3, "after a pause it is told at once");
+    }
+}
