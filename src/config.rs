@@ -206,6 +206,9 @@ pub struct Route {
     pub announce: Announce,
     /// Whether a `Location` on the upstream's own origin is turned to the listener.
     pub rewrite_location: bool,
+    /// The `Host` that the upstream is sent, with a port where that is no default;
+    /// `None` is the host and port of `upstream`.
+    pub host_header: Option<String>,
     /// Its times, those of `[timeouts]` where it has none of its own.
     pub timeouts: Timeouts,
     /// Its TLS, that of `[upstream_tls]` where it has none of its own.
@@ -285,7 +288,8 @@ pub struct Limits {
     pub tenants: usize,
 }
 
-/// `[timeouts]`. A zero switches `connect_retry`, `first_byte`, `idle` and the keep-alives off.
+/// `[timeouts]`. A zero switches `connect_retry`, `first_byte`, `idle`, `tunnel_idle` and
+/// the keep-alives off.
 #[derive(Clone, Debug)]
 pub struct Timeouts {
     /// For a request head, from its first byte.
@@ -298,6 +302,8 @@ pub struct Timeouts {
     pub first_byte: Duration,
     /// With no byte either way on an open exchange.
     pub idle: Duration,
+    /// The same in a tunnel, after a switch to WebSocket.
+    pub tunnel_idle: Duration,
     /// How long a body that is announced by `Expect: 100-continue` waits for the
     /// upstream's 100; zero does not wait.
     pub expect_continue: Duration,

@@ -108,8 +108,11 @@ fn listener(section: &Section, routes: &[Route]) -> Option<Listener> {
         origins: values
             .need_list("origins")
             .iter()
-            .filter_map(|origin| HttpUrl::parse(origin).ok())
-            .map(|url| url.origin.to_string())
+            // One of an application's own scheme is compared as it is written.
+            .map(|origin| match HttpUrl::parse(origin) {
+                Ok(url) => url.origin.to_string(),
+                Err(_) => origin.clone(),
+            })
             .collect(),
         caller_token: values.secret("caller_token").cloned(),
         dangerous_allow_any_caller: values.flag("dangerous_allow_any_caller"),
@@ -135,6 +138,7 @@ fn route(section: &Section, times: &Timeouts, trust: &Tls) -> Option<Route> {
         ("connect_retry", &mut own.connect_retry),
         ("first_byte", &mut own.first_byte),
         ("idle", &mut own.idle),
+        ("tunnel_idle", &mut own.tunnel_idle),
         ("expect_continue", &mut own.expect_continue),
         ("upstream_keep_alive", &mut own.upstream_keep_alive),
         ("max_connection_age", &mut own.max_connection_age),
@@ -177,6 +181,7 @@ fn route(section: &Section, times: &Timeouts, trust: &Tls) -> Option<Route> {
             }
         },
         rewrite_location: values.flag("rewrite_location"),
+        host_header: values.text("host_header").map(str::to_ascii_lowercase),
         timeouts: own,
         tls: tls(values, "upstream_tls.", trust),
     })
@@ -230,6 +235,7 @@ fn timeouts(values: &Values) -> Timeouts {
         connect_retry: time("connect_retry"),
         first_byte: time("first_byte"),
         idle: time("idle"),
+        tunnel_idle: time("tunnel_idle"),
         expect_continue: time("expect_continue"),
         caller_keep_alive: time("caller_keep_alive"),
         upstream_keep_alive: time("upstream_keep_alive"),

@@ -382,6 +382,18 @@ fn keys_of_later_stages_are_unknown_for_now() {
 }
 
 #[test]
+fn origins_of_applications_are_kept_as_browsers_send_them() {
+    let origins =
+        "origins = [\"https://CRM.example.com:443\", \"capacitor://localhost\", \"null\"]";
+    let text = GOOD.replacen("[listener.app]", &format!("[listener.app]\n{origins}"), 1);
+    let config = load_text(&text).unwrap();
+    assert_eq!(
+        config.listeners[0].origins,
+        ["https://crm.example.com", "capacitor://localhost", "null"]
+    );
+}
+
+#[test]
 fn a_command_is_a_list_of_texts_without_a_shell() {
     let read = |text: &str| {
         let config = load_text(&GOOD.replace("{ file = \"/p\" }", text)).unwrap();
@@ -391,11 +403,22 @@ fn a_command_is_a_list_of_texts_without_a_shell() {
     let argv = ["pass", "show", "a, b"].map(String::from).to_vec();
     assert_eq!(
         read("{ command = [\"pass\", \"show\", \"a, b\"] }"),
-        Source::Command(argv)
+        Source::Command(argv.clone().into())
     );
+    let seen = "{ command = [\"pass\", \"show\", \"a, b\"], env = [\"VAULT_ADDR\"] }";
+    let env = vec!["VAULT_ADDR".to_owned()];
+    assert_eq!(read(seen), Source::Command(Program { argv, env }));
     for (written, part) in [
         ("{ command = \"pass show\" }", "where a list is expected"),
         ("{ command = [] }", "names no program"),
+        (
+            "{ command = [\"a\"], env = [\"A=hunter2\"] }",
+            "not the name of a variable",
+        ),
+        (
+            "{ command = [\"a\"], env = \"A\" }",
+            "a secret has one source",
+        ),
         ("{ command = [\"\"] }", "names no program"),
         ("{ command = [\"pass\", 1] }", "in a list of texts"),
         (
@@ -405,20 +428,9 @@ fn a_command_is_a_list_of_texts_without_a_shell() {
         ("{ vault = \"x\" }", "no such source"),
     ] {
         only(&problems_of("{ file = \"/p\" }", written), &[part]);
-    let seen = "{ command = [\"pass\", \"show\", \"a, b\"], env = [\"VAULT_ADDR\"] }";
-    let env = vec!["VAULT_ADDR".to_owned()];
-    assert_eq!(read(seen), Source::Command(Program { argv, env }));
     }
 }
 
-        (
-            "{ command = [\"a\"], env = [\"A=hunter2\"] }",
-            "not the name of a variable",
-        ),
-        (
-            "{ command = [\"a\"], env = \"A\" }",
-            "a secret has one source",
-        ),
 const STORE: &str = "[store]\npath = \"/var/lib/headset\"\nkey = { env = \"K\" }\n";
 
 #[test]

@@ -137,6 +137,30 @@ pub fn hosts(value: &Value) -> Verdict {
     Ok(())
 }
 
+/// A `Host` field value: a host, and a port where there is one (RFC 9110 §7.2).
+pub fn host_header(value: &Value) -> Verdict {
+    let Value::Text(text) = value else {
+        return Ok(());
+    };
+    let port = text.rsplit_once(':').filter(|(host, port)| {
+        // The last colon of a bare IPv6 address comes before no port.
+        !host.contains(':') || host.ends_with(']') && !port.contains(']')
+    });
+    let Some((host, port)) = port else {
+        return one_host(text);
+    };
+    if !port.parse::<u16>().is_ok_and(|port| port != 0) {
+        return refuse(
+            format!(
+                "{} has a port that is not a number from 1 to 65535",
+                shown(text)
+            ),
+            "write a host, or a host and a port, such as \"cms.example.com:8443\"",
+        );
+    }
+    one_host(host)
+}
+
 /// What a route may tell its upstream of the way.
 pub fn announced(value: &Value) -> Verdict {
     let Value::List(items) = value else {
@@ -378,6 +402,30 @@ mod tests {
         assert!(hosts(&list(&[])).is_err());
         assert!(origins(&list(&["https://a.example"])).is_ok());
         assert!(origins(&list(&["https://a.example/"])).is_err());
+        let host = |text: &str| host_header(&Value::Text(text.into()));
+        for good in [
+            "cms.example.com",
+            "cms:8443",
+            "127.0.0.1:80",
+            "[::1]",
+            "[::1]:8443",
+        ] {
+            assert!(host(good).is_ok(), "{good}");
+        }
+        for bad in [
+            "",
+            "a:",
+            "a:0",
+            "a:b",
+            "::1",
+            "https://a",
+            "a/b",
+            "a b",
+            "a:1:2",
+            "[::1",
+        ] {
+            assert!(host(bad).is_err(), "{bad}");
+        }
         for good in [
             "capacitor://localhost",
             "ionic://localhost:8080",

@@ -3,7 +3,7 @@
 //! Nothing is read into them but what the other side can take, and an end one way leaves
 //! the other way open (RFC 6455 §7.1.1 closes them in turn). The tunnel ends when both
 //! ways have ended, when either socket fails, when neither side says a word for
-//! `timeouts.idle`, or when a drain is over. What rides in the body of the 101 (counts,
+//! `timeouts.tunnel_idle`, or when a drain is over. What rides in the body of the 101 (counts,
 //! permits) is held until then.
 
 use std::cell::Cell;

@@ -190,6 +190,7 @@ pub(super) fn lifetimes(timeouts: &config::Timeouts) -> Lifetimes {
         age: timeouts.max_connection_age,
         first_byte: timeouts.first_byte,
         idle: timeouts.idle,
+        tunnel_idle: timeouts.tunnel_idle,
         expect_continue: timeouts.expect_continue,
     }
 }

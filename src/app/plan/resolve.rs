@@ -142,7 +142,8 @@ fn resolve_route(route: &config::Route, egress: &Egress) -> Result<(Arc<Aim>, Co
         )
     };
     let strip = route.strip_prefix.then_some(route.path.as_str());
-    let aim = Aim::new(&route.upstream, strip, route.rewrite_location).ok_or_else(|| {
+    let host = route.host_header.as_deref();
+    let aim = Aim::new(&route.upstream, strip, host, route.rewrite_location).ok_or_else(|| {
         problem(
             "upstream",
             "its host cannot stand in a Host field".into(),

@@ -45,6 +45,8 @@ pub struct Lifetimes {
     pub first_byte: Duration,
     /// Without a byte either way; zero is no bound.
     pub idle: Duration,
+    /// The same in a tunnel; zero is no bound.
+    pub tunnel_idle: Duration,
     /// How long a held body waits for the upstream's 100; zero does not wait.
     pub expect_continue: Duration,
 }
@@ -366,6 +368,7 @@ mod tests {
             age: limit,
             first_byte: limit,
             idle: limit,
+            tunnel_idle: limit,
             expect_continue: limit,
         };
         let families = Families::register(&Registry::new()).unwrap();

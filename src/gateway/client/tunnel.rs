@@ -35,7 +35,7 @@ impl Tunnel {
         Tunnel {
             io,
             first,
-            idle: pool.lifetimes().idle,
+            idle: pool.lifetimes().tunnel_idle,
             metrics: pool.metrics().clone(),
             counted,
         }

@@ -29,6 +29,9 @@ use crate::gateway::{Answer, Call, HttpService};
 pub struct Aim {
     origin: HttpOrigin,
     host: HeaderValue,
+    /// Host and port by which the upstream may name itself: its own and, where it is sent
+    /// another `Host`, that.
+    names: Vec<(Box<str>, u16)>,
     /// The upstream's own path without a trailing slash; empty for the root.
     base: Box<str>,
     /// The matched prefix to remove, without a trailing slash; empty for none.
@@ -37,12 +40,27 @@ pub struct Aim {
 }
 
 impl Aim {
-    /// Aims at `upstream`, removing `strip` (a path prefix) first where there is one.
-    /// `None` where the host cannot stand in a header field.
-    pub fn new(upstream: &HttpUrl, strip: Option<&str>, rewrite_location: bool) -> Option<Aim> {
+    /// Aims at `upstream`, removing `strip` (a path prefix) first where there is one, and
+    /// sending `host` as `Host` where there is one. `None` where the host cannot stand in a
+    /// header field.
+    pub fn new(
+        upstream: &HttpUrl,
+        strip: Option<&str>,
+        host: Option<&str>,
+        rewrite_location: bool,
+    ) -> Option<Aim> {
+        let origin = upstream.origin.clone();
+        let mut names = vec![(origin.host.clone(), origin.port)];
+        if let Some(host) = host {
+            let authority: http::uri::Authority = host.parse().ok()?;
+            let own = if origin.tls { 443 } else { 80 };
+            names.push((authority.host().into(), authority.port_u16().unwrap_or(own)));
+        }
+        let authority = host.map_or_else(|| origin.authority(), str::to_owned);
         Some(Aim {
-            host: HeaderValue::from_str(&upstream.origin.authority()).ok()?,
-            origin: upstream.origin.clone(),
+            host: HeaderValue::from_str(&authority).ok()?,
+            origin,
+            names,
             base: upstream.path.trim_end_matches('/').into(),
             strip: strip.unwrap_or("").trim_end_matches('/').into(),
             rewrite_location,
@@ -58,6 +76,7 @@ impl Aim {
                 host: "none.invalid".into(),
                 port: 80,
             },
+            names: Vec::new(),
             base: "".into(),
             strip: "".into(),
             rewrite_location: false,
@@ -132,7 +151,8 @@ impl Aim {
         Some(format!("{scheme}://{host}{}", self.back(&path)?))
     }
 
-    /// Path, query and fragment of an absolute URL on the upstream's own origin.
+    /// Path, query and fragment of an absolute URL on the upstream's own host, with either
+    /// scheme: an upstream behind something that ends TLS for it may know only `http`.
     fn own(&self, location: &str) -> Option<String> {
         let (before, fragment) = match location.split_once('#') {
             Some((before, fragment)) => (before, Some(fragment)),
@@ -144,10 +164,14 @@ impl Aim {
             "http" => false,
             _ => return None,
         };
-        let port = uri.port_u16().unwrap_or(if tls { 443 } else { 80 });
-        let same = tls == self.origin.tls
-            && port == self.origin.port
-            && uri.host()?.eq_ignore_ascii_case(&self.origin.host);
+        let own = |tls: bool| if tls { 443 } else { 80 };
+        let port = uri.port_u16().unwrap_or(own(tls));
+        let host = uri.host()?;
+        let same = self.names.iter().any(|(name, theirs)| {
+            let same_port = port == *theirs
+                || (tls != self.origin.tls && port == own(tls) && *theirs == own(self.origin.tls));
+            same_port && host.eq_ignore_ascii_case(name)
+        });
         let path = uri.path_and_query()?.as_str();
         same.then(|| match fragment {
             Some(fragment) => format!("{path}#{fragment}"),
@@ -338,7 +362,7 @@ mod tests {
     use super::*;
 
     fn aim(upstream: &str, strip: Option<&str>) -> Aim {
-        Aim::new(&HttpUrl::parse(upstream).unwrap(), strip, true).unwrap()
+        Aim::new(&HttpUrl::parse(upstream).unwrap(), strip, None, true).unwrap()
     }
 
     #[test]
@@ -415,17 +439,46 @@ mod tests {
             turned("//cms.example.com:8443/a").as_deref(),
             Some("http://localhost:8080/a")
         );
+        // Whatever ends TLS before it, it is the same upstream.
+        assert_eq!(
+            turned("http://cms.example.com:8443/a").as_deref(),
+            Some("http://localhost:8080/a")
+        );
         for other in [
             "/a",
             "a",
             "https://cms.example.com/a",
-            "http://cms.example.com:8443/a",
+            "http://cms.example.com/a",
             "https://s3.example.com:8443/a",
             "//evil/a",
             "mailto:x@y",
         ] {
             assert_eq!(turned(other), None, "{other}");
         }
+    }
+
+    #[test]
+    fn the_other_scheme_and_a_host_of_its_own_are_the_upstream_too() {
+        let url = |text| HttpUrl::parse(text).unwrap();
+        let turned = |aim: &Aim, location| aim.location(location, ("https", "edge"));
+        let plain = Aim::new(&url("https://h"), None, None, true).unwrap();
+        for location in ["http://h/a", "https://h/a", "http://h:443/a", "//h/a"] {
+            let back = turned(&plain, location);
+            assert_eq!(back.as_deref(), Some("https://edge/a"), "{location}");
+        }
+        assert_eq!(turned(&plain, "http://h:8080/a"), None);
+        let named = Aim::new(&url("http://10.0.0.1:81"), None, Some("cms.example"), true).unwrap();
+        assert_eq!(named.host, "cms.example");
+        for location in [
+            "http://10.0.0.1:81/a",
+            "http://cms.example/a",
+            "https://cms.example/a",
+        ] {
+            let back = turned(&named, location);
+            assert_eq!(back.as_deref(), Some("https://edge/a"), "{location}");
+        }
+        assert_eq!(turned(&named, "http://cms.example:81/a"), None);
+        assert_eq!(turned(&named, "http://other.example/a"), None);
     }
 
     #[test]

@@ -236,3 +236,24 @@ async fn the_upstreams_own_path_goes_before_and_the_prefix_can_go_away() {
         (404, Some("no_route"))
     );
 }
+
+#[tokio::test]
+async fn an_upstream_is_sent_the_host_that_the_route_names() {
+    let upstream = Recorder::start([Step::Answer(
+        "HTTP/1.1 302 Found\r\nLocation: https://cms.example.com/next\r\n\
+         Content-Length: 0\r\n\r\n"
+            .into(),
+    )])
+    .await;
+    let headset = plain(&upstream.url(), "host_header = \"CMS.example.com\"", "");
+    let answer = client::get(headset.app(), "/a").await;
+    let seen = upstream.requests().concat();
+    assert!(seen.contains("\r\nhost: cms.example.com\r\n"), "{seen}");
+    assert_eq!(seen.matches("host:").count(), 1, "{seen}");
+    let here = format!("http://{}/next", headset.app());
+    assert_eq!(
+        answer.field("location"),
+        Some(here.as_str()),
+        "it is the upstream's own host, behind something that ends TLS"
+    );
+}

@@ -346,9 +346,9 @@ async fn an_upgrade_to_anything_but_websocket_goes_as_a_plain_call() {
 }
 
 #[tokio::test]
-async fn a_silent_tunnel_ends_after_idle_and_a_busy_one_does_not() {
+async fn a_silent_tunnel_ends_after_tunnel_idle_and_a_busy_one_does_not() {
     let upstream = Door::open().await;
-    let headset = plain(&upstream.url(), "timeouts.idle = \"400ms\"", "");
+    let headset = plain(&upstream.url(), "timeouts.tunnel_idle = \"400ms\"", "");
     let (mut caller, mut far) = open(&headset, &upstream).await;
     let begun = tokio::time::Instant::now();
     while begun.elapsed() < Duration::from_millis(1200) {
@@ -357,6 +357,28 @@ async fn a_silent_tunnel_ends_after_idle_and_a_busy_one_does_not() {
     }
     assert!(caller.is_closed().await);
     assert!(far.is_closed().await);
+}
+
+#[tokio::test]
+async fn a_quiet_tunnel_outlives_the_idle_time_of_other_exchanges() {
+    let upstream = Door::open().await;
+    let headset = plain(&upstream.url(), "timeouts.idle = \"100ms\"", "");
+    let (mut tunnel, mut far) = open(&headset, &upstream).await;
+    // An answer that stalls from now on is broken off for its silence; the tunnel is silent
+    // for longer.
+    let mut caller = Raw::connect(headset.app()).await;
+    caller
+        .send("GET / HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        .await;
+    let mut stalls = upstream.accept().await;
+    stalls.head_text().await.unwrap();
+    stalls
+        .send("HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nab")
+        .await;
+    assert_eq!(caller.head().await.unwrap().0, 200);
+    caller.take(2).await;
+    assert!(caller.is_closed().await);
+    talk(&mut tunnel, &mut far).await;
 }
 
 #[tokio::test]

@@ -142,6 +142,7 @@ mod tests {
             age: Duration::ZERO,
             first_byte: Duration::ZERO,
             idle: Duration::ZERO,
+            tunnel_idle: Duration::ZERO,
             expect_continue: Duration::ZERO,
         };
         let families = Families::register(&prometheus::Registry::new()).unwrap();
