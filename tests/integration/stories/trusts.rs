@@ -169,12 +169,15 @@ async fn a_server_that_speaks_only_what_is_older_than_tls_1_2_is_told_apart() {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let server = tokio::spawn(async move {
-            let (mut tcp, _) = listener.accept().await.unwrap();
-            let mut hello = [0; 4096];
-            let _ = tcp.read(&mut hello).await;
-            tcp.write_all(&says).await.unwrap();
-            tcp.shutdown().await.unwrap();
-            while tcp.read(&mut hello).await.is_ok_and(|n| n > 0) {}
+            // A handshake that broke off is tried again for a while.
+            loop {
+                let (mut tcp, _) = listener.accept().await.unwrap();
+                let mut hello = [0; 4096];
+                let _ = tcp.read(&mut hello).await;
+                tcp.write_all(&says).await.unwrap();
+                tcp.shutdown().await.unwrap();
+                while tcp.read(&mut hello).await.is_ok_and(|n| n > 0) {}
+            }
         });
         let headset = plain(&format!("https://{address}"), "", "");
         refused(&headset, &[part]).await;

@@ -268,12 +268,11 @@ async fn a_handshake_whose_credential_is_rejected_is_sent_once_more() {
     let headset = setup.before(&center).await;
     let mut caller = Raw::connect(headset.app()).await;
     caller.send(ASK).await;
-    let mut first = upstream.accept().await;
-    first.head_text().await.unwrap();
-    first
-        .send("HTTP/1.1 401 Unauthorized\r\nContent-Length: 0\r\n\r\n")
-        .await;
     let mut far = upstream.accept().await;
+    far.head_text().await.unwrap();
+    far.send("HTTP/1.1 401 Unauthorized\r\nContent-Length: 0\r\n\r\n")
+        .await;
+    // The same connection carries the second attempt.
     let head = far.head_text().await.unwrap();
     assert!(head.contains("\r\nupgrade: websocket\r\n"), "{head}");
     assert!(head.contains("\r\nconnection: Upgrade\r\n"), "{head}");
