@@ -7,6 +7,7 @@
 
 pub mod chain;
 pub mod human;
+pub mod identity;
 pub mod kinds;
 pub mod login;
 pub mod metrics;
@@ -20,6 +21,7 @@ pub mod tenants;
 pub(crate) mod testing;
 pub mod transcript;
 
+use std::any::Any;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -181,7 +183,7 @@ pub struct KeepAlive {
 
 /// One kind's way to obtain a credential. Implementations are cheap to share and
 /// keep no lock across an await.
-pub trait Mint: Send + Sync + 'static {
+pub trait Mint: Any + Send + Sync {
     /// The fields that every credential of this one sets, lower case.
     fn header_names(&self) -> &[HeaderName];
 
@@ -197,6 +199,11 @@ pub trait Mint: Send + Sync + 'static {
 
     /// The secrets whose change makes a new attempt worthwhile.
     fn sources(&self) -> Vec<crate::secret::Source>;
+
+    /// A secret that may well be missing, and whose change may help an attempt that failed.
+    fn also_watched(&self) -> Option<crate::secret::Source> {
+        None
+    }
 
     /// What changed since the last attempt read the secrets. Reads them again, asks
     /// nobody. A kind that cannot tell says that everything did.
@@ -248,6 +255,27 @@ pub trait Mint: Send + Sync + 'static {
     /// whether the kind keeps its credential there itself.
     fn keep(&self, _place: store::Keep) -> bool {
         false
+    }
+
+    /// Goes on where `before` stands, which a reload replaces by this one: called once,
+    /// before any attempt, after [`Mint::keep`]. With the same [identity] all that it
+    /// knows is shared, so that attempts of either are those of one credential; with
+    /// another one, what is ours at the issuer is known here too. Other kinds than its
+    /// own it leaves alone.
+    ///
+    /// [identity]: identity::Identity
+    fn follow(&self, _before: &dyn Mint, _same: bool) {}
+
+    /// Whether a user may be logged in only so often, so that the session is ended
+    /// before a successor of another identity logs in as the same user.
+    fn holds_session(&self) -> bool {
+        false
+    }
+
+    /// Ends whatever this minter alone obtained, though it may have been meant to stay:
+    /// it was opened for a configuration that is not used.
+    fn undo(&self) -> Pin<Box<dyn Future<Output = Result<(), MintError>> + Send + '_>> {
+        self.revoke()
     }
 
     /// What an earlier process obtained and calls may still carry, of a kind that

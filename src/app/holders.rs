@@ -17,10 +17,10 @@ use crate::config::{self, Config};
 use crate::credential::chain::Chains;
 use crate::credential::kinds::{Building, Built, Kind};
 use crate::credential::metrics::CredentialMetrics;
-use crate::credential::slot::{Opening, Slot};
+use crate::credential::slot::{Opening, Slot, Tuning};
 use crate::credential::store::kept::kept;
 use crate::credential::store::{Keep, Null, Store};
-use crate::credential::tenants::{Holder, Tenants};
+use crate::credential::tenants::{Holder, Open, Tenants};
 use crate::credential::{Mint, MintError};
 use crate::net::egress::{Egress, OwnAddresses};
 
@@ -163,7 +163,7 @@ pub fn open_sources(
             if let Some(found) = found
                 && let Ok(mint) = workshop.build(found)
             {
-                open.push(opener.open(found, &mint));
+                open.push(opener.open(found, &mint, None));
                 wanted.push(found);
             }
         }
@@ -202,10 +202,36 @@ pub struct Opener {
 impl Opener {
     /// Opens the slot of `credential`, whose first attempt begins at once; or gets
     /// ready for its tenants, of whom nothing is asked before their first calls.
-    /// `mint` is what [`Workshop::example`] made.
-    pub fn open(&self, credential: &config::Credential, mint: &Arc<dyn Mint>) -> Holder {
+    /// `mint` is what [`Workshop::example`] made, `before` in whose place it comes.
+    pub fn open(
+        &self,
+        credential: &config::Credential,
+        mint: &Arc<dyn Mint>,
+        before: Option<&Predecessor>,
+    ) -> Holder {
+        let opening = self.opening(credential);
+        if !credential.is_per_tenant() {
+            let mint = self.workshop.keeping(mint.clone(), credential, None);
+            let old = before.and_then(|before| before.holder.one().cloned());
+            let session = before.and_then(|before| before.followed(old, &*mint));
+            let slot = Slot::start_after(opening(mint), None, session);
+            self.workshop.chains.open(&slot);
+            return Holder::One(slot);
+        }
+        Holder::PerTenant(Arc::new(Tenants::new(
+            credential.name.clone(),
+            mint.clone(),
+            self.tenants,
+            self.opens_tenants(credential, before.cloned()),
+        )))
+    }
+
+    fn opening(
+        &self,
+        credential: &config::Credential,
+    ) -> impl Fn(Arc<dyn Mint>) -> Opening + Send + Sync + use<> {
         let pool = self.metrics.shared(&credential.name);
-        let opening = {
+        {
             let name = credential.name.clone();
             let clock = self.workshop.clock.clone();
             let (credential_wait, mint_limit) = (self.credential_wait, self.workshop.mint_limit);
@@ -219,33 +245,88 @@ impl Opener {
                 meter: pool.meter(),
                 runtime: runtime.clone(),
             }
-        };
-        if !credential.is_per_tenant() {
-            let mint = self.workshop.keeping(mint.clone(), credential, None);
-            let slot = Slot::start(opening(mint));
-            self.workshop.chains.open(&slot);
-            return Holder::One(slot);
         }
+    }
+
+    /// Opens the slot of a tenant of `credential`.
+    fn opens_tenants(&self, credential: &config::Credential, before: Option<Predecessor>) -> Open {
+        let opening = self.opening(credential);
         let (workshop, spec) = (self.workshop.clone(), credential.clone());
-        let open = move |tenant: &str| {
+        // Held weakly, since who is replaced ends with its last call.
+        let before = before.and_then(|before| match &before.holder {
+            Holder::PerTenant(tenants) => Some((Arc::downgrade(tenants), before.is_same_user)),
+            Holder::One(_) => None,
+        });
+        Box::new(move |tenant: &str| {
             let own = spec.for_tenant(tenant);
             let mint = workshop.build(&own).map_err(unfit)?;
             let mint = workshop.keeping(mint, &own, Some(tenant));
+            let session = before.as_ref().and_then(|(tenants, is_same_user)| {
+                let tenants = tenants.upgrade()?;
+                let old = tenants.find(tenant);
+                let before = Predecessor {
+                    holder: Holder::PerTenant(tenants),
+                    is_same_user: *is_same_user,
+                };
+                before.followed(old, &*mint)
+            });
             tracing::debug!(
                 credential.name = %spec.name,
                 credential.tenant = tenant,
                 "the first call of a tenant"
             );
-            let slot = Slot::start_for(opening(mint), Some(tenant));
+            let slot = Slot::start_after(opening(mint), Some(tenant), session);
             workshop.chains.open(&slot);
             Ok(slot)
+        })
+    }
+
+    /// Changes the limits of `running`, which is `credential` by its identity, to those of
+    /// now. Its credentials live on, and nobody is asked for another.
+    pub fn tune(&self, credential: &config::Credential, mint: &Arc<dyn Mint>, running: &Holder) {
+        let tune = |slot: &Slot, mint: Arc<dyn Mint>| {
+            mint.follow(&*slot.mint(), true);
+            slot.tune(Tuning {
+                mint,
+                credential_wait: self.credential_wait,
+                mint_limit: self.workshop.mint_limit,
+            });
         };
-        Holder::PerTenant(Arc::new(Tenants::new(
-            credential.name.clone(),
-            mint.clone(),
-            self.tenants,
-            Box::new(open),
-        )))
+        match running {
+            Holder::One(slot) => tune(slot, self.workshop.keeping(mint.clone(), credential, None)),
+            Holder::PerTenant(tenants) => {
+                let open = self.opens_tenants(credential, None);
+                tenants.tune(mint.clone(), self.tenants, open);
+                for (tenant, slot) in tenants.all() {
+                    let own = credential.for_tenant(&tenant);
+                    // One that cannot be made now goes on as it is.
+                    if let Ok(mint) = self.workshop.build(&own) {
+                        tune(&slot, self.workshop.keeping(mint, &own, Some(&tenant)));
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// In whose place a credential of another identity comes.
+#[derive(Clone, Debug)]
+pub struct Predecessor {
+    /// The one that runs.
+    pub holder: Holder,
+    /// Whether both log in as the same user.
+    pub is_same_user: bool,
+}
+
+impl Predecessor {
+    /// Makes `mint` follow `old`, a slot of it; that slot, where its session is in the way
+    /// of a login by `mint`.
+    fn followed(&self, old: Option<Arc<Slot>>, mint: &dyn Mint) -> Option<Arc<Slot>> {
+        let old = old?;
+        let before = old.mint();
+        mint.follow(&*before, false);
+        let in_the_way = self.is_same_user && before.holds_session() && mint.holds_session();
+        in_the_way.then_some(old)
     }
 }
 

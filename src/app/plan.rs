@@ -25,6 +25,7 @@ use self::resolve::resolve;
 use self::spec::Spec;
 use crate::app::doors::{self, Door, Doors};
 use crate::app::holders::{Workshop, open_sources};
+use crate::app::retired::Abandoned;
 use crate::base::name::Name;
 use crate::base::problem::Problem;
 use crate::base::time::Clock;
@@ -193,6 +194,7 @@ impl Draft {
             credentials: CredentialMetrics::register(registry)?,
             workshop: self.workshop.clone(),
             lines: AtomicU64::new(0),
+            abandoned: Abandoned::default(),
             runtime,
         };
         let plan = Opened::open(self, &standing, None).lay_out(&standing, None);
@@ -210,12 +212,19 @@ pub struct Standing {
     workshop: Workshop,
     lines: AtomicU64,
     runtime: tokio::runtime::Handle,
+    /// What was opened for configurations that were not used.
+    abandoned: Abandoned,
 }
 
 impl Standing {
     /// The counters of the admin listener.
     pub fn admin_metrics(&self) -> ListenerMetrics {
         self.families.listener(&admin_name())
+    }
+
+    /// What was opened for configurations that were not used, to be given back.
+    pub fn abandoned(&self) -> &Abandoned {
+        &self.abandoned
     }
 
     /// headset's own listeners, for whatever dials.

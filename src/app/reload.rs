@@ -21,13 +21,14 @@ use crate::admin::status::{Asked, Reloaded, Sight};
 use crate::app::about::About;
 use crate::app::doors::{self, Watched};
 use crate::app::plan::{Draft, Opened, Plan, PlannedCredential, Standing, kind_keys};
-use crate::app::retired::{Retired, is_same_account};
+use crate::app::retired::{Ends, Retired};
 use crate::app::stations::{Stations, new_addresses, sockets};
 use crate::app::worker::Workers;
 use crate::app::{StartError, fixed, supervisor, view, vitals};
 use crate::base::problem::Problem;
 use crate::config::Config;
 use crate::config::load::{self, Sources};
+use crate::credential::identity::is_same_account;
 use crate::credential::tenants::Holder;
 use crate::modes::Current;
 use crate::secret;
@@ -133,7 +134,9 @@ impl Running {
                 () = std::future::ready(()), if std::mem::take(&mut again) => "a changed file",
                 _ = sweep.tick() => {
                     self.stations.sweep();
-                    self.retired.sweep(self.plan.config.timeouts.mint);
+                    let limit = self.plan.config.timeouts.mint;
+                    self.retired.sweep(limit);
+                    self.retired.give_back(self.standing.abandoned(), limit);
                     continue;
                 }
                 Some(()) = async { hangup.as_mut()?.recv().await } => "SIGHUP",
@@ -305,7 +308,11 @@ impl Running {
                 let mut all = plan.config.credentials.iter();
                 all.any(|credential| is_same_account(credential, old))
             });
-            self.retired.take(holder, !successor);
+            let ends = match successor {
+                true => Ends::Session,
+                false => Ends::AsConfigured,
+            };
+            self.retired.take(holder, ends);
         }
         gone
     }

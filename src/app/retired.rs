@@ -3,15 +3,15 @@
 //! One is kept until the last call that holds it has ended, then let go, and with it
 //! its keeper. If it is to be ended with the process it is ended at its issuer now,
 //! unless one that is in use logs in by the same name at the same place: what was
-//! registered there may be what its successor uses.
+//! registered there may be what its successor uses. A session is its own, and is ended
+//! in any case. What a reload opened that is not used is given back.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout_at};
 
-use crate::config;
 use crate::credential::Mint;
 use crate::credential::slot::Slot;
 use crate::credential::tenants::Holder;
@@ -26,12 +26,57 @@ pub struct Retired {
 #[derive(Debug)]
 struct Left {
     holder: Holder,
-    ends: bool,
+    ends: Ends,
+}
+
+/// What is ended at the issuer of a credential that is out of use.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ends {
+    /// What ends with the process.
+    AsConfigured,
+    /// A session alone: what was registered may be what a successor uses.
+    Session,
+}
+
+/// Slots that were opened for a configuration which is not used: all that they obtained
+/// is to be given back. Filled wherever such a configuration is dropped.
+#[derive(Clone, Debug, Default)]
+pub struct Abandoned(Arc<Mutex<Vec<Arc<Slot>>>>);
+
+impl Abandoned {
+    /// `slots` are not used after all.
+    pub fn add(&self, slots: Vec<Arc<Slot>>) {
+        self.slots().extend(slots);
+    }
+
+    /// Takes them out, to give back what they have.
+    pub fn take(&self) -> Vec<Arc<Slot>> {
+        std::mem::take(&mut *self.slots())
+    }
+
+    fn slots(&self) -> std::sync::MutexGuard<'_, Vec<Arc<Slot>>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Gives back what `slot` obtained, for at most `limit` beside a flight under way.
+async fn give_back(slot: Arc<Slot>, limit: Duration) {
+    let error = match tokio::time::timeout(limit * 2, slot.undo()).await {
+        Ok(Ok(())) => return,
+        Ok(Err(error)) => error.to_string(),
+        Err(_) => "the issuer did not answer in time".into(),
+    };
+    tracing::warn!(
+        credential.name = %slot.name(),
+        error = %error,
+        "what was obtained for a configuration that is not used could not be ended: it lives on \
+         until its expiry"
+    );
 }
 
 impl Retired {
-    /// `holder` is out of use; `ends` says whether it may be ended at its issuer.
-    pub fn take(&mut self, holder: Holder, ends: bool) {
+    /// `holder` is out of use; `ends` says what of it may be ended at its issuer.
+    pub fn take(&mut self, holder: Holder, ends: Ends) {
         self.unused.push(Left { holder, ends });
     }
 
@@ -46,10 +91,14 @@ impl Retired {
         let unused: Vec<Left> = unused;
         for left in unused {
             tracing::info!(credential.name = %left.holder.name(), "credential not used any more");
-            if !left.ends {
-                continue;
-            }
-            for mint in left.slots().iter().map(|slot| slot.mint().clone()) {
+            for mint in left.slots().iter().map(|slot| slot.mint()) {
+                let is_ended = match left.ends {
+                    Ends::AsConfigured => mint.revokes_on_shutdown(),
+                    Ends::Session => mint.holds_session(),
+                };
+                if !is_ended {
+                    continue;
+                }
                 self.ending
                     .spawn(end(mint, left.holder.name().to_string(), limit));
             }
@@ -72,9 +121,17 @@ impl Retired {
         }
     }
 
+    /// Gives back what `abandoned` holds. Must be called on a runtime.
+    pub fn give_back(&mut self, abandoned: &Abandoned, limit: Duration) {
+        for slot in abandoned.take() {
+            self.ending.spawn(give_back(slot, limit));
+        }
+    }
+
     /// The slots that are still to be ended at their issuers.
     pub fn slots(&self) -> Vec<Arc<Slot>> {
-        let ending = self.unused.iter().filter(|left| left.ends);
+        let ending = self.unused.iter();
+        let ending = ending.filter(|left| left.ends == Ends::AsConfigured);
         ending.flat_map(Left::slots).collect()
     }
 }
@@ -96,9 +153,6 @@ impl Left {
 }
 
 async fn end(mint: Arc<dyn Mint>, name: String, limit: Duration) {
-    if !mint.revokes_on_shutdown() {
-        return;
-    }
     match tokio::time::timeout(limit, mint.revoke()).await {
         Ok(Ok(())) => tracing::info!(credential.name = name, "credential ended"),
         Ok(Err(error)) => tracing::warn!(
@@ -111,18 +165,6 @@ async fn end(mint: Arc<dyn Mint>, name: String, limit: Duration) {
             "credential could not be ended in time: it lives on until its expiry"
         ),
     }
-}
-
-/// Whether `one` and `other` log in by the same name at the same place.
-pub fn is_same_account(one: &config::Credential, other: &config::Credential) -> bool {
-    let shown = |credential: &config::Credential, key: &str| {
-        let value = credential.values.0.get(key);
-        value.map(|(value, _)| value.canonical())
-    };
-    one.kind == other.kind
-        && ["url", "username"]
-            .iter()
-            .all(|key| shown(one, key) == shown(other, key))
 }
 
 #[cfg(test)]

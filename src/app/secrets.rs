@@ -32,10 +32,18 @@ pub fn watch(
 
 fn sources(credentials: &[PlannedCredential]) -> Vec<Source> {
     let all = credentials.iter().flat_map(|one| match &one.holder {
-        Holder::One(slot) => slot.mint().sources(),
-        Holder::PerTenant(tenants) => tenants.sources(),
+        Holder::One(slot) => {
+            let mint = slot.mint();
+            with(mint.sources(), mint.also_watched())
+        }
+        Holder::PerTenant(tenants) => with(tenants.sources(), tenants.also_watched()),
     });
     all.collect()
+}
+
+fn with(mut sources: Vec<Source>, more: Option<Source>) -> Vec<Source> {
+    sources.extend(more);
+    sources
 }
 
 fn tell(credentials: &[PlannedCredential], changed: &[Source]) {

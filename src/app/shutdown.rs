@@ -106,8 +106,11 @@ pub async fn run(why: &str, mut stop: Stop, running: Running, mut ended: Ended) 
         mut workers,
         mut retired,
         health,
+        standing,
         ..
     } = running;
+    // A reload that the stop overtook.
+    retired.give_back(standing.abandoned(), plan.config.timeouts.mint);
     let drain = plan.config.timeouts.drain;
     let in_flight = || stations.counts().open();
     tracing::info!(stop.reason = why, in_flight = in_flight(), "draining");

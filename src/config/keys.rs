@@ -24,6 +24,9 @@ pub struct Key {
     pub example: &'static str,
     /// A rule beyond the type.
     pub check: Option<Check>,
+    /// Of a kind's key: the issuer does not see it, so that a reload changes it while
+    /// the credential lives on (see `credential/identity.rs`).
+    pub in_place: bool,
 }
 
 /// A rule on one value that was already read by its type. `Err` is why the value
@@ -145,10 +148,17 @@ pub const fn key(
         doc,
         example,
         check: None,
+        in_place: false,
     }
 }
 
 impl Key {
+    /// The same key of a kind, as one that is no part of a credential's identity.
+    pub const fn in_place(mut self) -> Key {
+        self.in_place = true;
+        self
+    }
+
     /// The same key with a rule beyond its type.
     pub const fn checked(mut self, check: Check) -> Key {
         self.check = Some(check);

@@ -11,6 +11,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use http::header::AUTHORIZATION;
+use tokio::task::AbortHandle;
 use zeroize::Zeroizing;
 
 use super::slot::{Rejected, Slot};
@@ -30,6 +31,14 @@ impl Chains {
         let of_name = slots.entry(slot.name().clone()).or_default();
         of_name.retain(|known| known.strong_count() > 0);
         of_name.push(Arc::downgrade(slot));
+    }
+
+    /// Forgets `slot`, which is not to be used after all.
+    pub fn close(&self, slot: &Arc<Slot>) {
+        let mut slots = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(of_name) = slots.get_mut(slot.name()) {
+            of_name.retain(|known| !std::ptr::eq(known.as_ptr(), Arc::as_ptr(slot)));
+        }
     }
 
     fn all(&self, name: &Name) -> Vec<Arc<Slot>> {
@@ -90,6 +99,16 @@ impl Bearer {
         }
     }
 
+    /// Goes on where `before` stands, in whose place this one comes.
+    pub fn follow(&self, before: &Bearer) {
+        if let (Bearer::Chained(own), Bearer::Chained(before)) = (self, before)
+            && own.source == before.source
+        {
+            let stopped = before.stopped.load(Ordering::Acquire);
+            own.stopped.store(stopped, Ordering::Release);
+        }
+    }
+
     /// The secret, where it is one.
     pub fn secret(&self) -> Option<&Source> {
         match self {
@@ -136,6 +155,14 @@ pub struct Chained {
     source: Name,
     own: Name,
     stopped: Arc<AtomicBool>,
+    /// Who waits for the source to recover, and for what.
+    waiting: Mutex<Option<Waiting>>,
+}
+
+struct Waiting {
+    slot: Weak<Slot>,
+    known: u64,
+    task: AbortHandle,
 }
 
 impl fmt::Debug for Chained {
@@ -152,6 +179,7 @@ impl Chained {
             source,
             own,
             stopped: Arc::default(),
+            waiting: Mutex::default(),
         }
     }
 
@@ -193,18 +221,34 @@ impl Chained {
         })
     }
 
-    /// The source stopped us: one task waits until it has another credential than
-    /// that of the generation `known`, and then wakes us.
+    /// The source stopped us: one task, however often it does, waits until it has another
+    /// credential than that of the generation `known`, and then wakes us.
     fn stop_until(&self, slot: &Arc<Slot>, known: u64) {
         self.stopped.store(true, Ordering::Release);
+        let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
+        let waits = waiting.as_ref().is_some_and(|waiting| {
+            let same = std::ptr::eq(waiting.slot.as_ptr(), Arc::as_ptr(slot));
+            same && waiting.known == known && !waiting.task.is_finished()
+        });
+        if waits {
+            return;
+        }
         let recovered = slot.recovered(known);
         let (chains, own) = (self.chains.clone(), self.own.clone());
-        tokio::spawn(async move {
+        let task = tokio::spawn(async move {
             if recovered.await {
                 // Those that were not stopped see that nothing changed for them.
                 chains.all(&own).iter().for_each(|own| own.secret_changed());
             }
         });
+        let before = waiting.replace(Waiting {
+            slot: Arc::downgrade(slot),
+            known,
+            task: task.abort_handle(),
+        });
+        if let Some(before) = before {
+            before.task.abort();
+        }
     }
 }
 
@@ -222,5 +266,35 @@ fn along(source: &Name, cause: &Cause) -> MintError {
             detail,
             retry_after: None,
         },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::base::time::Clock;
+    use crate::credential::testing::{Act, START_MS, Scripted, refused, slot};
+
+    #[tokio::test(start_paused = true)]
+    async fn one_task_waits_for_a_source_however_often_it_is_read() {
+        let clock = Clock::faked(START_MS);
+        let source = slot(&Scripted::new([Act::Fails(refused())]), &clock);
+        source.obtain().await.unwrap_err();
+        let chains = Chains::default();
+        chains.open(&source);
+        let name = |text: &str| Name::parse(text).unwrap();
+        let bearer = Bearer::Chained(Chained::new(chains, name("own"), name("cms_key")));
+        bearer.read().await.unwrap_err();
+        let alive = || {
+            tokio::runtime::Handle::current()
+                .metrics()
+                .num_alive_tasks()
+        };
+        let before = alive();
+        for _ in 0..100 {
+            bearer.read().await.unwrap_err();
+        }
+        assert_eq!(alive(), before);
+        assert!(bearer.stopped_us());
     }
 }

@@ -25,7 +25,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use arc_swap::ArcSwapOption;
+use arc_swap::{ArcSwap, ArcSwapOption};
 use http::HeaderName;
 use tokio::sync::{Notify, mpsc, oneshot, watch};
 use tracing::Instrument as _;
@@ -56,10 +56,21 @@ pub struct Opening {
     pub runtime: tokio::runtime::Handle,
 }
 
+/// What of a slot a reload changes while its credential lives.
+#[derive(Clone)]
+pub struct Tuning {
+    /// How its credentials are obtained from now on.
+    pub mint: Arc<dyn Mint>,
+    /// How long a call waits for a flight.
+    pub credential_wait: Duration,
+    /// The time limit of one attempt.
+    pub mint_limit: Duration,
+}
+
 /// One credential. When the last reference is dropped, its keeper ends.
 pub struct Slot {
     shared: Arc<Shared>,
-    reports: mpsc::UnboundedSender<Report>,
+    orders: mpsc::UnboundedSender<Order>,
 }
 
 /// Finds the slot that took over, which may open it.
@@ -182,16 +193,31 @@ impl Slot {
 
     /// The same for the credential of one tenant, whom logs and [`Snapshot`] name.
     pub fn start_for(opening: Opening, tenant: Option<&str>) -> Arc<Slot> {
-        let (reports, orders) = mpsc::unbounded_channel();
+        Slot::start_after(opening, tenant, None)
+    }
+
+    /// The same for one whose login the session of `before` would be in the way of: that
+    /// is ended before the first attempt, and its calls wait for this one.
+    pub fn start_after(
+        opening: Opening,
+        tenant: Option<&str>,
+        before: Option<Arc<Slot>>,
+    ) -> Arc<Slot> {
+        let (orders, ordered) = mpsc::unbounded_channel();
         let shared = Arc::new(Shared {
             name: opening.name,
-            marks_use: opening.mint.keep_alive().is_some(),
+            header_names: opening.mint.header_names().into(),
+            marks_use: AtomicBool::new(opening.mint.keep_alive().is_some()),
             used: AtomicBool::new(false),
             tenant: tenant.map(Into::into),
-            mint: opening.mint,
+            tuning: ArcSwap::from_pointee(Tuning {
+                mint: opening.mint,
+                credential_wait: opening.credential_wait,
+                mint_limit: opening.mint_limit,
+            }),
+            tuned: AtomicBool::new(false),
+            former: Mutex::default(),
             clock: opening.clock,
-            credential_wait: opening.credential_wait,
-            mint_limit: opening.mint_limit,
             current: ArcSwapOption::empty(),
             view: watch::Sender::new(View::default()),
             nudge: Notify::new(),
@@ -201,9 +227,10 @@ impl Slot {
         });
         let slot = Arc::new(Slot {
             shared: shared.clone(),
-            reports,
+            orders,
         });
-        let keeper = keeper::Keeper::new(shared, opening.meter, orders, Arc::downgrade(&slot));
+        let weak = Arc::downgrade(&slot);
+        let keeper = keeper::Keeper::new(shared, opening.meter, ordered, weak, before);
         // What the keeper logs is about this tenant.
         let span = match tenant {
             Some(tenant) => tracing::error_span!("credential", credential.tenant = tenant),
@@ -225,12 +252,46 @@ impl Slot {
 
     /// The fields its credentials set.
     pub fn header_names(&self) -> &[HeaderName] {
-        self.shared.mint.header_names()
+        &self.shared.header_names
     }
 
     /// The kind behind it, for its issuer URLs and its secrets.
-    pub fn mint(&self) -> &Arc<dyn Mint> {
-        &self.shared.mint
+    pub fn mint(&self) -> Arc<dyn Mint> {
+        self.shared.mint()
+    }
+
+    /// Goes on by `tuning`, whose minter [follows](Mint::follow) the one of now. Nobody is
+    /// asked because of it, except after an attempt that did not reach the issuer or was
+    /// not answered: what was in the way may have changed. Does not wait.
+    pub fn tune(&self, tuning: Tuning) {
+        let marks_use = tuning.mint.keep_alive().is_some();
+        self.shared.tuning.store(Arc::new(tuning));
+        self.shared.marks_use.store(marks_use, Ordering::Relaxed);
+        self.shared.tuned.store(true, Ordering::Release);
+        self.shared.nudge.notify_one();
+    }
+
+    /// Ends the session behind the credential at the issuer, after a flight that is under
+    /// way; from now on calls wait for the successor. Takes the time limit of an attempt
+    /// at most, and that of the flight.
+    pub async fn let_go(&self) {
+        let (reply, done) = oneshot::channel();
+        if self.orders.send(Order::LetGo(reply)).is_ok() {
+            let _ = done.await;
+        }
+    }
+
+    /// Ends all that this slot obtained, after a flight that is under way; it makes no
+    /// further attempt. For one that was opened for a configuration which is not used.
+    ///
+    /// # Errors
+    /// With what the issuer did not do.
+    pub async fn undo(&self) -> Result<(), MintError> {
+        let (reply, done) = oneshot::channel();
+        if self.orders.send(Order::Undo(reply)).is_err() {
+            return Ok(());
+        }
+        done.await.unwrap_or(Ok(()))
     }
 
     /// The live credential, if there is one: the hot path. One atomic load and a
@@ -242,7 +303,9 @@ impl Slot {
             return None;
         }
         // Read first: a store by every call would bounce the line between workers.
-        if self.shared.marks_use && !self.shared.used.load(Ordering::Relaxed) {
+        if self.shared.marks_use.load(Ordering::Relaxed)
+            && !self.shared.used.load(Ordering::Relaxed)
+        {
             self.shared.used.store(true, Ordering::Relaxed);
         }
         Some(minted.clone())
@@ -255,7 +318,7 @@ impl Slot {
     /// # Errors
     /// With the last failure, or because the flight took too long.
     pub async fn obtain(&self) -> Result<Arc<Minted>, Unavailable> {
-        self.obtain_within(self.shared.credential_wait).await
+        self.obtain_within(self.shared.credential_wait()).await
     }
 
     /// As [`Slot::obtain`], waiting at most `limit` instead.
@@ -307,7 +370,7 @@ impl Slot {
                 Err(_) => Rejected::Stands,
             };
         }
-        if !self.shared.mint.renews() {
+        if !self.mint().renews() {
             return Rejected::Stands;
         }
         let age = self.shared.clock.now().since(used.issued);
@@ -324,10 +387,10 @@ impl Slot {
             what,
             reply,
         };
-        if self.reports.send(report).is_err() {
+        if self.orders.send(Order::Rejected(report)).is_err() {
             return Rejected::Stands;
         }
-        match tokio::time::timeout(self.shared.credential_wait, verdict).await {
+        match tokio::time::timeout(self.shared.credential_wait(), verdict).await {
             Ok(Ok(verdict)) => verdict,
             Ok(Err(_)) | Err(_) => Rejected::Stands,
         }
@@ -338,13 +401,14 @@ impl Slot {
     pub fn reject_unheard(&self, used: &Arc<Minted>, what: Rejection) {
         let is_old = self.peek().is_some_and(|now| !Arc::ptr_eq(&now, used));
         let age = self.shared.clock.now().since(used.issued);
-        if is_old || age < PROPAGATION || !self.shared.mint.renews() {
+        if is_old || age < PROPAGATION || !self.mint().renews() {
             return;
         }
         let (reply, _) = oneshot::channel();
         let used = used.clone();
         // Where nobody takes it, the slot has ended.
-        let _ = self.reports.send(Report { used, what, reply });
+        let report = Report { used, what, reply };
+        let _ = self.orders.send(Order::Rejected(report));
     }
 
     /// Notes that the upstream rejected `used`. Yields how many such answers there were
@@ -370,9 +434,18 @@ impl Slot {
         self.shared.nudge.notify_one();
     }
 
-    /// There is no heir after all: this one goes on as before. Does not wait.
-    pub fn take_back(&self) {
+    /// There is no heir after all: this one goes on as before. What `heir` obtained
+    /// meanwhile is given back first; where it `replaced` at the issuer what this one has,
+    /// that is obtained anew afterwards. Does not wait.
+    pub fn take_back(&self, heir: Option<Arc<Slot>>, replaced: bool) {
         *self.shared.heir() = None;
+        let mut former = self
+            .shared
+            .former
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        *former = heir.map(|heir| (heir, replaced));
+        drop(former);
         self.shared.nudge.notify_one();
     }
 
@@ -490,10 +563,14 @@ impl fmt::Debug for Slot {
 struct Shared {
     name: Name,
     tenant: Option<Box<str>>,
-    mint: Arc<dyn Mint>,
+    header_names: Box<[HeaderName]>,
+    tuning: ArcSwap<Tuning>,
+    /// `tuning` has changed.
+    tuned: AtomicBool,
+    /// Whose taking over came to nothing, and whether it would have replaced at the issuer
+    /// what this one has.
+    former: Mutex<Option<(Arc<Slot>, bool)>>,
     clock: Clock,
-    credential_wait: Duration,
-    mint_limit: Duration,
     /// What calls may use. The keeper stores here *before* it publishes a view.
     current: ArcSwapOption<Minted>,
     view: watch::Sender<View>,
@@ -501,7 +578,7 @@ struct Shared {
     nudge: Notify,
     secret_changed: AtomicBool,
     /// Whether the kind wants to know of traffic, to keep a session alive.
-    marks_use: bool,
+    marks_use: AtomicBool,
     /// Whether a call has used it since the last sign of life.
     used: AtomicBool,
     /// Who took over. Looked at only where there is nothing to serve, or after a
@@ -512,6 +589,18 @@ struct Shared {
 }
 
 impl Shared {
+    fn mint(&self) -> Arc<dyn Mint> {
+        self.tuning.load().mint.clone()
+    }
+
+    fn credential_wait(&self) -> Duration {
+        self.tuning.load().credential_wait
+    }
+
+    fn mint_limit(&self) -> Duration {
+        self.tuning.load().mint_limit
+    }
+
     fn heir(&self) -> std::sync::MutexGuard<'_, Option<Heir>> {
         self.heir.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -573,6 +662,13 @@ impl Failure {
     fn is_refusal(&self) -> bool {
         matches!(&*self.cause, Cause::Failed(MintError::Refused { .. }))
     }
+}
+
+/// What the keeper is told to do.
+enum Order {
+    Rejected(Report),
+    LetGo(oneshot::Sender<()>),
+    Undo(oneshot::Sender<Result<(), MintError>>),
 }
 
 /// A call tells that the upstream rejected what it carried.

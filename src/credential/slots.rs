@@ -12,6 +12,7 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
+use arc_swap::ArcSwap;
 use moka::notification::RemovalCause;
 use moka::policy::EvictionPolicy;
 use moka::sync::Cache;
@@ -24,9 +25,14 @@ const SWEEP_LEAST: usize = 64;
 /// The slots, by tenant.
 #[derive(Debug)]
 pub struct Slots {
+    caches: ArcSwap<Caches>,
+    index: Mutex<Index>,
+}
+
+#[derive(Debug)]
+struct Caches {
     recent: Cache<Box<str>, Arc<Slot>>,
     failed: Cache<Box<str>, Arc<Slot>>,
-    index: Mutex<Index>,
 }
 
 #[derive(Debug, Default)]
@@ -35,10 +41,8 @@ struct Index {
     sweep_at: usize,
 }
 
-impl Slots {
-    /// Keeps at most about `capacity` slots that nobody else holds, and as many again
-    /// that failed.
-    pub fn new(capacity: u64) -> Slots {
+impl Caches {
+    fn new(capacity: u64) -> Caches {
         let lru = || {
             Cache::builder()
                 .max_capacity(capacity)
@@ -52,11 +56,39 @@ impl Slots {
                 keep.insert((*tenant).clone(), slot);
             }
         });
-        Slots {
+        Caches {
             recent: recent.build(),
             failed,
+        }
+    }
+}
+
+impl Slots {
+    /// Keeps at most about `capacity` slots that nobody else holds, and as many again
+    /// that failed.
+    pub fn new(capacity: u64) -> Slots {
+        Slots {
+            caches: ArcSwap::from_pointee(Caches::new(capacity)),
             index: Mutex::default(),
         }
+    }
+
+    /// Keeps at most about so many from now on.
+    pub fn resize(&self, capacity: u64) {
+        let index = self.index.lock().unwrap_or_else(PoisonError::into_inner);
+        let caches = Caches::new(capacity);
+        for (tenant, slot) in &index.slots {
+            if let Some(slot) = slot.upgrade() {
+                caches.recent.insert(tenant.clone(), slot);
+            }
+        }
+        self.caches.store(Arc::new(caches));
+    }
+
+    /// The slot of `tenant`, where it is alive.
+    pub fn find(&self, tenant: &str) -> Option<Arc<Slot>> {
+        let index = self.index.lock().unwrap_or_else(PoisonError::into_inner);
+        index.slots.get(tenant).and_then(Weak::upgrade)
     }
 
     /// The slot of `tenant`; `start` makes it where there is none. A tenant that was
@@ -69,7 +101,7 @@ impl Slots {
         tenant: &str,
         start: impl FnOnce() -> Result<Arc<Slot>, E>,
     ) -> Result<Arc<Slot>, E> {
-        if let Some(slot) = self.recent.get(tenant) {
+        if let Some(slot) = self.caches.load().recent.get(tenant) {
             return Ok(slot);
         }
         let mut index = self.index.lock().unwrap_or_else(PoisonError::into_inner);
@@ -83,8 +115,9 @@ impl Slots {
         };
         // Brings it back, if it was evicted. Under the lock: else what another thread
         // has just put there could be replaced by what was there before.
-        self.recent.insert(tenant.into(), slot.clone());
-        self.failed.invalidate(tenant);
+        let caches = self.caches.load();
+        caches.recent.insert(tenant.into(), slot.clone());
+        caches.failed.invalidate(tenant);
         Ok(slot)
     }
 
@@ -135,12 +168,15 @@ mod tests {
         let held = get(&slots, 0, make);
         for other in 1..50 {
             get(&slots, other, make);
-            slots.recent.run_pending_tasks();
+            slots.caches.load().recent.run_pending_tasks();
         }
-        assert!(slots.recent.get("0").is_none(), "it was evicted");
+        assert!(
+            slots.caches.load().recent.get("0").is_none(),
+            "it was evicted"
+        );
         let again = get(&slots, 0, || panic!("there is one"));
         assert!(Arc::ptr_eq(&held, &again));
-        assert!(slots.recent.get("0").is_some(), "it is back");
+        assert!(slots.caches.load().recent.get("0").is_some(), "it is back");
     }
 
     #[tokio::test(start_paused = true)]
@@ -149,7 +185,7 @@ mod tests {
         let slots = Slots::new(2);
         for tenant in 0..500 {
             get(&slots, tenant, || slot(&Scripted::lives(3600), &clock));
-            slots.recent.run_pending_tasks();
+            slots.caches.load().recent.run_pending_tasks();
             // The first flight holds its slot until it lands.
             tokio::time::sleep(Duration::from_secs(1)).await;
         }
@@ -174,9 +210,12 @@ mod tests {
         caller.abort();
         for other in 1..20 {
             get(&slots, other, || slot(&Scripted::lives(3600), &clock));
-            slots.recent.run_pending_tasks();
+            slots.caches.load().recent.run_pending_tasks();
         }
-        assert!(slots.recent.get("0").is_none(), "it was evicted");
+        assert!(
+            slots.caches.load().recent.get("0").is_none(),
+            "it was evicted"
+        );
         let again = get(&slots, 0, || panic!("it mints"));
         again.obtain().await.unwrap();
         assert_eq!(slow.calls(), 1);
@@ -196,10 +235,13 @@ mod tests {
             drop(held);
             for other in 1..20 {
                 get(&slots, other, || slot(&Scripted::lives(3600), &clock));
-                slots.recent.run_pending_tasks();
+                slots.caches.load().recent.run_pending_tasks();
                 tokio::time::sleep(Duration::from_secs(1)).await;
             }
-            assert!(slots.recent.get("0").is_none(), "it was let go");
+            assert!(
+                slots.caches.load().recent.get("0").is_none(),
+                "it was let go"
+            );
         }
         assert_eq!(locked.calls(), 1);
     }
@@ -244,7 +286,7 @@ mod tests {
                         if round % 3 == 0 {
                             control.block_on(held.obtain()).unwrap();
                         }
-                        slots.recent.run_pending_tasks();
+                        slots.caches.load().recent.run_pending_tasks();
                         let again = get(&slots, tenant, || panic!("it is held"));
                         assert!(Arc::ptr_eq(&held, &again), "a second slot of one tenant");
                     }

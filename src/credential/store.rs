@@ -30,6 +30,7 @@ pub use since::Since;
 
 use crate::base::name::Name;
 use crate::config;
+use crate::credential::identity::Identity;
 
 /// A salted fingerprint of a secret: equal for equal secrets under one store key,
 /// and of no use without it.
@@ -188,16 +189,11 @@ impl Keep {
         credential: &config::Credential,
         tenant: Option<Box<str>>,
     ) -> Keep {
-        let mut parts = vec![credential.name.to_string(), credential.kind.to_owned()];
-        for (path, (value, _)) in &credential.values.0 {
-            parts.push((*path).to_owned());
-            parts.push(value.canonical());
-        }
         Keep {
             store,
             credential: credential.name.clone(),
             tenant,
-            spec: digest_of(&parts),
+            spec: Identity::of(credential).digest(),
             told: Arc::default(),
         }
     }
@@ -223,7 +219,7 @@ impl Keep {
         &self.credential
     }
 
-    /// The digest of the credential's configuration, secrets by reference.
+    /// The digest of the credential's identity.
     pub fn spec(&self) -> &Digest {
         &self.spec
     }
@@ -290,6 +286,11 @@ impl Keep {
             Err(_) => {}
         }
         outcome
+    }
+
+    /// Whether what is kept as `part` is of the configuration `spec`; tells nobody.
+    pub fn holds(&self, part: &str, spec: &Digest) -> bool {
+        matches!(self.store.load(&self.label(part, spec)), Ok(Some(_)))
     }
 
     /// Forgets `part`.

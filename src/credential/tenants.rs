@@ -8,6 +8,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+use arc_swap::ArcSwap;
 use http::HeaderName;
 
 use super::slot::Slot;
@@ -29,9 +30,16 @@ pub type Open = Box<dyn Fn(&str) -> Result<Arc<Slot>, MintError> + Send + Sync>;
 /// The slots of one credential, one for each tenant.
 pub struct Tenants {
     name: Name,
-    example: Arc<dyn Mint>,
+    header_names: Box<[HeaderName]>,
     slots: Slots,
+    making: ArcSwap<Making>,
+}
+
+/// What a reload may change.
+struct Making {
+    example: Arc<dyn Mint>,
     open: Open,
+    capacity: usize,
 }
 
 impl Tenants {
@@ -40,9 +48,25 @@ impl Tenants {
     pub fn new(name: Name, example: Arc<dyn Mint>, capacity: usize, open: Open) -> Tenants {
         Tenants {
             name,
-            example,
+            header_names: example.header_names().into(),
             slots: Slots::new(capacity as u64),
+            making: ArcSwap::from_pointee(Making {
+                example,
+                open,
+                capacity,
+            }),
+        }
+    }
+
+    /// Goes on with these; the slots that live are for the caller to tune, afterwards.
+    pub fn tune(&self, example: Arc<dyn Mint>, capacity: usize, open: Open) {
+        let before = self.making.swap(Arc::new(Making {
+            example,
             open,
+            capacity,
+        }));
+        if before.capacity != capacity {
+            self.slots.resize(capacity as u64);
         }
     }
 
@@ -53,17 +77,22 @@ impl Tenants {
 
     /// The fields that each tenant's credential sets.
     pub fn header_names(&self) -> &[HeaderName] {
-        self.example.header_names()
+        &self.header_names
     }
 
     /// The secrets that all tenants share.
     pub fn sources(&self) -> Vec<Source> {
-        self.example.sources()
+        self.making.load().example.sources()
+    }
+
+    /// The secret that they watch besides.
+    pub fn also_watched(&self) -> Option<Source> {
+        self.making.load().example.also_watched()
     }
 
     /// What a person does for all of them; see [`Mint::person_does`].
     pub fn person_does(&self) -> String {
-        self.example.person_does()
+        self.making.load().example.person_does()
     }
 
     /// The slot of `tenant`, who must have been judged before (`TenantRule::allows`).
@@ -72,12 +101,19 @@ impl Tenants {
     /// # Errors
     /// Where the slot cannot be opened; the next call tries again.
     pub fn slot(&self, tenant: &str) -> Result<Arc<Slot>, Unavailable> {
-        let opened = self.slots.get_or_start(tenant, || (self.open)(tenant));
+        let opened = self
+            .slots
+            .get_or_start(tenant, || (self.making.load_full().open)(tenant));
         opened.map_err(|error| Unavailable {
             credential: self.name.clone(),
             cause: Arc::new(Cause::Failed(error)),
             retry_after: OPEN_AGAIN,
         })
+    }
+
+    /// The slot of `tenant`, where it is alive; opens none.
+    pub fn find(&self, tenant: &str) -> Option<Arc<Slot>> {
+        self.slots.find(tenant)
     }
 
     /// Every tenant's slot that is alive, by name: for pages, changed secrets and

@@ -7,6 +7,8 @@ mod stories {
     mod admin;
     mod announces;
     mod caller_token;
+    mod changed_password;
+    mod changes_in_place;
     mod commands;
     mod connections;
     mod descriptors;

@@ -15,12 +15,15 @@ use super::issuers::{issuers, marks_anywhere, marks_at};
 use super::spec::Spec;
 use super::{Draft, Line, Plan, PlannedCredential, PlannedListener, Standing};
 use crate::app::descriptors::{self, Fit};
-use crate::app::holders::Opener;
+use crate::app::holders::{Opener, Predecessor};
+use crate::app::retired::Abandoned;
 use crate::base::name::Name;
 use crate::config;
+use crate::credential::chain::Chains;
+use crate::credential::identity::{is_same_account, is_same_user};
 use crate::credential::slot::Slot;
 use crate::credential::tenants::Holder;
-use crate::credential::{Cause, MintError, Unavailable};
+use crate::credential::{Cause, Mint, MintError, Unavailable};
 use crate::gateway::stack::admit::AdmitLayer;
 use crate::gateway::stack::authorize::Grant;
 use crate::gateway::stack::limit::{Allowance, Permits};
@@ -30,18 +33,41 @@ use crate::modes::connection::Rules;
 pub struct Opened {
     draft: Draft,
     credentials: Vec<(config::Credential, Holder, Spec)>,
-    /// The slots that were opened now.
-    new: Vec<Arc<Slot>>,
-    handed_over: HandedOver,
+    /// Those that stay, with other limits.
+    tuned: Vec<(config::Credential, Arc<dyn Mint>, Holder)>,
+    opener: Opener,
+    begun: Begun,
 }
 
-/// The slots that were replaced; they go on as before if this is dropped first.
-#[derive(Default)]
-struct HandedOver(Vec<Arc<Slot>>);
+/// What was begun beside what runs. Dropped before it is used, that goes on as before,
+/// and what was opened is given back at its issuers.
+struct Begun {
+    /// The slots that were opened now.
+    new: Vec<Arc<Slot>>,
+    /// Those that were replaced, each with its successor, and whether both log in as the
+    /// same user: then what the successor registers ends what the other one had.
+    replaced: Vec<(Arc<Slot>, Arc<Slot>, bool)>,
+    chains: Chains,
+    abandoned: Abandoned,
+}
 
-impl Drop for HandedOver {
+impl Begun {
+    /// It is used: there is no way back.
+    fn commit(&mut self) {
+        self.new.clear();
+        self.replaced.clear();
+    }
+}
+
+impl Drop for Begun {
     fn drop(&mut self) {
-        self.0.iter().for_each(|slot| slot.take_back());
+        for slot in &self.new {
+            self.chains.close(slot);
+        }
+        for (slot, successor, same_user) in &self.replaced {
+            slot.take_back(Some(successor.clone()), *same_user);
+        }
+        self.abandoned.add(std::mem::take(&mut self.new));
     }
 }
 
@@ -64,34 +90,47 @@ impl Opened {
                     chained.any(|(_, source, _)| source == name)
                 })
         };
-        let mut new = Vec::new();
-        let mut handed_over = HandedOver::default();
+        let mut begun = Begun {
+            new: Vec::new(),
+            replaced: Vec::new(),
+            chains: draft.workshop.chains.clone(),
+            abandoned: standing.abandoned.clone(),
+        };
+        let mut tuned = Vec::new();
         let mut credentials = Vec::new();
         // One that neither a route nor another credential names is not asked for: the
         // loader warned of it.
         for (credential, mint) in draft.credentials.iter().filter(|(c, _)| named(&c.name)) {
             let spec = Spec::of(credential, config, &draft.workshop);
             let running = before.and_then(|before| before.running(&credential.name));
-            if let Some((same, _)) = running.filter(|(_, before)| **before == spec) {
+            if let Some((same, was)) = running.filter(|(_, was)| was.identity == spec.identity) {
+                if *was != spec {
+                    tuned.push((credential.clone(), mint.clone(), same.holder.clone()));
+                }
                 credentials.push((credential.clone(), same.holder.clone(), spec));
                 continue;
             }
-            let holder = opener.open(credential, mint);
+            let predecessor = predecessor(credential, config, before);
+            let holder = opener.open(credential, mint, predecessor.as_ref());
             if let Holder::One(slot) = &holder {
-                if let Some(old) = running.and_then(|(running, _)| running.holder.one()) {
+                let by_name = running.map(|(running, _)| &running.holder);
+                let by_account = predecessor.as_ref().map(|old| &old.holder);
+                if let Some(old) = by_name.or(by_account).and_then(Holder::one) {
                     let heir = slot.clone();
                     old.hand_over(Arc::new(move || Some(heir.clone())));
-                    handed_over.0.push(old.clone());
+                    let same_user = predecessor.as_ref().is_some_and(|old| old.is_same_user);
+                    begun.replaced.push((old.clone(), slot.clone(), same_user));
                 }
-                new.push(slot.clone());
+                begun.new.push(slot.clone());
             }
             credentials.push((credential.clone(), holder, spec));
         }
         Opened {
             draft,
             credentials,
-            new,
-            handed_over,
+            tuned,
+            opener,
+            begun,
         }
     }
 
@@ -104,7 +143,7 @@ impl Opened {
         let times = &self.draft.config.timeouts;
         let end = Instant::now() + times.mint + times.credential_wait;
         let mut flights = tokio::task::JoinSet::new();
-        for slot in &self.new {
+        for slot in &self.begun.new {
             flights.spawn(first_mint(slot.clone(), end));
         }
         while let Some(flight) = flights.join_next().await {
@@ -117,13 +156,16 @@ impl Opened {
 
     /// The slots that were opened now.
     pub fn new_slots(&self) -> Vec<Holder> {
-        self.new.iter().cloned().map(Holder::One).collect()
+        self.begun.new.iter().cloned().map(Holder::One).collect()
     }
 
     /// The plan. What `before` has and it needs too is the same there: counters, permits,
     /// connections. From here on there is no way back for what was handed over.
     pub fn lay_out(mut self, standing: &Standing, before: Option<&Plan>) -> Plan {
-        self.handed_over.0.clear();
+        self.begun.commit();
+        for (credential, mint, holder) in &self.tuned {
+            self.opener.tune(credential, mint, holder);
+        }
         let Opened {
             draft, credentials, ..
         } = self;
@@ -237,6 +279,33 @@ impl Opened {
             lines,
         }
     }
+}
+
+/// The running credential in whose place `credential` comes: the one of its name, else one
+/// that the new configuration has no more and that logs in to the same account.
+fn predecessor(
+    credential: &config::Credential,
+    config: &config::Config,
+    before: Option<&Plan>,
+) -> Option<Predecessor> {
+    let before = before?;
+    let tables = before.config.credentials.iter();
+    let has_url = |table: &config::Credential| table.values.0.contains_key("url");
+    let is_gone = |name: &Name| config.credentials.iter().all(|kept| kept.name != *name);
+    let mut candidates: Vec<&config::Credential> = tables
+        .filter(|old| {
+            old.name == credential.name
+                || (is_gone(&old.name) && has_url(old) && is_same_account(old, credential))
+        })
+        .collect();
+    candidates.sort_by_key(|old| old.name != credential.name);
+    candidates.into_iter().find_map(|old| {
+        let (running, _) = before.running(&old.name)?;
+        Some(Predecessor {
+            holder: running.holder.clone(),
+            is_same_user: is_same_user(old, credential),
+        })
+    })
 }
 
 fn rules(config: &config::Config) -> Rules {

@@ -1,21 +1,27 @@
-//! Whether a reload leaves a credential as it is.
+//! What a reload does with a credential: keep it as it is, change its limits while it
+//! lives, or obtain another one.
 
 use ring::digest::{SHA256, digest};
 
 use crate::app::holders::Workshop;
 use crate::config::{self, Config};
+use crate::credential::identity::Identity;
 use crate::net::tls;
 
-/// All that a credential's slots are made by, in one spelling for one meaning; secrets
-/// by reference, since slots notice by themselves when those change. The credential
-/// that it is chained to counts by name.
+/// All that a credential's slots are made by.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Spec(Vec<String>);
+pub struct Spec {
+    /// Another one is another credential.
+    pub identity: Identity,
+    /// All else, in one spelling for one meaning: what changes while it lives.
+    limits: Vec<String>,
+}
 
 impl Spec {
     /// That of `credential` in `config`.
     pub fn of(credential: &config::Credential, config: &Config, workshop: &Workshop) -> Spec {
-        let mut parts = vec![credential.kind.to_owned()];
+        let mut parts = Vec::new();
+        // Those of the identity among them do no harm: they are equal where it is.
         for (path, (value, _)) in &credential.values.0 {
             parts.push((*path).to_owned());
             parts.push(value.canonical());
@@ -37,6 +43,9 @@ impl Spec {
         if credential.is_per_tenant() {
             parts.push(config.limits.tenants.to_string());
         }
-        Spec(parts)
+        Spec {
+            identity: Identity::of(credential),
+            limits: parts,
+        }
     }
 }

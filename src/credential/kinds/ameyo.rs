@@ -49,7 +49,8 @@ pub(super) const MAX_AGE: Key = key(
     Fallback::Text("12h"),
     "\"12h\"",
     "When to log in anew at the latest; the vendor does not say how long a session lives.",
-);
+)
+.in_place();
 
 pub(super) const KEEP_ALIVE: Key = key(
     "keep_alive",
@@ -57,7 +58,8 @@ pub(super) const KEEP_ALIVE: Key = key(
     Fallback::Text("traffic"),
     "\"traffic\"",
     "When to give signs of life: while calls use the session, `always`, or `off`.",
-);
+)
+.in_place();
 
 pub(super) const KEEP_ALIVE_INTERVAL: Key = key(
     "keep_alive_interval",
@@ -65,7 +67,8 @@ pub(super) const KEEP_ALIVE_INTERVAL: Key = key(
     Fallback::Text("20s"),
     "\"20s\"",
     "The pause between two signs of life, from 1s.",
-);
+)
+.in_place();
 
 pub(super) const ON_SHUTDOWN: Key = key(
     "on_shutdown",
@@ -73,7 +76,8 @@ pub(super) const ON_SHUTDOWN: Key = key(
     Fallback::Text("revoke"),
     "\"revoke\"",
     "Whether to log out when headset stops. A session that is kept may bar the next login.",
-);
+)
+.in_place();
 
 pub(super) const SESSION_URL: Key = key(
     "session_url",

@@ -18,6 +18,7 @@ mod ledger;
 #[cfg(test)]
 mod life_tests;
 mod list;
+mod mark;
 mod new_name;
 mod options;
 mod probe;
@@ -27,6 +28,7 @@ mod sweep;
 mod tests;
 mod text;
 
+use std::any::Any;
 use std::collections::HashMap;
 use std::future::Future;
 use std::pin::Pin;
@@ -41,6 +43,7 @@ use zeroize::Zeroizing;
 
 use self::calls::{AHEAD_MOST_MS, Admin, CORRECTION_MOST_MS, Calls, Pair, Registered};
 use self::ledger::{Entry, Ledger, Life, number_of};
+use self::mark::Marked;
 use self::options::{Options, Rotation};
 use super::{Building, Kind, basic_value, bearer_value, fetched, fit, without_scheme};
 use crate::base::problem::Problem;
@@ -74,10 +77,24 @@ struct Registrar {
     keep: OnceLock<Keep>,
     /// The null store's, where none was handed over.
     nowhere: Keep,
+    memory: OnceLock<Arc<Memory>>,
+}
+
+/// What those have in common that follow one another in a slot.
+struct Memory {
     known: Mutex<Known>,
     /// An attempt and a revocation take turns: what is being registered can only be
     /// ended afterwards.
     turn: tokio::sync::Semaphore,
+}
+
+impl Default for Memory {
+    fn default() -> Memory {
+        Memory {
+            known: Mutex::default(),
+            turn: tokio::sync::Semaphore::new(1),
+        }
+    }
 }
 
 /// What earlier attempts have learnt.
@@ -93,8 +110,15 @@ struct Known {
     /// One for each name that calls may carry: shared by every header made of it, so
     /// that its count tells when the last use has ended.
     uses: HashMap<String, Arc<()>>,
-    /// Names are being deleted by a task.
-    sweeping: bool,
+    /// The last attempt found the name taken, with this fingerprint of the previous
+    /// password, where there was one.
+    foreign: Option<Option<Print>>,
+    /// The names that were registered for this credential, and by nobody before it.
+    made: Vec<String>,
+    /// The number of the task that deletes names, if there is one.
+    sweeping: Option<u64>,
+    /// How many such tasks there were.
+    sweeps: u64,
     /// headset is stopping, and nothing is registered any more.
     ending: bool,
 }
@@ -115,8 +139,7 @@ fn build(building: &Building<'_>) -> Result<Arc<dyn Mint>, Vec<Problem>> {
         mint_limit: building.mint_limit,
         keep: OnceLock::new(),
         nowhere: Keep::nowhere(),
-        known: Mutex::default(),
-        turn: tokio::sync::Semaphore::new(1),
+        memory: OnceLock::new(),
     }))))
 }
 
@@ -137,6 +160,10 @@ impl Mint for BasicAuth {
 
     fn change(&self) -> Change {
         self.0.change()
+    }
+
+    fn also_watched(&self) -> Option<Source> {
+        self.0.options.previous_password.clone()
     }
 
     fn person_renews(&self) -> Option<Duration> {
@@ -175,6 +202,16 @@ impl Mint for BasicAuth {
         Box::pin(self.0.resume())
     }
 
+    fn follow(&self, before: &dyn Mint, same: bool) {
+        if let Some(before) = (before as &dyn Any).downcast_ref::<BasicAuth>() {
+            self.0.follow(&before.0, same);
+        }
+    }
+
+    fn undo(&self) -> Pin<Box<dyn Future<Output = Result<(), MintError>> + Send + '_>> {
+        Box::pin(self.0.undo())
+    }
+
     fn revokes_on_shutdown(&self) -> bool {
         self.0.options.revoke
     }
@@ -191,7 +228,7 @@ impl Mint for BasicAuth {
 impl Registrar {
     async fn attempt(self: &Arc<Self>) -> Result<Fresh, MintError> {
         let patience = Instant::now() + self.mint_limit.saturating_sub(Duration::from_millis(500));
-        let Ok(_turn) = self.turn.acquire().await else {
+        let Ok(_turn) = self.memory().turn.acquire().await else {
             return Err(unavailable("connect", "headset is stopping"));
         };
         if self.known().ending {
@@ -240,13 +277,27 @@ impl Registrar {
         let used = password
             .as_ref()
             .map(|password| self.print("password", password.expose()));
-        self.known().used = Some((used, bearer));
+        {
+            let mut known = self.known();
+            known.used = Some((used, bearer));
+            known.foreign = None;
+        }
         let (admin, bearer_ends) = self.admin(held)?;
         let password = password.as_ref().map(copied);
         let done = match self.options.rotation {
             Rotation::InPlace => self.in_place(password, &admin, bearer).await,
             Rotation::NewName => self.new_name(password, &admin, bearer, patience).await,
-        }?;
+        };
+        if done
+            .as_ref()
+            .is_err_and(|error| error.labels().1 == "foreign")
+        {
+            let previous = self.options.previous_password.as_ref();
+            let previous = previous.and_then(|source| source.fetch().ok());
+            let print = previous.map(|previous| self.print("previous", previous.expose()));
+            self.known().foreign = Some(print);
+        }
+        let done = done?;
         self.sweep();
         Ok(Fresh {
             headers: self.headers(&done.entry, &done.pair.value),
@@ -403,9 +454,16 @@ impl Registrar {
         if self.options.admin_bearer.stopped_us() {
             return Change::Replaces;
         }
+        let foreign = self.known().foreign;
         let Some((password, bearer)) = self.known().used else {
             return Change::Replaces;
         };
+        if let (Some(before), Some(source)) = (foreign, &self.options.previous_password)
+            && let Ok(previous) = source.fetch()
+            && before != Some(self.print("previous", previous.expose()))
+        {
+            return Change::Replaces;
+        }
         let now = |source: &Source, role, before: Option<Print>| {
             // Its next output is not known without running it.
             if source.is_unwatched() {
@@ -462,21 +520,39 @@ impl Registrar {
     ///
     /// # Errors
     /// Where it could not be written; the change stands in memory.
-    fn note<T>(&self, change: impl FnOnce(&mut Ledger) -> T) -> Result<T, MintError> {
-        let (changed, ledger) = {
-            let mut known = self.known();
-            let changed = change(&mut known.ledger);
-            (changed, known.ledger.clone())
-        };
-        let (part, spec) = self.ledger_label();
-        match self.keep().save(&part, &spec, &ledger) {
-            Ok(()) => Ok(changed),
-            Err(error) => Err(MintError::Unavailable {
-                reason: "store",
-                detail: error.to_string(),
-                retry_after: None,
-            }),
+    fn note(&self, change: impl FnOnce(&mut Ledger)) -> Result<(), MintError> {
+        // Written under the lock, so that what is written last is what holds.
+        let mut known = self.known();
+        change(&mut known.ledger);
+        self.write_ledger(&known.ledger)
+    }
+
+    /// The same before a name with a generated password is sent: such a password is of no
+    /// use, and the name nobody's, unless it is on disk.
+    ///
+    /// # Errors
+    /// Where it could not be written; then nothing was changed, and nothing may be sent.
+    fn note_before_sending(&self, change: impl FnOnce(&mut Ledger)) -> Result<(), MintError> {
+        if self.options.password != Source::Generate {
+            let _ = self.note(change);
+            return Ok(());
         }
+        let mut known = self.known();
+        let mut ledger = known.ledger.clone();
+        change(&mut ledger);
+        self.write_ledger(&ledger)?;
+        known.ledger = ledger;
+        Ok(())
+    }
+
+    fn write_ledger(&self, ledger: &Ledger) -> Result<(), MintError> {
+        let (part, spec) = self.ledger_label();
+        let saved = self.keep().save(&part, &spec, ledger);
+        saved.map_err(|error| MintError::Unavailable {
+            reason: "store",
+            detail: error.to_string(),
+            retry_after: None,
+        })
     }
 
     /// A ledger belongs to the name at its issuer, whatever else is configured: so a
@@ -525,11 +601,21 @@ impl Registrar {
         admin: &Admin,
     ) -> Result<(Answer, Registered), MintError> {
         let life = i64::try_from(self.options.lifetime.as_millis()).unwrap_or(i64::MAX);
-        let expires_ms = self.issuer_ms(self.clock.now()).saturating_add(life);
+        let ends = self.issuer_ms(self.clock.now()).saturating_add(life);
+        let expires_ms = self.marked(&pair.username).end(ends);
         let answer = self.calls.write(id, expires_ms, pair, admin).await?;
         self.note_clock(&answer);
         let registered = Registered::new(&answer, expires_ms);
         Ok((answer, registered))
+    }
+
+    fn marked<'a>(&'a self, username: &'a str) -> Marked<'a> {
+        Marked {
+            username,
+            context: &self.options.context,
+            context_id: &self.options.context_id,
+            lifetime: self.options.lifetime,
+        }
     }
 
     /// The issuer's clock as last seen, carried on by our boot time, which no one
@@ -563,7 +649,34 @@ impl Registrar {
 
     /// Never held across an await; every use leaves it whole.
     fn known(&self) -> MutexGuard<'_, Known> {
-        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+        let known = &self.memory().known;
+        known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn memory(&self) -> &Arc<Memory> {
+        self.memory.get_or_init(Arc::default)
+    }
+
+    /// Goes on where `before` stands.
+    fn follow(self: &Arc<Self>, before: &Registrar, same: bool) {
+        self.options
+            .admin_bearer
+            .follow(&before.options.admin_bearer);
+        if same {
+            let _ = self.memory.set(before.memory().clone());
+            // The one that swept ends with its registrar.
+            self.known().sweeping = None;
+            self.sweep();
+        } else if self.ledger_label() == before.ledger_label() {
+            // Its names are ours. A token that it holds keeps a name from being deleted
+            // under calls that still carry it.
+            let before = before.known();
+            let mut known = self.known();
+            known.loaded = before.loaded;
+            known.ledger = before.ledger.clone();
+            known.issuer = before.issuer;
+            known.uses = before.uses.clone();
+        }
     }
 }
 

@@ -20,7 +20,7 @@ pub mod verdict;
 
 use std::collections::hash_map::RandomState;
 use std::hash::{BuildHasher, Hasher};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
 use http::HeaderName;
@@ -219,6 +219,12 @@ pub struct Engine {
     urls: Vec<HttpUrl>,
     login: Login,
     clock: Clock,
+    memory: OnceLock<Arc<Memory>>,
+}
+
+/// What attempts have learnt; shared by those that follow one another.
+#[derive(Default)]
+struct Memory {
     prints: RandomState,
     state: Mutex<State>,
 }
@@ -268,8 +274,7 @@ impl Engine {
             urls,
             login,
             clock,
-            prints: RandomState::new(),
-            state: Mutex::default(),
+            memory: OnceLock::new(),
         }
     }
 
@@ -279,7 +284,7 @@ impl Engine {
             secrets: Held::default(),
             print: 0,
         };
-        let mut hasher = self.prints.build_hasher();
+        let mut hasher = self.memory().prints.build_hasher();
         for (name, given) in &self.givens {
             let (value, is_secret) = match given {
                 Given::Text(text) => (Zeroizing::new(text.clone()), false),
@@ -345,7 +350,12 @@ impl Engine {
 
     /// Never held across an await; every use leaves it whole.
     fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        let state = &self.memory().state;
+        state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn memory(&self) -> &Arc<Memory> {
+        self.memory.get_or_init(Arc::default)
     }
 }
 

@@ -50,6 +50,7 @@ const KEYS: &[Key] = &[
         doc: "The user name of a Basic pair, without a `:`.",
         example: r#""api_key""#,
         check: Some(username_rule),
+        in_place: false,
     },
     Key {
         path: "basic.password",
@@ -58,6 +59,7 @@ const KEYS: &[Key] = &[
         doc: "The password of that pair.",
         example: r#"{ file = "/run/secrets/headset/api-token" }"#,
         check: None,
+        in_place: false,
     },
     Key {
         path: "bearer",
@@ -66,6 +68,7 @@ const KEYS: &[Key] = &[
         doc: "A token that is sent as `Authorization: Bearer …`; a leading `Bearer ` in it is not doubled.",
         example: r#"{ env = "API_TOKEN" }"#,
         check: None,
+        in_place: false,
     },
     Key {
         path: "headers",
@@ -74,6 +77,7 @@ const KEYS: &[Key] = &[
         doc: "Header names, each with the secret that is its value, sent as it stands.",
         example: r#"{ "hash-key" = { file = "/run/secrets/headset/hash-key" } }"#,
         check: None,
+        in_place: false,
     },
 ];
 

@@ -65,6 +65,7 @@ pub(super) const fn default_life(default: &'static str) -> Key {
         "How long it lives where its answer does not say, or says 0, with a warning.",
     )
     .checked(life_rule)
+    .in_place()
 }
 
 /// The minter of the recipe that `describe` makes of the options, over the origin of

@@ -150,7 +150,8 @@ const KEYS: &[Key] = &[
         Fallback::Absent,
         r#""12h""#,
         "The longest that it lives; needed where nothing else says when it ends.",
-    ),
+    )
+    .in_place(),
     key(
         "default_life",
         Type::Duration,
@@ -158,7 +159,8 @@ const KEYS: &[Key] = &[
         r#""1h""#,
         "How long it lives where its answer does not say, or says 0, with a warning. Without it `max_age`, or else an hour.",
     )
-    .checked(life_rule),
+    .checked(life_rule)
+    .in_place(),
     key(
         "headers",
         Type::List,
@@ -235,14 +237,16 @@ const KEYS: &[Key] = &[
         Fallback::Text("20s"),
         r#""20s""#,
         "The pause between two signs of life, from 1s.",
-    ),
+    )
+    .in_place(),
     key(
         "keep_alive.always",
         Type::Bool,
         Fallback::Text("false"),
         "false",
         "Whether they are given while no call uses the session.",
-    ),
+    )
+    .in_place(),
     key(
         "revoke.url",
         Type::Url,
@@ -277,7 +281,8 @@ const KEYS: &[Key] = &[
         Fallback::Text("keep"),
         r#""keep""#,
         "Whether it is ended when headset stops.",
-    ),
+    )
+    .in_place(),
 ];
 
 fn build(building: &Building<'_>) -> Built {

@@ -8,14 +8,14 @@
 //! It logs each change once, not once for each attempt or caller.
 
 use std::sync::atomic::Ordering;
-use std::sync::{Arc, Weak};
+use std::sync::{Arc, PoisonError, Weak};
 use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 
 use super::outcome::{alive, panicked, renewal};
-use super::{Failure, Rejected, Report, Shared, Slot, View, Why};
+use super::{Failure, Order, Rejected, Report, Shared, Slot, View, Why};
 use crate::base::time::{Deadline, Moment};
 use crate::credential::human::Action;
 use crate::credential::metrics::Meter;
@@ -38,7 +38,17 @@ type Waiters = Vec<oneshot::Sender<Rejected>>;
 pub(super) struct Keeper {
     shared: Arc<Shared>,
     meter: Meter,
-    orders: mpsc::UnboundedReceiver<Report>,
+    orders: mpsc::UnboundedReceiver<Order>,
+    /// Whose session is ended before the first attempt.
+    before: Option<Arc<Slot>>,
+    /// What was ordered during a flight.
+    later: Vec<Order>,
+    /// The session behind `newest` was ended.
+    gone: bool,
+    /// What there is may have been replaced at the issuer.
+    anew: bool,
+    /// All was given back: nothing is asked any more.
+    undone: bool,
     /// Held strongly only in flight: a slot that mints must not be lost.
     slot: Weak<Slot>,
     newest: Option<Arc<Minted>>,
@@ -69,13 +79,19 @@ impl Keeper {
     pub(super) fn new(
         shared: Arc<Shared>,
         meter: Meter,
-        orders: mpsc::UnboundedReceiver<Report>,
+        orders: mpsc::UnboundedReceiver<Order>,
         slot: Weak<Slot>,
+        before: Option<Arc<Slot>>,
     ) -> Keeper {
         Keeper {
             shared,
             meter,
             orders,
+            before,
+            later: Vec::new(),
+            gone: false,
+            undone: false,
+            anew: false,
             slot,
             newest: None,
             source_ends: None,
@@ -96,9 +112,26 @@ impl Keeper {
 
     /// Keeps the credential until the slot is dropped.
     pub(super) async fn run(mut self) {
+        if let Some(before) = self.before.take() {
+            before.let_go().await;
+        }
         // A slot may be dropped before its first attempt, or while one was due.
         while self.slot.strong_count() > 0 {
-            let replaced = self.shared.heir().is_some();
+            if let Some(order) = self.later.pop() {
+                self.on_order(order).await;
+                continue;
+            }
+            let former = {
+                let former = self.shared.former.lock();
+                former.unwrap_or_else(PoisonError::into_inner).take()
+            };
+            if let Some((heir, replaced)) = former {
+                // Its session may be in the way of ours.
+                let limit = self.shared.mint_limit() * 2;
+                let _ = tokio::time::timeout(limit, heir.undo()).await;
+                self.anew = replaced && heir.snapshot().generation > 0;
+            }
+            let replaced = self.undone || self.shared.heir().is_some();
             self.meter.replaced(replaced);
             self.publish();
             let step = match replaced {
@@ -113,7 +146,7 @@ impl Keeper {
                     let time = time.clamp(Duration::from_millis(1), LONGEST_SLEEP);
                     tokio::select! {
                         order = self.orders.recv() => match order {
-                            Some(report) => self.on_rejection(report).await,
+                            Some(order) => self.on_order(order).await,
                             None => return,
                         },
                         () = self.shared.nudge.notified() => {}
@@ -124,8 +157,57 @@ impl Keeper {
         }
     }
 
+    async fn on_order(&mut self, order: Order) {
+        match order {
+            Order::Rejected(report) => self.on_rejection(report).await,
+            Order::LetGo(reply) => {
+                // Calls look for the successor from now on.
+                self.gone = true;
+                self.shared.current.store(None);
+                self.publish();
+                let (mint, limit) = (self.shared.mint(), self.shared.mint_limit());
+                let ended = tokio::time::timeout(limit, mint.revoke()).await;
+                if !matches!(ended, Ok(Ok(()))) {
+                    tracing::warn!(
+                        credential.name = %self.shared.name,
+                        "the session could not be ended before the login that replaces it, \
+                         which may be refused until it has idled out"
+                    );
+                }
+                let _ = reply.send(());
+            }
+            Order::Undo(reply) => {
+                self.undone = true;
+                self.shared.current.store(None);
+                let _ = reply.send(self.shared.mint().undo().await);
+            }
+        }
+    }
+
+    /// A reload changed the limits.
+    fn on_tuned(&mut self, now: Moment) {
+        let keep_alive = self.shared.mint().keep_alive();
+        let live = self.newest.as_ref().filter(|_| !self.gone);
+        self.ping_due = live
+            .and(keep_alive)
+            .map(|how| Deadline::new(now, how.every));
+        if let Some(Cause::Failed(MintError::Unavailable {
+            retry_after: None, ..
+        })) = self.failure.as_ref().map(|failure| &*failure.cause)
+        {
+            self.failure = None;
+            self.failures = 0;
+        }
+    }
+
     fn decide(&mut self) -> Step {
         let now = self.shared.clock.now();
+        if self.shared.tuned.swap(false, Ordering::AcqRel) {
+            self.on_tuned(now);
+        }
+        if std::mem::take(&mut self.anew) && self.newest.is_some() {
+            return Step::Attempt(Why::Renewal);
+        }
         if self.shared.secret_changed.swap(false, Ordering::AcqRel)
             && let Some(step) = self.on_secret_change(now)
         {
@@ -135,7 +217,7 @@ impl Keeper {
             .newest
             .as_ref()
             .map(|minted| schedule::servable(&minted.expires, now))
-            .filter(|left| !left.is_zero());
+            .filter(|left| !left.is_zero() && !self.gone);
         if let Some(failure) = &self.failure {
             let left = failure.until.remaining(now);
             return if left.is_zero() {
@@ -147,6 +229,9 @@ impl Keeper {
         let age = self.newest.as_ref().map(|minted| now.since(minted.issued));
         let pause = age.map_or(Duration::ZERO, |age| RENEWAL_INTERVAL.saturating_sub(age));
         let Some(live) = live else {
+            if self.gone {
+                return Step::Attempt(Why::SessionEnded);
+            }
             if !pause.is_zero() {
                 return Step::Wait(pause);
             }
@@ -173,7 +258,7 @@ impl Keeper {
     /// One sign of life, if it is wanted. A call that reports a rejection is worth
     /// more than its outcome.
     async fn ping(&mut self) {
-        let Some(how) = self.shared.mint.keep_alive() else {
+        let Some(how) = self.shared.mint().keep_alive() else {
             self.ping_due = None;
             return;
         };
@@ -185,8 +270,8 @@ impl Keeper {
         let Some(_in_use) = self.slot.upgrade() else {
             return;
         };
-        let mint = self.shared.mint.clone();
-        let limit = self.shared.mint_limit.min(how.every);
+        let mint = self.shared.mint();
+        let limit = self.shared.mint_limit().min(how.every);
         let mut ping =
             tokio::spawn(
                 async move { tokio::time::timeout(limit, async { mint.ping().await }).await },
@@ -194,9 +279,9 @@ impl Keeper {
         let outcome = tokio::select! {
             biased;
             outcome = &mut ping => outcome,
-            Some(report) = self.orders.recv() => {
+            Some(order) = self.orders.recv() => {
                 ping.abort();
-                return self.on_rejection(report).await;
+                return Box::pin(self.on_order(order)).await;
             }
         };
         match outcome {
@@ -225,7 +310,7 @@ impl Keeper {
     }
 
     fn on_secret_change(&mut self, now: Moment) -> Option<Step> {
-        let change = self.shared.mint.change();
+        let change = self.shared.mint().change();
         if change != Change::Nothing && self.newest.is_some() | self.failure.is_some() {
             tracing::info!(
                 credential.name = %self.shared.name,
@@ -304,7 +389,7 @@ impl Keeper {
             return;
         }
         self.forced = Some(now);
-        self.shared.mint.rejected(what);
+        self.shared.mint().rejected(what);
         // After a failure, calls would be answered with it instead of waiting.
         if self.failure.is_none() {
             self.shared.current.store(None);
@@ -329,7 +414,10 @@ impl Keeper {
             tokio::select! {
                 biased;
                 outcome = &mut attempt => break outcome,
-                Some(report) = self.orders.recv() => self.join(report, &mut waiters),
+                Some(order) = self.orders.recv() => match order {
+                    Order::Rejected(report) => self.join(report, &mut waiters),
+                    other => self.later.push(other),
+                },
             }
         };
         let outcome = outcome.unwrap_or_else(|error| Err(panicked(&error)));
@@ -352,8 +440,8 @@ impl Keeper {
     }
 
     fn attempt(&self) -> JoinHandle<Result<Fresh, MintError>> {
-        let mint = self.shared.mint.clone();
-        let limit = self.shared.mint_limit;
+        let mint = self.shared.mint();
+        let limit = self.shared.mint_limit();
         tokio::spawn(async move {
             match tokio::time::timeout(limit, async { mint.mint().await }).await {
                 Ok(outcome) => outcome,
@@ -374,7 +462,7 @@ impl Keeper {
             self.forced = Some(now);
             if report.what == Rejection::Session {
                 // A refresh that is under way does not help.
-                self.shared.mint.rejected(report.what);
+                self.shared.mint().rejected(report.what);
             }
             self.shared.current.store(None);
         }
@@ -410,7 +498,7 @@ impl Keeper {
         // What is outdated is replaced at once.
         let outdated = fresh.origin == Origin::Outdated;
         self.extension_due = outdated.then(|| Deadline::new(now, Duration::ZERO));
-        let keep_alive = self.shared.mint.keep_alive();
+        let keep_alive = self.shared.mint().keep_alive();
         self.ping_due = keep_alive.map(|how| Deadline::new(now, how.every));
 
         let expires = minted.expires.wall_ms();
@@ -452,6 +540,7 @@ impl Keeper {
             );
         }
         self.newest = Some(minted);
+        self.gone = false;
     }
 
     fn fail(&mut self, error: MintError, now: Moment) {
@@ -483,7 +572,8 @@ impl Keeper {
             until: Deadline::new(now, wait),
         });
         // A rejected credential that nothing replaced stays in use.
-        self.shared.current.store(self.newest.clone());
+        let newest = self.newest.clone();
+        self.shared.current.store(newest.filter(|_| !self.gone));
     }
 
     fn tell_failure(&mut self, error: &MintError) {
@@ -550,7 +640,7 @@ impl Keeper {
         let human_due_ms = human::due(
             &human::Known {
                 expires: self.newest.as_ref().map(|minted| minted.expires),
-                lifetime: self.shared.mint.person_renews(),
+                lifetime: self.shared.mint().person_renews(),
                 source_ends: self.source_ends,
                 stopped: self.stopped,
                 outage: self.failure.is_some(),
@@ -558,7 +648,7 @@ impl Keeper {
             now,
         );
         let view = View {
-            newest: self.newest.clone(),
+            newest: self.newest.clone().filter(|_| !self.gone),
             failure: self.failure.clone(),
             renews: self.renews,
             human_due_ms,

@@ -659,7 +659,7 @@ async fn a_slot_whose_heir_is_taken_back_goes_on_as_before() {
     slot.hand_over(Arc::new(move || Some(heir.clone())));
     sleep(secs(3590)).await;
     assert_eq!(mint.calls(), 1);
-    slot.take_back();
+    slot.take_back(None, false);
     sleep(secs(1)).await;
     assert_eq!(mint.calls(), 2, "the renewal that was due");
     assert_eq!(slot.obtain().await.unwrap().generation, 2);

@@ -9,9 +9,10 @@
 //!
 //! Every method of [`Mint`] must be forwarded here.
 
+use std::any::Any;
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
 use http::{HeaderName, HeaderValue};
@@ -43,7 +44,7 @@ pub fn kept(mint: Arc<dyn Mint>, keep: Keep, clock: Clock) -> Arc<dyn Mint> {
         keep,
         clock,
         keeps_itself,
-        memory: Mutex::default(),
+        memory: OnceLock::new(),
     })
 }
 
@@ -53,7 +54,7 @@ pub struct Kept {
     keep: Keep,
     clock: Clock,
     keeps_itself: bool,
-    memory: Mutex<Memory>,
+    memory: OnceLock<Arc<Mutex<Memory>>>,
 }
 
 #[derive(Default)]
@@ -280,15 +281,27 @@ impl Kept {
     /// Ends it at the issuer, and what is kept of it: a later process must not use it.
     async fn end(&self) -> Result<(), MintError> {
         self.inner.revoke().await?;
-        if self.keeps_live() {
+        self.forget();
+        Ok(())
+    }
+
+    async fn give_back(&self) -> Result<(), MintError> {
+        self.inner.undo().await?;
+        self.forget();
+        Ok(())
+    }
+
+    /// Of a successor by the same name the entry stays.
+    fn forget(&self) {
+        if self.keeps_live() && self.keep.holds(LIVE, self.keep.spec()) {
             self.keep.remove(LIVE, self.keep.spec());
         }
-        Ok(())
     }
 
     /// Never held across an await; every use leaves it whole.
     fn memory(&self) -> MutexGuard<'_, Memory> {
-        self.memory.lock().unwrap_or_else(PoisonError::into_inner)
+        let memory = self.memory.get_or_init(Arc::default);
+        memory.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -312,6 +325,10 @@ impl Mint for Kept {
 
     fn sources(&self) -> Vec<Source> {
         self.inner.sources()
+    }
+
+    fn also_watched(&self) -> Option<Source> {
+        self.inner.also_watched()
     }
 
     fn change(&self) -> Change {
@@ -356,6 +373,26 @@ impl Mint for Kept {
 
     fn resume(&self) -> Pin<Box<dyn Future<Output = Option<Fresh>> + Send + '_>> {
         self.inner.resume()
+    }
+
+    fn follow(&self, before: &dyn Mint, same: bool) {
+        let Some(before) = (before as &dyn Any).downcast_ref::<Kept>() else {
+            return;
+        };
+        if same {
+            let _ = self
+                .memory
+                .set(before.memory.get_or_init(Arc::default).clone());
+        }
+        self.inner.follow(&*before.inner, same);
+    }
+
+    fn holds_session(&self) -> bool {
+        self.inner.holds_session()
+    }
+
+    fn undo(&self) -> Pin<Box<dyn Future<Output = Result<(), MintError>> + Send + '_>> {
+        Box::pin(self.give_back())
     }
 
     fn session(&self) -> Option<Zeroizing<Vec<u8>>> {

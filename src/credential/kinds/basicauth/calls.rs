@@ -284,8 +284,10 @@ impl Calls {
             reason: "foreign",
             detail: format!(
                 "the contact center has a registration of the name {username} already {why}; \
-                 overwriting it would lock its owner out. Choose another username, delete \
-                 that registration, or set adopt = true if it may be overwritten"
+                 overwriting it would lock its owner out. If it was registered for this \
+                 headset, set previous_password to the password it had; else choose another \
+                 username, delete that registration, or set adopt = true if it may be \
+                 overwritten"
             ),
         }
     }

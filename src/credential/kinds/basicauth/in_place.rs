@@ -9,7 +9,7 @@ use http::StatusCode;
 use super::calls::{self, Admin, Failed, Pair, Registered};
 use super::ledger::Entry;
 use super::list::{self, Listing, Named};
-use super::{Done, Registrar};
+use super::{Done, Registrar, fetched};
 use crate::credential::login::Answer;
 use crate::credential::store::Print;
 use crate::credential::{MintError, schedule};
@@ -28,16 +28,20 @@ impl Registrar {
             detail: "a generated password needs rotation = \"new_name\"".into(),
         })?;
         let pair = self.pair(&self.options.username, password)?;
+        let is_new = self.ours().is_none();
         let mut outcome = self.register(&pair, admin).await;
         let was_past = match &outcome {
-            Ok((registered, _)) => registered.left() <= schedule::LEEWAY,
+            Ok((registered, ..)) => registered.left() <= schedule::LEEWAY,
             Err(failed) => failed.was_past,
         };
         if was_past {
             // By now the issuer's clock is known, and dateExpiry is written by it.
             outcome = self.register(&pair, admin).await;
         }
-        let (registered, id) = outcome.map_err(|failed| failed.error)?;
+        let (registered, id, is_posted) = outcome.map_err(|failed| failed.error)?;
+        if is_new && is_posted {
+            self.known().made.push(pair.username.clone());
+        }
         let mut entry = self.entry(&pair, bearer);
         entry.id = id;
         let done = self.done(entry, pair, &registered);
@@ -55,16 +59,17 @@ impl Registrar {
         current.filter(|entry| entry.username == self.options.username)
     }
 
-    /// One registration, by whatever calls it takes; and its id, where known.
+    /// One registration, by whatever calls it takes; its id, where known; and whether it
+    /// was a new one for the issuer.
     async fn register(
         &self,
         pair: &Pair,
         admin: &Admin,
-    ) -> Result<(Registered, Option<String>), Failed> {
+    ) -> Result<(Registered, Option<String>, bool), Failed> {
         if let Some(id) = self.ours().and_then(|entry| entry.id) {
             let (answer, registered) = self.write(Some(&id), pair, admin).await?;
             match answer.status.as_u16() {
-                200..300 => return Ok((registered, Some(id))),
+                200..300 => return Ok((registered, Some(id), false)),
                 // Somebody deleted it, or there is no PUT here after all.
                 404 | 405 => {
                     if let Some(entry) = self.known().ledger.current.as_mut() {
@@ -81,7 +86,7 @@ impl Registrar {
         }
         let (answer, registered) = self.write(None, pair, admin).await?;
         if answer.status.is_success() {
-            return Ok((registered, list::id_of_answer(&answer.body)));
+            return Ok((registered, list::id_of_answer(&answer.body), true));
         }
         let failed = self
             .calls
@@ -97,7 +102,10 @@ impl Registrar {
             .map_err(|no_list| no_list.error)?;
         self.note_clock(&found.last);
         match list::best(found.listings) {
-            Some(listing) => self.take_over(listing, &found.last, pair, admin).await,
+            Some(listing) => {
+                let taken = self.take_over(listing, &found.last, pair, admin).await?;
+                Ok((taken.0, taken.1, false))
+            }
             // A 400 that merely sounded like it.
             None if answer.status != StatusCode::CONFLICT => Err(failed),
             None => {
@@ -117,9 +125,20 @@ impl Registrar {
     ) -> Result<(Registered, Option<String>), Failed> {
         let known = self.ours().is_some();
         let proven = listing.same_password || (!known && self.calls.accepts(pair, admin).await?);
-        if !(proven || known || self.options.adopt) {
-            let why = "and nothing shows that it is ours";
-            return Err(self.calls.foreign(&pair.username, why).into());
+        if !proven {
+            let Some(shown_by) = self.shown_ours(&listing, known, admin).await? else {
+                let why = "and nothing shows that it is ours";
+                return Err(self.calls.foreign(&pair.username, why).into());
+            };
+            // Of its own process the slot told already that a secret changed.
+            if !known {
+                tracing::info!(
+                    credential.name = %self.keep().credential(),
+                    credential.username = %pair.username,
+                    "the password has changed since this name was registered, which {shown_by} \
+                     shows to be ours: registering the new one"
+                );
+            }
         }
         if let Some(expires_ms) = listing.expires_ms.filter(|_| proven && !known) {
             let reused = Registered::found(listed, expires_ms);
@@ -139,5 +158,42 @@ impl Registrar {
             return Err(failed);
         }
         Ok((registered, Some(id)))
+    }
+
+    /// What shows that a name with another password than ours is ours all the same, for a
+    /// person; no pair is tried where the list says enough.
+    async fn shown_ours(
+        &self,
+        listing: &Listing,
+        known: bool,
+        admin: &Admin,
+    ) -> Result<Option<&'static str>, MintError> {
+        if known {
+            return Ok(Some("the ledger"));
+        }
+        let marked = self.marked(&listing.username);
+        if listing.expires_ms.is_some_and(|ends| marked.is_on(ends)) {
+            return Ok(Some("the mark in its dateExpiry"));
+        }
+        if let Some(previous) = &self.options.previous_password
+            && let Ok(previous) = fetched(previous).await
+        {
+            let name = Named::Exactly(&listing.username);
+            let found = self
+                .calls
+                .look_up(name, Some(previous.expose()), admin)
+                .await;
+            let found = found.map_err(|no_list| no_list.error)?;
+            let is_listed = list::best(found.listings).is_some_and(|found| found.same_password);
+            if is_listed
+                || self
+                    .calls
+                    .accepts(&self.pair(&listing.username, previous)?, admin)
+                    .await?
+            {
+                return Ok(Some("previous_password"));
+            }
+        }
+        Ok(self.options.adopt.then_some("adopt = true"))
     }
 }

@@ -541,3 +541,103 @@ async fn an_issuer_ten_minutes_off_or_drifting_is_never_trusted_beyond_its_own_c
         }
     }
 }
+
+#[tokio::test]
+async fn the_mark_in_date_expiry_comes_back_from_the_list_and_shows_whose_the_name_is() {
+    let rig = Rig::new().await;
+    drop(rig.unstored().mint().await.unwrap());
+    let there = rig.center.state().keys[0].date_expiry.clone();
+    let ends: jiff::Timestamp = there.parse().unwrap();
+    let marked = |username| mark::Marked {
+        username,
+        context: "ContactCenter",
+        context_id: "1",
+        lifetime: Duration::from_secs(HOUR),
+    };
+    assert!(marked("crm").is_on(ends.as_millisecond()), "{there}");
+    assert!(!marked("crm2").is_on(ends.as_millisecond()));
+
+    rig.center.faults(Faults {
+        list_passwords: ListPasswords::Hidden,
+        ..Faults::default()
+    });
+    std::fs::write(rig.folder.path().join("password"), "second").unwrap();
+    drop(rig.unstored().mint().await.unwrap());
+    let state = rig.center.state();
+    assert_eq!((state.registrations, state.replacements), (1, 1));
+}
+
+/// A full disk, a read-only one and a folder that vanished look alike from here; and a
+/// process that is killed leaves what it had on disk.
+#[tokio::test]
+async fn a_generated_password_that_is_not_on_disk_is_never_sent() {
+    let rig = Rig::new()
+        .await
+        .new_names()
+        .with("password", Value::Secret(Source::Generate));
+    let store = rig.folder.path().join("store");
+    let block = || std::fs::write(&store, "no folder").unwrap();
+    let free = || std::fs::remove_file(&store).unwrap();
+    let mint = rig.stored();
+    block();
+    for _ in 0..3 {
+        let error = mint.mint().await.err().unwrap();
+        assert_eq!(reason(&error), "store");
+        assert_eq!(rig.center.state().registration_attempts, 0);
+    }
+    // Killed: the next process knows of nothing, and there is nothing.
+    drop(mint);
+    free();
+
+    let mint = rig.stored();
+    rig.center.faults(Faults {
+        registration_lost_next: 1,
+        ..Faults::default()
+    });
+    mint.mint().await.err().unwrap();
+    assert_eq!(rig.names(), ["crm-1"]);
+    // The answer was lost; what is sent again must be on disk, too.
+    let asked = rig.center.state().registration_attempts;
+    let kept = rig.folder.path().join("kept");
+    std::fs::rename(&store, &kept).unwrap();
+    block();
+    rig.center.forget("crm-1");
+    for _ in 0..3 {
+        let error = mint.mint().await.err().unwrap();
+        assert_eq!(reason(&error), "store");
+    }
+    assert_eq!(rig.center.state().registration_attempts, asked);
+    drop(mint);
+    free();
+    std::fs::rename(&kept, &store).unwrap();
+    let _fresh = rig.stored().mint().await.unwrap();
+    assert_eq!(rig.names(), ["crm-1"], "the pair that was on disk");
+}
+
+/// A folder that was removed is made again, before anything is sent.
+#[tokio::test]
+async fn a_store_that_vanished_is_made_again_before_a_name_is_sent() {
+    let rig = Rig::new()
+        .await
+        .new_names()
+        .with("password", Value::Secret(Source::Generate));
+    let store = rig.folder.path().join("store");
+    rig.center.faults(Faults {
+        registration_lost_next: 1,
+        ..Faults::default()
+    });
+    let mint = rig.stored();
+    mint.mint().await.err().unwrap();
+    std::fs::remove_dir_all(&store).unwrap();
+    rig.center.forget("crm-1");
+    rig.center.faults(Faults {
+        registration_lost_next: 1,
+        ..Faults::default()
+    });
+    mint.mint().await.err().unwrap();
+    // Killed right after the send: the next process has the pair.
+    drop(mint);
+    let _fresh = rig.stored().mint().await.unwrap();
+    assert_eq!(rig.names(), ["crm-1"]);
+    assert_eq!(rig.center.state().registrations, 2);
+}

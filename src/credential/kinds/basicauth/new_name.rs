@@ -178,15 +178,12 @@ impl Registrar {
         let number = highest.saturating_add(1);
         let username = format!("{}-{number}", self.options.username);
         let entry = self.entry(&self.pair(&username, password)?, bearer);
-        let written = self.note(|ledger| {
+        self.note_before_sending(|ledger| {
             ledger.give_up_pending();
             ledger.generation = number;
             ledger.pending = Some(entry.clone());
-        });
-        // A generated password that is nowhere but in memory is not sent.
-        if self.options.password == crate::secret::Source::Generate {
-            written?;
-        }
+        })?;
+        self.known().made.push(entry.username.clone());
         Ok(Begun {
             entry,
             is_fresh: true,
@@ -222,7 +219,7 @@ impl Registrar {
         let mut entry = entry;
         if !is_fresh {
             entry.noted = Since::of(now);
-            let _ = self.note(|ledger| ledger.pending = Some(entry.clone()));
+            self.note_before_sending(|ledger| ledger.pending = Some(entry.clone()))?;
         }
         let (mut answer, mut registered) = self.write(None, &pair, admin).await?;
         let failed = (!answer.status.is_success()).then(|| {
@@ -230,6 +227,7 @@ impl Registrar {
                 .failed("registration", &answer, &registered, admin, &pair)
         });
         if failed.is_some_and(|failed| failed.was_past) {
+            self.note_before_sending(|ledger| ledger.pending = Some(entry.clone()))?;
             (answer, registered) = self.write(None, &pair, admin).await?;
         }
         if answer.status.is_success() {
@@ -304,6 +302,7 @@ impl Registrar {
         let Some(id) = &listing.id else {
             return self.give_way(&entry);
         };
+        self.note_before_sending(|ledger| ledger.pending = Some(entry.clone()))?;
         let (answer, registered) = self.write(Some(id), &pair, admin).await?;
         if !answer.status.is_success() {
             let failed = self

@@ -12,7 +12,7 @@ use std::time::Duration;
 use super::calls::Admin;
 use super::ledger::Entry;
 use super::list::Named;
-use super::{Registrar, unavailable};
+use super::{Known, Registrar, unavailable};
 use crate::credential::{MintError, schedule};
 
 /// How often it is looked whether the last use of a name has ended.
@@ -36,14 +36,16 @@ impl Registrar {
         if !self.is_in_a_slot() {
             return;
         }
-        {
+        let number = {
             let mut known = self.known();
-            if known.ledger.retired.is_empty() || known.sweeping || known.ending {
+            if known.ledger.retired.is_empty() || known.sweeping.is_some() || known.ending {
                 return;
             }
-            known.sweeping = true;
-        }
-        tokio::spawn(sweeping(Arc::downgrade(self)));
+            known.sweeps += 1;
+            known.sweeping = Some(known.sweeps);
+            known.sweeps
+        };
+        tokio::spawn(sweeping(Arc::downgrade(self), number));
     }
 
     /// Deletes every name in the ledger; from now on nothing is registered. Does
@@ -52,12 +54,30 @@ impl Registrar {
         if !(self.options.revoke || self.leaves_a_trace()) {
             return Ok(());
         }
+        self.delete_all(|_, _| true).await
+    }
+
+    /// Deletes what was registered for this credential alone; from now on nothing is
+    /// registered.
+    pub(super) async fn undo(&self) -> Result<(), MintError> {
+        let is_made = |known: &Known, entry: &Entry| known.made.contains(&entry.username);
+        self.delete_all(is_made).await
+    }
+
+    async fn delete_all(
+        &self,
+        which: impl Fn(&Known, &Entry) -> bool + Send,
+    ) -> Result<(), MintError> {
         self.known().ending = true;
-        let Ok(_turn) = self.turn.acquire().await else {
+        let Ok(_turn) = self.memory().turn.acquire().await else {
             return Err(unavailable("connect", "headset is stopping"));
         };
         self.load();
-        let entries: Vec<Entry> = self.known().ledger.all().cloned().collect();
+        let entries: Vec<Entry> = {
+            let known = self.known();
+            let all = known.ledger.all();
+            all.filter(|entry| which(&known, entry)).cloned().collect()
+        };
         if entries.is_empty() {
             return Ok(());
         }
@@ -170,7 +190,7 @@ impl Registrar {
     }
 }
 
-async fn sweeping(registrar: Weak<Registrar>) {
+async fn sweeping(registrar: Weak<Registrar>, number: u64) {
     let mut failures: u32 = 0;
     loop {
         // Held only while it works: a credential that nobody needs ends.
@@ -178,14 +198,17 @@ async fn sweeping(registrar: Weak<Registrar>) {
             let Some(registrar) = registrar.upgrade() else {
                 return;
             };
+            if registrar.known().sweeping != Some(number) {
+                return;
+            }
             if registrar.known().ending {
-                registrar.known().sweeping = false;
+                registrar.known().sweeping = None;
                 return;
             }
             let (unused, others) = registrar.unused();
             if unused.is_empty() {
                 if !others {
-                    registrar.known().sweeping = false;
+                    registrar.known().sweeping = None;
                     return;
                 }
                 LOOK
@@ -200,7 +223,7 @@ async fn sweeping(registrar: Weak<Registrar>) {
                     // registration that succeeds begins to sweep anew.
                     Err(error @ (MintError::Refused { .. } | MintError::Secret { .. })) => {
                         tell(&error);
-                        registrar.known().sweeping = false;
+                        registrar.known().sweeping = None;
                         return;
                     }
                     Err(error) => {

@@ -145,10 +145,10 @@ fn listed(password: &str, expires: &str) -> Response<String> {
 }
 
 /// The life is what is left when the request is sent, a moment after `dateExpiry`
-/// was written; the bound is generous for a busy machine.
+/// was written, which ends up to a minute early; the bound is generous for a busy machine.
 fn is_thirty_days(fresh: &Fresh) -> bool {
     let whole = Duration::from_secs(30 * DAY);
-    (whole - Duration::from_secs(60)..=whole).contains(&fresh.expires.life)
+    (whole - Duration::from_secs(120)..=whole).contains(&fresh.expires.life)
 }
 
 fn methods(server: &Server) -> Vec<String> {
@@ -201,7 +201,8 @@ async fn it_registers_all_six_fields_and_renders_the_pair() {
     );
     let expiry = seen.json("dateExpiry");
     assert!(
-        expiry.starts_with("2027-02-14T08:00:") && expiry.ends_with('Z'),
+        (expiry.starts_with("2027-02-14T08:00:") || expiry.starts_with("2027-02-14T07:59:"))
+            && expiry.ends_with('Z'),
         "{expiry}"
     );
     assert_eq!(expiry.len(), 24);
@@ -511,14 +512,15 @@ async fn an_expiry_in_the_servers_past_is_sent_once_more_by_its_clock() {
         let fresh = mint.mint().await.unwrap();
         let seen = server.seen();
         assert_eq!(seen.len(), 2);
-        assert_eq!(asked(&seen[0]), 60);
+        // Less what the mark takes.
+        assert!((57..=60).contains(&asked(&seen[0])));
         assert!(
-            (655..=680).contains(&asked(&seen[1])),
+            (652..=680).contains(&asked(&seen[1])),
             "{}",
             asked(&seen[1])
         );
         let life = fresh.expires.life.as_millis();
-        assert!((40_000..=60_000).contains(&life), "{life}");
+        assert!((37_000..=60_000).contains(&life), "{life}");
         let skew = fresh.skew_ms.unwrap();
         assert!((580_000..=601_000).contains(&skew), "{skew}");
     }
@@ -544,11 +546,11 @@ async fn a_server_that_is_ahead_ends_the_life_by_its_own_clock() {
     let hour = Value::Duration(Duration::from_secs(3600));
     let mint = Rig::new(&server).with("lifetime", hour).build();
     let life = mint.mint().await.unwrap().expires.life.as_secs();
-    assert!((2970..=3000).contains(&life), "{life}");
+    assert!((2900..=3000).contains(&life), "{life}");
     // From then on it is written by the issuer's clock.
     let life = mint.mint().await.unwrap().expires.life.as_secs();
-    assert!((3570..=3600).contains(&life), "{life}");
-    assert!((4199..=4230).contains(&asked(&server.seen()[1])));
+    assert!((3500..=3600).contains(&life), "{life}");
+    assert!((4139..=4230).contains(&asked(&server.seen()[1])));
 }
 
 /// A key that was written by a wrong `Date` would be good at the issuer for decades.

@@ -5,6 +5,7 @@
 //! session is dead, when a refreshed token was rejected too, and after three refreshes
 //! in a row that failed.
 
+use std::any::Any;
 use std::future::Future;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
@@ -105,6 +106,16 @@ impl Mint for Engine {
                 None => Ok(()),
             }
         })
+    }
+
+    fn follow(&self, before: &dyn Mint, same: bool) {
+        if same && let Some(before) = (before as &dyn Any).downcast_ref::<Engine>() {
+            let _ = self.memory.set(before.memory().clone());
+        }
+    }
+
+    fn holds_session(&self) -> bool {
+        self.recipe.end.is_some()
     }
 
     fn session(&self) -> Option<Zeroizing<Vec<u8>>> {
