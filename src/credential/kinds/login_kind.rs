@@ -109,15 +109,16 @@ pub(super) fn build(
     super::built(made, problems)
 }
 
-/// The options that the recipe's templates name, each once. A name that is no option
-/// is taken from an answer.
+/// The options that the recipe's templates name, each once. What is taken from an answer
+/// goes before an option of the same name: `token` may be where the token stands.
 fn givens(building: &Building<'_>, recipe: &Recipe) -> Option<Vec<(&'static str, Given)>> {
     let mut givens: Vec<(&'static str, Given)> = Vec::new();
     let pair = || {
         let username = building.text("username")?.to_owned();
         Some((username, building.secret("password")?.clone()))
     };
-    for name in recipe.names() {
+    let taken = |name: &str| recipe.takes.iter().any(|taken| taken.name == name);
+    for name in recipe.names().filter(|name| !taken(name)) {
         let given = match name {
             "basic" => {
                 let (username, password) = pair()?;
@@ -149,4 +150,61 @@ fn givens(building: &Building<'_>, recipe: &Recipe) -> Option<Vec<(&'static str,
 /// A template of this source: its braces are right, which the kinds' tests see to.
 pub(super) fn template(text: &str) -> Template {
     Template::parse(text).unwrap_or_else(|why| unreachable!("{text}: {why}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use http::header::AUTHORIZATION;
+
+    use super::super::engine::ask::Ask;
+    use super::super::engine::{Output, Taken};
+    use super::*;
+    use crate::base::name::Name;
+    use crate::base::problem::Place;
+    use crate::base::time::Clock;
+    use crate::config::keys::{Value, Values};
+    use crate::config::{Credential, Tls};
+    use crate::secret::Source;
+
+    /// `ccm_token` has an option `token`, which says where the answer holds it.
+    #[test]
+    fn what_is_taken_from_an_answer_goes_before_an_option_of_that_name() {
+        let values = [
+            ("username", Value::Text("key".into())),
+            ("password", Value::Secret(Source::File("/p".into()))),
+            ("token", Value::Text("/response/data/access_token".into())),
+        ];
+        let credential = Credential {
+            name: Name::parse("ccm").unwrap(),
+            kind: "ccm_token",
+            values: Values(
+                values
+                    .map(|(key, value)| (key, (value, Place::Default)))
+                    .into(),
+            ),
+            origins: Vec::new(),
+            tls: Tls::default(),
+        };
+        let building = Building {
+            credential: &credential,
+            clock: &Clock::system(),
+            mint_limit: Duration::from_secs(1),
+            chains: &Default::default(),
+            egress: &Default::default(),
+        };
+        let recipe = Recipe {
+            ask: Ask {
+                headers: vec![(AUTHORIZATION, template("Basic {basic}"))],
+                ..Ask::default()
+            },
+            takes: vec![Taken::pointer("token", "/response/data/access_token")],
+            outputs: vec![Output::of(AUTHORIZATION, template("Bearer {token}"))],
+            ..Recipe::default()
+        };
+        let givens = givens(&building, &recipe).unwrap();
+        let names: Vec<&str> = givens.iter().map(|(name, _)| *name).collect();
+        assert_eq!(names, ["basic"]);
+    }
 }
