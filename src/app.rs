@@ -47,9 +47,10 @@ use crate::app::vital::VitalSlot;
 use crate::app::worker::Workers;
 use crate::base::problem::Problem;
 use crate::base::time::Clock;
-use crate::config::{Bind, Config};
+use crate::config::{Bind, Config, SocketAccess};
 use crate::credential::store::file::{Claim, InUse};
 use crate::net::egress::OwnAddresses;
+use crate::net::listen::access::Access;
 use crate::net::listen::{BindError, Bound};
 
 /// Why headset cannot start.
@@ -65,6 +66,16 @@ pub enum StartError {
         key: String,
         /// The address and what the kernel said.
         source: BindError,
+    },
+    /// A Unix socket is for somebody who does not exist here: exit code 69.
+    #[error(
+        "{key}.socket_owner or {key}.socket_group cannot be used; write a number, or a name that exists here"
+    )]
+    Access {
+        /// The listener's table.
+        key: String,
+        /// What was looked for, and where.
+        source: io::Error,
     },
     /// Another process keeps its credentials where this one would: exit code 69.
     #[error(
@@ -131,7 +142,11 @@ impl App {
             .map(|listener| listener.name.to_string());
         let bound = places.iter().filter_map(|place| place.address().cloned());
         let listeners: Vec<(String, Bind)> = names.zip(bound).collect();
-        let admin = bind(&Bind::Tcp(config.admin.bind), "admin.bind".into())?;
+        let admin = bind(
+            &Bind::Tcp(config.admin.bind),
+            &SocketAccess::default(),
+            "admin",
+        )?;
         let admin_address = match admin.address()? {
             Bind::Tcp(address) => address,
             Bind::Unix(_) => config.admin.bind,
@@ -259,8 +274,15 @@ impl App {
 /// How many may ask for a reload while one is under way.
 const ASKERS: usize = 16;
 
-fn bind(bind: &Bind, key: String) -> Result<Bound, StartError> {
-    Bound::bind(bind).map_err(|source| StartError::Bind { key, source })
+fn bind(bind: &Bind, access: &SocketAccess, key: &str) -> Result<Bound, StartError> {
+    let found = Access::resolve(access).map_err(|source| StartError::Access {
+        key: key.to_owned(),
+        source,
+    });
+    Bound::bind(bind, &found?).map_err(|source| StartError::Bind {
+        key: format!("{key}.bind"),
+        source,
+    })
 }
 
 /// What headset must not dial.

@@ -130,7 +130,9 @@ pub fn exit_code(error: &anyhow::Error) -> u8 {
     for cause in error.chain() {
         match cause.downcast_ref::<StartError>() {
             Some(StartError::Config(_)) => return EX_CONFIG,
-            Some(StartError::Bind { .. } | StartError::Store(_)) => return EX_UNAVAILABLE,
+            Some(StartError::Bind { .. } | StartError::Access { .. } | StartError::Store(_)) => {
+                return EX_UNAVAILABLE;
+            }
             _ => {}
         }
         if let Some(error) = cause.downcast_ref::<io::Error>()

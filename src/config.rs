@@ -121,6 +121,34 @@ pub struct Listener {
     pub dangerous_allow_any_caller: bool,
     /// What it speaks TLS with; `None` is plain HTTP.
     pub tls: Option<ListenerTls>,
+    /// Who may connect, where it is a Unix socket.
+    pub access: SocketAccess,
+}
+
+/// The file of a Unix socket.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SocketAccess {
+    /// Its permissions, as chmod(1) counts them.
+    pub mode: u32,
+    /// The user who owns it, by name or number; `None` is who headset runs as.
+    pub owner: Option<String>,
+    /// Its group, by name or number; `None` is headset's.
+    pub group: Option<String>,
+}
+
+impl SocketAccess {
+    /// Nobody but who headset runs as.
+    pub const TIGHT: u32 = 0o600;
+}
+
+impl Default for SocketAccess {
+    fn default() -> SocketAccess {
+        SocketAccess {
+            mode: SocketAccess::TIGHT,
+            owner: None,
+            group: None,
+        }
+    }
 }
 
 /// `[listener.NAME.tls]`: PEM files.
@@ -139,7 +167,7 @@ pub struct ListenerTls {
 pub enum Bind {
     /// A TCP socket.
     Tcp(SocketAddr),
-    /// A Unix socket, made with mode 0600.
+    /// A Unix socket.
     Unix(PathBuf),
 }
 

@@ -218,7 +218,7 @@ impl Door {
 mod tests {
     use super::*;
     use crate::base::name::Name;
-    use crate::config::{Bind, ListenerTls};
+    use crate::config::{Bind, ListenerTls, SocketAccess};
     use crate::secret::watch::testing::Folder;
 
     fn listener(folder: &Folder, token: Source) -> Listener {
@@ -235,6 +235,7 @@ mod tests {
                 key: folder.write("key", &pair.signing_key.serialize_pem()),
                 client_ca: None,
             }),
+            access: SocketAccess::default(),
         }
     }
 

@@ -17,10 +17,11 @@ use crate::app::StartError;
 use crate::app::plan::Plan;
 use crate::app::worker::{Assignment, Socket};
 use crate::base::name::Name;
-use crate::config::{self, Bind};
+use crate::config::{self, Bind, SocketAccess};
 use crate::modes::Phase;
 use crate::net::activity::{Activity, Counts, Quiet};
 use crate::net::listen::Bound;
+use crate::net::listen::access::Access;
 
 /// How long no call must have begun on a removed listener before its idle connections are
 /// closed, so that none is lost that was on its way.
@@ -51,6 +52,7 @@ struct Station {
     bind: Bind,
     /// As bound.
     address: Bind,
+    access: SocketAccess,
     activity: Arc<Activity>,
     phase: watch::Sender<Phase>,
 }
@@ -101,6 +103,25 @@ pub fn sockets(places: &mut [Place], workers: usize) -> Vec<Vec<Socket>> {
     lists
 }
 
+impl Station {
+    /// Lets connect whom `access` names from now on.
+    fn open_to(&mut self, access: &SocketAccess) {
+        let Bind::Unix(path) = &self.bind else { return };
+        if self.access == *access {
+            return;
+        }
+        let granted = Access::resolve(access).and_then(|access| access.grant(path));
+        match granted {
+            Ok(()) => self.access.clone_from(access),
+            Err(error) => tracing::error!(
+                listener.name = %self.name,
+                error.detail = %error,
+                "the mode, owner or group of a listener's socket cannot be changed; the next reload tries again"
+            ),
+        }
+    }
+}
+
 impl Stations {
     /// Finds the place of each of `listeners` for `workers` workers, and binds what is
     /// not open yet. Dropping the places closes those again.
@@ -127,8 +148,8 @@ impl Stations {
                 taken.push(station.number);
                 return Ok(Place::Kept(station.number));
             }
-            let key = format!("listener.{}.bind", listener.name);
-            let bound = super::bind(&listener.bind, key)?;
+            let key = format!("listener.{}", listener.name);
+            let bound = super::bind(&listener.bind, &listener.access, &key)?;
             let handles: io::Result<Vec<Bound>> = (0..workers).map(|_| bound.share()).collect();
             *next += 1;
             Ok(Place::New(Box::new(New {
@@ -137,6 +158,7 @@ impl Stations {
                     name: listener.name.clone(),
                     bind: listener.bind.clone(),
                     address: bound.address()?,
+                    access: listener.access.clone(),
                     activity: Arc::default(),
                     phase: watch::channel(Phase::Serving).0,
                 },
@@ -157,7 +179,8 @@ impl Stations {
                 Place::Kept(number) => {
                     let index = before.iter().position(|station| station.number == number);
                     let Some(index) = index else { continue };
-                    let station = before.swap_remove(index);
+                    let mut station = before.swap_remove(index);
+                    station.open_to(&planned.config.access);
                     Station { name, ..station }
                 }
                 Place::New(new) => new.station,

@@ -344,7 +344,8 @@ impl Tending {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::Bind;
+    use crate::config::{Bind, SocketAccess};
+    use crate::net::listen::access::Access;
     use std::net::SocketAddr;
 
     fn socket() -> Socket {
@@ -352,7 +353,7 @@ mod tests {
         Socket {
             listener: 1,
             name: Name::parse("app").unwrap(),
-            bound: Bound::bind(&any).unwrap(),
+            bound: Bound::bind(&any, &Access::resolve(&SocketAccess::default()).unwrap()).unwrap(),
             activity: Arc::default(),
             phase: watch::channel(Phase::Serving).1,
         }

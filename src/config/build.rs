@@ -18,7 +18,7 @@ use crate::config::tenant::{self, TenantRule};
 use crate::config::url::HttpUrl;
 use crate::config::{
     Admin, Announce, Bind, Config, Credential, Effect, Limits, Listener, ListenerTls, Log,
-    LogFormat, Route, Store, Timeouts, Tls, UpstreamProtocol,
+    LogFormat, Route, SocketAccess, Store, Timeouts, Tls, UpstreamProtocol, rules,
 };
 
 /// Builds the configuration from `sections` that hold no problem.
@@ -92,6 +92,7 @@ fn listener(section: &Section, routes: &[Route]) -> Option<Listener> {
     let mut hosts: Vec<String> = match values.list("hosts") {
         Some([star]) if star == "*" => Vec::new(),
         Some(hosts) => hosts.iter().map(|host| plain_host(host)).collect(),
+        None if matches!(bind, Bind::Unix(_)) => Vec::new(),
         None if bind.is_loopback() => ["localhost", "127.0.0.1", "[::1]"].map(String::from).into(),
         None => Vec::new(),
     };
@@ -117,6 +118,15 @@ fn listener(section: &Section, routes: &[Route]) -> Option<Listener> {
         caller_token: values.secret("caller_token").cloned(),
         dangerous_allow_any_caller: values.flag("dangerous_allow_any_caller"),
         tls: listener_tls(values),
+        access: SocketAccess {
+            // `rules::mode` has seen that it is one.
+            mode: values
+                .text("socket_mode")
+                .and_then(rules::octal)
+                .unwrap_or(SocketAccess::TIGHT),
+            owner: values.text("socket_owner").map(ToOwned::to_owned),
+            group: values.text("socket_group").map(ToOwned::to_owned),
+        },
     })
 }
 

@@ -11,6 +11,7 @@ const TOKEN: &str = "caller_token";
 const ANYONE: &str = "dangerous_allow_any_caller";
 const CERT: &str = "tls.cert";
 const KEY: &str = "tls.key";
+const ACCESS: [&str; 3] = ["socket_mode", "socket_owner", "socket_group"];
 const CLIENT_CA: &str = "tls.client_ca";
 
 /// Judges one listener.
@@ -20,6 +21,7 @@ pub(super) fn check(found: &mut Findings, listener: &Section) {
     };
     let set = |key| listener.values.0.contains_key(key);
     tls(found, listener, bind);
+    access(found, listener, bind);
     if bind.is_loopback() {
         return;
     }
@@ -44,6 +46,23 @@ pub(super) fn check(found: &mut Findings, listener: &Section) {
     }
 }
 
+fn access(found: &mut Findings, listener: &Section, bind: &Bind) {
+    if matches!(bind, Bind::Unix(_)) {
+        return;
+    }
+    let set = ACCESS
+        .iter()
+        .filter(|key| listener.values.0.contains_key(**key));
+    for key in set {
+        found.warn(
+            listener.values.place(key),
+            format!("{}.{key}", listener.at),
+            format!("{bind} is no Unix socket, so this changes nothing"),
+            "remove it, or bind to `unix:` and a path".into(),
+        );
+    }
+}
+
 fn tls(found: &mut Findings, listener: &Section, bind: &Bind) {
     let set = |key: &&&str| listener.values.0.contains_key(**key);
     let all = [CERT, KEY, CLIENT_CA];
@@ -55,7 +74,7 @@ fn tls(found: &mut Findings, listener: &Section, bind: &Bind) {
         found.problem(
             place(),
             format!("{}.{first}", listener.at),
-            "a Unix socket is reached by its owner alone, so TLS on it would guard nothing".into(),
+            "a Unix socket is reached on this machine alone, by whom its permissions let in, so TLS on it would guard nothing".into(),
             "remove it, or bind to an address and port".into(),
         );
         return;

@@ -180,7 +180,7 @@ pub const KEYS: &[Key] = &[
     key("listener.*.mode", Type::Choice(&["reverse"]), Text("reverse"), "\"reverse\"",
         "How calls come in. `reverse`: the application's base URL points at headset."),
     key("listener.*.hosts", Type::List, Absent, "[\"localhost\", \"127.0.0.1\", \"[::1]\"]",
-        "The names it may be called by, without ports; `[\"*\"]` is any. On loopback the default is `localhost`, `127.0.0.1` and `[::1]`, elsewhere any. A host that a route matches joins by itself.")
+        "The names it may be called by, without ports; `[\"*\"]` is any. On loopback the default is `localhost`, `127.0.0.1` and `[::1]`; elsewhere, and on a Unix socket, which no page of a browser reaches, it is any. A host that a route matches joins by itself.")
         .checked(rules::hosts),
     key("listener.*.origins", Type::List, Text(""), "[\"https://crm.example.com\"]",
         "Further origins that a browser page may call from.")
@@ -189,6 +189,13 @@ pub const KEYS: &[Key] = &[
         "What a caller must send as `Proxy-Authorization: Bearer`, or there as the password of `Basic`; on loopback too. A file is watched, a command runs once, at the start."),
     key("listener.*.dangerous_allow_any_caller", Type::Bool, Text("false"), "false",
         "Off loopback, anyone who can connect calls with your credential. headset starts there only with a `caller_token`, with `tls.client_ca`, or if this is `true`."),
+    key("listener.*.socket_mode", Type::Text, Absent, "\"0660\"",
+        "The permissions of a Unix socket, in octal; whoever may write it may call. Default `0600`: who headset runs as.")
+        .checked(rules::mode),
+    key("listener.*.socket_owner", Type::Text, Absent, "\"headset\"",
+        "The user who owns a Unix socket, by number or by name in `/etc/passwd`. To give it away headset needs `CAP_CHOWN`."),
+    key("listener.*.socket_group", Type::Text, Absent, "\"app\"",
+        "The group of a Unix socket, by number or by name in `/etc/group`: one that headset is in, without further rights."),
     key("listener.*.tls.cert", Type::Path, Absent, "\"/etc/headset/tls.crt\"",
         "A PEM file: the certificate that callers are shown, then those between it and its authority. With it the listener speaks TLS 1.2 and 1.3 only. All files of `tls` are watched; open connections stay."),
     key("listener.*.tls.key", Type::Path, Absent, "\"/etc/headset/tls.key\"",

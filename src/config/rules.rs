@@ -24,6 +24,31 @@ pub fn positive(value: &Value) -> Verdict {
     }
 }
 
+/// Permissions of a file, as chmod(1) takes them.
+pub fn mode(value: &Value) -> Verdict {
+    let Value::Text(text) = value else {
+        return Ok(());
+    };
+    match octal(text) {
+        Some(mode) if mode & 0o200 == 0 => refuse(
+            "its owner could not connect",
+            "let the owner write: \"0600\", \"0660\" or \"0666\"",
+        ),
+        Some(_) => Ok(()),
+        None => refuse(
+            "these are no permissions in octal",
+            "write \"0600\", \"0660\" or \"0666\"",
+        ),
+    }
+}
+
+/// `text` as permissions; `None` where it is none.
+pub(super) fn octal(text: &str) -> Option<u32> {
+    let is_octal = text.len() <= 4 && text.bytes().all(|digit| matches!(digit, b'0'..=b'7'));
+    let mode = u32::from_str_radix(text, 8).ok().filter(|_| is_octal)?;
+    (mode <= 0o777).then_some(mode)
+}
+
 /// An address that is a TCP socket.
 pub fn tcp(value: &Value) -> Verdict {
     match value {

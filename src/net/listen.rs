@@ -2,16 +2,23 @@
 //!
 //! A second headset must fail to bind, and no process of the same user may take
 //! connections away, so there is no `SO_REUSEPORT`; the workers accept from one
-//! socket. A Unix socket is made with mode 0600; one that nobody listens on any
-//! more is replaced, a live one or any other file is an error.
+//! socket. A Unix socket is made for nobody else, then opened to whom it is for
+//! (`access.rs`); one that nobody listens on any more is replaced, a live one or any
+//! other file is an error.
+
+pub mod access;
 
 use std::io;
 use std::net::SocketAddr;
-use std::os::unix::fs::{FileTypeExt, PermissionsExt};
+use std::os::unix::fs::FileTypeExt as _;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use rustix::fs::Mode;
+use rustix::process::umask;
+
+use self::access::Access;
 use crate::config::Bind;
 use crate::net::activity::Activity;
 use crate::net::caller::CallerIo;
@@ -43,11 +50,14 @@ pub enum Bound {
 }
 
 impl Bound {
-    /// Binds and listens. Needs no runtime.
-    pub fn bind(bind: &Bind) -> Result<Bound, BindError> {
+    /// Binds and listens; `access` is for Unix sockets. Needs no runtime.
+    ///
+    /// # Errors
+    /// Where the address is taken, or headset may not do this.
+    pub fn bind(bind: &Bind, access: &Access) -> Result<Bound, BindError> {
         let bound = match bind {
             Bind::Tcp(address) => bind_tcp(*address).map(Bound::Tcp),
-            Bind::Unix(path) => bind_unix(path).map(Bound::Unix),
+            Bind::Unix(path) => bind_unix(path, access).map(Bound::Unix),
         };
         bound.map_err(|source| BindError {
             bind: bind.clone(),
@@ -100,15 +110,26 @@ fn bind_tcp(address: SocketAddr) -> io::Result<std::net::TcpListener> {
     Ok(socket.into())
 }
 
-fn bind_unix(path: &Path) -> io::Result<std::os::unix::net::UnixListener> {
+fn bind_unix(path: &Path, access: &Access) -> io::Result<std::os::unix::net::UnixListener> {
     if let Ok(found) = std::fs::symlink_metadata(path) {
         if !found.file_type().is_socket() || !is_dead(path)? {
             return Err(io::ErrorKind::AddrInUse.into());
         }
         std::fs::remove_file(path)?;
     }
-    let listener = std::os::unix::net::UnixListener::bind(path)?;
-    std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600))?;
+    // At no moment may anybody else connect before that is meant. The mask is the whole process's, which
+    // makes nothing else at this time that others should read.
+    let before = umask(Mode::from_raw_mode(0o077));
+    let listener = std::os::unix::net::UnixListener::bind(path);
+    umask(before);
+    let listener = listener?;
+    if let Err(error) = access.grant(path) {
+        let _ = std::fs::remove_file(path);
+        return Err(io::Error::new(
+            error.kind(),
+            format!("its mode, owner or group cannot be set ({error})"),
+        ));
+    }
     listener.set_nonblocking(true)?;
     Ok(listener)
 }
@@ -192,6 +213,12 @@ fn is_one_connections(error: &io::Error) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::SocketAccess;
+    use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
+
+    fn tight() -> Access {
+        Access::resolve(&SocketAccess::default()).unwrap()
+    }
 
     fn loopback() -> Bind {
         Bind::Tcp(SocketAddr::from(([127, 0, 0, 1], 0)))
@@ -199,9 +226,9 @@ mod tests {
 
     #[test]
     fn a_port_in_use_is_refused() {
-        let first = Bound::bind(&loopback()).unwrap();
+        let first = Bound::bind(&loopback(), &tight()).unwrap();
         let taken = first.address().unwrap();
-        let error = Bound::bind(&taken).unwrap_err();
+        let error = Bound::bind(&taken, &tight()).unwrap_err();
         assert_eq!(error.source.kind(), io::ErrorKind::AddrInUse);
     }
 
@@ -211,10 +238,13 @@ mod tests {
         std::fs::create_dir_all(&folder).unwrap();
         let path = folder.join("app.sock");
         let bind = Bind::Unix(path.clone());
-        let first = Bound::bind(&bind).unwrap();
-        assert!(Bound::bind(&bind).is_err(), "somebody listens there");
+        let first = Bound::bind(&bind, &tight()).unwrap();
+        assert!(
+            Bound::bind(&bind, &tight()).is_err(),
+            "somebody listens there"
+        );
         drop(first);
-        let again = Bound::bind(&bind).unwrap();
+        let again = Bound::bind(&bind, &tight()).unwrap();
         let mode = std::fs::metadata(&path).unwrap().permissions().mode();
         assert_eq!(mode & 0o777, 0o600);
         drop(again);
@@ -238,12 +268,31 @@ mod tests {
             }
         }
         assert!(
-            Bound::bind(&bind).is_err(),
+            Bound::bind(&bind, &tight()).is_err(),
             "it is somebody's, and does not hold us up"
         );
         drop((stuck, waiting));
         std::fs::write(folder.join("file"), "kept").unwrap();
-        assert!(Bound::bind(&Bind::Unix(folder.join("file"))).is_err());
+        assert!(Bound::bind(&Bind::Unix(folder.join("file")), &tight()).is_err());
+        std::fs::remove_dir_all(&folder).unwrap();
+    }
+
+    #[test]
+    fn a_unix_socket_is_opened_to_whom_it_is_for() {
+        let folder = std::env::temp_dir().join(format!("headset-access-{}", std::process::id()));
+        std::fs::create_dir_all(&folder).unwrap();
+        let path = folder.join("app.sock");
+        let own = std::fs::metadata(&folder).unwrap();
+        let access = Access::resolve(&SocketAccess {
+            mode: 0o660,
+            owner: Some(own.uid().to_string()),
+            group: Some(own.gid().to_string()),
+        });
+        let bound = Bound::bind(&Bind::Unix(path.clone()), &access.unwrap());
+        let about = std::fs::metadata(&path).unwrap();
+        assert_eq!(about.permissions().mode() & 0o777, 0o660);
+        assert_eq!((about.uid(), about.gid()), (own.uid(), own.gid()));
+        drop(bound);
         std::fs::remove_dir_all(&folder).unwrap();
     }
 }

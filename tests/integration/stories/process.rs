@@ -275,3 +275,34 @@ async fn what_others_leave_unread_or_unaccepted_holds_up_neither_start_nor_reloa
     assert_eq!(headset.terminate().await, Some(0));
     drop((manager, owner, waiting));
 }
+
+#[tokio::test]
+async fn a_unix_socket_has_the_mode_it_should_and_takes_any_host() {
+    use crate::support::process::Process as Logged;
+    use std::os::unix::fs::PermissionsExt as _;
+    let upstream = Recorder::start([Step::ok("fine")]).await;
+    let folder = Folder::new();
+    let socket = folder.path("app.sock");
+    let text = |mode: &str| {
+        format!(
+            "[listener.app]\nbind = \"unix:{}\"\n{mode}\n[admin]\nbind = \"127.0.0.1:0\"\n\
+             [route.a]\nupstream = \"{}\"\n",
+            socket.display(),
+            upstream.url()
+        )
+    };
+    let mode = || std::fs::metadata(&socket).unwrap().permissions().mode() & 0o777;
+    let file = folder.write("headset.toml", &text(""));
+    let headset = Logged::start(&file).await;
+    assert_eq!(mode(), 0o600);
+    let mut raw = Raw::over(tokio::net::UnixStream::connect(&socket).await.unwrap());
+    raw.send("GET / HTTP/1.1\r\nHost: contact-center.example\r\n\r\n")
+        .await;
+    assert_eq!(raw.answer(false).await.unwrap().text(), "fine");
+    folder.write("headset.toml", &text("socket_mode = \"0660\""));
+    assert!(headset.reload().await);
+    assert_eq!(mode(), 0o660);
+    raw.send("GET / HTTP/1.1\r\nHost: other.example\r\n\r\n")
+        .await;
+    assert_eq!(raw.answer(false).await.unwrap().text(), "fine");
+}
