@@ -12,6 +12,7 @@ pub mod doors;
 pub mod fixed;
 pub mod holders;
 pub mod human;
+pub mod orphans;
 pub mod pages;
 pub mod plan;
 pub mod reload;
@@ -230,6 +231,7 @@ impl App {
         let metrics = Arc::new(standing.admin_metrics());
         let pages = pages::spawn(admin, shown, plan.rules.clone(), metrics)?;
         tokio::spawn(human::watch(watched, clock));
+        tokio::spawn(orphans::reap());
         let mut running = Running {
             plan,
             stations,
