@@ -22,6 +22,7 @@ pub mod shutdown;
 pub mod stations;
 pub mod supervisor;
 pub mod telemetry;
+pub mod terminal;
 pub mod view;
 pub mod vital;
 pub mod worker;

@@ -17,6 +17,7 @@ use tokio::time::{Instant, interval, timeout_at};
 use crate::app::plan::Plan;
 use crate::app::reload::Running;
 use crate::app::retired::Retired;
+use crate::app::terminal::Terminal;
 use crate::app::worker::Ended;
 use crate::credential::slot::Slot;
 use crate::modes::Phase;
@@ -39,18 +40,21 @@ const REVOCATION_LEAST: Duration = Duration::from_secs(2);
 /// What makes headset stop.
 #[derive(Debug)]
 pub enum Stop {
-    /// SIGTERM or SIGINT; a second one means now.
+    /// SIGTERM, SIGINT or the SIGHUP of a terminal that was closed; a second SIGTERM or
+    /// SIGINT means now.
     Signals(Signals),
     /// Somebody in this process: a drain begins when the sender is used or dropped.
     Asked(oneshot::Receiver<()>),
 }
 
-/// The signals that end a process, and SIGHUP, which would, caught from the moment this
-/// is made.
+/// The signals that end a process, caught from the moment this is made. SIGHUP is one of
+/// them where it says that the terminal was closed, and else a wish for a reload.
 #[derive(Debug)]
 pub struct Signals {
     terminate: Signal,
     interrupt: Signal,
+    closed: Signal,
+    terminal: Terminal,
     hangup: Option<Signal>,
 }
 
@@ -59,8 +63,26 @@ impl Signals {
         tokio::select! {
             _ = self.terminate.recv() => "SIGTERM",
             _ = self.interrupt.recv() => "SIGINT",
+            () = closed(&mut self.closed, &self.terminal) => "SIGHUP of a closed terminal",
         }
     }
+
+    /// The kernel and a shell may both send SIGHUP for one terminal: it says nothing anew.
+    async fn second(&mut self) {
+        tokio::select! {
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+        }
+    }
+}
+
+async fn closed(hangup: &mut Signal, terminal: &Terminal) {
+    while hangup.recv().await.is_some() {
+        if terminal.is_closed() {
+            return;
+        }
+    }
+    std::future::pending().await
 }
 
 impl Stop {
@@ -69,7 +91,11 @@ impl Stop {
     /// # Errors
     /// Where the handlers cannot be installed.
     pub fn at_signals() -> std::io::Result<Stop> {
+        // Before SIGHUP is caught.
+        let terminal = Terminal::at_start();
         Ok(Stop::Signals(Signals {
+            closed: signal(SignalKind::hangup())?,
+            terminal,
             terminate: signal(SignalKind::terminate())?,
             interrupt: signal(SignalKind::interrupt())?,
             hangup: Some(signal(SignalKind::hangup())?),
@@ -90,10 +116,17 @@ impl Stop {
         match self {
             Stop::Signals(signals) => signals.next().await,
             Stop::Asked(asked) => {
-                // Awaited once only: a request has no second one that means now.
                 let _ = asked.await;
                 "request"
             }
+        }
+    }
+
+    /// Waits for what means now. A request has no second one.
+    async fn second(&mut self) {
+        match self {
+            Stop::Signals(signals) => signals.second().await,
+            Stop::Asked(_) => std::future::pending().await,
         }
     }
 }
@@ -122,7 +155,6 @@ pub async fn run(why: &str, mut stop: Stop, running: Running, mut ended: Ended) 
         true => end,
         false => end - REVOCATION.min(drain / 4),
     };
-    let is_signalled = matches!(stop, Stop::Signals(_));
     let orderly = async {
         quiet(|| stations.counts(), deadline).await;
         stations.tell(Phase::Closing);
@@ -141,7 +173,7 @@ pub async fn run(why: &str, mut stop: Stop, running: Running, mut ended: Ended) 
                 tracing::warn!(in_flight = in_flight(), "stopped when the drain time ended");
             }
         }
-        _ = stop.next(), if is_signalled => {
+        () = stop.second() => {
             tracing::warn!(in_flight = in_flight(), "stopped at a second signal");
         }
     }

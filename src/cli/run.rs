@@ -34,7 +34,8 @@ Examples:
 const SIGNALS: &str = "\
 Signals: SIGTERM or SIGINT drains (new calls are still taken until nothing was in
 flight for 2 s), a second one stops at once. SIGHUP reads the configuration anew, as a
-change of its file does; one with faults changes nothing (docs/reload.md).";
+change of its file does; one with faults changes nothing (docs/reload.md). Where the
+terminal was closed that headset was started in, it drains, unless nohup started it.";
 
 /// Serves until a signal ends it.
 ///

@@ -277,6 +277,37 @@ async fn what_others_leave_unread_or_unaccepted_holds_up_neither_start_nor_reloa
 }
 
 #[tokio::test]
+async fn when_its_terminal_is_closed_it_drains_and_ends() {
+    let upstream = Recorder::start([Step::ok("fine")]).await;
+    let folder = Folder::new();
+    let text = format!(
+        "[listener.app]\nbind = \"127.0.0.1:0\"\n[admin]\nbind = \"127.0.0.1:0\"\n\
+         [route.a]\nupstream = \"{}\"\n",
+        upstream.url()
+    );
+    let (file, log) = (folder.write("headset.toml", &text), folder.path("log"));
+    let run = format!(
+        "exec {} run --config {} 2> {}",
+        env!("CARGO_BIN_EXE_headset"),
+        file.display(),
+        log.display()
+    );
+    // script(1) gives it a terminal, which is closed when script is killed.
+    let mut script = Command::new("script")
+        .args(["-qc", &run, "/dev/null"])
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .kill_on_drop(true)
+        .spawn()
+        .expect("script(1), of util-linux");
+    let said = |text: &str| std::fs::read_to_string(&log).is_ok_and(|log| log.contains(text));
+    eventually("headset", async || said("admin listener is up")).await;
+    script.kill().await.unwrap();
+    eventually("the drain", async || said("SIGHUP of a closed terminal")).await;
+    eventually("the end", async || said("stopped, nothing was cut")).await;
+}
+
+#[tokio::test]
 async fn a_unix_socket_has_the_mode_it_should_and_takes_any_host() {
     use crate::support::process::Process as Logged;
     use std::os::unix::fs::PermissionsExt as _;
