@@ -497,7 +497,10 @@ impl Slot {
             human_due_ms: view.human_due_ms,
             action: failure.and_then(Failure::error).and_then(|error| {
                 let action = Action::after(error)?;
-                Some((action, action.text(&self.shared.mint.person_does(), error)))
+                Some((
+                    action,
+                    action.text(&self.shared.mint().person_does(), error),
+                ))
             }),
         }
     }

@@ -594,7 +594,7 @@ impl Keeper {
         }
         let (_, reason) = error.labels();
         let action = Action::after(error);
-        let action = action.map(|action| action.text(&self.shared.mint.person_does(), error));
+        let action = action.map(|action| action.text(&self.shared.mint().person_does(), error));
         match error {
             MintError::Refused { .. } => tracing::error!(
                 credential.name = %self.shared.name,
