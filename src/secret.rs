@@ -77,6 +77,12 @@ impl From<Vec<String>> for Program {
     }
 }
 
+impl<const N: usize> From<[String; N]> for Program {
+    fn from(argv: [String; N]) -> Program {
+        Vec::from(argv).into()
+    }
+}
+
 /// Where a secret is kept. It is read when it is needed, never at parse time.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Source {
