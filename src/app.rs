@@ -229,7 +229,7 @@ impl App {
             ask: origin.is_some().then_some(ask),
             clock: clock.clone(),
         };
-        let metrics = Arc::new(standing.admin_metrics());
+        let metrics = Arc::new(standing.admin_metrics()?);
         let pages = pages::spawn(admin, shown, plan.rules.clone(), metrics)?;
         tokio::spawn(human::watch(watched, clock));
         tokio::spawn(orphans::reap());

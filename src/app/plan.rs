@@ -218,8 +218,11 @@ pub struct Standing {
 
 impl Standing {
     /// The counters of the admin listener.
-    pub fn admin_metrics(&self) -> ListenerMetrics {
-        self.families.listener(&admin_name())
+    ///
+    /// # Errors
+    /// Where two metrics share a name, which would be a bug.
+    pub fn admin_metrics(&self) -> Result<ListenerMetrics, prometheus::Error> {
+        self.families.admin(&admin_name())
     }
 
     /// What was opened for configurations that were not used, to be given back.

@@ -99,6 +99,19 @@ const REFUSALS: [(Refusal, &str); 18] = [
     (Refusal::Descriptors, "descriptors"),
 ];
 
+/// Those of the admin listener, which has neither TLS nor routes.
+const OF_ADMIN: [Refusal; 9] = [
+    Refusal::Framing,
+    Refusal::BadHead,
+    Refusal::HeadTooLarge,
+    Refusal::SlowHead,
+    Refusal::Connections,
+    Refusal::SlowReader,
+    Refusal::ResetFlood,
+    Refusal::FrameFlood,
+    Refusal::Descriptors,
+];
+
 /// What an answer is, past its head.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum StreamKind {
@@ -389,11 +402,32 @@ impl Families {
 
     /// The handles of one listener, each reason initialised.
     pub fn listener(&self, name: &Name) -> ListenerMetrics {
+        self.refusals(name, |_| &self.refused)
+    }
+
+    /// The handles of the admin listener. Reasons for which it refuses nobody get no
+    /// series.
+    ///
+    /// # Errors
+    /// As [`Families::register`].
+    pub fn admin(&self, name: &Name) -> Result<ListenerMetrics, prometheus::Error> {
+        let unseen = Families::register(&Registry::new())?;
+        Ok(self.refusals(name, |why| match OF_ADMIN.contains(&why) {
+            true => &self.refused,
+            false => &unseen.refused,
+        }))
+    }
+
+    fn refusals<'a>(
+        &self,
+        name: &Name,
+        family: impl Fn(Refusal) -> &'a IntCounterVec,
+    ) -> ListenerMetrics {
+        let handle = |(why, reason): &(Refusal, &str)| {
+            family(*why).with_label_values(&[name.as_str(), reason])
+        };
         ListenerMetrics {
-            refused: REFUSALS
-                .iter()
-                .map(|(_, reason)| self.refused.with_label_values(&[name.as_str(), reason]))
-                .collect(),
+            refused: REFUSALS.iter().map(handle).collect(),
         }
     }
 }
