@@ -302,6 +302,8 @@ pub struct Limits {
     pub header_bytes: usize,
     /// Fields in a request head.
     pub header_count: usize,
+    /// Fields in the head of an upstream's answer.
+    pub response_header_count: usize,
     /// Open connections of callers, all listeners together.
     pub connections: usize,
     /// Calls between their head and the head of their answer.

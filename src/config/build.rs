@@ -228,6 +228,7 @@ fn limits(values: &Values) -> Limits {
     Limits {
         header_bytes: size(values, "header_bytes"),
         header_count: size(values, "header_count"),
+        response_header_count: size(values, "response_header_count"),
         connections: size(values, "connections"),
         in_flight: size(values, "in_flight"),
         streams: size(values, "streams"),

@@ -305,6 +305,8 @@ pub const KEYS: &[Key] = &[
         "The largest request head. From 8KiB to 1MiB.").checked(rules::header_bytes),
     key("limits.header_count", Type::Integer { min: 16, max: 1000 }, Text("100"), "100",
         "The most fields in a request head."),
+    key("limits.response_header_count", Type::Integer { min: 16, max: 1000 }, Text("100"), "100",
+        "The most fields in the head of an upstream's answer; with more it is refused (`upstream_nonsense`)."),
     key("limits.connections", Type::Integer { min: 1, max: 1_000_000 }, Text("10000"), "10000",
         "The most open connections of callers, all listeners together."),
     key("limits.in_flight", Type::Integer { min: 1, max: 1_000_000 }, Text("1000"), "1000",

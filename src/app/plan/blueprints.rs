@@ -109,7 +109,7 @@ pub(super) fn blueprint(
             parts: parts(planned),
             connector: planned.connector.clone(),
             line: planned.line,
-            lifetimes: lifetimes(&planned.route.timeouts),
+            lifetimes: lifetimes(&planned.route.timeouts, &config.limits),
             effect: planned.route.effect,
             replay_401: planned.route.replay_401,
         })
@@ -184,8 +184,9 @@ pub(super) fn admin_name() -> Name {
 }
 
 /// How long connections to an upstream live.
-pub(super) fn lifetimes(timeouts: &config::Timeouts) -> Lifetimes {
+pub(super) fn lifetimes(timeouts: &config::Timeouts, limits: &config::Limits) -> Lifetimes {
     Lifetimes {
+        header_count: limits.response_header_count,
         keep_alive: timeouts.upstream_keep_alive,
         age: timeouts.max_connection_age,
         first_byte: timeouts.first_byte,

@@ -200,7 +200,7 @@ impl Opened {
                     wait: route.timeouts.credential_wait,
                 })
             });
-            let lifetimes = lifetimes(&route.timeouts);
+            let lifetimes = lifetimes(&route.timeouts, &config.limits);
             let kept = before
                 .into_iter()
                 .flat_map(|before| &before.lines)

@@ -34,7 +34,10 @@ use crate::net::connect::{ConnectError, Connector};
 use crate::net::io::{Io, Wire};
 use crate::net::turn;
 
-/// How long a connection may live and lie.
+/// hyper's own bound on fields; setting another costs an allocation an answer.
+const OWN_HEADER_COUNT: usize = 100;
+
+/// How long a connection may live and lie, and what it may bring.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Lifetimes {
     /// The longest rest between two calls; zero closes after each call.
@@ -49,6 +52,8 @@ pub struct Lifetimes {
     pub tunnel_idle: Duration,
     /// How long a held body waits for the upstream's 100; zero does not wait.
     pub expect_continue: Duration,
+    /// Fields in the head of an answer.
+    pub header_count: usize,
 }
 
 /// The pool.
@@ -278,15 +283,20 @@ impl Pool {
 
     async fn shake_hands(&self, io: Io) -> Result<Box<Conn>, ConnectError> {
         let wire = io.wire();
-        let (sender, connection) = http1::Builder::new()
-            // A small head and body leave in one write; measured, see benches/.
-            .writev(false)
-            .handshake(io)
-            .await
-            .map_err(|error| ConnectError::Tls {
-                host: self.connector.origin().host.clone(),
-                source: std::io::Error::other(error),
-            })?;
+        let mut builder = http1::Builder::new();
+        // A small head and body leave in one write; measured, see benches/.
+        builder.writev(false);
+        if self.lifetimes.header_count != OWN_HEADER_COUNT {
+            builder.max_headers(self.lifetimes.header_count);
+        }
+        let (sender, connection) =
+            builder
+                .handshake(io)
+                .await
+                .map_err(|error| ConnectError::Tls {
+                    host: self.connector.origin().host.clone(),
+                    source: std::io::Error::other(error),
+                })?;
         self.metrics.connections_active.inc();
         let now = Instant::now();
         Ok(Box::new(Conn {
@@ -364,6 +374,7 @@ mod tests {
         let egress = Egress::new(&Default::default(), Arc::default());
         let connector = Connector::new(origin, &Default::default(), limit, egress).unwrap();
         let lifetimes = Lifetimes {
+            header_count: OWN_HEADER_COUNT,
             keep_alive: limit,
             age: limit,
             first_byte: limit,
