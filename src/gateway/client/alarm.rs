@@ -7,6 +7,7 @@
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
+use tokio::task::coop;
 use tokio::time::{Instant, Sleep, sleep_until};
 
 /// A lazy timer; make one per connection, not per call.
@@ -29,7 +30,9 @@ impl Alarm {
             }
             sleep.as_mut().reset(deadline);
         }
-        false
+        // A task whose peer never stops sending has used up its turn before it comes here,
+        // and then tokio's timers do not ring either.
+        !coop::has_budget_remaining() && Instant::now() >= deadline
     }
 }
 

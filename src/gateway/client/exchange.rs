@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use http::{HeaderMap, HeaderName, Request, Response, StatusCode};
 use hyper::body::Incoming;
+use tokio::task::coop;
 use tokio::time::Instant;
 
 use crate::gateway::body::Body;
@@ -239,7 +240,13 @@ pub(super) struct Patience {
     source: Option<Rc<Source>>,
     held_since: Option<Instant>,
     out_since: Option<Instant>,
+    /// How often the whole turn of the task was used up by what came.
+    crowded: u32,
 }
+
+/// Turns of a task, 128 reads each, in which an upstream may send interim answers (1xx)
+/// and nothing else: some megabytes.
+const CROWDED: u32 = 16;
 
 impl Patience {
     pub(super) fn new(lifetimes: Lifetimes, source: Option<Rc<Source>>) -> Patience {
@@ -248,6 +255,7 @@ impl Patience {
             held_since: None,
             source,
             out_since: None,
+            crowded: 0,
         }
     }
 
@@ -287,6 +295,13 @@ impl Patience {
                 self.lifetimes.first_byte,
             ),
         };
+        if uploading.is_none() && !coop::has_budget_remaining() {
+            self.crowded += 1;
+            if self.crowded > CROWDED {
+                let why = "it sends interim answers (1xx) without end";
+                return Poll::Ready(FaultKind::Unfit(why));
+            }
+        }
         if limit.is_zero() {
             return Poll::Pending;
         }

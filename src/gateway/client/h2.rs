@@ -8,6 +8,7 @@
 
 pub mod body;
 pub mod exchange;
+pub mod intake;
 pub mod keep;
 pub mod pump;
 
@@ -25,6 +26,7 @@ use hyper_util::rt::TokioIo;
 use tokio::sync::oneshot;
 use tokio::time::{Instant, timeout};
 
+use crate::gateway::client::h2::intake::{Counted, Intake};
 use crate::gateway::client::pool::Lifetimes;
 use crate::gateway::metrics::RouteMetrics;
 use crate::net::ahead;
@@ -165,6 +167,7 @@ impl Links {
             host: self.connector.origin().host.clone(),
             source: Some(source),
         };
+        let intake = Intake::begin();
         let (sender, mut connection) = Builder::new()
             .initial_window_size(STREAM_WINDOW)
             .initial_connection_window_size(CONNECTION_WINDOW)
@@ -174,7 +177,7 @@ impl Links {
             .max_concurrent_reset_streams(LEFT)
             // Until its settings are there.
             .initial_max_send_streams(0)
-            .handshake::<_, Bytes>(TokioIo::new(io.shared()))
+            .handshake::<_, Bytes>(Counted::new(TokioIo::new(io.shared()), intake.clone()))
             .await
             .map_err(|error| broken(io::Error::other(error)))?;
         poll_fn(|cx| match Pin::new(&mut connection).poll(cx) {
@@ -196,6 +199,7 @@ impl Links {
                 open: Cell::new(0),
                 heard: Cell::new(now),
                 over: Cell::new(false),
+                intake,
             }),
             calls: Cell::new(0),
             born: now,
@@ -243,6 +247,8 @@ pub struct State {
     pub heard: Cell<Instant>,
     /// Whether it takes no more calls.
     pub over: Cell<bool>,
+    /// What came on it.
+    pub intake: Rc<Intake>,
 }
 
 impl Link {
@@ -296,6 +302,7 @@ impl Lease {
             link.metrics.connections_active.inc();
         }
         link.state.open.set(open + 1);
+        link.state.intake.called();
         Lease {
             link: link.clone(),
             moved: Cell::new(now),
@@ -322,9 +329,10 @@ impl Lease {
         self.moved.set(Instant::now());
     }
 
-    /// Notes that the upstream was heard on this stream.
-    pub fn heard(&self) {
+    /// Notes that a frame with `octets` of the answer came on this stream.
+    pub fn heard(&self, octets: usize) {
         let now = Instant::now();
+        self.link.state.intake.taken(octets);
         self.moved.set(now);
         self.link.state.heard.set(now);
     }

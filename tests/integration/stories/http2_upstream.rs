@@ -9,6 +9,8 @@ use h2::RecvStream;
 use h2::server::SendResponse;
 use headset_simulator::{Options, Simulator};
 use http::{Request, Response};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
 
 use crate::support::client::{self, Answer, Raw};
 use crate::support::h2::{self as h2up, Act, Event, Frames, Library};
@@ -962,4 +964,43 @@ async fn a_caller_who_leaves_a_bidirectional_stream_resets_it() {
     drop((body, stream));
     let reason = tokio::time::timeout(PATIENCE, tell.recv()).await.unwrap();
     assert_eq!(reason.unwrap(), Some(h2::Reason::CANCEL));
+}
+
+/// DATA on a stream for as long as anybody takes it, whatever its windows and resets.
+async fn flood(mut stream: TcpStream) -> bool {
+    let mut unread = [0; 16 * 1024];
+    let settings = [0, 0, 0, 4, 0, 0, 0, 0, 0];
+    stream.write_all(&settings).await.unwrap();
+    // The preface, and the call in it or behind it.
+    let mut octets = 0;
+    while octets < 24 + 9 + 9 + 10 {
+        octets += stream.read(&mut unread).await.unwrap();
+    }
+    let (mut reading, mut writing) = stream.into_split();
+    // RST_STREAM of the call that timed out comes at the end of what is read.
+    let mut tail: Vec<u8> = Vec::new();
+    while !tail.windows(13).any(|w| w[..4] == [0, 0, 4, 3]) {
+        tail.clear();
+        let n = reading.read(&mut unread).await.unwrap();
+        tail.extend(&unread[..n]);
+    }
+    tokio::spawn(async move { while matches!(reading.read(&mut [0; 4096]).await, Ok(1..)) {} });
+    let mut frame = vec![0, 0x10, 0, 0, 0, 0, 0, 0, 1];
+    frame.resize(9 + 0x1000, b'x');
+    for _ in 0..100_000 {
+        if writing.write_all(&frame).await.is_err() {
+            return true;
+        }
+    }
+    false
+}
+
+#[tokio::test]
+async fn an_upstream_that_floods_after_its_call_was_given_up_loses_its_connection() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    let headset = plain(&url, H2, "[timeouts]\nfirst_byte = \"200ms\"\n");
+    let flooding = tokio::spawn(async move { flood(listener.accept().await.unwrap().0).await });
+    assert_eq!(client::get(headset.app(), "/").await.status, 504);
+    assert!(flooding.await.unwrap(), "it is closed");
 }

@@ -2,6 +2,7 @@
 //! broken one that looks broken, or a problem.
 
 use crate::support::client::{self, Raw};
+use crate::support::door::Door;
 use crate::support::headset::plain;
 use crate::support::recorder::{Recorder, Step};
 
@@ -94,5 +95,47 @@ async fn an_answer_that_breaks_off_at_once_is_seen_to_have_begun() {
             assert!(body.ends_with(b"hello") || body.ends_with(b"hello\r\n"));
             assert!(raw.is_closed().await, "{framing}");
         }
+    }
+}
+
+#[tokio::test]
+async fn interim_answers_without_end_have_one() {
+    for first_byte in ["200ms", "0"] {
+        let upstream = Door::open().await;
+        let rest = format!("[timeouts]\nfirst_byte = \"{first_byte}\"\n");
+        let headset = plain(&upstream.url(), "", &rest);
+        let asked = tokio::spawn(client::raw(
+            headset.app(),
+            "GET / HTTP/1.1\r\nHost: localhost\r\n\r\n",
+        ));
+        let mut connection = upstream.accept().await;
+        connection.head_text().await.unwrap();
+        let many = "HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n".repeat(1000);
+        let mut turns = 0;
+        while connection.sends(&many).await {
+            turns += 1;
+            assert!(turns < 100_000, "it has an end");
+        }
+        let answer = asked.await.unwrap().unwrap();
+        assert!(matches!(answer.status, 502 | 504), "{}", answer.text());
+    }
+}
+
+#[tokio::test]
+async fn an_answer_may_have_as_many_fields_as_the_key_says() {
+    let fields: String = (0..150).map(|n| format!("x-{n}: 1\r\n")).collect();
+    let head = format!("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n{fields}\r\n");
+    for (limits, status) in [("", 502), ("[limits]\nresponse_header_count = 200\n", 200)] {
+        let upstream = Door::open().await;
+        let headset = plain(&upstream.url(), "", limits);
+        let asked = tokio::spawn(client::raw(
+            headset.app(),
+            "GET / HTTP/1.1\r\nHost: localhost\r\n\r\n",
+        ));
+        let mut connection = upstream.accept().await;
+        connection.head_text().await.unwrap();
+        connection.send(&head).await;
+        let answer = asked.await.unwrap().unwrap();
+        assert_eq!(answer.status, status, "{limits}");
     }
 }

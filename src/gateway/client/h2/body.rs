@@ -62,7 +62,7 @@ impl StreamBody {
         };
         match stream.poll_data(cx) {
             Poll::Ready(Some(Ok(octets))) => {
-                lease.heard();
+                lease.heard(octets.len());
                 // Refused only where more is released than came.
                 let _ = stream.flow_control().release_capacity(octets.len());
                 if let Some(left) = &mut self.left {
@@ -79,7 +79,7 @@ impl StreamBody {
             Poll::Ready(trailers) => trailers,
             Poll::Pending => return self.poll_idle(cx),
         };
-        lease.heard();
+        lease.heard(0);
         match trailers.transpose() {
             Some(Err(error)) => Poll::Ready(Some(Err(self.broken(error)))),
             trailers => {

@@ -92,6 +92,11 @@ pub async fn exchange(
     })
     .await;
     let mut response = head?;
+    // h2 bounds the octets of a head only.
+    if response.headers().len() > lifetimes.header_count {
+        let why = "its head has more fields than limits.response_header_count allows";
+        return Err(fault(FaultKind::Unfit(why), None));
+    }
     match framing::settle(&mut response) {
         // Whether a connection may carry another call is a question of HTTP/1.1.
         Ok(_) => Ok(hand_on(response, lease, pump)),
@@ -102,7 +107,7 @@ pub async fn exchange(
 
 /// Joins the stream to the answer's body.
 fn hand_on(response: Response<RecvStream>, lease: Rc<Lease>, pump: Option<Pump>) -> Response<Body> {
-    lease.heard();
+    lease.heard(0);
     let idle = lease.link.lifetimes.idle;
     let (parts, stream) = response.into_parts();
     // The answer overtook the upload. Polled only with the answer's body the two

@@ -19,6 +19,7 @@ use tokio::time::Instant;
 
 use crate::gateway::client::alarm::Alarm;
 use crate::gateway::client::h2::State;
+use crate::gateway::client::h2::intake::Counted;
 use crate::net::io::Io;
 
 /// A silence on open streams that is worth a question.
@@ -31,7 +32,7 @@ const AGAIN: Duration = Duration::from_secs(300);
 /// Drives `connection` until it is over, or its peer is found dead. `let_go` wakes it
 /// when nobody can open streams any more, so that it closes with the last of them.
 pub async fn keep(
-    mut connection: Connection<TokioIo<Io>, Bytes>,
+    mut connection: Connection<Counted<TokioIo<Io>>, Bytes>,
     state: &State,
     let_go: oneshot::Receiver<()>,
 ) {
@@ -44,6 +45,10 @@ pub async fn keep(
             let_go = None;
         }
         if Pin::new(&mut connection).poll(cx).is_ready() {
+            return Poll::Ready(());
+        }
+        if state.intake.is_flood() {
+            tracing::warn!("an upstream sends what no call asked for; its connection is closed");
             return Poll::Ready(());
         }
         match &mut probe {
@@ -138,6 +143,7 @@ mod tests {
         let limit = Duration::from_secs(5);
         let connector = Connector::new(origin, &tls, limit, Egress::default()).unwrap();
         let lifetimes = Lifetimes {
+            header_count: 100,
             keep_alive: Duration::from_secs(3600),
             age: Duration::ZERO,
             first_byte: Duration::ZERO,
