@@ -232,6 +232,7 @@ async fn each_cause_has_its_action_and_an_outage_calls_nobody() {
             Some(409) => center.register_foreign("customer_manager", "of-others"),
             Some(status) => center.faults(Faults {
                 registration_status: status,
+                registration_status_next: u32::MAX,
                 ..Faults::default()
             }),
             None => {}

@@ -2,6 +2,7 @@
 
 use std::fmt::Write as _;
 use std::net::SocketAddr;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::PathBuf;
 use std::sync::mpsc;
 use std::thread::JoinHandle;
@@ -37,6 +38,9 @@ impl Folder {
     pub fn write(&self, name: &str, text: &str) -> PathBuf {
         let path = self.0.join(name);
         std::fs::write(&path, text).unwrap();
+        // Most of them are secrets, and headset warns of what everyone can read.
+        let alone = std::fs::Permissions::from_mode(0o600);
+        std::fs::set_permissions(&path, alone).unwrap();
         path
     }
 
