@@ -375,7 +375,9 @@ async fn tenants_keep_what_stays_and_obtain_what_changed_at_their_next_call() {
 async fn with_next_to_no_drain_time_a_credential_is_ended_all_the_same() {
     let center = Simulator::start(Options::default()).await.unwrap();
     let options = "on_shutdown = \"revoke\"\n[timeouts]\ndrain = \"1ms\"\n";
-    let headset = Setup::before(&center, options).start().await;
+    // Its folder holds the bearer that the end takes.
+    let setup = Setup::before(&center, options);
+    let headset = setup.start().await;
     assert_eq!(headset.terminate().await, Some(0));
     assert_eq!(center.state().revocations, 1);
 }
