@@ -211,7 +211,10 @@ mod tests {
         let runs = folder.write("runs", "");
         let script = format!("echo >> {}; echo s3cret", runs.display());
         let argv = ["/bin/sh".into(), "-c".into(), script];
-        let guard = guard("127.0.0.1:9464", Some(Source::Command(argv.into())));
+        let guard = guard(
+            "127.0.0.1:9464",
+            Some(Source::Command(argv.to_vec().into())),
+        );
         for shown in ["Bearer s3cret", "Bearer other", "Basic x", ""] {
             let fields = [("host", "localhost"), ("authorization", shown)];
             let _ = verdict(&guard, &fields);

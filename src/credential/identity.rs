@@ -115,7 +115,7 @@ mod tests {
             ("password", Value::Secret(Source::File("/q".into()))),
         ] {
             assert_ne!(
-                Identity::of(&credential(&[other.clone()])),
+                Identity::of(&credential(std::slice::from_ref(&other))),
                 was,
                 "{other:?}"
             );
@@ -127,7 +127,7 @@ mod tests {
             ("generate.length", Value::Integer(40)),
         ] {
             assert_eq!(
-                Identity::of(&credential(&[limit.clone()])),
+                Identity::of(&credential(std::slice::from_ref(&limit))),
                 was,
                 "{limit:?}"
             );
