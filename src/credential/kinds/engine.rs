@@ -33,12 +33,12 @@ use self::expiry::Expiry;
 use self::session::Session;
 use self::template::{Held, Template};
 use self::verdict::{Codes, Success, no_codes};
-use super::{basic_value, fetched, fit};
+use super::{basic_value, fetched, fit, usable};
 use crate::base::time::{Clock, Moment};
 use crate::config::url::HttpUrl;
 use crate::credential::login::Login;
 use crate::credential::{KeepAlive, MintError};
-use crate::secret::Source;
+use crate::secret::{Secret, Source};
 
 /// What a kind must know and the issuer cannot tell.
 #[derive(Clone, Debug)]
@@ -278,7 +278,35 @@ impl Engine {
         }
     }
 
+    /// What was configured, as it is now, without blocking.
     async fn read_givens(&self) -> Result<Proof, MintError> {
+        let mut read = Vec::new();
+        for source in self.sources() {
+            let secret = fetched(&source).await?;
+            read.push((source, secret));
+        }
+        self.proof(&read)
+    }
+
+    /// The same where no command must run, at once: a disk may hold it up.
+    fn read_givens_now(&self) -> Result<Proof, MintError> {
+        let mut read = Vec::new();
+        for source in self.sources() {
+            let secret = usable(source.fetch())?;
+            read.push((source, secret));
+        }
+        self.proof(&read)
+    }
+
+    /// What the configuration and the secrets that were read make together.
+    fn proof(&self, read: &[(Source, Secret<String>)]) -> Result<Proof, MintError> {
+        let secret_of = |wanted: &Source| {
+            let mut found = read.iter().filter(|(source, _)| source == wanted);
+            let found = found.next().map(|(_, secret)| secret);
+            found.ok_or_else(|| MintError::Secret {
+                detail: format!("{wanted} was not read"),
+            })
+        };
         let mut proof = Proof {
             values: Held::default(),
             secrets: Held::default(),
@@ -289,11 +317,11 @@ impl Engine {
             let (value, is_secret) = match given {
                 Given::Text(text) => (Zeroizing::new(text.clone()), false),
                 Given::Secret(source) => {
-                    let secret = fetched(source).await?;
+                    let secret = secret_of(source)?;
                     (Zeroizing::new(secret.expose().clone()), true)
                 }
                 Given::Basic(username, source) | Given::ClientBasic(username, source) => {
-                    let secret = fetched(source).await?;
+                    let secret = secret_of(source)?;
                     let value = match given {
                         Given::ClientBasic(..) => {
                             let encoded = form_encoded(secret.expose());
@@ -303,7 +331,7 @@ impl Engine {
                         }
                         _ => basic_value(username, secret.expose()),
                     };
-                    let value = fit(&secret, value)?;
+                    let value = fit(secret, value)?;
                     let text = value.to_str().unwrap_or("");
                     let pair = text.strip_prefix("Basic ").unwrap_or(text);
                     // An issuer may repeat either.
@@ -315,7 +343,7 @@ impl Engine {
             proof.take(name, value, is_secret, &mut hasher);
         }
         for (name, source) in &self.secrets {
-            let secret = fetched(source).await?;
+            let secret = secret_of(source)?;
             let value = Zeroizing::new(secret.expose().clone());
             proof.take(name, value, true, &mut hasher);
         }

@@ -7,9 +7,8 @@
 
 use std::any::Any;
 use std::future::Future;
-use std::pin::{Pin, pin};
+use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use http::{HeaderName, HeaderValue};
@@ -53,15 +52,10 @@ impl Mint for Engine {
         if Engine::sources(self).iter().any(Source::is_unwatched) {
             return Change::Replaces;
         }
-        // Only a command takes more than one step.
-        let mut reading = pin!(self.read_givens());
-        match reading
-            .as_mut()
-            .poll(&mut Context::from_waker(Waker::noop()))
-        {
-            Poll::Pending | Poll::Ready(Err(_)) => Change::Nothing,
-            Poll::Ready(Ok(proof)) if self.state().used == Some(proof.print) => Change::Nothing,
-            Poll::Ready(Ok(_)) => Change::Replaces,
+        match self.read_givens_now() {
+            Err(_) => Change::Nothing,
+            Ok(proof) if self.state().used == Some(proof.print) => Change::Nothing,
+            Ok(_) => Change::Replaces,
         }
     }
 
