@@ -292,10 +292,11 @@ impl World {
                     self.held = Some(minted);
                 }
             }
-            Act::ChangeSecret => self.change_secret(),
+            Act::ChangeSecret => self.change_secret().await,
             Act::TouchSecret => self.slot.secret_changed(),
             Act::Restart => {
                 // A process that dies in flight is killed for real elsewhere.
+                self.secrets_are_read().await;
                 while self.issuer.flying.load(Ordering::SeqCst) > 0 {
                     tokio::time::sleep(Duration::from_millis(50)).await;
                 }
@@ -308,7 +309,14 @@ impl World {
         }
     }
 
-    fn change_secret(&mut self) {
+    /// Waits until no attempt is reading its secrets, on a thread of its own: the clock
+    /// of the model stands until that is done.
+    async fn secrets_are_read(&self) {
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+
+    async fn change_secret(&mut self) {
+        self.secrets_are_read().await;
         self.secrets += 1;
         std::fs::write(&self.issuer.secret, format!("s{}", self.secrets)).unwrap();
         self.slot.secret_changed();
@@ -319,7 +327,7 @@ impl World {
         self.act(Act::Takes(100)).await;
         self.act(Act::Issuer(Does::Lives(3600))).await;
         self.act(Act::Wait(15_000)).await;
-        self.change_secret();
+        self.change_secret().await;
         // The longest `Retry-After` of the model, and a back-off.
         self.act(Act::Wait(180_000)).await;
         match self.slot.obtain().await {
