@@ -374,6 +374,7 @@ async fn the_state_has_every_kind_by_name() {
             "ameyo_session",
             "ccm_token",
             "integrations_token",
+            "oauth2",
             "v4_login"
         ]
     );
