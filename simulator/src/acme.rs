@@ -15,8 +15,8 @@ use super::auth::one;
 use super::center::Center;
 use super::envelope::Family;
 use super::fields::{Type, read};
-use super::issuing::{malformed, refused};
 use super::kind::Kind;
+use super::login_middleware::{malformed, refused};
 
 const FAMILY: Family = Family::Acme;
 

@@ -21,15 +21,15 @@ use super::auth::{AuthError, pair, scheme};
 use super::center::Center;
 use super::envelope::{Family, request_id};
 use super::fields::{Type, read, whole};
-use super::issuing::{malformed, refused};
 use super::key::date;
 use super::kind::Kind;
+use super::login_middleware::{malformed, refused};
 
 const FAMILY: Family = Family::AccountV2;
 /// The vendor's bound of an upload: 10 MB.
 const MAX_UPLOAD: u64 = 10_000_000;
 
-/// The calls; the logins have another gate.
+/// The calls; the logins have a middleware of their own.
 pub(super) fn routes() -> Router<Arc<Center>> {
     Router::new()
         .route("/v2/accounts/{sid}/contacts/upload", post(upload))

@@ -1,4 +1,4 @@
-//! What goes wrong, by one door: `/_sim/faults`, `--faults`, or [`Faults`] in code.
+//! What goes wrong, in one place: `/_sim/faults`, `--faults`, or [`Faults`] in code.
 //!
 //! Flat keys, so that one JSON object serves all three. A key that ends in `_next`
 //! counts down, one for each call, registration or login that it spoils; every other key

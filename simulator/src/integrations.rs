@@ -17,14 +17,14 @@ use serde_json::{Map, Value, json};
 use super::center::Center;
 use super::envelope::{Family, e6};
 use super::fields::{Type, read};
-use super::issuing::{malformed, refused};
 use super::kind::Kind;
+use super::login_middleware::{malformed, refused};
 
 const FAMILY: Family = Family::Integrations;
 
 type Body = Result<Json<Map<String, Value>>, JsonRejection>;
 
-/// The calls; the login has another gate.
+/// The calls; the login has a middleware of its own.
 pub(super) fn routes() -> Router<Arc<Center>> {
     Router::new()
         .route("/v2/integrations/app", get(app))

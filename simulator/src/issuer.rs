@@ -34,7 +34,7 @@ enum Fate {
 }
 
 /// The middleware in front of all of them: counts, and the registration faults.
-pub(super) async fn gate(
+pub(super) async fn middleware(
     State(center): State<Arc<Center>>,
     request: Request,
     next: Next,

@@ -4,7 +4,7 @@
 //! replace, revoke, each checked field by field) and for every login of the platform
 //! ([`Kind`], with refresh, keep-alive, logout, locks and single login), answers the
 //! business calls only to a credential that is alive by its own clock, streams
-//! uploads, recordings and pushes, counts what reached it, and has one door for
+//! uploads, recordings and pushes, counts what reached it, and has one place for
 //! faults. Tests, the demo and `headset simulate` all use this one.
 //!
 //! - `POST|GET|DELETE /_sim/faults`: what goes wrong ([`Faults`]).
@@ -19,30 +19,30 @@ mod accounts;
 mod acme;
 mod admits;
 mod auth;
-mod backdoor;
 mod bearer;
 mod broken;
 mod business;
+mod call_middleware;
 mod ccm;
 mod center;
 mod choices;
 mod clock;
-mod desk;
+mod control;
 mod envelope;
 mod faults;
 mod fields;
-mod gate;
 mod integrations;
 mod issuer;
-mod issuing;
 mod key;
 mod kind;
+mod login_middleware;
 mod logins;
 mod oauth2;
 mod registry;
 mod router;
 mod server;
 mod session;
+mod session_api;
 mod sessions;
 mod state;
 mod streams;

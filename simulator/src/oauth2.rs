@@ -19,8 +19,8 @@ use zeroize::Zeroizing;
 use super::auth::{AUTHORIZATION, optional};
 use super::center::Center;
 use super::envelope::Family;
-use super::issuing::refused;
 use super::kind::Kind;
+use super::login_middleware::refused;
 
 type Fields = Vec<(String, String)>;
 

@@ -16,13 +16,13 @@ use super::center::Center;
 use super::envelope::{self, Family};
 use super::kind::{Kind, Step};
 use super::{
-    acme, backdoor, business, ccm, desk, gate, integrations, issuer, issuing, oauth2, session,
-    streams, telephony, upload, webaccess,
+    acme, business, call_middleware, ccm, control, integrations, issuer, login_middleware, oauth2,
+    session, session_api, streams, telephony, upload, webaccess,
 };
 
 /// The whole contact center as one service.
 pub(super) fn build(center: Arc<Center>) -> Router {
-    let gate = |admits| from_fn_with_state((center.clone(), admits), gate::call);
+    let guarded = |admits| from_fn_with_state((center.clone(), admits), call_middleware::handle);
 
     // The vendor's pages say Bearer for these; its generated client says either.
     let readable = Router::new()
@@ -35,7 +35,7 @@ pub(super) fn build(center: Arc<Center>) -> Router {
             "/cms/configuration/cc/{cc}/process/{process}/campaign/{campaign}/campaign-lead",
             get(business::leads),
         )
-        .route_layer(gate(Admits::KeyOrAdmin));
+        .route_layer(guarded(Admits::KeyOrAdmin));
 
     let keyed = Router::new()
         .route(
@@ -54,11 +54,11 @@ pub(super) fn build(center: Arc<Center>) -> Router {
             "/v1/cc-list/{cc}/process-list/{process}/leads/{lead}/contact-upload-tasks/{task}/error-file",
             get(upload::errors),
         )
-        .route_layer(gate(Admits::Key));
+        .route_layer(guarded(Admits::Key));
 
     let account = telephony::routes()
         .merge(ccm::routes())
-        .route_layer(gate(Admits::Account));
+        .route_layer(guarded(Admits::Account));
 
     let sessions = Router::new()
         .route("/ameyorestapi/cc/downloadVoiceLog", get(streams::voice_log))
@@ -71,40 +71,40 @@ pub(super) fn build(center: Arc<Center>) -> Router {
             "/ameyorestapi/voice/stopDialer",
             post(business::stop_dialer),
         )
-        .route_layer(gate(Admits::SessionOrKey))
-        .merge(desk::routes().route_layer(gate(Admits::Session)))
-        .merge(desk::secure_routes().route_layer(gate(Admits::SessionWithJwt)))
+        .route_layer(guarded(Admits::SessionOrKey))
+        .merge(session_api::routes().route_layer(guarded(Admits::Session)))
+        .merge(session_api::secure_routes().route_layer(guarded(Admits::SessionWithJwt)))
         .merge(
             Router::new()
-                .route("/ameyorestapi/tickets", post(desk::open_ticket))
-                .route_layer(gate(Admits::Ticket)),
+                .route("/ameyorestapi/tickets", post(session_api::open_ticket))
+                .route_layer(guarded(Admits::Ticket)),
         );
 
     let others = integrations::routes()
-        .route_layer(gate(Admits::Integration))
+        .route_layer(guarded(Admits::Integration))
         .merge(
             Router::new()
                 .route(
                     "/ameyowebaccess/command",
                     get(webaccess::read).post(webaccess::write),
                 )
-                .route_layer(gate(Admits::WebAccess)),
+                .route_layer(guarded(Admits::WebAccess)),
         )
         .merge(
             Router::new()
                 .route("/oauth2/things", get(oauth2::things))
-                .route_layer(gate(Admits::Oauth2)),
+                .route_layer(guarded(Admits::Oauth2)),
         )
         .merge(
             Router::new()
                 .route("/acme/things", get(acme::things).post(acme::make))
-                .route_layer(gate(Admits::Acme)),
+                .route_layer(guarded(Admits::Acme)),
         );
 
     let open = Router::new()
-        .route("/_sim/echo", any(backdoor::echo))
-        .route("/_sim/echo/{*rest}", any(backdoor::echo))
-        .route_layer(gate(Admits::Anyone));
+        .route("/_sim/echo", any(control::echo))
+        .route("/_sim/echo/{*rest}", any(control::echo))
+        .route_layer(guarded(Admits::Anyone));
 
     let keys = Router::new()
         .route("/", get(issuer::list).post(issuer::add))
@@ -114,7 +114,7 @@ pub(super) fn build(center: Arc<Center>) -> Router {
                 .put(issuer::replace)
                 .delete(issuer::revoke),
         )
-        .route_layer(from_fn_with_state(center.clone(), issuer::gate));
+        .route_layer(from_fn_with_state(center.clone(), issuer::middleware));
 
     Router::new()
         .merge(readable)
@@ -129,17 +129,17 @@ pub(super) fn build(center: Arc<Center>) -> Router {
         .fallback_service(
             Router::new()
                 .fallback(not_found)
-                .layer(gate(Admits::Anyone))
+                .layer(guarded(Admits::Anyone))
                 .with_state(center.clone()),
         )
         .route(
             "/_sim/faults",
-            get(backdoor::faults)
-                .post(backdoor::set_faults)
-                .delete(backdoor::clear_faults),
+            get(control::faults)
+                .post(control::set_faults)
+                .delete(control::clear_faults),
         )
-        .route("/_sim/state", get(backdoor::state))
-        .route("/_sim/users", post(backdoor::change_user))
+        .route("/_sim/state", get(control::state))
+        .route("/_sim/users", post(control::change_user))
         .method_not_allowed_fallback(wrong_method)
         .layer(from_fn_with_state(center.clone(), dated))
         // Uploads are counted as they stream, never held.
@@ -149,11 +149,12 @@ pub(super) fn build(center: Arc<Center>) -> Router {
 
 /// Every login, and what goes on with what it gave.
 fn logins(center: &Arc<Center>) -> Router<Arc<Center>> {
-    let gate = |kind, step| from_fn_with_state((center.clone(), kind, step), issuing::gate);
+    let faulty =
+        |kind, step| from_fn_with_state((center.clone(), kind, step), login_middleware::handle);
     let one = |path, kind, step, method: MethodRouter<Arc<Center>>| {
         Router::new()
             .route(path, method)
-            .route_layer(gate(kind, step))
+            .route_layer(faulty(kind, step))
     };
     let session = |path, step, method| one(path, Kind::AmeyoSession, step, method);
     let jwt = |path, step, method| one(path, Kind::AmeyoJwt, step, method);

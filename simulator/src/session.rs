@@ -17,8 +17,8 @@ use super::auth::{AUTHORIZATION, AuthError, one, optional};
 use super::center::Center;
 use super::envelope::{Family, e2_login};
 use super::fields::{Fields, Type, read};
-use super::issuing::{malformed, not_opened};
 use super::kind::Kind;
+use super::login_middleware::{malformed, not_opened};
 use super::logins::Opened;
 
 const FAMILY: Family = Family::Ameyo;

@@ -39,7 +39,7 @@ async fn refusals_strike_the_next_calls_that_would_have_been_let_in() {
 }
 
 #[tokio::test]
-async fn the_door_merges_shows_and_clears_faults_and_refuses_unknown_ones() {
+async fn faults_are_merged_shown_and_cleared_and_unknown_ones_refused() {
     let bench = Bench::start(Faults::default()).await;
     let set = async |body: &str| bench.call("POST", "/_sim/faults", "", body).await;
     assert_eq!(set(r#"{"forbidden_next": 2}"#).await.status, 200);

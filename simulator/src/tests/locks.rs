@@ -47,7 +47,7 @@ async fn three_bad_tries_lock_whatever_the_kind_and_unlocking_helps() {
 }
 
 #[tokio::test]
-async fn a_password_changes_and_a_lock_is_set_through_the_door() {
+async fn a_password_changes_and_a_lock_is_set_on_demand() {
     let bench = Bench::start(Faults::default()).await;
     let change = async |body: &str| bench.call("POST", "/_sim/users", "", body).await;
     let set = change(r#"{"user":"acme_login","password":"n\"ew"}"#).await;

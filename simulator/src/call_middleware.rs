@@ -31,7 +31,7 @@ enum Fate {
 }
 
 /// The middleware in front of every call.
-pub(super) async fn call(
+pub(super) async fn handle(
     State((center, admits)): State<(Arc<Center>, Admits)>,
     request: Request,
     next: Next,

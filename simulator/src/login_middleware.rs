@@ -31,7 +31,7 @@ enum Fate {
 }
 
 /// The middleware in front of all of them.
-pub(super) async fn gate(
+pub(super) async fn handle(
     State((center, kind, step)): State<(Arc<Center>, Kind, Step)>,
     request: Request,
     next: Next,
