@@ -10,11 +10,22 @@
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
-/// Connections of the admin listener: a Prometheus or two, the probes, and people.
-pub const ADMIN_CONNECTIONS: usize = 32;
+/// Connections of the admin listener: a Prometheus or two, the probes, and people. Where
+/// files are few it is an eighth of them.
+const ADMIN: u64 = 32;
 
-/// Kept for the admin listener, and for listeners, runtimes, secrets and logins.
-const RESERVE: u64 = ADMIN_CONNECTIONS as u64 + 32;
+/// Kept for listeners, runtimes, secrets and logins.
+const RESERVE: u64 = 32;
+
+/// Connections that the admin listener may have, by the limit as it is now.
+pub fn admin_connections() -> usize {
+    let limit = getrlimit(Resource::Nofile).current;
+    usize::try_from(limit.map_or(ADMIN, admin_of)).unwrap_or(usize::MAX)
+}
+
+fn admin_of(limit: u64) -> u64 {
+    (limit / 8).clamp(1, ADMIN)
+}
 
 /// How much may be open at a time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -57,7 +68,8 @@ pub fn fit(wanted: Fit) -> Fit {
 /// Calls get at most half of a limit that is too low, and of that half those that wait
 /// for an answer come first: an answer that finds no stream permit keeps its own.
 fn fitting(limit: u64, wanted: Fit) -> Fit {
-    let room = usize::try_from(limit.saturating_sub(RESERVE)).unwrap_or(usize::MAX);
+    let room =
+        usize::try_from(limit.saturating_sub(RESERVE + admin_of(limit))).unwrap_or(usize::MAX);
     let calls = wanted.in_flight.saturating_add(wanted.streams);
     if wanted.connections.saturating_add(calls) <= room {
         return wanted;
@@ -88,11 +100,14 @@ mod tests {
     #[test]
     fn callers_and_their_calls_fit_beside_the_reserve() {
         assert_eq!(fitting(13_064, WANTED), WANTED);
-        for limit in [128, 1024, 4096, 13_063] {
+        for limit in [64, 1024, 4096, 13_063] {
             let fit = fitting(limit, WANTED);
-            assert!(all(fit) as u64 <= limit - RESERVE, "{limit}: {fit:?}");
             assert!(
-                fit.connections as u64 >= (limit - RESERVE) / 2,
+                all(fit) as u64 <= limit - RESERVE - admin_of(limit),
+                "{limit}: {fit:?}"
+            );
+            assert!(
+                fit.connections as u64 >= (limit - RESERVE - admin_of(limit)) / 2,
                 "{limit}: {fit:?}"
             );
         }

@@ -18,7 +18,7 @@ use tokio::sync::watch;
 use tower::Service as _;
 
 use crate::admin::{self, Admin};
-use crate::app::descriptors::ADMIN_CONNECTIONS;
+use crate::app::descriptors;
 use crate::gateway::body::Body;
 use crate::gateway::error::CallerFault;
 use crate::gateway::framing;
@@ -48,7 +48,7 @@ pub fn spawn(
         doorman: None,
         service: Service::Pages(Rc::new(pages)),
         rules,
-        connections: Permits::new(ADMIN_CONNECTIONS),
+        connections: Permits::new(descriptors::admin_connections()),
         metrics,
     });
     let serving = current.clone();

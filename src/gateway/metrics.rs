@@ -99,16 +99,10 @@ const REFUSALS: [(Refusal, &str); 18] = [
     (Refusal::Descriptors, "descriptors"),
 ];
 
-/// Those of the admin listener, which has neither TLS nor routes.
-const OF_ADMIN: [Refusal; 9] = [
-    Refusal::Framing,
-    Refusal::BadHead,
-    Refusal::HeadTooLarge,
+/// Those of the admin listener that have a series: what keeps probes and Prometheus out.
+const OF_ADMIN: [Refusal; 3] = [
     Refusal::SlowHead,
     Refusal::Connections,
-    Refusal::SlowReader,
-    Refusal::ResetFlood,
-    Refusal::FrameFlood,
     Refusal::Descriptors,
 ];
 
@@ -405,8 +399,7 @@ impl Families {
         self.refusals(name, |_| &self.refused)
     }
 
-    /// The handles of the admin listener. Reasons for which it refuses nobody get no
-    /// series.
+    /// The handles of the admin listener, of whose reasons only a few get a series.
     ///
     /// # Errors
     /// As [`Families::register`].

@@ -11,6 +11,7 @@ mod stories {
     mod changes_in_place;
     mod commands;
     mod connections;
+    #[cfg(target_os = "linux")]
     mod descriptors;
     mod dials;
     mod drains;
@@ -37,6 +38,7 @@ mod stories {
     mod rotation;
     mod session_auth;
     mod single_flight;
+    #[cfg(target_os = "linux")]
     mod stalls;
     mod streams;
     mod tenants;

@@ -213,15 +213,8 @@ async fn its_heads_are_timed_and_bounded_and_have_one_reading() {
         assert_eq!(answer.status, 400, "{twice}");
         assert_eq!(answer.field("connection"), Some("close"), "{twice}");
     }
-    for (reason, times) in [
-        ("slow_head", 2.0),
-        ("head_too_large", 1.0),
-        ("framing", 3.0),
-    ] {
-        let series =
-            format!("headset_requests_refused_total{{listener=\"admin\",reason=\"{reason}\"}}");
-        assert_eq!(headset.metric(&series).await, Some(times), "{reason}");
-    }
+    let slow = "headset_requests_refused_total{listener=\"admin\",reason=\"slow_head\"}";
+    assert_eq!(headset.metric(slow).await, Some(2.0));
 }
 
 #[tokio::test]

@@ -28,19 +28,6 @@ impl Process {
         Process::run(command).await
     }
 
-    /// The same with at most `files` open files.
-    pub async fn start_with_files(config: &Path, files: u32) -> Process {
-        let mut command = Command::new("sh");
-        command
-            .arg("-c")
-            .arg(format!(
-                "ulimit -n {files} && exec \"$0\" run --config \"$1\""
-            ))
-            .arg(env!("CARGO_BIN_EXE_headset"))
-            .arg(config);
-        Process::run(command).await
-    }
-
     /// The same with these `variables` in its environment.
     pub async fn start_with(config: &Path, variables: &[(&str, &str)]) -> Process {
         let mut command = Command::new(env!("CARGO_BIN_EXE_headset"));
@@ -113,6 +100,26 @@ impl Process {
             format!("headset_credential_issued_timestamp_seconds{{credential=\"{credential}\"}}");
         let issued = self.metric(&series).await.unwrap();
         super::aged(issued).await;
+    }
+
+    #[cfg(target_os = "linux")]
+    /// From now on it may open no more files (`Some` limit of before gives them back).
+    pub fn limit_files(&self, back: Option<rustix::process::Rlimit>) -> rustix::process::Rlimit {
+        use rustix::process::{Pid, Resource, Rlimit, prlimit};
+        let folder = format!("/proc/{}/fd", self.id());
+        let open: std::collections::BTreeSet<u64> = std::fs::read_dir(folder)
+            .unwrap()
+            .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok())
+            .collect();
+        let free = (0..).find(|number| !open.contains(number));
+        let pid = Pid::from_raw(i32::try_from(self.id()).unwrap());
+        // The hard limit stays: it could not be raised again.
+        let maximum = rustix::process::getrlimit(Resource::Nofile).maximum;
+        let limit = back.unwrap_or(Rlimit {
+            current: free,
+            maximum,
+        });
+        prlimit(pid, Resource::Nofile, limit).unwrap()
     }
 
     /// Sends it `signal`.
