@@ -98,7 +98,7 @@ impl CredentialMetrics {
             action: IntGaugeVec::new(
                 Opts::new(
                     "headset_human_action_required",
-                    "1 for what a person must do after the last attempt was refused, 0 for the others.",
+                    "1 for what a person must do after the last attempt was refused; none where nothing.",
                 ),
                 &["credential", "action"],
             )?,
@@ -152,12 +152,7 @@ impl CredentialMetrics {
             generation: self.generation.with_label_values(&[name]),
             states: State::ALL
                 .map(|state| (state, self.state.with_label_values(&[name, state.word()]))),
-            actions: Action::ALL.map(|action| {
-                (
-                    action,
-                    self.action.with_label_values(&[name, action.word()]),
-                )
-            }),
+            no_action: self.action.with_label_values(&[name, NO_ACTION]),
             duration: self.duration.with_label_values(&[name]),
             families: self.clone(),
             rows: Mutex::default(),
@@ -171,7 +166,7 @@ pub struct Pool {
     name: Box<str>,
     generation: IntGauge,
     states: [(State, IntGauge); 5],
-    actions: [(Action, IntGauge); 9],
+    no_action: IntGauge,
     duration: Histogram,
     families: CredentialMetrics,
     rows: Mutex<Rows>,
@@ -209,10 +204,8 @@ impl Drop for Pool {
                 .state
                 .remove_label_values(&[&self.name, state.word()]);
         }
-        for action in Action::ALL {
-            let _ = families
-                .action
-                .remove_label_values(&[&self.name, action.word()]);
+        for word in Action::ALL.map(Action::word).into_iter().chain([NO_ACTION]) {
+            let _ = families.action.remove_label_values(&[&self.name, word]);
         }
         for (outcome, reasons) in MINTS {
             for reason in *reasons {
@@ -275,9 +268,19 @@ impl Pool {
             let count = all().filter(|row| row.state == *state).count();
             gauge.set(i64::try_from(count).unwrap_or(i64::MAX));
         }
-        for (action, gauge) in &self.actions {
-            let count = all().filter(|row| row.action == Some(*action)).count();
-            gauge.set(i64::try_from(count).unwrap_or(i64::MAX));
+        let acting = |action| {
+            let count = all().filter(|row| row.action == action).count();
+            i64::try_from(count).unwrap_or(i64::MAX)
+        };
+        self.no_action.set(acting(None));
+        for action in Action::ALL {
+            let labels = &[&*self.name, action.word()];
+            let family = &self.families.action;
+            match acting(Some(action)) {
+                // Nine series at 0 for each credential would tell nothing.
+                0 => drop(family.remove_label_values(labels)),
+                count => family.with_label_values(labels).set(count),
+            }
         }
         let generations = rows.open.values().map(|row| row.generation).sum::<u64>() + rows.gone;
         self.generation
@@ -394,6 +397,9 @@ impl Meter {
         pool.put(&pool.families.skew, Some(skew_ms as f64 / 1000.0));
     }
 }
+
+/// The action of a slot for which nobody has to do anything.
+const NO_ACTION: &str = "none";
 
 /// From a registration on the same floor to the default time limit of 10 s.
 const DURATION_BUCKETS: [f64; 8] = [0.025, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0];

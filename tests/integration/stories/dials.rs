@@ -129,6 +129,7 @@ upstream = "http://cms.invalid"
 credential = "cms_key"
 [credential.cms_key]
 kind = "basicauth"
+dangerous_plain_http = true
 url = "http://cms.invalid/configuration/basicauth"
 username = "customer_manager"
 password = {{ file = "{{folder}}/password" }}
