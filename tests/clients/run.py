@@ -49,6 +49,9 @@ CHECKS = [
     ("faults-after", faults.after),
     ("faults-reloads", faults.reloads),
     ("drain-busy", faults.drain_busy),
+    ("reloads-quiet", registrations.reloads_quiet),
+    ("rollout", registrations.rollout),
+    ("stuck", stuck.stuck),
     ("http2-conformance", conformance.http2),
     ("faults-drain", faults.drain),
     ("upload", streams.upload),
@@ -72,13 +75,6 @@ CHECKS = [
 ]
 # It takes all that the machine has.
 ALONE = [("herd", load.herd)]
-# Run by name alone, since headset does not do yet what they ask for. They move up with the
-# change that makes them pass.
-BY_NAME = [
-    ("stuck", stuck.stuck),
-    ("reloads-quiet", registrations.reloads_quiet),
-    ("rollout", registrations.rollout),
-]
 # What only the binary that ships can show.
 RELEASE = ("instructions", "static", "size")
 # Most of them wait. The machine decides how far they get in that time, not what they say.
@@ -97,7 +93,7 @@ def main():
     parser.add_argument("--keep", action="store_true", help="keep the folder with all output")
     parser.add_argument("--list", action="store_true", help="list the checks")
     told = parser.parse_args()
-    names = [name for name, _ in CHECKS + ALONE + BY_NAME]
+    names = [name for name, _ in CHECKS + ALONE]
     if told.list:
         print("\n".join([*names, "leaks (always, over what the others wrote)"]))
         return 0
@@ -112,9 +108,9 @@ def main():
     in_ci = os.environ.get("CI", "").lower() in ("1", "true", "yes")
     wanted = [
         check
-        for check in CHECKS + ALONE + BY_NAME
+        for check in CHECKS + ALONE
         if check[0] not in told.without
-        and (check[0] in told.only if told.only else check not in BY_NAME and (told.release or check[0] not in RELEASE))
+        and (check[0] in told.only if told.only else told.release or check[0] not in RELEASE)
     ]
     folder = Path(tempfile.mkdtemp(prefix="headset-test-"))
     benches = []

@@ -290,11 +290,11 @@ fn a_client_certificate_that_will_not_do_is_a_problem_that_names_the_file() {
     for (told, parts) in [
         (
             pair_of(&missing, &key),
-            ["route.plain.upstream_tls.client_cert", "missing.pem"],
+            ["headset.toml:6:1: upstream_tls.client_cert", "missing.pem"],
         ),
         (
             pair_of(&cert, &missing),
-            ["route.plain.upstream_tls.client_key", "missing.pem"],
+            [": upstream_tls.client_key", "missing.pem"],
         ),
         (
             pair_of(&cert, &other),
