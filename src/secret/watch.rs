@@ -45,8 +45,9 @@ pub struct Watch {
     /// A look under way, kept here so that nothing is lost with a caller that leaves.
     looking: Option<JoinHandle<(Looker, Vec<Source>)>>,
     events: mpsc::Receiver<()>,
-    /// An event was taken in whose files have not been compared yet.
-    pending: bool,
+    /// Since when an event waits whose files have not been compared yet; kept here for
+    /// the same reason as `reread`.
+    pending: Option<Instant>,
     /// When to look although nobody told; kept here, so that a caller who drops
     /// `changed` again and again does not put it off for ever.
     reread: Option<Instant>,
@@ -83,7 +84,7 @@ impl Watch {
             looker: Some(looker),
             looking: None,
             events,
-            pending: false,
+            pending: None,
             reread: None,
         }
     }
@@ -119,30 +120,30 @@ impl Watch {
                 Some(_) => REREAD,
                 None => REREAD_UNWATCHED,
             };
-            if self.pending {
-                self.settle().await;
+            if let Some(since) = self.pending {
+                self.settle(since).await;
             } else {
                 let reread = *self.reread.get_or_insert_with(|| Instant::now() + rest);
                 tokio::select! {
                     Some(()) = self.events.recv() => {
-                        self.pending = true;
+                        self.pending = Some(Instant::now());
                         continue;
                     }
                     () = tokio::time::sleep_until(reread) => {}
                 }
             }
-            self.pending = false;
+            self.pending = None;
             self.reread = None;
             self.look();
         }
     }
 
-    /// Waits until nothing has been told for a moment.
-    async fn settle(&mut self) {
+    /// Waits until nothing has been told for a moment, though not for ever after `since`.
+    async fn settle(&mut self, since: Instant) {
         let silence = async {
             while let Ok(Some(())) = tokio::time::timeout(QUIET, self.events.recv()).await {}
         };
-        let _ = tokio::time::timeout(QUIET_AT_MOST, silence).await;
+        let _ = tokio::time::timeout_at(since + QUIET_AT_MOST, silence).await;
     }
 
     /// Begins to look, beside this thread: the control thread must not wait for a disk.
@@ -502,6 +503,27 @@ mod tests {
         folder.write("a", "two");
         folder.write("b", "three");
         assert_eq!(next(&mut watch).await, [file("b")]);
+    }
+
+    /// Whoever waits may have other things to do in between, more often than a folder is
+    /// given time to fall silent.
+    #[tokio::test]
+    async fn in_a_busy_folder_a_change_is_seen_by_a_caller_who_looks_away() {
+        let folder = Folder::new();
+        let source = Source::File(folder.write("a", "one"));
+        let mut watch = Watch::start(vec![source.clone()]);
+        folder.write("a", "two");
+        let seen = async {
+            loop {
+                // Never silent for as long as a writer is given.
+                folder.write("noise", "x");
+                if let Ok(changed) = tokio::time::timeout(QUIET / 2, watch.changed()).await {
+                    return changed;
+                }
+            }
+        };
+        let seen = tokio::time::timeout(SOON, seen).await;
+        assert_eq!(seen.expect("the change was noticed"), [source]);
     }
 
     /// A writer that never pauses keeps notify's thread busy, not ours.
