@@ -173,7 +173,7 @@ fn slot(fields: &mut Map<String, Value>, view: &CredentialView, snapshot: &Snaps
 fn why(snapshot: &Snapshot) -> String {
     let stopped = matches!(
         snapshot.state,
-        Worth::Refused | Worth::Failing | Worth::Expired
+        Worth::None | Worth::Refused | Worth::Failing | Worth::Expired
     );
     match &snapshot.last_error {
         Some(error) if stopped => error.clone(),

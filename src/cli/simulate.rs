@@ -158,7 +158,7 @@ fn greeting(simulator: &Simulator, ca: Option<&Path>, bearer: Option<&Path>) -> 
   faults  {url}/_sim/faults
   echo    {url}/_sim/echo
 
-Logins, each with the user name and the password of a [credential.NAME]:
+Logins, each with the user name and the password of a [credential.NAME], and what else it must hold:
 {logins}
 Try:
 {missing}  curl{trust} {url}/configuration/basicauth -H \"Authorization: Bearer {bearer}\" -H 'Content-Type: application/json' -d '{{\"username\":\"crm_sync\",\"password\":\"try-me\",\"context\":\"ContactCenter\",\"contextId\":\"1\",\"userRole\":\"Administrator\"}}'
@@ -200,7 +200,12 @@ fn logins(url: &str) -> String {
         ("recipe (Acme)", "/acme/session".into(), known.acme.clone()),
     ];
     let line = |(kind, path, (name, password)): (&str, String, (String, String))| {
-        format!("  {kind:<18}  {url}{path}  {name}  {password}\n")
+        let also = match kind {
+            "v4_login" => format!("  account_sid = \"{sid}\""),
+            "ameyo_jwt" => "  domain = \"any.example\"".into(),
+            _ => String::new(),
+        };
+        format!("  {kind:<18}  {url}{path}  {name}  {password}{also}\n")
     };
     all.map(line).concat()
 }

@@ -7,7 +7,7 @@
 use crate::base::name::Name;
 use crate::base::problem::{Place, Problem};
 use crate::config::environment::variable_of;
-use crate::config::keys::{self, Fallback, Key, KindKeys, Values};
+use crate::config::keys::{self, Fallback, Key, KindKeys, Type, Values};
 use crate::config::quick;
 use crate::config::read::{self, key_path, near};
 use crate::config::tree::{Node, Shape, Written};
@@ -172,15 +172,12 @@ impl Lowered {
             let known: Vec<&str> = kinds.iter().map(|kind| kind.kind).collect();
             let fix = match near(word, known.iter().copied()) {
                 Some(kind) => format!("did you mean {kind:?}?"),
-                None => format!("expected one of {}", known.join(", ")),
+                None => format!("write one of {}", known.join(", ")),
             };
             self.problems.push(Problem::new(
                 values.place("kind"),
                 format!("{at}.kind"),
-                format!(
-                    "there is no kind {word:?}; expected one of {}",
-                    known.join(", ")
-                ),
+                format!("there is no kind {word:?}"),
                 fix,
             ));
         }
@@ -214,7 +211,13 @@ impl Lowered {
                     _ => quick::ways(&full),
                 };
                 let fix = quick.unwrap_or_else(|| {
-                    let variable = variable_of(&full);
+                    // A secret is told by where it is kept, in a variable as in a file.
+                    let variable = match key.ty {
+                        Type::Secret | Type::OwnSecret | Type::Bearer => {
+                            variable_of(&format!("{full}.file"))
+                        }
+                        _ => variable_of(&full),
+                    };
                     format!("write {path} = {} or set {variable}", key.example)
                 });
                 let why = "it is missing and has no default";

@@ -198,11 +198,11 @@ impl Keep {
         }
     }
 
-    /// One that forgets everything, for a kind that was given none.
-    pub fn nowhere() -> Keep {
+    /// One that forgets everything, for a minter of `credential` that was given none.
+    pub fn nowhere(credential: &Name) -> Keep {
         Keep {
             store: Arc::new(Null::new()),
-            credential: Name::parse("none").unwrap_or_else(|| unreachable!("`none` is a name")),
+            credential: credential.clone(),
             tenant: None,
             spec: Digest::default(),
             told: Arc::default(),

@@ -222,7 +222,7 @@ fn codes(read: &Read<'_>) -> Option<Meaning> {
              force_login = true, which ends the other session",
         ),
         20202 | 90001 => Meaning::Refused("a user of this type or role may not log in this way"),
-        20203 | 303_030 => Meaning::Refused(
+        20203 | 303_030 => Meaning::WrongLogin(
             "the user name or the password is wrong; correct it before headset asks again, \
              since the account is locked after a few tries",
         ),
@@ -279,7 +279,13 @@ mod tests {
                     "{locked}"
                 );
             }
-            for refused in [20203, 20205, 70022, 70041, 70063, 303_030] {
+            for wrong in [20203, 303_030] {
+                assert!(
+                    matches!(is(wrong, spelt), Some(Meaning::WrongLogin(_))),
+                    "{wrong}"
+                );
+            }
+            for refused in [20205, 70022, 70041, 70063] {
                 assert!(
                     matches!(is(refused, spelt), Some(Meaning::Refused(_))),
                     "{refused}"

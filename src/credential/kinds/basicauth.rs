@@ -138,7 +138,7 @@ fn build(building: &Building<'_>) -> Result<Arc<dyn Mint>, Vec<Problem>> {
         clock: building.clock.clone(),
         mint_limit: building.mint_limit,
         keep: OnceLock::new(),
-        nowhere: Keep::nowhere(),
+        nowhere: Keep::nowhere(&building.credential.name),
         memory: OnceLock::new(),
     }))))
 }

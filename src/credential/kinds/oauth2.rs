@@ -172,7 +172,7 @@ fn codes(read: &Read<'_>) -> Option<Meaning> {
         ));
     };
     Some(match error.as_str() {
-        "invalid_client" => Meaning::Refused(
+        "invalid_client" => Meaning::WrongLogin(
             "the client id or the client secret is wrong, or the server wants another client_auth",
         ),
         "unauthorized_client" => Meaning::Refused(
@@ -182,12 +182,12 @@ fn codes(read: &Read<'_>) -> Option<Meaning> {
             Meaning::Refused("the server has no client credentials grant: check url")
         }
         "invalid_scope" => {
-            Meaning::Refused("the server grants this client no such scope: check scope")
+            Meaning::WrongField("the server grants this client no such scope: check scope")
         }
         "invalid_target" => {
-            Meaning::Refused("the server knows no such target: check resource and audience")
+            Meaning::WrongField("the server knows no such target: check resource and audience")
         }
-        "invalid_request" => Meaning::Refused(
+        "invalid_request" => Meaning::WrongField(
             "a field is missing or wrong: check scope, audience, resource and extra",
         ),
         "invalid_grant" | "access_denied" => Meaning::Refused("the server does not grant it"),
@@ -214,21 +214,24 @@ mod tests {
     #[test]
     fn an_error_code_decides_whether_asking_again_helps() {
         let said = |code: &str, status| meant(status, &format!("{{\"error\":\"{code}\"}}"));
-        for code in [
-            "invalid_client",
-            "invalid_request",
-            "invalid_grant",
-            "invalid_scope",
-            "invalid_target",
-            "unauthorized_client",
-            "unsupported_grant_type",
+        let refused = |meaning: &Meaning| match meaning {
+            Meaning::WrongLogin(_) => "login",
+            Meaning::WrongField(_) => "field",
+            Meaning::Refused(_) => "other",
+            _ => "none",
+        };
+        for (code, what) in [
+            ("invalid_client", "login"),
+            ("invalid_request", "field"),
+            ("invalid_scope", "field"),
+            ("invalid_target", "field"),
+            ("invalid_grant", "other"),
+            ("unauthorized_client", "other"),
+            ("unsupported_grant_type", "other"),
         ] {
             for status in [200, 400, 401] {
                 let meaning = said(code, status);
-                assert!(
-                    matches!(meaning, Some(Meaning::Refused(_))),
-                    "{code} {status}"
-                );
+                assert_eq!(meaning.as_ref().map(refused), Some(what), "{code} {status}");
             }
             assert_eq!(said(code, 503), None, "an outage is no refusal");
             assert_eq!(said(code, 429), None);

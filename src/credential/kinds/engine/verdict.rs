@@ -45,6 +45,10 @@ impl Success {
 pub enum Meaning {
     /// Stop asking until a secret or the configuration changes, or a cool-down ends.
     Refused(&'static str),
+    /// The same: the user name or the login secret is wrong.
+    WrongLogin(&'static str),
+    /// The same: a field of the credential is wrong.
+    WrongField(&'static str),
     /// Stop asking until a secret or the configuration changes.
     Locked(&'static str),
     /// Ask again later.
@@ -87,6 +91,13 @@ impl Case<'_> {
         match codes(self.read) {
             Some(Meaning::Refused(why)) => {
                 return Err(self.refused("refused", format!("{status}{said}: {why}")));
+            }
+            Some(Meaning::WrongLogin(why)) => {
+                let text = format!("{status}{said}: {why}; see {sources}");
+                return Err(self.refused("not_accepted", text));
+            }
+            Some(Meaning::WrongField(why)) => {
+                return Err(self.refused("bad_request", format!("{status}{said}: {why}")));
             }
             Some(Meaning::Occupied(why)) => {
                 return Err(self.refused("occupied", format!("{status}{said}: {why}")));
