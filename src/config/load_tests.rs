@@ -209,7 +209,7 @@ level = 3
         ),
         (
             "h.toml:15:1: credential.cms_key.kind",
-            "write one of basicauth, static",
+            "one of basicauth, static",
         ),
         ("h.toml:17:1: limits.connections", "from 1 to"),
         ("h.toml:18:1: limits.header_bytes", "8KiB"),
@@ -302,7 +302,10 @@ fn a_missing_kind_names_the_kinds_there_are() {
         .collect();
     only(
         &missing,
-        &["credential.cms_key.kind", "write one of basicauth, static"],
+        &[
+            "credential.cms_key.kind",
+            "expected one of basicauth, static",
+        ],
     );
 }
 

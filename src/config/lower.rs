@@ -171,7 +171,10 @@ impl Lowered {
         if found.is_none() {
             let known: Vec<&str> = kinds.iter().map(|kind| kind.kind).collect();
             let fix = match near(word, known.iter().copied()) {
-                Some(kind) => format!("did you mean {kind:?}?"),
+                Some(kind) => format!(
+                    "did you mean {kind:?}, or another one of {}?",
+                    known.join(", ")
+                ),
                 None => format!("write one of {}", known.join(", ")),
             };
             self.problems.push(Problem::new(
