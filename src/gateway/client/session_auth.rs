@@ -13,8 +13,8 @@ const SCHEMES: [&[u8]; 2] = [b"ntlm", b"negotiate"];
 
 /// Whether a call with these fields authenticates its connection.
 pub fn is_shown(request: &HeaderMap) -> bool {
-    let shown = request.get(header::AUTHORIZATION);
-    shown.is_some_and(|value| is_bound(value.as_bytes()))
+    let mut shown = request.get_all(header::AUTHORIZATION).iter();
+    shown.any(|value| lists_bound(value.as_bytes()))
 }
 
 /// Whether an answer asks for such an authentication.
@@ -28,7 +28,13 @@ pub fn is_asked(status: StatusCode, response: &HeaderMap) -> bool {
             || [header::WWW_AUTHENTICATE, header::PROXY_AUTHENTICATE]
                 .iter()
                 .flat_map(|name| response.get_all(name))
-                .any(|value| value.as_bytes().split(|&b| b == b',').any(is_bound)))
+                .any(|value| lists_bound(value.as_bytes())))
+}
+
+/// Whether one of `list` begins with one of these schemes. A comma in quotes divides too:
+/// a connection too many that is not pooled does no harm.
+fn lists_bound(list: &[u8]) -> bool {
+    is_bound(list) || memchr::memchr_iter(b',', list).any(|at| is_bound(&list[at + 1..]))
 }
 
 /// Whether `challenge` begins with one of these schemes, in any letter case (RFC 9110
@@ -39,7 +45,11 @@ fn is_bound(challenge: &[u8]) -> bool {
         let begins = challenge
             .get(..scheme.len())
             .is_some_and(|begin| begin.eq_ignore_ascii_case(scheme));
-        begins && matches!(challenge.get(scheme.len()), None | Some(b' ' | b'\t'))
+        begins
+            && matches!(
+                challenge.get(scheme.len()),
+                None | Some(b' ' | b'\t' | b',')
+            )
     })
 }
 
@@ -66,6 +76,10 @@ mod tests {
             ("Bearer NTLM", false),
             ("NTLMv3 x", false),
             ("NT", false),
+            ("Basic x, Negotiate abc", true),
+            ("Basic x,NTLM", true),
+            ("ntlm,Basic x", true),
+            ("Digest a=\"b\", c=\"NTLM\"", false),
         ] {
             assert_eq!(
                 is_shown(&fields(&[("authorization", value)])),
@@ -74,6 +88,10 @@ mod tests {
             );
         }
         assert!(!is_shown(&HeaderMap::new()));
+        for (second, bound) in [("NTLM abc", true), ("Bearer abc", false)] {
+            let two = [("authorization", "Basic x"), ("authorization", second)];
+            assert_eq!(is_shown(&fields(&two)), bound, "{second}");
+        }
     }
 
     #[test]
