@@ -20,12 +20,15 @@ use zeroize::Zeroizing;
 /// No secret that is shorter is looked for, in octets: it stands in other texts by chance.
 pub const LEAST: usize = 6;
 
-/// Octets at the end of a secret that are looked for. The end is what tells tokens
-/// apart: all JWTs of one issuer begin alike.
-const END: usize = 24;
+/// Octets of a long secret that are looked for together.
+const WINDOW: usize = 24;
 
 /// Escapes in escapes that are undone.
 const DEPTH: usize = 3;
+
+/// The most texts that one with escapes is made into, itself among them: a bound to what
+/// a text costs that mixes them.
+const LEVELS: usize = 10;
 
 /// Octets that are looked at together.
 const GRAM: usize = 3;
@@ -84,17 +87,33 @@ pub struct Unescaped {
 }
 
 impl Unescaped {
-    /// `text` and what it says with one level of escapes after the other undone, as long
-    /// as there are any.
-    pub fn all(text: &[u8]) -> Vec<Unescaped> {
-        let mut all = vec![Unescaped {
+    /// `text` as it is.
+    pub fn plain(text: &[u8]) -> Unescaped {
+        Unescaped {
             octets: Zeroizing::new(text.to_vec()),
             from: (0..text.len()).map(|at| (at, at + 1)).collect(),
-        }];
-        while all.len() <= DEPTH
-            && let Some(next) = all.last().and_then(Unescaped::undone)
-        {
-            all.push(next);
+        }
+    }
+
+    /// `text` and what it says with one level of escapes after the other undone, as long
+    /// as there are any. Where both kinds stand in it, both are undone at once and each
+    /// alone: what looks like an escape of the other kind may be part of a secret.
+    pub fn all(text: &[u8]) -> Vec<Unescaped> {
+        let mut all = vec![Unescaped::plain(text)];
+        let mut done = 0;
+        for _ in 0..DEPTH {
+            let level = done..all.len();
+            done = all.len();
+            for at in level {
+                for kinds in all[at].kinds() {
+                    if all.len() < LEVELS
+                        && let Some(next) = all[at].undone(kinds)
+                        && !all.iter().any(|known| known.octets == next.octets)
+                    {
+                        all.push(next);
+                    }
+                }
+            }
         }
         all
     }
@@ -109,18 +128,28 @@ impl Unescaped {
         self.from[start].0..self.from[end - 1].1
     }
 
-    fn undone(&self) -> Option<Unescaped> {
-        if !self.octets.iter().any(|b| matches!(b, b'%' | b'\\')) {
-            return None;
+    /// What the escapes in it begin with: all of them, then each where there are several.
+    fn kinds(&self) -> Vec<&'static [u8]> {
+        let [percent, backslash] = [b'%', b'\\'].map(|kind| self.octets.contains(&kind));
+        match (percent, backslash) {
+            (true, true) => vec![b"%\\", b"%", b"\\"],
+            (true, false) => vec![b"%"],
+            (false, true) => vec![b"\\"],
+            (false, false) => vec![],
         }
+    }
+
+    /// With the escapes undone that begin with one of `kinds`, if there is any.
+    fn undone(&self, kinds: &[u8]) -> Option<Unescaped> {
         let mut next = Unescaped {
             octets: Zeroizing::new(Vec::with_capacity(self.octets.len())),
             from: Vec::with_capacity(self.octets.len()),
         };
         let mut at = 0;
         while at < self.octets.len() {
-            let (size, said) =
-                escape(&self.octets[at..]).unwrap_or((1, Said::Octet(self.octets[at])));
+            let octet = self.octets[at];
+            let escape = kinds.contains(&octet).then(|| escape(&self.octets[at..]));
+            let (size, said) = escape.flatten().unwrap_or((1, Said::Octet(octet)));
             let mut room = [0; 4];
             let octets = match said {
                 Said::Octet(octet) => {
@@ -165,12 +194,32 @@ fn escape(octets: &[u8]) -> Option<(usize, Said)> {
     }
 }
 
+/// The parts of `secret` that are looked for, so that it is found without its first or
+/// its last character too. Of a long one they lie at its end, which is what tells tokens
+/// apart: all JWTs of one issuer begin alike.
+fn parts(secret: &str) -> Vec<&str> {
+    let last = |size| &secret[secret.floor_char_boundary(secret.len().saturating_sub(size))..];
+    if secret.len() > WINDOW {
+        let end = last(2 * WINDOW);
+        let start = end.floor_char_boundary((end.len() - WINDOW) / 2);
+        let middle = &end[start..end.floor_char_boundary(start + WINDOW)];
+        vec![last(WINDOW), middle]
+    } else if secret.len() >= 2 * LEAST {
+        let mut inner = secret.chars();
+        inner.next();
+        inner.next_back();
+        vec![inner.as_str()]
+    } else {
+        vec![secret]
+    }
+}
+
 /// Looks for a set of secrets. What it looks for is zeroed when it is dropped.
 pub struct Finder {
     needles: Vec<Zeroizing<Vec<u8>>>,
     /// The shortest needle; no text that is shorter holds one.
     shortest: usize,
-    /// Which grams stand in the first `shortest` octets of the needles, a bit each: as
+    /// Which grams stand in the first `shortest` octets of the needles, two bits each: as
     /// `shortest` octets in a row hold a gram at every `stride`, so does a text.
     grams: Zeroizing<[u64; 64]>,
     stride: usize,
@@ -180,12 +229,9 @@ impl Finder {
     /// Looks for `secrets`, but for those shorter than [`LEAST`].
     pub fn new<'a>(secrets: impl IntoIterator<Item = &'a str>) -> Finder {
         let mut needles: Vec<Zeroizing<Vec<u8>>> = Vec::new();
-        for secret in secrets.into_iter().map(str::as_bytes) {
-            if secret.len() < LEAST {
-                continue;
-            }
-            let end = &secret[secret.len().saturating_sub(END)..];
-            for spelling in spellings(end) {
+        let secrets = secrets.into_iter().filter(|secret| secret.len() >= LEAST);
+        for part in secrets.flat_map(parts) {
+            for spelling in spellings(part.as_bytes()) {
                 if spelling.len() >= LEAST && !needles.contains(&spelling) {
                     needles.push(spelling);
                 }
@@ -196,8 +242,9 @@ impl Finder {
         let mut grams = Zeroizing::new([0; 64]);
         for needle in &needles {
             for gram in needle[..shortest].windows(GRAM) {
-                let place = place([gram[0], gram[1], gram[2]]);
-                grams[place / 64] |= 1 << (place % 64);
+                for place in places([gram[0], gram[1], gram[2]]) {
+                    grams[place / 64] |= 1 << (place % 64);
+                }
             }
         }
         Finder {
@@ -225,8 +272,9 @@ impl Finder {
     fn may_hold(&self, text: &[u8]) -> bool {
         let mut at = 0;
         while let Some(&[a, b, c]) = text.get(at..at + GRAM) {
-            let place = place([folded(a), folded(b), folded(c)]);
-            if self.grams[place / 64] & 1 << (place % 64) != 0 {
+            let is_set = |place: usize| self.grams[place / 64] & 1 << (place % 64) != 0;
+            let [one, other] = places([folded(a), folded(b), folded(c)]);
+            if is_set(one) && is_set(other) {
                 return true;
             }
             at += self.stride;
@@ -254,10 +302,13 @@ impl Finder {
     }
 }
 
-/// A gram's bit, out of 4,096.
+/// A gram's two bits, out of 4,096: with one, an answer has a gram of some needle's by
+/// chance, and then each needle is looked for.
 #[inline]
-fn place([a, b, c]: [u8; GRAM]) -> usize {
-    (usize::from(a) ^ usize::from(b) << 3 ^ usize::from(c) << 6) & 4095
+fn places([a, b, c]: [u8; GRAM]) -> [usize; 2] {
+    // The golden ratio scatters what is alike (Knuth, TAOCP 3, §6.4).
+    let hash = u32::from_le_bytes([a, b, c, 0]).wrapping_mul(0x9e37_79b1);
+    [(hash >> 20) as usize, (hash >> 8 & 4095) as usize]
 }
 
 impl Default for Finder {
@@ -325,6 +376,48 @@ mod tests {
                 }
             }
         }
+    }
+
+    #[test]
+    fn escapes_of_one_kind_are_undone_without_those_of_the_other() {
+        for secret in ["p%41ss\"w", "p%41s\\w", "p%2541\"w\\r%d"] {
+            let finder = Finder::new([secret]);
+            let json = serde_json::to_string(secret).unwrap();
+            let percent = |text: &str| utf8_percent_encode(text, NON_ALPHANUMERIC).to_string();
+            for text in [
+                serde_json::to_string(&json).unwrap(),
+                percent(&json),
+                serde_json::to_string(&percent(secret)).unwrap(),
+                json,
+                percent(secret),
+            ] {
+                assert!(finder.finds(text.as_bytes()), "{secret} in {text}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_text_has_few_levels_whatever_it_holds() {
+        let text = "%25%5C%5C5C\\\\u0025\\u005c5c%2525\\\\\\".repeat(20);
+        let levels = Unescaped::all(text.as_bytes());
+        assert_eq!(levels.len(), LEVELS);
+        assert_eq!(Unescaped::all(b"plain").len(), 1);
+    }
+
+    #[test]
+    fn a_secret_short_of_a_character_is_found() {
+        let token = "d898-690087a3-ses-supervisor-1373.eyJleHAiOjV9.c2lnbmF0dXJlLXRoYXQtaXM";
+        for size in [12, 13, 24, 25, 26, 33, 48, 49, token.len()] {
+            let secret = &token[..size];
+            let finder = Finder::new([secret]);
+            for short in [&secret[1..], &secret[..size - 1]] {
+                assert!(finder.finds(short.as_bytes()), "{short}");
+                let encoded = STANDARD_NO_PAD.encode(short);
+                assert!(finder.finds(encoded.as_bytes()), "{short} in {encoded}");
+            }
+        }
+        let finder = Finder::new([token]);
+        assert!(finder.finds(&token.as_bytes()[..token.len() - 12]));
     }
 
     #[test]

@@ -3,7 +3,8 @@
 //! An upstream that echoes what it was sent (a debug field, a `Location`, an `ETag`, the
 //! reason phrase, a trailer) would hand the credential to the application. What counts is
 //! the secret itself, in any spelling ([`Finder`]); a field that holds it is removed as a
-//! whole, and every other field stays. Bodies pass as they come.
+//! whole, in its name or in its value, and every other field stays. Bodies pass as they
+//! come.
 
 use std::sync::Arc;
 
@@ -23,18 +24,56 @@ pub fn strip_echoes(finder: &Arc<Finder>, response: &mut Response<Body>) {
     response.body_mut().strip_echoes(finder.clone());
 }
 
-/// Removes every field whose value `finder` finds something in.
+/// Names of fields that are no echo, whatever words a secret is made of: without them an
+/// answer would mean something else.
+const STANDARD: [&str; 28] = [
+    "accept-ranges",
+    "access-control-allow-credentials",
+    "access-control-allow-headers",
+    "access-control-allow-methods",
+    "access-control-allow-origin",
+    "access-control-expose-headers",
+    "access-control-max-age",
+    "cache-control",
+    "connection",
+    "content-disposition",
+    "content-encoding",
+    "content-language",
+    "content-length",
+    "content-location",
+    "content-range",
+    "content-security-policy",
+    "content-type",
+    "expires",
+    "last-modified",
+    "location",
+    "retry-after",
+    "sec-websocket-accept",
+    "sec-websocket-extensions",
+    "sec-websocket-protocol",
+    "server",
+    "strict-transport-security",
+    "transfer-encoding",
+    "upgrade",
+];
+
+/// Removes every field that `finder` finds something in, be it in its name or its value.
 pub fn from_fields(finder: &Finder, headers: &mut HeaderMap) {
-    if headers.values().any(|value| finder.finds(value.as_bytes())) {
+    let mut fields = headers.iter();
+    if fields.any(|(name, value)| {
+        finder.finds(value.as_bytes()) || finder.finds(name.as_str().as_bytes())
+    }) {
         remove(finder, headers);
     }
 }
 
 #[cold]
 fn remove(finder: &Finder, headers: &mut HeaderMap) {
-    let echoes = headers
-        .iter()
-        .filter(|(_, value)| finder.finds(value.as_bytes()));
+    let echoes = headers.iter().filter(|(name, value)| {
+        let name = name.as_str();
+        finder.finds(value.as_bytes())
+            || (finder.finds(name.as_bytes()) && !STANDARD.contains(&name))
+    });
     let names: Vec<HeaderName> = echoes.map(|(name, _)| name.clone()).collect();
     for name in names {
         headers.remove(name);
@@ -86,6 +125,20 @@ mod tests {
             ("cache-control", "no-store"),
         ];
         assert_eq!(left(&finder, &fields), ["cache-control", "date", "x-user"]);
+    }
+
+    #[test]
+    fn a_field_whose_name_is_the_secret_is_removed_and_no_standard_one() {
+        let finder = finder(&["Bearer t0ken-abc", "content"]);
+        let fields = [
+            ("x-t0ken-abc-seen", "1"),
+            ("t0ken-abc", "1"),
+            ("content-length", "5"),
+            ("content-type", "text/plain"),
+            ("x-token", "1"),
+        ];
+        let stay = ["content-length", "content-type", "x-token"];
+        assert_eq!(left(&finder, &fields), stay);
     }
 
     #[test]
