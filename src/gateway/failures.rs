@@ -19,7 +19,7 @@ use crate::gateway::Call;
 /// The least time between two lines of a kind.
 const PAUSE: Duration = Duration::from_secs(1);
 
-/// No path or host is told at greater length, in octets.
+/// No method, path or host is told at greater length, in octets.
 const LONGEST: usize = 1024;
 
 /// The word for an answer that broke off. It stands in no answer, as it comes too late
@@ -83,7 +83,7 @@ struct Kind {
 
 #[derive(Debug)]
 struct Line {
-    method: Method,
+    method: String,
     path: String,
     host: String,
     took: Duration,
@@ -163,7 +163,7 @@ impl FailureLog {
         let upstream = Some(self.upstream.as_str()).filter(|upstream| !upstream.is_empty());
         tracing::warn!(
             route.name = self.route.as_str(),
-            request.method = line.method.as_str(),
+            request.method = line.method,
             request.path = line.path,
             request.host = line.host,
             request.id = failure.request_id,
@@ -198,7 +198,7 @@ impl Line {
         let path = call.target.as_ref().map_or("", PathAndQuery::path);
         let host = call.host.as_ref().map(HeaderValue::as_bytes);
         Line {
-            method: call.method.clone(),
+            method: bounded(call.method.as_str().as_bytes()),
             path: bounded(path.as_bytes()),
             host: bounded(host.unwrap_or_default()),
             took: call.started.elapsed(),
@@ -313,6 +313,20 @@ mod tests {
         }
         assert_eq!(lines[0].get("repeats"), None);
         assert!(!lines[0].to_string().contains("hunter2"));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_line_is_bounded_whatever_was_asked() {
+        let (written, _guard) = subscribed();
+        let mut facts = facts(&format!("/{}", "p".repeat(60_000)));
+        facts.method = Method::from_bytes(&[b'M'; 60_000]).unwrap();
+        facts.host = Some(HeaderValue::from_bytes(&[b'h'; 60_000]).unwrap());
+        log().tell(&facts, failure("upstream_unreachable"));
+        let lines = written.lines();
+        for name in ["request.method", "request.path", "request.host"] {
+            let told = lines[0][name].as_str().unwrap();
+            assert_eq!(told.len(), LONGEST, "{name}");
+        }
     }
 
     #[tokio::test(start_paused = true)]
