@@ -118,6 +118,21 @@ impl Unescaped {
         all
     }
 
+    /// Its letters and digits only.
+    pub fn squeezed(&self) -> Unescaped {
+        let octets = self.octets.iter().zip(&self.from);
+        let kept = octets.filter(|(octet, _)| !octet.is_ascii() || octet.is_ascii_alphanumeric());
+        let mut squeezed = Unescaped {
+            octets: Zeroizing::new(Vec::with_capacity(self.octets.len())),
+            from: Vec::with_capacity(self.octets.len()),
+        };
+        for (octet, from) in kept {
+            squeezed.octets.push(*octet);
+            squeezed.from.push(*from);
+        }
+        squeezed
+    }
+
     /// The octets.
     pub fn octets(&self) -> &[u8] {
         &self.octets

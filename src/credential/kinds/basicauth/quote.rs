@@ -85,7 +85,7 @@ pub(in crate::credential::kinds) fn clean(text: &str, secrets: &[&str]) -> Strin
 }
 
 /// Marks every octet of `text` that repeats a secret, or [`PART`] or more in a row of one,
-/// in whatever spelling.
+/// in whatever spelling, or spaced out: then letters and digits alone count.
 fn hidden(text: &[u8], secrets: &[&str]) -> Vec<bool> {
     let mut hidden = vec![false; text.len()];
     let is_sought = |(number, spelling): &(usize, Zeroizing<Vec<u8>>)| {
@@ -97,19 +97,34 @@ fn hidden(text: &[u8], secrets: &[&str]) -> Vec<bool> {
         .filter(is_sought)
         .map(|(_, spelling)| spelling)
         .collect();
-    for level in Unescaped::all(text) {
-        let octets: Vec<u8> = level.octets().iter().copied().map(folded).collect();
-        let octets = Zeroizing::new(octets);
-        for secret in &sought {
-            let size = secret.len().min(PART);
-            for (at, window) in octets.windows(size).enumerate() {
-                if secret.windows(size).any(|part| part == window) {
-                    hidden[level.place(at, at + size)].fill(true);
-                }
+    let levels = Unescaped::all(text);
+    for level in &levels {
+        mark(level, &sought, &mut hidden);
+    }
+    let squeezed: Vec<Zeroizing<Vec<u8>>> = secrets
+        .iter()
+        .map(|secret| fold(Unescaped::plain(secret.as_bytes()).squeezed().octets()))
+        .filter(|secret| secret.len() >= LEAST)
+        .collect();
+    mark(&levels[0].squeezed(), &squeezed, &mut hidden);
+    hidden
+}
+
+/// Marks what of `level` is one of `sought`, or [`PART`] octets in a row of one.
+fn mark(level: &Unescaped, sought: &[Zeroizing<Vec<u8>>], hidden: &mut [bool]) {
+    let octets = fold(level.octets());
+    for secret in sought {
+        let size = secret.len().min(PART);
+        for (at, window) in octets.windows(size).enumerate() {
+            if secret.windows(size).any(|part| part == window) {
+                hidden[level.place(at, at + size)].fill(true);
             }
         }
     }
-    hidden
+}
+
+fn fold(octets: &[u8]) -> Zeroizing<Vec<u8>> {
+    Zeroizing::new(octets.iter().copied().map(folded).collect())
 }
 
 /// Marks every word that looks like a token: long, with letters and digits, and neither
@@ -248,6 +263,19 @@ mod tests {
             let rest = told.replace("[secret]", "");
             // What is left of it holds no part that could be used.
             assert!(told.contains("[secret]") && rest.len() <= 5 + 10, "{told}");
+        }
+    }
+
+    #[test]
+    fn a_secret_that_is_spaced_out_is_cut_out() {
+        let secret = "S3cr3t-pa$$w0rd";
+        for echo in [
+            "S 3 c r 3 t - p a $ $ w 0 r d",
+            "S.3.c.r.3.t.p.a.w.0.r.d",
+            "s3cr3t pa w0rd",
+        ] {
+            let told = clean(&format!("bad {echo} !"), &[secret]);
+            assert_eq!(told, "bad [secret] !", "{echo}");
         }
     }
 
