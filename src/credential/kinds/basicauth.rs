@@ -580,6 +580,7 @@ impl Registrar {
             id: None,
             noted: Since::of(self.clock.now()),
             life: None,
+            ends_ms: None,
             spec: *self.keep().spec(),
             bearer,
         }
@@ -693,6 +694,7 @@ impl Registrar {
     fn done(&self, mut entry: Entry, pair: Pair, registered: &Registered) -> Done {
         let expires = self.expires(registered);
         entry.life = Some(Life::of(expires));
+        entry.ends_ms = Some(registered.expires_ms);
         Done {
             entry,
             pair,

@@ -67,7 +67,7 @@ pub(super) struct Registered {
     /// Just before the request was sent.
     pub(super) sent: Moment,
     /// `dateExpiry`, in milliseconds of the issuer's clock.
-    expires_ms: i64,
+    pub(super) expires_ms: i64,
     /// How far the issuer's clock is ahead, where it said so.
     pub(super) skew_ms: Option<i64>,
     /// It was found in the list, not written now.
@@ -245,14 +245,24 @@ impl Calls {
 
     /// Whether the issuer takes `pair` itself: then its registration is ours.
     pub(super) async fn accepts(&self, pair: &Pair, admin: &Admin) -> Result<bool, MintError> {
+        Ok(self.knows(pair, admin).await? == Some(true))
+    }
+
+    /// Whether the issuer has `pair`; `None` where its answer shows neither.
+    pub(super) async fn knows(
+        &self,
+        pair: &Pair,
+        admin: &Admin,
+    ) -> Result<Option<bool>, MintError> {
         let target = self.list_target(&pair.username, 1, 0);
         let answer = self
             .send(Method::GET, &target, &pair.value, Bytes::new())
             .await?;
         match answer.status.as_u16() {
-            200..300 => Ok(true),
+            200..300 => Ok(Some(true)),
+            401 => Ok(Some(false)),
             // A 403 knows somebody by that pair, or refuses our address: no proof.
-            400..500 if answer.status != StatusCode::TOO_MANY_REQUESTS => Ok(false),
+            400..500 if answer.status != StatusCode::TOO_MANY_REQUESTS => Ok(None),
             _ => {
                 let doing = "look-up with our own pair";
                 Err(self.refusal_or_wait(doing, &answer, admin, Some(pair)))

@@ -39,6 +39,10 @@ pub(super) struct Entry {
     pub(super) noted: Since,
     /// Its life, once the issuer is known to have registered it for us.
     pub(super) life: Option<Life>,
+    /// `dateExpiry` as it was written, in milliseconds of the issuer's clock: by it what
+    /// another process has written since is told from it.
+    #[serde(default)]
+    pub(super) ends_ms: Option<i64>,
     /// The digest of the configuration that it was registered by.
     pub(super) spec: Digest,
     /// The fingerprint of the bearer that it was registered with.
@@ -146,6 +150,7 @@ mod tests {
                 boot: Duration::ZERO,
             }),
             life: None,
+            ends_ms: None,
             spec: Digest::default(),
             bearer: Print::default(),
         }

@@ -13,7 +13,7 @@ use crate::credential::slot::{Opening, Slot};
 use crate::credential::store::Null;
 use crate::credential::store::file::FileStore;
 use crate::credential::store::kept::kept;
-use crate::credential::testing::{Folder, START_MS};
+use crate::credential::testing::{Folder, START_MS, Server, answer};
 use headset_simulator::{
     Clock as CenterClock, Faults, ListPasswords, Options as Center, Simulator,
 };
@@ -329,6 +329,90 @@ async fn revoking_deletes_every_name_of_ours_and_none_of_others_and_ends_registe
         assert_eq!(rig.names(), ["crm-x", "crm-1"]);
         mint.revoke().await.unwrap();
         drop((first, second));
+    }
+}
+
+#[tokio::test]
+async fn a_process_that_stops_does_not_delete_what_another_has_written_since() {
+    for list_passwords in [
+        ListPasswords::Clear,
+        ListPasswords::Hashed,
+        ListPasswords::Hidden,
+    ] {
+        let rig = Rig::new()
+            .await
+            .with("on_shutdown", Value::Text("revoke".into()));
+        rig.center.faults(Faults {
+            list_passwords,
+            ..Faults::default()
+        });
+        let password = |text| std::fs::write(rig.folder.path().join("password"), text).unwrap();
+        let old = rig.unstored();
+        drop(old.mint().await.unwrap());
+        password("second");
+        let new = rig.unstored();
+        drop(new.mint().await.unwrap());
+        assert_eq!(rig.center.state().replacements, 1, "taken by its mark");
+        old.revoke().await.unwrap();
+        assert_eq!(rig.names(), ["crm"], "{list_passwords:?}");
+
+        // The other way round: the newer one stops, and the older has taken it back.
+        password("third");
+        let newest = rig.unstored();
+        drop(newest.mint().await.unwrap());
+        password("second");
+        drop(new.mint().await.unwrap());
+        newest.revoke().await.unwrap();
+        assert_eq!(rig.names(), ["crm"], "{list_passwords:?}");
+        // It deletes what it wrote itself.
+        new.revoke().await.unwrap();
+        assert_eq!(rig.names(), [""; 0], "{list_passwords:?}");
+    }
+}
+
+#[tokio::test]
+async fn what_another_process_has_renewed_with_the_same_password_is_its_own() {
+    let rig = Rig::new()
+        .await
+        .with("on_shutdown", Value::Text("revoke".into()));
+    let old = rig.unstored();
+    drop(old.mint().await.unwrap());
+    let new = rig.unstored();
+    drop(new.mint().await.unwrap());
+    rig.clock.sleep_machine(Duration::from_secs(120));
+    drop(new.mint().await.unwrap());
+    assert_eq!(rig.center.state().replacements, 1);
+    old.revoke().await.unwrap();
+    assert_eq!(rig.names(), ["crm"]);
+    new.revoke().await.unwrap();
+    assert_eq!(rig.names(), [""; 0]);
+}
+
+#[tokio::test]
+async fn where_nobody_may_list_a_name_is_deleted_by_its_id_unless_its_pair_is_refused() {
+    let server = |taken: bool| {
+        Server::start(move |n, seen| match (&seen.method, n) {
+            (&http::Method::POST, _) => answer(201, r#"{"id":"7"}"#),
+            (&http::Method::GET, _) if seen.header("authorization").starts_with("Basic") => {
+                answer(if taken { 401 } else { 403 }, "")
+            }
+            // This admin may not list either.
+            (&http::Method::GET, _) => answer(403, ""),
+            _ => answer(204, ""),
+        })
+    };
+    for taken in [false, true] {
+        let server = server(taken).await;
+        let url = format!("http://127.0.0.1:{}/configuration/basicauth", server.port);
+        let rig = Rig::new()
+            .await
+            .with("on_shutdown", Value::Text("revoke".into()))
+            .with("url", Value::Url(HttpUrl::parse(&url).unwrap()));
+        let mint = rig.unstored();
+        drop(mint.mint().await.unwrap());
+        mint.revoke().await.unwrap();
+        let deleted = server.seen().iter().any(|seen| seen.method == "DELETE");
+        assert_eq!(deleted, !taken);
     }
 }
 

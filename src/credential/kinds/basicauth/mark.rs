@@ -55,6 +55,12 @@ impl Marked<'_> {
         carries(MINUTE_MS) || self.window_ms().is_some_and(carries)
     }
 
+    /// Ends that carry the mark differ by at least this; what differs by less is one end,
+    /// rounded by the issuer.
+    pub(super) fn apart_ms(&self) -> i64 {
+        self.window_ms().unwrap_or(1_000)
+    }
+
     fn window_ms(&self) -> Option<i64> {
         match self.lifetime {
             life if life >= FOR_A_MINUTE => Some(MINUTE_MS),

@@ -2,16 +2,19 @@
 //!
 //! A name is deleted when no header that was made of it is left anywhere: neither in a
 //! slot nor on a call. It stays in the ledger until the issuer has it no longer, and
-//! what could not be deleted is tried again, ever more seldom. A name whose
-//! registration was never confirmed is deleted only if its password, or the issuer,
-//! shows that it is ours.
+//! what could not be deleted is tried again, ever more seldom.
+//!
+//! Another process may have written the name since, under the same id. So it is looked at
+//! first, and deleted only while what stands there is still ours: our password, until no
+//! later than we wrote. Where the list does not show that, the issuer is asked with our
+//! pair.
 
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use super::calls::Admin;
 use super::ledger::Entry;
-use super::list::Named;
+use super::list::{Listing, Named};
 use super::{Known, Registrar, unavailable};
 use crate::credential::{MintError, schedule};
 
@@ -25,7 +28,7 @@ enum Fate {
     Gone,
     /// Not listed yet: it may still be on its way.
     Unseen,
-    /// It is there, and nothing shows that it is ours.
+    /// It is there, and it is another's by now, or nothing shows that it is ours.
     NotOurs,
 }
 
@@ -88,7 +91,12 @@ impl Registrar {
                 Ok(Fate::Gone) => {
                     let _ = self.note(|ledger| ledger.strike(&entry.username));
                 }
-                Ok(Fate::Unseen | Fate::NotOurs) => {}
+                Ok(Fate::Unseen) => {}
+                Ok(Fate::NotOurs) => tracing::info!(
+                    credential.name = %self.keep().credential(),
+                    credential.username = %entry.username,
+                    "this name no longer stands as it was registered here: it is left alone"
+                ),
                 Err(error) => left = Err(error),
             }
         }
@@ -140,24 +148,15 @@ impl Registrar {
 
     /// Deletes one name of the ledger.
     async fn delete(&self, entry: &Entry, admin: &Admin) -> Result<Fate, MintError> {
-        if let Some(id) = &entry.id
-            && entry.life.is_some()
-        {
-            let answer = self.calls.delete(id, admin).await?;
-            match answer.status.as_u16() {
-                200..300 => return Ok(Fate::Gone),
-                // Perhaps it has another id by now.
-                404 | 405 => {}
-                _ => {
-                    let error = self.calls.refusal_or_wait("deletion", &answer, admin, None);
-                    return Err(error);
-                }
-            }
-        }
         let name = Named::Exactly(&entry.username);
         let password = entry.password.text();
-        let found = self.calls.look_up(name, password, admin).await;
-        let listings = found.map_err(|no_list| no_list.error)?.listings;
+        let mut listings = match self.calls.look_up(name, password, admin).await {
+            Ok(found) => found.listings,
+            Err(no_list) if no_list.is_forbidden => {
+                return self.delete_unlisted(entry, admin, no_list.error).await;
+            }
+            Err(no_list) => return Err(no_list.error),
+        };
         if listings.is_empty() {
             let now = self.clock.now();
             let is_on_its_way = entry.life.is_none() && entry.is_on_its_way(now);
@@ -167,13 +166,14 @@ impl Registrar {
                 Fate::Gone
             });
         }
+        // Of several under one name, what has our id.
+        if entry.id.is_some() && listings.iter().any(|listing| listing.id == entry.id) {
+            listings.retain(|listing| listing.id == entry.id);
+        }
         let alone = listings.len() == 1;
-        let confirmed = entry.life.is_some();
         let mut fate = Fate::Gone;
         for listing in listings {
-            let ours = listing.same_password
-                || (alone && confirmed && (entry.id.is_none() || entry.id == listing.id))
-                || (alone && self.calls.accepts(&self.pair_of(entry)?, admin).await?);
+            let ours = self.is_still_ours(&listing, entry, alone, admin).await?;
             let Some(id) = listing.id.filter(|_| ours) else {
                 // Beside one that was shown to be ours, another is none of our business.
                 if alone {
@@ -187,6 +187,60 @@ impl Registrar {
             }
         }
         Ok(fate)
+    }
+
+    /// Whether a listed name is what `entry` says that we wrote. An equal id shows nothing:
+    /// whoever takes a name over keeps its id.
+    async fn is_still_ours(
+        &self,
+        listing: &Listing,
+        entry: &Entry,
+        alone: bool,
+        admin: &Admin,
+    ) -> Result<bool, MintError> {
+        let beyond = match (listing.expires_ms, entry.ends_ms) {
+            (Some(listed), Some(written)) => Some(listed.saturating_sub(written)),
+            _ => None,
+        };
+        let within = self.marked(&entry.username).apart_ms();
+        // One with our own password has renewed it since.
+        if beyond.is_some_and(|beyond| beyond >= within) {
+            return Ok(false);
+        }
+        if listing.same_password {
+            return Ok(true);
+        }
+        if !alone {
+            return Ok(false);
+        }
+        let knows = self.calls.knows(&self.pair_of(entry)?, admin).await?;
+        let as_written = entry.life.is_some()
+            && (entry.id.is_none() || entry.id == listing.id)
+            && beyond.is_some_and(|beyond| beyond > -within);
+        Ok(knows.unwrap_or(as_written))
+    }
+
+    /// Deletes a name by its id where this admin may not list, unless the issuer says
+    /// that it has another password by now.
+    async fn delete_unlisted(
+        &self,
+        entry: &Entry,
+        admin: &Admin,
+        no_list: MintError,
+    ) -> Result<Fate, MintError> {
+        let Some(id) = entry.id.as_ref().filter(|_| entry.life.is_some()) else {
+            return Err(no_list);
+        };
+        if self.calls.knows(&self.pair_of(entry)?, admin).await? == Some(false) {
+            return Ok(Fate::NotOurs);
+        }
+        let answer = self.calls.delete(id, admin).await?;
+        match answer.status.as_u16() {
+            200..300 => Ok(Fate::Gone),
+            // Perhaps it has another id by now.
+            404 | 405 => Err(no_list),
+            _ => Err(self.calls.refusal_or_wait("deletion", &answer, admin, None)),
+        }
     }
 }
 
