@@ -513,6 +513,7 @@ impl Slot {
     /// Waits until there is a live credential or a failure is remembered.
     async fn outcome(&self) -> Result<Arc<Minted>, Unavailable> {
         let mut view = self.shared.view.subscribe();
+        let mut has_nudged = false;
         loop {
             let failure = view.borrow_and_update().failure.clone();
             if let Some(live) = self.peek() {
@@ -523,11 +524,12 @@ impl Slot {
                 return Box::pin(heir.obtain()).await;
             }
             let now = self.shared.clock.now();
-            // The keeper's timers may have slept with the machine.
-            if failure
+            // The keeper's timers may have slept with the machine. Once only: it tells of
+            // each look, and two who wake each other would not rest.
+            let may_ask = failure
                 .as_ref()
-                .is_none_or(|failure| failure.until.passed(now))
-            {
+                .is_none_or(|failure| failure.until.passed(now));
+            if may_ask && !std::mem::replace(&mut has_nudged, true) {
                 self.shared.nudge.notify_one();
             }
             if let Some(failure) = failure {

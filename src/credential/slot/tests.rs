@@ -702,3 +702,20 @@ async fn a_command_that_may_have_hung_is_named_beside_the_issuer() {
         "{told}"
     );
 }
+
+/// The one who waits and the task that renews must not wake each other without end: under
+/// paused time that would never end, and otherwise take a core.
+#[tokio::test(start_paused = true)]
+async fn a_call_that_comes_between_two_renewals_waits_without_a_busy_loop() {
+    let short = Act::Lives(Duration::from_millis(400));
+    let (slot, mint, _) = open([short, life(60)]);
+    slot.obtain().await.unwrap();
+    let begun = Instant::now();
+    sleep(Duration::from_millis(450)).await;
+    assert!(slot.peek().is_none(), "it has ended, and none may come yet");
+    let (one, other) = tokio::join!(slot.obtain(), slot.obtain());
+    assert_eq!(one.unwrap().generation, 2);
+    assert_eq!(other.unwrap().generation, 2);
+    assert!(begun.elapsed() >= Duration::from_millis(900));
+    assert_eq!(mint.calls(), 2);
+}

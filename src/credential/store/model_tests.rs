@@ -233,7 +233,8 @@ impl Mint for Client {
 struct World {
     issuer: Arc<Issuer>,
     shelf: Arc<Shelf>,
-    slot: Arc<Slot>,
+    /// `None` between two processes.
+    slot: Option<Arc<Slot>>,
     held: Option<Arc<Minted>>,
     secrets: u32,
     _folder: Folder,
@@ -256,13 +257,17 @@ impl World {
         });
         let shelf = Arc::new(Shelf::default());
         World {
-            slot: start(&issuer, &shelf),
+            slot: Some(start(&issuer, &shelf)),
             issuer,
             shelf,
             held: None,
             secrets: 0,
             _folder: folder,
         }
+    }
+
+    fn slot(&self) -> &Arc<Slot> {
+        self.slot.as_ref().expect("a process runs")
     }
 
     async fn act(&mut self, act: Act) {
@@ -278,7 +283,7 @@ impl World {
                 .sleep_machine(Duration::from_secs(s.into())),
             Act::StepWall(s) => self.issuer.clock.step_wall(i64::from(s) * 1000),
             Act::Call => {
-                if let Ok(minted) = self.slot.obtain().await {
+                if let Ok(minted) = self.slot().obtain().await {
                     self.issuer.judge(&minted);
                     self.held = Some(minted);
                 }
@@ -286,25 +291,27 @@ impl World {
             Act::Reject => {
                 use crate::credential::slot::Rejected;
                 if let Some(held) = &self.held
-                    && let Rejected::Again(minted) = self.slot.reject(held).await
+                    && let Rejected::Again(minted) = self.slot().reject(held).await
                 {
                     self.issuer.judge(&minted);
                     self.held = Some(minted);
                 }
             }
             Act::ChangeSecret => self.change_secret().await,
-            Act::TouchSecret => self.slot.secret_changed(),
+            Act::TouchSecret => self.slot().secret_changed(),
             Act::Restart => {
-                // A process that dies in flight is killed for real elsewhere.
+                // First, so that no attempt begins while the last one is waited for. A
+                // process that dies in flight is killed for real elsewhere.
+                self.slot = None;
                 self.secrets_are_read().await;
                 while self.issuer.flying.load(Ordering::SeqCst) > 0 {
                     tokio::time::sleep(Duration::from_millis(50)).await;
                 }
                 self.held = None;
-                self.slot = start(&self.issuer, &self.shelf);
+                self.slot = Some(start(&self.issuer, &self.shelf));
             }
         }
-        if let Some(minted) = self.slot.peek() {
+        if let Some(minted) = self.slot().peek() {
             self.issuer.judge(&minted);
         }
     }
@@ -319,7 +326,7 @@ impl World {
         self.secrets_are_read().await;
         self.secrets += 1;
         std::fs::write(&self.issuer.secret, format!("s{}", self.secrets)).unwrap();
-        self.slot.secret_changed();
+        self.slot().secret_changed();
     }
 
     /// Once all is well, calls get a credential.
@@ -330,7 +337,7 @@ impl World {
         self.change_secret().await;
         // The longest `Retry-After` of the model, and a back-off.
         self.act(Act::Wait(180_000)).await;
-        match self.slot.obtain().await {
+        match self.slot().obtain().await {
             Ok(minted) => self.issuer.judge(&minted),
             Err(error) => self.issuer.fault(format!("it does not recover: {error}")),
         }
@@ -401,6 +408,8 @@ proptest! {
     #![proptest_config(ProptestConfig {
         cases: 200,
         failure_persistence: None,
+        // In ms: a history of weeks takes long to shrink.
+        max_shrink_time: 60_000,
         ..ProptestConfig::default()
     })]
 
