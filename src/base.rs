@@ -1,5 +1,6 @@
 //! The ground floor: what every other floor may use.
 
+pub mod crowd;
 pub mod file;
 pub mod name;
 pub mod panic;

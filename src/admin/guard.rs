@@ -15,7 +15,9 @@ use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 
 use crate::admin::Admin;
+use crate::base::crowd::Crowd;
 use crate::config;
+use crate::gateway::error::CallerFault;
 use crate::gateway::framing::{authority, host_name};
 use crate::gateway::stack::shield;
 use crate::secret::token::Token;
@@ -26,6 +28,8 @@ pub struct Guard {
     hosts: Vec<String>,
     token: Option<Arc<Token>>,
     is_loopback: bool,
+    /// Whoever reaches the port can be refused as often as they like.
+    refused: Arc<Crowd<CallerFault>>,
 }
 
 /// Why nothing is shown.
@@ -50,6 +54,10 @@ impl Guard {
             hosts,
             token,
             is_loopback,
+            refused: Crowd::new(|fault: &CallerFault, times| {
+                let repeats = (times > 1).then_some(times);
+                tracing::warn!(error.detail = %fault, repeats, "admin call refused");
+            }),
         }
     }
 
@@ -61,12 +69,12 @@ impl Guard {
     fn judge(&self, uri: &Uri, headers: &HeaderMap) -> Result<(), Refused> {
         let name = authority(uri, headers.get(header::HOST)).map(host_name);
         if let Err((fault, _)) = shield::judge(&self.hosts, &[], name, headers) {
-            tracing::warn!(error.detail = %fault, "admin call refused");
-            let is_host = matches!(fault, crate::gateway::error::CallerFault::HostNotServed(_));
-            return Err(Refused::Shield(match is_host {
-                true => StatusCode::MISDIRECTED_REQUEST,
-                false => StatusCode::FORBIDDEN,
-            }));
+            let (kind, status) = match fault {
+                CallerFault::HostNotServed(_) => ("host", StatusCode::MISDIRECTED_REQUEST),
+                _ => ("page", StatusCode::FORBIDDEN),
+            };
+            self.refused.tell(kind, fault);
+            return Err(Refused::Shield(status));
         }
         let Some(token) = &self.token else {
             return match self.is_loopback {

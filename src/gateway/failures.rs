@@ -2,22 +2,18 @@
 //!
 //! A call has failed where headset answers it itself, or where its answer breaks off; what
 //! an upstream answers, a 500 included, is no failure of ours to tell. Failures come in
-//! crowds, so of each kind (a route and a code) there is one line at once, and then at most
-//! one a second, for the last of those since, with how many there were.
+//! crowds (`base/crowd.rs`), whose kinds are a route and a code.
 
-use std::collections::HashMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use http::uri::PathAndQuery;
 use http::{HeaderValue, Method, StatusCode};
 use tokio::time::Instant;
 
+use crate::base::crowd::Crowd;
 use crate::base::name::Name;
 use crate::gateway::Call;
-
-/// The least time between two lines of a kind.
-const PAUSE: Duration = Duration::from_secs(1);
 
 /// No method, path or host is told at greater length, in octets.
 const LONGEST: usize = 1024;
@@ -67,19 +63,7 @@ pub struct Failure {
 
 /// Writes the lines of one route.
 #[derive(Debug)]
-pub struct FailureLog {
-    route: Name,
-    /// Where calls of the route go; empty for the built-in route `none`.
-    upstream: String,
-    kinds: Mutex<HashMap<&'static str, Kind>>,
-}
-
-#[derive(Debug)]
-struct Kind {
-    told: Instant,
-    /// Failures since then, and the last of them.
-    since: Option<(u64, Line)>,
-}
+pub struct FailureLog(Arc<Crowd<Line>>);
 
 #[derive(Debug)]
 struct Line {
@@ -91,105 +75,17 @@ struct Line {
 }
 
 impl FailureLog {
-    /// For calls of `route`, which go to `upstream`.
+    /// For calls of `route`, which go to `upstream`; that is empty for the built-in route
+    /// `none`.
     pub fn new(route: Name, upstream: String) -> Arc<FailureLog> {
-        Arc::new(FailureLog {
-            route,
-            upstream,
-            kinds: Mutex::default(),
-        })
+        let write = move |line: &Line, times| line.write(&route, &upstream, times);
+        Arc::new(FailureLog(Crowd::new(write)))
     }
 
     /// Tells of `failure`, now or within a second. Never waits; it must run on a tokio
     /// runtime for a line to be told later without a further failure.
-    pub fn tell(self: &Arc<FailureLog>, call: &CallFacts, failure: Failure) {
-        let code = failure.code;
-        let line = Line::of(call, failure);
-        let now = Instant::now();
-        let mut kinds = self.kinds();
-        let Some(kind) = kinds.get_mut(code) else {
-            kinds.insert(
-                code,
-                Kind {
-                    told: now,
-                    since: None,
-                },
-            );
-            drop(kinds);
-            return self.write(&line, 1);
-        };
-        if let Some((times, last)) = &mut kind.since {
-            *times += 1;
-            *last = line;
-        } else if now.duration_since(kind.told) >= PAUSE {
-            kind.told = now;
-            drop(kinds);
-            self.write(&line, 1);
-        } else {
-            kind.since = Some((1, line));
-            let due = kind.told + PAUSE;
-            drop(kinds);
-            self.tell_later(code, due);
-        }
-    }
-
-    fn tell_later(self: &Arc<FailureLog>, code: &'static str, due: Instant) {
-        let log = Arc::downgrade(self);
-        if let Ok(runtime) = tokio::runtime::Handle::try_current() {
-            runtime.spawn(async move {
-                tokio::time::sleep_until(due).await;
-                if let Some(log) = log.upgrade() {
-                    log.catch_up(code);
-                }
-            });
-        }
-    }
-
-    fn catch_up(&self, code: &'static str) {
-        let mut kinds = self.kinds();
-        let Some(kind) = kinds.get_mut(code) else {
-            return;
-        };
-        kind.told = Instant::now();
-        let since = kind.since.take();
-        drop(kinds);
-        if let Some((times, line)) = since {
-            self.write(&line, times);
-        }
-    }
-
-    fn write(&self, line: &Line, times: u64) {
-        let failure = &line.failure;
-        let upstream = Some(self.upstream.as_str()).filter(|upstream| !upstream.is_empty());
-        tracing::warn!(
-            route.name = self.route.as_str(),
-            request.method = line.method,
-            request.path = line.path,
-            request.host = line.host,
-            request.id = failure.request_id,
-            response.status = failure.status.as_u16(),
-            error.code = failure.code,
-            error.detail = failure.detail,
-            duration_ms = u64::try_from(line.took.as_millis()).unwrap_or(u64::MAX),
-            upstream,
-            repeats = (times > 1).then_some(times),
-            "call failed"
-        );
-    }
-
-    /// Never held across an await or a write; every use leaves it whole.
-    fn kinds(&self) -> MutexGuard<'_, HashMap<&'static str, Kind>> {
-        self.kinds.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl Drop for FailureLog {
-    /// What waited to be told is told now.
-    fn drop(&mut self) {
-        let codes: Vec<&'static str> = self.kinds().keys().copied().collect();
-        for code in codes {
-            self.catch_up(code);
-        }
+    pub fn tell(&self, call: &CallFacts, failure: Failure) {
+        self.0.tell(failure.code, Line::of(call, failure));
     }
 }
 
@@ -205,6 +101,25 @@ impl Line {
             failure,
         }
     }
+
+    fn write(&self, route: &Name, upstream: &str, times: u64) {
+        let failure = &self.failure;
+        let upstream = Some(upstream).filter(|upstream| !upstream.is_empty());
+        tracing::warn!(
+            route.name = route.as_str(),
+            request.method = self.method,
+            request.path = self.path,
+            request.host = self.host,
+            request.id = failure.request_id,
+            response.status = failure.status.as_u16(),
+            error.code = failure.code,
+            error.detail = failure.detail,
+            duration_ms = u64::try_from(self.took.as_millis()).unwrap_or(u64::MAX),
+            upstream,
+            repeats = (times > 1).then_some(times),
+            "call failed"
+        );
+    }
 }
 
 fn bounded(octets: &[u8]) -> String {
@@ -215,6 +130,7 @@ fn bounded(octets: &[u8]) -> String {
 #[cfg(test)]
 mod tests {
     use std::io::Write;
+    use std::sync::Mutex;
 
     use http::Request;
     use tracing_subscriber::fmt::MakeWriter;

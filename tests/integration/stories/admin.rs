@@ -4,7 +4,8 @@ use headset_simulator::{Options, Simulator};
 
 use crate::support::client::{self, Raw};
 use crate::support::eventually;
-use crate::support::headset::{Headset, Setup, plain};
+use crate::support::headset::{Folder, Headset, Setup, plain};
+use crate::support::process::Process;
 use crate::support::recorder::{Recorder, Step};
 use crate::support::rogue::{self, Frame, Frames};
 
@@ -185,6 +186,28 @@ async fn it_answers_while_applications_take_all_they_may_and_costs_them_nothing(
     })
     .await;
     assert!(headset.metric(series).await.unwrap() >= 1.0);
+}
+
+#[tokio::test]
+async fn refusals_in_crowds_are_few_lines() {
+    let folder = Folder::new();
+    let file = folder.write(
+        "headset.toml",
+        "[listener.app]\nbind = \"127.0.0.1:0\"\n[admin]\nbind = \"127.0.0.1:0\"\n\
+         [route.a]\nupstream = \"http://127.0.0.1:9\"\n",
+    );
+    let headset = Process::start(&file).await;
+    let begun = tokio::time::Instant::now();
+    let mut caller = Raw::connect(headset.admin()).await;
+    for _ in 0..200 {
+        caller
+            .send("GET /status HTTP/1.1\r\nHost: evil.example\r\n\r\n")
+            .await;
+        assert_eq!(caller.answer(false).await.unwrap().status, 421);
+    }
+    eventually("the count", async || headset.said("\"repeats\"") > 0).await;
+    let lines = headset.said("admin call refused") as u64;
+    assert!(lines <= 2 + begun.elapsed().as_secs(), "{lines}");
 }
 
 #[tokio::test]
