@@ -230,7 +230,7 @@ impl App {
             clock: clock.clone(),
         };
         let metrics = Arc::new(standing.admin_metrics()?);
-        let pages = pages::spawn(admin, shown, plan.rules.clone(), metrics)?;
+        let pages = pages::spawn(admin, shown, pages::rules(&plan.rules), metrics)?;
         tokio::spawn(human::watch(watched, clock));
         tokio::spawn(orphans::reap());
         let mut running = Running {

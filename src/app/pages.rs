@@ -10,6 +10,7 @@ use std::io;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::Router;
 use http::{HeaderValue, Request, Response, StatusCode, header};
@@ -28,15 +29,31 @@ use crate::modes::connection::Rules;
 use crate::modes::{Current, Pages, Phase, Service, Serving, serve};
 use crate::net::listen::{Bound, Listener};
 
-/// Serves `admin` on `bound` until the process ends; new connections are kept by `rules`
-/// until the handle says otherwise. Needs a `LocalSet`.
+/// How long one of its few connections may rest between calls. A client that rests longer
+/// connects anew, as Prometheus does by itself; kubelets do for each probe.
+const REST: Duration = Duration::from_secs(10);
+
+/// By which its connections are kept where those of applications are kept by `rules`: as
+/// they are, but resting ones do not keep probes out.
+pub fn rules(rules: &Rules) -> Arc<Rules> {
+    Arc::new(Rules {
+        keep_alive: match rules.keep_alive {
+            Duration::ZERO => REST,
+            keep_alive => keep_alive.min(REST),
+        },
+        ..rules.clone()
+    })
+}
+
+/// Serves `admin` on `bound` until the process ends; new connections are kept by
+/// `kept_by` until the handle says otherwise. Needs a `LocalSet`.
 ///
 /// # Errors
 /// Where the runtime cannot drive the socket.
 pub fn spawn(
     bound: Bound,
     admin: Admin,
-    rules: Arc<Rules>,
+    kept_by: Arc<Rules>,
     metrics: Arc<ListenerMetrics>,
 ) -> io::Result<Rc<Current>> {
     let listener = Listener::adopt(bound, Arc::default())?;
@@ -47,7 +64,7 @@ pub fn spawn(
     let current = Current::new(Serving {
         doorman: None,
         service: Service::Pages(Rc::new(pages)),
-        rules,
+        rules: kept_by,
         connections: Permits::new(descriptors::admin_connections()),
         metrics,
     });

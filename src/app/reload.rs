@@ -24,7 +24,7 @@ use crate::app::plan::{Draft, Opened, Plan, PlannedCredential, Standing, kind_ke
 use crate::app::retired::{Ends, Retired};
 use crate::app::stations::{Stations, new_addresses, sockets};
 use crate::app::worker::Workers;
-use crate::app::{StartError, fixed, supervisor, view, vitals};
+use crate::app::{StartError, fixed, pages, supervisor, view, vitals};
 use crate::base::problem::Problem;
 use crate::config::Config;
 use crate::config::load::{self, Sources};
@@ -259,7 +259,7 @@ impl Running {
         self.wake_chained();
         self.learn_addresses();
         self.watch_doors();
-        self.pages.keep_by(self.plan.rules.clone());
+        self.pages.keep_by(pages::rules(&self.plan.rules));
         self.health.watch_over(vitals(&self.plan));
         self.credentials.send_replace(self.plan.credentials.clone());
         adopted.serve(assignments).await;

@@ -211,6 +211,30 @@ async fn refusals_in_crowds_are_few_lines() {
 }
 
 #[tokio::test]
+async fn connections_that_rest_there_make_room_for_probes() {
+    let upstream = Recorder::start([Step::ok("")]).await;
+    let headset = plain(&upstream.url(), "", "");
+    let get = "GET /livez HTTP/1.1\r\nHost: x\r\n\r\n";
+    let mut resting = Vec::new();
+    loop {
+        let mut one = Raw::connect(headset.admin()).await;
+        one.send(get).await;
+        if one.answer(false).await.is_none() {
+            break;
+        }
+        resting.push(one);
+    }
+    tokio::time::sleep(std::time::Duration::from_secs(10)).await;
+    eventually("a free place", async || {
+        let mut probe = Raw::connect(headset.admin()).await;
+        probe.send(get).await;
+        probe.answer(false).await.is_some()
+    })
+    .await;
+    drop(resting);
+}
+
+#[tokio::test]
 async fn its_heads_are_timed_and_bounded_and_have_one_reading() {
     let upstream = Recorder::start([Step::ok("")]).await;
     let headset = plain(&upstream.url(), "", "[timeouts]\nheader = \"300ms\"\n");
