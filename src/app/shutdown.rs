@@ -135,7 +135,7 @@ impl Stop {
 pub async fn run(why: &str, mut stop: Stop, running: Running, mut ended: Ended) {
     let Running {
         plan,
-        stations,
+        mut stations,
         mut workers,
         mut retired,
         health,
@@ -145,6 +145,7 @@ pub async fn run(why: &str, mut stop: Stop, running: Running, mut ended: Ended) 
     // A reload that the stop overtook.
     retired.give_back(standing.abandoned(), plan.config.timeouts.mint);
     let drain = plan.config.timeouts.drain;
+    let files = stations.take_files();
     let in_flight = || stations.counts().open();
     tracing::info!(stop.reason = why, in_flight = in_flight(), "draining");
     health.mark_draining();
@@ -157,6 +158,8 @@ pub async fn run(why: &str, mut stop: Stop, running: Running, mut ended: Ended) 
     };
     let orderly = async {
         quiet(|| stations.counts(), deadline).await;
+        // While the sockets are ours: the next headset may bind its own there.
+        drop(files);
         stations.tell(Phase::Closing);
         workers.dismiss();
         let finished = timeout_at(deadline, ended.all()).await.is_ok();

@@ -21,7 +21,7 @@ use crate::config::{self, Bind, SocketAccess};
 use crate::modes::Phase;
 use crate::net::activity::{Activity, Counts, Quiet};
 use crate::net::listen::Bound;
-use crate::net::listen::access::Access;
+use crate::net::listen::access::{Access, SocketFile};
 
 /// How long no call must have begun on a removed listener before its idle connections are
 /// closed, so that none is lost that was on its way.
@@ -53,6 +53,8 @@ struct Station {
     /// As bound.
     address: Bind,
     access: SocketAccess,
+    /// That of a Unix socket; none other is changed or removed.
+    file: Option<SocketFile>,
     activity: Arc<Activity>,
     phase: watch::Sender<Phase>,
 }
@@ -106,11 +108,11 @@ pub fn sockets(places: &mut [Place], workers: usize) -> Vec<Vec<Socket>> {
 impl Station {
     /// Lets connect whom `access` names from now on.
     fn open_to(&mut self, access: &SocketAccess) {
-        let Bind::Unix(path) = &self.bind else { return };
+        let Some(file) = &self.file else { return };
         if self.access == *access {
             return;
         }
-        let granted = Access::resolve(access).and_then(|access| access.grant(path));
+        let granted = Access::resolve(access).and_then(|access| file.grant(&access));
         match granted {
             Ok(()) => self.access.clone_from(access),
             Err(error) => tracing::error!(
@@ -149,7 +151,7 @@ impl Stations {
                 return Ok(Place::Kept(station.number));
             }
             let key = format!("listener.{}", listener.name);
-            let bound = super::bind(&listener.bind, &listener.access, &key)?;
+            let mut bound = super::bind(&listener.bind, &listener.access, &key)?;
             let handles: io::Result<Vec<Bound>> = (0..workers).map(|_| bound.share()).collect();
             *next += 1;
             Ok(Place::New(Box::new(New {
@@ -159,6 +161,7 @@ impl Stations {
                     bind: listener.bind.clone(),
                     address: bound.address()?,
                     access: listener.access.clone(),
+                    file: bound.take_file(),
                     activity: Arc::default(),
                     phase: watch::channel(Phase::Serving).0,
                 },
@@ -201,6 +204,8 @@ impl Stations {
                 listener.address = %station.address,
                 "not listening there any more"
             );
+            // Before nobody listens on it.
+            drop(station.file);
             station.phase.send_replace(Phase::Removed);
             self.removed.push(Removed {
                 quiet: Quiet::from(station.activity.counts(), Instant::now()),
@@ -230,6 +235,12 @@ impl Stations {
         let open = self.open.iter().map(|station| &station.activity);
         let all = open.chain(self.removed.iter().map(|removed| &removed.activity));
         all.map(|activity| activity.counts()).sum()
+    }
+
+    /// The files of Unix sockets; drop them when no more connections are to come.
+    pub fn take_files(&mut self) -> Vec<SocketFile> {
+        let open = self.open.iter_mut();
+        open.filter_map(|station| station.file.take()).collect()
     }
 
     /// Tells every listener how far headset is on its way out.

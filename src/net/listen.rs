@@ -18,7 +18,7 @@ use std::time::Duration;
 use rustix::fs::Mode;
 use rustix::process::umask;
 
-use self::access::Access;
+use self::access::{Access, SocketFile};
 use crate::config::Bind;
 use crate::net::activity::Activity;
 use crate::net::caller::CallerIo;
@@ -46,7 +46,12 @@ pub enum Bound {
     /// TCP.
     Tcp(std::net::TcpListener),
     /// A Unix socket.
-    Unix(std::os::unix::net::UnixListener),
+    Unix {
+        /// Its file, held by one handle; removed with it, unless it is taken before.
+        file: Option<SocketFile>,
+        /// The socket.
+        listener: std::os::unix::net::UnixListener,
+    },
 }
 
 impl Bound {
@@ -57,7 +62,7 @@ impl Bound {
     pub fn bind(bind: &Bind, access: &Access) -> Result<Bound, BindError> {
         let bound = match bind {
             Bind::Tcp(address) => bind_tcp(*address).map(Bound::Tcp),
-            Bind::Unix(path) => bind_unix(path, access).map(Bound::Unix),
+            Bind::Unix(path) => bind_unix(path, access),
         };
         bound.map_err(|source| BindError {
             bind: bind.clone(),
@@ -69,7 +74,7 @@ impl Bound {
     pub fn address(&self) -> io::Result<Bind> {
         match self {
             Bound::Tcp(listener) => listener.local_addr().map(Bind::Tcp),
-            Bound::Unix(listener) => {
+            Bound::Unix { listener, .. } => {
                 let address = listener.local_addr()?;
                 let path = address.as_pathname().unwrap_or(Path::new(""));
                 Ok(Bind::Unix(path.to_owned()))
@@ -81,7 +86,19 @@ impl Bound {
     pub fn share(&self) -> io::Result<Bound> {
         match self {
             Bound::Tcp(listener) => listener.try_clone().map(Bound::Tcp),
-            Bound::Unix(listener) => listener.try_clone().map(Bound::Unix),
+            Bound::Unix { listener, .. } => Ok(Bound::Unix {
+                file: None,
+                listener: listener.try_clone()?,
+            }),
+        }
+    }
+
+    /// The file of a Unix socket, the first time. It is the taker's to keep for as long as
+    /// the socket is listened on.
+    pub fn take_file(&mut self) -> Option<SocketFile> {
+        match self {
+            Bound::Tcp(_) => None,
+            Bound::Unix { file, .. } => file.take(),
         }
     }
 
@@ -89,7 +106,7 @@ impl Bound {
     pub fn into_tcp(self) -> Option<std::net::TcpListener> {
         match self {
             Bound::Tcp(listener) => Some(listener),
-            Bound::Unix(_) => None,
+            Bound::Unix { .. } => None,
         }
     }
 }
@@ -110,7 +127,7 @@ fn bind_tcp(address: SocketAddr) -> io::Result<std::net::TcpListener> {
     Ok(socket.into())
 }
 
-fn bind_unix(path: &Path, access: &Access) -> io::Result<std::os::unix::net::UnixListener> {
+fn bind_unix(path: &Path, access: &Access) -> io::Result<Bound> {
     if let Ok(found) = std::fs::symlink_metadata(path) {
         if !found.file_type().is_socket() || !is_dead(path)? {
             return Err(io::ErrorKind::AddrInUse.into());
@@ -123,15 +140,18 @@ fn bind_unix(path: &Path, access: &Access) -> io::Result<std::os::unix::net::Uni
     let listener = std::os::unix::net::UnixListener::bind(path);
     umask(before);
     let listener = listener?;
-    if let Err(error) = access.grant(path) {
-        let _ = std::fs::remove_file(path);
-        return Err(io::Error::new(
+    let file = SocketFile::of(path)?;
+    file.grant(access).map_err(|error| {
+        io::Error::new(
             error.kind(),
             format!("its mode, owner or group cannot be set ({error})"),
-        ));
-    }
+        )
+    })?;
     listener.set_nonblocking(true)?;
-    Ok(listener)
+    Ok(Bound::Unix {
+        file: Some(file),
+        listener,
+    })
 }
 
 /// Whether nobody listens on the Unix socket at `path`. It does not wait: an owner whose
@@ -166,7 +186,9 @@ impl Listener {
     pub fn adopt(bound: Bound, activity: Arc<Activity>) -> io::Result<Listener> {
         let socket = match bound {
             Bound::Tcp(listener) => Socket::Tcp(tokio::net::TcpListener::from_std(listener)?),
-            Bound::Unix(listener) => Socket::Unix(tokio::net::UnixListener::from_std(listener)?),
+            Bound::Unix { listener, .. } => {
+                Socket::Unix(tokio::net::UnixListener::from_std(listener)?)
+            }
         };
         Ok(Listener { socket, activity })
     }
@@ -244,12 +266,14 @@ mod tests {
             "somebody listens there"
         );
         drop(first);
+        assert!(!path.exists(), "it was ours");
+        // Left by one that was killed.
+        drop(std::os::unix::net::UnixListener::bind(&path).unwrap());
         let again = Bound::bind(&bind, &tight()).unwrap();
         let mode = std::fs::metadata(&path).unwrap().permissions().mode();
         assert_eq!(mode & 0o777, 0o600);
         drop(again);
         // One that accepts nothing, its queue full to the last place.
-        std::fs::remove_file(&path).unwrap();
         let stuck = socket2::Socket::new(socket2::Domain::UNIX, socket2::Type::STREAM, None);
         let stuck = stuck.unwrap();
         stuck
@@ -293,6 +317,41 @@ mod tests {
         assert_eq!(about.permissions().mode() & 0o777, 0o660);
         assert_eq!((about.uid(), about.gid()), (own.uid(), own.gid()));
         drop(bound);
+        std::fs::remove_dir_all(&folder).unwrap();
+    }
+
+    #[test]
+    fn what_took_the_place_of_a_unix_socket_is_left_alone() {
+        let folder = std::env::temp_dir().join(format!("headset-place-{}", std::process::id()));
+        std::fs::create_dir_all(&folder).unwrap();
+        let (path, other) = (folder.join("app.sock"), folder.join("other"));
+        std::fs::write(&other, "kept").unwrap();
+        std::fs::set_permissions(&other, std::fs::Permissions::from_mode(0o640)).unwrap();
+        let open = Access::resolve(&SocketAccess {
+            mode: 0o666,
+            ..SocketAccess::default()
+        });
+        let open = open.unwrap();
+        let mut bound = Bound::bind(&Bind::Unix(path.clone()), &tight()).unwrap();
+        let file = bound.take_file().unwrap();
+        std::fs::remove_file(&path).unwrap();
+        assert!(file.grant(&open).is_err(), "nothing is there");
+        std::os::unix::fs::symlink(&other, &path).unwrap();
+        let error = file.grant(&open).unwrap_err().to_string();
+        assert!(error.contains("not the socket any more"), "{error}");
+        let mode = std::fs::metadata(&other).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o640);
+        drop(file);
+        assert!(path.is_symlink(), "it is not ours to remove");
+        // Another one's socket is not either.
+        std::fs::remove_file(&path).unwrap();
+        let mut bound = Bound::bind(&Bind::Unix(path.clone()), &tight()).unwrap();
+        let file = bound.take_file().unwrap();
+        std::fs::remove_file(&path).unwrap();
+        let theirs = std::os::unix::net::UnixListener::bind(&path).unwrap();
+        drop((file, bound));
+        assert!(path.exists());
+        drop(theirs);
         std::fs::remove_dir_all(&folder).unwrap();
     }
 }

@@ -1,11 +1,14 @@
 //! Who may call on a Unix socket: the mode, owner and group of its file.
 //!
+//! The folder of a socket may be writable by others, who can put anything at its path. So
+//! headset keeps hold of the very file that it bound, and changes and removes that alone.
+//!
 //! The kernel asks for write permission when somebody connects (unix(7)). Names are looked
 //! up in `/etc/passwd` and `/etc/group`, as in a static binary there is nothing else to ask.
 
 use std::io;
-use std::os::unix::fs::{PermissionsExt as _, chown};
-use std::path::Path;
+use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _, PermissionsExt as _, chown};
+use std::path::{Path, PathBuf};
 
 use crate::config::SocketAccess;
 
@@ -33,17 +36,97 @@ impl Access {
             group: find(&access.group, "/etc/group")?,
         })
     }
+}
 
-    /// Gives the socket at `path` to whom it is for, then opens it as far as it may be.
+/// The file of a socket that headset bound. It is removed when this is dropped, unless
+/// its path names another file by then.
+#[derive(Debug)]
+pub struct SocketFile {
+    path: PathBuf,
+    /// Device and inode.
+    identity: (u64, u64),
+    /// Held, no other file gets the same inode.
+    #[cfg(target_os = "linux")]
+    handle: std::fs::File,
+}
+
+impl SocketFile {
+    /// That of the socket at `path`, which was bound just now.
     ///
     /// # Errors
-    /// Where headset may not give a file to that user or group.
-    pub fn grant(&self, path: &Path) -> io::Result<()> {
-        if self.owner.is_some() || self.group.is_some() {
-            chown(path, self.owner, self.group)?;
+    /// Where no socket is there, or it cannot be looked at.
+    pub fn of(path: &Path) -> io::Result<SocketFile> {
+        #[cfg(target_os = "linux")]
+        let handle = {
+            use rustix::fs::{Mode, OFlags, open};
+            let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+            std::fs::File::from(open(path, flags, Mode::empty())?)
+        };
+        #[cfg(target_os = "linux")]
+        let about = handle.metadata()?;
+        #[cfg(not(target_os = "linux"))]
+        let about = std::fs::symlink_metadata(path)?;
+        if !about.file_type().is_socket() {
+            return Err(replaced(path));
         }
-        std::fs::set_permissions(path, std::fs::Permissions::from_mode(self.mode))
+        Ok(SocketFile {
+            path: path.to_owned(),
+            identity: (about.dev(), about.ino()),
+            #[cfg(target_os = "linux")]
+            handle,
+        })
     }
+
+    /// Gives the socket to whom it is for, then opens it as far as it may be.
+    ///
+    /// # Errors
+    /// Where headset may not give a file to that user or group, or the path names another
+    /// file now, which stays as it is.
+    pub fn grant(&self, access: &Access) -> io::Result<()> {
+        if !self.is_there() {
+            return Err(replaced(&self.path));
+        }
+        let path = self.changeable();
+        if access.owner.is_some() || access.group.is_some() {
+            chown(&path, access.owner, access.group)?;
+        }
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(access.mode))
+    }
+
+    /// Whether the path still names it.
+    fn is_there(&self) -> bool {
+        std::fs::symlink_metadata(&self.path)
+            .is_ok_and(|found| (found.dev(), found.ino()) == self.identity)
+    }
+
+    /// A path that leads to this very file, whatever is put at its own meanwhile
+    /// (proc(5), open(2) on `O_PATH`).
+    #[cfg(target_os = "linux")]
+    fn changeable(&self) -> PathBuf {
+        use std::os::fd::AsRawFd as _;
+        format!("/proc/self/fd/{}", self.handle.as_raw_fd()).into()
+    }
+
+    #[cfg(not(target_os = "linux"))]
+    fn changeable(&self) -> PathBuf {
+        self.path.clone()
+    }
+}
+
+impl Drop for SocketFile {
+    fn drop(&mut self) {
+        if self.is_there() {
+            // What stays is replaced at the next start.
+            let _ = std::fs::remove_file(&self.path);
+        }
+    }
+}
+
+fn replaced(path: &Path) -> io::Error {
+    io::Error::other(format!(
+        "{} is not the socket any more that headset bound; restart headset to have it back",
+        path.display()
+    ))
 }
 
 /// The number of `name`, which may be one already.

@@ -336,4 +336,21 @@ async fn a_unix_socket_has_the_mode_it_should_and_takes_any_host() {
     raw.send("GET / HTTP/1.1\r\nHost: other.example\r\n\r\n")
         .await;
     assert_eq!(raw.answer(false).await.unwrap().text(), "fine");
+    // Somebody puts a link in its place.
+    let other = folder.write("other", "theirs");
+    std::fs::set_permissions(&other, std::fs::Permissions::from_mode(0o640)).unwrap();
+    std::fs::remove_file(&socket).unwrap();
+    std::os::unix::fs::symlink(&other, &socket).unwrap();
+    folder.write("headset.toml", &text("socket_mode = \"0666\""));
+    headset.reload().await;
+    assert_eq!(mode(), 0o640, "of the other file");
+    assert_eq!(headset.said("is not the socket any more"), 1);
+    drop(raw);
+    assert_eq!(headset.terminate().await, Some(0));
+    assert!(socket.is_symlink(), "it is not headset's");
+    std::fs::remove_file(&socket).unwrap();
+    let headset = Logged::start(&file).await;
+    assert_eq!(mode(), 0o666);
+    assert_eq!(headset.terminate().await, Some(0));
+    assert!(!socket.exists(), "it is headset's");
 }
