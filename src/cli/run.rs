@@ -12,6 +12,7 @@ use crate::base::time::Clock;
 use crate::cli::quick::Quick;
 use crate::cli::{EX_CONFIG, check, online};
 use crate::config::{Config, Log, LogFormat, load};
+use crate::secret;
 
 /// Serve: take calls, attach credentials, send them on.
 #[derive(Clone, Debug, clap::Args)]
@@ -63,6 +64,7 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
         let stop = Stop::at_signals()?;
         app.serve(stop).await.map_err(anyhow::Error::from)
     });
+    secret::command::end_all();
     // A disk that does not answer must not hold up the end.
     runtime.shutdown_background();
     served.map(|()| ExitCode::SUCCESS)

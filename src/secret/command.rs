@@ -4,12 +4,13 @@
 //! sees (a failing client may print the secret there), and a small environment: `PATH`,
 //! `HOME`, `LANG` and what the configuration names, since headset's own variables may be
 //! other secrets. It has ten seconds and [`MAX_BYTES`] of output; then it is killed, with
-//! whatever it started. What it left running when it ended well, such as an agent, goes on.
+//! whatever it started, as it is when headset ends. What it left running when it ended well, such as an agent, goes on.
 
 use std::cell::RefCell;
 use std::io::{ErrorKind, Read as _};
 use std::os::unix::process::CommandExt as _;
 use std::process::{Child, ChildStdout, Command, ExitStatus, Stdio};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -31,6 +32,43 @@ const LOOK: Duration = Duration::from_millis(5);
 
 /// The variables that every program sees.
 const ENVIRONMENT: [&str; 3] = ["PATH", "HOME", "LANG"];
+
+/// How many run. Who began one looks whether it must end, so that nobody signals a number
+/// that another process has by then.
+static RUNNING: AtomicUsize = AtomicUsize::new(0);
+
+/// Whether this process ends.
+static ENDING: AtomicBool = AtomicBool::new(false);
+
+/// One that is counted in [`RUNNING`].
+struct Counted;
+
+impl Counted {
+    fn begin() -> Counted {
+        RUNNING.fetch_add(1, Ordering::SeqCst);
+        Counted
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        RUNNING.fetch_sub(1, Ordering::SeqCst);
+    }
+}
+
+fn is_ending() -> bool {
+    ENDING.load(Ordering::SeqCst)
+}
+
+/// Kills the programs that run, with what they started, and lets none begin any more: the
+/// last thing that a process does. Waits for that, for a second at most.
+pub fn end_all() {
+    ENDING.store(true, Ordering::SeqCst);
+    let begun = Instant::now();
+    while RUNNING.load(Ordering::SeqCst) > 0 && begun.elapsed() < LINGER {
+        std::thread::sleep(LOOK);
+    }
+}
 
 tokio::task_local! {
     /// What programs printed within one [`once`].
@@ -75,6 +113,10 @@ fn read_within(program: &Program, limit: Duration) -> Result<Zeroizing<Vec<u8>>,
     let (name, arguments) = program.argv.split_first().ok_or(Fault::Empty)?;
     let named = program.env.iter().map(String::as_str);
     let seen = ENVIRONMENT.into_iter().chain(named);
+    let _counted = Counted::begin();
+    if is_ending() {
+        return Err(Fault::TooSlow);
+    }
     let mut child = Command::new(name)
         .args(arguments)
         .env_clear()
@@ -120,6 +162,9 @@ fn all_of(
     let mut size = 0;
     let mut ended = None;
     while size < bytes.len() {
+        if is_ending() {
+            return Err(Fault::TooSlow);
+        }
         let left = deadline.saturating_duration_since(Instant::now());
         // What was printed before the end is in the pipe already.
         let pause = if ended.is_some() {
@@ -158,7 +203,7 @@ fn wait(child: &mut Child) -> Option<ExitStatus> {
     loop {
         match child.try_wait() {
             Ok(Some(status)) => return Some(status),
-            Ok(None) if waited < LINGER => {}
+            Ok(None) if waited < LINGER && !is_ending() => {}
             Ok(None) | Err(_) => return None,
         }
         std::thread::sleep(LOOK);

@@ -354,3 +354,36 @@ async fn a_unix_socket_has_the_mode_it_should_and_takes_any_host() {
     assert_eq!(headset.terminate().await, Some(0));
     assert!(!socket.exists(), "it is headset's");
 }
+
+#[tokio::test]
+async fn a_program_that_hangs_ends_with_it() {
+    use crate::support::process::Process as Logged;
+    let folder = Folder::new();
+    let pid = folder.path("pid");
+    let file = folder.write(
+        "headset.toml",
+        &format!(
+            "[listener.app]\nbind = \"127.0.0.1:0\"\n[admin]\nbind = \"127.0.0.1:0\"\n\
+             [route.a]\nupstream = \"http://127.0.0.1:9\"\ncredential = \"slow\"\n\
+             [credential.slow]\nkind = \"static\"\n\
+             bearer = {{ command = [\"/bin/sh\", \"-c\", \"sleep 600 & echo $! > {}; wait\"] }}\n",
+            pid.display()
+        ),
+    );
+    let headset = Logged::start(&file).await;
+    let number = || {
+        std::fs::read_to_string(&pid)
+            .ok()?
+            .trim()
+            .parse::<i32>()
+            .ok()
+    };
+    eventually("the program", async || number().is_some()).await;
+    assert_eq!(headset.terminate().await, Some(0));
+    let stat = format!("/proc/{}/stat", number().unwrap());
+    // The kernel kills in its own time, and init may leave a zombie.
+    eventually("its end", async || {
+        std::fs::read_to_string(&stat).map_or(true, |stat| stat.contains(") Z "))
+    })
+    .await;
+}
