@@ -253,8 +253,16 @@ mod tests {
         ];
         pairs.extend(&known.users);
         for (name, password) in pairs {
-            assert!(text.contains(&format!("  {name}  {password}\n")), "{text}");
+            let mut lines = text.lines();
+            let pair = format!("  {name}  {password}");
+            assert!(lines.any(|line| line.contains(&pair)), "{text}");
         }
+        let sid = &known.sid;
+        assert!(
+            text.contains(&format!("  account_sid = \"{sid}\"\n")),
+            "{text}"
+        );
+        assert!(text.contains("  domain = "), "{text}");
     }
 
     #[tokio::test]
