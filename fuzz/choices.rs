@@ -34,7 +34,7 @@ impl<'a> Choices<'a> {
     }
 
     /// Up to `most` octets as they are; fewer where they run out.
-    pub fn octets(&mut self, most: usize) -> &'a [u8] {
+    pub fn bytes(&mut self, most: usize) -> &'a [u8] {
         let (some, rest) = self.0.split_at(most.min(self.0.len()));
         self.0 = rest;
         some

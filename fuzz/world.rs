@@ -12,12 +12,12 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use headset::app::plan::{Draft, Plan, kind_keys};
+use headset::app::plan::{Plan, PlanDraft, kind_keys};
 use headset::base::time::Clock;
 use headset::config::load::{self, Sources};
 use headset::gateway::route::Gateway;
 use headset::modes::connection;
-use headset::modes::{Current, Phase, Service, Serving};
+use headset::modes::{CurrentService, Phase, Service, Serving};
 use headset::net::caller::CallerIo;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream, UnixStream};
@@ -103,7 +103,7 @@ impl World {
             ..Sources::default()
         };
         let config = load::load(&sources, &kind_keys()).unwrap();
-        let draft = Draft::new(config, Clock::system(), Arc::default());
+        let draft = PlanDraft::new(config, Clock::system(), Arc::default());
         let draft = draft.unwrap_or_else(|problems| panic!("{problems:?}"));
         let registry = prometheus::Registry::new();
         let plan = draft.start(&registry, tokio::runtime::Handle::current());
@@ -131,8 +131,8 @@ impl World {
     /// A caller's connection to `gateway`.
     pub fn call(&self, gateway: &Rc<Gateway>) -> Caller {
         let (ours, theirs) = UnixStream::pair().unwrap();
-        let current = Current::new(Serving {
-            doorman: None,
+        let current = CurrentService::new(Serving {
+            acceptor: None,
             service: Service::Gateway(gateway.clone()),
             rules: self.plan.rules.clone(),
             connections: self.plan.connections.clone(),

@@ -33,8 +33,8 @@ use axum::routing::{get, post};
 use prometheus::{Encoder, Registry, TextEncoder};
 use tokio::sync::{mpsc, oneshot};
 
-use crate::admin::health::{Health, Verdict};
-use crate::admin::status::{Asked, Sight};
+use crate::admin::health::{Health, ProbeVerdict};
+use crate::admin::status::{AdminView, ReloadRequest};
 use crate::base::time::Clock;
 
 /// What the admin listener shows.
@@ -45,9 +45,9 @@ pub struct Admin {
     /// Holds every metric.
     pub registry: Registry,
     /// What a reload changes of what is shown.
-    pub sight: Arc<ArcSwap<Sight>>,
+    pub admin_view: Arc<ArcSwap<AdminView>>,
     /// Where to ask for a reload; `None` where none can be had.
-    pub ask: Option<mpsc::Sender<Asked>>,
+    pub ask: Option<mpsc::Sender<ReloadRequest>>,
     /// The clock by which credentials expire.
     pub clock: Clock,
 }
@@ -90,7 +90,7 @@ async fn startupz(State(admin): State<Admin>) -> Response {
 }
 
 async fn reload(State(admin): State<Admin>) -> Response {
-    if !admin.sight.load().guard.has_token() {
+    if !admin.admin_view.load().guard.has_token() {
         let text = "this needs a token: set admin.token\n";
         return (StatusCode::FORBIDDEN, text).into_response();
     }
@@ -116,10 +116,10 @@ async fn reload(State(admin): State<Admin>) -> Response {
     }
 }
 
-fn say(verdict: Verdict) -> Response {
+fn say(verdict: ProbeVerdict) -> Response {
     match verdict {
-        Verdict::Well => (StatusCode::OK, "ok\n").into_response(),
-        Verdict::Unwell(why) => {
+        ProbeVerdict::Well => (StatusCode::OK, "ok\n").into_response(),
+        ProbeVerdict::Unwell(why) => {
             (StatusCode::SERVICE_UNAVAILABLE, format!("{why}\n")).into_response()
         }
     }

@@ -8,23 +8,23 @@
 pub mod about;
 pub mod attempt;
 pub mod descriptors;
-pub mod doors;
-pub mod fixed;
-pub mod holders;
 pub mod human;
+pub mod listener_auth;
+pub mod listener_sockets;
+pub mod minter_factory;
 pub mod orphans;
 pub mod pages;
 pub mod plan;
 pub mod reload;
+pub mod restart_only;
 pub mod retired;
 pub mod secrets;
 pub mod shutdown;
-pub mod stations;
+pub mod slot_readiness;
 pub mod supervisor;
 pub mod telemetry;
 pub mod terminal;
 pub mod view;
-pub mod vital;
 pub mod worker;
 
 use std::io;
@@ -37,23 +37,23 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::LocalSet;
 
 use crate::admin::Admin;
-use crate::admin::health::{Health, Vital};
-use crate::app::about::About;
-use crate::app::doors::Watched;
-use crate::app::plan::{Draft, Plan};
-use crate::app::reload::{Occasions, Origin, Running};
+use crate::admin::health::{Health, ReadinessCheck};
+use crate::app::about::BuildGauges;
+use crate::app::listener_auth::AuthWatch;
+use crate::app::listener_sockets::{ListenerSockets, SocketPlace, sockets};
+use crate::app::plan::{Plan, PlanDraft};
+use crate::app::reload::{ConfigOrigin, ReloadTriggers, Running};
 use crate::app::retired::Retired;
 use crate::app::shutdown::Stop;
-use crate::app::stations::{Place, Stations, sockets};
-use crate::app::vital::VitalSlot;
+use crate::app::slot_readiness::SlotReadiness;
 use crate::app::worker::Workers;
 use crate::base::problem::Problem;
 use crate::base::time::Clock;
 use crate::config::{Bind, Config, SocketAccess};
-use crate::credential::store::file::{Claim, InUse};
+use crate::credential::store::file::{Claim, StoreInUse};
 use crate::net::egress::OwnAddresses;
 use crate::net::listen::access::Access;
-use crate::net::listen::{BindError, Bound};
+use crate::net::listen::{BindError, BoundSocket};
 
 /// Why headset cannot start.
 #[derive(Debug, thiserror::Error)]
@@ -83,7 +83,7 @@ pub enum StartError {
     #[error(
         "store.path cannot be used; stop the other one, or give each headset a folder of its own"
     )]
-    Store(#[from] InUse),
+    Store(#[from] StoreInUse),
     /// The machine refuses a thread, a runtime or a socket.
     #[error("headset cannot start")]
     Machine(#[from] io::Error),
@@ -106,7 +106,7 @@ fn count(problems: usize) -> String {
 
 /// Where a started app can be reached.
 #[derive(Clone, Debug)]
-pub struct Addresses {
+pub struct BoundAddresses {
     /// Each listener by name, with the port that a `:0` became.
     pub listeners: Vec<(String, Bind)>,
     /// The admin listener.
@@ -115,12 +115,12 @@ pub struct Addresses {
 
 /// Everything bound, nothing served yet.
 pub struct App {
-    draft: Draft,
-    stations: Stations,
-    places: Vec<Place>,
-    admin: Bound,
-    addresses: Addresses,
-    origin: Option<Origin>,
+    draft: PlanDraft,
+    listener_sockets: ListenerSockets,
+    places: Vec<SocketPlace>,
+    admin: BoundSocket,
+    addresses: BoundAddresses,
+    origin: Option<ConfigOrigin>,
     claim: Option<Claim>,
 }
 
@@ -132,12 +132,12 @@ impl App {
     /// With every problem of the configuration, or the address that is taken.
     pub fn prepare(config: Config, clock: Clock) -> Result<App, StartError> {
         let own = OwnAddresses::default();
-        let draft = Draft::new(config, clock, own.clone()).map_err(StartError::Config)?;
+        let draft = PlanDraft::new(config, clock, own.clone()).map_err(StartError::Config)?;
         let config = draft.config();
         let claim = config.store.as_ref().map(|store| Claim::of(&store.path));
         let claim = claim.transpose()?;
-        let mut stations = Stations::default();
-        let places = stations.place(&config.listeners, config.workers)?;
+        let mut listener_sockets = ListenerSockets::default();
+        let places = listener_sockets.place(&config.listeners, config.workers)?;
         let names = config
             .listeners
             .iter()
@@ -157,10 +157,10 @@ impl App {
         own.store(Arc::new(own_addresses(&listeners, admin_address)));
         Ok(App {
             draft,
-            stations,
+            listener_sockets,
             places,
             admin,
-            addresses: Addresses {
+            addresses: BoundAddresses {
                 listeners,
                 admin: admin_address,
             },
@@ -171,7 +171,7 @@ impl App {
 
     /// Lets it read its configuration anew, from `origin` as at the start, whenever
     /// there is an occasion (`app/reload.rs`).
-    pub fn reloading(self, origin: Origin) -> App {
+    pub fn reloading(self, origin: ConfigOrigin) -> App {
         App {
             origin: Some(origin),
             ..self
@@ -179,7 +179,7 @@ impl App {
     }
 
     /// Where it will be reached.
-    pub fn addresses(&self) -> &Addresses {
+    pub fn addresses(&self) -> &BoundAddresses {
         &self.addresses
     }
 
@@ -196,7 +196,7 @@ impl App {
     async fn serve_here(self, mut stop: Stop) -> Result<(), StartError> {
         let App {
             draft,
-            mut stations,
+            mut listener_sockets,
             mut places,
             admin,
             addresses,
@@ -206,53 +206,53 @@ impl App {
         let registry = Registry::new();
         let clock = draft.clock().clone();
         let now = clock.now().unix_seconds();
-        let about = About::register(&registry, &draft.config().digest, now)?;
+        let about = BuildGauges::register(&registry, &draft.config().digest, now)?;
         let count = draft.config().workers;
         let runtime = tokio::runtime::Handle::current();
-        let (plan, standing) = draft.start(&registry, runtime)?;
+        let (plan, process_state) = draft.start(&registry, runtime)?;
         let (credentials, watched) = watch::channel(plan.credentials.clone());
         // Before the first wait, and so before the first attempt.
         tokio::spawn(secrets::watch(watched.clone()));
         let health = Arc::new(Health::new(count, vitals(&plan)));
         let (workers, mut ended) = Workers::start(count, health.clone())?;
         let adopted = workers.adopt(sockets(&mut places, count)).await?;
-        adopted.serve(stations.settle(&plan, places)).await;
+        adopted.serve(listener_sockets.settle(&plan, places)).await;
         health.mark_bound();
         announce(&addresses);
         supervisor::ready();
-        let sight = Arc::new(ArcSwap::from_pointee(view::sight(&plan)));
+        let admin_view = Arc::new(ArcSwap::from_pointee(view::admin_view(&plan)));
         let (ask, asked) = mpsc::channel(ASKERS);
         let shown = Admin {
             health: health.clone(),
             registry,
-            sight: sight.clone(),
+            admin_view: admin_view.clone(),
             ask: origin.is_some().then_some(ask),
             clock: clock.clone(),
         };
-        let metrics = Arc::new(standing.admin_metrics()?);
+        let metrics = Arc::new(process_state.admin_metrics()?);
         let pages = pages::spawn(admin, shown, pages::rules(&plan.rules), metrics)?;
         tokio::spawn(human::watch(watched, clock));
         tokio::spawn(orphans::reap());
         let mut running = Running {
             plan,
-            stations,
+            listener_sockets,
             workers,
             retired: Retired::default(),
-            standing,
+            process_state,
             about,
             health,
-            sight,
+            admin_view,
             credentials,
             admin: addresses.admin,
             pages,
-            doors: Watched::default(),
+            listener_auths: AuthWatch::default(),
         };
-        running.watch_doors();
+        running.watch_listener_auth();
         let hangup = stop.take_hangup();
         let keep_up = async {
             match origin {
                 Some(origin) => {
-                    let occasions = Occasions {
+                    let occasions = ReloadTriggers {
                         origin,
                         hangup,
                         asked,
@@ -277,12 +277,12 @@ impl App {
 /// How many may ask for a reload while one is under way.
 const ASKERS: usize = 16;
 
-fn bind(bind: &Bind, access: &SocketAccess, key: &str) -> Result<Bound, StartError> {
+fn bind(bind: &Bind, access: &SocketAccess, key: &str) -> Result<BoundSocket, StartError> {
     let found = Access::resolve(access).map_err(|source| StartError::Access {
         key: key.to_owned(),
         source,
     });
-    Bound::bind(bind, &found?).map_err(|source| StartError::Bind {
+    BoundSocket::bind(bind, &found?).map_err(|source| StartError::Bind {
         key: format!("{key}.bind"),
         source,
     })
@@ -297,14 +297,14 @@ fn own_addresses(listeners: &[(String, Bind)], admin: SocketAddr) -> Vec<SocketA
     tcp.chain([admin]).collect()
 }
 
-fn vitals(plan: &Plan) -> Vec<Arc<dyn Vital>> {
+fn vitals(plan: &Plan) -> Vec<Arc<dyn ReadinessCheck>> {
     plan.shared_slots()
         .into_iter()
-        .map(|slot| Arc::new(VitalSlot::new(slot)) as Arc<dyn Vital>)
+        .map(|slot| Arc::new(SlotReadiness::new(slot)) as Arc<dyn ReadinessCheck>)
         .collect()
 }
 
-fn announce(addresses: &Addresses) {
+fn announce(addresses: &BoundAddresses) {
     for (name, bind) in &addresses.listeners {
         tracing::info!(listener.name = %name, listener.address = %bind, "listening");
     }

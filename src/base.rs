@@ -1,7 +1,7 @@
 //! The ground floor: what every other floor may use.
 
-pub mod crowd;
 pub mod file;
+pub mod log_limiter;
 pub mod name;
 pub mod panic;
 pub mod problem;

@@ -56,25 +56,25 @@ Exit codes: 0 well, 64 usage, 69 a port is taken or something is out of reach,
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// Serve: take calls, attach credentials, send them on.
-    Run(run::Args),
+    Run(run::RunArgs),
     /// A simulated contact center, headset before it, and one told call.
     #[cfg(feature = "demo")]
-    Demo(demo::Args),
+    Demo(demo::DemoArgs),
     /// This build leaves the simulated contact center out.
     #[cfg(not(feature = "demo"))]
     #[command(hide = true)]
-    Demo(left_out::Args),
+    Demo(left_out::LeftOutArgs),
     /// Show every problem of a configuration at once; start nothing.
-    Check(check::Args),
+    Check(check::CheckArgs),
     /// Obtain one credential now and show how, with every secret masked.
-    Mint(mint::Args),
+    Mint(mint::MintArgs),
     /// Serve a simulated contact center to practise on.
     #[cfg(feature = "demo")]
     Simulate(simulate::Simulate),
     /// This build leaves the simulated contact center out.
     #[cfg(not(feature = "demo"))]
     #[command(hide = true)]
-    Simulate(left_out::Args),
+    Simulate(left_out::LeftOutArgs),
     /// Show the version.
     Version,
 }

@@ -36,19 +36,19 @@ use crate::base::name::Name;
 use crate::config::keys::Values;
 use crate::config::tenant::TenantRule;
 use crate::config::url::HttpUrl;
-use crate::secret::Source;
+use crate::secret::SecretSource;
 
 /// All that headset was told to do.
 #[derive(Debug)]
 pub struct Config {
     /// Where applications call in; at least one.
-    pub listeners: Vec<Listener>,
+    pub listeners: Vec<ListenerConfig>,
     /// Where probes and Prometheus call in.
-    pub admin: Admin,
+    pub admin: AdminConfig,
     /// Which call goes to which upstream; at least one, no two with one matcher.
-    pub routes: Vec<Route>,
+    pub routes: Vec<RouteConfig>,
     /// The credentials that routes name, and any that no route names (a warning).
-    pub credentials: Vec<Credential>,
+    pub credentials: Vec<CredentialConfig>,
     /// Bounds on what callers may take.
     pub limits: Limits,
     /// Times that no route overrides; each route holds its own merged copy.
@@ -56,11 +56,11 @@ pub struct Config {
     /// Worker threads, each with a runtime of its own; at least 1.
     pub workers: usize,
     /// headset's own way out.
-    pub egress: outbound::Egress,
+    pub egress: outbound::EgressConfig,
     /// Where credentials outlive a restart; `None` keeps them in memory only.
-    pub store: Option<Store>,
+    pub store: Option<StoreConfig>,
     /// How to log.
-    pub log: Log,
+    pub log: LogConfig,
     /// The first 12 hex digits of a SHA-256 over the merged configuration (secrets
     /// by reference): the label of `headset_config_info`.
     pub digest: String,
@@ -72,7 +72,7 @@ pub struct Config {
 
 impl Config {
     /// Every secret that it names, with its key.
-    pub fn secrets(&self) -> Vec<(String, &Source)> {
+    pub fn secrets(&self) -> Vec<(String, &SecretSource)> {
         let mut found = Vec::new();
         for listener in &self.listeners {
             let token = listener.caller_token.as_ref();
@@ -105,7 +105,7 @@ impl Config {
 
 /// `[listener.NAME]`.
 #[derive(Clone, Debug)]
-pub struct Listener {
+pub struct ListenerConfig {
     /// Its name, a metric label.
     pub name: Name,
     /// Where it listens.
@@ -116,7 +116,7 @@ pub struct Listener {
     /// Further origins that a browser page may call from.
     pub origins: Vec<String>,
     /// What a caller must show; `None` asks for nothing.
-    pub caller_token: Option<Source>,
+    pub caller_token: Option<SecretSource>,
     /// Off loopback: anyone who can connect may call.
     pub dangerous_allow_any_caller: bool,
     /// What it speaks TLS with; `None` is plain HTTP.
@@ -192,16 +192,16 @@ impl std::fmt::Display for Bind {
 
 /// `[admin]`.
 #[derive(Clone, Debug)]
-pub struct Admin {
+pub struct AdminConfig {
     /// Where the admin listener stands.
     pub bind: SocketAddr,
     /// What a caller must show to see more than probes and metrics.
-    pub token: Option<Source>,
+    pub token: Option<SecretSource>,
 }
 
 /// `[route.NAME]`.
 #[derive(Clone, Debug)]
-pub struct Route {
+pub struct RouteConfig {
     /// Its name, a metric label.
     pub name: Name,
     /// The host that a call must name, lower case and without a port; `None` is any.
@@ -240,7 +240,7 @@ pub struct Route {
     /// Its times, those of `[timeouts]` where it has none of its own.
     pub timeouts: Timeouts,
     /// Its TLS, that of `[upstream_tls]` where it has none of its own.
-    pub tls: Tls,
+    pub tls: UpstreamTls,
 }
 
 /// The version of HTTP that an upstream is spoken to in.
@@ -282,7 +282,7 @@ pub enum Effect {
 /// `[credential.NAME]`: a name, a kind and the kind's own options, still untold
 /// apart; `app/plan.rs` hands them to the kind.
 #[derive(Clone, Debug)]
-pub struct Credential {
+pub struct CredentialConfig {
     /// Its name, a metric label.
     pub name: Name,
     /// Its kind, one of those that the loader was given.
@@ -292,7 +292,7 @@ pub struct Credential {
     /// Where it may go; empty means the upstreams of the routes that name it.
     pub origins: Vec<HttpUrl>,
     /// TLS towards its issuer.
-    pub tls: Tls,
+    pub tls: UpstreamTls,
 }
 
 /// `[limits]`.
@@ -353,16 +353,16 @@ pub struct Timeouts {
 
 /// `[store]`.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Store {
+pub struct StoreConfig {
     /// The folder.
     pub path: PathBuf,
     /// The secret that what is in it is sealed with.
-    pub key: crate::secret::Source,
+    pub key: crate::secret::SecretSource,
 }
 
 /// `[upstream_tls]`, and the same table in a route or a credential.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
-pub struct Tls {
+pub struct UpstreamTls {
     /// Which authorities to trust.
     pub roots: Roots,
     /// A PEM file of authorities to trust *instead*.
@@ -372,19 +372,19 @@ pub struct Tls {
     /// The name to verify and to send as SNI, where it differs from the host.
     pub server_name: Option<String>,
     /// What to show a server that asks who we are.
-    pub identity: Option<Identity>,
+    pub identity: Option<ClientCertificate>,
 }
 
 /// A client certificate and its key: PEM files, read when they are needed.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct Identity {
+pub struct ClientCertificate {
     /// The certificate, and those between it and its authority.
     pub cert: Arc<std::path::Path>,
     /// Its private key.
     pub key: Arc<std::path::Path>,
 }
 
-impl Tls {
+impl UpstreamTls {
     /// Every file that it names: who keeps what was made by it looks at their content.
     pub fn files(&self) -> Vec<&std::path::Path> {
         let identity = self.identity.iter();
@@ -405,7 +405,7 @@ pub enum Roots {
 
 /// `[log]`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Log {
+pub struct LogConfig {
     /// The least severe level that is written.
     pub level: tracing::Level,
     /// How a line looks.

@@ -8,8 +8,8 @@
 pub mod chain;
 pub mod human;
 pub mod identity;
+pub mod issuer_client;
 pub mod kinds;
-pub mod login;
 pub mod metrics;
 pub mod schedule;
 pub mod secret_parts;
@@ -66,14 +66,14 @@ pub struct Fresh {
     /// How far the issuer's clock is ahead of ours (negative: behind), in ms.
     pub skew_ms: Option<i64>,
     /// Whether the issuer gave it now.
-    pub origin: Origin,
+    pub origin: CredentialOrigin,
     /// The life that was taken for it, where the issuer did not say.
     pub assumed_life: Option<Duration>,
 }
 
 /// Where a credential comes from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Origin {
+pub enum CredentialOrigin {
     /// The issuer gave it for this attempt.
     Issued,
     /// An earlier process, or an earlier attempt, obtained it, and it still lives.
@@ -198,10 +198,10 @@ pub trait Mint: Any + Send + Sync {
     }
 
     /// The secrets whose change makes a new attempt worthwhile.
-    fn sources(&self) -> Vec<crate::secret::Source>;
+    fn sources(&self) -> Vec<crate::secret::SecretSource>;
 
     /// A secret that may well be missing, and whose change may help an attempt that failed.
-    fn also_watched(&self) -> Option<crate::secret::Source> {
+    fn also_watched(&self) -> Option<crate::secret::SecretSource> {
         None
     }
 
@@ -253,7 +253,7 @@ pub trait Mint: Any + Send + Sync {
     /// Hands over the place in which things may outlive the process, once and before
     /// the first attempt of a slot; never for one attempt outside a slot. Answers
     /// whether the kind keeps its credential there itself.
-    fn keep(&self, _place: store::Keep) -> bool {
+    fn keep(&self, _place: store::StoreScope) -> bool {
         false
     }
 

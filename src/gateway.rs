@@ -1,7 +1,7 @@
 //! From a call of the application to the answer of its upstream.
 //!
 //! The vocabulary stands here: a [`Call`] walks down the stack of its route
-//! (`stack.rs` lists the layers), an [`Answer`] climbs back. Routing comes before
+//! (`stack.rs` lists the layers), an [`CallResponse`] climbs back. Routing comes before
 //! the stack (`route.rs`), so that a layer holds its handles and looks nothing up.
 
 pub mod announce;
@@ -30,8 +30,8 @@ use crate::credential::Minted;
 use crate::credential::slot::Slot;
 use crate::gateway::body::Body;
 use crate::gateway::error::{CallerFault, Error};
-use crate::gateway::failures::Failure;
-use crate::gateway::replay::Nature;
+use crate::gateway::failures::CallFailure;
+use crate::gateway::replay::ReplayPolicy;
 use crate::net::caller::Peer;
 
 /// A call on its way down a stack.
@@ -47,11 +47,11 @@ pub struct Call {
     /// The `Host` (or `:authority`) that the application used.
     pub host: Option<HeaderValue>,
     /// How careful a replay must be.
-    pub nature: Nature,
+    pub replay_policy: ReplayPolicy,
     /// Whether it asks to switch to WebSocket (`upgrade.rs`), so that a 101 may answer it.
     pub upgrade: bool,
     /// Which connections will do.
-    pub reuse: Reuse,
+    pub reuse: ConnectionReuse,
     /// Its tenant's credential, on a route where each tenant has its own.
     pub slot: Option<Arc<Slot>>,
     /// Why this call must be refused, where routing found out.
@@ -60,7 +60,7 @@ pub struct Call {
 
 /// Which connections a call may be sent on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Reuse {
+pub enum ConnectionReuse {
     /// A pooled one, which is looked at first only where losing the call would lose it
     /// for good.
     Usual,
@@ -72,7 +72,7 @@ pub enum Reuse {
 
 /// An answer on its way up a stack.
 #[derive(Debug)]
-pub struct Answer {
+pub struct CallResponse {
     /// The response.
     pub response: Response<Body>,
     /// The credential that went with the call, by identity.
@@ -80,13 +80,17 @@ pub struct Answer {
     /// How long the call waited for the upstream and for a credential.
     pub waited: Duration,
     /// Why headset answers itself, where it does.
-    pub failure: Option<Box<Failure>>,
+    pub failure: Option<Box<CallFailure>>,
 }
 
 /// What every layer of a stack is: `S: HttpService` says it all.
 pub trait HttpService:
-    Service<Call, Response = Answer, Error = Error, Future: Future<Output = Result<Answer, Error>>>
-    + Clone
+    Service<
+        Call,
+        Response = CallResponse,
+        Error = Error,
+        Future: Future<Output = Result<CallResponse, Error>>,
+    > + Clone
     + 'static
 {
 }
@@ -94,9 +98,9 @@ pub trait HttpService:
 impl<S> HttpService for S where
     S: Service<
             Call,
-            Response = Answer,
+            Response = CallResponse,
             Error = Error,
-            Future: Future<Output = Result<Answer, Error>>,
+            Future: Future<Output = Result<CallResponse, Error>>,
         > + Clone
         + 'static
 {

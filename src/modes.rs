@@ -23,13 +23,13 @@ use tokio::time::Instant;
 
 use crate::base::panic::CatchPanic;
 use crate::gateway::body::Body;
-use crate::gateway::metrics::{ListenerMetrics, Refusal};
+use crate::gateway::metrics::{ListenerMetrics, ListenerRefusal};
 use crate::gateway::route::Gateway;
 use crate::gateway::stack::limit::Permits;
-use crate::modes::connection::Rules;
-use crate::net::caller::Notes;
+use crate::modes::connection::ConnectionRules;
+use crate::net::caller::ConnState;
 use crate::net::listen::Listener;
-use crate::net::tls::server::Doorman;
+use crate::net::tls::server::TlsAcceptor;
 
 /// How far headset is on its way out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -65,7 +65,7 @@ pub trait Pages: std::fmt::Debug {
 
 impl Service {
     /// The answer to a request of a caller of whom these are the `notes`.
-    async fn answer(&self, request: Request<Incoming>, notes: &Notes) -> Response<Body> {
+    async fn answer(&self, request: Request<Incoming>, notes: &ConnState) -> Response<Body> {
         match self {
             Service::Gateway(gateway) => gateway.answer(request, notes).await,
             Service::Pages(pages) => pages.answer(request).await,
@@ -77,11 +77,11 @@ impl Service {
 #[derive(Clone, Debug)]
 pub struct Serving {
     /// Who puts TLS on its connections; `None` leaves them plain.
-    pub doorman: Option<Arc<Doorman>>,
+    pub acceptor: Option<Arc<TlsAcceptor>>,
     /// What answers its calls.
     pub service: Service,
     /// How callers' connections are kept.
-    pub rules: Arc<Rules>,
+    pub rules: Arc<ConnectionRules>,
     /// Connections that may be open, all listeners and workers together.
     pub connections: Arc<Permits>,
     /// Counts what is refused.
@@ -91,12 +91,12 @@ pub struct Serving {
 /// By what one listener is served on this worker now; a reload puts something else
 /// there. A call asks once, at its head, and a connection once, when it is accepted.
 #[derive(Debug)]
-pub struct Current(RefCell<Serving>);
+pub struct CurrentService(RefCell<Serving>);
 
-impl Current {
+impl CurrentService {
     /// `serving`, for now.
-    pub fn new(serving: Serving) -> Rc<Current> {
-        Rc::new(Current(RefCell::new(serving)))
+    pub fn new(serving: Serving) -> Rc<CurrentService> {
+        Rc::new(CurrentService(RefCell::new(serving)))
     }
 
     /// From now on `serving`. What is under way ends by what it began with.
@@ -120,7 +120,7 @@ impl Current {
     }
 
     /// From now on keeps new connections by `rules`.
-    pub fn keep_by(&self, rules: Arc<Rules>) {
+    pub fn keep_by(&self, rules: Arc<ConnectionRules>) {
         self.0.borrow_mut().rules = rules;
     }
 
@@ -139,7 +139,7 @@ impl Current {
 /// panics, which is told to `panicked`; open connections notice nothing.
 pub async fn serve(
     listener: Listener,
-    current: Rc<Current>,
+    current: Rc<CurrentService>,
     phase: watch::Receiver<Phase>,
     panicked: impl Fn(&str),
 ) {
@@ -173,13 +173,16 @@ fn note(ended: Result<(), JoinError>) {
 
 async fn accept(
     listener: &Listener,
-    current: &Rc<Current>,
+    current: &Rc<CurrentService>,
     mut phase: watch::Receiver<Phase>,
     tasks: &mut JoinSet<()>,
 ) {
     let told = Cell::new(None::<Instant>);
     let exhausted = |error: &io::Error| {
-        current.metrics().refused(Refusal::Descriptors).inc();
+        current
+            .metrics()
+            .refused(ListenerRefusal::Descriptors)
+            .inc();
         if told.get().is_none_or(|told| told.elapsed() > TELL_AGAIN) {
             told.set(Some(Instant::now()));
             tracing::warn!(
@@ -202,12 +205,12 @@ async fn accept(
         let now = current.serving();
         let Some(permit) = now.connections.take() else {
             // Closed at once: a caller that cannot be served should know.
-            now.metrics.refused(Refusal::Connections).inc();
+            now.metrics.refused(ListenerRefusal::Connections).inc();
             continue;
         };
         let connection = connection::serve(
             io,
-            now.doorman,
+            now.acceptor,
             current.clone(),
             now.rules,
             now.metrics,

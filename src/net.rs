@@ -1,7 +1,6 @@
 //! Sockets: moves bytes and knows no credential and no route.
 
 pub mod activity;
-pub mod ahead;
 pub mod caller;
 pub mod connect;
 pub mod egress;
@@ -10,6 +9,7 @@ pub mod io;
 pub mod linger;
 pub mod listen;
 pub mod race;
+pub mod read_ahead;
 pub mod resolve;
 pub mod tls;
 pub mod tunnel;

@@ -2,7 +2,7 @@
 //!
 //! [`Secret`] prints its source, never its value; it cannot be serialised or
 //! displayed, it is zeroed when dropped, and it is read only through
-//! [`Secret::expose`], so that one search audits every use. A [`Source`] is read
+//! [`Secret::expose`], so that one search audits every use. A [`SecretSource`] is read
 //! anew for each use, so a rotated secret needs no restart; `watch` tells when a
 //! file changed.
 
@@ -85,7 +85,7 @@ impl<const N: usize> From<[String; N]> for Program {
 
 /// Where a secret is kept. It is read when it is needed, never at parse time.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum Source {
+pub enum SecretSource {
     /// A file; a trailing CR/LF is trimmed.
     File(PathBuf),
     /// An environment variable.
@@ -96,17 +96,17 @@ pub enum Source {
     Generate,
 }
 
-impl fmt::Display for Source {
+impl fmt::Display for SecretSource {
     /// A command is named without its arguments, which may be anything.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Source::File(path) => write!(f, "file {}", path.display()),
-            Source::Env(name) => write!(f, "variable {name}"),
-            Source::Command(program) => {
+            SecretSource::File(path) => write!(f, "file {}", path.display()),
+            SecretSource::Env(name) => write!(f, "variable {name}"),
+            SecretSource::Command(program) => {
                 let name = program.argv.first();
                 write!(f, "command {}", name.map_or("", String::as_str))
             }
-            Source::Generate => f.write_str("a generated password"),
+            SecretSource::Generate => f.write_str("a generated password"),
         }
     }
 }
@@ -114,11 +114,11 @@ impl fmt::Display for Source {
 /// No secret is longer, in octets.
 pub const MAX_BYTES: usize = 64 << 10;
 
-impl Source {
+impl SecretSource {
     /// One spelling for one meaning, for digests: unlike `Display` with everything.
     pub fn canonical(&self) -> String {
         match self {
-            Source::Command(Program { argv, env }) => {
+            SecretSource::Command(Program { argv, env }) => {
                 let mut text = format!("command {}", argv.join("\u{1f}"));
                 for name in env {
                     text.push('\u{1e}');
@@ -132,31 +132,31 @@ impl Source {
 
     /// Whether what it yields may change without anybody seeing it change.
     pub fn is_unwatched(&self) -> bool {
-        matches!(self, Source::Command(_) | Source::Generate)
+        matches!(self, SecretSource::Command(_) | SecretSource::Generate)
     }
 
-    /// Reads the secret as it is now, as [`Source::fetch`] does, but never blocks:
+    /// Reads the secret as it is now, as [`SecretSource::fetch`] does, but never blocks:
     /// a file is read, and a command runs (once within [`command::once`]), on a thread of
     /// its own. Dropping the future lets the command go on, for ten seconds at most. Needs
     /// a tokio runtime.
     ///
     /// # Errors
-    /// As [`Source::fetch`].
+    /// As [`SecretSource::fetch`].
     pub async fn read(&self) -> Result<Secret<String>, SecretError> {
         let program = match self {
-            Source::Command(program) => program,
-            Source::File(_) => {
+            SecretSource::Command(program) => program,
+            SecretSource::File(_) => {
                 // A disk, or a server behind it, may not answer.
                 let source = self.clone();
                 let fetched = tokio::task::spawn_blocking(move || source.fetch()).await;
                 return fetched.unwrap_or_else(|error| {
                     Err(SecretError {
                         from: self.clone(),
-                        fault: Fault::Unreadable(std::io::Error::other(error)),
+                        fault: SecretFault::Unreadable(std::io::Error::other(error)),
                     })
                 });
             }
-            Source::Env(_) | Source::Generate => return self.fetch(),
+            SecretSource::Env(_) | SecretSource::Generate => return self.fetch(),
         };
         if let Some(text) = command::printed(program) {
             return Ok(Secret::new(text, self.to_string()));
@@ -173,10 +173,10 @@ impl Source {
             .spawn(move || {
                 let _ = done.send(source.fetch());
             })
-            .map_err(|error| refuse(Fault::NotStarted(error)))?;
+            .map_err(|error| refuse(SecretFault::NotStarted(error)))?;
         let secret = fetched
             .await
-            .unwrap_or_else(|_| Err(refuse(Fault::TooSlow)))?;
+            .unwrap_or_else(|_| Err(refuse(SecretFault::TooSlow)))?;
         command::remember(program, &secret);
         Ok(secret)
     }
@@ -184,16 +184,16 @@ impl Source {
     /// Reads the secret as it is now. A trailing CR/LF is trimmed; nothing in it is
     /// ever expanded. It blocks for as long as the disk takes, of a regular file only,
     /// and for a command until that ends, up to ten seconds: a task takes
-    /// [`Source::read`].
+    /// [`SecretSource::read`].
     ///
     /// # Errors
     /// [`SecretError`], which names the source and never shows any of the value.
     pub fn fetch(&self) -> Result<Secret<String>, SecretError> {
         let bytes = match self {
-            Source::File(path) => file::read(path),
-            Source::Env(name) => env::read(name),
-            Source::Command(program) => command::read(program),
-            Source::Generate => Err(Fault::Generated),
+            SecretSource::File(path) => file::read(path),
+            SecretSource::Env(name) => env::read(name),
+            SecretSource::Command(program) => command::read(program),
+            SecretSource::Generate => Err(SecretFault::Generated),
         };
         let text = bytes.and_then(clean);
         match text {
@@ -211,14 +211,14 @@ impl Source {
 #[error("{from}: {fault}; {}", fault.fix())]
 pub struct SecretError {
     /// Where the secret is kept.
-    pub from: Source,
+    pub from: SecretSource,
     /// What is wrong with it.
-    pub fault: Fault,
+    pub fault: SecretFault,
 }
 
 /// What is wrong with a secret. Offsets are octets from its start.
 #[derive(Debug, thiserror::Error)]
-pub enum Fault {
+pub enum SecretFault {
     /// The variable does not exist.
     #[error("it is not set")]
     Unset,
@@ -277,56 +277,60 @@ pub enum Fault {
     Assignment,
 }
 
-impl Fault {
+impl SecretFault {
     /// How to mend it.
     pub fn fix(&self) -> &'static str {
         match self {
-            Fault::Unset => "export it, or name a file instead",
-            Fault::Unreadable(_) => "check the path and who may read it",
-            Fault::NotAFile => "write the secret into a plain file",
-            Fault::NotStarted(_) => "write the program's whole path, and check who may run it",
-            Fault::Failed(_) => "run it by hand as the user that headset runs as",
-            Fault::TooSlow => {
+            SecretFault::Unset => "export it, or name a file instead",
+            SecretFault::Unreadable(_) => "check the path and who may read it",
+            SecretFault::NotAFile => "write the secret into a plain file",
+            SecretFault::NotStarted(_) => {
+                "write the program's whole path, and check who may run it"
+            }
+            SecretFault::Failed(_) => "run it by hand as the user that headset runs as",
+            SecretFault::TooSlow => {
                 "run it by hand as the user that headset runs as; it must not ask for anything"
             }
-            Fault::Generated => "name a file, a variable or a command where headset cannot make it",
-            Fault::Empty => "write the secret into it",
-            Fault::TooLong => "check that it is the right one",
-            Fault::NotUtf8(_) => "write it anew as UTF-8",
-            Fault::Control(_) => "write it anew, on one line",
-            Fault::CurlyQuote(_) => "write it anew, with straight quotes if any",
-            Fault::ByteOrderMark(_) => "save it without one",
-            Fault::Invisible { .. } => "write it anew, without what was copied along with it",
-            Fault::Quoted(_) => "write it without quotes",
-            Fault::HeaderName(_) | Fault::Assignment => "write the value alone",
+            SecretFault::Generated => {
+                "name a file, a variable or a command where headset cannot make it"
+            }
+            SecretFault::Empty => "write the secret into it",
+            SecretFault::TooLong => "check that it is the right one",
+            SecretFault::NotUtf8(_) => "write it anew as UTF-8",
+            SecretFault::Control(_) => "write it anew, on one line",
+            SecretFault::CurlyQuote(_) => "write it anew, with straight quotes if any",
+            SecretFault::ByteOrderMark(_) => "save it without one",
+            SecretFault::Invisible { .. } => "write it anew, without what was copied along with it",
+            SecretFault::Quoted(_) => "write it without quotes",
+            SecretFault::HeaderName(_) | SecretFault::Assignment => "write the value alone",
         }
     }
 }
 
 /// Trims and checks what was read. The buffer that came in is zeroed in any case.
-fn clean(bytes: Zeroizing<Vec<u8>>) -> Result<String, Fault> {
+fn clean(bytes: Zeroizing<Vec<u8>>) -> Result<String, SecretFault> {
     if bytes.len() > MAX_BYTES {
-        return Err(Fault::TooLong);
+        return Err(SecretFault::TooLong);
     }
     let text = match std::str::from_utf8(&bytes) {
         Ok(text) => text.trim_end_matches(['\r', '\n']),
-        Err(error) => return Err(Fault::NotUtf8(error.valid_up_to())),
+        Err(error) => return Err(SecretFault::NotUtf8(error.valid_up_to())),
     };
     if text.is_empty() {
-        return Err(Fault::Empty);
+        return Err(SecretFault::Empty);
     }
     for (at, c) in text.char_indices() {
         match c {
-            '\u{2018}'..='\u{201f}' => return Err(Fault::CurlyQuote(at)),
-            '\u{feff}' => return Err(Fault::ByteOrderMark(at)),
+            '\u{2018}'..='\u{201f}' => return Err(SecretFault::CurlyQuote(at)),
+            '\u{feff}' => return Err(SecretFault::ByteOrderMark(at)),
             // Unicode's zero-width, joining and direction marks, and the soft hyphen.
             '\u{ad}'
             | '\u{200b}'..='\u{200f}'
             | '\u{202a}'..='\u{202e}'
             | '\u{2060}'..='\u{206f}' => {
-                return Err(Fault::Invisible { at, character: c });
+                return Err(SecretFault::Invisible { at, character: c });
             }
-            c if c.is_control() => return Err(Fault::Control(at)),
+            c if c.is_control() => return Err(SecretFault::Control(at)),
             _ => {}
         }
     }
@@ -336,12 +340,12 @@ fn clean(bytes: Zeroizing<Vec<u8>>) -> Result<String, Fault> {
 }
 
 /// Refuses what a copy brings along with a secret, which no issuer would know.
-fn wrapped(text: &str) -> Result<(), Fault> {
+fn wrapped(text: &str) -> Result<(), SecretFault> {
     let mut inner = text.trim().chars();
     if let (Some(first @ ('"' | '\'' | '`')), Some(last)) = (inner.next(), inner.next_back())
         && first == last
     {
-        return Err(Fault::Quoted(first));
+        return Err(SecretFault::Quoted(first));
     }
     let begins = |word: &str| {
         let start = text.trim_start().get(..word.len());
@@ -349,7 +353,7 @@ fn wrapped(text: &str) -> Result<(), Fault> {
     };
     for name in ["Authorization", "Proxy-Authorization", "Cookie"] {
         if begins(&format!("{name}:")) {
-            return Err(Fault::HeaderName(name));
+            return Err(SecretFault::HeaderName(name));
         }
     }
     // Any other = may well be a part of a password; that of a padded Base64 text ends it.
@@ -361,7 +365,7 @@ fn wrapped(text: &str) -> Result<(), Fault> {
         "PASSWORD", "PASSWD", "TOKEN", "SECRET", "BEARER", "API_KEY", "APIKEY",
     ];
     if is_name && says.iter().any(|word| name.contains(word)) {
-        return Err(Fault::Assignment);
+        return Err(SecretFault::Assignment);
     }
     Ok(())
 }
@@ -370,7 +374,7 @@ fn wrapped(text: &str) -> Result<(), Fault> {
 mod tests {
     use super::*;
 
-    fn cleaned(bytes: &[u8]) -> Result<String, Fault> {
+    fn cleaned(bytes: &[u8]) -> Result<String, SecretFault> {
         clean(Zeroizing::new(bytes.to_vec()))
     }
 
@@ -384,14 +388,14 @@ mod tests {
 
     #[test]
     fn the_value_is_zeroed_when_it_is_dropped() {
-        struct Watched<'a>(&'a std::cell::Cell<bool>);
-        impl Zeroize for Watched<'_> {
+        struct ZeroizeProbe<'a>(&'a std::cell::Cell<bool>);
+        impl Zeroize for ZeroizeProbe<'_> {
             fn zeroize(&mut self) {
                 self.0.set(true);
             }
         }
         let zeroed = std::cell::Cell::new(false);
-        let secret = Secret::new(Watched(&zeroed), "test");
+        let secret = Secret::new(ZeroizeProbe(&zeroed), "test");
         assert!(!zeroed.get());
         drop(secret);
         assert!(zeroed.get());
@@ -476,13 +480,13 @@ mod tests {
             assert_eq!(cleaned(good.as_bytes()).unwrap(), good);
         }
         let long = vec![b'a'; MAX_BYTES + 1];
-        assert!(matches!(cleaned(&long), Err(Fault::TooLong)));
+        assert!(matches!(cleaned(&long), Err(SecretFault::TooLong)));
         assert!(cleaned(&long[1..]).is_ok());
     }
 
     #[test]
     fn an_error_says_where_why_and_how_to_mend_it() {
-        let error = Source::Env("HEADSET_TEST_NOT_SET".into())
+        let error = SecretSource::Env("HEADSET_TEST_NOT_SET".into())
             .fetch()
             .expect_err("nobody sets it");
         assert_eq!(

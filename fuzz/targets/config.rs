@@ -6,7 +6,7 @@
 
 use std::time::Duration;
 
-use headset::app::plan::{Draft, kind_keys};
+use headset::app::plan::{PlanDraft, kind_keys};
 use headset::base::problem::{Place, Problem};
 use headset::base::time::Clock;
 use headset::config::load::{self, Sources};
@@ -43,7 +43,7 @@ pub fn check(input: &[u8]) {
             if !reads {
                 world::run(async |_| {
                     let clock = Clock::faked(1_800_000_000_000);
-                    judge(&Draft::judge(&config, &clock), &text);
+                    judge(&PlanDraft::judge(&config, &clock), &text);
                     tokio::time::timeout(Duration::ZERO, async {}).await.ok();
                 });
             }

@@ -7,11 +7,11 @@
 use std::time::Duration;
 
 use headset::base::time::{Deadline, Moment};
-use headset::credential::kinds::engine::answer::{Find, Read};
-use headset::credential::kinds::engine::expiry::{self, Expiry, Form};
-use headset::credential::kinds::engine::template::{Held, Scope, Template};
-use headset::credential::kinds::engine::verdict::{Case, Success, no_codes};
-use headset::credential::login::Answer;
+use headset::credential::issuer_client::IssuerResponse;
+use headset::credential::kinds::engine::answer::{ReadAnswer, ValuePlace};
+use headset::credential::kinds::engine::expiry::{self, Expiry, TimeForm};
+use headset::credential::kinds::engine::template::{Scope, Template, TemplateValues};
+use headset::credential::kinds::engine::verdict::{JudgedAnswer, Success, no_codes};
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use serde_json::Value;
 use zeroize::Zeroizing;
@@ -19,13 +19,13 @@ use zeroize::Zeroizing;
 use crate::choices::Choices;
 
 const TEN_YEARS: Duration = Duration::from_secs(3650 * 86_400);
-const FORMS: &[Form] = &[
-    Form::Seconds,
-    Form::Milliseconds,
-    Form::EpochSeconds,
-    Form::EpochMilliseconds,
-    Form::Iso8601,
-    Form::MillisecondsOfEither,
+const FORMS: &[TimeForm] = &[
+    TimeForm::Seconds,
+    TimeForm::Milliseconds,
+    TimeForm::EpochSeconds,
+    TimeForm::EpochMilliseconds,
+    TimeForm::Iso8601,
+    TimeForm::MillisecondsOfEither,
 ];
 const PLACES: &[&str] = &[
     "/token",
@@ -58,7 +58,7 @@ const TOLD: &[&str] = &[
 pub fn check(input: &[u8]) {
     let mut choices = Choices::of(input);
     let status = StatusCode::from_u16(choices.one(STATUSES)).expect("a status");
-    let place = Find::parse(choices.one(PLACES)).expect("a place");
+    let place = ValuePlace::parse(choices.one(PLACES)).expect("a place");
     let form = choices.one(FORMS);
     // The clock stands anywhere, its ends included.
     let wall_ms = match choices.below(4) {
@@ -75,7 +75,7 @@ pub fn check(input: &[u8]) {
         Some(at) => (&rest[..at], &rest[at + 2..]),
         None => (&[][..], rest),
     };
-    let answer = Answer {
+    let answer = IssuerResponse {
         status,
         headers: headers(fields),
         body: Zeroizing::new(body.to_vec()),
@@ -100,13 +100,13 @@ fn headers(text: &[u8]) -> HeaderMap {
     map
 }
 
-fn judge(answer: &Answer, place: &Find, form: Form) {
-    let read = Read::of(answer);
+fn judge(answer: &IssuerResponse, place: &ValuePlace, form: TimeForm) {
+    let read = ReadAnswer::of(answer);
     let json = serde_json::from_slice::<Value>(&answer.body).ok();
-    let mut secrets = Held::default();
+    let mut secrets = TemplateValues::default();
     secrets.set("password", Zeroizing::new("hunter2-of-ours".into()));
     let taken = read.find(place);
-    if let (Find::Pointer(pointer), Some(taken), Some(json)) = (place, &taken, &json) {
+    if let (ValuePlace::Pointer(pointer), Some(taken), Some(json)) = (place, &taken, &json) {
         let there = json.pointer(pointer).expect("it was taken from there");
         let text = there
             .as_str()
@@ -114,7 +114,7 @@ fn judge(answer: &Answer, place: &Find, form: Form) {
         assert_eq!(**taken, text);
     }
 
-    let case = Case {
+    let case = JudgedAnswer {
         read: &read,
         doing: "login",
         url: "https://cms.example.com/login",
@@ -123,7 +123,7 @@ fn judge(answer: &Answer, place: &Find, form: Form) {
     };
     let success = Success {
         equal: vec![(place.clone(), "Success".into())],
-        status_at: vec![Find::Pointer("/Code".into()), place.clone()],
+        status_at: vec![ValuePlace::Pointer("/Code".into()), place.clone()],
         ..Success::default()
     };
     let mut said = vec![read.shape(&secrets), read.said(&secrets)];
@@ -142,11 +142,11 @@ fn judge(answer: &Answer, place: &Find, form: Form) {
         }
     }
 
-    let mut found = Held::default();
+    let mut found = TemplateValues::default();
     if let Some(taken) = &taken {
         found.set("token", taken.clone());
         let template = Template::parse("Bearer {token}").expect("a template");
-        let nothing = Held::default();
+        let nothing = TemplateValues::default();
         let scope = Scope {
             given: &nothing,
             found: &found,

@@ -95,7 +95,7 @@ impl Call {
         }
         let body = match choices.below(3) {
             0 => Body::Absent,
-            1 => Body::Length(choices.octets(64).to_vec()),
+            1 => Body::Length(choices.bytes(64).to_vec()),
             _ => {
                 let count = choices.below(4);
                 Body::Chunks((0..count).map(|_| some(choices)).collect())
@@ -234,7 +234,7 @@ fn value(choices: &mut Choices<'_>) -> String {
 
 fn some(choices: &mut Choices<'_>) -> Vec<u8> {
     let most = 1 + choices.below(24);
-    let octets = choices.octets(most);
+    let octets = choices.bytes(most);
     // An empty chunk would be the last one.
     if octets.is_empty() {
         b"x".to_vec()

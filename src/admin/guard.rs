@@ -15,7 +15,7 @@ use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 
 use crate::admin::Admin;
-use crate::base::crowd::Crowd;
+use crate::base::log_limiter::LogLimiter;
 use crate::config;
 use crate::gateway::error::CallerFault;
 use crate::gateway::framing::{authority, host_name};
@@ -24,25 +24,25 @@ use crate::secret::token::Token;
 
 /// By which names the admin listener may be called, and what a caller must show.
 #[derive(Clone, Debug)]
-pub struct Guard {
+pub struct AdminGuard {
     hosts: Vec<String>,
     token: Option<Arc<Token>>,
     is_loopback: bool,
     /// Whoever reaches the port can be refused as often as they like.
-    refused: Arc<Crowd<CallerFault>>,
+    refused: Arc<LogLimiter<CallerFault>>,
 }
 
 /// Why nothing is shown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Refused {
+enum GuardRefusal {
     Shield(StatusCode),
     NeedsToken,
     NoToken,
 }
 
-impl Guard {
+impl AdminGuard {
     /// As `admin` says, with its token, where it has one.
-    pub fn new(admin: &config::Admin, token: Option<Arc<Token>>) -> Guard {
+    pub fn new(admin: &config::AdminConfig, token: Option<Arc<Token>>) -> AdminGuard {
         let is_loopback = config::Bind::Tcp(admin.bind).is_loopback();
         let mut hosts: Vec<String> = Vec::new();
         // Off loopback any name will do: the token is what a page cannot have.
@@ -50,11 +50,11 @@ impl Guard {
             hosts.extend(["localhost", "127.0.0.1", "[::1]"].map(String::from));
             hosts.push(host_name(&SocketAddr::new(admin.bind.ip(), 0).to_string()).to_owned());
         }
-        Guard {
+        AdminGuard {
             hosts,
             token,
             is_loopback,
-            refused: Crowd::new(|fault: &CallerFault, times| {
+            refused: LogLimiter::new(|fault: &CallerFault, times| {
                 let repeats = (times > 1).then_some(times);
                 tracing::warn!(error.detail = %fault, repeats, "admin call refused");
             }),
@@ -66,7 +66,7 @@ impl Guard {
         self.token.is_some()
     }
 
-    fn judge(&self, uri: &Uri, headers: &HeaderMap) -> Result<(), Refused> {
+    fn judge(&self, uri: &Uri, headers: &HeaderMap) -> Result<(), GuardRefusal> {
         let name = authority(uri, headers.get(header::HOST)).map(host_name);
         if let Err((fault, _)) = shield::judge(&self.hosts, &[], name, headers) {
             let (kind, status) = match fault {
@@ -74,18 +74,18 @@ impl Guard {
                 _ => ("page", StatusCode::FORBIDDEN),
             };
             self.refused.tell(kind, fault);
-            return Err(Refused::Shield(status));
+            return Err(GuardRefusal::Shield(status));
         }
         let Some(token) = &self.token else {
             return match self.is_loopback {
                 true => Ok(()),
-                false => Err(Refused::NoToken),
+                false => Err(GuardRefusal::NoToken),
             };
         };
-        let shown = bearer(headers).ok_or(Refused::NeedsToken)?;
+        let shown = bearer(headers).ok_or(GuardRefusal::NeedsToken)?;
         match token.is(shown.as_bytes()) {
             true => Ok(()),
-            false => Err(Refused::NeedsToken),
+            false => Err(GuardRefusal::NeedsToken),
         }
     }
 }
@@ -102,21 +102,21 @@ fn bearer(headers: &HeaderMap) -> Option<&str> {
 pub(super) async fn check(State(admin): State<Admin>, request: Request, next: Next) -> Response {
     let say = |status: StatusCode, text: &'static str| (status, text).into_response();
     let judged = admin
-        .sight
+        .admin_view
         .load()
         .guard
         .judge(request.uri(), request.headers());
     match judged {
         Ok(()) => next.run(request).await,
-        Err(Refused::Shield(status)) => say(
+        Err(GuardRefusal::Shield(status)) => say(
             status,
             "this listener is called by localhost or its address, and by no page of another site\n",
         ),
-        Err(Refused::NoToken) => say(
+        Err(GuardRefusal::NoToken) => say(
             StatusCode::FORBIDDEN,
             "off loopback this needs a token: set admin.token, or bind admin to 127.0.0.1\n",
         ),
-        Err(Refused::NeedsToken) => {
+        Err(GuardRefusal::NeedsToken) => {
             let challenge = [(header::WWW_AUTHENTICATE, "Bearer realm=\"headset\"")];
             let text = "send the admin token as Authorization: Bearer\n";
             (StatusCode::UNAUTHORIZED, challenge, text).into_response()
@@ -127,18 +127,18 @@ pub(super) async fn check(State(admin): State<Admin>, request: Request, next: Ne
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::secret::Source;
-    use crate::secret::watch::testing::Folder;
+    use crate::secret::SecretSource;
+    use crate::secret::watch::testing::WatchedFolder;
 
-    fn guard(bind: &str, token: Option<Source>) -> Guard {
+    fn guard(bind: &str, token: Option<SecretSource>) -> AdminGuard {
         let read = |source| Arc::new(Token::read(source).unwrap());
         let bind = bind.parse().unwrap();
-        let admin = config::Admin { bind, token };
+        let admin = config::AdminConfig { bind, token };
         let token = admin.token.clone().map(read);
-        Guard::new(&admin, token)
+        AdminGuard::new(&admin, token)
     }
 
-    fn verdict(guard: &Guard, fields: &[(&'static str, &str)]) -> Result<(), Refused> {
+    fn verdict(guard: &AdminGuard, fields: &[(&'static str, &str)]) -> Result<(), GuardRefusal> {
         let mut headers = HeaderMap::new();
         for (name, value) in fields {
             headers.append(*name, value.parse().unwrap());
@@ -155,7 +155,7 @@ mod tests {
         let own = [("host", "localhost"), ("origin", "http://localhost:9464")];
         assert_eq!(verdict(&guard, &own), Ok(()));
         let status = |fields: &[(&'static str, &str)]| match verdict(&guard, fields) {
-            Err(Refused::Shield(status)) => status.as_u16(),
+            Err(GuardRefusal::Shield(status)) => status.as_u16(),
             other => panic!("{other:?}"),
         };
         assert_eq!(status(&[("host", "evil.example")]), 421);
@@ -171,11 +171,11 @@ mod tests {
         let open = guard("0.0.0.0:9464", None);
         assert_eq!(
             verdict(&open, &[("host", "10.1.2.3")]),
-            Err(Refused::NoToken)
+            Err(GuardRefusal::NoToken)
         );
 
-        let folder = Folder::new();
-        let token = Source::File(folder.write("token", "s3cret\n"));
+        let folder = WatchedFolder::new();
+        let token = SecretSource::File(folder.write("token", "s3cret\n"));
         for bind in ["0.0.0.0:9464", "127.0.0.1:9464"] {
             let guard = guard(bind, Some(token.clone()));
             let with =
@@ -189,14 +189,14 @@ mod tests {
                 "Basic s3cret",
                 "s3cret",
             ] {
-                assert_eq!(with(bad), Err(Refused::NeedsToken), "{bad}");
+                assert_eq!(with(bad), Err(GuardRefusal::NeedsToken), "{bad}");
             }
             let twice = [
                 ("host", "localhost"),
                 ("authorization", "Bearer s3cret"),
                 ("authorization", "Bearer s3cret"),
             ];
-            assert_eq!(verdict(&guard, &twice), Err(Refused::NeedsToken));
+            assert_eq!(verdict(&guard, &twice), Err(GuardRefusal::NeedsToken));
         }
     }
 
@@ -208,20 +208,20 @@ mod tests {
         assert_eq!(verdict(&guard, &[host, own]), Ok(()));
         for twice in [own, ("sec-fetch-site", "same-origin")] {
             let refused = verdict(&guard, &[host, twice, twice]);
-            assert_eq!(refused, Err(Refused::Shield(StatusCode::FORBIDDEN)));
+            assert_eq!(refused, Err(GuardRefusal::Shield(StatusCode::FORBIDDEN)));
         }
     }
 
     #[cfg(unix)]
     #[test]
     fn no_caller_makes_a_program_run() {
-        let folder = Folder::new();
+        let folder = WatchedFolder::new();
         let runs = folder.write("runs", "");
         let script = format!("echo >> {}; echo s3cret", runs.display());
         let argv = ["/bin/sh".into(), "-c".into(), script];
         let guard = guard(
             "127.0.0.1:9464",
-            Some(Source::Command(argv.to_vec().into())),
+            Some(SecretSource::Command(argv.to_vec().into())),
         );
         for shown in ["Bearer s3cret", "Bearer other", "Basic x", ""] {
             let fields = [("host", "localhost"), ("authorization", shown)];

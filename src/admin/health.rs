@@ -15,7 +15,7 @@ const PATIENCE: Duration = Duration::from_secs(20);
 
 /// What a probe is told.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Verdict {
+pub enum ProbeVerdict {
     /// All is well.
     Well,
     /// It is not, and why.
@@ -23,7 +23,7 @@ pub enum Verdict {
 }
 
 /// Whether a credential that a route names can be used.
-pub trait Vital: Send + Sync {
+pub trait ReadinessCheck: Send + Sync {
     /// The credential's name.
     fn name(&self) -> &str;
     /// Whether it is live now.
@@ -40,7 +40,7 @@ pub struct Health {
     stumbles: Box<[AtomicU64]>,
     bound: AtomicBool,
     draining: AtomicBool,
-    credentials: Mutex<Vec<Arc<dyn Vital>>>,
+    credentials: Mutex<Vec<Arc<dyn ReadinessCheck>>>,
 }
 
 impl std::fmt::Debug for Health {
@@ -51,7 +51,7 @@ impl std::fmt::Debug for Health {
 
 impl Health {
     /// Nothing bound, nothing beaten yet.
-    pub fn new(workers: usize, credentials: Vec<Arc<dyn Vital>>) -> Health {
+    pub fn new(workers: usize, credentials: Vec<Arc<dyn ReadinessCheck>>) -> Health {
         Health {
             started: Instant::now(),
             beats: (0..workers).map(|_| AtomicU64::new(0)).collect(),
@@ -75,11 +75,11 @@ impl Health {
     }
 
     /// The credentials are others now.
-    pub fn watch_over(&self, credentials: Vec<Arc<dyn Vital>>) {
+    pub fn watch_over(&self, credentials: Vec<Arc<dyn ReadinessCheck>>) {
         *self.credentials() = credentials;
     }
 
-    fn credentials(&self) -> MutexGuard<'_, Vec<Arc<dyn Vital>>> {
+    fn credentials(&self) -> MutexGuard<'_, Vec<Arc<dyn ReadinessCheck>>> {
         self.credentials
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
@@ -96,53 +96,55 @@ impl Health {
     }
 
     /// For `/livez`.
-    pub fn live(&self) -> Verdict {
+    pub fn live(&self) -> ProbeVerdict {
         let now = self.started.elapsed();
         for (worker, beat) in self.beats.iter().enumerate() {
             let age = now.saturating_sub(Duration::from_millis(beat.load(Ordering::Relaxed)));
             if age > STALE {
                 let seconds = age.as_secs();
-                return Verdict::Unwell(format!("worker {worker} has been stuck for {seconds} s"));
+                return ProbeVerdict::Unwell(format!(
+                    "worker {worker} has been stuck for {seconds} s"
+                ));
             }
         }
         // One that panics again and again shows for as long as it does.
         for (worker, stumble) in self.stumbles.iter().enumerate() {
             let at = Duration::from_millis(stumble.load(Ordering::Relaxed));
             if !at.is_zero() && now.saturating_sub(at) <= STALE {
-                return Verdict::Unwell(format!("a listener of worker {worker} has panicked"));
+                return ProbeVerdict::Unwell(format!("a listener of worker {worker} has panicked"));
             }
         }
-        Verdict::Well
+        ProbeVerdict::Well
     }
 
     /// For `/readyz`.
-    pub fn ready(&self, strict: bool) -> Verdict {
+    pub fn ready(&self, strict: bool) -> ProbeVerdict {
         if self.draining.load(Ordering::Acquire) {
-            return Verdict::Unwell("draining".into());
+            return ProbeVerdict::Unwell("draining".into());
         }
         if !self.bound.load(Ordering::Acquire) {
-            return Verdict::Unwell("the listeners are not bound yet".into());
+            return ProbeVerdict::Unwell("the listeners are not bound yet".into());
         }
         if strict {
             return self.all("is not live", |credential| credential.is_live());
         }
-        Verdict::Well
+        ProbeVerdict::Well
     }
 
     /// For `/startupz`.
-    pub fn started(&self) -> Verdict {
+    pub fn started(&self) -> ProbeVerdict {
         if !self.bound.load(Ordering::Acquire) {
-            return Verdict::Unwell("the listeners are not bound yet".into());
+            return ProbeVerdict::Unwell("the listeners are not bound yet".into());
         }
         if self.started.elapsed() >= PATIENCE {
-            return Verdict::Well;
+            return ProbeVerdict::Well;
         }
         self.all("has not been minted yet", |credential| {
             credential.was_minted()
         })
     }
 
-    fn all(&self, complaint: &str, test: impl Fn(&dyn Vital) -> bool) -> Verdict {
+    fn all(&self, complaint: &str, test: impl Fn(&dyn ReadinessCheck) -> bool) -> ProbeVerdict {
         let credentials = self.credentials();
         let failing: Vec<&str> = credentials
             .iter()
@@ -150,9 +152,9 @@ impl Health {
             .map(|credential| credential.name())
             .collect();
         if failing.is_empty() {
-            Verdict::Well
+            ProbeVerdict::Well
         } else {
-            Verdict::Unwell(format!("credential {} {complaint}", failing.join(", ")))
+            ProbeVerdict::Unwell(format!("credential {} {complaint}", failing.join(", ")))
         }
     }
 }
@@ -162,12 +164,12 @@ mod tests {
     use super::*;
 
     #[derive(Default)]
-    struct Faked {
+    struct FakedCredential {
         live: AtomicBool,
         minted: AtomicBool,
     }
 
-    impl Vital for Faked {
+    impl ReadinessCheck for FakedCredential {
         fn name(&self) -> &str {
             "cms"
         }
@@ -182,15 +184,15 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_worker_that_stops_turning_fails_livez_and_recovers() {
         let health = Health::new(2, Vec::new());
-        assert_eq!(health.live(), Verdict::Well);
+        assert_eq!(health.live(), ProbeVerdict::Well);
         tokio::time::advance(Duration::from_secs(6)).await;
         health.beat(0);
         assert_eq!(
             health.live(),
-            Verdict::Unwell("worker 1 has been stuck for 6 s".into())
+            ProbeVerdict::Unwell("worker 1 has been stuck for 6 s".into())
         );
         health.beat(1);
-        assert_eq!(health.live(), Verdict::Well);
+        assert_eq!(health.live(), ProbeVerdict::Well);
     }
 
     #[tokio::test(start_paused = true)]
@@ -199,40 +201,40 @@ mod tests {
         health.stumble(0);
         assert_eq!(
             health.live(),
-            Verdict::Unwell("a listener of worker 0 has panicked".into())
+            ProbeVerdict::Unwell("a listener of worker 0 has panicked".into())
         );
         tokio::time::advance(Duration::from_secs(6)).await;
         health.beat(0);
-        assert_eq!(health.live(), Verdict::Well);
+        assert_eq!(health.live(), ProbeVerdict::Well);
     }
 
     #[tokio::test(start_paused = true)]
     async fn readiness_is_bound_and_not_draining_and_strictness_adds_credentials() {
-        let credential = Arc::new(Faked::default());
+        let credential = Arc::new(FakedCredential::default());
         let health = Health::new(1, vec![credential.clone()]);
-        assert_ne!(health.ready(false), Verdict::Well);
+        assert_ne!(health.ready(false), ProbeVerdict::Well);
         health.mark_bound();
-        assert_eq!(health.ready(false), Verdict::Well);
+        assert_eq!(health.ready(false), ProbeVerdict::Well);
         assert_eq!(
             health.ready(true),
-            Verdict::Unwell("credential cms is not live".into())
+            ProbeVerdict::Unwell("credential cms is not live".into())
         );
         credential.live.store(true, Ordering::SeqCst);
-        assert_eq!(health.ready(true), Verdict::Well);
+        assert_eq!(health.ready(true), ProbeVerdict::Well);
         health.mark_draining();
-        assert_ne!(health.ready(false), Verdict::Well);
+        assert_ne!(health.ready(false), ProbeVerdict::Well);
     }
 
     #[tokio::test(start_paused = true)]
     async fn startup_waits_for_credentials_but_not_for_ever() {
-        let credential = Arc::new(Faked::default());
+        let credential = Arc::new(FakedCredential::default());
         let health = Health::new(1, vec![credential.clone()]);
         health.mark_bound();
-        assert_ne!(health.started(), Verdict::Well);
+        assert_ne!(health.started(), ProbeVerdict::Well);
         credential.minted.store(true, Ordering::SeqCst);
-        assert_eq!(health.started(), Verdict::Well);
+        assert_eq!(health.started(), ProbeVerdict::Well);
         credential.minted.store(false, Ordering::SeqCst);
         tokio::time::advance(Duration::from_secs(20)).await;
-        assert_eq!(health.started(), Verdict::Well);
+        assert_eq!(health.started(), ProbeVerdict::Well);
     }
 }

@@ -12,13 +12,13 @@ use serde_json::{Map, Value, json};
 use tokio::sync::oneshot;
 
 use crate::admin::Admin;
-use crate::admin::guard::Guard;
+use crate::admin::guard::AdminGuard;
 use crate::base::name::Name;
 use crate::base::time::Moment;
-use crate::credential::slot::{Snapshot, State as Worth};
+use crate::credential::slot::{SlotState as Worth, Snapshot};
 
 /// What lends the admin listener its sight of the credentials.
-pub trait Look: Send + Sync + std::fmt::Debug {
+pub trait StatusSource: Send + Sync + std::fmt::Debug {
     /// Each credential that a route names, as it is now.
     fn credentials(&self) -> Vec<CredentialView>;
 }
@@ -57,11 +57,11 @@ pub struct RouteView {
 
 /// What a reload changes of what the admin listener shows.
 #[derive(Debug)]
-pub struct Sight {
+pub struct AdminView {
     /// Who may see more than probes and metrics.
-    pub guard: Guard,
+    pub guard: AdminGuard,
     /// The credentials.
-    pub credentials: Arc<dyn Look>,
+    pub credentials: Arc<dyn StatusSource>,
     /// The routes.
     pub routes: Vec<RouteView>,
     /// The digest of the configuration in use.
@@ -80,33 +80,36 @@ pub struct Reloaded {
 }
 
 /// Where somebody who asked for a reload waits for its outcome.
-pub type Asked = oneshot::Sender<Reloaded>;
+pub type ReloadRequest = oneshot::Sender<Reloaded>;
 
-type Fields = [(HeaderName, &'static str); 2];
+type StatusFields = [(HeaderName, &'static str); 2];
 
-pub(super) async fn status(State(admin): State<Admin>) -> (Fields, Json<Value>) {
+pub(super) async fn status(State(admin): State<Admin>) -> (StatusFields, Json<Value>) {
     let fields = [
         (header::CACHE_CONTROL, "no-store"),
         (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
     ];
-    let sight = admin.sight.load_full();
-    let credentials = sight.credentials.credentials();
+    let admin_view = admin.admin_view.load_full();
+    let credentials = admin_view.credentials.credentials();
     let now = admin.clock.now();
     let mut all = json!({
         "version": env!("CARGO_PKG_VERSION"),
-        "config": sight.config,
+        "config": admin_view.config,
         "now": rfc3339(now.wall_ms),
-        "ready": admin.health.ready(false) == super::health::Verdict::Well,
+        "ready": admin.health.ready(false) == super::health::ProbeVerdict::Well,
     });
     all["credentials"] = credentials.iter().map(|c| credential(c, now)).collect();
-    all["routes"] = sight.routes.iter().map(route).collect();
-    all["last_reload"] = sight.reloaded.as_ref().map_or(Value::Null, |reloaded| {
-        json!({
-            "at": rfc3339(reloaded.at_ms),
-            "successful": reloaded.problems.is_empty(),
-            "problems": reloaded.problems,
-        })
-    });
+    all["routes"] = admin_view.routes.iter().map(route).collect();
+    all["last_reload"] = admin_view
+        .reloaded
+        .as_ref()
+        .map_or(Value::Null, |reloaded| {
+            json!({
+                "at": rfc3339(reloaded.at_ms),
+                "successful": reloaded.problems.is_empty(),
+                "problems": reloaded.problems,
+            })
+        });
     (fields, Json(all))
 }
 

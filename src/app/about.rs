@@ -4,20 +4,24 @@ use prometheus::{Gauge, IntGauge, IntGaugeVec, Opts, Registry};
 
 /// The gauges that a reload moves.
 #[derive(Debug)]
-pub struct About {
+pub struct BuildGauges {
     config: IntGaugeVec,
     hash: String,
     successful: IntGauge,
     succeeded: Gauge,
 }
 
-impl About {
+impl BuildGauges {
     /// Registers `headset_build_info`, what is known of the configuration `hash`, which
     /// was read at `now` (seconds since the epoch), and `process_*`.
     ///
     /// # Errors
     /// Where `registry` has one of them already.
-    pub fn register(registry: &Registry, hash: &str, now: f64) -> Result<About, prometheus::Error> {
+    pub fn register(
+        registry: &Registry,
+        hash: &str,
+        now: f64,
+    ) -> Result<BuildGauges, prometheus::Error> {
         let info = |name: &str, help: &str, label: &str, value: &str| {
             let gauge = IntGaugeVec::new(Opts::new(name, help), &[label])?;
             gauge.with_label_values(&[value]).set(1);
@@ -30,7 +34,7 @@ impl About {
             "version",
             env!("CARGO_PKG_VERSION"),
         )?;
-        let about = About {
+        let about = BuildGauges {
             config: info(
                 "headset_config_info",
                 "A digest of the configuration in use, secrets by reference.",

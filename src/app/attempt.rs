@@ -11,15 +11,15 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use crate::base::time::Clock;
-use crate::credential::human::{self, Known};
-use crate::credential::transcript::{Exchange, MASK, Recorder};
+use crate::credential::human::{self, RenewalOutlook};
+use crate::credential::transcript::{MASK, RecordedExchange, Recorder};
 use crate::credential::{Fresh, Mint, MintError, too_slow};
 
 /// How an attempt went. Holds no secret.
 #[derive(Clone, Debug)]
 pub struct Attempt {
     /// What was said and heard, masked.
-    pub calls: Vec<Exchange>,
+    pub calls: Vec<RecordedExchange>,
     /// What came of it.
     pub outcome: Result<Obtained, MintError>,
     /// How long it took.
@@ -86,7 +86,7 @@ pub async fn attempt(mint: &Arc<dyn Mint>, limit: Duration, clock: &Clock) -> At
 
 fn obtained(fresh: &Fresh, mint: &Arc<dyn Mint>, recorder: &Recorder, clock: &Clock) -> Obtained {
     let now = clock.now();
-    let known = Known {
+    let known = RenewalOutlook {
         expires: Some(fresh.expires),
         lifetime: mint.person_renews(),
         source_ends: fresh.source_ends,

@@ -29,7 +29,7 @@ fn admin_of(limit: u64) -> u64 {
 
 /// How much may be open at a time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Fit {
+pub struct DescriptorLimits {
     /// Connections of callers.
     pub connections: usize,
     /// Calls up to the head of their answer.
@@ -40,7 +40,7 @@ pub struct Fit {
 
 /// Raises the limit, and returns what may be open at a time: what is `wanted`, or
 /// less, with a warning, where the limit is too low.
-pub fn fit(wanted: Fit) -> Fit {
+pub fn fit(wanted: DescriptorLimits) -> DescriptorLimits {
     let now = getrlimit(Resource::Nofile);
     let raised = Rlimit {
         current: now.maximum,
@@ -67,7 +67,7 @@ pub fn fit(wanted: Fit) -> Fit {
 
 /// Calls get at most half of a limit that is too low, and of that half those that wait
 /// for an answer come first: an answer that finds no stream permit keeps its own.
-fn fitting(limit: u64, wanted: Fit) -> Fit {
+fn fitting(limit: u64, wanted: DescriptorLimits) -> DescriptorLimits {
     let room =
         usize::try_from(limit.saturating_sub(RESERVE + admin_of(limit))).unwrap_or(usize::MAX);
     let calls = wanted.in_flight.saturating_add(wanted.streams);
@@ -76,7 +76,7 @@ fn fitting(limit: u64, wanted: Fit) -> Fit {
     }
     let calls = calls.min(room / 2);
     let in_flight = wanted.in_flight.min(calls).max(1);
-    Fit {
+    DescriptorLimits {
         connections: wanted.connections.min(room - calls).max(1),
         in_flight,
         streams: wanted.streams.min(calls.saturating_sub(in_flight)),
@@ -87,13 +87,13 @@ fn fitting(limit: u64, wanted: Fit) -> Fit {
 mod tests {
     use super::*;
 
-    const WANTED: Fit = Fit {
+    const WANTED: DescriptorLimits = DescriptorLimits {
         connections: 10_000,
         in_flight: 1000,
         streams: 2000,
     };
 
-    fn all(fit: Fit) -> usize {
+    fn all(fit: DescriptorLimits) -> usize {
         fit.connections + fit.in_flight + fit.streams
     }
 
@@ -117,7 +117,7 @@ mod tests {
 
     #[test]
     fn no_more_than_wanted_are_let_in() {
-        let few = Fit {
+        let few = DescriptorLimits {
             connections: 1,
             in_flight: 1,
             streams: 1,

@@ -18,14 +18,14 @@ use crate::credential::human::Reminder;
 const LOOK: Duration = Duration::from_secs(5);
 
 /// One credential and what was told about it.
-struct Watched {
+struct RemindedCredential {
     credential: PlannedCredential,
     reminder: Reminder,
 }
 
 /// What is to be told.
 #[derive(Debug, PartialEq, Eq)]
-struct Told {
+struct DueReminder {
     credential: String,
     within: &'static str,
     due_ms: i64,
@@ -35,7 +35,7 @@ struct Told {
 /// Watches `credentials`, also when a reload makes others of them, until the future is
 /// dropped.
 pub async fn watch(mut credentials: watch::Receiver<Vec<PlannedCredential>>, clock: Clock) {
-    let mut watched = Watched::all(credentials.borrow_and_update().clone());
+    let mut watched = RemindedCredential::all(credentials.borrow_and_update().clone());
     let mut look = interval(LOOK);
     look.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
@@ -43,7 +43,7 @@ pub async fn watch(mut credentials: watch::Receiver<Vec<PlannedCredential>>, clo
             _ = look.tick() => {}
             Ok(()) = credentials.changed() => {
                 let now = credentials.borrow_and_update().clone();
-                watched = Watched::follow(watched, now);
+                watched = RemindedCredential::follow(watched, now);
             }
         }
         let now_ms = clock.now().wall_ms;
@@ -53,9 +53,9 @@ pub async fn watch(mut credentials: watch::Receiver<Vec<PlannedCredential>>, clo
     }
 }
 
-impl Watched {
-    fn all(credentials: Vec<PlannedCredential>) -> Vec<Watched> {
-        let one = |credential| Watched {
+impl RemindedCredential {
+    fn all(credentials: Vec<PlannedCredential>) -> Vec<RemindedCredential> {
+        let one = |credential| RemindedCredential {
             credential,
             reminder: Reminder::default(),
         };
@@ -63,27 +63,30 @@ impl Watched {
     }
 
     /// What was told of a credential is not told again because of a reload.
-    fn follow(before: Vec<Watched>, credentials: Vec<PlannedCredential>) -> Vec<Watched> {
-        let mut watched = Watched::all(credentials);
+    fn follow(
+        before: Vec<RemindedCredential>,
+        credentials: Vec<PlannedCredential>,
+    ) -> Vec<RemindedCredential> {
+        let mut watched = RemindedCredential::all(credentials);
         for old in before {
-            let name = old.credential.holder.name();
+            let name = old.credential.handle.name();
             let mut now = watched.iter_mut();
-            if let Some(now) = now.find(|now| now.credential.holder.name() == name) {
+            if let Some(now) = now.find(|now| now.credential.handle.name() == name) {
                 now.reminder = old.reminder;
             }
         }
         watched
     }
 
-    fn look(&mut self, now_ms: i64) -> Option<Told> {
+    fn look(&mut self, now_ms: i64) -> Option<DueReminder> {
         let snapshots = self.credential.snapshots();
         let earliest = snapshots.iter().filter(|s| s.human_due_ms.is_some());
         let earliest = earliest.min_by_key(|s| s.human_due_ms);
         let due = earliest.and_then(|s| s.human_due_ms);
         let within = self.reminder.look(due, now_ms)?;
         let action = earliest.and_then(|s| s.action.clone());
-        Some(Told {
-            credential: self.credential.holder.name().to_string(),
+        Some(DueReminder {
+            credential: self.credential.handle.name().to_string(),
             within,
             due_ms: due?,
             action: action.map_or_else(|| self.credential.person_does(), |(_, text)| text),
@@ -91,7 +94,7 @@ impl Watched {
     }
 }
 
-fn tell(told: &Told, now_ms: i64) {
+fn tell(told: &DueReminder, now_ms: i64) {
     let due = jiff::Timestamp::from_millisecond(told.due_ms);
     let due = due.map_or_else(|_| told.due_ms.to_string(), |at| at.to_string());
     if told.due_ms <= now_ms {
@@ -118,29 +121,29 @@ mod tests {
 
     use super::*;
     use crate::base::name::Name;
-    use crate::credential::tenants::{Holder, Tenants};
-    use crate::credential::testing::{START_MS, Scripted, slot};
+    use crate::credential::tenants::{CredentialHandle, Tenants};
+    use crate::credential::testing::{START_MS, ScriptedMint, slot};
 
     const DAY: Duration = Duration::from_secs(86_400);
 
     /// Ends after `days`, and the bearer ended before it could be renewed.
-    fn ending(days: u64) -> Arc<Scripted> {
-        Scripted::lives(days * 86_400)
+    fn ending(days: u64) -> Arc<ScriptedMint> {
+        ScriptedMint::lives(days * 86_400)
     }
 
-    fn watched(holder: Holder) -> Watched {
+    fn watched(handle: CredentialHandle) -> RemindedCredential {
         let credential = PlannedCredential {
             kind: "basicauth",
-            holder,
+            handle,
         };
-        Watched::all(vec![credential]).remove(0)
+        RemindedCredential::all(vec![credential]).remove(0)
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_credential_that_only_a_person_renews_is_told_of_in_time() {
         let clock = Clock::faked(START_MS);
         let slot = slot(&ending(2), &clock);
-        let mut watched = watched(Holder::One(slot.clone()));
+        let mut watched = watched(CredentialHandle::One(slot.clone()));
         assert_eq!(watched.look(clock.now().wall_ms), None, "nothing is known");
         slot.obtain().await.unwrap();
         let told = watched.look(clock.now().wall_ms).unwrap();
@@ -162,7 +165,7 @@ mod tests {
             10,
             Box::new(move |tenant| Ok(slot(&ending(tenant.parse().unwrap()), &open_clock))),
         ));
-        let mut watched = watched(Holder::PerTenant(tenants.clone()));
+        let mut watched = watched(CredentialHandle::PerTenant(tenants.clone()));
         for days in ["40", "10", "20"] {
             tenants.slot(days).unwrap().obtain().await.unwrap();
         }

@@ -23,11 +23,11 @@ use crate::app::descriptors;
 use crate::gateway::body::Body;
 use crate::gateway::error::CallerFault;
 use crate::gateway::framing;
-use crate::gateway::metrics::{ListenerMetrics, Refusal};
+use crate::gateway::metrics::{ListenerMetrics, ListenerRefusal};
 use crate::gateway::stack::limit::Permits;
-use crate::modes::connection::Rules;
-use crate::modes::{Current, Pages, Phase, Service, Serving, serve};
-use crate::net::listen::{Bound, Listener};
+use crate::modes::connection::ConnectionRules;
+use crate::modes::{CurrentService, Pages, Phase, Service, Serving, serve};
+use crate::net::listen::{BoundSocket, Listener};
 
 /// How long one of its few connections may rest between calls. A client that rests longer
 /// connects anew, as Prometheus does by itself; kubelets do for each probe.
@@ -35,8 +35,8 @@ const REST: Duration = Duration::from_secs(10);
 
 /// By which its connections are kept where those of applications are kept by `rules`: as
 /// they are, but resting ones do not keep probes out.
-pub fn rules(rules: &Rules) -> Arc<Rules> {
-    Arc::new(Rules {
+pub fn rules(rules: &ConnectionRules) -> Arc<ConnectionRules> {
+    Arc::new(ConnectionRules {
         keep_alive: match rules.keep_alive {
             Duration::ZERO => REST,
             keep_alive => keep_alive.min(REST),
@@ -51,18 +51,18 @@ pub fn rules(rules: &Rules) -> Arc<Rules> {
 /// # Errors
 /// Where the runtime cannot drive the socket.
 pub fn spawn(
-    bound: Bound,
+    bound: BoundSocket,
     admin: Admin,
-    kept_by: Arc<Rules>,
+    kept_by: Arc<ConnectionRules>,
     metrics: Arc<ListenerMetrics>,
-) -> io::Result<Rc<Current>> {
+) -> io::Result<Rc<CurrentService>> {
     let listener = Listener::adopt(bound, Arc::default())?;
     let pages = AdminPages {
         router: admin::router(admin),
         metrics: metrics.clone(),
     };
-    let current = Current::new(Serving {
-        doorman: None,
+    let current = CurrentService::new(Serving {
+        acceptor: None,
         service: Service::Pages(Rc::new(pages)),
         rules: kept_by,
         connections: Permits::new(descriptors::admin_connections()),
@@ -93,7 +93,7 @@ struct AdminPages {
 impl Pages for AdminPages {
     fn answer(&self, request: Request<Incoming>) -> Pin<Box<dyn Future<Output = Response<Body>>>> {
         if let Err(fault) = framing::check(&request) {
-            self.metrics.refused(Refusal::Framing).inc();
+            self.metrics.refused(ListenerRefusal::Framing).inc();
             return Box::pin(std::future::ready(refuse(&fault)));
         }
         let mut router = self.router.clone();
@@ -105,7 +105,7 @@ impl Pages for AdminPages {
             let (parts, body) = response.into_parts();
             // Its pages are made whole.
             match axum::body::to_bytes(body, usize::MAX).await {
-                Ok(octets) => Response::from_parts(parts, Body::whole(octets)),
+                Ok(bytes) => Response::from_parts(parts, Body::whole(bytes)),
                 Err(_) => empty(StatusCode::INTERNAL_SERVER_ERROR),
             }
         })

@@ -1,10 +1,10 @@
 //! From a configuration to what will run: everything resolved, nothing running.
 //!
-//! A [`Draft`] finds every problem that only those see who would use the
+//! A [`PlanDraft`] finds every problem that only those see who would use the
 //! configuration (a kind over its options, a CA file over its PEM), so `check` makes
-//! one too. [`Draft::start`] opens the slots, whose first mints begin at once, and
+//! one too. [`PlanDraft::start`] opens the slots, whose first mints begin at once, and
 //! yields a blueprint for each listener. A later configuration goes the same way, by
-//! [`Draft::again`] and [`Opened`], and keeps what is as it was.
+//! [`PlanDraft::again`] and [`OpenedPlan`], and keeps what is as it was.
 
 mod blueprints;
 mod issuers;
@@ -17,14 +17,14 @@ use std::sync::atomic::AtomicU64;
 
 use prometheus::Registry;
 
-pub use self::opened::Opened;
+pub use self::opened::OpenedPlan;
 pub use self::resolve::open_store;
 
 use self::blueprints::{admin_name, none_name};
 use self::resolve::resolve;
-use self::spec::Spec;
-use crate::app::doors::{self, Door, Doors};
-use crate::app::holders::{Workshop, open_sources};
+use self::spec::CredentialSpec;
+use crate::app::listener_auth::{self, ListenerAuth, ListenerAuths};
+use crate::app::minter_factory::{MinterFactory, open_sources};
 use crate::app::retired::Abandoned;
 use crate::base::name::Name;
 use crate::base::problem::Problem;
@@ -32,17 +32,17 @@ use crate::base::time::Clock;
 use crate::config::keys::KindKeys;
 use crate::config::{self, Config};
 use crate::credential::Mint;
-use crate::credential::kinds::{Built, KINDS};
+use crate::credential::kinds::{BuiltMint, KINDS};
 use crate::credential::metrics::CredentialMetrics;
 use crate::credential::slot::{Slot, Snapshot};
-use crate::credential::store::Null;
-use crate::credential::tenants::{Holder, Tenants};
+use crate::credential::store::NullStore;
+use crate::credential::tenants::{CredentialHandle, Tenants};
 use crate::gateway::client::pool::Lifetimes;
 use crate::gateway::metrics::{Families, ListenerMetrics, RouteMetrics};
 use crate::gateway::route::Blueprint;
 use crate::gateway::stack::limit::{Allowance, Permits};
-use crate::gateway::stack::rewrite::Aim;
-use crate::modes::connection::Rules;
+use crate::gateway::stack::rewrite::UpstreamTarget;
+use crate::modes::connection::ConnectionRules;
 use crate::net::connect::Connector;
 use crate::net::egress::OwnAddresses;
 use crate::secret::token::Token;
@@ -60,27 +60,28 @@ pub fn kind_keys() -> Vec<KindKeys> {
         .collect()
 }
 
-type Credentials = Vec<(config::Credential, Arc<dyn Mint>)>;
-type Routes = Vec<(config::Route, Arc<Aim>, Connector)>;
+type Credentials = Vec<(config::CredentialConfig, Arc<dyn Mint>)>;
+type Routes = Vec<(config::RouteConfig, Arc<UpstreamTarget>, Connector)>;
 type Resolved = (Credentials, Routes);
 
 /// A resolved configuration.
-pub struct Draft {
+pub struct PlanDraft {
     config: Config,
-    workshop: Workshop,
+    factory: MinterFactory,
     credentials: Credentials,
     routes: Routes,
-    doors: Doors,
+    listener_auths: ListenerAuths,
 }
 
-impl Draft {
+impl PlanDraft {
     /// Resolves `config`.
     ///
     /// # Errors
     /// With every problem at once.
-    pub fn new(config: Config, clock: Clock, own: OwnAddresses) -> Result<Draft, Vec<Problem>> {
-        let (doors, found) = doors::open(&config.listeners, config.admin.token.as_ref(), &[]);
-        Draft::resolved(config, clock, own, doors, found)
+    pub fn new(config: Config, clock: Clock, own: OwnAddresses) -> Result<PlanDraft, Vec<Problem>> {
+        let (listener_auths, found) =
+            listener_auth::open(&config.listeners, config.admin.token.as_ref(), &[]);
+        PlanDraft::resolved(config, clock, own, listener_auths, found)
     }
 
     /// The same to try a credential only: nobody will call, so the files and tokens of
@@ -88,51 +89,56 @@ impl Draft {
     ///
     /// # Errors
     /// With every problem at once.
-    pub fn to_mint(config: Config, clock: Clock, own: OwnAddresses) -> Result<Draft, Vec<Problem>> {
-        Draft::resolved(config, clock, own, Doors::default(), Vec::new())
+    pub fn to_mint(
+        config: Config,
+        clock: Clock,
+        own: OwnAddresses,
+    ) -> Result<PlanDraft, Vec<Problem>> {
+        PlanDraft::resolved(config, clock, own, ListenerAuths::default(), Vec::new())
     }
 
     fn resolved(
         config: Config,
         clock: Clock,
         own: OwnAddresses,
-        doors: Doors,
+        listener_auths: ListenerAuths,
         mut found: Vec<Problem>,
-    ) -> Result<Draft, Vec<Problem>> {
+    ) -> Result<PlanDraft, Vec<Problem>> {
         let store = open_store(&config).unwrap_or_else(|problem| {
             found.push(problem);
-            Arc::new(Null::new())
+            Arc::new(NullStore::new())
         });
-        let workshop = Workshop::of(&config, clock, own, store);
-        let (credentials, routes) = resolve(&config, &workshop, found)?;
-        Ok(Draft {
+        let factory = MinterFactory::of(&config, clock, own, store);
+        let (credentials, routes) = resolve(&config, &factory, found)?;
+        Ok(PlanDraft {
             config,
-            workshop,
+            factory,
             credentials,
             routes,
-            doors,
+            listener_auths,
         })
     }
 
-    /// Resolves `config`, which comes after the one that `workshop` was made for: its
+    /// Resolves `config`, which comes after the one that `factory` was made for: its
     /// store, its chains and its clock stay, and those of the `known` doors that it has.
     ///
     /// # Errors
     /// With every problem at once.
     pub fn again(
         config: Config,
-        workshop: &Workshop,
-        known: &[Door],
-    ) -> Result<Draft, Vec<Problem>> {
-        let workshop = workshop.again(&config);
-        let (doors, found) = doors::open(&config.listeners, config.admin.token.as_ref(), known);
-        let (credentials, routes) = resolve(&config, &workshop, found)?;
-        Ok(Draft {
+        factory: &MinterFactory,
+        known: &[ListenerAuth],
+    ) -> Result<PlanDraft, Vec<Problem>> {
+        let factory = factory.again(&config);
+        let (listener_auths, found) =
+            listener_auth::open(&config.listeners, config.admin.token.as_ref(), known);
+        let (credentials, routes) = resolve(&config, &factory, found)?;
+        Ok(PlanDraft {
             config,
-            workshop,
+            factory,
             credentials,
             routes,
-            doors,
+            listener_auths,
         })
     }
 
@@ -140,26 +146,26 @@ impl Draft {
     /// of listeners, each of which must fit its certificate.
     pub fn judge(config: &Config, clock: &Clock) -> Vec<Problem> {
         let own = OwnAddresses::default();
-        let workshop = Workshop::of(config, clock.clone(), own, Arc::new(Null::new()));
-        let found = resolve(config, &workshop, doors::judge(&config.listeners));
+        let factory = MinterFactory::of(config, clock.clone(), own, Arc::new(NullStore::new()));
+        let found = resolve(config, &factory, listener_auth::judge(&config.listeners));
         found.err().unwrap_or_default()
     }
 
     /// The clock by which its credentials expire.
     pub fn clock(&self) -> &Clock {
-        &self.workshop.clock
+        &self.factory.clock
     }
 
     /// Opens what `credential` is chained to, for one attempt: see
-    /// [`holders::open_sources`](crate::app::holders::open_sources).
+    /// [`holders::open_sources`](crate::app::minter_factory::open_sources).
     ///
     /// # Errors
     /// Where two metrics share a name, which would be a bug.
     pub fn open_sources(
         &self,
-        credential: &config::Credential,
-    ) -> Result<Vec<Holder>, prometheus::Error> {
-        open_sources(&self.workshop, credential, &self.config)
+        credential: &config::CredentialConfig,
+    ) -> Result<Vec<CredentialHandle>, prometheus::Error> {
+        open_sources(&self.factory, credential, &self.config)
     }
 
     /// What it was made from.
@@ -171,10 +177,10 @@ impl Draft {
     ///
     /// # Errors
     /// With every problem that its kind finds.
-    pub fn mint(&self, credential: &config::Credential, tenant: Option<&str>) -> Built {
+    pub fn mint(&self, credential: &config::CredentialConfig, tenant: Option<&str>) -> BuiltMint {
         match tenant {
-            Some(tenant) => self.workshop.build(&credential.for_tenant(tenant)),
-            None => self.workshop.build(credential),
+            Some(tenant) => self.factory.build(&credential.for_tenant(tenant)),
+            None => self.factory.build(credential),
         }
     }
 
@@ -186,37 +192,37 @@ impl Draft {
         self,
         registry: &Registry,
         runtime: tokio::runtime::Handle,
-    ) -> Result<(Plan, Standing), prometheus::Error> {
+    ) -> Result<(Plan, ProcessState), prometheus::Error> {
         let families = Families::register(registry)?;
-        let standing = Standing {
+        let process_state = ProcessState {
             none: Arc::new(families.none(&none_name())?),
             families,
             credentials: CredentialMetrics::register(registry)?,
-            workshop: self.workshop.clone(),
+            factory: self.factory.clone(),
             lines: AtomicU64::new(0),
             abandoned: Abandoned::default(),
             runtime,
         };
-        let plan = Opened::open(self, &standing, None).lay_out(&standing, None);
-        Ok((plan, standing))
+        let plan = OpenedPlan::open(self, &process_state, None).lay_out(&process_state, None);
+        Ok((plan, process_state))
     }
 }
 
 /// What outlives the configurations of a process.
-pub struct Standing {
+pub struct ProcessState {
     /// The families about calls.
     pub families: Families,
     /// The handles of the built-in route.
     none: Arc<RouteMetrics>,
     credentials: CredentialMetrics,
-    workshop: Workshop,
+    factory: MinterFactory,
     lines: AtomicU64,
     runtime: tokio::runtime::Handle,
     /// What was opened for configurations that were not used.
     abandoned: Abandoned,
 }
 
-impl Standing {
+impl ProcessState {
     /// The counters of the admin listener.
     ///
     /// # Errors
@@ -232,17 +238,17 @@ impl Standing {
 
     /// headset's own listeners, for whatever dials.
     pub fn own(&self) -> &OwnAddresses {
-        self.workshop.egress.own()
+        self.factory.egress.own()
     }
 
     /// The clock by which credentials expire.
     pub fn clock(&self) -> &Clock {
-        &self.workshop.clock
+        &self.factory.clock
     }
 
-    /// What a [`Draft`] of a later configuration is made with.
-    pub fn workshop(&self) -> &Workshop {
-        &self.workshop
+    /// What a [`PlanDraft`] of a later configuration is made with.
+    pub fn factory(&self) -> &MinterFactory {
+        &self.factory
     }
 }
 
@@ -255,7 +261,7 @@ pub struct Plan {
     /// Every credential that a route names.
     pub credentials: Vec<PlannedCredential>,
     /// How callers' connections are kept.
-    pub rules: Arc<Rules>,
+    pub rules: Arc<ConnectionRules>,
     /// What the admin listener asks for.
     pub admin_token: Option<Arc<Token>>,
     /// Connections of callers that may be open.
@@ -263,13 +269,13 @@ pub struct Plan {
     /// Calls that may be under way.
     allowance: Allowance,
     /// By what its credentials were made.
-    specs: Vec<Spec>,
+    specs: Vec<CredentialSpec>,
     /// The connections of its routes.
-    lines: Vec<Line>,
+    lines: Vec<PoolId>,
 }
 
 /// The upstream connections of a route.
-struct Line {
+struct PoolId {
     route: Name,
     connector: Connector,
     lifetimes: Lifetimes,
@@ -282,15 +288,15 @@ pub struct PlannedCredential {
     /// Its kind.
     pub kind: &'static str,
     /// Its slot or slots.
-    pub holder: Holder,
+    pub handle: CredentialHandle,
 }
 
 impl PlannedCredential {
     /// Its slot as it is now, or that of each tenant that lives.
     pub fn snapshots(&self) -> Vec<Snapshot> {
-        match &self.holder {
-            Holder::One(slot) => vec![slot.snapshot()],
-            Holder::PerTenant(tenants) => {
+        match &self.handle {
+            CredentialHandle::One(slot) => vec![slot.snapshot()],
+            CredentialHandle::PerTenant(tenants) => {
                 let all = tenants.all();
                 all.iter().map(|(_, slot)| slot.snapshot()).collect()
             }
@@ -299,32 +305,32 @@ impl PlannedCredential {
 
     /// What a person does when one must act.
     pub fn person_does(&self) -> String {
-        match &self.holder {
-            Holder::One(slot) => slot.mint().person_does(),
-            Holder::PerTenant(tenants) => tenants.person_does(),
+        match &self.handle {
+            CredentialHandle::One(slot) => slot.mint().person_does(),
+            CredentialHandle::PerTenant(tenants) => tenants.person_does(),
         }
     }
 }
 
 impl Plan {
     /// The credential `name` as it runs, with its spec.
-    fn running(&self, name: &Name) -> Option<(&PlannedCredential, &Spec)> {
+    fn running(&self, name: &Name) -> Option<(&PlannedCredential, &CredentialSpec)> {
         let mut all = self.credentials.iter().zip(&self.specs);
-        all.find(|(credential, _)| credential.holder.name() == name)
+        all.find(|(credential, _)| credential.handle.name() == name)
     }
 
     /// The slots that every call of a route shares: those that must be live for
     /// headset to be of use.
     pub fn shared_slots(&self) -> Vec<Arc<Slot>> {
-        let one = |credential: &PlannedCredential| credential.holder.one().cloned();
+        let one = |credential: &PlannedCredential| credential.handle.one().cloned();
         self.credentials.iter().filter_map(one).collect()
     }
 
     /// The credentials of which each tenant has its own.
     pub fn tenants(&self) -> Vec<Arc<Tenants>> {
-        let each = |credential: &PlannedCredential| match &credential.holder {
-            Holder::One(_) => None,
-            Holder::PerTenant(tenants) => Some(tenants.clone()),
+        let each = |credential: &PlannedCredential| match &credential.handle {
+            CredentialHandle::One(_) => None,
+            CredentialHandle::PerTenant(tenants) => Some(tenants.clone()),
         };
         self.credentials.iter().filter_map(each).collect()
     }
@@ -342,9 +348,9 @@ impl Plan {
 /// One listener with its routes.
 pub struct PlannedListener {
     /// Its table.
-    pub config: config::Listener,
+    pub config: config::ListenerConfig,
     /// Its TLS, and what callers must show.
-    pub door: Door,
+    pub listener_auth: ListenerAuth,
     /// Its routes.
     pub blueprint: Arc<Blueprint>,
     /// Its handles.

@@ -17,20 +17,20 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::{MissedTickBehavior, interval};
 
 use crate::admin::health::Health;
-use crate::admin::status::{Asked, Reloaded, Sight};
-use crate::app::about::About;
-use crate::app::doors::{self, Watched};
-use crate::app::plan::{Draft, Opened, Plan, PlannedCredential, Standing, kind_keys};
+use crate::admin::status::{AdminView, ReloadRequest, Reloaded};
+use crate::app::about::BuildGauges;
+use crate::app::listener_auth::{self, AuthWatch};
+use crate::app::listener_sockets::{ListenerSockets, new_addresses, sockets};
+use crate::app::plan::{OpenedPlan, Plan, PlanDraft, PlannedCredential, ProcessState, kind_keys};
 use crate::app::retired::{Ends, Retired};
-use crate::app::stations::{Stations, new_addresses, sockets};
 use crate::app::worker::Workers;
-use crate::app::{StartError, fixed, pages, supervisor, view, vitals};
+use crate::app::{StartError, pages, restart_only, supervisor, view, vitals};
 use crate::base::problem::Problem;
 use crate::config::Config;
 use crate::config::load::{self, Sources};
 use crate::credential::identity::is_same_account;
-use crate::credential::tenants::Holder;
-use crate::modes::Current;
+use crate::credential::tenants::CredentialHandle;
+use crate::modes::CurrentService;
 use crate::secret;
 use crate::secret::watch::Watch;
 
@@ -42,36 +42,36 @@ pub struct Running {
     /// What is in use.
     pub plan: Plan,
     /// The listeners.
-    pub stations: Stations,
+    pub listener_sockets: ListenerSockets,
     /// The workers.
     pub workers: Workers,
     /// What is out of use.
     pub retired: Retired,
-    pub(super) standing: Standing,
-    pub(super) about: About,
+    pub(super) process_state: ProcessState,
+    pub(super) about: BuildGauges,
     pub(super) health: Arc<Health>,
-    pub(super) sight: Arc<ArcSwap<Sight>>,
+    pub(super) admin_view: Arc<ArcSwap<AdminView>>,
     pub(super) credentials: watch::Sender<Vec<PlannedCredential>>,
     pub(super) admin: std::net::SocketAddr,
     /// By what the admin listener is served.
-    pub(super) pages: Rc<Current>,
+    pub(super) pages: Rc<CurrentService>,
     /// What watches the files of listeners.
-    pub(super) doors: Watched,
+    pub(super) listener_auths: AuthWatch,
 }
 
 /// From what a configuration is read, again and again.
-pub struct Origin {
+pub struct ConfigOrigin {
     /// The file, the variables and the flags.
     pub sources: Sources,
     watch: Watch,
 }
 
-impl Origin {
+impl ConfigOrigin {
     /// Begins to watch the file of `sources`; read them afterwards, so that no change is
     /// missed.
-    pub fn of(sources: Sources) -> Origin {
-        let file = sources.file.clone().map(secret::Source::File);
-        Origin {
+    pub fn of(sources: Sources) -> ConfigOrigin {
+        let file = sources.file.clone().map(secret::SecretSource::File);
+        ConfigOrigin {
             watch: Watch::start(file.into_iter().collect()),
             sources,
         }
@@ -79,32 +79,32 @@ impl Origin {
 }
 
 /// What makes a running headset reload.
-pub struct Occasions {
+pub struct ReloadTriggers {
     /// From what the configuration is read.
-    pub origin: Origin,
+    pub origin: ConfigOrigin,
     /// SIGHUP, where signals are ours to catch.
     pub hangup: Option<Signal>,
     /// The admin listener.
-    pub asked: mpsc::Receiver<Asked>,
+    pub asked: mpsc::Receiver<ReloadRequest>,
 }
 
 /// Why the next configuration is not used.
-enum Refused {
+enum ReloadRefused {
     Problems(Vec<Problem>),
     Told(String),
 }
 
-impl From<StartError> for Refused {
-    fn from(error: StartError) -> Refused {
+impl From<StartError> for ReloadRefused {
+    fn from(error: StartError) -> ReloadRefused {
         match error {
-            StartError::Config(problems) => Refused::Problems(problems),
-            other => Refused::Told(format!("{:#}", anyhow::Error::from(other))),
+            StartError::Config(problems) => ReloadRefused::Problems(problems),
+            other => ReloadRefused::Told(format!("{:#}", anyhow::Error::from(other))),
         }
     }
 }
 
 /// What a reload changed, for the log.
-struct Changed {
+struct ReloadChanges {
     new: usize,
     gone: usize,
 }
@@ -112,18 +112,18 @@ struct Changed {
 impl Running {
     /// Reloads whenever there is an occasion. Dropping the future during a reload leaves
     /// either the old or the new configuration in use, whole.
-    pub async fn keep_up(&mut self, occasions: Occasions) -> Infallible {
-        let Occasions {
-            origin: Origin { sources, mut watch },
+    pub async fn keep_up(&mut self, occasions: ReloadTriggers) -> Infallible {
+        let ReloadTriggers {
+            origin: ConfigOrigin { sources, mut watch },
             mut hangup,
             mut asked,
         } = occasions;
         let mut sweep = interval(SWEEP);
         sweep.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let changed = watch.turn_to(watched(&sources, &self.plan.config)).await;
-        let is_ours = |file: &secret::Source| {
+        let is_ours = |file: &secret::SecretSource| {
             let own = sources.file.as_ref();
-            own.is_some_and(|own| *file == secret::Source::File(own.clone()))
+            own.is_some_and(|own| *file == secret::SecretSource::File(own.clone()))
         };
         // It may have changed since it was read at the start.
         let mut again = changed.iter().any(is_ours);
@@ -133,10 +133,10 @@ impl Running {
                 biased;
                 () = std::future::ready(()), if std::mem::take(&mut again) => "a changed file",
                 _ = sweep.tick() => {
-                    self.stations.sweep();
+                    self.listener_sockets.sweep();
                     let limit = self.plan.config.timeouts.mint;
                     self.retired.sweep(limit);
-                    self.retired.give_back(self.standing.abandoned(), limit);
+                    self.retired.give_back(self.process_state.abandoned(), limit);
                     continue;
                 }
                 Some(()) = async { hangup.as_mut()?.recv().await } => "SIGHUP",
@@ -168,7 +168,7 @@ impl Running {
 
     async fn reload(&mut self, sources: &Sources, why: &'static str) -> Reloaded {
         let outcome = self.turn_over(sources).await;
-        let now = self.standing.clock().now();
+        let now = self.process_state.clock().now();
         let problems = match outcome {
             Ok(changed) => {
                 let config = &self.plan.config;
@@ -185,10 +185,10 @@ impl Running {
             Err(refused) => {
                 self.about.refused();
                 let problems = match refused {
-                    Refused::Problems(problems) => {
+                    ReloadRefused::Problems(problems) => {
                         problems.iter().map(ToString::to_string).collect()
                     }
-                    Refused::Told(why) => vec![why],
+                    ReloadRefused::Told(why) => vec![why],
                 };
                 for problem in &problems {
                     tracing::error!("{problem}");
@@ -205,72 +205,76 @@ impl Running {
             at_ms: now.wall_ms,
             problems,
         };
-        self.sight.store(Arc::new(Sight {
+        self.admin_view.store(Arc::new(AdminView {
             reloaded: Some(reloaded.clone()),
-            ..view::sight(&self.plan)
+            ..view::admin_view(&self.plan)
         }));
         reloaded
     }
 
     /// Puts the next configuration in place, or changes nothing.
-    async fn turn_over(&mut self, sources: &Sources) -> Result<Changed, Refused> {
+    async fn turn_over(&mut self, sources: &Sources) -> Result<ReloadChanges, ReloadRefused> {
         let mut config = read(sources).await?;
         for warning in &config.warnings {
             tracing::warn!(config.key = %warning.key, "{warning}");
         }
-        for key in fixed::keep(&mut config, &self.plan.config) {
+        for key in restart_only::keep(&mut config, &self.plan.config) {
             tracing::warn!(
                 config.key = key,
                 "this cannot change while headset runs: restart it for what the configuration says"
             );
         }
-        let workshop = self.standing.workshop().clone();
+        let factory = self.process_state.factory().clone();
         // Trust anchors are read from disk.
-        let doors = doors::of(&self.plan);
-        let draft = tokio::task::spawn_blocking(move || Draft::again(config, &workshop, &doors));
-        let draft = finished(draft.await)?.map_err(Refused::Problems)?;
+        let listener_auths = listener_auth::of(&self.plan);
+        let draft = tokio::task::spawn_blocking(move || {
+            PlanDraft::again(config, &factory, &listener_auths)
+        });
+        let draft = finished(draft.await)?.map_err(ReloadRefused::Problems)?;
 
         let count = self.workers.size();
-        let mut places = self.stations.place(&draft.config().listeners, count)?;
+        let mut places = self
+            .listener_sockets
+            .place(&draft.config().listeners, count)?;
         let adopted = self.workers.adopt(sockets(&mut places, count)).await;
         let adopted = adopted.map_err(|error| {
-            Refused::Told(format!(
+            ReloadRefused::Told(format!(
                 "listeners: a worker cannot take their sockets ({error}); restart headset if this lasts"
             ))
         })?;
-        let mut own = (**self.standing.own().load()).clone();
+        let mut own = (**self.process_state.own().load()).clone();
         own.extend(new_addresses(&places));
-        self.standing.own().store(Arc::new(own));
+        self.process_state.own().store(Arc::new(own));
 
-        let opened = Opened::open(draft, &self.standing, Some(&self.plan));
+        let opened = OpenedPlan::open(draft, &self.process_state, Some(&self.plan));
         if let Err(unavailable) = opened.first_mints().await {
             self.learn_addresses();
-            return Err(Refused::Told(format!(
+            return Err(ReloadRefused::Told(format!(
                 "credential {}: {}; calls would fail with it",
                 unavailable.credential, unavailable.cause
             )));
         }
         // Nothing fails from here on, and nothing is waited for until all is recorded.
         let new = opened.new_slots().len();
-        let plan = opened.lay_out(&self.standing, Some(&self.plan));
-        let assignments = self.stations.settle(&plan, places);
+        let plan = opened.lay_out(&self.process_state, Some(&self.plan));
+        let assignments = self.listener_sockets.settle(&plan, places);
         let before = std::mem::replace(&mut self.plan, plan);
         let gone = self.put_away(before);
         self.wake_chained();
         self.learn_addresses();
-        self.watch_doors();
+        self.watch_listener_auth();
         self.pages.keep_by(pages::rules(&self.plan.rules));
         self.health.watch_over(vitals(&self.plan));
         self.credentials.send_replace(self.plan.credentials.clone());
         adopted.serve(assignments).await;
-        Ok(Changed { new, gone })
+        Ok(ReloadChanges { new, gone })
     }
 
     /// Takes out of use what `before` has and the plan has not; tells how many
     /// credentials that is.
     fn put_away(&mut self, before: Plan) -> usize {
         let plan = &self.plan;
-        let families = &self.standing.families;
+        let families = &self.process_state.families;
         let routes = before.config.routes.iter().map(|route| &route.name);
         for name in routes.filter(|name| plan.config.routes.iter().all(|r| r.name != **name)) {
             families.remove_route(name);
@@ -285,25 +289,27 @@ impl Running {
             families.remove_listener(name);
         }
         let mut gone = 0;
-        for PlannedCredential { holder, .. } in before.credentials {
+        for PlannedCredential { handle, .. } in before.credentials {
             let namesake = plan
                 .credentials
                 .iter()
-                .find(|c| c.holder.name() == holder.name());
-            if namesake.is_some_and(|namesake| is_same(&namesake.holder, &holder)) {
+                .find(|c| c.handle.name() == handle.name());
+            if namesake.is_some_and(|namesake| is_same(&namesake.handle, &handle)) {
                 continue;
             }
             gone += 1;
-            if let (Some(Holder::PerTenant(heirs)), Holder::PerTenant(tenants)) =
-                (namesake.map(|namesake| &namesake.holder), &holder)
+            if let (
+                Some(CredentialHandle::PerTenant(successors)),
+                CredentialHandle::PerTenant(tenants),
+            ) = (namesake.map(|namesake| &namesake.handle), &handle)
             {
                 for (tenant, slot) in tenants.all() {
-                    let heirs = heirs.clone();
-                    slot.hand_over(Arc::new(move || heirs.slot(&tenant).ok()));
+                    let successors = successors.clone();
+                    slot.hand_over(Arc::new(move || successors.slot(&tenant).ok()));
                 }
             }
             let mut old = before.config.credentials.iter();
-            let old = old.find(|credential| credential.name == *holder.name());
+            let old = old.find(|credential| credential.name == *handle.name());
             let successor = old.is_some_and(|old| {
                 let mut all = plan.config.credentials.iter();
                 all.any(|credential| is_same_account(credential, old))
@@ -312,7 +318,7 @@ impl Running {
                 true => Ends::Session,
                 false => Ends::AsConfigured,
             };
-            self.retired.take(holder, ends);
+            self.retired.take(handle, ends);
         }
         gone
     }
@@ -323,10 +329,10 @@ impl Running {
         let all = self.plan.config.credentials.iter();
         for chained in all.filter(|credential| !credential.values.chained().is_empty()) {
             let mut running = self.plan.credentials.iter();
-            let holder = running.find(|running| *running.holder.name() == chained.name);
-            match holder.map(|running| &running.holder) {
-                Some(Holder::One(slot)) => slot.secret_changed(),
-                Some(Holder::PerTenant(tenants)) => {
+            let handle = running.find(|running| *running.handle.name() == chained.name);
+            match handle.map(|running| &running.handle) {
+                Some(CredentialHandle::One(slot)) => slot.secret_changed(),
+                Some(CredentialHandle::PerTenant(tenants)) => {
                     tenants
                         .all()
                         .iter()
@@ -338,25 +344,26 @@ impl Running {
     }
 
     /// Watches the files of the listeners that are in use now, and no others.
-    pub(super) fn watch_doors(&mut self) {
-        self.doors.turn_to(doors::watch(&self.plan));
+    pub(super) fn watch_listener_auth(&mut self) {
+        self.listener_auths
+            .turn_to(listener_auth::watch(&self.plan));
     }
 
     fn learn_addresses(&self) {
-        let own = super::own_addresses(&self.stations.addresses(), self.admin);
-        self.standing.own().store(Arc::new(own));
+        let own = super::own_addresses(&self.listener_sockets.addresses(), self.admin);
+        self.process_state.own().store(Arc::new(own));
     }
 }
 
 /// Runs what waits for the disk beside the control thread.
-async fn read(sources: &Sources) -> Result<Config, Refused> {
+async fn read(sources: &Sources) -> Result<Config, ReloadRefused> {
     let sources = sources.clone();
     let loaded = tokio::task::spawn_blocking(move || match sources.file.as_deref() {
-        Some(file) if is_endless(file) => Err(Refused::Told(format!(
+        Some(file) if is_endless(file) => Err(ReloadRefused::Told(format!(
             "{}: only a regular file is read again; put one there",
             file.display()
         ))),
-        _ => load::load(&sources, &kind_keys()).map_err(Refused::Problems),
+        _ => load::load(&sources, &kind_keys()).map_err(ReloadRefused::Problems),
     });
     finished(loaded.await)?
 }
@@ -367,24 +374,27 @@ fn is_endless(path: &Path) -> bool {
     std::fs::metadata(path).is_ok_and(|about| !about.is_file() && !about.is_dir())
 }
 
-fn finished<T>(outcome: Result<T, tokio::task::JoinError>) -> Result<T, Refused> {
-    outcome.map_err(|error| Refused::Told(format!("reading the configuration failed: {error}")))
+fn finished<T>(outcome: Result<T, tokio::task::JoinError>) -> Result<T, ReloadRefused> {
+    outcome
+        .map_err(|error| ReloadRefused::Told(format!("reading the configuration failed: {error}")))
 }
 
-fn is_same(one: &Holder, other: &Holder) -> bool {
+fn is_same(one: &CredentialHandle, other: &CredentialHandle) -> bool {
     match (one, other) {
-        (Holder::One(one), Holder::One(other)) => Arc::ptr_eq(one, other),
-        (Holder::PerTenant(one), Holder::PerTenant(other)) => Arc::ptr_eq(one, other),
+        (CredentialHandle::One(one), CredentialHandle::One(other)) => Arc::ptr_eq(one, other),
+        (CredentialHandle::PerTenant(one), CredentialHandle::PerTenant(other)) => {
+            Arc::ptr_eq(one, other)
+        }
         _ => false,
     }
 }
 
 /// The files whose change is an occasion: the configuration, and what its TLS tables
 /// name, which is read when it is.
-fn watched(sources: &Sources, config: &Config) -> Vec<secret::Source> {
+fn watched(sources: &Sources, config: &Config) -> Vec<secret::SecretSource> {
     let routes = config.routes.iter().map(|route| &route.tls);
     let credentials = config.credentials.iter().map(|credential| &credential.tls);
     let files = routes.chain(credentials).flat_map(|tls| tls.files());
     let files = files.map(Into::into).chain(sources.file.clone());
-    files.map(secret::Source::File).collect()
+    files.map(secret::SecretSource::File).collect()
 }

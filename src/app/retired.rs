@@ -14,18 +14,18 @@ use tokio::time::{Instant, timeout_at};
 
 use crate::credential::Mint;
 use crate::credential::slot::Slot;
-use crate::credential::tenants::Holder;
+use crate::credential::tenants::CredentialHandle;
 
 /// See the module.
 #[derive(Debug, Default)]
 pub struct Retired {
-    unused: Vec<Left>,
+    unused: Vec<RetiredSlot>,
     ending: JoinSet<()>,
 }
 
 #[derive(Debug)]
-struct Left {
-    holder: Holder,
+struct RetiredSlot {
+    handle: CredentialHandle,
     ends: Ends,
 }
 
@@ -75,9 +75,9 @@ async fn give_back(slot: Arc<Slot>, limit: Duration) {
 }
 
 impl Retired {
-    /// `holder` is out of use; `ends` says what of it may be ended at its issuer.
-    pub fn take(&mut self, holder: Holder, ends: Ends) {
-        self.unused.push(Left { holder, ends });
+    /// `handle` is out of use; `ends` says what of it may be ended at its issuer.
+    pub fn take(&mut self, handle: CredentialHandle, ends: Ends) {
+        self.unused.push(RetiredSlot { handle, ends });
     }
 
     /// Lets go of those that no call holds; ending one may take `limit`. Must be called
@@ -88,9 +88,9 @@ impl Retired {
             .into_iter()
             .partition(|left| left.is_used());
         self.unused = used;
-        let unused: Vec<Left> = unused;
+        let unused: Vec<RetiredSlot> = unused;
         for left in unused {
-            tracing::info!(credential.name = %left.holder.name(), "credential not used any more");
+            tracing::info!(credential.name = %left.handle.name(), "credential not used any more");
             for mint in left.slots().iter().map(|slot| slot.mint()) {
                 let is_ended = match left.ends {
                     Ends::AsConfigured => mint.revokes_on_shutdown(),
@@ -100,7 +100,7 @@ impl Retired {
                     continue;
                 }
                 self.ending
-                    .spawn(end(mint, left.holder.name().to_string(), limit));
+                    .spawn(end(mint, left.handle.name().to_string(), limit));
             }
         }
     }
@@ -132,22 +132,24 @@ impl Retired {
     pub fn slots(&self) -> Vec<Arc<Slot>> {
         let ending = self.unused.iter();
         let ending = ending.filter(|left| left.ends == Ends::AsConfigured);
-        ending.flat_map(Left::slots).collect()
+        ending.flat_map(RetiredSlot::slots).collect()
     }
 }
 
-impl Left {
+impl RetiredSlot {
     fn is_used(&self) -> bool {
-        match &self.holder {
-            Holder::One(slot) => Arc::strong_count(slot) > 1,
-            Holder::PerTenant(tenants) => Arc::strong_count(tenants) > 1,
+        match &self.handle {
+            CredentialHandle::One(slot) => Arc::strong_count(slot) > 1,
+            CredentialHandle::PerTenant(tenants) => Arc::strong_count(tenants) > 1,
         }
     }
 
     fn slots(&self) -> Vec<Arc<Slot>> {
-        match &self.holder {
-            Holder::One(slot) => vec![slot.clone()],
-            Holder::PerTenant(tenants) => tenants.all().into_iter().map(|(_, slot)| slot).collect(),
+        match &self.handle {
+            CredentialHandle::One(slot) => vec![slot.clone()],
+            CredentialHandle::PerTenant(tenants) => {
+                tenants.all().into_iter().map(|(_, slot)| slot).collect()
+            }
         }
     }
 }

@@ -3,8 +3,8 @@
 use tokio::sync::watch;
 
 use crate::app::plan::PlannedCredential;
-use crate::credential::tenants::Holder;
-use crate::secret::Source;
+use crate::credential::tenants::CredentialHandle;
+use crate::secret::SecretSource;
 use crate::secret::watch::Watch;
 
 /// Watches the secrets of `credentials`, also when a reload makes others of them, until
@@ -30,32 +30,32 @@ pub fn watch(
     }
 }
 
-fn sources(credentials: &[PlannedCredential]) -> Vec<Source> {
-    let all = credentials.iter().flat_map(|one| match &one.holder {
-        Holder::One(slot) => {
+fn sources(credentials: &[PlannedCredential]) -> Vec<SecretSource> {
+    let all = credentials.iter().flat_map(|one| match &one.handle {
+        CredentialHandle::One(slot) => {
             let mint = slot.mint();
             with(mint.sources(), mint.also_watched())
         }
-        Holder::PerTenant(tenants) => with(tenants.sources(), tenants.also_watched()),
+        CredentialHandle::PerTenant(tenants) => with(tenants.sources(), tenants.also_watched()),
     });
     all.collect()
 }
 
-fn with(mut sources: Vec<Source>, more: Option<Source>) -> Vec<Source> {
+fn with(mut sources: Vec<SecretSource>, more: Option<SecretSource>) -> Vec<SecretSource> {
     sources.extend(more);
     sources
 }
 
-fn tell(credentials: &[PlannedCredential], changed: &[Source]) {
+fn tell(credentials: &[PlannedCredential], changed: &[SecretSource]) {
     for credential in credentials {
         let concerned = sources(std::slice::from_ref(credential));
         if !concerned.iter().any(|source| changed.contains(source)) {
             continue;
         }
-        tracing::debug!(credential.name = %credential.holder.name(), "a secret of it may have changed");
-        match &credential.holder {
-            Holder::One(slot) => slot.secret_changed(),
-            Holder::PerTenant(tenants) => {
+        tracing::debug!(credential.name = %credential.handle.name(), "a secret of it may have changed");
+        match &credential.handle {
+            CredentialHandle::One(slot) => slot.secret_changed(),
+            CredentialHandle::PerTenant(tenants) => {
                 tenants
                     .all()
                     .iter()

@@ -18,10 +18,10 @@ use crate::app::plan::Plan;
 use crate::app::reload::Running;
 use crate::app::retired::Retired;
 use crate::app::terminal::Terminal;
-use crate::app::worker::Ended;
+use crate::app::worker::WorkersEnded;
 use crate::credential::slot::Slot;
 use crate::modes::Phase;
-use crate::net::activity::{Counts, Quiet};
+use crate::net::activity::{ActivityCounts, QuietPeriod};
 
 /// For how long no call must have been open or have begun.
 const QUIET: Duration = Duration::from_secs(2);
@@ -132,24 +132,24 @@ impl Stop {
 }
 
 /// Stops `running` in order, since `why` asked for it.
-pub async fn run(why: &str, mut stop: Stop, running: Running, mut ended: Ended) {
+pub async fn run(why: &str, mut stop: Stop, running: Running, mut ended: WorkersEnded) {
     let Running {
         plan,
-        mut stations,
+        mut listener_sockets,
         mut workers,
         mut retired,
         health,
-        standing,
+        process_state,
         ..
     } = running;
     // A reload that the stop overtook.
-    retired.give_back(standing.abandoned(), plan.config.timeouts.mint);
+    retired.give_back(process_state.abandoned(), plan.config.timeouts.mint);
     let drain = plan.config.timeouts.drain;
-    let files = stations.take_files();
-    let in_flight = || stations.counts().open();
+    let files = listener_sockets.take_files();
+    let in_flight = || listener_sockets.counts().open();
     tracing::info!(stop.reason = why, in_flight = in_flight(), "draining");
     health.mark_draining();
-    stations.tell(Phase::Draining);
+    listener_sockets.tell(Phase::Draining);
     let end = Instant::now() + drain;
     let revoking = revoking(&plan, &retired);
     let deadline = match revoking.is_empty() && !retired.is_ending() {
@@ -157,13 +157,13 @@ pub async fn run(why: &str, mut stop: Stop, running: Running, mut ended: Ended) 
         false => end - REVOCATION.min(drain / 4),
     };
     let orderly = async {
-        quiet(|| stations.counts(), deadline).await;
+        quiet(|| listener_sockets.counts(), deadline).await;
         // While the sockets are ours: the next headset may bind its own there.
         drop(files);
-        stations.tell(Phase::Closing);
+        listener_sockets.tell(Phase::Closing);
         workers.dismiss();
         let finished = timeout_at(deadline, ended.all()).await.is_ok();
-        stations.tell(Phase::Over);
+        listener_sockets.tell(Phase::Over);
         let end = end.max(Instant::now() + REVOCATION_LEAST);
         tokio::join!(revoke(revoking, end), retired.finish(end));
         finished
@@ -225,9 +225,9 @@ async fn revoke_all(slots: Vec<Arc<Slot>>, end: Instant) {
 }
 
 /// Waits until no call was open and none began for [`QUIET`], or until `deadline`.
-async fn quiet(counts: impl Fn() -> Counts, deadline: Instant) {
+async fn quiet(counts: impl Fn() -> ActivityCounts, deadline: Instant) {
     let mut look = interval(LOOK);
-    let mut quiet = Quiet::from(counts(), Instant::now());
+    let mut quiet = QuietPeriod::from(counts(), Instant::now());
     loop {
         let now = look.tick().await;
         if quiet.look_at_open(counts(), now) >= QUIET || now >= deadline {

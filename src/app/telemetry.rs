@@ -13,15 +13,15 @@ use tracing_subscriber::fmt::writer::BoxMakeWriter;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 
-use self::lines::Lines;
+use self::lines::LogQueue;
 pub use self::lines::finish;
-use crate::config::{Log, LogFormat};
+use crate::config::{LogConfig, LogFormat};
 
 /// Starts logging for the whole process. A second call changes nothing.
 ///
 /// Only headset's own events are written: what the libraries below log at their
 /// debug levels may hold whole header fields.
-pub fn start(log: Log) {
+pub fn start(log: LogConfig) {
     let people = match log.format {
         LogFormat::Human => true,
         LogFormat::Json => false,
@@ -43,7 +43,7 @@ pub fn start(log: Log) {
             format!("{line}\n")
         }
     };
-    let writer = match Lines::start(lost) {
+    let writer = match LogQueue::start(lost) {
         Ok(lines) => BoxMakeWriter::new(Arc::new(lines)),
         // No thread to be had: better a log that may block than none.
         Err(_) => BoxMakeWriter::new(std::io::stderr),

@@ -3,8 +3,8 @@
 
 use std::sync::Arc;
 
-use crate::admin::guard::Guard;
-use crate::admin::status::{CredentialView, Look, RouteView, Sight};
+use crate::admin::guard::AdminGuard;
+use crate::admin::status::{AdminView, CredentialView, RouteView, StatusSource};
 use crate::app::plan::{Plan, PlannedCredential};
 use crate::config::Config;
 
@@ -12,12 +12,12 @@ use crate::config::Config;
 #[derive(Debug)]
 pub struct PlanView(pub Vec<PlannedCredential>);
 
-impl Look for PlanView {
+impl StatusSource for PlanView {
     fn credentials(&self) -> Vec<CredentialView> {
         let view = |credential: &PlannedCredential| CredentialView {
-            name: credential.holder.name().clone(),
+            name: credential.handle.name().clone(),
             kind: credential.kind,
-            per_tenant: credential.holder.one().is_none(),
+            per_tenant: credential.handle.one().is_none(),
             action: credential.person_does(),
             slots: credential.snapshots(),
         };
@@ -26,9 +26,9 @@ impl Look for PlanView {
 }
 
 /// All that it shows of `plan`.
-pub fn sight(plan: &Plan) -> Sight {
-    Sight {
-        guard: Guard::new(&plan.config.admin, plan.admin_token.clone()),
+pub fn admin_view(plan: &Plan) -> AdminView {
+    AdminView {
+        guard: AdminGuard::new(&plan.config.admin, plan.admin_token.clone()),
         credentials: Arc::new(PlanView(plan.credentials.clone())),
         routes: routes(&plan.config),
         config: plan.config.digest.clone(),
@@ -38,7 +38,7 @@ pub fn sight(plan: &Plan) -> Sight {
 
 /// The routes of `config`.
 fn routes(config: &Config) -> Vec<RouteView> {
-    let view = |route: &crate::config::Route| RouteView {
+    let view = |route: &crate::config::RouteConfig| RouteView {
         name: route.name.clone(),
         host: route.host.clone(),
         path: route.path.clone(),

@@ -2,7 +2,7 @@
 //! own, so that a call never leaves the thread that accepted it.
 //!
 //! New sockets are handed over first, since that may fail; they wait in the workers until
-//! [`Adopted::serve`] says what all listeners serve from then on, which cannot fail. So a
+//! [`AdoptedSockets::serve`] says what all listeners serve from then on, which cannot fail. So a
 //! reload has changed nothing where a worker cannot follow. Listeners that are removed end
 //! by their phase.
 
@@ -22,11 +22,11 @@ use crate::base::name::Name;
 use crate::gateway::metrics::ListenerMetrics;
 use crate::gateway::route::{Blueprint, Gateway};
 use crate::gateway::stack::limit::Permits;
-use crate::modes::connection::Rules;
-use crate::modes::{Current, Phase, Service, Serving, serve};
+use crate::modes::connection::ConnectionRules;
+use crate::modes::{CurrentService, Phase, Service, Serving, serve};
 use crate::net::activity::Activity;
-use crate::net::listen::{Bound, Listener};
-use crate::net::tls::server::Doorman;
+use crate::net::listen::{BoundSocket, Listener};
+use crate::net::tls::server::TlsAcceptor;
 use crate::net::turn;
 
 /// Heartbeat and sweep.
@@ -38,15 +38,15 @@ const EVENT_INTERVAL: u32 = 256;
 /// All worker threads.
 #[derive(Debug)]
 pub struct Workers {
-    commands: Vec<mpsc::UnboundedSender<Command>>,
+    commands: Vec<mpsc::UnboundedSender<WorkerCommand>>,
     _threads: Vec<JoinHandle<()>>,
 }
 
 /// Tells when the workers have ended.
 #[derive(Debug)]
-pub struct Ended(mpsc::Receiver<()>);
+pub struct WorkersEnded(mpsc::Receiver<()>);
 
-impl Ended {
+impl WorkersEnded {
     /// Waits until every worker has closed its last connection.
     pub async fn all(&mut self) {
         while self.0.recv().await.is_some() {}
@@ -55,13 +55,13 @@ impl Ended {
 
 /// One worker's handle of a listening socket.
 #[derive(Debug)]
-pub struct Socket {
+pub struct WorkerSocket {
     /// Which listener's; never used twice in a process.
     pub listener: u64,
     /// The listener's name, for the log.
     pub name: Name,
     /// The socket.
-    pub bound: Bound,
+    pub bound: BoundSocket,
     /// Counts its calls.
     pub activity: Arc<Activity>,
     /// How far the listener is on its way out.
@@ -74,21 +74,21 @@ pub struct Assignment {
     /// Which; its socket was handed over before.
     pub listener: u64,
     /// Who puts TLS on its connections; `None` leaves them plain.
-    pub doorman: Option<Arc<Doorman>>,
+    pub acceptor: Option<Arc<TlsAcceptor>>,
     /// Its routes.
     pub blueprint: Arc<Blueprint>,
     /// Its counters.
     pub metrics: Arc<ListenerMetrics>,
     /// How callers' connections are kept.
-    pub rules: Arc<Rules>,
+    pub rules: Arc<ConnectionRules>,
     /// Connections that may be open.
     pub connections: Arc<Permits>,
 }
 
 #[derive(Debug)]
-enum Command {
+enum WorkerCommand {
     /// Take these sockets, which nobody is served on yet.
-    Adopt(Vec<Socket>, oneshot::Sender<io::Result<()>>),
+    Adopt(Vec<WorkerSocket>, oneshot::Sender<io::Result<()>>),
     /// Close the sockets that were taken and not served on.
     Release,
     /// Serve all of these, and nothing else, from now on.
@@ -100,7 +100,7 @@ impl Workers {
     ///
     /// # Errors
     /// Where the machine refuses a thread.
-    pub fn start(workers: usize, health: Arc<Health>) -> io::Result<(Workers, Ended)> {
+    pub fn start(workers: usize, health: Arc<Health>) -> io::Result<(Workers, WorkersEnded)> {
         let (alive, ended) = mpsc::channel(1);
         let mut threads = Vec::new();
         let mut commands = Vec::new();
@@ -126,7 +126,7 @@ impl Workers {
             commands,
             _threads: threads,
         };
-        Ok((workers, Ended(ended)))
+        Ok((workers, WorkersEnded(ended)))
     }
 
     /// How many workers there are.
@@ -139,12 +139,12 @@ impl Workers {
     ///
     /// # Errors
     /// Where a worker cannot drive a socket, or has ended.
-    pub async fn adopt(&self, sockets: Vec<Vec<Socket>>) -> io::Result<Adopted> {
-        let adopted = Adopted(self.commands.clone());
+    pub async fn adopt(&self, sockets: Vec<Vec<WorkerSocket>>) -> io::Result<AdoptedSockets> {
+        let adopted = AdoptedSockets(self.commands.clone());
         let mut waiting = Vec::new();
         for (command, sockets) in self.commands.iter().zip(sockets) {
             let (done, is_done) = oneshot::channel();
-            let _ = command.send(Command::Adopt(sockets, done));
+            let _ = command.send(WorkerCommand::Adopt(sockets, done));
             waiting.push(is_done);
         }
         for (index, is_done) in waiting.into_iter().enumerate() {
@@ -162,9 +162,9 @@ impl Workers {
 
 /// Sockets that the workers have and do not serve on yet; closed where this is dropped.
 #[derive(Debug)]
-pub struct Adopted(Vec<mpsc::UnboundedSender<Command>>);
+pub struct AdoptedSockets(Vec<mpsc::UnboundedSender<WorkerCommand>>);
 
-impl Adopted {
+impl AdoptedSockets {
     /// Gives each worker its `assignments`, and waits until it goes by them. Where the
     /// future is dropped it goes by them all the same. A worker that has ended has
     /// said so, and shows in `/livez`.
@@ -172,7 +172,7 @@ impl Adopted {
         let mut waiting = Vec::new();
         for command in std::mem::take(&mut self.0) {
             let (done, is_done) = oneshot::channel();
-            let _ = command.send(Command::Serve(assignments.clone(), done));
+            let _ = command.send(WorkerCommand::Serve(assignments.clone(), done));
             waiting.push(is_done);
         }
         for is_done in waiting {
@@ -181,16 +181,16 @@ impl Adopted {
     }
 }
 
-impl Drop for Adopted {
+impl Drop for AdoptedSockets {
     fn drop(&mut self) {
         for command in &self.0 {
-            let _ = command.send(Command::Release);
+            let _ = command.send(WorkerCommand::Release);
         }
     }
 }
 
 fn work(
-    commands: mpsc::UnboundedReceiver<Command>,
+    commands: mpsc::UnboundedReceiver<WorkerCommand>,
     health: Arc<Health>,
     index: usize,
 ) -> io::Result<()> {
@@ -202,33 +202,33 @@ fn work(
     let local = LocalSet::new();
     // A task of its own: what `block_on` waits for is polled at every turn of the
     // runtime, which is at every call, and a handle costs less of that than what it tends.
-    let tending = local.spawn_local(Tending::new(health, index).follow(commands));
+    let tending = local.spawn_local(WorkerState::new(health, index).follow(commands));
     local.block_on(&runtime, tending).map_err(io::Error::other)
 }
 
 /// What one worker has.
-struct Tending {
+struct WorkerState {
     health: Arc<Health>,
     index: usize,
     /// Sockets that wait for their first assignment.
-    adopted: Vec<(Place, Listener)>,
+    adopted: Vec<(ServedSocket, Listener)>,
     /// What is served, by listener.
-    served: Vec<(u64, Rc<Current>)>,
+    served: Vec<(u64, Rc<CurrentService>)>,
     /// What removed listeners were served by, while connections of theirs are open.
-    removed: Vec<Rc<Current>>,
+    removed: Vec<Rc<CurrentService>>,
     serving: JoinSet<()>,
 }
 
-/// A [`Socket`] that the runtime drives.
-struct Place {
+/// A [`WorkerSocket`] that the runtime drives.
+struct ServedSocket {
     listener: u64,
     name: Name,
     phase: watch::Receiver<Phase>,
 }
 
-impl Tending {
-    fn new(health: Arc<Health>, index: usize) -> Tending {
-        Tending {
+impl WorkerState {
+    fn new(health: Arc<Health>, index: usize) -> WorkerState {
+        WorkerState {
             health,
             index,
             adopted: Vec::new(),
@@ -239,7 +239,7 @@ impl Tending {
     }
 
     /// Follows commands and tends what they made, until there are no more of either.
-    async fn follow(mut self, mut commands: mpsc::UnboundedReceiver<Command>) {
+    async fn follow(mut self, mut commands: mpsc::UnboundedReceiver<WorkerCommand>) {
         let mut dismissed = false;
         let mut tick = interval(TICK);
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -247,11 +247,11 @@ impl Tending {
             tokio::select! {
                 _ = tick.tick() => self.sweep(),
                 command = commands.recv(), if !dismissed => match command {
-                    Some(Command::Adopt(sockets, done)) => {
+                    Some(WorkerCommand::Adopt(sockets, done)) => {
                         let _ = done.send(self.adopt(sockets));
                     }
-                    Some(Command::Release) => self.adopted.clear(),
-                    Some(Command::Serve(assignments, done)) => {
+                    Some(WorkerCommand::Release) => self.adopted.clear(),
+                    Some(WorkerCommand::Serve(assignments, done)) => {
                         self.serve(assignments);
                         let _ = done.send(());
                     }
@@ -274,11 +274,11 @@ impl Tending {
         }
     }
 
-    fn adopt(&mut self, sockets: Vec<Socket>) -> io::Result<()> {
+    fn adopt(&mut self, sockets: Vec<WorkerSocket>) -> io::Result<()> {
         self.adopted.clear();
         for socket in sockets {
             let listener = Listener::adopt(socket.bound, socket.activity)?;
-            let rest = Place {
+            let rest = ServedSocket {
                 listener: socket.listener,
                 name: socket.name,
                 phase: socket.phase,
@@ -296,7 +296,7 @@ impl Tending {
             let known = known.map(|index| before.swap_remove(index).1);
             let gateway = known.as_ref().and_then(|current| current.gateway());
             let now = Serving {
-                doorman: assignment.doorman,
+                acceptor: assignment.acceptor,
                 service: Service::Gateway(Rc::new(Gateway::build(
                     assignment.blueprint,
                     gateway.as_deref(),
@@ -310,7 +310,7 @@ impl Tending {
                     current.replace(now);
                     current
                 }
-                None => Current::new(now),
+                None => CurrentService::new(now),
             };
             let mut waiting = self.adopted.iter();
             if let Some(index) = waiting.position(|(socket, _)| socket.listener == number) {
@@ -324,9 +324,9 @@ impl Tending {
             .extend(before.into_iter().map(|(_, current)| current));
     }
 
-    fn begin(&mut self, socket: Place, listener: Listener, current: Rc<Current>) {
+    fn begin(&mut self, socket: ServedSocket, listener: Listener, current: Rc<CurrentService>) {
         let (health, index) = (self.health.clone(), self.index);
-        let Place { name, phase, .. } = socket;
+        let ServedSocket { name, phase, .. } = socket;
         let panicked = move |panic: &str| {
             health.stumble(index);
             tracing::error!(
@@ -348,12 +348,13 @@ mod tests {
     use crate::net::listen::access::Access;
     use std::net::SocketAddr;
 
-    fn socket() -> Socket {
+    fn socket() -> WorkerSocket {
         let any = Bind::Tcp(SocketAddr::from(([127, 0, 0, 1], 0)));
-        Socket {
+        WorkerSocket {
             listener: 1,
             name: Name::parse("app").unwrap(),
-            bound: Bound::bind(&any, &Access::resolve(&SocketAccess::default()).unwrap()).unwrap(),
+            bound: BoundSocket::bind(&any, &Access::resolve(&SocketAccess::default()).unwrap())
+                .unwrap(),
             activity: Arc::default(),
             phase: watch::channel(Phase::Serving).1,
         }

@@ -77,16 +77,16 @@ impl Deadline {
 
 /// Reads the clocks. Clones share one source.
 #[derive(Clone, Debug)]
-pub struct Clock(Source);
+pub struct Clock(ClockSource);
 
 #[derive(Clone, Debug)]
-enum Source {
+enum ClockSource {
     System,
-    Faked(Arc<Faked>),
+    Faked(Arc<FakedClock>),
 }
 
 #[derive(Debug)]
-struct Faked {
+struct FakedClock {
     started: tokio::time::Instant,
     wall_start_ms: i64,
     wall_shift_ms: AtomicI64,
@@ -96,13 +96,13 @@ struct Faked {
 impl Clock {
     /// The clocks of this machine.
     pub fn system() -> Clock {
-        Clock(Source::System)
+        Clock(ClockSource::System)
     }
 
     /// A clock for tests: it starts at `wall_start_ms` and follows tokio's time,
     /// so a paused runtime drives it. Must be called inside a tokio runtime.
     pub fn faked(wall_start_ms: i64) -> Clock {
-        Clock(Source::Faked(Arc::new(Faked {
+        Clock(ClockSource::Faked(Arc::new(FakedClock {
             started: tokio::time::Instant::now(),
             wall_start_ms,
             wall_shift_ms: AtomicI64::new(0),
@@ -113,7 +113,7 @@ impl Clock {
     /// Tests only: moves the wall clock by `ms` (back where negative) without any
     /// time passing. The system clock ignores it.
     pub fn step_wall(&self, ms: i64) {
-        if let Source::Faked(faked) = &self.0 {
+        if let ClockSource::Faked(faked) = &self.0 {
             faked.wall_shift_ms.fetch_add(ms, Ordering::SeqCst);
         }
     }
@@ -121,7 +121,7 @@ impl Clock {
     /// Tests only: the machine sleeps for `time`; wall and boot clock go on while
     /// tokio's timers stand still. The system clock ignores it.
     pub fn sleep_machine(&self, time: Duration) {
-        if let Source::Faked(faked) = &self.0 {
+        if let ClockSource::Faked(faked) = &self.0 {
             faked
                 .wall_shift_ms
                 .fetch_add(millis(time), Ordering::SeqCst);
@@ -134,11 +134,11 @@ impl Clock {
     /// Now, on both clocks.
     pub fn now(&self) -> Moment {
         match &self.0 {
-            Source::System => Moment {
+            ClockSource::System => Moment {
                 wall_ms: system_wall_ms(),
                 boot: system_boot(),
             },
-            Source::Faked(faked) => {
+            ClockSource::Faked(faked) => {
                 let passed = faked.started.elapsed();
                 let wall_shift = faked.wall_shift_ms.load(Ordering::SeqCst);
                 let boot_shift = faked.boot_shift_ms.load(Ordering::SeqCst);

@@ -11,18 +11,18 @@ use std::process::ExitCode;
 use serde_json::{Value as Json, json};
 
 use crate::base::problem::{Place, Problem};
-use crate::cli::online::{self, Tried};
+use crate::cli::online::{self, TriedCredential};
 use crate::cli::quick::Quick;
 use crate::config::keys::KindKeys;
 use crate::config::{Config, load};
-use crate::secret::Source;
+use crate::secret::SecretSource;
 
 /// The exit code for a faulty configuration: `EX_CONFIG` of sysexits(3).
 pub const EXIT_CONFIG: u8 = 78;
 
 /// Checks a configuration and shows every problem at once; starts nothing.
 #[derive(clap::Args, Clone, Debug)]
-pub struct Args {
+pub struct CheckArgs {
     /// Where the configuration comes from.
     #[command(flatten)]
     pub quick: Quick,
@@ -31,13 +31,13 @@ pub struct Args {
     #[arg(long)]
     pub online: bool,
     /// How to write the outcome to stdout.
-    #[arg(long, value_enum, default_value_t = Output::Human)]
-    pub output: Output,
+    #[arg(long, value_enum, default_value_t = OutputFormat::Human)]
+    pub output: OutputFormat,
 }
 
 /// A form of output.
 #[derive(clap::ValueEnum, Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Output {
+pub enum OutputFormat {
     /// For people.
     Human,
     /// One JSON object.
@@ -53,10 +53,10 @@ pub enum Output {
 /// Only where stdout or stderr cannot be written; a faulty configuration is exit code
 /// 78.
 pub fn run(
-    args: Args,
+    args: CheckArgs,
     kinds: &[KindKeys],
     judge: impl FnOnce(&Config) -> Vec<Problem>,
-    try_all: impl FnOnce(&Config) -> std::io::Result<Vec<Tried>>,
+    try_all: impl FnOnce(&Config) -> std::io::Result<Vec<TriedCredential>>,
 ) -> anyhow::Result<ExitCode> {
     let sources = args.quick.sources();
     let mut problems = unreadable(&load::secrets(&sources, kinds));
@@ -96,10 +96,10 @@ pub fn run(
 }
 
 /// Tries every one of these secrets once.
-pub fn unreadable(secrets: &[(String, Source, Place)]) -> Vec<Problem> {
+pub fn unreadable(secrets: &[(String, SecretSource, Place)]) -> Vec<Problem> {
     let mut problems = Vec::new();
     for (key, source, place) in secrets {
-        if *source == Source::Generate {
+        if *source == SecretSource::Generate {
             continue;
         }
         if let Err(error) = source.fetch() {
@@ -117,14 +117,14 @@ pub fn unreadable(secrets: &[(String, Source, Place)]) -> Vec<Problem> {
 /// Writes what was found.
 pub fn report(
     outcome: &Result<Config, Vec<Problem>>,
-    tried: &[Tried],
-    output: Output,
+    tried: &[TriedCredential],
+    output: OutputFormat,
     stdout: &mut dyn Write,
     stderr: &mut dyn Write,
 ) -> std::io::Result<()> {
     match (outcome, output) {
-        (_, Output::Json) => writeln!(stdout, "{}", as_json(outcome, tried)),
-        (Err(problems), Output::Human) => {
+        (_, OutputFormat::Json) => writeln!(stdout, "{}", as_json(outcome, tried)),
+        (Err(problems), OutputFormat::Human) => {
             for problem in problems {
                 writeln!(stderr, "{problem}")?;
             }
@@ -133,7 +133,7 @@ pub fn report(
                 count => writeln!(stderr, "{count} problems"),
             }
         }
-        (Ok(config), Output::Human) => {
+        (Ok(config), OutputFormat::Human) => {
             for warning in &config.warnings {
                 writeln!(stderr, "warning: {warning}")?;
             }
@@ -185,7 +185,7 @@ fn summary(config: &Config) -> Vec<String> {
     lines
 }
 
-fn as_json(outcome: &Result<Config, Vec<Problem>>, tried: &[Tried]) -> Json {
+fn as_json(outcome: &Result<Config, Vec<Problem>>, tried: &[TriedCredential]) -> Json {
     let listed = |problems: &[Problem]| -> Vec<Json> {
         problems
             .iter()
@@ -203,7 +203,7 @@ fn as_json(outcome: &Result<Config, Vec<Problem>>, tried: &[Tried]) -> Json {
         Err(problems) => json!({ "ok": false, "problems": listed(problems) }),
         Ok(config) => json!({
             "ok": online::exit(tried) == ExitCode::SUCCESS,
-            "online": tried.iter().map(Tried::json).collect::<Vec<_>>(),
+            "online": tried.iter().map(TriedCredential::json).collect::<Vec<_>>(),
             "digest": config.digest,
             "warnings": listed(&config.warnings),
             "admin": config.admin.bind.to_string(),
@@ -230,7 +230,7 @@ fn as_json(outcome: &Result<Config, Vec<Problem>>, tried: &[Tried]) -> Json {
 mod tests {
     use super::*;
     use crate::config::load::tests::{KINDS, load_text};
-    use crate::secret::watch::testing::Folder;
+    use crate::secret::watch::testing::WatchedFolder;
 
     fn text(password: &str, bearer: &str) -> String {
         format!(
@@ -243,7 +243,7 @@ mod tests {
         )
     }
 
-    fn written(outcome: &Result<Config, Vec<Problem>>, output: Output) -> (String, String) {
+    fn written(outcome: &Result<Config, Vec<Problem>>, output: OutputFormat) -> (String, String) {
         let (mut stdout, mut stderr) = (Vec::new(), Vec::new());
         report(outcome, &[], output, &mut stdout, &mut stderr).unwrap();
         let text = |bytes| String::from_utf8(bytes).unwrap();
@@ -252,7 +252,7 @@ mod tests {
 
     #[test]
     fn each_secret_is_tried_and_none_is_shown() {
-        let folder = Folder::new();
+        let folder = WatchedFolder::new();
         let password = folder.write("password", "hunter2\u{2019}");
         let text = text(password.to_str().unwrap(), "/nonexistent/bearer");
         // Whatever else is wrong.
@@ -264,7 +264,7 @@ mod tests {
             };
             let mut problems = unreadable(&load::secrets(&sources, KINDS));
             problems.extend(load::load(&sources, KINDS).err().into_iter().flatten());
-            let (stdout, stderr) = written(&Err(problems), Output::Human);
+            let (stdout, stderr) = written(&Err(problems), OutputFormat::Human);
             assert_eq!(stdout, "");
             for part in [
                 "credential.cms.password: file ",
@@ -282,7 +282,7 @@ mod tests {
     #[test]
     fn a_good_configuration_is_summed_up_without_values() {
         let outcome = load_text(&text("/p", "/b"));
-        let (stdout, stderr) = written(&outcome, Output::Human);
+        let (stdout, stderr) = written(&outcome, OutputFormat::Human);
         assert_eq!(stderr, "");
         for line in [
             "listener app: 127.0.0.1:8080\n",
@@ -296,8 +296,8 @@ mod tests {
 
     #[test]
     fn json_is_one_object_on_stdout_either_way() {
-        let good = written(&load_text(&text("/p", "/b")), Output::Json);
-        let bad = written(&load_text("[x]"), Output::Json);
+        let good = written(&load_text(&text("/p", "/b")), OutputFormat::Json);
+        let bad = written(&load_text("[x]"), OutputFormat::Json);
         for ((stdout, stderr), ok) in [(good, true), (bad, false)] {
             let value: Json = serde_json::from_str(&stdout).unwrap();
             assert_eq!(value["ok"], ok);

@@ -16,12 +16,12 @@ use tokio::sync::oneshot;
 
 use crate::app::plan::kind_keys;
 use crate::app::shutdown::Stop;
-use crate::app::{Addresses, App, telemetry};
+use crate::app::{App, BoundAddresses, telemetry};
 use crate::base::time::Clock;
 use crate::config::load::{self, Sources};
 use crate::config::url::HttpUrl;
-use crate::config::{Bind, Log, LogFormat, Roots, Tls};
-use crate::credential::login::{Answer, Login};
+use crate::config::{Bind, LogConfig, LogFormat, Roots, UpstreamTls};
+use crate::credential::issuer_client::{IssuerClient, IssuerResponse};
 use crate::net::connect::Connector;
 use crate::net::egress::Egress;
 use headset_simulator::{Options, Simulator};
@@ -29,7 +29,7 @@ use headset_simulator::{Options, Simulator};
 /// A simulated contact center, headset before it, and one told call.
 #[derive(Clone, Debug, clap::Args)]
 #[command(before_help = EXAMPLES)]
-pub struct Args {
+pub struct DemoArgs {
     /// End after the story, with exit code 0, instead of serving on.
     #[arg(long)]
     pub once: bool,
@@ -53,8 +53,8 @@ const BEARER_LIFE: Duration = Duration::from_secs(12 * 3600);
 ///
 /// # Errors
 /// Where the machine refuses a port or a file, or a step of the story fails.
-pub fn run(args: Args) -> anyhow::Result<ExitCode> {
-    telemetry::start(Log {
+pub fn run(args: DemoArgs) -> anyhow::Result<ExitCode> {
+    telemetry::start(LogConfig {
         level: tracing::Level::WARN,
         format: LogFormat::Auto,
     });
@@ -62,11 +62,11 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-async fn tell_and_serve(args: Args) -> anyhow::Result<()> {
+async fn tell_and_serve(args: DemoArgs) -> anyhow::Result<()> {
     let center = Simulator::start(Options::default())
         .await
         .context("the simulated contact center cannot start")?;
-    let props = Props::lay_out(&center)?;
+    let props = DemoFiles::lay_out(&center)?;
     let sources = Sources {
         file: Some(props.config.clone()),
         ..Sources::default()
@@ -82,7 +82,7 @@ async fn tell_and_serve(args: Args) -> anyhow::Result<()> {
         Stop::at_signals()?
     };
     let mut serving = std::pin::pin!(app.serve(stop));
-    let story = Story {
+    let story = Walkthrough {
         center: &center,
         props: &props,
         addresses: &addresses,
@@ -103,13 +103,13 @@ async fn tell_and_serve(args: Args) -> anyhow::Result<()> {
 }
 
 /// The files of the demo, gone when it ends.
-struct Props {
+struct DemoFiles {
     folder: PathBuf,
     config: PathBuf,
 }
 
-impl Props {
-    fn lay_out(center: &Simulator) -> anyhow::Result<Props> {
+impl DemoFiles {
+    fn lay_out(center: &Simulator) -> anyhow::Result<DemoFiles> {
         use std::os::unix::fs::DirBuilderExt;
         let name = format!(
             "headset-demo-{}-{:08x}",
@@ -122,7 +122,7 @@ impl Props {
             .mode(0o700)
             .create(&folder)
             .with_context(|| format!("{} cannot be made", folder.display()))?;
-        let props = Props {
+        let props = DemoFiles {
             config: folder.join("headset.toml"),
             folder,
         };
@@ -160,19 +160,19 @@ impl Props {
     }
 }
 
-impl Drop for Props {
+impl Drop for DemoFiles {
     fn drop(&mut self) {
         let _ = std::fs::remove_dir_all(&self.folder);
     }
 }
 
-struct Story<'a> {
+struct Walkthrough<'a> {
     center: &'a Simulator,
-    props: &'a Props,
-    addresses: &'a Addresses,
+    props: &'a DemoFiles,
+    addresses: &'a BoundAddresses,
 }
 
-impl Story<'_> {
+impl Walkthrough<'_> {
     async fn tell(&self, once: bool) -> anyhow::Result<()> {
         let app = self.listener()?;
         let admin = format!("http://{}", self.addresses.admin);
@@ -288,18 +288,18 @@ impl Story<'_> {
 }
 
 /// One plain GET.
-async fn get(base: &str, target: &str) -> anyhow::Result<Answer> {
+async fn get(base: &str, target: &str) -> anyhow::Result<IssuerResponse> {
     let url = HttpUrl::parse(base).map_err(|why| anyhow!("{base}: {why}"))?;
-    let tls = Tls {
+    let tls = UpstreamTls {
         roots: Roots::Bundled,
-        ..Tls::default()
+        ..UpstreamTls::default()
     };
     let connector = Connector::new(url.origin, &tls, PATIENCE, Egress::default())?;
     let request = Request::builder()
         .method(Method::GET)
         .uri(target)
         .body(Bytes::new())?;
-    let login = Login::new(connector, Clock::system(), PATIENCE);
+    let login = IssuerClient::new(connector, Clock::system(), PATIENCE);
     Ok(login.send(request).await?)
 }
 

@@ -12,7 +12,7 @@ use super::EX_UNAVAILABLE;
 /// Whatever stands after the command: none of it matters.
 #[derive(Clone, Debug, clap::Args)]
 #[command(disable_help_flag = true, disable_version_flag = true)]
-pub struct Args {
+pub struct LeftOutArgs {
     #[arg(hide = true, trailing_var_arg = true, allow_hyphen_values = true)]
     rest: Vec<OsString>,
 }

@@ -12,20 +12,20 @@ use std::time::Duration;
 use serde_json::{Value as Json, json};
 
 use crate::app::attempt::{Attempt, Obtained, attempt};
-use crate::app::plan::{Draft, kind_keys};
+use crate::app::plan::{PlanDraft, kind_keys};
 use crate::base::time::Clock;
-use crate::cli::check::Output;
+use crate::cli::check::OutputFormat;
 use crate::cli::quick::Quick;
 use crate::cli::{EX_CONFIG, EX_NOPERM, EX_TEMPFAIL, EX_UNAVAILABLE, EX_USAGE, online, run};
 use crate::config::{self, Config, load};
 use crate::credential::MintError;
-use crate::credential::transcript::Exchange;
+use crate::credential::transcript::RecordedExchange;
 use crate::net::egress::OwnAddresses;
 
 /// Obtain one credential now and show how, with every secret masked.
 #[derive(Clone, Debug, clap::Args)]
 #[command(before_help = EXAMPLES, after_help = NOTES)]
-pub struct Args {
+pub struct MintArgs {
     /// The credential's name in the configuration.
     #[arg(value_name = "NAME")]
     pub name: String,
@@ -36,8 +36,8 @@ pub struct Args {
     #[command(flatten)]
     pub quick: Quick,
     /// How to write the outcome to stdout.
-    #[arg(long, value_enum, default_value_t = Output::Human)]
-    pub output: Output,
+    #[arg(long, value_enum, default_value_t = OutputFormat::Human)]
+    pub output: OutputFormat,
 }
 
 const EXAMPLES: &str = "\
@@ -58,7 +58,7 @@ Exit codes: 0 obtained, 69 out of reach, 75 the issuer failed: try again later,
 ///
 /// # Errors
 /// Where stdout or stderr cannot be written or the machine refuses a runtime.
-pub fn run(args: Args) -> anyhow::Result<ExitCode> {
+pub fn run(args: MintArgs) -> anyhow::Result<ExitCode> {
     let config = match load::load(&args.quick.sources(), &kind_keys()) {
         Ok(config) => config,
         Err(problems) => return Ok(run::refuse(&problems)),
@@ -74,7 +74,7 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
     run::protect_memory();
     let limit = config.timeouts.mint;
     let clock = Clock::system();
-    let draft = match Draft::to_mint(config, clock.clone(), OwnAddresses::default()) {
+    let draft = match PlanDraft::to_mint(config, clock.clone(), OwnAddresses::default()) {
         Ok(draft) => draft,
         Err(problems) => return Ok(run::refuse(&problems)),
     };
@@ -91,7 +91,7 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
     })?;
     let mut stdout = std::io::stdout().lock();
     match args.output {
-        Output::Human => {
+        OutputFormat::Human => {
             let head = match &args.tenant {
                 Some(tenant) => format!("{} for tenant {tenant}", credential.name),
                 None => credential.name.to_string(),
@@ -103,7 +103,7 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
                 told(&attempt)
             )?;
         }
-        Output::Json => {
+        OutputFormat::Json => {
             let mut all = as_json(&attempt);
             all["credential"] = credential.name.as_str().into();
             all["kind"] = credential.kind.into();
@@ -123,7 +123,7 @@ fn named<'c>(
     config: &'c Config,
     name: &str,
     tenant: Option<&str>,
-) -> Result<&'c config::Credential, String> {
+) -> Result<&'c config::CredentialConfig, String> {
     let found = config.credentials.iter().find(|c| c.name.as_str() == name);
     let Some(credential) = found else {
         let known: Vec<&str> = config.credentials.iter().map(|c| c.name.as_str()).collect();
@@ -224,7 +224,7 @@ fn told(attempt: &Attempt) -> String {
     out
 }
 
-fn exchange(out: &mut String, number: usize, call: &Exchange) {
+fn exchange(out: &mut String, number: usize, call: &RecordedExchange) {
     let _ = writeln!(out, "{number}. {} {}", call.method, call.url);
     for (name, value) in &call.said {
         let _ = writeln!(out, "   > {name}: {value}");

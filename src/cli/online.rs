@@ -9,15 +9,15 @@ use serde_json::{Value as Json, json};
 use tokio::time::timeout;
 
 use crate::app::attempt::{Obtained, attempt};
-use crate::app::holders::{Workshop, listed_tenant, open_sources};
+use crate::app::minter_factory::{MinterFactory, listed_tenant, open_sources};
 use crate::base::name::Name;
 use crate::base::time::Clock;
 use crate::cli::mint::{class, date, ends, exit_code, outcome_json, span};
 use crate::cli::{EX_CONFIG, EX_NOPERM, EX_TEMPFAIL, EX_UNAVAILABLE};
 use crate::config::{self, Config};
 use crate::credential::MintError;
-use crate::credential::store::Null;
-use crate::credential::tenants::Holder;
+use crate::credential::store::NullStore;
+use crate::credential::tenants::CredentialHandle;
 use crate::net::egress::OwnAddresses;
 
 /// A person who must act within this should hear of it now.
@@ -25,7 +25,7 @@ const RUNWAY: Duration = Duration::from_secs(14 * 86_400);
 
 /// One credential that was tried.
 #[derive(Debug)]
-pub struct Tried {
+pub struct TriedCredential {
     name: Name,
     /// The tenant for whom, where each has its own.
     tenant: Option<String>,
@@ -37,42 +37,42 @@ pub struct Tried {
 ///
 /// # Errors
 /// Where the machine refuses a runtime.
-pub fn try_all(config: &Config) -> std::io::Result<Vec<Tried>> {
+pub fn try_all(config: &Config) -> std::io::Result<Vec<TriedCredential>> {
     let clock = Clock::system();
     // One attempt each, outside any slot: nothing is kept.
-    let nowhere = Arc::new(Null::new());
-    let workshop = Workshop::of(config, clock.clone(), OwnAddresses::default(), nowhere);
+    let nowhere = Arc::new(NullStore::new());
+    let factory = MinterFactory::of(config, clock.clone(), OwnAddresses::default(), nowhere);
     super::runtime()?.block_on(async {
         let mut all = Vec::new();
         for credential in &config.credentials {
-            all.push(try_one(credential, config, &workshop, &clock).await);
+            all.push(try_one(credential, config, &factory, &clock).await);
         }
         Ok(all)
     })
 }
 
 async fn try_one(
-    credential: &config::Credential,
+    credential: &config::CredentialConfig,
     config: &Config,
-    workshop: &Workshop,
+    factory: &MinterFactory,
     clock: &Clock,
-) -> Tried {
+) -> TriedCredential {
     let tenant = match credential.is_per_tenant() {
         true => listed_tenant(credential, config).map(ToOwned::to_owned),
         false => None,
     };
-    let mut tried = Tried {
+    let mut tried = TriedCredential {
         name: credential.name.clone(),
         tenant,
         outcome: None,
     };
     let built = match &tried.tenant {
-        Some(tenant) => workshop.build(&credential.for_tenant(tenant)),
+        Some(tenant) => factory.build(&credential.for_tenant(tenant)),
         None if credential.is_per_tenant() => return tried,
-        None => workshop.build(credential),
+        None => factory.build(credential),
     };
     // What it is chained to lives as long as the attempt.
-    let sources = open_sources(workshop, credential, config);
+    let sources = open_sources(factory, credential, config);
     tried.outcome = Some(match built {
         Ok(mint) => attempt(&mint, config.timeouts.mint, clock).await.outcome,
         // It was judged a moment ago; a file went away in between.
@@ -90,8 +90,8 @@ async fn try_one(
 
 /// Ends what `sources` obtained for one attempt, for at most `limit` each: a session
 /// that stays open may bar the next login of its user.
-pub(super) async fn end(sources: Vec<Holder>, limit: Duration) {
-    for slot in sources.iter().filter_map(Holder::one) {
+pub(super) async fn end(sources: Vec<CredentialHandle>, limit: Duration) {
+    for slot in sources.iter().filter_map(CredentialHandle::one) {
         if slot.mint().revokes_on_shutdown()
             && !matches!(timeout(limit, slot.mint().revoke()).await, Ok(Ok(())))
         {
@@ -104,7 +104,7 @@ pub(super) async fn end(sources: Vec<Holder>, limit: Duration) {
 }
 
 /// The one exit code for all of them: what only a person can mend goes first.
-pub fn exit(all: &[Tried]) -> ExitCode {
+pub fn exit(all: &[TriedCredential]) -> ExitCode {
     let codes: Vec<u8> = all
         .iter()
         .filter_map(|tried| tried.outcome.as_ref().map(exit_code))
@@ -114,7 +114,7 @@ pub fn exit(all: &[Tried]) -> ExitCode {
     ExitCode::from(worst.unwrap_or(0))
 }
 
-impl Tried {
+impl TriedCredential {
     fn who(&self) -> String {
         match &self.tenant {
             Some(tenant) => format!("credential {} for tenant {tenant}", self.name),
@@ -175,8 +175,8 @@ impl Tried {
 mod tests {
     use super::*;
 
-    fn tried(outcome: Result<Obtained, MintError>) -> Tried {
-        Tried {
+    fn tried(outcome: Result<Obtained, MintError>) -> TriedCredential {
+        TriedCredential {
             name: Name::parse("cms_key").unwrap(),
             tenant: None,
             outcome: Some(outcome),
@@ -225,7 +225,8 @@ mod tests {
             retry_after: None,
         };
         let code = |errors: Vec<MintError>| {
-            let all: Vec<Tried> = errors.into_iter().map(|error| tried(Err(error))).collect();
+            let all: Vec<TriedCredential> =
+                errors.into_iter().map(|error| tried(Err(error))).collect();
             format!("{:?}", exit(&all))
         };
         let is = |code: u8| format!("{:?}", ExitCode::from(code));

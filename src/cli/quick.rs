@@ -91,7 +91,7 @@ mod tests {
     use super::*;
 
     #[derive(Parser)]
-    struct Line {
+    struct ShortcutLine {
         #[command(flatten)]
         quick: Quick,
     }
@@ -100,7 +100,7 @@ mod tests {
     fn every_shortcut_is_a_flag_that_carries_its_key() {
         let mut line = vec!["headset".to_owned(), "--config=h.toml".to_owned()];
         line.extend(SHORTCUTS.iter().map(|row| format!("--{}=007", row.flag)));
-        let quick = Line::try_parse_from(line).unwrap().quick;
+        let quick = ShortcutLine::try_parse_from(line).unwrap().quick;
         assert_eq!(quick.config, Some("h.toml".into()));
         let expected: Vec<(String, String, String)> = SHORTCUTS
             .iter()
@@ -112,9 +112,9 @@ mod tests {
 
     #[test]
     fn an_unknown_flag_is_refused_and_none_is_needed() {
-        assert!(Line::try_parse_from(["headset", "--password=x"]).is_err());
+        assert!(ShortcutLine::try_parse_from(["headset", "--password=x"]).is_err());
         assert!(
-            Line::try_parse_from(["headset"])
+            ShortcutLine::try_parse_from(["headset"])
                 .unwrap()
                 .quick
                 .flags

@@ -3,21 +3,21 @@
 use std::io::Write;
 use std::process::ExitCode;
 
-use crate::app::plan::{Draft, kind_keys, open_store};
-use crate::app::reload::Origin;
+use crate::app::plan::{PlanDraft, kind_keys, open_store};
+use crate::app::reload::ConfigOrigin;
 use crate::app::shutdown::Stop;
 use crate::app::{App, StartError, telemetry};
 use crate::base::problem::Problem;
 use crate::base::time::Clock;
 use crate::cli::quick::Quick;
 use crate::cli::{EX_CONFIG, check, online};
-use crate::config::{Config, Log, LogFormat, load};
+use crate::config::{Config, LogConfig, LogFormat, load};
 use crate::secret;
 
 /// Serve: take calls, attach credentials, send them on.
 #[derive(Clone, Debug, clap::Args)]
 #[command(before_help = EXAMPLES, after_help = SIGNALS)]
-pub struct Args {
+pub struct RunArgs {
     /// Where the configuration comes from.
     #[command(flatten)]
     pub quick: Quick,
@@ -43,8 +43,8 @@ terminal was closed that headset was started in, it drains, unless nohup started
 /// # Errors
 /// Where an address is taken or the machine refuses something; a faulty
 /// configuration is printed and becomes exit code 78.
-pub fn run(args: Args) -> anyhow::Result<ExitCode> {
-    let origin = Origin::of(args.quick.sources());
+pub fn run(args: RunArgs) -> anyhow::Result<ExitCode> {
+    let origin = ConfigOrigin::of(args.quick.sources());
     let config = match load::load(&origin.sources, &kind_keys()) {
         Ok(config) => config,
         Err(problems) => return Ok(refuse(&problems)),
@@ -74,9 +74,9 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
 ///
 /// # Errors
 /// Only where stdout or stderr cannot be written.
-pub fn check(args: check::Args) -> anyhow::Result<ExitCode> {
+pub fn check(args: check::CheckArgs) -> anyhow::Result<ExitCode> {
     let judge = |config: &Config| {
-        let mut problems = Draft::judge(config, &Clock::system());
+        let mut problems = PlanDraft::judge(config, &Clock::system());
         problems.extend(open_store(config).err());
         config.places.settle(&mut problems);
         problems
@@ -86,7 +86,7 @@ pub fn check(args: check::Args) -> anyhow::Result<ExitCode> {
 
 /// Logging for the commands that read no configuration.
 pub fn log_for_tools() {
-    telemetry::start(Log {
+    telemetry::start(LogConfig {
         level: tracing::Level::INFO,
         format: LogFormat::Auto,
     });

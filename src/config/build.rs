@@ -17,8 +17,9 @@ use crate::config::places::Places;
 use crate::config::tenant::{self, TenantRule};
 use crate::config::url::HttpUrl;
 use crate::config::{
-    Admin, Announce, Bind, Config, Credential, Effect, Limits, Listener, ListenerTls, Log,
-    LogFormat, Route, SocketAccess, Store, Timeouts, Tls, UpstreamProtocol, rules,
+    AdminConfig, Announce, Bind, Config, CredentialConfig, Effect, Limits, ListenerConfig,
+    ListenerTls, LogConfig, LogFormat, RouteConfig, SocketAccess, StoreConfig, Timeouts,
+    UpstreamProtocol, UpstreamTls, rules,
 };
 
 /// Builds the configuration from `sections` that hold no problem.
@@ -27,8 +28,8 @@ pub fn build(sections: &[Section], warnings: Vec<Problem>, places: Places) -> Co
     let empty = Values::default();
     let one = |table| of(table).next().map_or(&empty, |section| &section.values);
     let times = timeouts(one("timeouts"));
-    let trust = tls(one("upstream_tls"), "", &Tls::default());
-    let routes: Vec<Route> = of("route")
+    let trust = tls(one("upstream_tls"), "", &UpstreamTls::default());
+    let routes: Vec<RouteConfig> = of("route")
         .filter_map(|section| route(section, &times, &trust))
         .collect();
     let listeners = of("listener")
@@ -39,7 +40,7 @@ pub fn build(sections: &[Section], warnings: Vec<Problem>, places: Places) -> Co
         .collect();
     Config {
         listeners,
-        admin: Admin {
+        admin: AdminConfig {
             bind: match one("admin").need_bind("bind") {
                 Bind::Tcp(address) => *address,
                 Bind::Unix(_) => unreachable!("the row of admin.bind refuses it"),
@@ -86,7 +87,7 @@ pub fn digest(sections: &[Section]) -> String {
         .collect()
 }
 
-fn listener(section: &Section, routes: &[Route]) -> Option<Listener> {
+fn listener(section: &Section, routes: &[RouteConfig]) -> Option<ListenerConfig> {
     let values = &section.values;
     let bind = values.need_bind("bind").clone();
     let mut hosts: Vec<String> = match values.list("hosts") {
@@ -102,7 +103,7 @@ fn listener(section: &Section, routes: &[Route]) -> Option<Listener> {
         let mut seen = std::collections::HashSet::new();
         hosts.retain(|host| seen.insert(host.clone()));
     }
-    Some(Listener {
+    Some(ListenerConfig {
         name: section.name.clone()?,
         bind,
         hosts,
@@ -139,7 +140,7 @@ fn listener_tls(values: &Values) -> Option<ListenerTls> {
     })
 }
 
-fn route(section: &Section, times: &Timeouts, trust: &Tls) -> Option<Route> {
+fn route(section: &Section, times: &Timeouts, trust: &UpstreamTls) -> Option<RouteConfig> {
     let values = &section.values;
     let (host, path) = matcher(section)?;
     let mut own = times.clone();
@@ -158,7 +159,7 @@ fn route(section: &Section, times: &Timeouts, trust: &Tls) -> Option<Route> {
             *time = *set;
         }
     }
-    Some(Route {
+    Some(RouteConfig {
         name: section.name.clone()?,
         host,
         path,
@@ -208,9 +209,9 @@ fn tenant_rule(values: &Values) -> Option<TenantRule> {
     })
 }
 
-fn credential(section: &Section, trust: &Tls) -> Option<Credential> {
+fn credential(section: &Section, trust: &UpstreamTls) -> Option<CredentialConfig> {
     let (kind, values) = section.kind.as_ref()?;
-    Some(Credential {
+    Some(CredentialConfig {
         name: section.name.clone()?,
         kind,
         values: values.clone(),
@@ -257,15 +258,15 @@ fn timeouts(values: &Values) -> Timeouts {
     }
 }
 
-fn store(values: &Values) -> Option<Store> {
-    Some(Store {
+fn store(values: &Values) -> Option<StoreConfig> {
+    Some(StoreConfig {
         path: values.path("path")?.to_owned(),
         key: values.secret("key")?.clone(),
     })
 }
 
-fn log(values: &Values) -> Log {
-    Log {
+fn log(values: &Values) -> LogConfig {
+    LogConfig {
         level: match values.need_text("level") {
             "error" => tracing::Level::ERROR,
             "warn" => tracing::Level::WARN,

@@ -8,10 +8,10 @@
 
 use crate::base::name::Name;
 use crate::base::problem::{Place, Problem};
-use crate::config::keys::{self, KindKeys, Type};
+use crate::config::keys::{self, KindKeys, ValueType};
 use crate::config::quick;
 use crate::config::read::near;
-use crate::config::tree::{Layer, Node};
+use crate::config::tree::{ConfigLayer, Node};
 
 /// What all our variables begin with.
 pub const PREFIX: &str = "HEADSET_";
@@ -19,7 +19,7 @@ pub const PREFIX: &str = "HEADSET_";
 const MAX_DEPTH: usize = 12;
 
 /// Reads the variables that are ours into a layer.
-pub fn variables(environment: &[(String, String)]) -> (Layer, Vec<Problem>) {
+pub fn variables(environment: &[(String, String)]) -> (ConfigLayer, Vec<Problem>) {
     let mut sorted: Vec<&(String, String)> = environment.iter().collect();
     sorted.sort();
     let mut filled = Filled::new("environment");
@@ -128,7 +128,9 @@ fn flattened(flat: &str, kinds: &[KindKeys]) -> Option<String> {
     let mut best: Option<String> = None;
     for (path, ty) in all.chain(own) {
         let sources: &[&str] = match ty {
-            Type::Secret | Type::OwnSecret | Type::Bearer => &[".file", ".env", ".command"],
+            ValueType::Secret | ValueType::OwnSecret | ValueType::Bearer => {
+                &[".file", ".env", ".command"]
+            }
             _ => &[""],
         };
         for source in sources {
@@ -152,7 +154,7 @@ fn flattened(flat: &str, kinds: &[KindKeys]) -> Option<String> {
 }
 
 /// Reads flags, each the path of its key, its text and its spelling, into a layer.
-pub fn flags(flags: &[(String, String, String)]) -> (Layer, Vec<Problem>) {
+pub fn flags(flags: &[(String, String, String)]) -> (ConfigLayer, Vec<Problem>) {
     let mut filled = Filled::new("flags");
     for (path, text, spelling) in flags {
         filled.put(path, text, Place::Flag(spelling.as_str().into()));
@@ -166,7 +168,7 @@ pub fn variable_of(path: &str) -> String {
 }
 
 struct Filled {
-    layer: Layer,
+    layer: ConfigLayer,
     problems: Vec<Problem>,
 }
 
@@ -174,7 +176,7 @@ impl Filled {
     fn new(name: &'static str) -> Filled {
         let root = Node::table(Place::Default);
         Filled {
-            layer: Layer { name, root },
+            layer: ConfigLayer { name, root },
             problems: Vec::new(),
         }
     }
@@ -198,7 +200,7 @@ impl Filled {
         }
     }
 
-    fn done(self) -> (Layer, Vec<Problem>) {
+    fn done(self) -> (ConfigLayer, Vec<Problem>) {
         (self.layer, self.problems)
     }
 }
@@ -207,7 +209,7 @@ impl Filled {
 mod tests {
     use super::*;
 
-    fn read(names: &[&str]) -> (Layer, Vec<Problem>) {
+    fn read(names: &[&str]) -> (ConfigLayer, Vec<Problem>) {
         let environment: Vec<(String, String)> = names
             .iter()
             .map(|name| ((*name).to_owned(), "x".to_owned()))

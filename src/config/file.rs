@@ -1,4 +1,4 @@
-//! The configuration file: TOML text into a [`Layer`], with all syntax errors.
+//! The configuration file: TOML text into a [`ConfigLayer`], with all syntax errors.
 //!
 //! The parse recovers, so one run shows every broken line; each value keeps the
 //! line and column of its key. The text of a broken line is never shown, since it
@@ -14,7 +14,7 @@ use toml::de::{DeTable, DeValue};
 
 use crate::base::problem::{Place, Problem};
 use crate::config::read::{curly, key_path, path as plain_path};
-use crate::config::tree::{Layer, Node, Shape, Written};
+use crate::config::tree::{ConfigLayer, Node, ScalarForm, Shape};
 
 /// No configuration is larger; a wrong path (a disk image, a log) often is.
 const MAX_BYTES: u64 = 1 << 20;
@@ -22,7 +22,7 @@ const MAX_BYTES: u64 = 1 << 20;
 const MAX_DEPTH: usize = 12;
 
 /// Reads the file at `path`; an unreadable one is an empty layer and a problem.
-pub fn read(path: &Path) -> (Layer, Vec<Problem>) {
+pub fn read(path: &Path) -> (ConfigLayer, Vec<Problem>) {
     let place = Place::File {
         path: path.into(),
         line: 1,
@@ -31,7 +31,7 @@ pub fn read(path: &Path) -> (Layer, Vec<Problem>) {
     match text(path) {
         Ok(text) => parse(path, &text),
         Err((why, fix)) => {
-            let layer = Layer {
+            let layer = ConfigLayer {
                 name: "file",
                 root: Node::table(place.clone()),
             };
@@ -71,10 +71,10 @@ fn text(path: &Path) -> Result<String, (String, String)> {
 }
 
 /// Reads `text`, which stood in the file at `path`.
-pub fn parse(path: &Path, text: &str) -> (Layer, Vec<Problem>) {
+pub fn parse(path: &Path, text: &str) -> (ConfigLayer, Vec<Problem>) {
     // A byte order mark is invisible, so it must not shift columns.
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
-    let lines = Lines::new(path, text);
+    let lines = LineIndex::new(path, text);
     let (table, errors) = DeTable::parse_recoverable(text);
     let mut problems: Vec<Problem> = errors
         .iter()
@@ -94,7 +94,7 @@ pub fn parse(path: &Path, text: &str) -> (Layer, Vec<Problem>) {
         shape: Shape::Table(children),
         place: lines.place(0),
     };
-    (Layer { name: "file", root }, problems)
+    (ConfigLayer { name: "file", root }, problems)
 }
 
 /// The line of a place in a file.
@@ -105,7 +105,7 @@ pub fn line_of(place: &Place) -> Option<usize> {
     }
 }
 
-fn syntax(error: &toml::de::Error, text: &str, lines: &Lines<'_>) -> Problem {
+fn syntax(error: &toml::de::Error, text: &str, lines: &LineIndex<'_>) -> Problem {
     let at = error.span().map_or(text.len(), |span| span.start);
     let place = lines.place(at);
     let quote = curly(lines.line(at));
@@ -132,7 +132,7 @@ fn syntax(error: &toml::de::Error, text: &str, lines: &Lines<'_>) -> Problem {
 
 struct Reader<'a> {
     text: &'a str,
-    lines: &'a Lines<'a>,
+    lines: &'a LineIndex<'a>,
     problems: &'a mut Vec<Problem>,
 }
 
@@ -170,11 +170,13 @@ impl Reader<'_> {
         let source = self.text.get(value.span()).unwrap_or("");
         let scalar = |written| Some(Shape::Scalar(source.to_owned(), written));
         match value.get_ref() {
-            DeValue::String(text) => Some(Shape::Scalar(text.clone().into_owned(), Written::Text)),
-            DeValue::Integer(_) => scalar(Written::Integer),
-            DeValue::Float(_) => scalar(Written::Float),
-            DeValue::Datetime(_) => scalar(Written::Date),
-            DeValue::Boolean(on) => Some(Shape::Scalar(on.to_string(), Written::Bool)),
+            DeValue::String(text) => {
+                Some(Shape::Scalar(text.clone().into_owned(), ScalarForm::Text))
+            }
+            DeValue::Integer(_) => scalar(ScalarForm::Integer),
+            DeValue::Float(_) => scalar(ScalarForm::Float),
+            DeValue::Datetime(_) => scalar(ScalarForm::Date),
+            DeValue::Boolean(on) => Some(Shape::Scalar(on.to_string(), ScalarForm::Bool)),
             DeValue::Table(table) => Some(Shape::Table(self.table(table, path))),
             DeValue::Array(items) => {
                 let mut list = Vec::new();
@@ -193,16 +195,16 @@ impl Reader<'_> {
 }
 
 /// Where lines begin, to turn an offset into a place.
-struct Lines<'a> {
+struct LineIndex<'a> {
     path: Arc<Path>,
     text: &'a str,
     starts: Vec<usize>,
 }
 
-impl<'a> Lines<'a> {
-    fn new(path: &Path, text: &'a str) -> Lines<'a> {
+impl<'a> LineIndex<'a> {
+    fn new(path: &Path, text: &'a str) -> LineIndex<'a> {
         let breaks = text.match_indices('\n').map(|(at, _)| at + 1);
-        Lines {
+        LineIndex {
             path: path.into(),
             text,
             starts: std::iter::once(0).chain(breaks).collect(),
@@ -280,7 +282,7 @@ mod tests {
     fn a_number_keeps_its_spelling() {
         let (layer, _) = parse(Path::new("h.toml"), "a = 0x1F\nb = 1_000");
         let text = |name: &str| match &layer.root.children().unwrap()[name].shape {
-            Shape::Scalar(text, Written::Integer) => text.clone(),
+            Shape::Scalar(text, ScalarForm::Integer) => text.clone(),
             other => panic!("{other:?}"),
         };
         assert_eq!(text("a"), "0x1F");

@@ -11,11 +11,11 @@ use crate::config::{no_proxy, outbound, rules, tenant};
 /// One key of the configuration: it drives reading, `config/full.toml` and the
 /// reference.
 #[derive(Clone, Copy, Debug)]
-pub struct Key {
+pub struct ConfigKey {
     /// Dotted path; `*` stands for a name. A kind's keys are relative to its table.
     pub path: &'static str,
     /// How its text is read.
-    pub ty: Type,
+    pub ty: ValueType,
     /// What holds where nobody set it.
     pub default: Fallback,
     /// One or two sentences for the reference.
@@ -41,7 +41,7 @@ pub struct KindKeys {
     /// One line for the reference.
     pub summary: &'static str,
     /// The keys of `[credential.NAME]` beyond the common ones; paths relative.
-    pub keys: &'static [Key],
+    pub keys: &'static [ConfigKey],
     /// A whole `[credential.NAME]` table as TOML. The optional keys that it sets are
     /// set in `config/full.toml` too.
     pub example: &'static str,
@@ -60,7 +60,7 @@ pub enum Fallback {
 
 /// How the text of a value is read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Type {
+pub enum ValueType {
     /// Any text, not empty, without control characters and curly quotes.
     Text,
     /// `true` or `false`.
@@ -122,7 +122,7 @@ pub fn tables() -> Vec<(&'static str, bool)> {
 }
 
 /// The keys of one table with their paths relative to it.
-pub fn of_table(table: &str) -> Vec<(&'static str, &'static Key)> {
+pub fn of_table(table: &str) -> Vec<(&'static str, &'static ConfigKey)> {
     KEYS.iter()
         .map(|key| (split(key.path), key))
         .filter(|((of, _, _), _)| *of == table)
@@ -136,12 +136,12 @@ use Fallback::{Absent, Required, Text};
 /// without it, a value to show as TOML, and what it is for.
 pub const fn key(
     path: &'static str,
-    ty: Type,
+    ty: ValueType,
     default: Fallback,
     example: &'static str,
     doc: &'static str,
-) -> Key {
-    Key {
+) -> ConfigKey {
+    ConfigKey {
         path,
         ty,
         default,
@@ -152,235 +152,235 @@ pub const fn key(
     }
 }
 
-impl Key {
+impl ConfigKey {
     /// The same key of a kind, as one that is no part of a credential's identity.
-    pub const fn in_place(mut self) -> Key {
+    pub const fn in_place(mut self) -> ConfigKey {
         self.in_place = true;
         self
     }
 
     /// The same key with a rule beyond its type.
-    pub const fn checked(mut self, check: Check) -> Key {
+    pub const fn checked(mut self, check: Check) -> ConfigKey {
         self.check = Some(check);
         self
     }
 }
 
-const ROOTS: Type = Type::Choice(&["system", "bundled"]);
-const EFFECTS: Type = Type::Choice(&["read", "write", "message", "call"]);
-const LEVELS: Type = Type::Choice(&["error", "warn", "info", "debug", "trace"]);
+const ROOTS: ValueType = ValueType::Choice(&["system", "bundled"]);
+const EFFECTS: ValueType = ValueType::Choice(&["read", "write", "message", "call"]);
+const LEVELS: ValueType = ValueType::Choice(&["error", "warn", "info", "debug", "trace"]);
 const PINS: &str = "[\"sha256//47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU=\"]";
 const SECONDS: &str = "\"10s\"";
 
 /// Every key, in the order of the reference.
 #[rustfmt::skip]
-pub const KEYS: &[Key] = &[
-    key("listener.*.bind", Type::Bind, Required, "\"127.0.0.1:8080\"",
+pub const KEYS: &[ConfigKey] = &[
+    key("listener.*.bind", ValueType::Bind, Required, "\"127.0.0.1:8080\"",
         "Where applications call in: an IP address and port, or `unix:` and the path of a socket."),
-    key("listener.*.mode", Type::Choice(&["reverse"]), Text("reverse"), "\"reverse\"",
+    key("listener.*.mode", ValueType::Choice(&["reverse"]), Text("reverse"), "\"reverse\"",
         "How calls come in. `reverse`: the application's base URL points at headset."),
-    key("listener.*.hosts", Type::List, Absent, "[\"localhost\", \"127.0.0.1\", \"[::1]\"]",
+    key("listener.*.hosts", ValueType::List, Absent, "[\"localhost\", \"127.0.0.1\", \"[::1]\"]",
         "The names it may be called by, without ports; `[\"*\"]` is any. On loopback the default is `localhost`, `127.0.0.1` and `[::1]`; elsewhere, and on a Unix socket, which no page of a browser reaches, it is any. A host that a route matches joins by itself.")
         .checked(rules::hosts),
-    key("listener.*.origins", Type::List, Text(""), "[\"https://crm.example.com\"]",
+    key("listener.*.origins", ValueType::List, Text(""), "[\"https://crm.example.com\"]",
         "Further origins that a browser page may call from.")
         .checked(rules::origins),
-    key("listener.*.caller_token", Type::Secret, Absent, "{ file = \"/run/secrets/headset/caller-token\" }",
+    key("listener.*.caller_token", ValueType::Secret, Absent, "{ file = \"/run/secrets/headset/caller-token\" }",
         "What a caller must send as `Proxy-Authorization: Bearer`, or there as the password of `Basic`; on loopback too. A file is watched, a command runs once, at the start."),
-    key("listener.*.dangerous_allow_any_caller", Type::Bool, Text("false"), "false",
+    key("listener.*.dangerous_allow_any_caller", ValueType::Bool, Text("false"), "false",
         "Off loopback, anyone who can connect calls with your credential. headset starts there only with a `caller_token`, with `tls.client_ca`, or if this is `true`."),
-    key("listener.*.socket_mode", Type::Text, Absent, "\"0660\"",
+    key("listener.*.socket_mode", ValueType::Text, Absent, "\"0660\"",
         "The permissions of a Unix socket, in octal; whoever may write it may call. Default `0600`: who headset runs as.")
         .checked(rules::mode),
-    key("listener.*.socket_owner", Type::Text, Absent, "\"headset\"",
+    key("listener.*.socket_owner", ValueType::Text, Absent, "\"headset\"",
         "The user who owns a Unix socket, by number or by name in `/etc/passwd`. To give it away headset needs `CAP_CHOWN`."),
-    key("listener.*.socket_group", Type::Text, Absent, "\"app\"",
+    key("listener.*.socket_group", ValueType::Text, Absent, "\"app\"",
         "The group of a Unix socket, by number or by name in `/etc/group`: one that headset is in, without further rights."),
-    key("listener.*.tls.cert", Type::Path, Absent, "\"/etc/headset/tls.crt\"",
+    key("listener.*.tls.cert", ValueType::Path, Absent, "\"/etc/headset/tls.crt\"",
         "A PEM file: the certificate that callers are shown, then those between it and its authority. With it the listener speaks TLS 1.2 and 1.3 only. All files of `tls` are watched; open connections stay."),
-    key("listener.*.tls.key", Type::Path, Absent, "\"/etc/headset/tls.key\"",
+    key("listener.*.tls.key", ValueType::Path, Absent, "\"/etc/headset/tls.key\"",
         "A PEM file: its private key."),
-    key("listener.*.tls.client_ca", Type::Path, Absent, "\"/etc/headset/callers.pem\"",
+    key("listener.*.tls.client_ca", ValueType::Path, Absent, "\"/etc/headset/callers.pem\"",
         "A PEM file of authorities: callers must show a certificate that one of them signed."),
 
-    key("admin.bind", Type::Bind, Text("127.0.0.1:9464"), "\"127.0.0.1:9464\"",
+    key("admin.bind", ValueType::Bind, Text("127.0.0.1:9464"), "\"127.0.0.1:9464\"",
         "Where probes and Prometheus call in; in a pod `0.0.0.0:9464`.")
         .checked(rules::tcp),
-    key("admin.token", Type::Secret, Absent, "{ file = \"/run/secrets/headset/admin-token\" }",
+    key("admin.token", ValueType::Secret, Absent, "{ file = \"/run/secrets/headset/admin-token\" }",
         "What a caller must send as `Authorization: Bearer` to see `/status`. Off loopback it is not shown without one; probes and `/metrics` never ask for it."),
 
-    key("route.*.match.path", Type::Text, Text("/"), "\"/v1/cc-list\"",
+    key("route.*.match.path", ValueType::Text, Text("/"), "\"/v1/cc-list\"",
         "The path prefix that a call must have, on segment boundaries and written decoded; the longest wins. `/` is any.")
         .checked(rules::path_prefix),
-    key("route.*.match.host", Type::Text, Absent, "\"cms.localhost\"",
+    key("route.*.match.host", ValueType::Text, Absent, "\"cms.localhost\"",
         "The host that a call must name, without a port. It joins the `hosts` of every listener.")
         .checked(rules::host),
-    key("route.*.upstream", Type::Url, Required, "\"https://cms.example.com:8443\"",
+    key("route.*.upstream", ValueType::Url, Required, "\"https://cms.example.com:8443\"",
         "Where its calls go. A path in it goes before the whole incoming path."),
-    key("route.*.credential", Type::Text, Absent, "\"cms_key\"",
+    key("route.*.credential", ValueType::Text, Absent, "\"cms_key\"",
         "The credential to attach. Without one the caller's own `Authorization` passes through."),
-    key("route.*.tenant.header", Type::Text, Absent, "\"x-context-id\"",
+    key("route.*.tenant.header", ValueType::Text, Absent, "\"x-context-id\"",
         "The header of a call that names its tenant. `{tenant}` in a text of the credential stands for that name, and each tenant has a credential of its own, obtained at its first call.")
         .checked(tenant::header),
-    key("route.*.tenant.allow", Type::List, Absent, "[\"1\", \"2\"]",
+    key("route.*.tenant.allow", ValueType::List, Absent, "[\"1\", \"2\"]",
         "The tenants that calls may name: letters, digits, `-`, `.`, `_` and `~`. A call for any other is answered 403.")
         .checked(tenant::names),
-    key("route.*.tenant.allow_pattern", Type::Text, Absent, "\"[0-9]{1,6}\"",
+    key("route.*.tenant.allow_pattern", ValueType::Text, Absent, "\"[0-9]{1,6}\"",
         "A regular expression for further tenants; the whole name must match. Whoever may call can have as many credentials obtained as it matches names.")
         .checked(tenant::a_pattern),
     key("route.*.effect", EFFECTS, Absent, "\"write\"",
         "What its calls do, which decides how careful a replay must be. Without it the method decides: GET, HEAD and OPTIONS are `read`, all else is `write`."),
-    key("route.*.strip_prefix", Type::Bool, Text("false"), "false",
+    key("route.*.strip_prefix", ValueType::Bool, Text("false"), "false",
         "Whether the matched prefix is removed before the upstream's own path is put on."),
-    key("route.*.expose_issuer", Type::Bool, Text("false"), "false",
+    key("route.*.expose_issuer", ValueType::Bool, Text("false"), "false",
         "Whether calls may reach the URLs at which credentials are issued, listed or revoked."),
-    key("route.*.replay_401", Type::Bool, Text("false"), "false",
+    key("route.*.replay_401", ValueType::Bool, Text("false"), "false",
         "For `message` and `call`: whether a 401 that rejects the credential may be answered by sending the call once more."),
-    key("route.*.odd_names", Type::Choice(&["pass", "drop"]), Text("pass"), "\"pass\"",
+    key("route.*.odd_names", ValueType::Choice(&["pass", "drop"]), Text("pass"), "\"pass\"",
         "Whether fields of a call reach the upstream whose names hold more than letters, digits and `-`, as `tenant_id` does. A name that an upstream could take for a credential's goes either way."),
-    key("route.*.upstream_cookies", Type::Choice(&["drop", "pass"]), Text("drop"), "\"drop\"",
+    key("route.*.upstream_cookies", ValueType::Choice(&["drop", "pass"]), Text("drop"), "\"drop\"",
         "What becomes of the upstream's `Set-Cookie` on a route with a credential. A session cookie in the application's hands would be a second, live credential."),
-    key("route.*.upstream_protocol", Type::Choice(&["auto", "h1", "h2"]), Text("auto"), "\"auto\"",
+    key("route.*.upstream_protocol", ValueType::Choice(&["auto", "h1", "h2"]), Text("auto"), "\"auto\"",
         "The version of HTTP towards the upstream. `auto`: over TLS HTTP/2 where the upstream chooses it (ALPN), else HTTP/1.1. `h1`: HTTP/1.1 only. `h2`: HTTP/2 only, by ALPN over TLS and by prior knowledge without."),
-    key("route.*.announce", Type::List, Text(""), "[\"via\", \"x_forwarded\"]",
+    key("route.*.announce", ValueType::List, Text(""), "[\"via\", \"x_forwarded\"]",
         "What tells the upstream of headset and of who calls it: `via`, `forwarded` (RFC 7239), `x_forwarded` (`X-Forwarded-For`, `-Proto` and `-Host`). What the application sends of them passes in any case.")
         .checked(rules::announced),
-    key("route.*.rewrite_location", Type::Bool, Text("true"), "true",
+    key("route.*.rewrite_location", ValueType::Bool, Text("true"), "true",
         "Whether a `Location` on the upstream's own host, with either scheme, is turned to the listener."),
-    key("route.*.host_header", Type::Text, Absent, "\"cms.example.com\"",
+    key("route.*.host_header", ValueType::Text, Absent, "\"cms.example.com\"",
         "The `Host` that the upstream is sent, where it is to be another than the host and port of `upstream`; with a port where that is not the scheme's own. TLS goes by `upstream_tls.server_name`.")
         .checked(rules::host_header),
-    key("route.*.timeouts.connect", Type::Duration, Absent, "\"3s\"",
+    key("route.*.timeouts.connect", ValueType::Duration, Absent, "\"3s\"",
         "As in `[timeouts]`, for this route.").checked(rules::positive),
-    key("route.*.timeouts.connect_retry", Type::Duration, Absent, "\"1s\"",
+    key("route.*.timeouts.connect_retry", ValueType::Duration, Absent, "\"1s\"",
         "As in `[timeouts]`, for this route."),
-    key("route.*.timeouts.first_byte", Type::Duration, Absent, "\"5m\"",
+    key("route.*.timeouts.first_byte", ValueType::Duration, Absent, "\"5m\"",
         "As in `[timeouts]`, for this route."),
-    key("route.*.timeouts.idle", Type::Duration, Absent, "\"5m\"",
+    key("route.*.timeouts.idle", ValueType::Duration, Absent, "\"5m\"",
         "As in `[timeouts]`, for this route."),
-    key("route.*.timeouts.tunnel_idle", Type::Duration, Absent, "\"1h\"",
+    key("route.*.timeouts.tunnel_idle", ValueType::Duration, Absent, "\"1h\"",
         "As in `[timeouts]`, for this route."),
-    key("route.*.timeouts.expect_continue", Type::Duration, Absent, "\"1s\"",
+    key("route.*.timeouts.expect_continue", ValueType::Duration, Absent, "\"1s\"",
         "As in `[timeouts]`, for this route."),
-    key("route.*.timeouts.upstream_keep_alive", Type::Duration, Absent, "\"15s\"",
+    key("route.*.timeouts.upstream_keep_alive", ValueType::Duration, Absent, "\"15s\"",
         "As in `[timeouts]`, for this route."),
-    key("route.*.timeouts.max_connection_age", Type::Duration, Absent, "\"10m\"",
+    key("route.*.timeouts.max_connection_age", ValueType::Duration, Absent, "\"10m\"",
         "As in `[timeouts]`, for this route.").checked(rules::positive),
-    key("route.*.timeouts.credential_wait", Type::Duration, Absent, "\"5s\"",
+    key("route.*.timeouts.credential_wait", ValueType::Duration, Absent, "\"5s\"",
         "As in `[timeouts]`, for this route.").checked(rules::positive),
     key("route.*.upstream_tls.roots", ROOTS, Absent, "\"system\"",
         "As in `[upstream_tls]`, for this route. A route that sets one of `roots`, `ca` and `pin_sha256` takes none of them from there."),
-    key("route.*.upstream_tls.ca", Type::Path, Absent, "\"/etc/headset/ca.pem\"",
+    key("route.*.upstream_tls.ca", ValueType::Path, Absent, "\"/etc/headset/ca.pem\"",
         "As in `[upstream_tls]`, for this route."),
-    key("route.*.upstream_tls.server_name", Type::Text, Absent, "\"cms.example.com\"",
+    key("route.*.upstream_tls.server_name", ValueType::Text, Absent, "\"cms.example.com\"",
         "As in `[upstream_tls]`, for this route.").checked(rules::host),
-    key("route.*.upstream_tls.pin_sha256", Type::List, Absent, PINS,
+    key("route.*.upstream_tls.pin_sha256", ValueType::List, Absent, PINS,
         "As in `[upstream_tls]`, for this route.").checked(outbound::pins),
-    key("route.*.upstream_tls.client_cert", Type::Path, Absent, "\"/etc/headset/client.pem\"",
+    key("route.*.upstream_tls.client_cert", ValueType::Path, Absent, "\"/etc/headset/client.pem\"",
         "As in `[upstream_tls]`, for this route."),
-    key("route.*.upstream_tls.client_key", Type::Path, Absent, "\"/etc/headset/client.key\"",
+    key("route.*.upstream_tls.client_key", ValueType::Path, Absent, "\"/etc/headset/client.key\"",
         "As in `[upstream_tls]`, for this route."),
 
-    key("credential.*.kind", Type::Text, Required, "\"basicauth\"",
+    key("credential.*.kind", ValueType::Text, Required, "\"basicauth\"",
         "Which kind of credential this is; it decides which other keys there are."),
-    key("credential.*.origins", Type::List, Text(""), "[\"https://cms.example.com:8443\"]",
+    key("credential.*.origins", ValueType::List, Text(""), "[\"https://cms.example.com:8443\"]",
         "Where it may go: URLs, each a prefix. Without any: the upstreams of the routes that name it.")
         .checked(rules::urls),
-    key("credential.*.dangerous_plain_http", Type::Bool, Text("false"), "false",
+    key("credential.*.dangerous_plain_http", ValueType::Bool, Text("false"), "false",
         "Whether what proves headset to the issuer (an admin bearer, a password) may go to an `http://` URL off loopback, where everyone on the way can read it. Without it such a URL is refused."),
     key("credential.*.tls.roots", ROOTS, Absent, "\"system\"",
         "As in `[upstream_tls]`, towards the issuer of this credential."),
-    key("credential.*.tls.ca", Type::Path, Absent, "\"/etc/headset/ca.pem\"",
+    key("credential.*.tls.ca", ValueType::Path, Absent, "\"/etc/headset/ca.pem\"",
         "As in `[upstream_tls]`, towards the issuer of this credential."),
-    key("credential.*.tls.server_name", Type::Text, Absent, "\"cms.example.com\"",
+    key("credential.*.tls.server_name", ValueType::Text, Absent, "\"cms.example.com\"",
         "As in `[upstream_tls]`, towards the issuer of this credential.").checked(rules::host),
-    key("credential.*.tls.pin_sha256", Type::List, Absent, PINS,
+    key("credential.*.tls.pin_sha256", ValueType::List, Absent, PINS,
         "As in `[upstream_tls]`, towards the issuer of this credential.").checked(outbound::pins),
-    key("credential.*.tls.client_cert", Type::Path, Absent, "\"/etc/headset/client.pem\"",
+    key("credential.*.tls.client_cert", ValueType::Path, Absent, "\"/etc/headset/client.pem\"",
         "As in `[upstream_tls]`, towards the issuer of this credential."),
-    key("credential.*.tls.client_key", Type::Path, Absent, "\"/etc/headset/client.key\"",
+    key("credential.*.tls.client_key", ValueType::Path, Absent, "\"/etc/headset/client.key\"",
         "As in `[upstream_tls]`, towards the issuer of this credential."),
 
-    key("limits.header_bytes", Type::Size, Text("64KiB"), "\"64KiB\"",
+    key("limits.header_bytes", ValueType::Size, Text("64KiB"), "\"64KiB\"",
         "The largest request head. From 8KiB to 1MiB.").checked(rules::header_bytes),
-    key("limits.header_count", Type::Integer { min: 16, max: 1000 }, Text("100"), "100",
+    key("limits.header_count", ValueType::Integer { min: 16, max: 1000 }, Text("100"), "100",
         "The most fields in a request head."),
-    key("limits.response_header_count", Type::Integer { min: 16, max: 1000 }, Text("100"), "100",
+    key("limits.response_header_count", ValueType::Integer { min: 16, max: 1000 }, Text("100"), "100",
         "The most fields in the head of an upstream's answer; with more it is refused (`upstream_nonsense`)."),
-    key("limits.connections", Type::Integer { min: 1, max: 1_000_000 }, Text("10000"), "10000",
+    key("limits.connections", ValueType::Integer { min: 1, max: 1_000_000 }, Text("10000"), "10000",
         "The most open connections of callers, all listeners together."),
-    key("limits.in_flight", Type::Integer { min: 1, max: 1_000_000 }, Text("1000"), "1000",
+    key("limits.in_flight", ValueType::Integer { min: 1, max: 1_000_000 }, Text("1000"), "1000",
         "The most calls between their head and the head of their answer."),
-    key("limits.streams", Type::Integer { min: 1, max: 1_000_000 }, Text("2000"), "2000",
+    key("limits.streams", ValueType::Integer { min: 1, max: 1_000_000 }, Text("2000"), "2000",
         "The most answers between their head and their last byte. One more keeps its place in `in_flight`."),
-    key("limits.body_rate", Type::Size, Text("0"), "\"1KiB\"",
+    key("limits.body_rate", ValueType::Size, Text("0"), "\"1KiB\"",
         "How much of a request body must come each second, on average over all waiting for the caller, after the first 10 s of it. A slower call is abandoned; `\"0\"` is off."),
-    key("limits.replay_body", Type::Size, Text("64KiB"), "\"64KiB\"",
+    key("limits.replay_body", ValueType::Size, Text("64KiB"), "\"64KiB\"",
         "How much of a request body is kept for a replay. A larger one still streams, but cannot be replayed. At most 16MiB; `\"0\"` is off.")
         .checked(rules::replay_body),
-    key("limits.tenants", Type::Integer { min: 1, max: 100_000 }, Text("1000"), "1000",
+    key("limits.tenants", ValueType::Integer { min: 1, max: 100_000 }, Text("1000"), "1000",
         "How many tenants' credentials are kept for each credential. Beyond it the least recently used is let go, unless it is in use or being obtained, and obtained anew at its next call."),
 
-    key("timeouts.header", Type::Duration, Text("10s"), SECONDS,
+    key("timeouts.header", ValueType::Duration, Text("10s"), SECONDS,
         "For a request head, from its first byte, and for the first byte of a connection. The admin listener keeps to it, too.").checked(rules::positive),
-    key("timeouts.connect", Type::Duration, Text("3s"), "\"3s\"",
+    key("timeouts.connect", ValueType::Duration, Text("3s"), "\"3s\"",
         "For name, TCP and TLS towards an upstream.").checked(rules::positive),
-    key("timeouts.connect_retry", Type::Duration, Text("1s"), "\"1s\"",
+    key("timeouts.connect_retry", ValueType::Duration, Text("1s"), "\"1s\"",
         "How long a call of which nothing was sent is tried again, with short pauses, because the upstream refuses connections or closes them: so an upstream that restarts loses no calls. `\"0\"` is off."),
-    key("timeouts.first_byte", Type::Duration, Text("5m"), "\"5m\"",
+    key("timeouts.first_byte", ValueType::Duration, Text("5m"), "\"5m\"",
         "From the last request byte sent to the head of the answer; `\"0\"` is off."),
-    key("timeouts.idle", Type::Duration, Text("5m"), "\"5m\"",
+    key("timeouts.idle", ValueType::Duration, Text("5m"), "\"5m\"",
         "With no byte either way on an open exchange; `\"0\"` is off."),
-    key("timeouts.tunnel_idle", Type::Duration, Text("1h"), "\"1h\"",
+    key("timeouts.tunnel_idle", ValueType::Duration, Text("1h"), "\"1h\"",
         "With no byte either way on a WebSocket, which may be silent for long where neither side pings; `\"0\"` is off."),
-    key("timeouts.expect_continue", Type::Duration, Text("1s"), "\"1s\"",
+    key("timeouts.expect_continue", ValueType::Duration, Text("1s"), "\"1s\"",
         "How long a body announced by `Expect: 100-continue` waits for the upstream's 100 before it is asked for all the same; `\"0\"` does not wait."),
-    key("timeouts.caller_keep_alive", Type::Duration, Text("1h"), "\"1h\"",
+    key("timeouts.caller_keep_alive", ValueType::Duration, Text("1h"), "\"1h\"",
         "For an idle connection of a caller; `\"0\"` is off."),
-    key("timeouts.upstream_keep_alive", Type::Duration, Text("15s"), "\"15s\"",
+    key("timeouts.upstream_keep_alive", ValueType::Duration, Text("15s"), "\"15s\"",
         "For an idle connection to an upstream, or less where its `Keep-Alive` says so; `\"0\"` keeps none."),
-    key("timeouts.max_connection_age", Type::Duration, Text("10m"), "\"10m\"",
+    key("timeouts.max_connection_age", ValueType::Duration, Text("10m"), "\"10m\"",
         "How old a connection to an upstream may grow.").checked(rules::positive),
-    key("timeouts.credential_wait", Type::Duration, Text("5s"), "\"5s\"",
+    key("timeouts.credential_wait", ValueType::Duration, Text("5s"), "\"5s\"",
         "How long a call waits for a credential before it is answered 503.").checked(rules::positive),
-    key("timeouts.mint", Type::Duration, Text("10s"), SECONDS,
+    key("timeouts.mint", ValueType::Duration, Text("10s"), SECONDS,
         "For one attempt to obtain a credential.").checked(rules::positive),
-    key("timeouts.drain", Type::Duration, Text("25s"), "\"25s\"",
+    key("timeouts.drain", ValueType::Duration, Text("25s"), "\"25s\"",
         "From the signal to stop until what is in flight is abandoned.").checked(rules::positive),
 
-    key("store.path", Type::Path, Absent, "\"/var/lib/headset\"",
+    key("store.path", ValueType::Path, Absent, "\"/var/lib/headset\"",
         "A folder, made with mode 0700, in which credentials outlive a restart, sealed with `key`. One headset a folder."),
-    key("store.key", Type::Secret, Absent, "{ file = \"/run/secrets/headset/store-key\" }",
+    key("store.key", ValueType::Secret, Absent, "{ file = \"/run/secrets/headset/store-key\" }",
         "The secret that seals it: at least 32 random characters. Another one makes what is stored worthless."),
 
     key("upstream_tls.roots", ROOTS, Text("system"), "\"system\"",
         "Which authorities to trust: the machine's (the bundled ones where it has none), or Mozilla's as `bundled`."),
-    key("upstream_tls.ca", Type::Path, Absent, "\"/etc/headset/ca.pem\"",
+    key("upstream_tls.ca", ValueType::Path, Absent, "\"/etc/headset/ca.pem\"",
         "A PEM file of authorities to trust *instead*."),
-    key("upstream_tls.server_name", Type::Text, Absent, "\"cms.example.com\"",
+    key("upstream_tls.server_name", ValueType::Text, Absent, "\"cms.example.com\"",
         "The name to verify and to send as SNI, where it differs from the URL's host.").checked(rules::host),
-    key("upstream_tls.pin_sha256", Type::List, Absent, PINS,
+    key("upstream_tls.pin_sha256", ValueType::List, Absent, PINS,
         "Servers to trust by the SHA-256 of their public key, as curl's `--pinnedpubkey` takes it, *instead* of any authority: also self-signed ones and those with only a common name. Name and expiry are then not checked.")
         .checked(outbound::pins),
-    key("upstream_tls.client_cert", Type::Path, Absent, "\"/etc/headset/client.pem\"",
+    key("upstream_tls.client_cert", ValueType::Path, Absent, "\"/etc/headset/client.pem\"",
         "A PEM file with the certificate that servers are shown which ask for one, and those between it and its authority. A changed file holds for new connections within 2 s."),
-    key("upstream_tls.client_key", Type::Path, Absent, "\"/etc/headset/client.key\"",
+    key("upstream_tls.client_key", ValueType::Path, Absent, "\"/etc/headset/client.key\"",
         "The PEM file with its private key."),
 
-    key("egress.proxy", Type::Text, Text("none"), "\"http://proxy.example.com:3128\"",
+    key("egress.proxy", ValueType::Text, Text("none"), "\"http://proxy.example.com:3128\"",
         "The HTTP proxy on headset's own way out, reached by CONNECT: `none`, a URL without user and password, or `env` for what `HTTPS_PROXY`, `HTTP_PROXY`, `ALL_PROXY` and `NO_PROXY` say. Not `env` by itself, since those may name headset. Loopback addresses are always reached without it.")
         .checked(outbound::proxy),
-    key("egress.no_proxy", Type::List, Text(""), "[\"cms.example.com\", \"10.0.0.0/8\"]",
+    key("egress.no_proxy", ValueType::List, Text(""), "[\"cms.example.com\", \"10.0.0.0/8\"]",
         "What is reached without the proxy: hosts and domains with all below them (`example.com`, `.example.com`, `*.example.com`), addresses, each with a port if only that is meant, networks, or `*`; with `env` besides `NO_PROXY`.")
         .checked(no_proxy::exceptions),
-    key("egress.proxy_authorization", Type::Secret, Absent, "{ file = \"/run/secrets/headset/proxy\" }",
+    key("egress.proxy_authorization", ValueType::Secret, Absent, "{ file = \"/run/secrets/headset/proxy\" }",
         "What the proxy is shown: `user:password`, or a whole value such as `Bearer …`."),
 
-    key("workers.count", Type::Integer { min: 1, max: 256 }, Text("1"), "1",
+    key("workers.count", ValueType::Integer { min: 1, max: 256 }, Text("1"), "1",
         "Worker threads. A sidecar's work fits one core."),
 
     key("log.level", LEVELS, Text("info"), "\"info\"",
         "The least severe level that is written."),
-    key("log.format", Type::Choice(&["auto", "human", "json"]), Text("auto"), "\"auto\"",
+    key("log.format", ValueType::Choice(&["auto", "human", "json"]), Text("auto"), "\"auto\"",
         "How a line looks; `auto` is `human` on a terminal, else `json`."),
 ];

@@ -9,9 +9,9 @@ use std::path::PathBuf;
 use crate::base::problem::{Place, Problem};
 use crate::config::keys::KindKeys;
 use crate::config::places::Places;
-use crate::config::tree::{Layer, Node};
+use crate::config::tree::{ConfigLayer, Node};
 use crate::config::{Config, build, cross, environment, file, lower, quick, tree};
-use crate::secret::{Source, exposed};
+use crate::secret::{SecretSource, exposed};
 
 /// What a configuration is read from, weakest first.
 #[derive(Clone, Debug, Default)]
@@ -48,7 +48,7 @@ pub fn load(sources: &Sources, kinds: &[KindKeys]) -> Result<Config, Vec<Problem
 /// Every secret that the same sources name, whatever else is wrong with them: its key,
 /// where it is kept, and where that was written. A file that was changed since is read
 /// as it is now.
-pub fn secrets(sources: &Sources, kinds: &[KindKeys]) -> Vec<(String, Source, Place)> {
+pub fn secrets(sources: &Sources, kinds: &[KindKeys]) -> Vec<(String, SecretSource, Place)> {
     let (file, _) = layer(sources);
     let (variables, _) = environment::variables(&sources.environment);
     let (flags, _) = environment::flags(&sources.flags);
@@ -93,7 +93,7 @@ pub fn exposed(config: &Config) -> Vec<Problem> {
         ));
     };
     for (key, source) in config.secrets() {
-        if let Source::File(path) = source {
+        if let SecretSource::File(path) = source {
             warn(&key, path, exposed::file(path));
         }
     }
@@ -109,11 +109,11 @@ pub fn exposed(config: &Config) -> Vec<Problem> {
     found
 }
 
-fn layer(sources: &Sources) -> (Layer, Vec<Problem>) {
+fn layer(sources: &Sources) -> (ConfigLayer, Vec<Problem>) {
     match &sources.file {
         Some(path) => file::read(path),
         None => (
-            Layer {
+            ConfigLayer {
                 name: "file",
                 root: Node::table(Place::Default),
             },
@@ -123,7 +123,7 @@ fn layer(sources: &Sources) -> (Layer, Vec<Problem>) {
 }
 
 fn judge(
-    file: &Layer,
+    file: &ConfigLayer,
     syntax: Vec<Problem>,
     sources: &Sources,
     kinds: &[KindKeys],
@@ -208,7 +208,7 @@ fn variables_of(lowered: &lower::Lowered) -> Vec<String> {
     let mut names = Vec::new();
     for values in all {
         for (_, source, _) in values.secrets() {
-            if let Source::Env(name) = source {
+            if let SecretSource::Env(name) = source {
                 names.push(name.clone());
             }
         }
@@ -217,8 +217,8 @@ fn variables_of(lowered: &lower::Lowered) -> Vec<String> {
 }
 
 /// That a shortcut, which makes a table of its own, does not change those of the file.
-fn beside_a_file(beside: &quick::Beside<'_>) -> Problem {
-    let quick::Beside {
+fn beside_a_file(beside: &quick::ShortcutConflict<'_>) -> Problem {
+    let quick::ShortcutConflict {
         place,
         table,
         name,

@@ -5,9 +5,9 @@ use std::path::Path;
 use proptest::prelude::*;
 
 use super::*;
-use crate::config::keys::{Fallback, Type, Value, key};
+use crate::config::keys::{Fallback, Value, ValueType, key};
 use crate::config::{Effect, LogFormat, Roots};
-use crate::secret::{Program, Source};
+use crate::secret::{Program, SecretSource};
 
 fn no_colon(value: &Value) -> Result<(), (String, String)> {
     match value {
@@ -27,22 +27,22 @@ pub(crate) const KINDS: &[KindKeys] = &[
         kind: "basicauth",
         summary: "registers a user name and password at the contact center until dateExpiry",
         keys: &[
-            key("url", Type::Url, Required, "\"https://cms.example.com:8443/configuration/basicauth\"",
+            key("url", ValueType::Url, Required, "\"https://cms.example.com:8443/configuration/basicauth\"",
                 "Where names are registered, as a whole URL; nothing is derived from a host name."),
-            key("username", Type::Text, Required, "\"crm_sync\"",
+            key("username", ValueType::Text, Required, "\"crm_sync\"",
                 "The name to register, without a `:`; give each installation a name of its own.")
                 .checked(no_colon),
-            key("password", Type::OwnSecret, Required, "{ file = \"/run/secrets/headset/password\" }",
+            key("password", ValueType::OwnSecret, Required, "{ file = \"/run/secrets/headset/password\" }",
                 "The password to register. A changed one is registered at once."),
-            key("context", Type::Text, Text("ContactCenter"), "\"ContactCenter\"",
+            key("context", ValueType::Text, Text("ContactCenter"), "\"ContactCenter\"",
                 "The vendor's `context`."),
-            key("context_id", Type::Text, Required, "\"1\"",
+            key("context_id", ValueType::Text, Required, "\"1\"",
                 "The vendor's `contextId`: the number of the contact center, as text."),
-            key("user_role", Type::Text, Text("Administrator"), "\"Administrator\"",
+            key("user_role", ValueType::Text, Text("Administrator"), "\"Administrator\"",
                 "The vendor's `userRole`; choose the least role that works."),
-            key("lifetime", Type::Duration, Text("30d"), "\"30d\"",
+            key("lifetime", ValueType::Duration, Text("30d"), "\"30d\"",
                 "How long each registration is to live."),
-            key("admin_bearer", Type::Secret, Required, "{ file = \"/run/secrets/headset/admin-bearer\" }",
+            key("admin_bearer", ValueType::Secret, Required, "{ file = \"/run/secrets/headset/admin-bearer\" }",
                 "The bearer of a contact-center admin, from a login in the browser."),
         ],
         example: "",
@@ -51,13 +51,13 @@ pub(crate) const KINDS: &[KindKeys] = &[
         kind: "static",
         summary: "a user name and password, a bearer, or headers, as they stand in secrets",
         keys: &[
-            key("basic.username", Type::Text, Absent, "\"api_key\"",
+            key("basic.username", ValueType::Text, Absent, "\"api_key\"",
                 "The user name of a Basic pair, without a `:`."),
-            key("basic.password", Type::Secret, Absent, "{ file = \"/run/secrets/headset/api-token\" }",
+            key("basic.password", ValueType::Secret, Absent, "{ file = \"/run/secrets/headset/api-token\" }",
                 "The password of that pair."),
-            key("bearer", Type::Secret, Absent, "{ env = \"API_TOKEN\" }",
+            key("bearer", ValueType::Secret, Absent, "{ env = \"API_TOKEN\" }",
                 "A token that is sent as `Authorization: Bearer …`."),
-            key("headers", Type::SecretHeaders, Absent, "{ \"hash-key\" = { file = \"/run/secrets/headset/hash-key\" } }",
+            key("headers", ValueType::SecretHeaders, Absent, "{ \"hash-key\" = { file = \"/run/secrets/headset/hash-key\" } }",
                 "Header names, each with the secret that is its value, sent as it stands."),
         ],
         example: "[credential.api_key]\nkind = \"static\"\n\
@@ -152,7 +152,7 @@ fn a_good_file_becomes_typed_values_with_defaults() {
     );
     assert_eq!(
         credential.values.secret("admin_bearer"),
-        Some(&Source::Env("BEARER".into()))
+        Some(&SecretSource::Env("BEARER".into()))
     );
     assert_eq!(
         credential.values.place("username").to_string(),
@@ -403,11 +403,11 @@ fn a_command_is_a_list_of_texts_without_a_shell() {
     let argv = ["pass", "show", "a, b"].map(String::from).to_vec();
     assert_eq!(
         read("{ command = [\"pass\", \"show\", \"a, b\"] }"),
-        Source::Command(argv.clone().into())
+        SecretSource::Command(argv.clone().into())
     );
     let seen = "{ command = [\"pass\", \"show\", \"a, b\"], env = [\"VAULT_ADDR\"] }";
     let env = vec!["VAULT_ADDR".to_owned()];
-    assert_eq!(read(seen), Source::Command(Program { argv, env }));
+    assert_eq!(read(seen), SecretSource::Command(Program { argv, env }));
     for (written, part) in [
         ("{ command = \"pass show\" }", "where a list is expected"),
         ("{ command = [] }", "names no program"),
@@ -440,7 +440,7 @@ fn only_some_secrets_may_be_made_by_headset() {
     let config = load_text(&format!("{STORE}{text}")).unwrap();
     assert_eq!(
         config.credentials[0].values.secret("password"),
-        Some(&Source::Generate)
+        Some(&SecretSource::Generate)
     );
     only(
         &problems_of("{ file = \"/p\" }", "{ generate = false }"),
@@ -457,7 +457,7 @@ fn a_store_has_a_folder_and_a_key_or_is_not_there() {
     let config = load_text(&format!("{STORE}{GOOD}")).unwrap();
     let store = config.store.unwrap();
     assert_eq!(store.path, Path::new("/var/lib/headset"));
-    assert_eq!(store.key, Source::Env("K".into()));
+    assert_eq!(store.key, SecretSource::Env("K".into()));
     assert!(load_text(GOOD).unwrap().store.is_none());
     for (text, key) in [
         ("[store]\npath = \"/s\"\n", "store.key"),
@@ -679,11 +679,11 @@ fn nested_keys_of_a_kind_are_read_whichever_way_they_are_written() {
         assert_eq!(values.text("basic.username"), Some("u"));
         assert_eq!(
             values.secret("basic.password"),
-            Some(&Source::Env("P".into()))
+            Some(&SecretSource::Env("P".into()))
         );
         assert_eq!(
             values.secret_headers("headers"),
-            Some([("hash-key".to_owned(), Source::Env("K".into()))].as_slice())
+            Some([("hash-key".to_owned(), SecretSource::Env("K".into()))].as_slice())
         );
         assert_eq!(values.secrets().len(), 2);
     }
@@ -793,7 +793,7 @@ fn every_default_fits_its_type_and_every_table_is_known() {
 
 /// `GOOD` with `from` written as `to`, read with variables and flags: one problem, which
 /// is this text.
-struct Told {
+struct MutationCase {
     from: &'static str,
     to: &'static str,
     variables: &'static [(&'static str, &'static str)],
@@ -801,8 +801,8 @@ struct Told {
     text: &'static str,
 }
 
-const fn told(from: &'static str, to: &'static str, text: &'static str) -> Told {
-    Told {
+const fn told(from: &'static str, to: &'static str, text: &'static str) -> MutationCase {
+    MutationCase {
         from,
         to,
         variables: &[],
@@ -811,8 +811,11 @@ const fn told(from: &'static str, to: &'static str, text: &'static str) -> Told 
     }
 }
 
-const fn told_of(variables: &'static [(&'static str, &'static str)], text: &'static str) -> Told {
-    Told {
+const fn told_of(
+    variables: &'static [(&'static str, &'static str)],
+    text: &'static str,
+) -> MutationCase {
+    MutationCase {
         from: "",
         to: "",
         variables,
@@ -905,7 +908,7 @@ fn one_fault_is_one_problem_and_this_is_its_text() {
              here; write the items with commas between them, without brackets and quotes",
         ),
         // A near miss takes the place of what it was to set.
-        Told {
+        MutationCase {
             from: UPSTREAM,
             to: "",
             variables: &[("HEADSET_ROUTE_CONTACTS_UPSTREAM", "https://cms.example.com")],
@@ -914,7 +917,7 @@ fn one_fault_is_one_problem_and_this_is_its_text() {
                    levels; did you mean HEADSET_ROUTE__CONTACTS__UPSTREAM?",
         },
         // Flags make tables of their own, and do not change those of the file.
-        Told {
+        MutationCase {
             from: "",
             to: "",
             variables: &[],

@@ -7,10 +7,10 @@
 use crate::base::name::Name;
 use crate::base::problem::{Place, Problem};
 use crate::config::environment::variable_of;
-use crate::config::keys::{self, Fallback, Key, KindKeys, Type, Values};
+use crate::config::keys::{self, ConfigKey, Fallback, KindKeys, ValueType, Values};
 use crate::config::quick;
 use crate::config::read::{self, key_path, near};
-use crate::config::tree::{Node, Shape, Written};
+use crate::config::tree::{Node, ScalarForm, Shape};
 
 /// One table of the configuration, read.
 #[derive(Debug)]
@@ -192,7 +192,7 @@ impl Lowered {
         &mut self,
         node: Option<&Node>,
         at: &str,
-        keys: &[(&'static str, &'static Key)],
+        keys: &[(&'static str, &'static ConfigKey)],
         values: &mut Values,
     ) {
         for (path, key) in keys {
@@ -216,7 +216,7 @@ impl Lowered {
                 let fix = quick.unwrap_or_else(|| {
                     // A secret is told by where it is kept, in a variable as in a file.
                     let variable = match key.ty {
-                        Type::Secret | Type::OwnSecret | Type::Bearer => {
+                        ValueType::Secret | ValueType::OwnSecret | ValueType::Bearer => {
                             variable_of(&format!("{full}.file"))
                         }
                         _ => variable_of(&full),
@@ -235,7 +235,7 @@ impl Lowered {
         node: Option<&Node>,
         at: &str,
         below: &str,
-        keys: &[(&'static str, &'static Key)],
+        keys: &[(&'static str, &'static ConfigKey)],
     ) {
         for (name, child) in node.and_then(Node::children).into_iter().flatten() {
             let path = match below {
@@ -337,7 +337,7 @@ fn from_outside<'a>(node: &'a Node, rest: &str, leaves: &mut Vec<(String, &'a Pl
                 from_outside(child, &format!("{rest}.{name}"), leaves);
             }
         }
-        Shape::Scalar(_, Written::Loose) => leaves.push((rest.to_owned(), &node.place)),
+        Shape::Scalar(_, ScalarForm::Loose) => leaves.push((rest.to_owned(), &node.place)),
         _ => {}
     }
 }

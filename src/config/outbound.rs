@@ -13,10 +13,10 @@ use crate::config::keys::Value;
 use crate::config::lower::Section;
 use crate::config::url::{HttpOrigin, HttpUrl};
 use crate::config::values::Values;
-use crate::config::{Identity, Roots, Tls};
-use crate::secret::Source;
+use crate::config::{ClientCertificate, Roots, UpstreamTls};
+use crate::secret::SecretSource;
 
-type Verdict = Result<(), (String, String)>;
+type PinVerdict = Result<(), (String, String)>;
 
 /// The SHA-256 of a certificate's SubjectPublicKeyInfo (RFC 7469 §2.4), which curl
 /// writes as `sha256//` and base64. It is public.
@@ -40,13 +40,13 @@ impl fmt::Display for Pin {
 
 /// `[egress]`: headset's own way out, for calls and for issue calls.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Egress {
+pub struct EgressConfig {
     /// Which proxy stands in between.
     pub proxy: Proxy,
     /// Hosts, domains and networks that are reached without one.
     pub no_proxy: Vec<String>,
     /// What the proxy is shown; `None` where it asks for nothing.
-    pub authorization: Option<Source>,
+    pub authorization: Option<SecretSource>,
 }
 
 /// Which proxy stands between headset and its upstreams.
@@ -62,7 +62,7 @@ pub enum Proxy {
 }
 
 /// A rule of the table of keys: pins, at least one.
-pub fn pins(value: &Value) -> Verdict {
+pub fn pins(value: &Value) -> PinVerdict {
     let Value::List(items) = value else {
         return Ok(());
     };
@@ -81,7 +81,7 @@ pub fn pins(value: &Value) -> Verdict {
 }
 
 /// A rule of the table of keys: `none`, `env` or the URL of a proxy.
-pub fn proxy(value: &Value) -> Verdict {
+pub fn proxy(value: &Value) -> PinVerdict {
     match value {
         Value::Text(text) => read_proxy(text).map(|_| ()),
         _ => Ok(()),
@@ -115,8 +115,8 @@ fn read_proxy(text: &str) -> Result<Proxy, (String, String)> {
 }
 
 /// The table `[egress]`.
-pub(super) fn egress(values: &Values) -> Egress {
-    Egress {
+pub(super) fn egress(values: &Values) -> EgressConfig {
+    EgressConfig {
         // The row has judged it.
         proxy: read_proxy(values.need_text("proxy")).unwrap_or_default(),
         no_proxy: values.need_list("no_proxy").to_vec(),
@@ -125,7 +125,7 @@ pub(super) fn egress(values: &Values) -> Egress {
 }
 
 /// The TLS keys of `values` below `prefix`, over what `base` says.
-pub(super) fn tls(values: &Values, prefix: &str, base: &Tls) -> Tls {
+pub(super) fn tls(values: &Values, prefix: &str, base: &UpstreamTls) -> UpstreamTls {
     let path = |key: &str| format!("{prefix}{key}");
     let mut tls = base.clone();
     let (roots, ca) = (values.text(&path("roots")), values.path(&path("ca")));
@@ -141,7 +141,7 @@ pub(super) fn tls(values: &Values, prefix: &str, base: &Tls) -> Tls {
     }
     let cert = values.path(&path("client_cert"));
     if let (Some(cert), Some(key)) = (cert, values.path(&path("client_key"))) {
-        tls.identity = Some(Identity {
+        tls.identity = Some(ClientCertificate {
             cert: cert.into(),
             key: key.into(),
         });

@@ -6,7 +6,7 @@
 //! flag takes a secret's value.
 
 use crate::base::problem::Place;
-use crate::config::tree::{Layer, Node};
+use crate::config::tree::{ConfigLayer, Node};
 
 /// A flag, its variable and the key that they set.
 #[derive(Debug)]
@@ -102,8 +102,8 @@ pub fn ways(path: &str) -> Option<String> {
 
 /// The first shortcut in `layer` that would make a table of its own beside those that
 /// the `file` has, for each such table: where it came from, and its row.
-pub fn beside<'a>(file: &'a Node, layer: &'a Layer) -> Vec<Beside<'a>> {
-    let mut found: Vec<Beside<'a>> = Vec::new();
+pub fn beside<'a>(file: &'a Node, layer: &'a ConfigLayer) -> Vec<ShortcutConflict<'a>> {
+    let mut found: Vec<ShortcutConflict<'a>> = Vec::new();
     for row in SHORTCUTS {
         let mut parts = row.path.splitn(3, '.');
         let (Some(table), Some(name), Some(rest)) = (parts.next(), parts.next(), parts.next())
@@ -119,7 +119,7 @@ pub fn beside<'a>(file: &'a Node, layer: &'a Layer) -> Vec<Beside<'a>> {
         };
         let told = found.iter().any(|other| other.table == table);
         if !names.contains_key(name) && !told {
-            found.push(Beside {
+            found.push(ShortcutConflict {
                 place: &node.place,
                 table,
                 name,
@@ -133,7 +133,7 @@ pub fn beside<'a>(file: &'a Node, layer: &'a Layer) -> Vec<Beside<'a>> {
 
 /// A shortcut that would make a table beside those of a file.
 #[derive(Debug)]
-pub struct Beside<'a> {
+pub struct ShortcutConflict<'a> {
     /// Where it came from.
     pub place: &'a Place,
     /// The kind of table: `route`.
@@ -150,7 +150,7 @@ pub struct Beside<'a> {
 /// flags) hold and what the file's `root` holds: the listener of `route.default`,
 /// and the kind of `credential.default` and that the route uses it. `None` where
 /// neither is in play.
-pub fn fallback(file: &Node, layers: &[&Layer]) -> Option<Layer> {
+pub fn fallback(file: &Node, layers: &[&ConfigLayer]) -> Option<ConfigLayer> {
     let quick = |table: &str, name: &str| {
         layers.iter().any(|layer| {
             SHORTCUTS
@@ -186,7 +186,7 @@ pub fn fallback(file: &Node, layers: &[&Layer]) -> Option<Layer> {
             put("route.default.credential", "default");
         }
     }
-    Some(Layer {
+    Some(ConfigLayer {
         name: "shortcuts",
         root,
     })

@@ -8,31 +8,32 @@ use std::time::Duration;
 
 use crate::base::problem::{Place, Problem};
 use crate::config::Bind;
-use crate::config::keys::{Key, Type, Value};
+use crate::config::keys::{ConfigKey, Value, ValueType};
 use crate::config::read_secret::{bearer, secret, secret_headers};
-use crate::config::tree::{Node, Shape, Written};
+use crate::config::tree::{Node, ScalarForm, Shape};
 use crate::config::url::{HttpUrl, shown};
 
 /// Longer times are refused: none is meant, and sums with them could overflow.
 const MAX_TIME: Duration = Duration::from_secs(100 * 365 * 86_400);
 
 /// Why a value will not do, and how to mend it.
-pub(super) type Fault = (String, String);
+pub(super) type ValueFault = (String, String);
 
-pub(super) fn fault<T>(why: impl Into<String>, fix: impl Into<String>) -> Result<T, Fault> {
+pub(super) fn fault<T>(why: impl Into<String>, fix: impl Into<String>) -> Result<T, ValueFault> {
     Err((why.into(), fix.into()))
 }
 
 /// Reads `node`, which stands at the key path `at`, as `key` says.
-pub fn value(key: &Key, node: &Node, at: &str) -> Result<Value, Vec<Problem>> {
-    let one = |place: &Place, (why, fix): Fault| vec![Problem::new(place.clone(), at, why, fix)];
+pub fn value(key: &ConfigKey, node: &Node, at: &str) -> Result<Value, Vec<Problem>> {
+    let one =
+        |place: &Place, (why, fix): ValueFault| vec![Problem::new(place.clone(), at, why, fix)];
     let value = match (key.ty, &node.shape) {
-        (Type::Secret, _) => Value::Secret(secret(node, at, false)?),
-        (Type::OwnSecret, _) => Value::Secret(secret(node, at, true)?),
-        (Type::Bearer, _) => bearer(node, at)?,
-        (Type::SecretHeaders, _) => Value::SecretHeaders(secret_headers(node, at)?),
-        (Type::List, Shape::List(items)) => Value::List(list(items, at)?),
-        (Type::List, Shape::Scalar(text, Written::Loose)) => {
+        (ValueType::Secret, _) => Value::Secret(secret(node, at, false)?),
+        (ValueType::OwnSecret, _) => Value::Secret(secret(node, at, true)?),
+        (ValueType::Bearer, _) => bearer(node, at)?,
+        (ValueType::SecretHeaders, _) => Value::SecretHeaders(secret_headers(node, at)?),
+        (ValueType::List, Shape::List(items)) => Value::List(list(items, at)?),
+        (ValueType::List, Shape::Scalar(text, ScalarForm::Loose)) => {
             Value::List(split(text).map_err(|fault| one(&node.place, fault))?)
         }
         (ty, Shape::Scalar(text, written)) => {
@@ -56,12 +57,12 @@ pub fn value(key: &Key, node: &Node, at: &str) -> Result<Value, Vec<Problem>> {
 ///
 /// # Panics
 /// Where a row's own default does not fit its type, which a test rules out.
-pub fn default(key: &Key) -> Option<Value> {
+pub fn default(key: &ConfigKey) -> Option<Value> {
     let crate::config::keys::Fallback::Text(text) = key.default else {
         return None;
     };
     let node = Node {
-        shape: Shape::Scalar(text.to_owned(), Written::Loose),
+        shape: Shape::Scalar(text.to_owned(), ScalarForm::Loose),
         place: Place::Default,
     };
     match value(key, &node, key.path) {
@@ -71,22 +72,22 @@ pub fn default(key: &Key) -> Option<Value> {
 }
 
 /// A type in words.
-pub fn wants(ty: Type) -> String {
+pub fn wants(ty: ValueType) -> String {
     match ty {
-        Type::Text => "text".into(),
-        Type::Bool => "true or false".into(),
-        Type::Integer { min, max } => format!("a whole number from {min} to {max}"),
-        Type::Duration => "a time".into(),
-        Type::Size => "a size".into(),
-        Type::Url => "a URL".into(),
-        Type::Path => "a path".into(),
-        Type::List => "a list of texts".into(),
-        Type::Choice([word]) => format!("{word:?}, the only choice"),
-        Type::Choice(words) => format!("one of {}", words.join(", ")),
-        Type::Bind => "an address".into(),
-        Type::Secret | Type::OwnSecret => "a reference to a secret".into(),
-        Type::Bearer => "a reference to a secret or a credential".into(),
-        Type::SecretHeaders => "a table of headers".into(),
+        ValueType::Text => "text".into(),
+        ValueType::Bool => "true or false".into(),
+        ValueType::Integer { min, max } => format!("a whole number from {min} to {max}"),
+        ValueType::Duration => "a time".into(),
+        ValueType::Size => "a size".into(),
+        ValueType::Url => "a URL".into(),
+        ValueType::Path => "a path".into(),
+        ValueType::List => "a list of texts".into(),
+        ValueType::Choice([word]) => format!("{word:?}, the only choice"),
+        ValueType::Choice(words) => format!("one of {}", words.join(", ")),
+        ValueType::Bind => "an address".into(),
+        ValueType::Secret | ValueType::OwnSecret => "a reference to a secret".into(),
+        ValueType::Bearer => "a reference to a secret or a credential".into(),
+        ValueType::SecretHeaders => "a table of headers".into(),
     }
 }
 
@@ -123,41 +124,41 @@ fn last(at: &str) -> &str {
     at.rsplit('.').next().unwrap_or(at)
 }
 
-fn scalar(ty: Type, text: &str, written: Written) -> Result<Value, Fault> {
-    let loose = written == Written::Loose;
+fn scalar(ty: ValueType, text: &str, written: ScalarForm) -> Result<Value, ValueFault> {
+    let loose = written == ScalarForm::Loose;
     if loose {
         unquoted(text)?;
     }
-    let words = loose || written == Written::Text;
+    let words = loose || written == ScalarForm::Text;
     let wrong = |fix: &str| fault(format!("{} is expected here", wants(ty)), fix);
     match ty {
-        Type::Bool => match text {
-            "true" if loose || written == Written::Bool => Ok(Value::Bool(true)),
-            "false" if loose || written == Written::Bool => Ok(Value::Bool(false)),
+        ValueType::Bool => match text {
+            "true" if loose || written == ScalarForm::Bool => Ok(Value::Bool(true)),
+            "false" if loose || written == ScalarForm::Bool => Ok(Value::Bool(false)),
             _ => wrong("write true or false, without quotes in a file"),
         },
-        Type::Integer { min, max } => {
+        ValueType::Integer { min, max } => {
             let digits = text.replace('_', "");
             let number = digits.parse::<u64>().ok();
-            let number = number.filter(|_| loose || written == Written::Integer);
+            let number = number.filter(|_| loose || written == ScalarForm::Integer);
             match number.filter(|number| (min..=max).contains(number)) {
                 Some(number) => Ok(Value::Integer(number)),
                 None => wrong("write it in digits, without quotes in a file"),
             }
         }
-        Type::Size if words || written == Written::Integer => size(text),
-        Type::Duration if words => duration(text),
-        Type::Duration if written == Written::Integer => {
+        ValueType::Size if words || written == ScalarForm::Integer => size(text),
+        ValueType::Duration if words => duration(text),
+        ValueType::Duration if written == ScalarForm::Integer => {
             wrong("write a number with a unit in quotes, such as \"30s\"")
         }
-        Type::Text | Type::Path if words => {
+        ValueType::Text | ValueType::Path if words => {
             let text = plain(text)?;
             Ok(match ty {
-                Type::Path => Value::Path(path(text)?.into()),
+                ValueType::Path => Value::Path(path(text)?.into()),
                 _ => Value::Text(text.to_owned()),
             })
         }
-        Type::Text if written == Written::Integer => {
+        ValueType::Text if written == ScalarForm::Integer => {
             // Only a spelling that survives as it is; 0x10 or 1_000 might be meant otherwise.
             let same = text.parse::<i64>().is_ok_and(|n| n.to_string() == text);
             if same {
@@ -166,7 +167,7 @@ fn scalar(ty: Type, text: &str, written: Written) -> Result<Value, Fault> {
                 wrong("write it in quotes, exactly as it is meant")
             }
         }
-        Type::Choice(choices) if words => {
+        ValueType::Choice(choices) if words => {
             plain(text)?;
             let mut known = choices.iter();
             if let Some(word) = known.find(|word| word.eq_ignore_ascii_case(text)) {
@@ -178,7 +179,7 @@ fn scalar(ty: Type, text: &str, written: Written) -> Result<Value, Fault> {
             };
             fault(format!("{text:?} is not {}", wants(ty)), fix)
         }
-        Type::Url if words => match HttpUrl::parse(plain(text)?) {
+        ValueType::Url if words => match HttpUrl::parse(plain(text)?) {
             Ok(url) => Ok(Value::Url(url)),
             // The URL itself stays unsaid: it may carry a password before its host.
             Err(why) => fault(
@@ -186,14 +187,14 @@ fn scalar(ty: Type, text: &str, written: Written) -> Result<Value, Fault> {
                 "write it as \"https://host:port/path\"",
             ),
         },
-        Type::Bind if words => bind(plain(text)?),
-        Type::List => wrong("write a list in brackets, such as [\"a\", \"b\"]"),
+        ValueType::Bind if words => bind(plain(text)?),
+        ValueType::List => wrong("write a list in brackets, such as [\"a\", \"b\"]"),
         _ => wrong("write it in quotes"),
     }
 }
 
 /// Text without what an editor or a copy slips in.
-pub(super) fn plain(text: &str) -> Result<&str, Fault> {
+pub(super) fn plain(text: &str) -> Result<&str, ValueFault> {
     if let Some((at, quote)) = curly(text) {
         return fault(
             format!("a curly quote ({quote}) stands at character {at}"),
@@ -220,7 +221,7 @@ pub(super) fn plain(text: &str) -> Result<&str, Fault> {
 
 /// Text from outside a file, where quotes are no syntax: a `.env` file or a manifest
 /// that quotes twice hands them over as a part of the value.
-pub(super) fn unquoted(text: &str) -> Result<&str, Fault> {
+pub(super) fn unquoted(text: &str) -> Result<&str, ValueFault> {
     let mut inner = text.trim().chars();
     match (inner.next(), inner.next_back()) {
         (Some(first @ ('"' | '\'')), Some(last)) if first == last => fault(
@@ -232,7 +233,7 @@ pub(super) fn unquoted(text: &str) -> Result<&str, Fault> {
 }
 
 /// A path as the kernel takes it: no shell reads it, so nothing in it is expanded.
-pub(super) fn path(text: &str) -> Result<&str, Fault> {
+pub(super) fn path(text: &str) -> Result<&str, ValueFault> {
     let variable = |at: usize| {
         let next = text[at + 1..].chars().next();
         next.is_some_and(|c| matches!(c, '{' | '(' | '_') || c.is_ascii_alphabetic())
@@ -251,7 +252,7 @@ pub(super) fn path(text: &str) -> Result<&str, Fault> {
     }
 }
 
-fn duration(text: &str) -> Result<Value, Fault> {
+fn duration(text: &str) -> Result<Value, ValueFault> {
     let text = plain(text)?;
     if text == "0" {
         return Ok(Value::Duration(Duration::ZERO));
@@ -271,7 +272,7 @@ fn duration(text: &str) -> Result<Value, Fault> {
     }
 }
 
-fn size(text: &str) -> Result<Value, Fault> {
+fn size(text: &str) -> Result<Value, ValueFault> {
     let text = plain(text)?;
     match text.parse::<bytesize::ByteSize>() {
         Ok(size) if !text.starts_with('+') => Ok(Value::Integer(size.as_u64())),
@@ -282,7 +283,7 @@ fn size(text: &str) -> Result<Value, Fault> {
     }
 }
 
-fn bind(text: &str) -> Result<Value, Fault> {
+fn bind(text: &str) -> Result<Value, ValueFault> {
     if let Some(socket) = text.strip_prefix("unix:") {
         let path = path(socket)?;
         // sun_path holds 108 octets with its end (unix(7)).
@@ -310,7 +311,7 @@ fn bind(text: &str) -> Result<Value, Fault> {
     )
 }
 
-fn split(text: &str) -> Result<Vec<String>, Fault> {
+fn split(text: &str) -> Result<Vec<String>, ValueFault> {
     if text.trim_start().starts_with('[') && text.contains(['"', '\'']) {
         return fault(
             "brackets and quotes are a part of the value here",
@@ -330,7 +331,7 @@ fn list(items: &[Node], at: &str) -> Result<Vec<String>, Vec<Problem>> {
     let mut problems = Vec::new();
     for item in items {
         let read = match &item.shape {
-            Shape::Scalar(text, Written::Text) => plain(text).map(str::to_owned),
+            Shape::Scalar(text, ScalarForm::Text) => plain(text).map(str::to_owned),
             _ => fault(
                 format!("this is {} in a list of texts", item.what()),
                 "write it in quotes",

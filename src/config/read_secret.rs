@@ -7,14 +7,14 @@ use crate::base::name::Name;
 use crate::base::problem::{Place, Problem};
 use crate::config::keys::Value;
 use crate::config::read::{fault, key_path, path, plain, unquoted};
-use crate::config::tree::{Node, Shape, Written};
-use crate::secret::{Program, Source};
+use crate::config::tree::{Node, ScalarForm, Shape};
+use crate::secret::{Program, SecretSource};
 
 const WRITE: &str = "write { file = \"/path\" }, { env = \"VARIABLE\" } or { command = [\"program\", \"argument\"] }";
 
 /// Reads a reference to a secret; `own` says whether headset may make it itself.
 /// Nothing that was written is ever shown but the names of keys.
-pub(super) fn secret(node: &Node, at: &str, own: bool) -> Result<Source, Vec<Problem>> {
+pub(super) fn secret(node: &Node, at: &str, own: bool) -> Result<SecretSource, Vec<Problem>> {
     let one = |place: &Place, key: String, why: String, fix: String| {
         Err(vec![Problem::new(place.clone(), key, why, fix)])
     };
@@ -74,7 +74,7 @@ pub(super) fn secret(node: &Node, at: &str, own: bool) -> Result<Source, Vec<Pro
 }
 
 /// A program, and the variables that it sees, of the secret at `at`.
-fn command(node: &Node, env: Option<&Node>, at: &str) -> Result<Source, Vec<Problem>> {
+fn command(node: &Node, env: Option<&Node>, at: &str) -> Result<SecretSource, Vec<Problem>> {
     let key = format!("{at}.command");
     let refuse = |why: &str, fix: &str| {
         let problem = Problem::new(node.place.clone(), key.as_str(), why, fix);
@@ -93,14 +93,14 @@ fn command(node: &Node, env: Option<&Node>, at: &str) -> Result<Source, Vec<Prob
         Some(env) => variables(env, &format!("{at}.env"))?,
         None => Vec::new(),
     };
-    Ok(Source::Command(Program { argv, env }))
+    Ok(SecretSource::Command(Program { argv, env }))
 }
 
-fn source(name: &str, node: &Node, at: &str) -> Result<Source, Vec<Problem>> {
+fn source(name: &str, node: &Node, at: &str) -> Result<SecretSource, Vec<Problem>> {
     let refuse = |why: &str, fix: &str| Err(vec![Problem::new(node.place.clone(), at, why, fix)]);
     match name {
         "file" => match path(reference(node, at)?) {
-            Ok(path) => Ok(Source::File(path.into())),
+            Ok(path) => Ok(SecretSource::File(path.into())),
             Err((why, fix)) => refuse(&why, &fix),
         },
         "env" => {
@@ -112,11 +112,11 @@ fn source(name: &str, node: &Node, at: &str) -> Result<Source, Vec<Problem>> {
                     "write the variable's name, never its value",
                 );
             }
-            Ok(Source::Env(name.to_owned()))
+            Ok(SecretSource::Env(name.to_owned()))
         }
         _ => match &node.shape {
-            Shape::Scalar(text, Written::Loose | Written::Bool) if text == "true" => {
-                Ok(Source::Generate)
+            Shape::Scalar(text, ScalarForm::Loose | ScalarForm::Bool) if text == "true" => {
+                Ok(SecretSource::Generate)
             }
             _ => refuse("this can only be true", "write { generate = true }"),
         },
@@ -131,7 +131,12 @@ fn is_variable(name: &str) -> bool {
 /// Whether `env` can only be meant for a command. From outside a file every list is text,
 /// and a command has but one source.
 fn is_list(env: Option<&Node>) -> bool {
-    env.is_some_and(|env| matches!(env.shape, Shape::List(_) | Shape::Scalar(_, Written::Loose)))
+    env.is_some_and(|env| {
+        matches!(
+            env.shape,
+            Shape::List(_) | Shape::Scalar(_, ScalarForm::Loose)
+        )
+    })
 }
 
 /// Names of variables that a command sees besides the usual ones.
@@ -154,13 +159,13 @@ fn argv(node: &Node, at: &str) -> Result<Vec<String>, Vec<Problem>> {
     let fix = "write a list of texts, such as [\"program\", \"argument\"]";
     let problem = |place: &Place, why: String| Problem::new(place.clone(), at, why, fix);
     match &node.shape {
-        Shape::Scalar(text, Written::Loose) => Ok(text.split(',').map(str::to_owned).collect()),
+        Shape::Scalar(text, ScalarForm::Loose) => Ok(text.split(',').map(str::to_owned).collect()),
         Shape::List(items) => {
             let mut argv = Vec::new();
             let mut problems = Vec::new();
             for item in items {
                 match &item.shape {
-                    Shape::Scalar(text, Written::Text) if !text.contains('\0') => {
+                    Shape::Scalar(text, ScalarForm::Text) if !text.contains('\0') => {
                         argv.push(text.clone());
                     }
                     _ => problems.push(problem(
@@ -184,8 +189,8 @@ fn argv(node: &Node, at: &str) -> Result<Vec<String>, Vec<Problem>> {
 
 fn reference<'a>(node: &'a Node, at: &str) -> Result<&'a str, Vec<Problem>> {
     let read = match &node.shape {
-        Shape::Scalar(text, Written::Loose) => unquoted(text).and_then(plain),
-        Shape::Scalar(text, Written::Text) => plain(text),
+        Shape::Scalar(text, ScalarForm::Loose) => unquoted(text).and_then(plain),
+        Shape::Scalar(text, ScalarForm::Text) => plain(text),
         _ => fault(format!("this is {}", node.what()), "write it in quotes"),
     };
     read.map_err(|(why, fix)| vec![Problem::new(node.place.clone(), at, why, fix)])
@@ -218,9 +223,12 @@ pub(super) fn bearer(node: &Node, at: &str) -> Result<Value, Vec<Problem>> {
 }
 
 /// Reads a table of header names, each with a reference to a secret.
-pub(super) fn secret_headers(node: &Node, at: &str) -> Result<Vec<(String, Source)>, Vec<Problem>> {
+pub(super) fn secret_headers(
+    node: &Node,
+    at: &str,
+) -> Result<Vec<(String, SecretSource)>, Vec<Problem>> {
     let mut problems = Vec::new();
-    let mut headers: Vec<(String, Source)> = Vec::new();
+    let mut headers: Vec<(String, SecretSource)> = Vec::new();
     let Some(children) = node.children().filter(|children| !children.is_empty()) else {
         return Err(vec![Problem::new(
             node.place.clone(),

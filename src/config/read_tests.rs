@@ -3,15 +3,15 @@
 use super::*;
 
 fn time(text: &str) -> Option<Duration> {
-    match scalar(Type::Duration, text, Written::Loose) {
+    match scalar(ValueType::Duration, text, ScalarForm::Loose) {
         Ok(Value::Duration(time)) => Some(time),
         _ => None,
     }
 }
 
-fn octets(text: &str) -> Option<u64> {
-    match scalar(Type::Size, text, Written::Loose) {
-        Ok(Value::Integer(octets)) => Some(octets),
+fn bytes(text: &str) -> Option<u64> {
+    match scalar(ValueType::Size, text, ScalarForm::Loose) {
+        Ok(Value::Integer(bytes)) => Some(bytes),
         _ => None,
     }
 }
@@ -38,11 +38,11 @@ fn a_time_has_a_unit_and_an_end() {
 
 #[test]
 fn a_size_is_octets_with_or_without_a_unit() {
-    assert_eq!(octets("64KiB"), Some(65_536));
-    assert_eq!(octets("1KB"), Some(1000));
-    assert_eq!(octets("100"), Some(100));
+    assert_eq!(bytes("64KiB"), Some(65_536));
+    assert_eq!(bytes("1KB"), Some(1000));
+    assert_eq!(bytes("100"), Some(100));
     for bad in ["", "KiB", "-1", "+1", "1 2", "1XB"] {
-        assert_eq!(octets(bad), None, "{bad}");
+        assert_eq!(bytes(bad), None, "{bad}");
     }
 }
 
@@ -64,7 +64,7 @@ fn an_address_is_never_a_name() {
 
 #[test]
 fn a_url_with_a_password_is_refused_without_showing_it() {
-    let (why, fix) = scalar(Type::Url, "https://u:hunter2@h/", Written::Text).unwrap_err();
+    let (why, fix) = scalar(ValueType::Url, "https://u:hunter2@h/", ScalarForm::Text).unwrap_err();
     assert!(!format!("{why}{fix}").contains("hunter2"));
 }
 

@@ -10,7 +10,7 @@ use std::path::Path;
 
 use crate::base::name::Name;
 use crate::config::file;
-use crate::config::keys::{self, Fallback, Key, KindKeys, Type};
+use crate::config::keys::{self, ConfigKey, Fallback, KindKeys, ValueType};
 use crate::config::quick::SHORTCUTS;
 use crate::config::read::wants;
 use crate::config::tree::Node;
@@ -57,7 +57,7 @@ pub fn full_toml(kinds: &[KindKeys]) -> String {
 
 /// A route with every key, and a short one for each further kind, so that no
 /// credential is left without a route.
-fn routes(out: &mut String, common: &[(&'static str, &'static Key)], kinds: &[KindKeys]) {
+fn routes(out: &mut String, common: &[(&'static str, &'static ConfigKey)], kinds: &[KindKeys]) {
     for (index, name) in names(kinds).iter().enumerate() {
         if index == 0 {
             out.push_str("\n[route.contacts]\n");
@@ -74,7 +74,11 @@ fn routes(out: &mut String, common: &[(&'static str, &'static Key)], kinds: &[Ki
     }
 }
 
-fn credentials(out: &mut String, common: &[(&'static str, &'static Key)], kinds: &[KindKeys]) {
+fn credentials(
+    out: &mut String,
+    common: &[(&'static str, &'static ConfigKey)],
+    kinds: &[KindKeys],
+) {
     for (index, (kind, name)) in kinds.iter().zip(names(kinds)).enumerate() {
         let _ = write!(
             out,
@@ -113,7 +117,7 @@ fn names(kinds: &[KindKeys]) -> Vec<String> {
     kinds.iter().map(name).collect()
 }
 
-fn entry(out: &mut String, path: &str, key: &Key, value: Option<String>) {
+fn entry(out: &mut String, path: &str, key: &ConfigKey, value: Option<String>) {
     for line in wrapped(key.doc) {
         let _ = writeln!(out, "# {line}");
     }
@@ -150,10 +154,10 @@ fn wrapped(text: &str) -> Vec<String> {
 }
 
 /// A default, which is text outside a file, as TOML writes it.
-fn as_toml(ty: Type, text: &str) -> String {
+fn as_toml(ty: ValueType, text: &str) -> String {
     match ty {
-        Type::Bool | Type::Integer { .. } => text.to_owned(),
-        Type::List => {
+        ValueType::Bool | ValueType::Integer { .. } => text.to_owned(),
+        ValueType::List => {
             let items = text
                 .split(',')
                 .map(str::trim)
@@ -199,7 +203,7 @@ pub fn markdown(kinds: &[KindKeys]) -> String {
     out
 }
 
-fn rows<'a>(out: &mut String, keys: impl Iterator<Item = (&'a str, &'a Key)>) {
+fn rows<'a>(out: &mut String, keys: impl Iterator<Item = (&'a str, &'a ConfigKey)>) {
     out.push_str("| Key | Takes | Default | |\n|---|---|---|---|\n");
     for (path, key) in keys {
         let default = match key.default {

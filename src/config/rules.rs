@@ -7,14 +7,14 @@ use crate::config::Bind;
 use crate::config::keys::Value;
 use crate::config::url::{HttpUrl, shown};
 
-type Verdict = Result<(), (String, String)>;
+type RuleVerdict = Result<(), (String, String)>;
 
-fn refuse(why: impl Into<String>, fix: impl Into<String>) -> Verdict {
+fn refuse(why: impl Into<String>, fix: impl Into<String>) -> RuleVerdict {
     Err((why.into(), fix.into()))
 }
 
 /// A time that cannot be switched off.
-pub fn positive(value: &Value) -> Verdict {
+pub fn positive(value: &Value) -> RuleVerdict {
     match value {
         Value::Duration(time) if time.is_zero() => refuse(
             "this time cannot be switched off",
@@ -25,7 +25,7 @@ pub fn positive(value: &Value) -> Verdict {
 }
 
 /// Permissions of a file, as chmod(1) takes them.
-pub fn mode(value: &Value) -> Verdict {
+pub fn mode(value: &Value) -> RuleVerdict {
     let Value::Text(text) = value else {
         return Ok(());
     };
@@ -50,7 +50,7 @@ pub(super) fn octal(text: &str) -> Option<u32> {
 }
 
 /// An address that is a TCP socket.
-pub fn tcp(value: &Value) -> Verdict {
+pub fn tcp(value: &Value) -> RuleVerdict {
     match value {
         Value::Bind(Bind::Unix(_)) => refuse(
             "it must be a TCP socket, since probes and Prometheus call it",
@@ -61,16 +61,16 @@ pub fn tcp(value: &Value) -> Verdict {
 }
 
 /// hyper's read buffer cannot be smaller than 8 KiB.
-pub fn header_bytes(value: &Value) -> Verdict {
+pub fn header_bytes(value: &Value) -> RuleVerdict {
     size(value, 8 << 10, 1 << 20, "8KiB to 1MiB")
 }
 
 /// What is kept for a replay is memory per call in flight.
-pub fn replay_body(value: &Value) -> Verdict {
+pub fn replay_body(value: &Value) -> RuleVerdict {
     size(value, 0, 16 << 20, "0 to 16MiB")
 }
 
-fn size(value: &Value, min: u64, max: u64, range: &str) -> Verdict {
+fn size(value: &Value, min: u64, max: u64, range: &str) -> RuleVerdict {
     match value {
         Value::Integer(octets) if !(min..=max).contains(octets) => refuse(
             format!("{octets} octets is out of bounds"),
@@ -82,14 +82,14 @@ fn size(value: &Value, min: u64, max: u64, range: &str) -> Verdict {
 
 /// A host without scheme, port and path. Names as in RFC 1123 §2.1 (underscores
 /// are met in practice), or an IP address, IPv6 in brackets.
-pub fn host(value: &Value) -> Verdict {
+pub fn host(value: &Value) -> RuleVerdict {
     let Value::Text(text) = value else {
         return Ok(());
     };
     one_host(text)
 }
 
-fn one_host(text: &str) -> Verdict {
+fn one_host(text: &str) -> RuleVerdict {
     if text.contains("://") || text.contains('/') {
         return refuse(
             format!("{} is more than a host", shown(text)),
@@ -137,7 +137,7 @@ fn one_host(text: &str) -> Verdict {
 }
 
 /// Hosts, or `*` alone.
-pub fn hosts(value: &Value) -> Verdict {
+pub fn hosts(value: &Value) -> RuleVerdict {
     let Value::List(items) = value else {
         return Ok(());
     };
@@ -163,7 +163,7 @@ pub fn hosts(value: &Value) -> Verdict {
 }
 
 /// A `Host` field value: a host, and a port where there is one (RFC 9110 §7.2).
-pub fn host_header(value: &Value) -> Verdict {
+pub fn host_header(value: &Value) -> RuleVerdict {
     let Value::Text(text) = value else {
         return Ok(());
     };
@@ -187,7 +187,7 @@ pub fn host_header(value: &Value) -> Verdict {
 }
 
 /// What a route may tell its upstream of the way.
-pub fn announced(value: &Value) -> Verdict {
+pub fn announced(value: &Value) -> RuleVerdict {
     let Value::List(items) = value else {
         return Ok(());
     };
@@ -203,7 +203,7 @@ pub fn announced(value: &Value) -> Verdict {
 
 /// Origins as browsers send them (RFC 6454 §6.1, §7): of web pages, of applications that
 /// have a scheme of their own, and `null`, which pages without an origin send.
-pub fn origins(value: &Value) -> Verdict {
+pub fn origins(value: &Value) -> RuleVerdict {
     let Value::List(items) = value else {
         return Ok(());
     };
@@ -234,7 +234,7 @@ pub fn origins(value: &Value) -> Verdict {
     Ok(())
 }
 
-fn no_origin(item: &str, why: &str) -> Verdict {
+fn no_origin(item: &str, why: &str) -> RuleVerdict {
     refuse(
         format!("{} is not an origin: {why}", shown(item)),
         "write scheme, host and port, such as \"https://crm.example.com\" or \"capacitor://localhost\"",
@@ -262,7 +262,7 @@ fn fault_of_another_scheme(scheme: &str, host: &str) -> Option<&'static str> {
 }
 
 /// Absolute URLs.
-pub fn urls(value: &Value) -> Verdict {
+pub fn urls(value: &Value) -> RuleVerdict {
     let Value::List(items) = value else {
         return Ok(());
     };
@@ -290,7 +290,7 @@ fn pattern_in(text: &str) -> Option<&str> {
 }
 
 /// A path prefix as routes compare it: normalised and decoded (design §6).
-pub fn path_prefix(value: &Value) -> Verdict {
+pub fn path_prefix(value: &Value) -> RuleVerdict {
     let Value::Text(text) = value else {
         return Ok(());
     };

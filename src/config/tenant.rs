@@ -14,7 +14,7 @@ use http::header::{TRANSFER_ENCODING, UPGRADE};
 use regex_lite::Regex;
 
 use crate::base::problem::Place;
-use crate::config::Credential;
+use crate::config::CredentialConfig;
 use crate::config::cross::Findings;
 use crate::config::keys::{Value, Values};
 use crate::config::lower::Section;
@@ -65,7 +65,7 @@ pub(super) fn pattern(text: &str) -> Result<Regex, regex_lite::Error> {
     Regex::new(&format!("^(?:{text})$"))
 }
 
-impl Credential {
+impl CredentialConfig {
     /// Whether `{tenant}` stands in one of its texts, so that each tenant has a
     /// credential of its own.
     pub fn is_per_tenant(&self) -> bool {
@@ -73,7 +73,7 @@ impl Credential {
     }
 
     /// The same with `{tenant}` in its texts replaced by `name`.
-    pub fn for_tenant(&self, name: &str) -> Credential {
+    pub fn for_tenant(&self, name: &str) -> CredentialConfig {
         let mut own = self.clone();
         for (value, _) in own.values.0.values_mut() {
             match value {
@@ -91,7 +91,7 @@ impl Credential {
         own
     }
 
-    /// The tenant that it was made for by [`Credential::for_tenant`]: whatever keeps
+    /// The tenant that it was made for by [`CredentialConfig::for_tenant`]: whatever keeps
     /// credentials by name must keep them by this too.
     pub fn tenant(&self) -> Option<&str> {
         self.values.text(NAME)
@@ -106,10 +106,10 @@ fn holds_mark(values: &Values) -> bool {
     })
 }
 
-type Verdict = Result<(), (String, String)>;
+type TenantVerdict = Result<(), (String, String)>;
 
 /// A rule of the table of keys: a field that may name a tenant.
-pub(super) fn header(value: &Value) -> Verdict {
+pub(super) fn header(value: &Value) -> TenantVerdict {
     let Value::Text(text) = value else {
         return Ok(());
     };
@@ -145,7 +145,7 @@ pub(super) fn header(value: &Value) -> Verdict {
 }
 
 /// A rule of the table of keys: names of tenants.
-pub(super) fn names(value: &Value) -> Verdict {
+pub(super) fn names(value: &Value) -> TenantVerdict {
     let Value::List(items) = value else {
         return Ok(());
     };
@@ -159,7 +159,7 @@ pub(super) fn names(value: &Value) -> Verdict {
 }
 
 /// A rule of the table of keys: a pattern.
-pub(super) fn a_pattern(value: &Value) -> Verdict {
+pub(super) fn a_pattern(value: &Value) -> TenantVerdict {
     let Value::Text(text) = value else {
         return Ok(());
     };

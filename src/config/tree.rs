@@ -1,6 +1,6 @@
 //! The one tree that all sources merge into.
 //!
-//! A source is a [`Layer`]: its own tree of texts, each with its place. figment
+//! A source is a [`ConfigLayer`]: its own tree of texts, each with its place. figment
 //! merges the layers (later ones win, key by key) and keeps by tag which layer a
 //! value came from; the place within the layer is ours, since figment keeps none
 //! and would retype the text (`00912` would become 912).
@@ -25,7 +25,7 @@ pub struct Node {
 #[derive(Clone, Debug)]
 pub enum Shape {
     /// A single value, as the text that somebody wrote.
-    Scalar(String, Written),
+    Scalar(String, ScalarForm),
     /// An array of a file.
     List(Vec<Node>),
     /// A table.
@@ -34,7 +34,7 @@ pub enum Shape {
 
 /// How a scalar was written: what TOML told apart, environment and flags do not.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Written {
+pub enum ScalarForm {
     /// Outside a file: any type may read it.
     Loose,
     /// A TOML string.
@@ -77,11 +77,11 @@ impl Node {
             Shape::Table(_) => "a table",
             Shape::List(_) => "a list",
             Shape::Scalar(_, written) => match written {
-                Written::Loose | Written::Text => "text",
-                Written::Integer => "a number",
-                Written::Float => "a number with a fraction",
-                Written::Bool => "true or false",
-                Written::Date => "a date",
+                ScalarForm::Loose | ScalarForm::Text => "text",
+                ScalarForm::Integer => "a number",
+                ScalarForm::Float => "a number with a fraction",
+                ScalarForm::Bool => "true or false",
+                ScalarForm::Date => "a date",
             },
         }
     }
@@ -109,7 +109,7 @@ impl Node {
         if let Some(there) = children.get(*last) {
             return Err(there.place.clone());
         }
-        let shape = Shape::Scalar(text.to_owned(), Written::Loose);
+        let shape = Shape::Scalar(text.to_owned(), ScalarForm::Loose);
         children.insert(
             (*last).to_owned(),
             Node {
@@ -123,14 +123,14 @@ impl Node {
 
 /// One source of configuration, read into a tree.
 #[derive(Debug)]
-pub struct Layer {
+pub struct ConfigLayer {
     /// What tells it from the other layers.
     pub name: &'static str,
     /// Its tree; a table.
     pub root: Node,
 }
 
-impl Provider for Layer {
+impl Provider for ConfigLayer {
     fn metadata(&self) -> Metadata {
         Metadata::named(self.name)
     }
@@ -158,7 +158,7 @@ fn value(node: &Node) -> Value {
 
 /// Merges `layers`, the last one the strongest; then fills what is still missing
 /// from `fallback`.
-pub fn merge(layers: &[&Layer], fallback: Option<&Layer>) -> Node {
+pub fn merge(layers: &[&ConfigLayer], fallback: Option<&ConfigLayer>) -> Node {
     let mut figment = Figment::new();
     for layer in layers {
         figment = figment.merge(layer);
@@ -171,7 +171,7 @@ pub fn merge(layers: &[&Layer], fallback: Option<&Layer>) -> Node {
         .ok()
         .and_then(|mut profiles| profiles.remove(&Profile::Default))
         .unwrap_or_default();
-    let all: Vec<&Layer> = layers.iter().copied().chain(fallback).collect();
+    let all: Vec<&ConfigLayer> = layers.iter().copied().chain(fallback).collect();
     let children = placed(&dict, &figment, &all, &mut Vec::new());
     Node {
         shape: Shape::Table(children),
@@ -183,14 +183,15 @@ pub fn merge(layers: &[&Layer], fallback: Option<&Layer>) -> Node {
 fn placed(
     dict: &Dict,
     figment: &Figment,
-    layers: &[&Layer],
+    layers: &[&ConfigLayer],
     path: &mut Vec<String>,
 ) -> BTreeMap<String, Node> {
     let mut children = BTreeMap::new();
     for (name, value) in dict {
         path.push(name.clone());
         let origin = figment.get_metadata(value.tag()).map(|meta| &*meta.name);
-        let in_layer = |layer: &&&Layer| layer.root.at(path.iter().map(String::as_str)).cloned();
+        let in_layer =
+            |layer: &&&ConfigLayer| layer.root.at(path.iter().map(String::as_str)).cloned();
         let node = if let Value::Dict(_, inner) = value {
             // A table belongs to the first source that opened it.
             let place = layers
@@ -219,14 +220,14 @@ fn placed(
 mod tests {
     use super::*;
 
-    fn layer(name: &'static str, entries: &[(&str, &str)]) -> Layer {
+    fn layer(name: &'static str, entries: &[(&str, &str)]) -> ConfigLayer {
         let mut root = Node::table(Place::Default);
         for (path, text) in entries {
             let path: Vec<&str> = path.split('.').collect();
             root.insert(&path, text, &Place::Variable(name.into()))
                 .unwrap();
         }
-        Layer { name, root }
+        ConfigLayer { name, root }
     }
 
     #[test]

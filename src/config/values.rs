@@ -14,9 +14,9 @@ use crate::base::name::Name;
 use crate::base::problem::Place;
 use crate::config::Bind;
 use crate::config::url::HttpUrl;
-use crate::secret::Source;
+use crate::secret::SecretSource;
 
-/// A value that was read by its [`Type`](crate::config::keys::Type).
+/// A value that was read by its [`Type`](crate::config::keys::ValueType).
 #[derive(Clone, Debug)]
 pub enum Value {
     /// `Type::Text` and `Type::Choice`.
@@ -36,11 +36,11 @@ pub enum Value {
     /// `Type::Bind`.
     Bind(Bind),
     /// `Type::Secret` and `Type::OwnSecret`.
-    Secret(Source),
+    Secret(SecretSource),
     /// `Type::Bearer`, where it is another credential; else it is a `Secret`.
     Credential(Name),
     /// `Type::SecretHeaders`; the names are lower case.
-    SecretHeaders(Vec<(String, Source)>),
+    SecretHeaders(Vec<(String, SecretSource)>),
 }
 
 impl Value {
@@ -105,8 +105,8 @@ impl Values {
         Path, Path, path, need_path, "path";
         List, [String], list, need_list, "list";
         Bind, Bind, bind, need_bind, "address";
-        Secret, Source, secret, need_secret, "reference to a secret";
-        SecretHeaders, [(String, Source)], secret_headers, need_secret_headers,
+        Secret, SecretSource, secret, need_secret, "reference to a secret";
+        SecretHeaders, [(String, SecretSource)], secret_headers, need_secret_headers,
             "table of secret headers";
     }
 
@@ -142,7 +142,7 @@ impl Values {
     }
 
     /// Every secret in here: its key's path, its source and where that was written.
-    pub fn secrets(&self) -> Vec<(String, &Source, &Place)> {
+    pub fn secrets(&self) -> Vec<(String, &SecretSource, &Place)> {
         let mut found = Vec::new();
         for (path, (value, place)) in &self.0 {
             match value {

@@ -14,10 +14,10 @@ use http::header::AUTHORIZATION;
 use tokio::task::AbortHandle;
 use zeroize::Zeroizing;
 
-use super::slot::{Rejected, Slot};
+use super::slot::{RejectOutcome, Slot};
 use super::{Cause, MintError, Minted};
 use crate::base::name::Name;
-use crate::secret::{Secret, Source};
+use crate::secret::{Secret, SecretSource};
 
 /// The open slots by name, for those that are chained to them: one, or one for each
 /// tenant. Holds none alive.
@@ -61,14 +61,14 @@ impl Chains {
 #[derive(Debug)]
 pub enum Bearer {
     /// A secret, which a person renews.
-    Secret(Source),
+    Secret(SecretSource),
     /// Another credential, which renews itself.
     Chained(Chained),
 }
 
 /// A bearer as read for one attempt.
 #[derive(Debug)]
-pub struct Held {
+pub struct ReadBearer {
     /// The token, with or without a scheme.
     pub token: Secret<String>,
     /// What it was taken from, where it is chained.
@@ -89,9 +89,9 @@ impl Bearer {
     ///
     /// # Errors
     /// With an unreadable secret, or with what stops the source.
-    pub async fn read(&self) -> Result<Held, MintError> {
+    pub async fn read(&self) -> Result<ReadBearer, MintError> {
         match self {
-            Bearer::Secret(source) => Ok(Held {
+            Bearer::Secret(source) => Ok(ReadBearer {
                 token: super::kinds::fetched(source).await?,
                 minted: None,
             }),
@@ -110,7 +110,7 @@ impl Bearer {
     }
 
     /// The secret, where it is one.
-    pub fn secret(&self) -> Option<&Source> {
+    pub fn secret(&self) -> Option<&SecretSource> {
         match self {
             Bearer::Secret(source) => Some(source),
             Bearer::Chained(_) => None,
@@ -134,14 +134,14 @@ impl Bearer {
     /// An issuer refused `held`. Whether another is to be had, which takes a login of
     /// the source at most; never for a secret. Where none is, the next that the source
     /// obtains wakes us.
-    pub async fn reject(&self, held: &Held) -> bool {
+    pub async fn reject(&self, held: &ReadBearer) -> bool {
         let (Bearer::Chained(chained), Some(minted)) = (self, &held.minted) else {
             return false;
         };
         let Some(slot) = chained.chains.slot(&chained.source) else {
             return false;
         };
-        if matches!(slot.reject(minted).await, Rejected::Again(_)) {
+        if matches!(slot.reject(minted).await, RejectOutcome::Again(_)) {
             return true;
         }
         chained.stop_until(&slot, minted.generation);
@@ -183,7 +183,7 @@ impl Chained {
         }
     }
 
-    async fn read(&self) -> Result<Held, MintError> {
+    async fn read(&self) -> Result<ReadBearer, MintError> {
         let source = &self.source;
         let Some(slot) = self.chains.slot(source) else {
             return Err(MintError::Unavailable {
@@ -215,7 +215,7 @@ impl Chained {
             });
         };
         let token = Zeroizing::new(token.to_owned());
-        Ok(Held {
+        Ok(ReadBearer {
             token: Secret::new(token.to_string(), format!("credential {source}")),
             minted: Some(minted),
         })
@@ -273,12 +273,12 @@ fn along(source: &Name, cause: &Cause) -> MintError {
 mod tests {
     use super::*;
     use crate::base::time::Clock;
-    use crate::credential::testing::{Act, START_MS, Scripted, refused, slot};
+    use crate::credential::testing::{START_MS, ScriptedAct, ScriptedMint, refused, slot};
 
     #[tokio::test(start_paused = true)]
     async fn one_task_waits_for_a_source_however_often_it_is_read() {
         let clock = Clock::faked(START_MS);
-        let source = slot(&Scripted::new([Act::Fails(refused())]), &clock);
+        let source = slot(&ScriptedMint::new([ScriptedAct::Fails(refused())]), &clock);
         source.obtain().await.unwrap_err();
         let chains = Chains::default();
         chains.open(&source);

@@ -117,7 +117,7 @@ impl Action {
 
 /// What is known about a credential.
 #[derive(Clone, Copy, Debug)]
-pub struct Known {
+pub struct RenewalOutlook {
     /// The end of the newest credential; `None` before the first.
     pub expires: Option<Deadline>,
     /// The life that each renewal yields, where only a person renews the source.
@@ -137,7 +137,7 @@ pub struct Known {
 /// ahead and nothing has stopped us, what the last renewal before that end will
 /// yield, if later. Once we are stopped with nothing live it is the time when that
 /// began, and so already past.
-pub fn due(known: &Known, now: Moment) -> Option<i64> {
+pub fn due(known: &RenewalOutlook, now: Moment) -> Option<i64> {
     // Only a source that has ended already needs a person whatever becomes of the outage.
     let source_lives = known
         .source_ends
@@ -297,8 +297,8 @@ mod tests {
         }
     }
 
-    fn registered(source_ends: Option<Moment>, stopped: Option<Moment>) -> Known {
-        Known {
+    fn registered(source_ends: Option<Moment>, stopped: Option<Moment>) -> RenewalOutlook {
+        RenewalOutlook {
             expires: Some(Deadline::new(at(0), days(30))),
             lifetime: Some(days(30)),
             source_ends,
@@ -309,7 +309,7 @@ mod tests {
 
     #[test]
     fn an_outage_of_the_issuer_calls_nobody() {
-        let out = |source_ends, expires| Known {
+        let out = |source_ends, expires| RenewalOutlook {
             outage: true,
             expires,
             ..registered(source_ends, None)
@@ -405,7 +405,7 @@ mod tests {
 
     #[test]
     fn refused_with_nothing_live_is_due_already() {
-        let known = Known {
+        let known = RenewalOutlook {
             expires: None,
             ..registered(None, Some(at(5 * DAY)))
         };
@@ -416,7 +416,7 @@ mod tests {
 
     #[test]
     fn nobody_is_called_for_an_untended_source_or_before_anything_is_known() {
-        let untended = |stopped| Known {
+        let untended = |stopped| RenewalOutlook {
             lifetime: None,
             ..registered(None, stopped)
         };
@@ -426,12 +426,12 @@ mod tests {
         let refused = untended(Some(at(5 * DAY)));
         assert_eq!(due(&refused, at(6 * DAY)), Some(30 * DAY));
         assert_eq!(due(&refused, at(60 * DAY)), Some(30 * DAY));
-        let nothing = Known {
+        let nothing = RenewalOutlook {
             expires: None,
             ..registered(None, None)
         };
         assert_eq!(due(&nothing, at(0)), None);
-        let endless = Known {
+        let endless = RenewalOutlook {
             expires: Some(Deadline::new(at(0), Duration::MAX)),
             ..registered(None, None)
         };

@@ -3,7 +3,7 @@
 //! The kind, the URL, the account, the fields, and secrets by reference (slots notice by
 //! themselves when those change). All else is a limit or a habit of ours, and changes while
 //! the credential lives on: time limits, where it may go, TLS, the way out, and the keys of
-//! a kind that its table marks [`Key::in_place`](crate::config::keys::Key::in_place).
+//! a kind that its table marks [`Key::in_place`](crate::config::keys::ConfigKey::in_place).
 //!
 //! This one definition decides which slots a reload keeps, and which stored entries a later
 //! process takes up.
@@ -18,7 +18,7 @@ pub struct Identity(Digest);
 
 impl Identity {
     /// That of `credential`. Its name is no part of it.
-    pub fn of(credential: &config::Credential) -> Identity {
+    pub fn of(credential: &config::CredentialConfig) -> Identity {
         let keys = Kind::named(credential.kind).map_or(&[][..], |kind| kind.keys);
         let in_place = |path: &str| keys.iter().any(|key| key.path == path && key.in_place);
         let mut parts = vec![credential.kind.to_owned()];
@@ -39,8 +39,8 @@ impl Identity {
 
 /// Whether `one` and `other` log in by the same name at the same place: then what one of
 /// them left there may be in the way of the other, or in its use.
-pub fn is_same_account(one: &config::Credential, other: &config::Credential) -> bool {
-    let shown = |credential: &config::Credential, key: &str| {
+pub fn is_same_account(one: &config::CredentialConfig, other: &config::CredentialConfig) -> bool {
+    let shown = |credential: &config::CredentialConfig, key: &str| {
         let value = credential.values.0.get(key);
         value.map(|(value, _)| value.canonical())
     };
@@ -52,12 +52,12 @@ pub fn is_same_account(one: &config::Credential, other: &config::Credential) -> 
 
 /// Whether sessions of `one` and of `other` are those of one user: the same name on the
 /// same origin, whatever the way to log in.
-pub fn is_same_user(one: &config::Credential, other: &config::Credential) -> bool {
-    let origin = |credential: &config::Credential| match credential.values.0.get("url") {
+pub fn is_same_user(one: &config::CredentialConfig, other: &config::CredentialConfig) -> bool {
+    let origin = |credential: &config::CredentialConfig| match credential.values.0.get("url") {
         Some((Value::Url(url), _)) => Some(url.origin.clone()),
         _ => None,
     };
-    let name = |credential: &config::Credential| {
+    let name = |credential: &config::CredentialConfig| {
         let name = credential.values.0.get("username");
         name.map(|(name, _)| name.canonical())
     };
@@ -76,12 +76,12 @@ mod tests {
     use crate::base::problem::Place;
     use crate::config::keys::Values;
     use crate::config::url::HttpUrl;
-    use crate::config::{Credential, Roots, Tls};
-    use crate::secret::Source;
+    use crate::config::{CredentialConfig, Roots, UpstreamTls};
+    use crate::secret::SecretSource;
 
-    fn credential(change: &[(&'static str, Value)]) -> Credential {
+    fn credential(change: &[(&'static str, Value)]) -> CredentialConfig {
         let url = "https://cms.example.com/configuration/basicauth";
-        let file = |path: &str| Value::Secret(Source::File(path.into()));
+        let file = |path: &str| Value::Secret(SecretSource::File(path.into()));
         let mut values: Vec<(&'static str, Value)> = vec![
             ("url", Value::Url(HttpUrl::parse(url).unwrap())),
             ("username", Value::Text("crm".into())),
@@ -92,14 +92,14 @@ mod tests {
         let values = values
             .into_iter()
             .map(|(key, value)| (key, (value, Place::Flag("--test".into()))));
-        Credential {
+        CredentialConfig {
             name: Name::parse("cms_key").unwrap(),
             kind: "basicauth",
             values: Values(values.collect()),
             origins: Vec::new(),
-            tls: Tls {
+            tls: UpstreamTls {
                 roots: Roots::Bundled,
-                ..Tls::default()
+                ..UpstreamTls::default()
             },
         }
     }
@@ -112,7 +112,7 @@ mod tests {
             ("username", text("crm2")),
             ("user_role", text("Agent")),
             ("lifetime", Value::Duration(Duration::from_secs(60))),
-            ("password", Value::Secret(Source::File("/q".into()))),
+            ("password", Value::Secret(SecretSource::File("/q".into()))),
         ] {
             assert_ne!(
                 Identity::of(&credential(std::slice::from_ref(&other))),

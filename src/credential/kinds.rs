@@ -10,11 +10,11 @@ pub mod ameyo_session;
 pub mod basicauth;
 pub mod ccm_token;
 pub mod engine;
-pub mod fixed;
 pub mod integrations_token;
 mod login_kind;
 pub mod oauth2;
 pub mod recipe;
+pub mod static_credential;
 pub mod v4_login;
 
 use std::sync::Arc;
@@ -25,24 +25,24 @@ use http::HeaderValue;
 use zeroize::Zeroizing;
 
 use self::engine::Engine;
-use self::engine::answer::Find;
+use self::engine::answer::ValuePlace;
 use super::chain::{Bearer, Chained, Chains};
-use super::login::Login;
+use super::issuer_client::IssuerClient;
 use super::{Mint, MintError};
 use crate::base::problem::{Place, Problem};
 use crate::base::time::Clock;
 use crate::config;
-use crate::config::keys::{Key, Value, key};
+use crate::config::keys::{ConfigKey, Value, key};
 use crate::config::url::HttpUrl;
 use crate::credential::transcript;
 use crate::net::connect::Connector;
 use crate::net::egress::Egress;
-use crate::secret::{Secret, SecretError, Source};
+use crate::secret::{Secret, SecretError, SecretSource};
 
 /// Every kind, in the order in which people meet them.
 pub const KINDS: &[Kind] = &[
     basicauth::KIND,
-    fixed::KIND,
+    static_credential::KIND,
     ccm_token::KIND,
     v4_login::KIND,
     ameyo_session::KIND,
@@ -53,7 +53,7 @@ pub const KINDS: &[Kind] = &[
 ];
 
 /// A minter, or every problem of its options.
-pub type Built = Result<Arc<dyn Mint>, Vec<Problem>>;
+pub type BuiltMint = Result<Arc<dyn Mint>, Vec<Problem>>;
 
 /// One kind of credential.
 #[derive(Debug)]
@@ -65,13 +65,13 @@ pub struct Kind {
     /// A whole `[credential.NAME]` table, as TOML.
     pub example: &'static str,
     /// Its options; their paths are relative to the credential's table.
-    pub keys: &'static [Key],
+    pub keys: &'static [ConfigKey],
     /// Makes the minter of one credential. Asks nobody and reads no secret, but
     /// reads the `ca` and `client_cert` files.
     ///
     /// # Errors
     /// With every problem that the table of keys cannot see.
-    pub build: fn(&Building<'_>) -> Built,
+    pub build: fn(&KindContext<'_>) -> BuiltMint,
 }
 
 impl Kind {
@@ -83,9 +83,9 @@ impl Kind {
 
 /// What a kind is built from.
 #[derive(Debug)]
-pub struct Building<'a> {
+pub struct KindContext<'a> {
     /// The credential's table.
-    pub credential: &'a config::Credential,
+    pub credential: &'a config::CredentialConfig,
     /// The clock by which what it mints expires.
     pub clock: &'a Clock,
     /// The time limit of one attempt, and so of each call that it makes.
@@ -96,7 +96,7 @@ pub struct Building<'a> {
     pub egress: &'a Egress,
 }
 
-impl<'a> Building<'a> {
+impl<'a> KindContext<'a> {
     fn value(&self, key: &str) -> Option<&'a Value> {
         self.credential.values.0.get(key).map(|(value, _)| value)
     }
@@ -136,7 +136,7 @@ impl<'a> Building<'a> {
         }
     }
 
-    fn secret(&self, key: &str) -> Option<&'a Source> {
+    fn secret(&self, key: &str) -> Option<&'a SecretSource> {
         match self.value(key)? {
             Value::Secret(source) => Some(source),
             _ => None,
@@ -156,7 +156,7 @@ impl<'a> Building<'a> {
         }
     }
 
-    fn secret_headers(&self, key: &str) -> Option<&'a [(String, Source)]> {
+    fn secret_headers(&self, key: &str) -> Option<&'a [(String, SecretSource)]> {
         match self.value(key)? {
             Value::SecretHeaders(headers) => Some(headers),
             _ => None,
@@ -171,8 +171,8 @@ impl<'a> Building<'a> {
     }
 
     /// The place in an answer that `key` names.
-    fn find(&self, key: &str, problems: &mut Vec<Problem>) -> Option<Find> {
-        match Find::parse(self.text(key)?) {
+    fn find(&self, key: &str, problems: &mut Vec<Problem>) -> Option<ValuePlace> {
+        match ValuePlace::parse(self.text(key)?) {
             Ok(find) => Some(find),
             Err(why) => {
                 let fix = "write it as `/a/b`, `header:NAME` or `cookie:NAME`";
@@ -183,12 +183,16 @@ impl<'a> Building<'a> {
     }
 
     /// A client for the origin of `url`.
-    fn login(&self, problems: &mut Vec<Problem>) -> Option<Login> {
+    fn login(&self, problems: &mut Vec<Problem>) -> Option<IssuerClient> {
         let url = self.url("url")?;
         let tls = &self.credential.tls;
         let egress = self.egress.clone();
         match Connector::new(url.origin.clone(), tls, self.mint_limit, egress) {
-            Ok(connector) => Some(Login::new(connector, self.clock.clone(), self.mint_limit)),
+            Ok(connector) => Some(IssuerClient::new(
+                connector,
+                self.clock.clone(),
+                self.mint_limit,
+            )),
             Err(error) => {
                 let table = format!("credential.{}.tls", self.credential.name);
                 problems.push(error.problem(&table));
@@ -230,7 +234,7 @@ impl<'a> Building<'a> {
 }
 
 /// The minter, or the problems, one of which there is.
-fn built(made: Option<Engine>, problems: Vec<Problem>) -> Built {
+fn built(made: Option<Engine>, problems: Vec<Problem>) -> BuiltMint {
     match made {
         Some(made) if problems.is_empty() => Ok(Arc::new(made)),
         _ => Err(problems),
@@ -315,19 +319,19 @@ fn without_scheme(token: &str) -> &str {
 /// A field value that is kept out of HPACK tables and `Debug`, and whose octets are
 /// zeroed with its last clone. `None` where a character cannot stand in a field.
 pub(crate) fn sensitive(text: Zeroizing<String>) -> Option<HeaderValue> {
-    struct Octets(Zeroizing<String>);
-    impl AsRef<[u8]> for Octets {
+    struct ZeroedText(Zeroizing<String>);
+    impl AsRef<[u8]> for ZeroedText {
         fn as_ref(&self) -> &[u8] {
             self.0.as_bytes()
         }
     }
-    let mut value = HeaderValue::from_maybe_shared(Bytes::from_owner(Octets(text))).ok()?;
+    let mut value = HeaderValue::from_maybe_shared(Bytes::from_owner(ZeroedText(text))).ok()?;
     value.set_sensitive(true);
     Some(value)
 }
 
 /// Reads a secret now, for one attempt, without blocking for a command.
-pub(super) async fn fetched(source: &Source) -> Result<Secret<String>, MintError> {
+pub(super) async fn fetched(source: &SecretSource) -> Result<Secret<String>, MintError> {
     let secret = usable(source.read().await)?;
     transcript::hide(&secret);
     Ok(secret)

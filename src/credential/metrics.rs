@@ -4,7 +4,7 @@
 //! [`Meter`]. Closed families start at 0. Timestamps and the skew are *absent* until
 //! they are known: a 0 would be an expiry in 1970 and fire every alert.
 //!
-//! The slots of one credential (its tenants) share its series, through a [`Pool`]:
+//! The slots of one credential (its tenants) share its series, through a [`SharedSeries`]:
 //! the states are counted, generations added up, of expiries and of what a person
 //! must do the earliest counts, of receipts the latest. A credential that has no
 //! tenants is a pool of one. When its last slot is gone, so are its series.
@@ -19,7 +19,7 @@ use prometheus::{
 
 use super::MintError;
 use super::human::Action;
-use super::slot::{State, Why};
+use super::slot::{AttemptCause, SlotState};
 use crate::base::name::Name;
 
 /// The families, for all credentials.
@@ -34,7 +34,7 @@ pub struct CredentialMetrics {
     due: GaugeVec,
     action: IntGaugeVec,
     skew: GaugeVec,
-    pools: Arc<Mutex<BTreeMap<Box<str>, Weak<Pool>>>>,
+    pools: Arc<Mutex<BTreeMap<Box<str>, Weak<SharedSeries>>>>,
 }
 
 impl CredentialMetrics {
@@ -130,7 +130,7 @@ impl CredentialMetrics {
 
     /// What the slots of the credential `name` share, those that a reload replaced
     /// included; closed sets at 0 where it is new.
-    pub fn shared(&self, name: &Name) -> Arc<Pool> {
+    pub fn shared(&self, name: &Name) -> Arc<SharedSeries> {
         let mut pools = self.pools.lock().unwrap_or_else(PoisonError::into_inner);
         let name = name.as_str();
         if let Some(pool) = pools.get(name).and_then(Weak::upgrade) {
@@ -141,16 +141,16 @@ impl CredentialMetrics {
         pool
     }
 
-    fn pool(&self, name: &str) -> Arc<Pool> {
+    fn pool(&self, name: &str) -> Arc<SharedSeries> {
         for (outcome, reasons) in MINTS {
             for reason in *reasons {
                 self.mints.with_label_values(&[name, outcome, reason]);
             }
         }
-        Arc::new(Pool {
+        Arc::new(SharedSeries {
             name: name.into(),
             generation: self.generation.with_label_values(&[name]),
-            states: State::ALL
+            states: SlotState::ALL
                 .map(|state| (state, self.state.with_label_values(&[name, state.word()]))),
             no_action: self.action.with_label_values(&[name, NO_ACTION]),
             duration: self.duration.with_label_values(&[name]),
@@ -162,17 +162,17 @@ impl CredentialMetrics {
 
 /// The series of one credential, and what each of its slots adds to them.
 #[derive(Debug)]
-pub struct Pool {
+pub struct SharedSeries {
     name: Box<str>,
     generation: IntGauge,
-    states: [(State, IntGauge); 5],
+    states: [(SlotState, IntGauge); 5],
     no_action: IntGauge,
     duration: Histogram,
     families: CredentialMetrics,
-    rows: Mutex<Rows>,
+    rows: Mutex<SlotSeriesRows>,
 }
 
-impl Drop for Pool {
+impl Drop for SharedSeries {
     /// The series go with the last slot, unless a namesake has them by now.
     fn drop(&mut self) {
         let families = &self.families;
@@ -180,7 +180,7 @@ impl Drop for Pool {
             .pools
             .lock()
             .unwrap_or_else(PoisonError::into_inner);
-        let mine: *const Pool = self;
+        let mine: *const SharedSeries = self;
         if pools
             .get(&self.name)
             .is_none_or(|pool| pool.as_ptr() != mine)
@@ -199,7 +199,7 @@ impl Drop for Pool {
         }
         let _ = families.generation.remove_label_values(one);
         let _ = families.duration.remove_label_values(one);
-        for state in State::ALL {
+        for state in SlotState::ALL {
             let _ = families
                 .state
                 .remove_label_values(&[&self.name, state.word()]);
@@ -218,17 +218,17 @@ impl Drop for Pool {
 }
 
 #[derive(Debug, Default)]
-struct Rows {
+struct SlotSeriesRows {
     next: u64,
-    open: BTreeMap<u64, Row>,
+    open: BTreeMap<u64, SlotSeries>,
     /// The generations of slots that are gone.
     gone: u64,
 }
 
 /// What one slot last said.
 #[derive(Clone, Copy, Debug, PartialEq)]
-struct Row {
-    state: State,
+struct SlotSeries {
+    state: SlotState,
     generation: u64,
     issued: Option<f64>,
     expires: Option<f64>,
@@ -238,11 +238,11 @@ struct Row {
     replaced: bool,
 }
 
-impl Pool {
+impl SharedSeries {
     /// A meter for one more slot; dropping it takes the slot out of the series.
-    pub fn meter(self: &Arc<Pool>) -> Meter {
-        let row = Row {
-            state: State::None,
+    pub fn meter(self: &Arc<SharedSeries>) -> Meter {
+        let row = SlotSeries {
+            state: SlotState::None,
             generation: 0,
             issued: None,
             expires: None,
@@ -262,7 +262,7 @@ impl Pool {
         }
     }
 
-    fn show(&self, rows: &Rows) {
+    fn show(&self, rows: &SlotSeriesRows) {
         let all = || rows.open.values().filter(|row| !row.replaced);
         for (state, gauge) in &self.states {
             let count = all().filter(|row| row.state == *state).count();
@@ -287,7 +287,7 @@ impl Pool {
             .set(i64::try_from(generations).unwrap_or(i64::MAX));
         // While others live, one that has ended says nothing about when the next will:
         // the states tell of it.
-        let live = |row: &&Row| matches!(row.state, State::Live | State::Failing);
+        let live = |row: &&SlotSeries| matches!(row.state, SlotState::Live | SlotState::Failing);
         let ends = all().filter(live).filter_map(|row| row.expires);
         let ended = all().filter_map(|row| row.expires);
         let expires = ends.reduce(f64::min).or_else(|| ended.reduce(f64::max));
@@ -307,7 +307,7 @@ impl Pool {
     }
 
     /// A panic elsewhere left them whole: every change is one step.
-    fn rows(&self) -> MutexGuard<'_, Rows> {
+    fn rows(&self) -> MutexGuard<'_, SlotSeriesRows> {
         self.rows.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -315,7 +315,7 @@ impl Pool {
 /// The metrics of one slot.
 #[derive(Debug)]
 pub struct Meter {
-    pool: Arc<Pool>,
+    pool: Arc<SharedSeries>,
     id: u64,
 }
 
@@ -330,7 +330,7 @@ impl Drop for Meter {
 }
 
 impl Meter {
-    fn change(&self, change: impl FnOnce(&mut Row)) {
+    fn change(&self, change: impl FnOnce(&mut SlotSeries)) {
         let mut rows = self.pool.rows();
         let Some(row) = rows.open.get_mut(&self.id) else {
             return;
@@ -342,7 +342,7 @@ impl Meter {
         }
     }
 
-    pub(super) fn minted(&self, why: Why) {
+    pub(super) fn minted(&self, why: AttemptCause) {
         self.count("success", why.word());
     }
 
@@ -357,7 +357,7 @@ impl Meter {
     }
 
     fn count(&self, outcome: &str, reason: &str) {
-        let Pool { families, name, .. } = &*self.pool;
+        let SharedSeries { families, name, .. } = &*self.pool;
         let labels = &[name, outcome, reason];
         families.mints.with_label_values(labels).inc();
     }
@@ -366,7 +366,7 @@ impl Meter {
         self.pool.duration.observe(seconds);
     }
 
-    pub(super) fn state(&self, now: State) {
+    pub(super) fn state(&self, now: SlotState) {
         self.change(|row| row.state = now);
     }
 
@@ -469,7 +469,7 @@ mod tests {
 
         meter.credential(1, 10.0, Some(20.5));
         meter.due(Some(30_000));
-        meter.state(State::Live);
+        meter.state(SlotState::Live);
         let after = text();
         assert!(
             after.contains(
@@ -500,10 +500,10 @@ mod tests {
         let expiry = "headset_credential_expiry_timestamp_seconds{credential=\"cms_key\"}";
         let generation = "headset_credential_generation{credential=\"cms_key\"}";
         let old = metrics.of(&name);
-        old.state(State::Live);
+        old.state(SlotState::Live);
         old.credential(3, 10.0, Some(20.0));
         let new = metrics.of(&name);
-        new.state(State::Live);
+        new.state(SlotState::Live);
         new.credential(1, 15.0, Some(30.0));
         assert!(shows(&format!("{expiry} 20")));
         old.replaced(true);
@@ -540,7 +540,7 @@ mod tests {
         let tenants: Vec<Meter> = (0..3).map(|_| pool.meter()).collect();
         shows("headset_credential_state{state=\"none\"} 3");
         for (tenant, ends) in tenants.iter().zip([500.0, 300.0, 400.0]) {
-            tenant.state(State::Live);
+            tenant.state(SlotState::Live);
             tenant.credential(1, ends - 100.0, Some(ends));
             tenant.due(Some(ends as i64 * 2000));
         }
@@ -554,7 +554,7 @@ mod tests {
         assert_eq!(text().len(), series);
 
         // One that has ended is counted, and no longer the earliest to end.
-        tenants[1].state(State::Expired);
+        tenants[1].state(SlotState::Expired);
         shows("headset_credential_state{state=\"expired\"} 1");
         shows("headset_credential_expiry_timestamp_seconds 400");
 

@@ -2,7 +2,7 @@
 //!
 //! A slot has two halves. The half in this file is what calls meet: it reads what
 //! is published and never asks an issuer itself. The other half, the keeper
-//! (`slot/keeper.rs`), is one task on the control runtime that alone decides when an
+//! (`slot/renewal_task.rs`), is one task on the control runtime that alone decides when an
 //! attempt is made; so there is one flight at a time whoever asks, a caller who
 //! leaves cancels nothing, and callers on other runtimes share the outcome.
 //!
@@ -14,9 +14,9 @@
 //! A slot that a reload replaces has an heir ([`Slot::hand_over`]): it asks nobody any
 //! more, serves what it has, and whoever needs more is served by the heir.
 
-mod keeper;
 mod outcome;
 mod rejections;
+mod renewal_task;
 #[cfg(test)]
 mod tests;
 
@@ -39,7 +39,7 @@ use crate::base::time::{Clock, Deadline, Moment};
 use rejections::Rejections;
 
 /// All that a slot needs.
-pub struct Opening {
+pub struct SlotParts {
     /// Its name, a metric label.
     pub name: Name,
     /// How its credentials are obtained.
@@ -58,7 +58,7 @@ pub struct Opening {
 
 /// What of a slot a reload changes while its credential lives.
 #[derive(Clone)]
-pub struct Tuning {
+pub struct SlotLimits {
     /// How its credentials are obtained from now on.
     pub mint: Arc<dyn Mint>,
     /// How long a call waits for a flight.
@@ -69,16 +69,16 @@ pub struct Tuning {
 
 /// One credential. When the last reference is dropped, its keeper ends.
 pub struct Slot {
-    shared: Arc<Shared>,
-    orders: mpsc::UnboundedSender<Order>,
+    shared: Arc<SharedState>,
+    orders: mpsc::UnboundedSender<RenewalOrder>,
 }
 
 /// Finds the slot that took over, which may open it.
-pub type Heir = Arc<dyn Fn() -> Option<Arc<Slot>> + Send + Sync>;
+pub type Successor = Arc<dyn Fn() -> Option<Arc<Slot>> + Send + Sync>;
 
 /// What to do after the upstream rejected a credential.
 #[derive(Debug)]
-pub enum Rejected {
+pub enum RejectOutcome {
     /// Send the call once more, with this one (it may be the same).
     Again(Arc<Minted>),
     /// Nothing better is to be had; the upstream's answer stands.
@@ -87,7 +87,7 @@ pub enum Rejected {
 
 /// What a credential is worth now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum State {
+pub enum SlotState {
     /// There has never been one.
     None,
     /// It can be used.
@@ -100,31 +100,31 @@ pub enum State {
     Refused,
 }
 
-impl State {
+impl SlotState {
     /// All of them, in the order of a life.
-    pub const ALL: [State; 5] = [
-        State::None,
-        State::Live,
-        State::Failing,
-        State::Expired,
-        State::Refused,
+    pub const ALL: [SlotState; 5] = [
+        SlotState::None,
+        SlotState::Live,
+        SlotState::Failing,
+        SlotState::Expired,
+        SlotState::Refused,
     ];
 
     /// The value of the `state` label.
     pub fn word(self) -> &'static str {
         match self {
-            State::None => "none",
-            State::Live => "live",
-            State::Failing => "failing",
-            State::Expired => "expired",
-            State::Refused => "refused",
+            SlotState::None => "none",
+            SlotState::Live => "live",
+            SlotState::Failing => "failing",
+            SlotState::Expired => "expired",
+            SlotState::Refused => "refused",
         }
     }
 }
 
 /// Why an attempt is made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Why {
+pub enum AttemptCause {
     /// The first of the process.
     Start,
     /// The credential ends soon, or has ended.
@@ -139,16 +139,16 @@ pub enum Why {
     SessionEnded,
 }
 
-impl Why {
+impl AttemptCause {
     /// The value of the `reason` label of a success.
     pub fn word(self) -> &'static str {
         match self {
-            Why::Start => "start",
-            Why::Renewal => "renewal",
-            Why::Retry => "retry",
-            Why::Rejected => "rejected",
-            Why::SecretChanged => "secret_changed",
-            Why::SessionEnded => "session_ended",
+            AttemptCause::Start => "start",
+            AttemptCause::Renewal => "renewal",
+            AttemptCause::Retry => "retry",
+            AttemptCause::Rejected => "rejected",
+            AttemptCause::SecretChanged => "secret_changed",
+            AttemptCause::SessionEnded => "session_ended",
         }
     }
 }
@@ -161,7 +161,7 @@ pub struct Snapshot {
     /// Whose, where each tenant has its own.
     pub tenant: Option<Box<str>>,
     /// What it is worth.
-    pub state: State,
+    pub state: SlotState,
     /// How many this process has obtained; 0 until the first.
     pub generation: u64,
     /// When the newest was received.
@@ -187,30 +187,30 @@ pub struct Snapshot {
 
 impl Slot {
     /// Opens a slot; its keeper starts the first attempt at once. Does not wait.
-    pub fn start(opening: Opening) -> Arc<Slot> {
+    pub fn start(opening: SlotParts) -> Arc<Slot> {
         Slot::start_for(opening, None)
     }
 
     /// The same for the credential of one tenant, whom logs and [`Snapshot`] name.
-    pub fn start_for(opening: Opening, tenant: Option<&str>) -> Arc<Slot> {
+    pub fn start_for(opening: SlotParts, tenant: Option<&str>) -> Arc<Slot> {
         Slot::start_after(opening, tenant, None)
     }
 
     /// The same for one whose login the session of `before` would be in the way of: that
     /// is ended before the first attempt, and its calls wait for this one.
     pub fn start_after(
-        opening: Opening,
+        opening: SlotParts,
         tenant: Option<&str>,
         before: Option<Arc<Slot>>,
     ) -> Arc<Slot> {
         let (orders, ordered) = mpsc::unbounded_channel();
-        let shared = Arc::new(Shared {
+        let shared = Arc::new(SharedState {
             name: opening.name,
             header_names: opening.mint.header_names().into(),
             marks_use: AtomicBool::new(opening.mint.keep_alive().is_some()),
             used: AtomicBool::new(false),
             tenant: tenant.map(Into::into),
-            tuning: ArcSwap::from_pointee(Tuning {
+            tuning: ArcSwap::from_pointee(SlotLimits {
                 mint: opening.mint,
                 credential_wait: opening.credential_wait,
                 mint_limit: opening.mint_limit,
@@ -219,10 +219,10 @@ impl Slot {
             former: Mutex::default(),
             clock: opening.clock,
             current: ArcSwapOption::empty(),
-            view: watch::Sender::new(View::default()),
+            view: watch::Sender::new(RenewalView::default()),
             nudge: Notify::new(),
             secret_changed: AtomicBool::new(false),
-            heir: Mutex::default(),
+            successor: Mutex::default(),
             rejected: Mutex::default(),
         });
         let slot = Arc::new(Slot {
@@ -230,13 +230,14 @@ impl Slot {
             orders,
         });
         let weak = Arc::downgrade(&slot);
-        let keeper = keeper::Keeper::new(shared, opening.meter, ordered, weak, before);
+        let renewal_task =
+            renewal_task::RenewalTask::new(shared, opening.meter, ordered, weak, before);
         // What the keeper logs is about this tenant.
         let span = match tenant {
             Some(tenant) => tracing::error_span!("credential", credential.tenant = tenant),
             None => tracing::Span::none(),
         };
-        opening.runtime.spawn(keeper.run().instrument(span));
+        opening.runtime.spawn(renewal_task.run().instrument(span));
         slot
     }
 
@@ -263,7 +264,7 @@ impl Slot {
     /// Goes on by `tuning`, whose minter [follows](Mint::follow) the one of now. Nobody is
     /// asked because of it, except after an attempt that did not reach the issuer or was
     /// not answered: what was in the way may have changed. Does not wait.
-    pub fn tune(&self, tuning: Tuning) {
+    pub fn tune(&self, tuning: SlotLimits) {
         let marks_use = tuning.mint.keep_alive().is_some();
         self.shared.tuning.store(Arc::new(tuning));
         self.shared.marks_use.store(marks_use, Ordering::Relaxed);
@@ -276,7 +277,7 @@ impl Slot {
     /// at most, and that of the flight.
     pub async fn let_go(&self) {
         let (reply, done) = oneshot::channel();
-        if self.orders.send(Order::LetGo(reply)).is_ok() {
+        if self.orders.send(RenewalOrder::LetGo(reply)).is_ok() {
             let _ = done.await;
         }
     }
@@ -288,7 +289,7 @@ impl Slot {
     /// With what the issuer did not do.
     pub async fn undo(&self) -> Result<(), MintError> {
         let (reply, done) = oneshot::channel();
-        if self.orders.send(Order::Undo(reply)).is_err() {
+        if self.orders.send(RenewalOrder::Undo(reply)).is_err() {
             return Ok(());
         }
         done.await.unwrap_or(Ok(()))
@@ -329,8 +330,8 @@ impl Slot {
         if let Some(live) = self.peek() {
             return Ok(live);
         }
-        if let Some(heir) = self.heir() {
-            return Box::pin(heir.obtain_within(limit)).await;
+        if let Some(successor) = self.successor() {
+            return Box::pin(successor.obtain_within(limit)).await;
         }
         match tokio::time::timeout(limit, self.outcome()).await {
             Ok(outcome) => outcome,
@@ -354,45 +355,45 @@ impl Slot {
     ///
     /// Waits at most `credential_wait`, or 2 s if that is more. Dropping the future
     /// cancels no flight.
-    pub async fn reject(&self, used: &Arc<Minted>) -> Rejected {
+    pub async fn reject(&self, used: &Arc<Minted>) -> RejectOutcome {
         self.reject_as(used, Rejection::Credential).await
     }
 
     /// As [`Slot::reject`], where the upstream said what it rejected: behind a dead
     /// session no refreshed token is of use, so the replacement is a login.
-    pub async fn reject_as(&self, used: &Arc<Minted>, what: Rejection) -> Rejected {
+    pub async fn reject_as(&self, used: &Arc<Minted>, what: Rejection) -> RejectOutcome {
         if let Some(current) = self.peek().filter(|now| !Arc::ptr_eq(now, used)) {
-            return Rejected::Again(current);
+            return RejectOutcome::Again(current);
         }
-        if let Some(heir) = self.heir() {
-            return match heir.obtain().await {
-                Ok(current) => Rejected::Again(current),
-                Err(_) => Rejected::Stands,
+        if let Some(successor) = self.successor() {
+            return match successor.obtain().await {
+                Ok(current) => RejectOutcome::Again(current),
+                Err(_) => RejectOutcome::Stands,
             };
         }
         if !self.mint().renews() {
-            return Rejected::Stands;
+            return RejectOutcome::Stands;
         }
         let age = self.shared.clock.now().since(used.issued);
         if age < PROPAGATION {
             tokio::time::sleep(PROPAGATION - age).await;
             return match self.obtain().await {
-                Ok(current) => Rejected::Again(current),
-                Err(_) => Rejected::Stands,
+                Ok(current) => RejectOutcome::Again(current),
+                Err(_) => RejectOutcome::Stands,
             };
         }
         let (reply, verdict) = oneshot::channel();
-        let report = Report {
+        let report = RejectionReport {
             used: used.clone(),
             what,
             reply,
         };
-        if self.orders.send(Order::Rejected(report)).is_err() {
-            return Rejected::Stands;
+        if self.orders.send(RenewalOrder::Rejected(report)).is_err() {
+            return RejectOutcome::Stands;
         }
         match tokio::time::timeout(self.shared.credential_wait(), verdict).await {
             Ok(Ok(verdict)) => verdict,
-            Ok(Err(_)) | Err(_) => Rejected::Stands,
+            Ok(Err(_)) | Err(_) => RejectOutcome::Stands,
         }
     }
 
@@ -407,16 +408,16 @@ impl Slot {
         let (reply, _) = oneshot::channel();
         let used = used.clone();
         // Where nobody takes it, the slot has ended.
-        let report = Report { used, what, reply };
-        let _ = self.orders.send(Order::Rejected(report));
+        let report = RejectionReport { used, what, reply };
+        let _ = self.orders.send(RenewalOrder::Rejected(report));
     }
 
     /// Notes that the upstream rejected `used`. Yields how many such answers there were
     /// since they were last told of, where that is due: at most once a minute. One that
     /// has a successor by now does not count. Does not wait.
     pub fn note_rejection(&self, used: &Arc<Minted>) -> Option<u64> {
-        if let Some(heir) = self.heir() {
-            return heir.note_rejection(used);
+        if let Some(successor) = self.successor() {
+            return successor.note_rejection(used);
         }
         let newest = self.shared.view.borrow().newest.clone();
         if newest.is_some_and(|newest| !Arc::ptr_eq(&newest, used)) {
@@ -426,32 +427,32 @@ impl Slot {
         self.shared.rejected().note(now)
     }
 
-    /// Another slot takes over from now on, found by `heir`: this one makes no further
+    /// Another slot takes over from now on, found by `successor`: this one makes no further
     /// attempt (one under way ends), and calls that it cannot serve are served by the
     /// heir. What it has is served on. Does not wait.
-    pub fn hand_over(&self, heir: Heir) {
-        *self.shared.heir() = Some(heir);
+    pub fn hand_over(&self, successor: Successor) {
+        *self.shared.successor() = Some(successor);
         self.shared.nudge.notify_one();
     }
 
-    /// There is no heir after all: this one goes on as before. What `heir` obtained
+    /// There is no heir after all: this one goes on as before. What `successor` obtained
     /// meanwhile is given back first; where it `replaced` at the issuer what this one has,
     /// that is obtained anew afterwards. Does not wait.
-    pub fn take_back(&self, heir: Option<Arc<Slot>>, replaced: bool) {
-        *self.shared.heir() = None;
+    pub fn take_back(&self, successor: Option<Arc<Slot>>, replaced: bool) {
+        *self.shared.successor() = None;
         let mut former = self
             .shared
             .former
             .lock()
             .unwrap_or_else(PoisonError::into_inner);
-        *former = heir.map(|heir| (heir, replaced));
+        *former = successor.map(|successor| (successor, replaced));
         drop(former);
         self.shared.nudge.notify_one();
     }
 
-    fn heir(&self) -> Option<Arc<Slot>> {
-        let heir = self.shared.heir().clone();
-        heir.and_then(|heir| heir())
+    fn successor(&self) -> Option<Arc<Slot>> {
+        let successor = self.shared.successor().clone();
+        successor.and_then(|successor| successor())
     }
 
     /// One of the secrets of this credential may have changed. Wakes a credential
@@ -495,13 +496,15 @@ impl Slot {
             rejected_ms: self.shared.rejected().last_ms(),
             retries_ms: failure.and_then(|failure| failure.until.wall_ms()),
             human_due_ms: view.human_due_ms,
-            action: failure.and_then(Failure::error).and_then(|error| {
-                let action = Action::after(error)?;
-                Some((
-                    action,
-                    action.text(&self.shared.mint().person_does(), error),
-                ))
-            }),
+            action: failure
+                .and_then(RememberedFailure::error)
+                .and_then(|error| {
+                    let action = Action::after(error)?;
+                    Some((
+                        action,
+                        action.text(&self.shared.mint().person_does(), error),
+                    ))
+                }),
         }
     }
 
@@ -520,8 +523,8 @@ impl Slot {
                 return Ok(live);
             }
             // It may have come while we waited; its keeper told us.
-            if let Some(heir) = self.heir() {
-                return Box::pin(heir.obtain()).await;
+            if let Some(successor) = self.successor() {
+                return Box::pin(successor.obtain()).await;
             }
             let now = self.shared.clock.now();
             // The keeper's timers may have slept with the machine. Once only: it tells of
@@ -545,7 +548,7 @@ impl Slot {
         newest.filter(|minted| self.shared.is_servable(minted))
     }
 
-    fn unavailable(&self, failure: &Failure) -> Unavailable {
+    fn unavailable(&self, failure: &RememberedFailure) -> Unavailable {
         // A lock has no end of its own.
         let left = failure.until.remaining(self.shared.clock.now());
         let left = left.min(schedule::cool_down(u32::MAX));
@@ -565,11 +568,11 @@ impl fmt::Debug for Slot {
 }
 
 /// What both halves see.
-struct Shared {
+struct SharedState {
     name: Name,
     tenant: Option<Box<str>>,
     header_names: Box<[HeaderName]>,
-    tuning: ArcSwap<Tuning>,
+    tuning: ArcSwap<SlotLimits>,
     /// `tuning` has changed.
     tuned: AtomicBool,
     /// Whose taking over came to nothing, and whether it would have replaced at the issuer
@@ -578,7 +581,7 @@ struct Shared {
     clock: Clock,
     /// What calls may use. The keeper stores here *before* it publishes a view.
     current: ArcSwapOption<Minted>,
-    view: watch::Sender<View>,
+    view: watch::Sender<RenewalView>,
     /// Wakes the keeper to look at the clock and at `secret_changed` again.
     nudge: Notify,
     secret_changed: AtomicBool,
@@ -588,12 +591,12 @@ struct Shared {
     used: AtomicBool,
     /// Who took over. Looked at only where there is nothing to serve, or after a
     /// rejection.
-    heir: Mutex<Option<Heir>>,
+    successor: Mutex<Option<Successor>>,
     /// What the upstream said against it.
     rejected: Mutex<Rejections>,
 }
 
-impl Shared {
+impl SharedState {
     fn mint(&self) -> Arc<dyn Mint> {
         self.tuning.load().mint.clone()
     }
@@ -606,8 +609,10 @@ impl Shared {
         self.tuning.load().mint_limit
     }
 
-    fn heir(&self) -> std::sync::MutexGuard<'_, Option<Heir>> {
-        self.heir.lock().unwrap_or_else(PoisonError::into_inner)
+    fn successor(&self) -> std::sync::MutexGuard<'_, Option<Successor>> {
+        self.successor
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 
     fn rejected(&self) -> std::sync::MutexGuard<'_, Rejections> {
@@ -621,41 +626,44 @@ impl Shared {
 
 /// What the keeper tells.
 #[derive(Clone, Debug, Default)]
-struct View {
+struct RenewalView {
     /// The newest credential, also while it is suspended or when it has ended.
     newest: Option<Arc<Minted>>,
     /// The last attempt's failure, until one succeeds.
-    failure: Option<Failure>,
+    failure: Option<RememberedFailure>,
     renews: Option<Deadline>,
     human_due_ms: Option<i64>,
 }
 
-impl View {
-    fn state(&self, now: Moment) -> State {
+impl RenewalView {
+    fn state(&self, now: Moment) -> SlotState {
         let live = self
             .newest
             .as_ref()
             .is_some_and(|minted| !schedule::servable(&minted.expires, now).is_zero());
-        let refused = self.failure.as_ref().is_some_and(Failure::is_refusal);
+        let refused = self
+            .failure
+            .as_ref()
+            .is_some_and(RememberedFailure::is_refusal);
         match (live, &self.failure) {
-            (true, None) => State::Live,
-            (true, Some(_)) => State::Failing,
-            (false, _) if refused => State::Refused,
-            (false, _) if self.newest.is_some() => State::Expired,
-            (false, _) => State::None,
+            (true, None) => SlotState::Live,
+            (true, Some(_)) => SlotState::Failing,
+            (false, _) if refused => SlotState::Refused,
+            (false, _) if self.newest.is_some() => SlotState::Expired,
+            (false, _) => SlotState::None,
         }
     }
 }
 
 /// A failure that is remembered.
 #[derive(Clone, Debug)]
-struct Failure {
+struct RememberedFailure {
     cause: Arc<Cause>,
     /// When it happened, and until when nobody asks again.
     until: Deadline,
 }
 
-impl Failure {
+impl RememberedFailure {
     /// What went wrong, where an attempt did.
     fn error(&self) -> Option<&MintError> {
         match &*self.cause {
@@ -670,15 +678,15 @@ impl Failure {
 }
 
 /// What the keeper is told to do.
-enum Order {
-    Rejected(Report),
+enum RenewalOrder {
+    Rejected(RejectionReport),
     LetGo(oneshot::Sender<()>),
     Undo(oneshot::Sender<Result<(), MintError>>),
 }
 
 /// A call tells that the upstream rejected what it carried.
-struct Report {
+struct RejectionReport {
     used: Arc<Minted>,
     what: Rejection,
-    reply: oneshot::Sender<Rejected>,
+    reply: oneshot::Sender<RejectOutcome>,
 }

@@ -153,7 +153,7 @@ mod tests {
 
     use super::*;
     use crate::base::time::Clock;
-    use crate::credential::testing::{Act, Scripted, refused, slot};
+    use crate::credential::testing::{ScriptedAct, ScriptedMint, refused, slot};
 
     fn get(slots: &Slots, tenant: usize, make: impl FnOnce() -> Arc<Slot>) -> Arc<Slot> {
         let made: Result<_, Infallible> = slots.get_or_start(&tenant.to_string(), || Ok(make()));
@@ -164,7 +164,7 @@ mod tests {
     async fn one_tenant_has_one_slot_even_when_the_cache_has_let_go_of_it() {
         let clock = Clock::faked(0);
         let slots = Slots::new(2);
-        let make = || slot(&Scripted::lives(3600), &clock);
+        let make = || slot(&ScriptedMint::lives(3600), &clock);
         let held = get(&slots, 0, make);
         for other in 1..50 {
             get(&slots, other, make);
@@ -184,7 +184,7 @@ mod tests {
         let clock = Clock::faked(0);
         let slots = Slots::new(2);
         for tenant in 0..500 {
-            get(&slots, tenant, || slot(&Scripted::lives(3600), &clock));
+            get(&slots, tenant, || slot(&ScriptedMint::lives(3600), &clock));
             slots.caches.load().recent.run_pending_tasks();
             // The first flight holds its slot until it lands.
             tokio::time::sleep(Duration::from_secs(1)).await;
@@ -199,7 +199,7 @@ mod tests {
     async fn an_evicted_slot_that_still_mints_is_found_again() {
         let clock = Clock::faked(0);
         let slots = Slots::new(1);
-        let slow = Scripted::lives(3600);
+        let slow = ScriptedMint::lives(3600);
         *slow.takes.lock().unwrap() = Duration::from_secs(2);
         let caller = tokio::spawn({
             let slot = get(&slots, 0, || slot(&slow, &clock));
@@ -209,7 +209,7 @@ mod tests {
         // The only caller leaves; the flight goes on.
         caller.abort();
         for other in 1..20 {
-            get(&slots, other, || slot(&Scripted::lives(3600), &clock));
+            get(&slots, other, || slot(&ScriptedMint::lives(3600), &clock));
             slots.caches.load().recent.run_pending_tasks();
         }
         assert!(
@@ -225,7 +225,7 @@ mod tests {
     async fn a_refusal_outlives_being_let_go() {
         let clock = Clock::faked(0);
         let slots = Slots::new(2);
-        let locked = Scripted::new([Act::Fails(refused())]);
+        let locked = ScriptedMint::new([ScriptedAct::Fails(refused())]);
         for round in 0..3 {
             let held = get(&slots, 0, || match round {
                 0 => slot(&locked, &clock),
@@ -234,7 +234,7 @@ mod tests {
             held.obtain().await.unwrap_err();
             drop(held);
             for other in 1..20 {
-                get(&slots, other, || slot(&Scripted::lives(3600), &clock));
+                get(&slots, other, || slot(&ScriptedMint::lives(3600), &clock));
                 slots.caches.load().recent.run_pending_tasks();
                 tokio::time::sleep(Duration::from_secs(1)).await;
             }
@@ -270,7 +270,7 @@ mod tests {
         let slots = Slots::new(2);
         let mints: Vec<_> = (0..TENANTS)
             .map(|_| {
-                let mint = Scripted::lives(3600);
+                let mint = ScriptedMint::lives(3600);
                 *mint.takes.lock().unwrap() = Duration::from_millis(1);
                 mint
             })

@@ -1,16 +1,16 @@
 //! What outlives the process: credentials, their ledgers, and refusals.
 //!
 //! A [`Store`] keeps a few small entries by [`Label`]; the null store keeps none. A
-//! kind sees it through its [`Keep`], which is bound to one credential: names, the
+//! kind sees it through its [`StoreScope`], which is bound to one credential: names, the
 //! digest of the credential's configuration (secrets by reference) and whatever an
 //! entry is about are part of what seals it, so an entry of another credential or of
 //! another configuration is refused, with one log line, and what it held is obtained
 //! anew. Nothing here asks an issuer.
 
 pub mod file;
-pub mod kept;
 #[cfg(test)]
 mod model_tests;
+pub mod persistent_mint;
 mod since;
 #[cfg(test)]
 mod tests;
@@ -34,7 +34,7 @@ use crate::credential::identity::Identity;
 
 /// A salted fingerprint of a secret: equal for equal secrets under one store key,
 /// and of no use without it.
-pub type Print = [u8; 32];
+pub type Fingerprint = [u8; 32];
 
 /// A SHA-256 over what an entry belongs to.
 pub type Digest = [u8; 32];
@@ -109,38 +109,38 @@ pub trait Store: Send + Sync + fmt::Debug {
     fn keeps(&self) -> bool;
 
     /// The fingerprint of `secret`, which plays the part `role`.
-    fn print(&self, role: &str, secret: &[u8]) -> Print;
+    fn print(&self, role: &str, secret: &[u8]) -> Fingerprint;
 
     /// Where a person finds the entry, for a message.
     fn place(&self, label: &Label) -> String;
 }
 
 /// Keeps nothing: what is saved is gone with the process, and cannot be loaded in it.
-pub struct Null(hmac::Key);
+pub struct NullStore(hmac::Key);
 
-impl Null {
+impl NullStore {
     /// A store whose fingerprints are worth nothing outside this process.
-    pub fn new() -> Null {
+    pub fn new() -> NullStore {
         let random = ring::rand::SystemRandom::new();
         let key = hmac::Key::generate(hmac::HMAC_SHA256, &random);
         // Without random octets TLS cannot work either; these prints stay in memory.
-        Null(key.unwrap_or_else(|_| hmac::Key::new(hmac::HMAC_SHA256, &[0; 32])))
+        NullStore(key.unwrap_or_else(|_| hmac::Key::new(hmac::HMAC_SHA256, &[0; 32])))
     }
 }
 
-impl Default for Null {
-    fn default() -> Null {
-        Null::new()
+impl Default for NullStore {
+    fn default() -> NullStore {
+        NullStore::new()
     }
 }
 
-impl fmt::Debug for Null {
+impl fmt::Debug for NullStore {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Null")
     }
 }
 
-impl Store for Null {
+impl Store for NullStore {
     fn load(&self, _: &Label) -> Result<Option<Zeroizing<Vec<u8>>>, StoreError> {
         Ok(None)
     }
@@ -153,7 +153,7 @@ impl Store for Null {
     fn keeps(&self) -> bool {
         false
     }
-    fn print(&self, role: &str, secret: &[u8]) -> Print {
+    fn print(&self, role: &str, secret: &[u8]) -> Fingerprint {
         print(&self.0, role, secret)
     }
     fn place(&self, _: &Label) -> String {
@@ -161,19 +161,19 @@ impl Store for Null {
     }
 }
 
-fn print(key: &hmac::Key, role: &str, secret: &[u8]) -> Print {
+fn print(key: &hmac::Key, role: &str, secret: &[u8]) -> Fingerprint {
     let mut context = hmac::Context::with_key(key);
     context.update(&(role.len() as u64).to_be_bytes());
     context.update(role.as_bytes());
     context.update(secret);
-    let mut print = Print::default();
+    let mut print = Fingerprint::default();
     print.copy_from_slice(context.sign().as_ref());
     print
 }
 
 /// The part of a store that belongs to one credential.
 #[derive(Clone)]
-pub struct Keep {
+pub struct StoreScope {
     store: Arc<dyn Store>,
     credential: Name,
     tenant: Option<Box<str>>,
@@ -181,15 +181,15 @@ pub struct Keep {
     told: Arc<AtomicBool>,
 }
 
-impl Keep {
+impl StoreScope {
     /// Where `credential`, for `tenant` where it has one for each, keeps its things
     /// in `store`.
     pub fn new(
         store: Arc<dyn Store>,
-        credential: &config::Credential,
+        credential: &config::CredentialConfig,
         tenant: Option<Box<str>>,
-    ) -> Keep {
-        Keep {
+    ) -> StoreScope {
+        StoreScope {
             store,
             credential: credential.name.clone(),
             tenant,
@@ -199,9 +199,9 @@ impl Keep {
     }
 
     /// One that forgets everything, for a minter of `credential` that was given none.
-    pub fn nowhere(credential: &Name) -> Keep {
-        Keep {
-            store: Arc::new(Null::new()),
+    pub fn nowhere(credential: &Name) -> StoreScope {
+        StoreScope {
+            store: Arc::new(NullStore::new()),
             credential: credential.clone(),
             tenant: None,
             spec: Digest::default(),
@@ -225,7 +225,7 @@ impl Keep {
     }
 
     /// The fingerprint of `secret`, which plays the part `role` in this credential.
-    pub fn print(&self, role: &str, secret: &str) -> Print {
+    pub fn print(&self, role: &str, secret: &str) -> Fingerprint {
         let role = format!("{}\u{1f}{role}", self.credential);
         self.store.print(&role, secret.as_bytes())
     }
@@ -320,7 +320,7 @@ impl Keep {
     }
 }
 
-impl fmt::Debug for Keep {
+impl fmt::Debug for StoreScope {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Keep({} in {:?})", self.credential, self.store)
     }
@@ -372,9 +372,9 @@ impl<'de> Deserialize<'de> for Hidden {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Hidden, D::Error> {
         // Base64 has nothing that JSON escapes, so it can be borrowed.
         let text = <&str>::deserialize(deserializer)?;
-        let octets = STANDARD
+        let bytes = STANDARD
             .decode(text)
             .map_err(|_| D::Error::custom("not Base64"))?;
-        Ok(Hidden(Zeroizing::new(octets)))
+        Ok(Hidden(Zeroizing::new(bytes)))
     }
 }

@@ -15,7 +15,7 @@ use super::slot::Slot;
 use super::slots::Slots;
 use super::{Cause, Mint, MintError, Unavailable};
 use crate::base::name::Name;
-use crate::secret::Source;
+use crate::secret::SecretSource;
 
 /// When it is worth trying again to open a slot that could not be opened: what is
 /// in the way is a file.
@@ -25,7 +25,7 @@ const OPEN_AGAIN: Duration = Duration::from_secs(30);
 ///
 /// # Errors
 /// Where the kind cannot do with this tenant.
-pub type Open = Box<dyn Fn(&str) -> Result<Arc<Slot>, MintError> + Send + Sync>;
+pub type OpenSlot = Box<dyn Fn(&str) -> Result<Arc<Slot>, MintError> + Send + Sync>;
 
 /// The slots of one credential, one for each tenant.
 pub struct Tenants {
@@ -38,14 +38,14 @@ pub struct Tenants {
 /// What a reload may change.
 struct Making {
     example: Arc<dyn Mint>,
-    open: Open,
+    open: OpenSlot,
     capacity: usize,
 }
 
 impl Tenants {
     /// Keeps at most about `capacity` slots that no call uses. `example` is the
     /// credential as made for some tenant: it says what all of them have in common.
-    pub fn new(name: Name, example: Arc<dyn Mint>, capacity: usize, open: Open) -> Tenants {
+    pub fn new(name: Name, example: Arc<dyn Mint>, capacity: usize, open: OpenSlot) -> Tenants {
         Tenants {
             name,
             header_names: example.header_names().into(),
@@ -59,7 +59,7 @@ impl Tenants {
     }
 
     /// Goes on with these; the slots that live are for the caller to tune, afterwards.
-    pub fn tune(&self, example: Arc<dyn Mint>, capacity: usize, open: Open) {
+    pub fn tune(&self, example: Arc<dyn Mint>, capacity: usize, open: OpenSlot) {
         let before = self.making.swap(Arc::new(Making {
             example,
             open,
@@ -81,12 +81,12 @@ impl Tenants {
     }
 
     /// The secrets that all tenants share.
-    pub fn sources(&self) -> Vec<Source> {
+    pub fn sources(&self) -> Vec<SecretSource> {
         self.making.load().example.sources()
     }
 
     /// The secret that they watch besides.
-    pub fn also_watched(&self) -> Option<Source> {
+    pub fn also_watched(&self) -> Option<SecretSource> {
         self.making.load().example.also_watched()
     }
 
@@ -131,35 +131,35 @@ impl fmt::Debug for Tenants {
 
 /// Who holds the credential of a route.
 #[derive(Clone, Debug)]
-pub enum Holder {
+pub enum CredentialHandle {
     /// One slot for every call.
     One(Arc<Slot>),
     /// One for each tenant.
     PerTenant(Arc<Tenants>),
 }
 
-impl Holder {
+impl CredentialHandle {
     /// The credential's name.
     pub fn name(&self) -> &Name {
         match self {
-            Holder::One(slot) => slot.name(),
-            Holder::PerTenant(tenants) => tenants.name(),
+            CredentialHandle::One(slot) => slot.name(),
+            CredentialHandle::PerTenant(tenants) => tenants.name(),
         }
     }
 
     /// The fields that it sets.
     pub fn header_names(&self) -> &[HeaderName] {
         match self {
-            Holder::One(slot) => slot.header_names(),
-            Holder::PerTenant(tenants) => tenants.header_names(),
+            CredentialHandle::One(slot) => slot.header_names(),
+            CredentialHandle::PerTenant(tenants) => tenants.header_names(),
         }
     }
 
     /// The slot, where one serves every call.
     pub fn one(&self) -> Option<&Arc<Slot>> {
         match self {
-            Holder::One(slot) => Some(slot),
-            Holder::PerTenant(_) => None,
+            CredentialHandle::One(slot) => Some(slot),
+            CredentialHandle::PerTenant(_) => None,
         }
     }
 }
@@ -171,18 +171,21 @@ mod tests {
 
     use super::*;
     use crate::base::time::Clock;
-    use crate::credential::slot::State;
-    use crate::credential::testing::{Act, START_MS, Scripted, slot, unavailable};
+    use crate::credential::slot::SlotState;
+    use crate::credential::testing::{START_MS, ScriptedAct, ScriptedMint, slot, unavailable};
 
     /// A mint for each tenant, and those who share it.
-    struct Crowd {
+    struct SharedMint {
         tenants: Arc<Tenants>,
-        mints: Arc<Mutex<Vec<Arc<Scripted>>>>,
+        mints: Arc<Mutex<Vec<Arc<ScriptedMint>>>>,
     }
 
-    fn crowd(capacity: usize, script: impl Fn() -> Arc<Scripted> + Send + Sync + 'static) -> Crowd {
+    fn log_limiter(
+        capacity: usize,
+        script: impl Fn() -> Arc<ScriptedMint> + Send + Sync + 'static,
+    ) -> SharedMint {
         let clock = Clock::faked(START_MS);
-        let mints: Arc<Mutex<Vec<Arc<Scripted>>>> = Arc::default();
+        let mints: Arc<Mutex<Vec<Arc<ScriptedMint>>>> = Arc::default();
         let made = mints.clone();
         let tenants = Arc::new(Tenants::new(
             Name::parse("cms_key").unwrap(),
@@ -194,23 +197,29 @@ mod tests {
                 Ok(slot(&mint, &clock))
             }),
         ));
-        Crowd { tenants, mints }
+        SharedMint { tenants, mints }
     }
 
-    fn logins(crowd: &Crowd) -> usize {
-        crowd.mints.lock().unwrap().iter().map(|m| m.calls()).sum()
+    fn logins(log_limiter: &SharedMint) -> usize {
+        log_limiter
+            .mints
+            .lock()
+            .unwrap()
+            .iter()
+            .map(|m| m.calls())
+            .sum()
     }
 
     #[tokio::test(start_paused = true)]
     async fn ten_thousand_callers_of_fifty_tenants_make_fifty_logins() {
-        let crowd = crowd(1000, || {
-            let mint = Scripted::lives(3600);
+        let log_limiter = log_limiter(1000, || {
+            let mint = ScriptedMint::lives(3600);
             *mint.takes.lock().unwrap() = Duration::from_secs(2);
             mint
         });
         let callers: Vec<_> = (0..10_000)
             .map(|caller| {
-                let tenants = crowd.tenants.clone();
+                let tenants = log_limiter.tenants.clone();
                 tokio::spawn(async move {
                     let slot = tenants.slot(&format!("t{}", caller % 50)).unwrap();
                     slot.obtain().await.unwrap().generation
@@ -220,20 +229,20 @@ mod tests {
         for caller in callers {
             assert_eq!(caller.await.unwrap(), 1);
         }
-        assert_eq!(logins(&crowd), 50);
-        assert_eq!(crowd.tenants.all().len(), 50);
+        assert_eq!(logins(&log_limiter), 50);
+        assert_eq!(log_limiter.tenants.all().len(), 50);
     }
 
     #[tokio::test(start_paused = true)]
     async fn callers_of_more_tenants_than_are_kept_still_share_each_flight() {
-        let crowd = crowd(4, || {
-            let mint = Scripted::lives(3600);
+        let log_limiter = log_limiter(4, || {
+            let mint = ScriptedMint::lives(3600);
             *mint.takes.lock().unwrap() = Duration::from_secs(2);
             mint
         });
         let callers: Vec<_> = (0..2_000)
             .map(|caller| {
-                let tenants = crowd.tenants.clone();
+                let tenants = log_limiter.tenants.clone();
                 tokio::spawn(async move {
                     tokio::time::sleep(Duration::from_millis(caller % 7 * 250)).await;
                     let slot = tenants.slot(&format!("t{}", caller % 50)).unwrap();
@@ -244,14 +253,14 @@ mod tests {
         for caller in callers {
             caller.await.unwrap();
         }
-        assert_eq!(logins(&crowd), 50, "the cache holds four of them");
+        assert_eq!(logins(&log_limiter), 50, "the cache holds four of them");
     }
 
     /// A login that is down for a minute, under 500 calls a second.
     #[tokio::test(start_paused = true)]
     async fn a_login_that_is_down_is_asked_within_the_back_off_and_found_within_one_step() {
         let clock = Clock::faked(START_MS);
-        let mint = Scripted::new([Act::Fails(unavailable(None))]);
+        let mint = ScriptedMint::new([ScriptedAct::Fails(unavailable(None))]);
         *mint.takes.lock().unwrap() = Duration::from_millis(10);
         let slot = slot(&mint, &clock);
         let slowest = Arc::new(Mutex::new(Duration::ZERO));
@@ -280,8 +289,8 @@ mod tests {
         // It is up again; the wait that is running is the last.
         let promised = slot.snapshot().retries_ms.unwrap();
         assert!(promised <= clock.now().wall_ms + 60_000);
-        mint.script.lock().unwrap()[0] = Act::Lives(Duration::from_secs(3600));
-        while slot.snapshot().state != State::Live {
+        mint.script.lock().unwrap()[0] = ScriptedAct::Lives(Duration::from_secs(3600));
+        while slot.snapshot().state != SlotState::Live {
             assert!(clock.now().wall_ms <= promised + 100, "{attempts}");
             call();
             tokio::time::sleep(Duration::from_millis(2)).await;
@@ -300,15 +309,20 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn one_tenants_trouble_is_not_anothers() {
         let first = AtomicUsize::new(0);
-        let crowd = crowd(10, move || match first.fetch_add(1, Ordering::SeqCst) {
-            1 => Scripted::new([Act::Fails(unavailable(None))]),
-            _ => Scripted::lives(3600),
+        let log_limiter = log_limiter(10, move || match first.fetch_add(1, Ordering::SeqCst) {
+            1 => ScriptedMint::new([ScriptedAct::Fails(unavailable(None))]),
+            _ => ScriptedMint::lives(3600),
         });
-        let slot = |tenant: &str| crowd.tenants.slot(tenant).unwrap();
+        let slot = |tenant: &str| log_limiter.tenants.slot(tenant).unwrap();
         slot("bad").obtain().await.unwrap_err();
         slot("good").obtain().await.unwrap();
         assert!(slot("bad").peek().is_none());
-        let names: Vec<_> = crowd.tenants.all().into_iter().map(|(t, _)| t).collect();
+        let names: Vec<_> = log_limiter
+            .tenants
+            .all()
+            .into_iter()
+            .map(|(t, _)| t)
+            .collect();
         assert_eq!(names, ["bad".into(), "good".into()] as [Box<str>; 2]);
     }
 
@@ -318,13 +332,13 @@ mod tests {
         let tries = AtomicUsize::new(0);
         let tenants = Tenants::new(
             Name::parse("cms_key").unwrap(),
-            Scripted::lives(60),
+            ScriptedMint::lives(60),
             10,
             Box::new(move |_| match tries.fetch_add(1, Ordering::SeqCst) {
                 0 => Err(MintError::Secret {
                     detail: "the CA file is gone".into(),
                 }),
-                _ => Ok(slot(&Scripted::lives(60), &clock)),
+                _ => Ok(slot(&ScriptedMint::lives(60), &clock)),
             }),
         );
         let error = tenants.slot("1").unwrap_err();

@@ -16,14 +16,14 @@ use hyper_util::rt::TokioIo;
 use prometheus::Registry;
 
 use super::metrics::CredentialMetrics;
-use super::slot::{Opening, Slot};
+use super::slot::{Slot, SlotParts};
 use super::{Change, Fresh, Mint, MintError};
 use crate::base::name::Name;
 use crate::base::time::{Clock, Deadline};
 
 /// What one attempt does, after its delay.
 #[derive(Clone, Debug)]
-pub(crate) enum Act {
+pub(crate) enum ScriptedAct {
     /// Yields a credential of this life.
     Lives(Duration),
     /// Yields one that ends then.
@@ -35,8 +35,8 @@ pub(crate) enum Act {
 }
 
 /// A kind that plays a script; its last act is repeated.
-pub(crate) struct Scripted {
-    pub(crate) script: Mutex<VecDeque<Act>>,
+pub(crate) struct ScriptedMint {
+    pub(crate) script: Mutex<VecDeque<ScriptedAct>>,
     pub(crate) takes: Mutex<Duration>,
     pub(crate) calls: AtomicUsize,
     pub(crate) at_once: AtomicUsize,
@@ -45,12 +45,12 @@ pub(crate) struct Scripted {
     pub(crate) change: Mutex<Change>,
     pub(crate) source_ends_in: Mutex<Option<Duration>>,
     pub(crate) clock: Mutex<Option<Clock>>,
-    pub(crate) sources: Mutex<Vec<crate::secret::Source>>,
+    pub(crate) sources: Mutex<Vec<crate::secret::SecretSource>>,
 }
 
-impl Scripted {
-    pub(crate) fn new(script: impl IntoIterator<Item = Act>) -> Arc<Scripted> {
-        Arc::new(Scripted {
+impl ScriptedMint {
+    pub(crate) fn new(script: impl IntoIterator<Item = ScriptedAct>) -> Arc<ScriptedMint> {
+        Arc::new(ScriptedMint {
             script: Mutex::new(script.into_iter().collect()),
             takes: Mutex::new(Duration::from_millis(100)),
             calls: AtomicUsize::new(0),
@@ -64,8 +64,8 @@ impl Scripted {
         })
     }
 
-    pub(crate) fn lives(seconds: u64) -> Arc<Scripted> {
-        Scripted::new([Act::Lives(Duration::from_secs(seconds))])
+    pub(crate) fn lives(seconds: u64) -> Arc<ScriptedMint> {
+        ScriptedMint::new([ScriptedAct::Lives(Duration::from_secs(seconds))])
     }
 
     pub(crate) fn calls(&self) -> usize {
@@ -88,7 +88,7 @@ pub(crate) fn refused() -> MintError {
     }
 }
 
-impl Mint for Scripted {
+impl Mint for ScriptedMint {
     fn header_names(&self) -> &[HeaderName] {
         &[http::header::AUTHORIZATION]
     }
@@ -111,10 +111,10 @@ impl Mint for Scripted {
                 }
             };
             let expires = match act.expect("a script has an act") {
-                Act::Lives(life) => Deadline::new(now, life),
-                Act::Ends(deadline) => deadline,
-                Act::Fails(error) => return Err(error),
-                Act::Panics => panic!("as told"),
+                ScriptedAct::Lives(life) => Deadline::new(now, life),
+                ScriptedAct::Ends(deadline) => deadline,
+                ScriptedAct::Fails(error) => return Err(error),
+                ScriptedAct::Panics => panic!("as told"),
             };
             let value = HeaderValue::from_str(&format!("Basic {n}")).unwrap();
             Ok(Fresh {
@@ -123,7 +123,7 @@ impl Mint for Scripted {
                 expires,
                 source_ends: self.source_ends_in.lock().unwrap().map(|in_| now.plus(in_)),
                 skew_ms: None,
-                origin: crate::credential::Origin::Issued,
+                origin: crate::credential::CredentialOrigin::Issued,
                 assumed_life: None,
             })
         })
@@ -133,7 +133,7 @@ impl Mint for Scripted {
         self.renews.load(Ordering::SeqCst)
     }
 
-    fn sources(&self) -> Vec<crate::secret::Source> {
+    fn sources(&self) -> Vec<crate::secret::SecretSource> {
         self.sources.lock().unwrap().clone()
     }
 
@@ -147,16 +147,20 @@ impl Mint for Scripted {
 }
 
 /// A slot over `mint` on this runtime: a call waits 5 s, an attempt may take 10 s.
-pub(crate) fn slot(mint: &Arc<Scripted>, clock: &Clock) -> Arc<Slot> {
+pub(crate) fn slot(mint: &Arc<ScriptedMint>, clock: &Clock) -> Arc<Slot> {
     measured_slot(mint, clock, &Registry::new())
 }
 
 /// The same, with its metrics in `registry`.
-pub(crate) fn measured_slot(mint: &Arc<Scripted>, clock: &Clock, registry: &Registry) -> Arc<Slot> {
+pub(crate) fn measured_slot(
+    mint: &Arc<ScriptedMint>,
+    clock: &Clock,
+    registry: &Registry,
+) -> Arc<Slot> {
     *mint.clock.lock().unwrap() = Some(clock.clone());
     let name = Name::parse("cms_key").unwrap();
     let metrics = CredentialMetrics::register(registry).unwrap();
-    Slot::start(Opening {
+    Slot::start(SlotParts {
         meter: metrics.of(&name),
         name,
         mint: mint.clone(),
@@ -169,14 +173,14 @@ pub(crate) fn measured_slot(mint: &Arc<Scripted>, clock: &Clock, registry: &Regi
 
 /// What the loopback server was asked.
 #[derive(Clone, Debug)]
-pub(crate) struct Seen {
+pub(crate) struct SeenRequest {
     pub(crate) method: Method,
     pub(crate) target: String,
     pub(crate) headers: HeaderMap,
     pub(crate) body: Bytes,
 }
 
-impl Seen {
+impl SeenRequest {
     pub(crate) fn header(&self, name: &str) -> &str {
         self.headers
             .get(name)
@@ -190,19 +194,19 @@ impl Seen {
 }
 
 /// A server on a loopback port of its own; it ends with the runtime.
-pub(crate) struct Server {
+pub(crate) struct LoopbackServer {
     pub(crate) port: u16,
-    seen: Arc<Mutex<Vec<Seen>>>,
+    seen: Arc<Mutex<Vec<SeenRequest>>>,
 }
 
-impl Server {
+impl LoopbackServer {
     /// Answers with what `answer` says to the n-th request (from 0).
     pub(crate) async fn start(
-        answer: impl Fn(usize, &Seen) -> Response<String> + Send + Sync + 'static,
-    ) -> Server {
+        answer: impl Fn(usize, &SeenRequest) -> Response<String> + Send + Sync + 'static,
+    ) -> LoopbackServer {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let port = listener.local_addr().unwrap().port();
-        let seen: Arc<Mutex<Vec<Seen>>> = Arc::default();
+        let seen: Arc<Mutex<Vec<SeenRequest>>> = Arc::default();
         let (answer, log) = (Arc::new(answer), seen.clone());
         tokio::spawn(async move {
             while let Ok((socket, _)) = listener.accept().await {
@@ -211,7 +215,7 @@ impl Server {
                     let (answer, log) = (answer.clone(), log.clone());
                     async move {
                         let (head, body) = request.into_parts();
-                        let seen = Seen {
+                        let seen = SeenRequest {
                             method: head.method,
                             target: head.uri.to_string(),
                             headers: head.headers,
@@ -238,10 +242,10 @@ impl Server {
                 });
             }
         });
-        Server { port, seen }
+        LoopbackServer { port, seen }
     }
 
-    pub(crate) fn seen(&self) -> Vec<Seen> {
+    pub(crate) fn seen(&self) -> Vec<SeenRequest> {
         self.seen.lock().unwrap().clone()
     }
 }
@@ -265,16 +269,16 @@ pub(crate) fn dated(mut response: Response<String>, ms: i64) -> Response<String>
 pub(crate) const START_MS: i64 = 1_800_000_000_000;
 
 /// A folder of its own under the system's temporary one, removed on drop.
-pub(crate) struct Folder(std::path::PathBuf);
+pub(crate) struct TempFolder(std::path::PathBuf);
 
-impl Folder {
-    pub(crate) fn new() -> Folder {
+impl TempFolder {
+    pub(crate) fn new() -> TempFolder {
         static NEXT: AtomicUsize = AtomicUsize::new(0);
         let n = NEXT.fetch_add(1, Ordering::Relaxed);
         let name = format!("headset-credential-{}-{n}", std::process::id());
         let path = std::env::temp_dir().join(name);
         std::fs::create_dir_all(&path).unwrap();
-        Folder(path)
+        TempFolder(path)
     }
 
     pub(crate) fn path(&self) -> &std::path::Path {
@@ -282,7 +286,7 @@ impl Folder {
     }
 }
 
-impl Drop for Folder {
+impl Drop for TempFolder {
     fn drop(&mut self) {
         let _ = std::fs::remove_dir_all(&self.0);
     }

@@ -2,7 +2,7 @@
 //! value masked that is not known to be harmless.
 //!
 //! Off unless somebody listens: [`Recorder::listen`] runs one attempt, and every call
-//! that the [`Login`](super::login::Login)s in it make is kept. Attempts that it
+//! that the [`IssuerClient`](super::issuer_client::IssuerClient)s in it make is kept. Attempts that it
 //! starts in tasks of their own, such as that of another credential whose token it
 //! takes, are not heard.
 //!
@@ -27,8 +27,8 @@ use serde_json::{Map, Value};
 use tokio::time::Instant;
 use zeroize::Zeroizing;
 
+use super::issuer_client::{IssuerError, IssuerResponse};
 use super::kinds::basicauth::quote::looks_like_a_name;
-use super::login::{Answer, LoginError};
 use crate::config::url::HttpOrigin;
 use crate::secret::Secret;
 use crate::secret::spelling::Finder;
@@ -108,8 +108,8 @@ pub fn hide(secret: &Secret<String>) {
 pub struct Recorder {
     /// What must not be shown, whatever it is called.
     hidden: Mutex<Vec<(Zeroizing<String>, Finder)>>,
-    prints: RandomState,
-    calls: Mutex<Vec<Exchange>>,
+    fingerprints: RandomState,
+    calls: Mutex<Vec<RecordedExchange>>,
     /// Values of answers: from where, and a print.
     leaves: Mutex<Vec<(String, u64)>>,
     /// Times that were said or heard: from where, the number or date, and when.
@@ -124,7 +124,7 @@ enum Time {
 
 /// One call, masked.
 #[derive(Clone, Debug)]
-pub struct Exchange {
+pub struct RecordedExchange {
     /// The method.
     pub method: String,
     /// The URL, values of its query masked.
@@ -134,7 +134,7 @@ pub struct Exchange {
     /// Its body, in one line; `None` where there is none.
     pub said_body: Option<String>,
     /// The answer, or why there is none.
-    pub heard: Result<Heard, String>,
+    pub heard: Result<RecordedResponse, String>,
     /// How long the connection took; `None` where there was none.
     pub connected: Option<Duration>,
     /// How long all of it took.
@@ -143,7 +143,7 @@ pub struct Exchange {
 
 /// An answer, masked.
 #[derive(Clone, Debug)]
-pub struct Heard {
+pub struct RecordedResponse {
     /// Its status.
     pub status: http::StatusCode,
     /// Its fields.
@@ -157,7 +157,7 @@ impl Recorder {
     pub fn new() -> Arc<Recorder> {
         Arc::new(Recorder {
             hidden: Mutex::default(),
-            prints: RandomState::new(),
+            fingerprints: RandomState::new(),
             calls: Mutex::default(),
             leaves: Mutex::default(),
             times: Mutex::default(),
@@ -180,7 +180,7 @@ impl Recorder {
     }
 
     /// What was kept so far.
-    pub fn calls(&self) -> Vec<Exchange> {
+    pub fn calls(&self) -> Vec<RecordedExchange> {
         held(&self.calls).clone()
     }
 
@@ -188,15 +188,15 @@ impl Recorder {
     /// stands behind `Bearer ` or the like. `None` where it stands in none.
     pub fn place_of(&self, value: &str) -> Option<String> {
         let rest = value.split_once(' ').map(|(_, rest)| rest);
-        let prints: Vec<u64> = std::iter::once(value)
+        let fingerprints: Vec<u64> = std::iter::once(value)
             .chain(rest)
-            .map(|text| self.prints.hash_one(text))
+            .map(|text| self.fingerprints.hash_one(text))
             .collect();
         let leaves = held(&self.leaves);
         let found = leaves
             .iter()
             .rev()
-            .find(|(_, print)| prints.contains(print));
+            .find(|(_, print)| fingerprints.contains(print));
         found.map(|(place, _)| place.clone())
     }
 
@@ -332,7 +332,7 @@ impl Recorder {
 
     /// Remembers the values of an answer, by print, and every time that is named like
     /// one.
-    fn remember(&self, whose: &str, value: &Value, at_ms: i64, prints: bool) {
+    fn remember(&self, whose: &str, value: &Value, at_ms: i64, fingerprints: bool) {
         let mut leaves = Vec::new();
         walk(value, &mut String::new(), &mut |pointer, key, leaf| {
             let place = format!("{whose}, {}", self.place(pointer));
@@ -349,8 +349,8 @@ impl Recorder {
                     .or(date.map(|at| Time::Date(at.as_millisecond())));
                 held(&self.times).extend(time.map(|time| (place.clone(), time)));
             }
-            if prints {
-                leaves.push((place, self.prints.hash_one(text.as_str())));
+            if fingerprints {
+                leaves.push((place, self.fingerprints.hash_one(text.as_str())));
             }
         });
         held(&self.leaves).append(&mut leaves);
@@ -361,7 +361,10 @@ impl Recorder {
         for (name, value) in headers {
             let Ok(text) = value.to_str() else { continue };
             let mut add = |place: String, text: &str| {
-                leaves.push((format!("{whose}, {place}"), self.prints.hash_one(text)));
+                leaves.push((
+                    format!("{whose}, {place}"),
+                    self.fingerprints.hash_one(text),
+                ));
             };
             add(format!("header {name}"), text);
             if name == "set-cookie"
@@ -394,16 +397,16 @@ impl std::fmt::Debug for Recorder {
 }
 
 /// One call that is being recorded.
-pub(super) struct Recording {
+pub(super) struct OpenRecording {
     recorder: Arc<Recorder>,
-    call: Exchange,
+    call: RecordedExchange,
     started: Instant,
     said: Option<Wiped>,
 }
 
-impl Recording {
+impl OpenRecording {
     /// Begins to record `request` to `origin`, if somebody listens.
-    pub(super) fn begin(origin: &HttpOrigin, request: &Request<Bytes>) -> Option<Recording> {
+    pub(super) fn begin(origin: &HttpOrigin, request: &Request<Bytes>) -> Option<OpenRecording> {
         let recorder = LISTENING.try_with(Arc::clone).ok()?;
         let path = request.uri().path();
         let path = match recorder.hides(path) {
@@ -412,7 +415,7 @@ impl Recording {
         };
         let query = request.uri().query().map(|query| recorder.pairs(query));
         let query = query.map_or(String::new(), |query| format!("?{query}"));
-        let call = Exchange {
+        let call = RecordedExchange {
             method: request.method().to_string(),
             url: format!("{origin}{path}{query}"),
             said: recorder.fields(request.headers()),
@@ -421,7 +424,7 @@ impl Recording {
             connected: None,
             took: Duration::ZERO,
         };
-        Some(Recording {
+        Some(OpenRecording {
             recorder,
             call,
             started: Instant::now(),
@@ -435,7 +438,7 @@ impl Recording {
     }
 
     /// The call has ended.
-    pub(super) fn end(mut self, outcome: &Result<Answer, LoginError>) {
+    pub(super) fn end(mut self, outcome: &Result<IssuerResponse, IssuerError>) {
         let recorder = &self.recorder;
         let number = held(&recorder.calls).len() + 1;
         self.call.took = self.started.elapsed();
@@ -451,7 +454,7 @@ impl Recording {
                     let body = Wiped(body);
                     recorder.remember(&whose, &body.0, at_ms, true);
                 }
-                Ok(Heard {
+                Ok(RecordedResponse {
                     status: answer.status,
                     fields: recorder.fields(&answer.headers),
                     body: recorder.body(&answer.headers, &answer.body),
@@ -538,21 +541,21 @@ mod tests {
     use super::*;
     use crate::base::time::Clock;
     use crate::config::url::HttpUrl;
-    use crate::config::{Roots, Tls};
-    use crate::credential::login::Login;
-    use crate::credential::testing::{START_MS, Server, answer};
+    use crate::config::{Roots, UpstreamTls};
+    use crate::credential::issuer_client::IssuerClient;
+    use crate::credential::testing::{LoopbackServer, START_MS, answer};
     use crate::net::connect::Connector;
 
     const LIMIT: Duration = Duration::from_secs(20);
 
-    fn login(port: u16) -> Login {
+    fn login(port: u16) -> IssuerClient {
         let url = HttpUrl::parse(&format!("http://127.0.0.1:{port}/")).unwrap();
-        let tls = Tls {
+        let tls = UpstreamTls {
             roots: Roots::Bundled,
-            ..Tls::default()
+            ..UpstreamTls::default()
         };
         let connector = Connector::new(url.origin, &tls, LIMIT, Default::default()).unwrap();
-        Login::new(connector, Clock::faked(START_MS), LIMIT)
+        IssuerClient::new(connector, Clock::faked(START_MS), LIMIT)
     }
 
     fn secrets() -> Vec<Secret<String>> {
@@ -573,7 +576,7 @@ mod tests {
 
     #[tokio::test]
     async fn names_are_shown_and_values_are_not() {
-        let server = Server::start(|_, _| {
+        let server = LoopbackServer::start(|_, _| {
             let mut all = answer(
                 200,
                 r#"{"token":"t0ken-abc","expires_in":3600,"status":"hunter2 is wrong",
@@ -649,7 +652,7 @@ mod tests {
         let claims = URL_SAFE_NO_PAD.encode(format!("{{\"exp\":{}}}", START_MS / 1000 + 500));
         let jwt = format!("eyJ.{claims}.sig");
         let text = format!(r#"{{"data":{{"a.b/c":"{jwt}"}},"expires_in":3600}}"#);
-        let server = Server::start(move |n, _| {
+        let server = LoopbackServer::start(move |n, _| {
             let mut all = answer(200, if n == 0 { "{}" } else { &text });
             all.headers_mut()
                 .insert("x-auth-token", "from-a-field".parse().unwrap());
@@ -697,7 +700,7 @@ mod tests {
 
     #[tokio::test]
     async fn nothing_is_kept_unless_somebody_listens_and_a_failure_is_told() {
-        let server = Server::start(|_, _| answer(599, "")).await;
+        let server = LoopbackServer::start(|_, _| answer(599, "")).await;
         let recorder = Recorder::new();
         secrets().iter().for_each(|secret| recorder.hide(secret));
         login(server.port).send(post("/", "{}")).await.unwrap_err();

@@ -1,7 +1,7 @@
 //! The one body type of the gateway, both ways.
 //!
 //! Concrete, so that no layer needs a bound on it. What must end with the last
-//! byte of an answer rides in it: [`Books`], a [`Stream`] with its permit, [`Busy`].
+//! byte of an answer rides in it: [`RequestGuard`], a [`OpenStream`] with its permit, [`InFlight`].
 
 use std::collections::VecDeque;
 use std::pin::Pin;
@@ -13,24 +13,24 @@ use bytes::Bytes;
 use http::HeaderName;
 use http_body::{Frame, SizeHint};
 
-use crate::gateway::client::answer::AnswerBody;
 use crate::gateway::client::h2::body::StreamBody;
+use crate::gateway::client::response_body::ResponseBody;
 use crate::gateway::client::tunnel::Tunnel;
-use crate::gateway::stack::limit::Stream;
-use crate::gateway::stack::record::Books;
+use crate::gateway::stack::limit::OpenStream;
+use crate::gateway::stack::record::RequestGuard;
 use crate::gateway::stack::strip_echoes;
 use crate::gateway::upload::Upload;
-use crate::net::caller::Busy;
-use crate::net::io::Wire;
+use crate::net::caller::InFlight;
+use crate::net::io::SharedSocket;
 use crate::secret::spelling::Finder;
 
 /// A body, and what ends with it.
 #[derive(Debug, Default)]
 pub struct Body {
-    kind: Kind,
-    books: Option<Box<Books>>,
-    stream: Option<Stream>,
-    busy: Option<Busy>,
+    kind: BodyKind,
+    request_guard: Option<Box<RequestGuard>>,
+    stream: Option<OpenStream>,
+    busy: Option<InFlight>,
     /// What trailers must not repeat.
     echoes: Option<Arc<Finder>>,
     /// Fields that trailers must not hold.
@@ -38,7 +38,7 @@ pub struct Body {
 }
 
 #[derive(Debug, Default)]
-enum Kind {
+enum BodyKind {
     /// Nothing.
     #[default]
     Empty,
@@ -47,7 +47,7 @@ enum Kind {
     /// On its way to the upstream.
     Upload(Upload),
     /// On its way back.
-    Answer(AnswerBody),
+    Answer(ResponseBody),
     /// What follows a 101 and is no body.
     Tunnel(Box<Tunnel>),
     /// On its way back over HTTP/2.
@@ -124,29 +124,29 @@ impl Body {
 
     /// A body of our own making.
     pub fn whole(octets: impl Into<Bytes>) -> Body {
-        Body::of(Kind::Whole(octets.into()))
+        Body::of(BodyKind::Whole(octets.into()))
     }
 
     /// A caller's body.
     pub fn upload(upload: Upload) -> Body {
-        Body::of(Kind::Upload(upload))
+        Body::of(BodyKind::Upload(upload))
     }
 
     /// An upstream's body.
-    pub fn answer(answer: AnswerBody) -> Body {
-        Body::of(Kind::Answer(answer))
+    pub fn answer(answer: ResponseBody) -> Body {
+        Body::of(BodyKind::Answer(answer))
     }
 
     /// No body, but what comes in its place after a 101.
     pub fn tunnel(tunnel: Tunnel) -> Body {
-        Body::of(Kind::Tunnel(Box::new(tunnel)))
+        Body::of(BodyKind::Tunnel(Box::new(tunnel)))
     }
 
     /// Takes out what follows a 101, if this is one's body. What ends with the body
     /// stays in it.
     pub fn take_tunnel(&mut self) -> Option<Tunnel> {
         match std::mem::take(&mut self.kind) {
-            Kind::Tunnel(tunnel) => Some(*tunnel),
+            BodyKind::Tunnel(tunnel) => Some(*tunnel),
             kind => {
                 self.kind = kind;
                 None
@@ -156,25 +156,25 @@ impl Body {
 
     /// Counts `octets` that went to the caller past this body.
     pub fn count(&self, octets: usize) {
-        if let Some(books) = &self.books {
-            books.count(octets);
+        if let Some(request_guard) = &self.request_guard {
+            request_guard.count(octets);
         }
     }
 
     /// An upstream's body over HTTP/2.
     pub fn stream(stream: StreamBody) -> Body {
-        Body::of(Kind::Stream(Box::new(stream)))
+        Body::of(BodyKind::Stream(Box::new(stream)))
     }
 
     /// A body of which `peeked` was read before; the rest is still in `rest`.
     pub fn peeked(peeked: Peeked, rest: Body) -> Body {
-        Body::of(Kind::Peeked(Box::new((peeked, rest))))
+        Body::of(BodyKind::Peeked(Box::new((peeked, rest))))
     }
 
-    fn of(kind: Kind) -> Body {
+    fn of(kind: BodyKind) -> Body {
         Body {
             kind,
-            books: None,
+            request_guard: None,
             stream: None,
             busy: None,
             echoes: None,
@@ -184,8 +184,8 @@ impl Body {
 
     /// Lets a caller's body go into `wire` no faster than it leaves; without effect on
     /// any other.
-    pub fn pace(&mut self, wire: &Arc<Wire>) {
-        if let Kind::Upload(upload) = &mut self.kind {
+    pub fn pace(&mut self, wire: &Arc<SharedSocket>) {
+        if let BodyKind::Upload(upload) = &mut self.kind {
             upload.pace(wire.clone());
         }
     }
@@ -220,18 +220,18 @@ impl Body {
     /// The caller's body, if this is one.
     pub fn as_upload(&self) -> Option<&Upload> {
         match &self.kind {
-            Kind::Upload(upload) => Some(upload),
+            BodyKind::Upload(upload) => Some(upload),
             _ => None,
         }
     }
 
-    /// Closes `books` when this body has ended or is dropped.
-    pub fn set_books(&mut self, books: Box<Books>) {
-        self.books = Some(books);
+    /// Closes `request_guard` when this body has ended or is dropped.
+    pub fn set_books(&mut self, request_guard: Box<RequestGuard>) {
+        self.request_guard = Some(request_guard);
     }
 
     /// Keeps the permit of `stream` until this body has ended.
-    pub fn set_stream(&mut self, stream: Stream) {
+    pub fn set_stream(&mut self, stream: OpenStream) {
         self.stream = Some(stream);
     }
 
@@ -244,13 +244,13 @@ impl Body {
         error: BodyError,
         cx: &Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
-        self.kind = Kind::Broken(Box::new(error));
+        self.kind = BodyKind::Broken(Box::new(error));
         cx.waker().wake_by_ref();
         Poll::Pending
     }
 
     /// Keeps the caller's connection `busy` until this body has ended.
-    pub fn set_busy(&mut self, busy: Busy) {
+    pub fn set_busy(&mut self, busy: InFlight) {
         self.busy = Some(busy);
     }
 }
@@ -273,35 +273,35 @@ impl http_body::Body for Body {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         let this = &mut *self;
-        let offer = this.busy.as_ref().and_then(Busy::offer);
-        if let Some(offer) = offer {
-            offer.taken();
+        let send_progress = this.busy.as_ref().and_then(InFlight::send_progress);
+        if let Some(send_progress) = send_progress {
+            send_progress.taken();
         }
-        if this.busy.as_ref().is_some_and(Busy::is_full) {
+        if this.busy.as_ref().is_some_and(InFlight::is_full) {
             return Poll::Pending;
         }
         let frame = match &mut this.kind {
-            Kind::Empty | Kind::Tunnel(_) => Poll::Ready(None),
-            Kind::Whole(octets) => {
+            BodyKind::Empty | BodyKind::Tunnel(_) => Poll::Ready(None),
+            BodyKind::Whole(octets) => {
                 let octets = std::mem::take(octets);
                 let frame = (!octets.is_empty()).then(|| Ok(Frame::data(octets)));
                 Poll::Ready(frame)
             }
-            Kind::Upload(upload) => upload.poll_frame(cx),
-            Kind::Answer(answer) => answer.poll_frame(cx),
-            Kind::Stream(stream) => stream.poll_frame(cx),
-            Kind::Peeked(peeked) => match peeked.0.pop() {
+            BodyKind::Upload(upload) => upload.poll_frame(cx),
+            BodyKind::Answer(answer) => answer.poll_frame(cx),
+            BodyKind::Stream(stream) => stream.poll_frame(cx),
+            BodyKind::Peeked(peeked) => match peeked.0.pop() {
                 Some(frame) => Poll::Ready(Some(frame)),
                 None => Pin::new(&mut peeked.1).poll_frame(cx),
             },
-            Kind::Broken(_) => match std::mem::take(&mut this.kind) {
-                Kind::Broken(error) => return Poll::Ready(Some(Err(*error))),
+            BodyKind::Broken(_) => match std::mem::take(&mut this.kind) {
+                BodyKind::Broken(error) => return Poll::Ready(Some(Err(*error))),
                 _ => Poll::Ready(None),
             },
         };
         if let Poll::Ready(Some(Err(error))) = frame {
-            if let Some(books) = &this.books {
-                books.broke_off(&error);
+            if let Some(request_guard) = &this.request_guard {
+                request_guard.broke_off(&error);
             }
             return match this.busy.is_some() {
                 true => this.break_off(error, cx),
@@ -312,14 +312,14 @@ impl http_body::Body for Body {
             return frame;
         };
         let octets = frame.data_ref().map_or(0, Bytes::len);
-        if let Some(books) = &this.books {
-            books.count(octets);
+        if let Some(request_guard) = &this.request_guard {
+            request_guard.count(octets);
         }
         if let Some(busy) = &this.busy {
-            match busy.offer() {
+            match busy.send_progress() {
                 None => busy.offered(octets),
-                Some(offer) => {
-                    offer.made();
+                Some(send_progress) => {
+                    send_progress.made();
                     if !this.is_end_stream() {
                         frame = apart(frame);
                     }
@@ -331,25 +331,25 @@ impl http_body::Body for Body {
 
     fn is_end_stream(&self) -> bool {
         match &self.kind {
-            Kind::Empty | Kind::Tunnel(_) => true,
-            Kind::Whole(octets) => octets.is_empty(),
-            Kind::Upload(upload) => upload.is_end_stream(),
-            Kind::Answer(answer) => answer.is_end_stream(),
-            Kind::Stream(stream) => stream.is_end_stream(),
-            Kind::Peeked(peeked) => peeked.0.is_empty() && peeked.1.is_end_stream(),
-            Kind::Broken(_) => false,
+            BodyKind::Empty | BodyKind::Tunnel(_) => true,
+            BodyKind::Whole(octets) => octets.is_empty(),
+            BodyKind::Upload(upload) => upload.is_end_stream(),
+            BodyKind::Answer(answer) => answer.is_end_stream(),
+            BodyKind::Stream(stream) => stream.is_end_stream(),
+            BodyKind::Peeked(peeked) => peeked.0.is_empty() && peeked.1.is_end_stream(),
+            BodyKind::Broken(_) => false,
         }
     }
 
     fn size_hint(&self) -> SizeHint {
         match &self.kind {
-            Kind::Empty | Kind::Tunnel(_) => SizeHint::with_exact(0),
-            Kind::Whole(octets) => SizeHint::with_exact(octets.len() as u64),
-            Kind::Upload(upload) => upload.size_hint(),
-            Kind::Answer(answer) => answer.size_hint(),
-            Kind::Stream(stream) => stream.size_hint(),
-            Kind::Broken(_) => SizeHint::default(),
-            Kind::Peeked(peeked) => {
+            BodyKind::Empty | BodyKind::Tunnel(_) => SizeHint::with_exact(0),
+            BodyKind::Whole(octets) => SizeHint::with_exact(octets.len() as u64),
+            BodyKind::Upload(upload) => upload.size_hint(),
+            BodyKind::Answer(answer) => answer.size_hint(),
+            BodyKind::Stream(stream) => stream.size_hint(),
+            BodyKind::Broken(_) => SizeHint::default(),
+            BodyKind::Peeked(peeked) => {
                 let (read, rest) = (peeked.0.len() as u64, peeked.1.size_hint());
                 let mut hint = SizeHint::new();
                 hint.set_lower(rest.lower() + read);

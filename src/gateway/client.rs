@@ -5,12 +5,12 @@
 //! by the answer's body (`answer.rs`), which gives it back to the pool. Where the
 //! upstream speaks HTTP/2, a call takes a stream of a shared connection (`h2.rs`).
 
-pub mod alarm;
-pub mod answer;
 pub mod exchange;
 pub mod h2;
-pub mod muffle;
+pub mod lazy_timer;
+pub mod muted_waker;
 pub mod pool;
+pub mod response_body;
 pub mod session_auth;
 pub mod tunnel;
 
@@ -22,28 +22,28 @@ use std::task::{Context, Poll};
 use tokio::time::Instant;
 use tower::Service;
 
-use crate::gateway::client::pool::{Pool, Way};
+use crate::gateway::client::pool::{ConnPool, Transport};
 use crate::gateway::error::{Error, FaultKind, Reached, UpstreamFault};
-use crate::gateway::{Answer, Call, Reuse};
+use crate::gateway::{Call, CallResponse, ConnectionReuse};
 
 /// Sends calls to one upstream. Clones share its pool.
 #[derive(Clone, Debug)]
 pub struct Client {
-    pool: Rc<Pool>,
+    pool: Rc<ConnPool>,
 }
 
 impl Client {
     /// A client over `pool`.
-    pub fn new(pool: Rc<Pool>) -> Client {
+    pub fn new(pool: Rc<ConnPool>) -> Client {
         Client { pool }
     }
 }
 
 impl Service<Call> for Client {
-    type Response = Answer;
+    type Response = CallResponse;
     type Error = Error;
     /// The one box of a call: hyper's own future has no name.
-    type Future = Pin<Box<dyn Future<Output = Result<Answer, Error>>>>;
+    type Future = Pin<Box<dyn Future<Output = Result<CallResponse, Error>>>>;
 
     fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Error>> {
         Poll::Ready(Ok(()))
@@ -59,7 +59,7 @@ impl Service<Call> for Client {
             match outcome {
                 Ok(response) => {
                     metrics.upstream_duration.observe(waited.as_secs_f64());
-                    Ok(Answer {
+                    Ok(CallResponse {
                         response,
                         used: None,
                         waited,
@@ -79,32 +79,32 @@ impl Service<Call> for Client {
 }
 
 async fn attempt(
-    pool: Rc<Pool>,
+    pool: Rc<ConnPool>,
     call: Call,
 ) -> Result<http::Response<crate::gateway::body::Body>, Error> {
     // It authenticates its connection, so that must be its own.
     let own = session_auth::is_shown(call.request.headers());
-    let wary = call.nature.must_not_be_lost() || call.reuse == Reuse::Checked;
+    let wary = call.replay_policy.must_not_be_lost() || call.reuse == ConnectionReuse::Checked;
     let pooled = match call.reuse {
-        Reuse::Never => None,
-        Reuse::Usual | Reuse::Checked => pool.checkout(wary),
+        ConnectionReuse::Never => None,
+        ConnectionReuse::Usual | ConnectionReuse::Checked => pool.checkout(wary),
     };
     let way = match pooled {
-        Some(conn) => Ok(Way::H1(conn)),
+        Some(conn) => Ok(Transport::H1(conn)),
         // Connecting is rare: boxed, so that calls on a rested connection do not carry
         // its size. Only HTTP/1.1 can be switched from (RFC 9113 §8.6), or belongs to one
         // call.
-        None if call.upgrade || own => Box::pin(pool.connect_h1()).await.map(Way::H1),
+        None if call.upgrade || own => Box::pin(pool.connect_h1()).await.map(Transport::H1),
         None => Box::pin(pool.open(wary)).await,
     };
     match way {
-        Ok(Way::H1(mut conn)) => {
+        Ok(Transport::H1(mut conn)) => {
             if own {
                 conn.belongs_to_one_call();
             }
             exchange::exchange(pool, conn, *call.request, call.upgrade).await
         }
-        Ok(Way::H2(lease)) => {
+        Ok(Transport::H2(lease)) => {
             let answer = h2::exchange::exchange(lease, pool.scheme(), *call.request);
             // Boxed, so that calls over HTTP/1.1 do not carry its size.
             Box::pin(answer).await

@@ -2,7 +2,7 @@
 //!
 //! A call has failed where headset answers it itself, or where its answer breaks off; what
 //! an upstream answers, a 500 included, is no failure of ours to tell. Failures come in
-//! crowds (`base/crowd.rs`), whose kinds are a route and a code.
+//! crowds (`base/log_limiter.rs`), whose kinds are a route and a code.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,7 +11,7 @@ use http::uri::PathAndQuery;
 use http::{HeaderValue, Method, StatusCode};
 use tokio::time::Instant;
 
-use crate::base::crowd::Crowd;
+use crate::base::log_limiter::LogLimiter;
 use crate::base::name::Name;
 use crate::gateway::Call;
 
@@ -50,7 +50,7 @@ impl CallFacts {
 
 /// Why a call failed.
 #[derive(Debug)]
-pub struct Failure {
+pub struct CallFailure {
     /// A code of `respond::CODES`, or [`BROKEN_ANSWER`].
     pub code: &'static str,
     /// The status that the application saw.
@@ -63,37 +63,37 @@ pub struct Failure {
 
 /// Writes the lines of one route.
 #[derive(Debug)]
-pub struct FailureLog(Arc<Crowd<Line>>);
+pub struct FailureLog(Arc<LogLimiter<FailureLine>>);
 
 #[derive(Debug)]
-struct Line {
+struct FailureLine {
     method: String,
     path: String,
     host: String,
     took: Duration,
-    failure: Failure,
+    failure: CallFailure,
 }
 
 impl FailureLog {
     /// For calls of `route`, which go to `upstream`; that is empty for the built-in route
     /// `none`.
     pub fn new(route: Name, upstream: String) -> Arc<FailureLog> {
-        let write = move |line: &Line, times| line.write(&route, &upstream, times);
-        Arc::new(FailureLog(Crowd::new(write)))
+        let write = move |line: &FailureLine, times| line.write(&route, &upstream, times);
+        Arc::new(FailureLog(LogLimiter::new(write)))
     }
 
     /// Tells of `failure`, now or within a second. Never waits; it must run on a tokio
     /// runtime for a line to be told later without a further failure.
-    pub fn tell(&self, call: &CallFacts, failure: Failure) {
-        self.0.tell(failure.code, Line::of(call, failure));
+    pub fn tell(&self, call: &CallFacts, failure: CallFailure) {
+        self.0.tell(failure.code, FailureLine::of(call, failure));
     }
 }
 
-impl Line {
-    fn of(call: &CallFacts, failure: Failure) -> Line {
+impl FailureLine {
+    fn of(call: &CallFacts, failure: CallFailure) -> FailureLine {
         let path = call.target.as_ref().map_or("", PathAndQuery::path);
         let host = call.host.as_ref().map(HeaderValue::as_bytes);
-        Line {
+        FailureLine {
             method: bounded(call.method.as_str().as_bytes()),
             path: bounded(path.as_bytes()),
             host: bounded(host.unwrap_or_default()),
@@ -122,9 +122,9 @@ impl Line {
     }
 }
 
-fn bounded(octets: &[u8]) -> String {
-    let octets = &octets[..octets.len().min(LONGEST)];
-    octets.escape_ascii().to_string()
+fn bounded(bytes: &[u8]) -> String {
+    let bytes = &bytes[..bytes.len().min(LONGEST)];
+    bytes.escape_ascii().to_string()
 }
 
 #[cfg(test)]
@@ -136,32 +136,32 @@ mod tests {
     use tracing_subscriber::fmt::MakeWriter;
 
     use super::*;
-    use crate::gateway::Reuse;
+    use crate::gateway::ConnectionReuse;
     use crate::gateway::body::Body;
-    use crate::gateway::replay::Nature;
+    use crate::gateway::replay::ReplayPolicy;
     use crate::net::caller::Peer;
 
     #[derive(Clone, Default)]
-    struct Written(Arc<Mutex<Vec<u8>>>);
+    struct WrittenLines(Arc<Mutex<Vec<u8>>>);
 
-    impl Write for Written {
-        fn write(&mut self, octets: &[u8]) -> std::io::Result<usize> {
-            self.0.lock().unwrap().extend_from_slice(octets);
-            Ok(octets.len())
+    impl Write for WrittenLines {
+        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+            self.0.lock().unwrap().extend_from_slice(bytes);
+            Ok(bytes.len())
         }
         fn flush(&mut self) -> std::io::Result<()> {
             Ok(())
         }
     }
 
-    impl MakeWriter<'_> for Written {
-        type Writer = Written;
-        fn make_writer(&self) -> Written {
+    impl MakeWriter<'_> for WrittenLines {
+        type Writer = WrittenLines;
+        fn make_writer(&self) -> WrittenLines {
             self.clone()
         }
     }
 
-    impl Written {
+    impl WrittenLines {
         fn lines(&self) -> Vec<serde_json::Value> {
             let text = String::from_utf8(self.0.lock().unwrap().clone()).unwrap();
             let lines = text.lines();
@@ -171,8 +171,8 @@ mod tests {
         }
     }
 
-    fn subscribed() -> (Written, tracing::subscriber::DefaultGuard) {
-        let written = Written::default();
+    fn subscribed() -> (WrittenLines, tracing::subscriber::DefaultGuard) {
+        let written = WrittenLines::default();
         let subscriber = tracing_subscriber::fmt()
             .json()
             .flatten_event(true)
@@ -184,20 +184,20 @@ mod tests {
     fn facts(target: &str) -> CallFacts {
         let request = Request::get(target).body(Body::empty()).unwrap();
         CallFacts::of(&Call {
-            nature: Nature::of(request.method(), None, false),
+            replay_policy: ReplayPolicy::of(request.method(), None, false),
             request: Box::new(request),
             started: Instant::now(),
             peer: Peer::default(),
             host: Some(HeaderValue::from_static("localhost:8080")),
             upgrade: false,
-            reuse: Reuse::Usual,
+            reuse: ConnectionReuse::Usual,
             slot: None,
             fault: None,
         })
     }
 
-    fn failure(code: &'static str) -> Failure {
-        Failure {
+    fn failure(code: &'static str) -> CallFailure {
+        CallFailure {
             code,
             status: StatusCode::BAD_GATEWAY,
             detail: "it is down".into(),

@@ -39,7 +39,7 @@ const OVERHEAD_BUCKETS: &[f64] = &[
 
 /// Why a listener refused a call or a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Refusal {
+pub enum ListenerRefusal {
     /// The Host is none of the listener's.
     Host,
     /// A browser says that another site made the call.
@@ -78,32 +78,32 @@ pub enum Refusal {
     Descriptors,
 }
 
-const REFUSALS: [(Refusal, &str); 18] = [
-    (Refusal::Host, "host"),
-    (Refusal::CrossSite, "cross_site"),
-    (Refusal::Origin, "origin"),
-    (Refusal::Framing, "framing"),
-    (Refusal::BadHead, "bad_head"),
-    (Refusal::HeadTooLarge, "head_too_large"),
-    (Refusal::SlowHead, "slow_head"),
-    (Refusal::Connections, "connections"),
-    (Refusal::InFlight, "in_flight"),
-    (Refusal::SlowBody, "slow_body"),
-    (Refusal::SlowReader, "slow_reader"),
-    (Refusal::ResetFlood, "reset_flood"),
-    (Refusal::FrameFlood, "frame_flood"),
-    (Refusal::CallerToken, "caller_token"),
-    (Refusal::TlsHandshake, "tls_handshake"),
-    (Refusal::SlowHandshake, "slow_handshake"),
-    (Refusal::ClientCertificate, "client_certificate"),
-    (Refusal::Descriptors, "descriptors"),
+const REFUSALS: [(ListenerRefusal, &str); 18] = [
+    (ListenerRefusal::Host, "host"),
+    (ListenerRefusal::CrossSite, "cross_site"),
+    (ListenerRefusal::Origin, "origin"),
+    (ListenerRefusal::Framing, "framing"),
+    (ListenerRefusal::BadHead, "bad_head"),
+    (ListenerRefusal::HeadTooLarge, "head_too_large"),
+    (ListenerRefusal::SlowHead, "slow_head"),
+    (ListenerRefusal::Connections, "connections"),
+    (ListenerRefusal::InFlight, "in_flight"),
+    (ListenerRefusal::SlowBody, "slow_body"),
+    (ListenerRefusal::SlowReader, "slow_reader"),
+    (ListenerRefusal::ResetFlood, "reset_flood"),
+    (ListenerRefusal::FrameFlood, "frame_flood"),
+    (ListenerRefusal::CallerToken, "caller_token"),
+    (ListenerRefusal::TlsHandshake, "tls_handshake"),
+    (ListenerRefusal::SlowHandshake, "slow_handshake"),
+    (ListenerRefusal::ClientCertificate, "client_certificate"),
+    (ListenerRefusal::Descriptors, "descriptors"),
 ];
 
 /// Those of the admin listener that have a series: what keeps probes and Prometheus out.
-const OF_ADMIN: [Refusal; 3] = [
-    Refusal::SlowHead,
-    Refusal::Connections,
-    Refusal::Descriptors,
+const OF_ADMIN: [ListenerRefusal; 3] = [
+    ListenerRefusal::SlowHead,
+    ListenerRefusal::Connections,
+    ListenerRefusal::Descriptors,
 ];
 
 /// What an answer is, past its head.
@@ -122,7 +122,7 @@ const STREAMS: [&str; 4] = ["download", "sse", "grpc", "upgrade"];
 
 /// How a replay ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Replay {
+pub enum ReplayResult {
     /// The second attempt was answered, with anything but a 401.
     Answered,
     /// The second attempt was rejected too.
@@ -414,9 +414,9 @@ impl Families {
     fn refusals<'a>(
         &self,
         name: &Name,
-        family: impl Fn(Refusal) -> &'a IntCounterVec,
+        family: impl Fn(ListenerRefusal) -> &'a IntCounterVec,
     ) -> ListenerMetrics {
-        let handle = |(why, reason): &(Refusal, &str)| {
+        let handle = |(why, reason): &(ListenerRefusal, &str)| {
             family(*why).with_label_values(&[name.as_str(), reason])
         };
         ListenerMetrics {
@@ -517,7 +517,7 @@ impl RouteMetrics {
     }
 
     /// The counter of replays that ended so.
-    pub fn replay(&self, outcome: Replay) -> &IntCounter {
+    pub fn replay(&self, outcome: ReplayResult) -> &IntCounter {
         &self.replays[outcome as usize]
     }
 
@@ -550,7 +550,7 @@ pub struct ListenerMetrics {
 
 impl ListenerMetrics {
     /// The counter of refusals for this reason.
-    pub fn refused(&self, why: Refusal) -> &IntCounter {
+    pub fn refused(&self, why: ListenerRefusal) -> &IntCounter {
         &self.refused[why as usize]
     }
 }

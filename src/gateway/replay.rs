@@ -15,7 +15,7 @@ use crate::config::Effect;
 
 /// How an attempt ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Outcome {
+pub enum AttemptOutcome {
     /// Nothing was sent: connecting failed, or the kernel took no byte. No attempt is
     /// counted.
     NothingSent,
@@ -36,7 +36,7 @@ pub enum Outcome {
 
 /// What a replay needs to know of a call.
 #[derive(Clone, Copy, Debug)]
-pub struct Nature {
+pub struct ReplayPolicy {
     /// What it does, by configuration or else by its method.
     pub effect: Effect,
     /// Whether its method is PUT or DELETE: writing twice is writing once.
@@ -45,14 +45,14 @@ pub struct Nature {
     pub replay_401: bool,
 }
 
-impl Nature {
+impl ReplayPolicy {
     /// The nature of a call of `method` on a route with these options.
-    pub fn of(method: &Method, effect: Option<Effect>, replay_401: bool) -> Nature {
+    pub fn of(method: &Method, effect: Option<Effect>, replay_401: bool) -> ReplayPolicy {
         let by_method = match *method {
             Method::GET | Method::HEAD | Method::OPTIONS => Effect::Read,
             _ => Effect::Write,
         };
-        Nature {
+        ReplayPolicy {
             effect: effect.unwrap_or(by_method),
             idempotent: matches!(*method, Method::PUT | Method::DELETE),
             replay_401,
@@ -61,25 +61,27 @@ impl Nature {
 
     /// Whether a call that ended so may be sent once more. `whole_body` says that
     /// its whole body is in hand (true for a call without one).
-    pub fn may_repeat(self, outcome: Outcome, whole_body: bool) -> bool {
+    pub fn may_repeat(self, outcome: AttemptOutcome, whole_body: bool) -> bool {
         match (outcome, self.effect) {
             // What was read of the body must be in hand; the rest may still come.
-            (Outcome::NothingSent | Outcome::Unprocessed, _) => true,
-            (Outcome::CredentialRejected, Effect::Read | Effect::Write) => whole_body,
-            (Outcome::CredentialRejected, Effect::Message | Effect::Call) => {
+            (AttemptOutcome::NothingSent | AttemptOutcome::Unprocessed, _) => true,
+            (AttemptOutcome::CredentialRejected, Effect::Read | Effect::Write) => whole_body,
+            (AttemptOutcome::CredentialRejected, Effect::Message | Effect::Call) => {
                 whole_body && self.replay_401
             }
-            (Outcome::Died { .. }, Effect::Read) => whole_body,
-            (Outcome::Died { reused }, Effect::Write) => reused && self.idempotent && whole_body,
-            (Outcome::Died { .. }, Effect::Message | Effect::Call) => false,
-            (Outcome::Other, _) => false,
+            (AttemptOutcome::Died { .. }, Effect::Read) => whole_body,
+            (AttemptOutcome::Died { reused }, Effect::Write) => {
+                reused && self.idempotent && whole_body
+            }
+            (AttemptOutcome::Died { .. }, Effect::Message | Effect::Call) => false,
+            (AttemptOutcome::Other, _) => false,
         }
     }
 
     /// Whether losing the connection after sending would lose the call for good, so
     /// that a pooled connection is looked at before it is trusted.
     pub fn must_not_be_lost(self) -> bool {
-        !self.may_repeat(Outcome::Died { reused: true }, true)
+        !self.may_repeat(AttemptOutcome::Died { reused: true }, true)
     }
 }
 
@@ -163,55 +165,55 @@ mod tests {
     #[test]
     fn the_table_holds_row_by_row() {
         let columns = [
-            Nature::of(&Method::GET, None, false),
-            Nature::of(&Method::PUT, None, false),
-            Nature::of(&Method::POST, None, false),
-            Nature::of(&Method::POST, Some(Effect::Message), false),
-            Nature::of(&Method::POST, Some(Effect::Call), false),
+            ReplayPolicy::of(&Method::GET, None, false),
+            ReplayPolicy::of(&Method::PUT, None, false),
+            ReplayPolicy::of(&Method::POST, None, false),
+            ReplayPolicy::of(&Method::POST, Some(Effect::Message), false),
+            ReplayPolicy::of(&Method::POST, Some(Effect::Call), false),
         ];
         let rows = [
-            (Outcome::NothingSent, [true, true, true, true, true]),
-            (Outcome::Unprocessed, [true, true, true, true, true]),
+            (AttemptOutcome::NothingSent, [true, true, true, true, true]),
+            (AttemptOutcome::Unprocessed, [true, true, true, true, true]),
             (
-                Outcome::CredentialRejected,
+                AttemptOutcome::CredentialRejected,
                 [true, true, true, false, false],
             ),
             (
-                Outcome::Died { reused: true },
+                AttemptOutcome::Died { reused: true },
                 [true, true, false, false, false],
             ),
             (
-                Outcome::Died { reused: false },
+                AttemptOutcome::Died { reused: false },
                 [true, false, false, false, false],
             ),
-            (Outcome::Other, [false; 5]),
+            (AttemptOutcome::Other, [false; 5]),
         ];
         for (outcome, expected) in rows {
-            let got = columns.map(|nature| nature.may_repeat(outcome, true));
+            let got = columns.map(|replay_policy| replay_policy.may_repeat(outcome, true));
             assert_eq!(got, expected, "{outcome:?}");
         }
     }
 
     #[test]
     fn a_body_that_is_not_in_hand_is_never_sent_again_once_bytes_went_out() {
-        let get = Nature::of(&Method::GET, None, true);
-        assert!(!get.may_repeat(Outcome::CredentialRejected, false));
-        assert!(!get.may_repeat(Outcome::Died { reused: true }, false));
-        assert!(get.may_repeat(Outcome::NothingSent, false));
+        let get = ReplayPolicy::of(&Method::GET, None, true);
+        assert!(!get.may_repeat(AttemptOutcome::CredentialRejected, false));
+        assert!(!get.may_repeat(AttemptOutcome::Died { reused: true }, false));
+        assert!(get.may_repeat(AttemptOutcome::NothingSent, false));
     }
 
     #[test]
     fn a_phone_call_is_repeated_after_a_401_only_where_the_route_says_so() {
-        let call = Nature::of(&Method::POST, Some(Effect::Call), true);
-        assert!(call.may_repeat(Outcome::CredentialRejected, true));
-        assert!(!call.may_repeat(Outcome::Died { reused: true }, true));
+        let call = ReplayPolicy::of(&Method::POST, Some(Effect::Call), true);
+        assert!(call.may_repeat(AttemptOutcome::CredentialRejected, true));
+        assert!(!call.may_repeat(AttemptOutcome::Died { reused: true }, true));
     }
 
     #[test]
     fn posts_are_the_calls_that_must_not_be_lost() {
-        assert!(Nature::of(&Method::POST, None, false).must_not_be_lost());
-        assert!(Nature::of(&Method::GET, Some(Effect::Call), false).must_not_be_lost());
-        assert!(!Nature::of(&Method::GET, None, false).must_not_be_lost());
-        assert!(!Nature::of(&Method::DELETE, None, false).must_not_be_lost());
+        assert!(ReplayPolicy::of(&Method::POST, None, false).must_not_be_lost());
+        assert!(ReplayPolicy::of(&Method::GET, Some(Effect::Call), false).must_not_be_lost());
+        assert!(!ReplayPolicy::of(&Method::GET, None, false).must_not_be_lost());
+        assert!(!ReplayPolicy::of(&Method::DELETE, None, false).must_not_be_lost());
     }
 }

@@ -21,15 +21,15 @@ use crate::base::name::Name;
 use crate::config::Effect;
 use crate::gateway::body::Body;
 use crate::gateway::client::Client;
-use crate::gateway::client::pool::{Lifetimes, Pool};
+use crate::gateway::client::pool::{ConnPool, Lifetimes};
 use crate::gateway::error::{CallerFault, Error};
-use crate::gateway::metrics::{ListenerMetrics, Refusal};
+use crate::gateway::metrics::{ListenerMetrics, ListenerRefusal};
 use crate::gateway::path::{is_under, normalise};
-use crate::gateway::replay::Nature;
+use crate::gateway::replay::ReplayPolicy;
 use crate::gateway::stack::{self, Parts, RouteStack};
 use crate::gateway::upload::{self, Pace, Upload};
-use crate::gateway::{Answer, Call, Reuse, framing};
-use crate::net::caller::Notes;
+use crate::gateway::{Call, CallResponse, ConnectionReuse, framing};
+use crate::net::caller::ConnState;
 use crate::net::connect::Connector;
 
 /// What a call must look like to take a route.
@@ -101,8 +101,8 @@ pub struct Blueprint {
 /// The routes of one listener on one worker.
 pub struct Gateway {
     blueprint: Arc<Blueprint>,
-    routes: Vec<(RefCell<RouteStack<Client>>, Rc<Pool>)>,
-    none: RefCell<RouteStack<Nowhere>>,
+    routes: Vec<(RefCell<RouteStack<Client>>, Rc<ConnPool>)>,
+    none: RefCell<RouteStack<NoUpstream>>,
 }
 
 impl std::fmt::Debug for Gateway {
@@ -123,13 +123,13 @@ impl Gateway {
                 let metrics = route.parts.metrics.clone();
                 let kept = before.and_then(|before| before.pool(&route.parts.route, route.line));
                 let pool = kept.unwrap_or_else(|| {
-                    Pool::new(route.connector.clone(), route.lifetimes, metrics)
+                    ConnPool::new(route.connector.clone(), route.lifetimes, metrics)
                 });
                 let stack = stack::for_route(route.parts.clone(), Client::new(pool.clone()));
                 (RefCell::new(stack), pool)
             })
             .collect();
-        let none = RefCell::new(stack::for_route(blueprint.none.clone(), Nowhere));
+        let none = RefCell::new(stack::for_route(blueprint.none.clone(), NoUpstream));
         Gateway {
             blueprint,
             routes,
@@ -137,7 +137,7 @@ impl Gateway {
         }
     }
 
-    fn pool(&self, route: &Name, line: u64) -> Option<Rc<Pool>> {
+    fn pool(&self, route: &Name, line: u64) -> Option<Rc<ConnPool>> {
         let mut routes = self.blueprint.routes.iter().zip(&self.routes);
         let same = routes.find(|(r, _)| r.parts.route == *route && r.line == line);
         same.map(|(_, (_, pool))| pool.clone())
@@ -146,7 +146,7 @@ impl Gateway {
     /// Answers a call. Always: what fails below is answered as a problem. Dropping
     /// the future abandons the call and closes its upstream connection. `caller` learns
     /// whether the answer overtook the request's body.
-    pub async fn answer(&self, request: Request<Incoming>, caller: &Notes) -> Response<Body> {
+    pub async fn answer(&self, request: Request<Incoming>, caller: &ConnState) -> Response<Body> {
         let started = Instant::now();
         let mut uploading = None;
         let (parts, incoming) = request.into_parts();
@@ -157,22 +157,22 @@ impl Gateway {
         if !incoming.is_end_stream() {
             let held = upload::waits(&request);
             let metrics = route.map_or(&self.blueprint.none.metrics, |r| &r.parts.metrics);
-            let octets = metrics.request_bytes.clone();
-            let slow = self.blueprint.listener.refused(Refusal::SlowBody);
+            let bytes = metrics.request_bytes.clone();
+            let slow = self.blueprint.listener.refused(ListenerRefusal::SlowBody);
             let pace = Pace::new(self.blueprint.body_rate, slow);
-            let upload = Upload::new(incoming, self.blueprint.replay_body, octets, pace, held);
+            let upload = Upload::new(incoming, self.blueprint.replay_body, bytes, pace, held);
             uploading = Some((upload.source().clone(), drains(&request)));
             *request.body_mut() = Body::upload(upload);
         }
         let (effect, replay_401) = route.map_or((None, false), |r| (r.effect, r.replay_401));
         let call = Call {
-            nature: Nature::of(request.method(), effect, replay_401),
+            replay_policy: ReplayPolicy::of(request.method(), effect, replay_401),
             request,
             started,
             peer: caller.peer,
             host,
             upgrade: false,
-            reuse: Reuse::Usual,
+            reuse: ConnectionReuse::Usual,
             slot: None,
             fault,
         };
@@ -225,7 +225,10 @@ impl Gateway {
         host: Option<&HeaderValue>,
     ) -> (Option<usize>, Option<CallerFault>) {
         if let Err(fault) = framing::check(request) {
-            self.blueprint.listener.refused(Refusal::Framing).inc();
+            self.blueprint
+                .listener
+                .refused(ListenerRefusal::Framing)
+                .inc();
             return (None, Some(fault));
         }
         let name = framing::authority(request.uri(), host).map(framing::host_name);
@@ -281,12 +284,12 @@ fn find<'m>(
 
 /// The leaf of the route `none`: there is nowhere to send the call.
 #[derive(Clone, Debug)]
-pub struct Nowhere;
+pub struct NoUpstream;
 
-impl Service<Call> for Nowhere {
-    type Response = Answer;
+impl Service<Call> for NoUpstream {
+    type Response = CallResponse;
     type Error = Error;
-    type Future = Ready<Result<Answer, Error>>;
+    type Future = Ready<Result<CallResponse, Error>>;
 
     fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Error>> {
         Poll::Ready(Ok(()))

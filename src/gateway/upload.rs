@@ -26,9 +26,9 @@ use prometheus::IntCounter;
 use tokio::time::Instant;
 
 use crate::gateway::body::BodyError;
-use crate::gateway::client::alarm::Alarm;
+use crate::gateway::client::lazy_timer::LazyTimer;
 use crate::gateway::stack::scrub;
-use crate::net::io::Wire;
+use crate::net::io::SharedSocket;
 
 /// How long a caller may be waited for before its rate counts: connections begin
 /// slowly.
@@ -41,7 +41,7 @@ const REST_WITHIN: Duration = Duration::from_secs(1);
 
 /// Reads and drops what is left of a body that was answered early, where that is known
 /// to be little and nobody else reads it. Its end is then `has_ended`.
-pub async fn drop_rest(source: &Rc<Source>) {
+pub async fn drop_rest(source: &Rc<UploadSource>) {
     let left = |length: u64| length.saturating_sub(source.seen.get());
     let is_little = source.length.is_some_and(|length| left(length) <= REST);
     if !is_little || Rc::strong_count(source) > 1 || source.broken.get() {
@@ -73,7 +73,7 @@ pub struct Pace {
     /// How long the caller was waited for, without the wait under way.
     waited: Duration,
     since: Option<Instant>,
-    alarm: Alarm,
+    lazy_timer: LazyTimer,
 }
 
 impl Pace {
@@ -87,7 +87,7 @@ impl Pace {
                 received: 0,
                 waited: Duration::ZERO,
                 since: None,
-                alarm: Alarm::default(),
+                lazy_timer: LazyTimer::default(),
             })
         })
     }
@@ -105,7 +105,7 @@ impl Pace {
         let since = *self.since.get_or_insert_with(Instant::now);
         let earned = Duration::from_secs(self.received / self.least as u64);
         let left = (GRACE + earned).saturating_sub(self.waited);
-        self.alarm.rings(cx, since + left).then(|| {
+        self.lazy_timer.rings(cx, since + left).then(|| {
             self.slow.inc();
             BodyError::Slow(self.least)
         })
@@ -115,7 +115,7 @@ impl Pace {
 /// What is known of a body across attempts. Shared by them, and by the exchange
 /// that watches its progress.
 #[derive(Debug)]
-pub struct Source {
+pub struct UploadSource {
     incoming: RefCell<Incoming>,
     kept: RefCell<Vec<Frame<Bytes>>>,
     room: Cell<usize>,
@@ -129,14 +129,14 @@ pub struct Source {
     seen: Cell<u64>,
     pace: RefCell<Option<Box<Pace>>>,
     /// Whether a body that was announced by `Expect: 100-continue` may be asked for.
-    gate: Option<Gate>,
+    gate: Option<ContinueGate>,
 }
 
 /// Opens when the upstream has sent its 100, which hyper tells by a callback that must
 /// be `Send`; so it is atomic, though one thread alone uses it.
-pub type Gate = Arc<AtomicBool>;
+pub type ContinueGate = Arc<AtomicBool>;
 
-impl Source {
+impl UploadSource {
     /// Whether the body waits for the upstream's 100: nothing of it was read, and the
     /// caller was not told to send it.
     pub fn is_held(&self) -> bool {
@@ -145,7 +145,7 @@ impl Source {
     }
 
     /// What lets a held body go when it is set; `None` for a body that never waits.
-    pub fn gate(&self) -> Option<&Gate> {
+    pub fn gate(&self) -> Option<&ContinueGate> {
         self.gate.as_ref()
     }
 
@@ -200,20 +200,20 @@ pub fn is_continue(value: &HeaderValue) -> bool {
     value.as_bytes().eq_ignore_ascii_case(b"100-continue")
 }
 
-/// One attempt's reading of a [`Source`], from the start.
+/// One attempt's reading of a [`UploadSource`], from the start.
 #[derive(Debug)]
 pub struct Upload {
-    source: Rc<Source>,
+    source: Rc<UploadSource>,
     next: usize,
     left: Option<u64>,
     /// Where it goes over HTTP/1.1, which takes no more than it can send soon.
-    wire: Option<Arc<Wire>>,
+    wire: Option<Arc<SharedSocket>>,
 }
 
 impl Upload {
     /// A body that keeps its first `room` octets and counts all of them. It breaks
     /// off where the caller does not keep the `pace`. With `held` it is not read before
-    /// [`Source::release`], so its caller gets no 100 either.
+    /// [`UploadSource::release`], so its caller gets no 100 either.
     pub fn new(
         incoming: Incoming,
         room: usize,
@@ -225,7 +225,7 @@ impl Upload {
         // A body that is known not to fit is not kept at all.
         let overflowed = exact.is_some_and(|n| n > room as u64);
         Upload {
-            source: Rc::new(Source {
+            source: Rc::new(UploadSource {
                 incoming: RefCell::new(incoming),
                 kept: RefCell::new(Vec::new()),
                 room: Cell::new(room),
@@ -238,7 +238,7 @@ impl Upload {
                 octets,
                 seen: Cell::new(0),
                 pace: RefCell::new(pace),
-                gate: held.then(Gate::default),
+                gate: held.then(ContinueGate::default),
             }),
             next: 0,
             left: exact,
@@ -247,17 +247,17 @@ impl Upload {
     }
 
     /// From now on yields no more than `wire` can take soon.
-    pub(super) fn pace(&mut self, wire: Arc<Wire>) {
+    pub(super) fn pace(&mut self, wire: Arc<SharedSocket>) {
         self.wire = Some(wire);
     }
 
     /// The shared source.
-    pub fn source(&self) -> &Rc<Source> {
+    pub fn source(&self) -> &Rc<UploadSource> {
         &self.source
     }
 
     /// The same body from its start, where everything read so far was kept.
-    pub fn again(source: &Rc<Source>) -> Option<Upload> {
+    pub fn again(source: &Rc<UploadSource>) -> Option<Upload> {
         let is_whole = source.is_held() || !source.overflowed.get();
         (is_whole && !source.broken.get()).then(|| Upload {
             source: source.clone(),

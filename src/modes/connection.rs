@@ -21,14 +21,14 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 
 use crate::gateway::body::Body;
-use crate::gateway::metrics::{ListenerMetrics, Refusal};
+use crate::gateway::metrics::{ListenerMetrics, ListenerRefusal};
 use crate::modes::stream::Streams;
 use crate::modes::upgrade::Granted;
-use crate::modes::{Current, Phase, Service};
-use crate::net::ahead;
-use crate::net::caller::{Busy, CallerIo, Notes, Protocol};
+use crate::modes::{CurrentService, Phase, Service};
+use crate::net::caller::{CallerIo, ConnState, InFlight, Protocol};
 use crate::net::frames::Flood;
-use crate::net::tls::server::{self, Doorman};
+use crate::net::read_ahead;
+use crate::net::tls::server::{self, TlsAcceptor};
 
 /// Streams of one HTTP/2 connection at a time (RFC 9113 §5.1.2).
 const STREAMS: u32 = 100;
@@ -43,7 +43,7 @@ const FAULTY_STREAMS: usize = 1024;
 /// How much of its bodies a caller may send ahead on one stream, and on all streams of
 /// a connection: what is kept in memory for it (RFC 9113 §5.2). Sixteen stalled uploads
 /// use up a connection; other connections do not notice.
-const STREAM_WINDOW: u32 = ahead::WINDOW;
+const STREAM_WINDOW: u32 = read_ahead::WINDOW;
 const CONNECTION_WINDOW: u32 = 1024 * 1024;
 
 /// How long a connection that was told by GOAWAY may rest until its caller, which has to
@@ -53,7 +53,7 @@ const GOODBYE: Duration = Duration::from_secs(60);
 
 /// How much of an answer is kept for a caller who does not take it, on each stream, beside
 /// the piece that was read last.
-const SEND_BUFFER: usize = ahead::AHEAD;
+const SEND_BUFFER: usize = read_ahead::AHEAD;
 
 /// hyper's own bound on fields; setting another costs an allocation a call.
 const OWN_HEADER_COUNT: usize = 100;
@@ -63,7 +63,7 @@ const LEAST_BUFFER: usize = 8192;
 
 /// How callers' connections are kept.
 #[derive(Clone, Debug)]
-pub struct Rules {
+pub struct ConnectionRules {
     /// Octets of a head.
     pub header_bytes: usize,
     /// Fields of a head.
@@ -77,21 +77,21 @@ pub struct Rules {
     pub idle: Duration,
 }
 
-/// Serves `io` until it closes, over TLS where there is a `doorman`. Its errors are its
+/// Serves `io` until it closes, over TLS where there is a `acceptor`. Its errors are its
 /// own; they are counted.
 pub async fn serve(
     io: CallerIo,
-    doorman: Option<Arc<Doorman>>,
-    current: Rc<Current>,
-    rules: Arc<Rules>,
+    acceptor: Option<Arc<TlsAcceptor>>,
+    current: Rc<CurrentService>,
+    rules: Arc<ConnectionRules>,
     metrics: Arc<ListenerMetrics>,
     mut phase: watch::Receiver<Phase>,
 ) {
-    let mut io = match doorman {
+    let mut io = match acceptor {
         None => io,
         // Boxed, so that plain connections do not carry the room for it.
-        Some(doorman) => {
-            let handshake = shake_hands(io, doorman, &rules, &metrics, phase.clone());
+        Some(acceptor) => {
+            let handshake = shake_hands(io, acceptor, &rules, &metrics, phase.clone());
             match Box::pin(handshake).await {
                 Some(io) => io,
                 None => return,
@@ -121,21 +121,21 @@ pub async fn serve(
 /// `None` where no TLS came about, which is counted by why.
 async fn shake_hands(
     io: CallerIo,
-    doorman: Arc<Doorman>,
-    rules: &Rules,
+    acceptor: Arc<TlsAcceptor>,
+    rules: &ConnectionRules,
     metrics: &ListenerMetrics,
     mut phase: watch::Receiver<Phase>,
 ) -> Option<CallerIo> {
     let bounded = !rules.header.is_zero();
     let (why, error) = tokio::select! {
-        secured = io.secure(&doorman) => match secured {
+        secured = io.secure(&acceptor) => match secured {
             Ok(io) => return io,
             Err(error) if server::is_client_certificate(&error) => {
-                (Refusal::ClientCertificate, Some(error))
+                (ListenerRefusal::ClientCertificate, Some(error))
             }
-            Err(error) => (Refusal::TlsHandshake, Some(error)),
+            Err(error) => (ListenerRefusal::TlsHandshake, Some(error)),
         },
-        () = tokio::time::sleep(rules.header), if bounded => (Refusal::SlowHandshake, None),
+        () = tokio::time::sleep(rules.header), if bounded => (ListenerRefusal::SlowHandshake, None),
         _ = phase.wait_for(|phase| *phase >= Phase::Closing) => return None,
     };
     metrics.refused(why).inc();
@@ -145,9 +145,9 @@ async fn shake_hands(
 
 async fn serve_http1(
     io: CallerIo,
-    notes: Rc<Notes>,
-    current: Rc<Current>,
-    rules: Arc<Rules>,
+    notes: Rc<ConnState>,
+    current: Rc<CurrentService>,
+    rules: Arc<ConnectionRules>,
     metrics: Arc<ListenerMetrics>,
     mut phase: watch::Receiver<Phase>,
 ) {
@@ -168,7 +168,7 @@ async fn serve_http1(
     let service = service_fn(|request: Request<Incoming>| {
         let (service, notes, draining) = (current.service(), notes.clone(), draining.clone());
         async move {
-            let busy = Busy::begin(notes.clone());
+            let busy = InFlight::begin(notes.clone());
             let mut response = service.answer(request, &notes).await;
             response.body_mut().set_busy(busy);
             if response.status() == StatusCode::SWITCHING_PROTOCOLS {
@@ -219,13 +219,13 @@ async fn serve_http1(
 
 async fn serve_http2(
     mut io: CallerIo,
-    notes: Rc<Notes>,
-    current: Rc<Current>,
-    rules: Arc<Rules>,
+    notes: Rc<ConnState>,
+    current: Rc<CurrentService>,
+    rules: Arc<ConnectionRules>,
     metrics: Arc<ListenerMetrics>,
     mut phase: watch::Receiver<Phase>,
 ) {
-    let slow = metrics.refused(Refusal::SlowReader).clone();
+    let slow = metrics.refused(ListenerRefusal::SlowReader).clone();
     let streams = Streams::new(rules.idle, slow);
     let mut builder = http2::Builder::new(streams.clone());
     builder
@@ -241,11 +241,11 @@ async fn serve_http2(
     let framed = notes.clone();
     let service = service_fn(|request: Request<Incoming>| {
         let (service, notes) = (current.service(), framed.clone());
-        let offer = streams.expect();
+        let send_progress = streams.expect();
         // h2 bounds the octets of a head only.
         let too_many = request.headers().len() > rules.header_count;
         if too_many {
-            metrics.refused(Refusal::HeadTooLarge).inc();
+            metrics.refused(ListenerRefusal::HeadTooLarge).inc();
         }
         async move {
             if too_many {
@@ -253,14 +253,14 @@ async fn serve_http2(
                 *response.status_mut() = StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE;
                 return Ok(response);
             }
-            let busy = Busy::begin_stream(notes.clone(), offer);
+            let busy = InFlight::begin_stream(notes.clone(), send_progress);
             let mut response = service.answer(request, &notes).await;
             response.body_mut().set_busy(busy);
             Ok::<Response<Body>, Infallible>(response)
         }
     });
     let mut connection = pin!(builder.serve_connection(TokioIo::new(io), service));
-    let goodbye = Rules {
+    let goodbye = ConnectionRules {
         keep_alive: match rules.keep_alive {
             Duration::ZERO => GOODBYE,
             keep_alive => keep_alive.min(GOODBYE),
@@ -289,7 +289,7 @@ async fn serve_http2(
 }
 
 /// Whether its answers originate here (RFC 9110 §6.6.1).
-fn is_ours(current: &Current) -> bool {
+fn is_ours(current: &CurrentService) -> bool {
     matches!(current.service(), Service::Pages(_))
 }
 
@@ -302,7 +302,7 @@ enum Expired {
 
 /// Ends when the connection has outstayed one of its times. It wakes when the
 /// nearest could be over, not when something moves.
-async fn expiry(notes: &Notes, rules: &Rules) -> Expired {
+async fn expiry(notes: &ConnState, rules: &ConnectionRules) -> Expired {
     loop {
         let now = Instant::now();
         let mut next: Option<Instant> = None;
@@ -334,26 +334,26 @@ async fn expiry(notes: &Notes, rules: &Rules) -> Expired {
 
 fn refuse(metrics: &ListenerMetrics, why: Expired) {
     match why {
-        Expired::Head => metrics.refused(Refusal::SlowHead).inc(),
+        Expired::Head => metrics.refused(ListenerRefusal::SlowHead).inc(),
         Expired::Stuck => {
-            metrics.refused(Refusal::SlowReader).inc();
+            metrics.refused(ListenerRefusal::SlowReader).inc();
             tracing::debug!("closed a connection whose caller took nothing");
         }
         Expired::Rest => {}
     }
 }
 
-fn note_failure(error: &hyper::Error, notes: &Notes, metrics: &ListenerMetrics) {
+fn note_failure(error: &hyper::Error, notes: &ConnState, metrics: &ListenerMetrics) {
     // Ours, or what the protocol library called one (CONTINUATION, unseen resets).
     let flood = notes
         .flood
         .get()
         .or_else(|| is_flood(error).then(|| notes.suspect.get()));
     match flood {
-        Some(Flood::Resets) => metrics.refused(Refusal::ResetFlood).inc(),
-        Some(Flood::Frames) => metrics.refused(Refusal::FrameFlood).inc(),
-        None if error.is_parse_too_large() => metrics.refused(Refusal::HeadTooLarge).inc(),
-        None if error.is_parse() => metrics.refused(Refusal::BadHead).inc(),
+        Some(Flood::Resets) => metrics.refused(ListenerRefusal::ResetFlood).inc(),
+        Some(Flood::Frames) => metrics.refused(ListenerRefusal::FrameFlood).inc(),
+        None if error.is_parse_too_large() => metrics.refused(ListenerRefusal::HeadTooLarge).inc(),
+        None if error.is_parse() => metrics.refused(ListenerRefusal::BadHead).inc(),
         None => {}
     }
     tracing::debug!(error.detail = %error, "a caller's connection ended early");

@@ -15,15 +15,15 @@ use std::time::Duration;
 use pin_project_lite::pin_project;
 use prometheus::IntCounter;
 
-use crate::gateway::client::alarm::Alarm;
-use crate::net::caller::Offer;
+use crate::gateway::client::lazy_timer::LazyTimer;
+use crate::net::caller::SendProgress;
 
 /// Spawns the streams of one connection on the worker that accepted it.
 #[derive(Clone, Debug)]
 pub struct Streams {
     idle: Duration,
     slow: IntCounter,
-    next: Rc<RefCell<Option<Rc<Offer>>>>,
+    next: Rc<RefCell<Option<Rc<SendProgress>>>>,
 }
 
 impl Streams {
@@ -39,37 +39,37 @@ impl Streams {
 
     /// What the stream that is spawned next will note its offers in. hyper calls the
     /// service, then spawns what it returned, before it calls it again.
-    pub fn expect(&self) -> Rc<Offer> {
-        let offer = Rc::<Offer>::default();
-        *self.next.borrow_mut() = Some(offer.clone());
-        offer
+    pub fn expect(&self) -> Rc<SendProgress> {
+        let send_progress = Rc::<SendProgress>::default();
+        *self.next.borrow_mut() = Some(send_progress.clone());
+        send_progress
     }
 }
 
 impl<F: Future<Output = ()> + 'static> hyper::rt::Executor<F> for Streams {
     fn execute(&self, stream: F) {
-        tokio::task::spawn_local(Watched {
+        tokio::task::spawn_local(WatchedStream {
             stream,
-            offer: self.next.borrow_mut().take(),
+            send_progress: self.next.borrow_mut().take(),
             idle: self.idle,
             slow: self.slow.clone(),
-            alarm: Alarm::default(),
+            lazy_timer: LazyTimer::default(),
         });
     }
 }
 
 pin_project! {
-    struct Watched<F> {
+    struct WatchedStream<F> {
         #[pin]
         stream: F,
-        offer: Option<Rc<Offer>>,
+        send_progress: Option<Rc<SendProgress>>,
         idle: Duration,
         slow: IntCounter,
-        alarm: Alarm,
+        lazy_timer: LazyTimer,
     }
 }
 
-impl<F: Future<Output = ()>> Future for Watched<F> {
+impl<F: Future<Output = ()>> Future for WatchedStream<F> {
     type Output = ();
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
@@ -77,11 +77,14 @@ impl<F: Future<Output = ()>> Future for Watched<F> {
         if this.stream.poll(cx).is_ready() {
             return Poll::Ready(());
         }
-        let since = this.offer.as_ref().and_then(|offer| offer.since());
+        let since = this
+            .send_progress
+            .as_ref()
+            .and_then(|send_progress| send_progress.since());
         let Some(since) = since.filter(|_| !this.idle.is_zero()) else {
             return Poll::Pending;
         };
-        ready!(this.alarm.poll(cx, since + *this.idle));
+        ready!(this.lazy_timer.poll(cx, since + *this.idle));
         this.slow.inc();
         tracing::debug!("reset a stream whose caller took nothing");
         Poll::Ready(())
@@ -103,8 +106,8 @@ mod tests {
                 let streams = Streams::new(Duration::from_secs(300), slow.clone());
                 let begun = Instant::now();
                 let (alive, ended) = tokio::sync::oneshot::channel::<()>();
-                let offer = streams.expect();
-                offer.made();
+                let send_progress = streams.expect();
+                send_progress.made();
                 streams.execute(async move {
                     let _alive = alive;
                     std::future::pending().await
@@ -114,9 +117,9 @@ mod tests {
                 assert_eq!(slow.get(), 1);
 
                 let (alive, ended) = tokio::sync::oneshot::channel::<()>();
-                let offer = streams.expect();
-                offer.made();
-                offer.taken();
+                let send_progress = streams.expect();
+                send_progress.made();
+                send_progress.taken();
                 streams.execute(async move {
                     let _alive = alive;
                     std::future::pending().await

@@ -28,10 +28,10 @@ impl Activity {
     }
 
     /// What went on until now.
-    pub fn counts(&self) -> Counts {
+    pub fn counts(&self) -> ActivityCounts {
         // Ends first: a call that is counted as ended is then counted as begun, too.
         let ended = self.ended.load(Ordering::Acquire);
-        Counts {
+        ActivityCounts {
             begun: self.begun.load(Ordering::Relaxed),
             ended,
         }
@@ -40,12 +40,12 @@ impl Activity {
 
 /// What went on until a moment, on one listener or on several.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Counts {
+pub struct ActivityCounts {
     begun: u64,
     ended: u64,
 }
 
-impl Counts {
+impl ActivityCounts {
     /// Calls that were open then.
     pub fn open(self) -> u64 {
         self.begun.saturating_sub(self.ended)
@@ -57,9 +57,9 @@ impl Counts {
     }
 }
 
-impl std::iter::Sum for Counts {
-    fn sum<I: Iterator<Item = Counts>>(all: I) -> Counts {
-        all.fold(Counts::default(), |sum, one| Counts {
+impl std::iter::Sum for ActivityCounts {
+    fn sum<I: Iterator<Item = ActivityCounts>>(all: I) -> ActivityCounts {
+        all.fold(ActivityCounts::default(), |sum, one| ActivityCounts {
             begun: sum.begun + one.begun,
             ended: sum.ended + one.ended,
         })
@@ -68,32 +68,32 @@ impl std::iter::Sum for Counts {
 
 /// For how long no call has begun, as far as its looks can tell.
 #[derive(Debug)]
-pub struct Quiet {
+pub struct QuietPeriod {
     begun: u64,
     since: Instant,
 }
 
-impl Quiet {
+impl QuietPeriod {
     /// Counts from `now`, when `counts` calls had begun.
-    pub fn from(counts: Counts, now: Instant) -> Quiet {
-        Quiet {
+    pub fn from(counts: ActivityCounts, now: Instant) -> QuietPeriod {
+        QuietPeriod {
             begun: counts.begun,
             since: now,
         }
     }
 
     /// For how long no call has begun, `now` that there are `counts`.
-    pub fn look(&mut self, counts: Counts, now: Instant) -> Duration {
+    pub fn look(&mut self, counts: ActivityCounts, now: Instant) -> Duration {
         if counts.begun != self.begun {
-            *self = Quiet::from(counts, now);
+            *self = QuietPeriod::from(counts, now);
         }
         now.saturating_duration_since(self.since)
     }
 
     /// The same for calls that are open, too.
-    pub fn look_at_open(&mut self, counts: Counts, now: Instant) -> Duration {
+    pub fn look_at_open(&mut self, counts: ActivityCounts, now: Instant) -> Duration {
         if counts.open() > 0 {
-            *self = Quiet::from(counts, now);
+            *self = QuietPeriod::from(counts, now);
         }
         self.look(counts, now)
     }
@@ -108,7 +108,7 @@ mod tests {
         let activity = Activity::default();
         let start = Instant::now();
         let after = |ms| start + Duration::from_millis(ms);
-        let mut quiet = Quiet::from(activity.counts(), start);
+        let mut quiet = QuietPeriod::from(activity.counts(), start);
         assert_eq!(
             quiet
                 .look_at_open(activity.counts(), after(500))
@@ -138,8 +138,8 @@ mod tests {
         activity.begin();
         let start = Instant::now();
         let later = start + Duration::from_secs(5);
-        let mut calls = Quiet::from(activity.counts(), start);
-        let mut starts = Quiet::from(activity.counts(), start);
+        let mut calls = QuietPeriod::from(activity.counts(), start);
+        let mut starts = QuietPeriod::from(activity.counts(), start);
         assert_eq!(calls.look_at_open(activity.counts(), later).as_secs(), 0);
         assert_eq!(starts.look(activity.counts(), later).as_secs(), 5);
     }

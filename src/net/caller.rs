@@ -21,11 +21,11 @@ use tokio::time::Instant;
 use tokio_rustls::server::TlsStream;
 
 use crate::net::activity::Activity;
-use crate::net::tls::server::{self, Doorman};
+use crate::net::tls::server::{self, TlsAcceptor};
 
-use crate::net::ahead::{self, AHEAD, FRAMING, SEALED};
 use crate::net::frames::{Flood, Frames};
 use crate::net::linger::Linger;
+use crate::net::read_ahead::{self, AHEAD, FRAMING, SEALED};
 
 /// Who a connection comes from.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -38,7 +38,7 @@ pub struct Peer {
 
 /// What the socket notes. One per connection, on its worker only.
 #[derive(Debug)]
-pub struct Notes {
+pub struct ConnState {
     /// Who it is.
     pub peer: Peer,
     /// Counts the calls of its listener.
@@ -70,9 +70,9 @@ pub struct Notes {
     pub suspect: Cell<Flood>,
 }
 
-impl Notes {
-    fn new(peer: Peer, activity: Arc<Activity>) -> Rc<Notes> {
-        Rc::new(Notes {
+impl ConnState {
+    fn new(peer: Peer, activity: Arc<Activity>) -> Rc<ConnState> {
+        Rc::new(ConnState {
             peer,
             activity,
             head_since: Cell::new(Some(Instant::now())),
@@ -117,9 +117,9 @@ impl Notes {
 
 /// What is offered to the caller of one HTTP/2 stream. On its worker only.
 #[derive(Debug, Default)]
-pub struct Offer(Cell<Option<Instant>>);
+pub struct SendProgress(Cell<Option<Instant>>);
 
-impl Offer {
+impl SendProgress {
     /// A frame of the answer is there for the caller.
     pub fn made(&self) {
         self.0.set(Some(Instant::now()));
@@ -138,42 +138,45 @@ impl Offer {
 
 /// A call that is being answered; ends with the last byte of its answer.
 #[derive(Debug)]
-pub struct Busy {
-    notes: Rc<Notes>,
-    offer: Option<Rc<Offer>>,
+pub struct InFlight {
+    notes: Rc<ConnState>,
+    send_progress: Option<Rc<SendProgress>>,
 }
 
-impl Busy {
+impl InFlight {
     /// Notes that a head has been read and its call begins.
-    pub fn begin(notes: Rc<Notes>) -> Busy {
+    pub fn begin(notes: Rc<ConnState>) -> InFlight {
         notes.head_since.set(None);
         // A new head means that the body before it was read.
         notes.unread.set(false);
         notes.abandoned.set(false);
-        Busy::call(notes, None)
+        InFlight::call(notes, None)
     }
 
-    /// The same on a stream of HTTP/2, noting in `offer` what the caller takes.
-    pub fn begin_stream(notes: Rc<Notes>, offer: Rc<Offer>) -> Busy {
-        Busy::call(notes, Some(offer))
+    /// The same on a stream of HTTP/2, noting in `send_progress` what the caller takes.
+    pub fn begin_stream(notes: Rc<ConnState>, send_progress: Rc<SendProgress>) -> InFlight {
+        InFlight::call(notes, Some(send_progress))
     }
 
     #[inline]
-    fn call(notes: Rc<Notes>, offer: Option<Rc<Offer>>) -> Busy {
+    fn call(notes: Rc<ConnState>, send_progress: Option<Rc<SendProgress>>) -> InFlight {
         notes.calls.set(notes.calls.get() + 1);
         notes.activity.begin();
-        Busy { notes, offer }
+        InFlight {
+            notes,
+            send_progress,
+        }
     }
 
     /// What is offered, where that is watched.
-    pub fn offer(&self) -> Option<&Offer> {
-        self.offer.as_deref()
+    pub fn send_progress(&self) -> Option<&SendProgress> {
+        self.send_progress.as_deref()
     }
 
     /// Whether the next piece of the answer must wait until the ones before have left
     /// (HTTP/1 only: HTTP/2 counts for each stream). The connection's task is woken then.
     pub fn is_full(&self) -> bool {
-        self.offer.is_none() && self.notes.ahead.get() >= AHEAD
+        self.send_progress.is_none() && self.notes.ahead.get() >= AHEAD
     }
 
     /// Notes that `octets` of the answer will be written.
@@ -183,7 +186,7 @@ impl Busy {
     }
 }
 
-impl Drop for Busy {
+impl Drop for InFlight {
     fn drop(&mut self) {
         let notes = &self.notes;
         notes.calls.set(notes.calls.get() - 1);
@@ -193,7 +196,7 @@ impl Drop for Busy {
 }
 
 #[derive(Debug)]
-enum Stream {
+enum CallerStream {
     Tcp(TcpStream),
     Unix(UnixStream),
     /// Boxed: it is large, and plain connections should not pay for it.
@@ -203,12 +206,12 @@ enum Stream {
 /// A caller's connection.
 #[derive(Debug)]
 pub struct CallerIo {
-    stream: Stream,
+    stream: CallerStream,
     /// What was read to tell the protocol, to be read again.
     first: Bytes,
     /// The protocol, where ALPN has settled it.
     chosen: Option<Protocol>,
-    notes: Rc<Notes>,
+    notes: Rc<ConnState>,
     /// For HTTP/2 only.
     frames: Option<Box<Frames>>,
     linger: Option<Linger>,
@@ -233,20 +236,20 @@ impl CallerIo {
             ip: Some(from.ip().to_canonical()),
             tls: false,
         };
-        CallerIo::new(Stream::Tcp(stream), peer, activity)
+        CallerIo::new(CallerStream::Tcp(stream), peer, activity)
     }
 
     /// Wraps a Unix connection; its calls are counted in `activity`.
     pub fn unix(stream: UnixStream, activity: Arc<Activity>) -> CallerIo {
-        CallerIo::new(Stream::Unix(stream), Peer::default(), activity)
+        CallerIo::new(CallerStream::Unix(stream), Peer::default(), activity)
     }
 
-    fn new(stream: Stream, peer: Peer, activity: Arc<Activity>) -> CallerIo {
+    fn new(stream: CallerStream, peer: Peer, activity: Arc<Activity>) -> CallerIo {
         CallerIo {
             stream,
             first: Bytes::new(),
             chosen: None,
-            notes: Notes::new(peer, activity),
+            notes: ConnState::new(peer, activity),
             frames: None,
             linger: None,
         }
@@ -259,7 +262,7 @@ impl CallerIo {
     }
 
     /// What the socket notes.
-    pub fn notes(&self) -> &Rc<Notes> {
+    pub fn notes(&self) -> &Rc<ConnState> {
         &self.notes
     }
 
@@ -269,14 +272,14 @@ impl CallerIo {
     ///
     /// # Errors
     /// Where no TLS came about.
-    pub async fn secure(self, doorman: &Doorman) -> io::Result<Option<CallerIo>> {
-        let Stream::Tcp(tcp) = self.stream else {
+    pub async fn secure(self, acceptor: &TlsAcceptor) -> io::Result<Option<CallerIo>> {
+        let CallerStream::Tcp(tcp) = self.stream else {
             return Err(io::ErrorKind::Unsupported.into());
         };
         if !matches!(tcp.peek(&mut [0]).await, Ok(1..)) {
             return Ok(None);
         }
-        let mut tls = doorman.greet(tcp).await?;
+        let mut tls = acceptor.greet(tcp).await?;
         tls.get_mut().1.set_buffer_limit(Some(SEALED));
         let chosen = match tls.get_ref().1.alpn_protocol() {
             Some(server::H2) => Some(Protocol::Http2),
@@ -290,7 +293,7 @@ impl CallerIo {
         Ok(Some(CallerIo {
             chosen,
             ..CallerIo::new(
-                Stream::Tls(Box::new(tls)),
+                CallerStream::Tls(Box::new(tls)),
                 peer,
                 self.notes.activity.clone(),
             )
@@ -316,9 +319,9 @@ impl CallerIo {
                 return Ok(Some(Protocol::Http2));
             }
             let n = match &mut self.stream {
-                Stream::Tcp(io) => io.read_buf(&mut seen).await?,
-                Stream::Unix(io) => io.read_buf(&mut seen).await?,
-                Stream::Tls(io) => io.read_buf(&mut seen).await?,
+                CallerStream::Tcp(io) => io.read_buf(&mut seen).await?,
+                CallerStream::Unix(io) => io.read_buf(&mut seen).await?,
+                CallerStream::Tls(io) => io.read_buf(&mut seen).await?,
             };
             if n == 0 {
                 return Ok(None);
@@ -373,7 +376,7 @@ impl AsyncRead for CallerIo {
             return Poll::Ready(self.judge(&buf.filled()[before..]));
         }
         let stream = &mut self.stream;
-        let polled = ahead::read(buf, |buf| stream.poll_read(cx, buf));
+        let polled = read_ahead::read(buf, |buf| stream.poll_read(cx, buf));
         // The frames of HTTP/2 tell by themselves where a head begins and ends.
         if self.frames.is_none() {
             self.notes.read(buf.filled().len() - before);
@@ -383,12 +386,12 @@ impl AsyncRead for CallerIo {
     }
 }
 
-impl Stream {
+impl CallerStream {
     fn poll_read(&mut self, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         match self {
-            Stream::Tcp(io) => Pin::new(io).poll_read(cx, buf),
-            Stream::Unix(io) => Pin::new(io).poll_read(cx, buf),
-            Stream::Tls(io) => Pin::new(io.as_mut()).poll_read(cx, buf),
+            CallerStream::Tcp(io) => Pin::new(io).poll_read(cx, buf),
+            CallerStream::Unix(io) => Pin::new(io).poll_read(cx, buf),
+            CallerStream::Tls(io) => Pin::new(io.as_mut()).poll_read(cx, buf),
         }
     }
 }
@@ -400,9 +403,9 @@ impl AsyncWrite for CallerIo {
         buf: &[u8],
     ) -> Poll<io::Result<usize>> {
         let written = match &mut self.stream {
-            Stream::Tcp(io) => Pin::new(io).poll_write(cx, buf),
-            Stream::Unix(io) => Pin::new(io).poll_write(cx, buf),
-            Stream::Tls(io) => Pin::new(io.as_mut()).poll_write(cx, buf),
+            CallerStream::Tcp(io) => Pin::new(io).poll_write(cx, buf),
+            CallerStream::Unix(io) => Pin::new(io).poll_write(cx, buf),
+            CallerStream::Tls(io) => Pin::new(io.as_mut()).poll_write(cx, buf),
         };
         self.note_write(&written);
         written
@@ -414,9 +417,9 @@ impl AsyncWrite for CallerIo {
         bufs: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         let written = match &mut self.stream {
-            Stream::Tcp(io) => Pin::new(io).poll_write_vectored(cx, bufs),
-            Stream::Unix(io) => Pin::new(io).poll_write_vectored(cx, bufs),
-            Stream::Tls(io) => Pin::new(io.as_mut()).poll_write_vectored(cx, bufs),
+            CallerStream::Tcp(io) => Pin::new(io).poll_write_vectored(cx, bufs),
+            CallerStream::Unix(io) => Pin::new(io).poll_write_vectored(cx, bufs),
+            CallerStream::Tls(io) => Pin::new(io.as_mut()).poll_write_vectored(cx, bufs),
         };
         self.note_write(&written);
         written
@@ -428,10 +431,10 @@ impl AsyncWrite for CallerIo {
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let flushed = match &mut self.stream {
-            Stream::Tcp(io) => Pin::new(io).poll_flush(cx),
-            Stream::Unix(io) => Pin::new(io).poll_flush(cx),
+            CallerStream::Tcp(io) => Pin::new(io).poll_flush(cx),
+            CallerStream::Unix(io) => Pin::new(io).poll_flush(cx),
             // Here a write only fills a buffer; what waits for the caller waits in a flush.
-            Stream::Tls(io) => {
+            CallerStream::Tls(io) => {
                 let flushed = Pin::new(io.as_mut()).poll_flush(cx);
                 self.notes.wrote(&flushed);
                 flushed
@@ -450,9 +453,9 @@ impl AsyncWrite for CallerIo {
         let this = &mut *self;
         if this.linger.is_none() {
             ready!(match &mut this.stream {
-                Stream::Tcp(io) => Pin::new(io).poll_shutdown(cx),
-                Stream::Unix(io) => Pin::new(io).poll_shutdown(cx),
-                Stream::Tls(io) => Pin::new(io.as_mut()).poll_shutdown(cx),
+                CallerStream::Tcp(io) => Pin::new(io).poll_shutdown(cx),
+                CallerStream::Unix(io) => Pin::new(io).poll_shutdown(cx),
+                CallerStream::Tls(io) => Pin::new(io.as_mut()).poll_shutdown(cx),
             })?;
             // A head that was refused half read counts as well.
             let head = this.notes.head_since.take();

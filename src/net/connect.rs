@@ -17,10 +17,10 @@ use tokio_rustls::TlsConnector;
 
 use crate::base::problem::{Place, Problem};
 use crate::config::url::HttpOrigin;
-use crate::config::{Tls, UpstreamProtocol};
-use crate::net::egress::{Egress, Hop, UnfitProxy, same_ip};
+use crate::config::{UpstreamProtocol, UpstreamTls};
+use crate::net::egress::{Egress, ProxyHop, UnfitProxy, same_ip};
 use crate::net::io::Io;
-use crate::net::race::{self, Lost};
+use crate::net::race::{self, DialError};
 use crate::net::tls::client::{self, TlsError};
 use crate::net::tls::failure;
 use crate::net::tunnel::{self, TunnelError};
@@ -42,7 +42,7 @@ pub enum ConnectError {
         /// The host.
         host: Box<str>,
         /// Each address with its own failure.
-        lost: Lost,
+        lost: DialError,
     },
     /// The handshake failed; a certificate that does not verify ends here.
     #[error("TLS with {host} failed")]
@@ -148,10 +148,10 @@ pub struct Connector {
     tls: Option<(Arc<rustls::ClientConfig>, ServerName<'static>)>,
     protocol: UpstreamProtocol,
     /// What is offered where that is not HTTP/1.1 alone.
-    offer: Option<Arc<rustls::ClientConfig>>,
+    send_progress: Option<Arc<rustls::ClientConfig>>,
     limit: Duration,
     egress: Egress,
-    hop: Option<Hop>,
+    hop: Option<ProxyHop>,
 }
 
 impl Connector {
@@ -162,7 +162,7 @@ impl Connector {
     /// Where TLS or the proxy cannot be used.
     pub fn new(
         origin: HttpOrigin,
-        tls: &Tls,
+        tls: &UpstreamTls,
         limit: Duration,
         egress: Egress,
     ) -> Result<Connector, SetUpError> {
@@ -180,7 +180,7 @@ impl Connector {
             origin,
             tls,
             protocol: UpstreamProtocol::H1,
-            offer: None,
+            send_progress: None,
             limit,
             egress,
         })
@@ -193,7 +193,7 @@ impl Connector {
             UpstreamProtocol::Auto if self.tls.is_none() => UpstreamProtocol::H1,
             protocol => protocol,
         };
-        self.offer = self
+        self.send_progress = self
             .tls
             .as_ref()
             .and_then(|(config, _)| client::offering(config, protocol));
@@ -255,7 +255,7 @@ impl Connector {
     /// # Errors
     /// Where none came about; nothing was sent then.
     pub async fn connect(&self) -> Result<Io, ConnectError> {
-        self.dial_offering(self.offer.as_ref()).await
+        self.dial_offering(self.send_progress.as_ref()).await
     }
 
     /// A new connection that offers HTTP/1.1 alone, whatever the protocol: what
@@ -269,7 +269,7 @@ impl Connector {
 
     async fn dial_offering(
         &self,
-        offer: Option<&Arc<rustls::ClientConfig>>,
+        send_progress: Option<&Arc<rustls::ClientConfig>>,
     ) -> Result<Io, ConnectError> {
         let deadline = Instant::now() + self.limit;
         let tcp = match &self.hop {
@@ -282,7 +282,7 @@ impl Connector {
         let Some((config, name)) = &self.tls else {
             return Ok(Io::plain(tcp));
         };
-        let config = offer.unwrap_or(config);
+        let config = send_progress.unwrap_or(config);
         let handshake = TlsConnector::from(config.clone()).connect(name.clone(), tcp);
         match timeout_at(deadline, handshake).await {
             Ok(Ok(tls)) => Ok(Io::tls(tls)),
@@ -302,7 +302,11 @@ impl Connector {
         }
     }
 
-    async fn go_through(&self, hop: &Hop, deadline: Instant) -> Result<TcpStream, ConnectError> {
+    async fn go_through(
+        &self,
+        hop: &ProxyHop,
+        deadline: Instant,
+    ) -> Result<TcpStream, ConnectError> {
         // The proxy would come back to us.
         if let Ok(ip) = self.origin.host.trim_matches(['[', ']']).parse::<IpAddr>() {
             let address = SocketAddr::new(ip, self.origin.port);
@@ -413,9 +417,9 @@ mod tests {
     use crate::net::resolve::Names;
 
     async fn dial(host: &str, port: u16, egress: Egress) -> Result<Io, ConnectError> {
-        let tls = Tls {
+        let tls = UpstreamTls {
             roots: Roots::Bundled,
-            ..Tls::default()
+            ..UpstreamTls::default()
         };
         let origin = HttpOrigin {
             tls: false,
@@ -474,7 +478,7 @@ mod tests {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let bound = listener.local_addr().unwrap();
         let away = SocketAddr::from(([192, 0, 2, 1], 8080));
-        let told = config::outbound::Egress {
+        let told = config::outbound::EgressConfig {
             proxy: config::outbound::Proxy::At(HttpOrigin {
                 tls: false,
                 host: "127.0.0.1".into(),
@@ -538,7 +542,7 @@ mod tests {
         };
         let egress = Egress::default().naming(names);
         let limit = Duration::from_millis(20);
-        let connector = Connector::new(origin, &Tls::default(), limit, egress).unwrap();
+        let connector = Connector::new(origin, &UpstreamTls::default(), limit, egress).unwrap();
         let told = connector.connect().await.unwrap_err().to_string();
         assert!(told.ends_with("the resolver did not answer"), "{told}");
     }

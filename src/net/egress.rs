@@ -24,7 +24,7 @@ use crate::config::no_proxy::Exception;
 use crate::config::outbound::Proxy;
 use crate::config::url::HttpOrigin;
 use crate::net::resolve::Names;
-use crate::secret::Source;
+use crate::secret::SecretSource;
 
 /// How long what `proxy_authorization` yielded is used, unless the proxy refuses it.
 const AUTHORIZATION_HOLDS: Duration = Duration::from_secs(10);
@@ -40,11 +40,11 @@ type Variables = dyn Fn(&str) -> Option<String> + Send + Sync;
 pub struct Egress {
     own: OwnAddresses,
     names: Names,
-    way: Option<Arc<Way>>,
+    way: Option<Arc<ProxyChoice>>,
 }
 
-struct Way {
-    told: config::outbound::Egress,
+struct ProxyChoice {
+    told: config::outbound::EgressConfig,
     authorization: Option<Authorization>,
     variables: Box<Variables>,
 }
@@ -63,19 +63,19 @@ pub struct UnfitProxy {
 
 /// The proxy that stands before an origin.
 #[derive(Clone)]
-pub struct Hop {
+pub struct ProxyHop {
     /// Its host, an IPv6 address in brackets.
     pub host: Box<str>,
     /// Its port.
     pub port: u16,
     /// `Basic …` from the userinfo of a variable.
     from_variable: Option<http::HeaderValue>,
-    way: Arc<Way>,
+    way: Arc<ProxyChoice>,
 }
 
 /// One is as good as another if it was told the same and found the same.
-impl PartialEq for Hop {
-    fn eq(&self, other: &Hop) -> bool {
+impl PartialEq for ProxyHop {
+    fn eq(&self, other: &ProxyHop) -> bool {
         (&self.host, self.port, &self.from_variable, &self.way.told)
             == (
                 &other.host,
@@ -96,13 +96,13 @@ impl fmt::Debug for Egress {
     }
 }
 
-impl fmt::Debug for Hop {
+impl fmt::Debug for ProxyHop {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Hop({self})")
     }
 }
 
-impl fmt::Display for Hop {
+impl fmt::Display for ProxyHop {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}:{}", self.host, self.port)
     }
@@ -116,17 +116,17 @@ pub fn same_ip(one: IpAddr, other: IpAddr) -> bool {
 
 impl Egress {
     /// The way that `told` describes, for a headset that listens on `own`.
-    pub fn new(told: &config::outbound::Egress, own: OwnAddresses) -> Egress {
+    pub fn new(told: &config::outbound::EgressConfig, own: OwnAddresses) -> Egress {
         Egress::within(told, own, |name| std::env::var(name).ok())
     }
 
     /// The same with the environment that `variables` looks into.
     pub fn within(
-        told: &config::outbound::Egress,
+        told: &config::outbound::EgressConfig,
         own: OwnAddresses,
         variables: impl Fn(&str) -> Option<String> + Send + Sync + 'static,
     ) -> Egress {
-        let way = Way {
+        let way = ProxyChoice {
             told: told.clone(),
             authorization: told.authorization.clone().map(Authorization::new),
             variables: Box::new(variables),
@@ -173,7 +173,7 @@ impl Egress {
     ///
     /// # Errors
     /// Where what names it cannot be used.
-    pub fn hop(&self, origin: &HttpOrigin) -> Result<Option<Hop>, UnfitProxy> {
+    pub fn hop(&self, origin: &HttpOrigin) -> Result<Option<ProxyHop>, UnfitProxy> {
         let Some(way) = self.way.as_ref().filter(|_| !is_loopback(&origin.host)) else {
             return Ok(None);
         };
@@ -218,7 +218,7 @@ impl Egress {
         {
             return Ok(None);
         }
-        Ok(Some(Hop {
+        Ok(Some(ProxyHop {
             host: found.uri().host().unwrap_or_default().into(),
             port: found.uri().port_u16().unwrap_or(80),
             from_variable: found.basic_auth().cloned(),
@@ -227,7 +227,7 @@ impl Egress {
     }
 }
 
-impl Way {
+impl ProxyChoice {
     /// The first of the variables `names` that is set; an empty one is none.
     fn first(&self, names: &[&'static str]) -> Option<(&'static str, Zeroizing<String>)> {
         names.iter().find_map(|name| {
@@ -237,7 +237,7 @@ impl Way {
     }
 }
 
-impl Hop {
+impl ProxyHop {
     /// The value of `Proxy-Authorization` to show it, if any. Reads its source at most
     /// every 10 s.
     ///
@@ -260,12 +260,12 @@ impl Hop {
 }
 
 struct Authorization {
-    source: Source,
+    source: SecretSource,
     held: Mutex<Option<(Instant, Zeroizing<Vec<u8>>)>>,
 }
 
 impl Authorization {
-    fn new(source: Source) -> Authorization {
+    fn new(source: SecretSource) -> Authorization {
         Authorization {
             source,
             held: Mutex::default(),
@@ -314,7 +314,7 @@ mod tests {
     use crate::config::url::HttpUrl;
 
     fn within(variables: &'static [(&'static str, &'static str)]) -> Egress {
-        let told = config::outbound::Egress {
+        let told = config::outbound::EgressConfig {
             proxy: Proxy::Environment,
             no_proxy: vec!["own.example".into()],
             authorization: None,

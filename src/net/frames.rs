@@ -77,15 +77,15 @@ impl Frames {
     }
 
     /// Octets came from the caller; says so where it sent too much of something.
-    pub fn came(&mut self, mut octets: &[u8]) -> Option<Flood> {
+    pub fn came(&mut self, mut bytes: &[u8]) -> Option<Flood> {
         loop {
-            let skipped = self.skip.min(octets.len());
+            let skipped = self.skip.min(bytes.len());
             self.skip -= skipped;
-            octets = &octets[skipped..];
-            let taken = (HEADER - self.have).min(octets.len());
-            self.header[self.have..][..taken].copy_from_slice(&octets[..taken]);
+            bytes = &bytes[skipped..];
+            let taken = (HEADER - self.have).min(bytes.len());
+            self.header[self.have..][..taken].copy_from_slice(&bytes[..taken]);
             self.have += taken;
-            octets = &octets[taken..];
+            bytes = &bytes[taken..];
             if self.have < HEADER {
                 return None;
             }
@@ -115,8 +115,8 @@ impl Frames {
     }
 
     /// Octets went to the caller.
-    pub fn went(&mut self, octets: usize) {
-        let earned = u32::try_from(octets / OCTETS_AN_UPDATE).unwrap_or(u32::MAX);
+    pub fn went(&mut self, bytes: usize) {
+        let earned = u32::try_from(bytes / OCTETS_AN_UPDATE).unwrap_or(u32::MAX);
         let left = &mut self.updates.left;
         *left = left.saturating_add(earned).min(1 << 30);
     }
@@ -175,8 +175,8 @@ mod tests {
     #[test]
     fn what_was_begun_and_not_ended_is_told_at_every_octet() {
         let mut frames = Frames::begin();
-        let mut amid = |octets: &[u8]| {
-            assert_eq!(frames.came(octets), None);
+        let mut amid = |bytes: &[u8]| {
+            assert_eq!(frames.came(bytes), None);
             frames.is_amid()
         };
         assert!(amid(&[b'x'; PREFACE]), "the first frame has yet to come");

@@ -2,7 +2,7 @@
 //!
 //! hyper cannot say whether anything of a request was sent, and a connection that
 //! the upstream has closed looks ready until the reactor turns. So the socket is
-//! shared: [`Io`] goes into hyper, [`Wire`] stays with us, counts the octets that
+//! shared: [`Io`] goes into hyper, [`SharedSocket`] stays with us, counts the octets that
 //! the kernel took, and can look at the socket without taking anything from it.
 
 use std::io::{self, IoSlice};
@@ -17,25 +17,25 @@ use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
 use tokio_rustls::client::TlsStream;
 
-use crate::net::ahead::{AHEAD, FRAMING, InPieces, SEALED};
+use crate::net::read_ahead::{AHEAD, FRAMING, ReadAheadLimit, SEALED};
 
 /// Plain or TLS bytes to an upstream.
 #[derive(Debug)]
-enum Stream {
-    Plain(TokioIo<InPieces<TcpStream>>),
-    Tls(Box<TokioIo<InPieces<TlsStream<TcpStream>>>>),
+enum UpstreamStream {
+    Plain(TokioIo<ReadAheadLimit<TcpStream>>),
+    Tls(Box<TokioIo<ReadAheadLimit<TlsStream<TcpStream>>>>),
 }
 
 /// Our end of a socket that hyper drives.
 #[derive(Debug)]
-pub struct Wire {
-    stream: Mutex<Stream>,
+pub struct SharedSocket {
+    stream: Mutex<UpstreamStream>,
     sent: AtomicU64,
     /// Octets of a body that were handed over since all was written last.
     ahead: AtomicUsize,
 }
 
-impl Wire {
+impl SharedSocket {
     /// Octets of HTTP that the kernel (or the TLS layer above it) has taken since
     /// the connection was made. Unchanged across a failed call means that nothing
     /// of that call was sent.
@@ -49,9 +49,9 @@ impl Wire {
         self.ahead.load(Ordering::Relaxed) >= AHEAD
     }
 
-    /// Notes that `octets` of a body will be written.
-    pub fn offered(&self, octets: usize) {
-        self.ahead.fetch_add(octets + FRAMING, Ordering::Relaxed);
+    /// Notes that `bytes` of a body will be written.
+    pub fn offered(&self, bytes: usize) {
+        self.ahead.fetch_add(bytes + FRAMING, Ordering::Relaxed);
     }
 
     /// Whether an idle connection can carry another call: nothing has arrived on
@@ -64,14 +64,14 @@ impl Wire {
     fn peek(&self) -> io::Result<usize> {
         let stream = self.lock();
         let tcp = match &*stream {
-            Stream::Plain(io) => &io.inner().0,
-            Stream::Tls(io) => io.inner().0.get_ref().0,
+            UpstreamStream::Plain(io) => &io.inner().0,
+            UpstreamStream::Tls(io) => io.inner().0.get_ref().0,
         };
         let mut byte = [MaybeUninit::uninit()];
         socket2::SockRef::from(tcp).peek(&mut byte)
     }
 
-    fn lock(&self) -> MutexGuard<'_, Stream> {
+    fn lock(&self) -> MutexGuard<'_, UpstreamStream> {
         // Never held across an await; a panic while held leaves a plain socket.
         self.stream.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -87,14 +87,14 @@ impl Wire {
 /// answer to a PING) waits to be written.
 #[derive(Debug)]
 pub struct Io {
-    wire: Arc<Wire>,
-    peer: Peer,
+    wire: Arc<SharedSocket>,
+    peer: UpstreamPeer,
     /// What a write that failed makes of `peer`.
-    lost: Peer,
+    lost: UpstreamPeer,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Peer {
+enum UpstreamPeer {
     There,
     /// A write has failed, and something waits to be read.
     Gone,
@@ -105,78 +105,76 @@ enum Peer {
 impl Io {
     /// Wraps a plain socket.
     pub fn plain(stream: TcpStream) -> Io {
-        Io::new(Stream::Plain(TokioIo::new(InPieces(stream))))
+        Io::new(UpstreamStream::Plain(TokioIo::new(ReadAheadLimit(stream))))
     }
 
     /// Wraps a TLS session.
     pub fn tls(mut stream: TlsStream<TcpStream>) -> Io {
         stream.get_mut().1.set_buffer_limit(Some(SEALED));
-        Io::new(Stream::Tls(Box::new(TokioIo::new(InPieces(stream)))))
+        Io::new(UpstreamStream::Tls(Box::new(TokioIo::new(ReadAheadLimit(
+            stream,
+        )))))
     }
 
-    fn new(stream: Stream) -> Io {
+    fn new(stream: UpstreamStream) -> Io {
         Io {
-            wire: Arc::new(Wire {
+            wire: Arc::new(SharedSocket {
                 stream: Mutex::new(stream),
                 sent: AtomicU64::new(0),
                 ahead: AtomicUsize::new(0),
             }),
-            peer: Peer::There,
-            lost: Peer::Gone,
+            peer: UpstreamPeer::There,
+            lost: UpstreamPeer::Gone,
         }
     }
 
     /// For HTTP/2, see the type.
     pub fn shared(mut self) -> Io {
-        self.lost = Peer::Heard;
+        self.lost = UpstreamPeer::Heard;
         self
     }
 
     /// Whether the upstream chose HTTP/2 by ALPN (RFC 7301).
     pub fn chose_h2(&self) -> bool {
         match &*self.wire.lock() {
-            Stream::Plain(_) => false,
-            Stream::Tls(io) => io.inner().0.get_ref().1.alpn_protocol() == Some(b"h2"),
+            UpstreamStream::Plain(_) => false,
+            UpstreamStream::Tls(io) => io.inner().0.get_ref().1.alpn_protocol() == Some(b"h2"),
         }
     }
 
     /// Our end.
-    pub fn wire(&self) -> Arc<Wire> {
+    pub fn wire(&self) -> Arc<SharedSocket> {
         self.wire.clone()
     }
 
-    /// Counts what was written of `octets`, or notes that nobody is there to take it.
-    fn count(
-        &mut self,
-        octets: usize,
-        written: Poll<io::Result<usize>>,
-    ) -> Poll<io::Result<usize>> {
+    /// Counts what was written of `bytes`, or notes that nobody is there to take it.
+    fn count(&mut self, bytes: usize, written: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
         match written {
             Poll::Ready(Ok(n)) => {
                 self.wire.sent.fetch_add(n as u64, Ordering::Relaxed);
                 Poll::Ready(Ok(n))
             }
-            Poll::Ready(Err(error)) => self.fail(octets, error),
+            Poll::Ready(Err(error)) => self.fail(bytes, error),
             Poll::Pending => Poll::Pending,
         }
     }
 
-    /// What becomes of a write of `octets` that failed.
+    /// What becomes of a write of `bytes` that failed.
     #[cold]
-    fn fail<T>(&mut self, octets: T, error: io::Error) -> Poll<io::Result<T>> {
-        if is_gone(&error) && self.wire.peek().is_ok_and(|octets| octets > 0) {
+    fn fail<T>(&mut self, bytes: T, error: io::Error) -> Poll<io::Result<T>> {
+        if is_gone(&error) && self.wire.peek().is_ok_and(|bytes| bytes > 0) {
             self.peer = self.lost;
         }
-        self.waste(octets).unwrap_or(Poll::Ready(Err(error)))
+        self.waste(bytes).unwrap_or(Poll::Ready(Err(error)))
     }
 
-    /// `octets` that go nowhere, where nobody takes them any more.
-    fn waste<T>(&self, octets: T) -> Option<Poll<io::Result<T>>> {
+    /// `bytes` that go nowhere, where nobody takes them any more.
+    fn waste<T>(&self, bytes: T) -> Option<Poll<io::Result<T>>> {
         match self.peer {
-            Peer::There => None,
+            UpstreamPeer::There => None,
             // hyper reads before it writes, so the read side will wake the task.
-            Peer::Gone => Some(Poll::Pending),
-            Peer::Heard => Some(Poll::Ready(Ok(octets))),
+            UpstreamPeer::Gone => Some(Poll::Pending),
+            UpstreamPeer::Heard => Some(Poll::Ready(Ok(bytes))),
         }
     }
 }
@@ -197,11 +195,11 @@ impl Read for Io {
         buf: ReadBufCursor<'_>,
     ) -> Poll<io::Result<()>> {
         let read = match &mut *self.wire.lock() {
-            Stream::Plain(io) => Pin::new(io).poll_read(cx, buf),
-            Stream::Tls(io) => Pin::new(io.as_mut()).poll_read(cx, buf),
+            UpstreamStream::Plain(io) => Pin::new(io).poll_read(cx, buf),
+            UpstreamStream::Tls(io) => Pin::new(io.as_mut()).poll_read(cx, buf),
         };
-        if self.peer == Peer::Gone && read.is_ready() {
-            self.peer = Peer::Heard;
+        if self.peer == UpstreamPeer::Gone && read.is_ready() {
+            self.peer = UpstreamPeer::Heard;
         }
         read
     }
@@ -213,15 +211,15 @@ impl Write for Io {
         cx: &mut Context<'_>,
         buf: &[u8],
     ) -> Poll<io::Result<usize>> {
-        let octets = buf.len();
-        if let Some(wasted) = self.waste(octets) {
+        let bytes = buf.len();
+        if let Some(wasted) = self.waste(bytes) {
             return wasted;
         }
         let written = match &mut *self.wire.lock() {
-            Stream::Plain(io) => Pin::new(io).poll_write(cx, buf),
-            Stream::Tls(io) => Pin::new(io.as_mut()).poll_write(cx, buf),
+            UpstreamStream::Plain(io) => Pin::new(io).poll_write(cx, buf),
+            UpstreamStream::Tls(io) => Pin::new(io.as_mut()).poll_write(cx, buf),
         };
-        self.count(octets, written)
+        self.count(bytes, written)
     }
 
     fn poll_write_vectored(
@@ -229,21 +227,21 @@ impl Write for Io {
         cx: &mut Context<'_>,
         bufs: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        let octets = bufs.iter().map(|buf| buf.len()).sum();
-        if let Some(wasted) = self.waste(octets) {
+        let bytes = bufs.iter().map(|buf| buf.len()).sum();
+        if let Some(wasted) = self.waste(bytes) {
             return wasted;
         }
         let written = match &mut *self.wire.lock() {
-            Stream::Plain(io) => Pin::new(io).poll_write_vectored(cx, bufs),
-            Stream::Tls(io) => Pin::new(io.as_mut()).poll_write_vectored(cx, bufs),
+            UpstreamStream::Plain(io) => Pin::new(io).poll_write_vectored(cx, bufs),
+            UpstreamStream::Tls(io) => Pin::new(io.as_mut()).poll_write_vectored(cx, bufs),
         };
-        self.count(octets, written)
+        self.count(bytes, written)
     }
 
     fn is_write_vectored(&self) -> bool {
         match &*self.wire.lock() {
-            Stream::Plain(io) => io.is_write_vectored(),
-            Stream::Tls(io) => io.is_write_vectored(),
+            UpstreamStream::Plain(io) => io.is_write_vectored(),
+            UpstreamStream::Tls(io) => io.is_write_vectored(),
         }
     }
 
@@ -252,8 +250,8 @@ impl Write for Io {
             return wasted;
         }
         let flushed = match &mut *self.wire.lock() {
-            Stream::Plain(io) => Pin::new(io).poll_flush(cx),
-            Stream::Tls(io) => Pin::new(io.as_mut()).poll_flush(cx),
+            UpstreamStream::Plain(io) => Pin::new(io).poll_flush(cx),
+            UpstreamStream::Tls(io) => Pin::new(io.as_mut()).poll_flush(cx),
         };
         match flushed {
             Poll::Ready(Err(error)) => self.fail((), error),
@@ -270,8 +268,8 @@ impl Write for Io {
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match &mut *self.wire.lock() {
-            Stream::Plain(io) => Pin::new(io).poll_shutdown(cx),
-            Stream::Tls(io) => Pin::new(io.as_mut()).poll_shutdown(cx),
+            UpstreamStream::Plain(io) => Pin::new(io).poll_shutdown(cx),
+            UpstreamStream::Tls(io) => Pin::new(io.as_mut()).poll_shutdown(cx),
         }
     }
 }
@@ -310,8 +308,8 @@ mod tests {
     }
 
     async fn read(io: &mut Io) -> usize {
-        let mut octets = [0; 64];
-        let mut buf = hyper::rt::ReadBuf::new(&mut octets);
+        let mut bytes = [0; 64];
+        let mut buf = hyper::rt::ReadBuf::new(&mut bytes);
         poll_fn(|cx| Pin::new(&mut *io).poll_read(cx, buf.unfilled()))
             .await
             .unwrap();

@@ -106,10 +106,10 @@ mod tests {
         let mut linger = Linger::begin(true);
         poll_fn(|cx| linger.poll(cx, |_, _| Poll::Ready(Ok(())))).await;
         let mut linger = Linger::begin(false);
-        let mut octets = 0;
+        let mut bytes = 0;
         poll_fn(|cx| {
             linger.poll(cx, |_, buf| {
-                octets += buf.remaining();
+                bytes += buf.remaining();
                 buf.advance(0);
                 let n = buf.remaining();
                 buf.put_slice(&vec![0; n]);
@@ -117,7 +117,7 @@ mod tests {
             })
         })
         .await;
-        assert!(octets >= OCTETS);
+        assert!(bytes >= OCTETS);
         assert_eq!(begun.elapsed(), Duration::ZERO);
     }
 }

@@ -42,7 +42,7 @@ pub struct BindError {
 
 /// A bound socket that no runtime drives yet.
 #[derive(Debug)]
-pub enum Bound {
+pub enum BoundSocket {
     /// TCP.
     Tcp(std::net::TcpListener),
     /// A Unix socket.
@@ -54,14 +54,14 @@ pub enum Bound {
     },
 }
 
-impl Bound {
+impl BoundSocket {
     /// Binds and listens; `access` is for Unix sockets. Needs no runtime.
     ///
     /// # Errors
     /// Where the address is taken, or headset may not do this.
-    pub fn bind(bind: &Bind, access: &Access) -> Result<Bound, BindError> {
+    pub fn bind(bind: &Bind, access: &Access) -> Result<BoundSocket, BindError> {
         let bound = match bind {
-            Bind::Tcp(address) => bind_tcp(*address).map(Bound::Tcp),
+            Bind::Tcp(address) => bind_tcp(*address).map(BoundSocket::Tcp),
             Bind::Unix(path) => bind_unix(path, access),
         };
         bound.map_err(|source| BindError {
@@ -73,8 +73,8 @@ impl Bound {
     /// The address that was bound, with the port that a `:0` became.
     pub fn address(&self) -> io::Result<Bind> {
         match self {
-            Bound::Tcp(listener) => listener.local_addr().map(Bind::Tcp),
-            Bound::Unix { listener, .. } => {
+            BoundSocket::Tcp(listener) => listener.local_addr().map(Bind::Tcp),
+            BoundSocket::Unix { listener, .. } => {
                 let address = listener.local_addr()?;
                 let path = address.as_pathname().unwrap_or(Path::new(""));
                 Ok(Bind::Unix(path.to_owned()))
@@ -83,10 +83,10 @@ impl Bound {
     }
 
     /// A second handle on the same socket, for another worker.
-    pub fn share(&self) -> io::Result<Bound> {
+    pub fn share(&self) -> io::Result<BoundSocket> {
         match self {
-            Bound::Tcp(listener) => listener.try_clone().map(Bound::Tcp),
-            Bound::Unix { listener, .. } => Ok(Bound::Unix {
+            BoundSocket::Tcp(listener) => listener.try_clone().map(BoundSocket::Tcp),
+            BoundSocket::Unix { listener, .. } => Ok(BoundSocket::Unix {
                 file: None,
                 listener: listener.try_clone()?,
             }),
@@ -97,16 +97,16 @@ impl Bound {
     /// the socket is listened on.
     pub fn take_file(&mut self) -> Option<SocketFile> {
         match self {
-            Bound::Tcp(_) => None,
-            Bound::Unix { file, .. } => file.take(),
+            BoundSocket::Tcp(_) => None,
+            BoundSocket::Unix { file, .. } => file.take(),
         }
     }
 
     /// The TCP listener, where it is one.
     pub fn into_tcp(self) -> Option<std::net::TcpListener> {
         match self {
-            Bound::Tcp(listener) => Some(listener),
-            Bound::Unix { .. } => None,
+            BoundSocket::Tcp(listener) => Some(listener),
+            BoundSocket::Unix { .. } => None,
         }
     }
 }
@@ -127,7 +127,7 @@ fn bind_tcp(address: SocketAddr) -> io::Result<std::net::TcpListener> {
     Ok(socket.into())
 }
 
-fn bind_unix(path: &Path, access: &Access) -> io::Result<Bound> {
+fn bind_unix(path: &Path, access: &Access) -> io::Result<BoundSocket> {
     if let Ok(found) = std::fs::symlink_metadata(path) {
         if !found.file_type().is_socket() || !is_dead(path)? {
             return Err(io::ErrorKind::AddrInUse.into());
@@ -148,7 +148,7 @@ fn bind_unix(path: &Path, access: &Access) -> io::Result<Bound> {
         )
     })?;
     listener.set_nonblocking(true)?;
-    Ok(Bound::Unix {
+    Ok(BoundSocket::Unix {
         file: Some(file),
         listener,
     })
@@ -167,12 +167,12 @@ fn is_dead(path: &Path) -> io::Result<bool> {
 /// A listening socket on this worker's runtime.
 #[derive(Debug)]
 pub struct Listener {
-    socket: Socket,
+    socket: SocketKind,
     activity: Arc<Activity>,
 }
 
 #[derive(Debug)]
-enum Socket {
+enum SocketKind {
     Tcp(tokio::net::TcpListener),
     Unix(tokio::net::UnixListener),
 }
@@ -183,11 +183,13 @@ impl Listener {
     ///
     /// # Errors
     /// Where the machine cannot watch one more socket.
-    pub fn adopt(bound: Bound, activity: Arc<Activity>) -> io::Result<Listener> {
+    pub fn adopt(bound: BoundSocket, activity: Arc<Activity>) -> io::Result<Listener> {
         let socket = match bound {
-            Bound::Tcp(listener) => Socket::Tcp(tokio::net::TcpListener::from_std(listener)?),
-            Bound::Unix { listener, .. } => {
-                Socket::Unix(tokio::net::UnixListener::from_std(listener)?)
+            BoundSocket::Tcp(listener) => {
+                SocketKind::Tcp(tokio::net::TcpListener::from_std(listener)?)
+            }
+            BoundSocket::Unix { listener, .. } => {
+                SocketKind::Unix(tokio::net::UnixListener::from_std(listener)?)
             }
         };
         Ok(Listener { socket, activity })
@@ -200,11 +202,11 @@ impl Listener {
         loop {
             let activity = || self.activity.clone();
             let accepted = match &self.socket {
-                Socket::Tcp(listener) => listener.accept().await.map(|(tcp, from)| {
+                SocketKind::Tcp(listener) => listener.accept().await.map(|(tcp, from)| {
                     let _ = tcp.set_nodelay(true);
                     CallerIo::tcp(tcp, from, activity())
                 }),
-                Socket::Unix(listener) => listener
+                SocketKind::Unix(listener) => listener
                     .accept()
                     .await
                     .map(|(unix, _)| CallerIo::unix(unix, activity())),
@@ -248,9 +250,9 @@ mod tests {
 
     #[test]
     fn a_port_in_use_is_refused() {
-        let first = Bound::bind(&loopback(), &tight()).unwrap();
+        let first = BoundSocket::bind(&loopback(), &tight()).unwrap();
         let taken = first.address().unwrap();
-        let error = Bound::bind(&taken, &tight()).unwrap_err();
+        let error = BoundSocket::bind(&taken, &tight()).unwrap_err();
         assert_eq!(error.source.kind(), io::ErrorKind::AddrInUse);
     }
 
@@ -260,16 +262,16 @@ mod tests {
         std::fs::create_dir_all(&folder).unwrap();
         let path = folder.join("app.sock");
         let bind = Bind::Unix(path.clone());
-        let first = Bound::bind(&bind, &tight()).unwrap();
+        let first = BoundSocket::bind(&bind, &tight()).unwrap();
         assert!(
-            Bound::bind(&bind, &tight()).is_err(),
+            BoundSocket::bind(&bind, &tight()).is_err(),
             "somebody listens there"
         );
         drop(first);
         assert!(!path.exists(), "it was ours");
         // Left by one that was killed.
         drop(std::os::unix::net::UnixListener::bind(&path).unwrap());
-        let again = Bound::bind(&bind, &tight()).unwrap();
+        let again = BoundSocket::bind(&bind, &tight()).unwrap();
         let mode = std::fs::metadata(&path).unwrap().permissions().mode();
         assert_eq!(mode & 0o777, 0o600);
         drop(again);
@@ -292,12 +294,12 @@ mod tests {
             }
         }
         assert!(
-            Bound::bind(&bind, &tight()).is_err(),
+            BoundSocket::bind(&bind, &tight()).is_err(),
             "it is somebody's, and does not hold us up"
         );
         drop((stuck, waiting));
         std::fs::write(folder.join("file"), "kept").unwrap();
-        assert!(Bound::bind(&Bind::Unix(folder.join("file")), &tight()).is_err());
+        assert!(BoundSocket::bind(&Bind::Unix(folder.join("file")), &tight()).is_err());
         std::fs::remove_dir_all(&folder).unwrap();
     }
 
@@ -312,7 +314,7 @@ mod tests {
             owner: Some(own.uid().to_string()),
             group: Some(own.gid().to_string()),
         });
-        let bound = Bound::bind(&Bind::Unix(path.clone()), &access.unwrap());
+        let bound = BoundSocket::bind(&Bind::Unix(path.clone()), &access.unwrap());
         let about = std::fs::metadata(&path).unwrap();
         assert_eq!(about.permissions().mode() & 0o777, 0o660);
         assert_eq!((about.uid(), about.gid()), (own.uid(), own.gid()));
@@ -332,7 +334,7 @@ mod tests {
             ..SocketAccess::default()
         });
         let open = open.unwrap();
-        let mut bound = Bound::bind(&Bind::Unix(path.clone()), &tight()).unwrap();
+        let mut bound = BoundSocket::bind(&Bind::Unix(path.clone()), &tight()).unwrap();
         let file = bound.take_file().unwrap();
         std::fs::remove_file(&path).unwrap();
         assert!(file.grant(&open).is_err(), "nothing is there");
@@ -345,7 +347,7 @@ mod tests {
         assert!(path.is_symlink(), "it is not ours to remove");
         // Another one's socket is not either.
         std::fs::remove_file(&path).unwrap();
-        let mut bound = Bound::bind(&Bind::Unix(path.clone()), &tight()).unwrap();
+        let mut bound = BoundSocket::bind(&Bind::Unix(path.clone()), &tight()).unwrap();
         let file = bound.take_file().unwrap();
         std::fs::remove_file(&path).unwrap();
         let theirs = std::os::unix::net::UnixListener::bind(&path).unwrap();

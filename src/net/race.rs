@@ -18,7 +18,7 @@ const HEAD_START: Duration = Duration::from_millis(250);
 
 /// No address connected. Displays each with its own failure.
 #[derive(Debug)]
-pub struct Lost {
+pub struct DialError {
     /// Each address that was tried; `None` where it had not answered yet when time
     /// was up.
     pub tried: Vec<(SocketAddr, Option<io::Error>)>,
@@ -28,7 +28,7 @@ pub struct Lost {
     pub timed_out: bool,
 }
 
-impl fmt::Display for Lost {
+impl fmt::Display for DialError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         const MOST: usize = 8;
         for (index, (address, error)) in self.tried.iter().take(MOST).enumerate() {
@@ -57,7 +57,10 @@ fn plain(error: &io::Error) -> String {
 ///
 /// # Errors
 /// Where none connects in time.
-pub async fn connect(addresses: Vec<SocketAddr>, deadline: Instant) -> Result<TcpStream, Lost> {
+pub async fn connect(
+    addresses: Vec<SocketAddr>,
+    deadline: Instant,
+) -> Result<TcpStream, DialError> {
     let mut attempts = JoinSet::new();
     let mut tried: Vec<(SocketAddr, Option<io::Error>)> = Vec::new();
     let order = interleave(addresses);
@@ -86,7 +89,7 @@ pub async fn connect(addresses: Vec<SocketAddr>, deadline: Instant) -> Result<Tc
             Err(_) => {}
         }
     };
-    Err(Lost {
+    Err(DialError {
         tried,
         untried: next.len(),
         timed_out,

@@ -23,28 +23,28 @@ const LAST_GOOD: Duration = Duration::from_secs(600);
 /// How long a silent resolver is waited for, at most, where there is a last good answer.
 const SILENCE: Duration = Duration::from_secs(1);
 
-type Addresses = Arc<[SocketAddr]>;
-type Outcome = Result<Addresses, Arc<io::Error>>;
+type ResolvedAddresses = Arc<[SocketAddr]>;
+type LookUpOutcome = Result<ResolvedAddresses, Arc<io::Error>>;
 type LookUp = dyn Fn(&str) -> io::Result<Vec<SocketAddr>> + Send + Sync;
 
 /// What names mean. The default is the one of this process, before the machine's
 /// resolver.
 #[derive(Clone)]
-pub struct Names(Arc<Inner>);
+pub struct Names(Arc<ResolverState>);
 
-struct Inner {
-    known: Mutex<HashMap<Box<str>, Known>>,
+struct ResolverState {
+    known: Mutex<HashMap<Box<str>, CachedName>>,
     look_up: Box<LookUp>,
 }
 
 #[derive(Default)]
-struct Known {
-    good: Option<Good>,
-    flight: Option<watch::Receiver<Option<Outcome>>>,
+struct CachedName {
+    good: Option<GoodAnswer>,
+    flight: Option<watch::Receiver<Option<LookUpOutcome>>>,
 }
 
-struct Good {
-    addresses: Addresses,
+struct GoodAnswer {
+    addresses: ResolvedAddresses,
     answered: Instant,
     /// Until when the resolver is not asked; later than an answer where it fails.
     fresh: Instant,
@@ -69,7 +69,7 @@ impl Names {
     pub fn by(
         look_up: impl Fn(&str) -> io::Result<Vec<SocketAddr>> + Send + Sync + 'static,
     ) -> Names {
-        Names(Arc::new(Inner {
+        Names(Arc::new(ResolverState {
             known: Mutex::default(),
             look_up: Box::new(look_up),
         }))
@@ -108,11 +108,11 @@ impl Names {
         }
     }
 
-    async fn look(&self, host: &str, patience: Duration) -> Outcome {
+    async fn look(&self, host: &str, patience: Duration) -> LookUpOutcome {
         let (mut flight, last_good) = {
             let mut known = self.lock();
             let now = Instant::now();
-            let usable = |good: &Good| now < good.answered + LAST_GOOD;
+            let usable = |good: &GoodAnswer| now < good.answered + LAST_GOOD;
             if !known.contains_key(host) {
                 // Names come from the configuration; those of one that is gone go too.
                 known.retain(|_, k| k.flight.is_some() || k.good.as_ref().is_some_and(usable));
@@ -158,13 +158,13 @@ impl Names {
     }
 
     /// Asks the resolver, on a thread that nobody waits for.
-    fn start(&self, host: &str) -> io::Result<watch::Receiver<Option<Outcome>>> {
+    fn start(&self, host: &str) -> io::Result<watch::Receiver<Option<LookUpOutcome>>> {
         let (landed, flight) = watch::channel(None);
         let (names, host) = (self.clone(), Box::<str>::from(host));
         std::thread::Builder::new()
             .name("resolve".into())
             .spawn(move || {
-                let landing = Landing {
+                let landing = LookUpGuard {
                     names,
                     host,
                     landed,
@@ -183,27 +183,27 @@ impl Names {
         Ok(flight)
     }
 
-    fn lock(&self) -> MutexGuard<'_, HashMap<Box<str>, Known>> {
+    fn lock(&self) -> MutexGuard<'_, HashMap<Box<str>, CachedName>> {
         self.0.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 /// Ends a flight, also where the look-up panics.
-struct Landing {
+struct LookUpGuard {
     names: Names,
     host: Box<str>,
-    landed: watch::Sender<Option<Outcome>>,
+    landed: watch::Sender<Option<LookUpOutcome>>,
 }
 
-impl Landing {
-    fn land(&self, outcome: Outcome) {
+impl LookUpGuard {
+    fn land(&self, outcome: LookUpOutcome) {
         let mut names = self.names.lock();
         let known = names.entry(self.host.clone()).or_default();
         // Under the same lock, so that whoever doubts the answer does not get it again.
         known.flight = None;
         if let Ok(addresses) = &outcome {
             let now = Instant::now();
-            known.good = Some(Good {
+            known.good = Some(GoodAnswer {
                 addresses: addresses.clone(),
                 answered: now,
                 fresh: now + FRESH,
@@ -214,7 +214,7 @@ impl Landing {
     }
 }
 
-impl Drop for Landing {
+impl Drop for LookUpGuard {
     fn drop(&mut self) {
         let landed = self.landed.borrow().is_some();
         // Not that of whoever asked since.
@@ -247,16 +247,16 @@ mod tests {
             let _ = wait.lock().unwrap().recv();
             Ok(vec![address(u8::try_from(call).unwrap() + 1)])
         });
-        let crowd: Vec<_> = (0..20)
+        let log_limiter: Vec<_> = (0..20)
             .map(|_| {
                 let names = names.clone();
                 tokio::spawn(async move { names.resolve("cms.test", 443, LIMIT).await.unwrap() })
             })
             .collect();
         // A call that is abandoned leaves the look-up to the others.
-        crowd[0].abort();
+        log_limiter[0].abort();
         go.send(()).unwrap();
-        for one in crowd.into_iter().skip(1) {
+        for one in log_limiter.into_iter().skip(1) {
             assert_eq!(one.await.unwrap()[0].to_string(), "127.0.0.1:443");
         }
         assert_eq!(asked.load(Ordering::SeqCst), 1);

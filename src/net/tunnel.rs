@@ -12,7 +12,7 @@ use tokio::net::TcpStream;
 use zeroize::Zeroizing;
 
 use crate::config::url::HttpOrigin;
-use crate::net::race::Lost;
+use crate::net::race::DialError;
 
 /// The most that a proxy may say before the tunnel is open.
 const HEAD: usize = 8 << 10;
@@ -25,7 +25,7 @@ pub enum TunnelError {
     Resolve(#[source] std::sync::Arc<io::Error>),
     /// No address of the proxy connected.
     #[error("it cannot be reached ({0})")]
-    Dial(Lost),
+    Dial(DialError),
     /// What it is to be shown is not to be had.
     #[error("egress.proxy_authorization cannot be used")]
     Authorization(#[source] io::Error),

@@ -19,7 +19,7 @@ use rustix::process::{Pid, Signal, kill_process_group};
 use tokio::time::Instant;
 use zeroize::Zeroizing;
 
-use super::{Fault, MAX_BYTES, Program, Secret};
+use super::{MAX_BYTES, Program, Secret, SecretFault};
 
 /// How long a program may take.
 pub(super) const LIMIT: Duration = Duration::from_secs(10);
@@ -41,16 +41,16 @@ static RUNNING: AtomicUsize = AtomicUsize::new(0);
 static ENDING: AtomicBool = AtomicBool::new(false);
 
 /// One that is counted in [`RUNNING`].
-struct Counted;
+struct RunningCount;
 
-impl Counted {
-    fn begin() -> Counted {
+impl RunningCount {
+    fn begin() -> RunningCount {
         RUNNING.fetch_add(1, Ordering::SeqCst);
-        Counted
+        RunningCount
     }
 }
 
-impl Drop for Counted {
+impl Drop for RunningCount {
     fn drop(&mut self) {
         RUNNING.fetch_sub(1, Ordering::SeqCst);
     }
@@ -76,7 +76,7 @@ tokio::task_local! {
 }
 
 /// Runs `attempt`, in which each program runs once, however often its secret is read.
-/// Dropping the future stops the attempt; see [`super::Source::read`].
+/// Dropping the future stops the attempt; see [`super::SecretSource::read`].
 pub async fn once<F: Future>(attempt: F) -> F::Output {
     match PRINTED.try_with(|_| ()) {
         Ok(()) => attempt.await,
@@ -105,17 +105,17 @@ pub(super) fn remember(program: &Program, secret: &Secret<String>) {
 
 /// What `program` prints, one octet more than [`MAX_BYTES`] at most. Blocks until it
 /// ends, for ten seconds at most.
-pub(super) fn read(program: &Program) -> Result<Zeroizing<Vec<u8>>, Fault> {
+pub(super) fn read(program: &Program) -> Result<Zeroizing<Vec<u8>>, SecretFault> {
     read_within(program, LIMIT)
 }
 
-fn read_within(program: &Program, limit: Duration) -> Result<Zeroizing<Vec<u8>>, Fault> {
-    let (name, arguments) = program.argv.split_first().ok_or(Fault::Empty)?;
+fn read_within(program: &Program, limit: Duration) -> Result<Zeroizing<Vec<u8>>, SecretFault> {
+    let (name, arguments) = program.argv.split_first().ok_or(SecretFault::Empty)?;
     let named = program.env.iter().map(String::as_str);
     let seen = ENVIRONMENT.into_iter().chain(named);
-    let _counted = Counted::begin();
+    let _counted = RunningCount::begin();
     if is_ending() {
-        return Err(Fault::TooSlow);
+        return Err(SecretFault::TooSlow);
     }
     let mut child = Command::new(name)
         .args(arguments)
@@ -127,21 +127,21 @@ fn read_within(program: &Program, limit: Duration) -> Result<Zeroizing<Vec<u8>>,
         // A group of its own, so that what it started can be killed with it.
         .process_group(0)
         .spawn()
-        .map_err(Fault::NotStarted)?;
+        .map_err(SecretFault::NotStarted)?;
     let Some(mut output) = child.stdout.take() else {
-        return Err(end(child, Fault::TooSlow));
+        return Err(end(child, SecretFault::TooSlow));
     };
     match all_of(&mut child, &mut output, limit) {
-        Ok((bytes, _)) if bytes.len() > MAX_BYTES => Err(end(child, Fault::TooLong)),
+        Ok((bytes, _)) if bytes.len() > MAX_BYTES => Err(end(child, SecretFault::TooLong)),
         Ok((bytes, ended)) => {
             let status = ended
                 .or_else(|| wait(&mut child))
                 .ok_or(())
-                .map_err(|()| end(child, Fault::TooSlow))?;
+                .map_err(|()| end(child, SecretFault::TooSlow))?;
             if status.success() {
                 Ok(bytes)
             } else {
-                Err(Fault::Failed(status))
+                Err(SecretFault::Failed(status))
             }
         }
         Err(fault) => Err(end(child, fault)),
@@ -155,7 +155,7 @@ fn all_of(
     child: &mut Child,
     output: &mut ChildStdout,
     limit: Duration,
-) -> Result<(Zeroizing<Vec<u8>>, Option<ExitStatus>), Fault> {
+) -> Result<(Zeroizing<Vec<u8>>, Option<ExitStatus>), SecretFault> {
     let deadline = Instant::now() + limit;
     // All at once, since growing would leave copies behind that nobody zeroes.
     let mut bytes = Zeroizing::new(vec![0; MAX_BYTES + 1]);
@@ -163,7 +163,7 @@ fn all_of(
     let mut ended = None;
     while size < bytes.len() {
         if is_ending() {
-            return Err(Fault::TooSlow);
+            return Err(SecretFault::TooSlow);
         }
         let left = deadline.saturating_duration_since(Instant::now());
         // What was printed before the end is in the pipe already.
@@ -172,25 +172,25 @@ fn all_of(
         } else {
             left.min(LOOK)
         };
-        let pause = Timespec::try_from(pause).map_err(|_| Fault::TooSlow)?;
+        let pause = Timespec::try_from(pause).map_err(|_| SecretFault::TooSlow)?;
         match poll(&mut [PollFd::new(output, PollFlags::IN)], Some(&pause)) {
             Ok(0) if ended.is_some() => break,
             Ok(0) => {
-                ended = child.try_wait().map_err(Fault::Unreadable)?;
+                ended = child.try_wait().map_err(SecretFault::Unreadable)?;
                 if ended.is_none() && left.is_zero() {
-                    return Err(Fault::TooSlow);
+                    return Err(SecretFault::TooSlow);
                 }
                 continue;
             }
             Ok(_) => {}
             Err(Errno::INTR) => continue,
-            Err(error) => return Err(Fault::Unreadable(error.into())),
+            Err(error) => return Err(SecretFault::Unreadable(error.into())),
         }
         match output.read(&mut bytes[size..]) {
             Ok(0) => break,
             Ok(read) => size += read,
             Err(error) if error.kind() == ErrorKind::Interrupted => {}
-            Err(error) => return Err(Fault::Unreadable(error)),
+            Err(error) => return Err(SecretFault::Unreadable(error)),
         }
     }
     bytes.truncate(size);
@@ -212,7 +212,7 @@ fn wait(child: &mut Child) -> Option<ExitStatus> {
 }
 
 /// Kills `child` and all of its group, and passes `fault` on.
-fn end(mut child: Child, fault: Fault) -> Fault {
+fn end(mut child: Child, fault: SecretFault) -> SecretFault {
     let _ = kill_process_group(Pid::from_child(&child), Signal::KILL);
     let _ = child.kill();
     let _ = child.wait();
@@ -222,8 +222,8 @@ fn end(mut child: Child, fault: Fault) -> Fault {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::secret::Source;
-    use crate::secret::watch::testing::Folder;
+    use crate::secret::SecretSource;
+    use crate::secret::watch::testing::WatchedFolder;
 
     fn argv(script: &str) -> Program {
         let argv = ["/bin/sh", "-c", script].map(String::from);
@@ -232,7 +232,7 @@ mod tests {
 
     #[test]
     fn what_a_program_prints_is_the_secret() {
-        let secret = Source::Command(argv("printf 'p$w\\n'; echo noise >&2"))
+        let secret = SecretSource::Command(argv("printf 'p$w\\n'; echo noise >&2"))
             .fetch()
             .unwrap();
         assert_eq!(secret.expose(), "p$w");
@@ -242,13 +242,13 @@ mod tests {
     #[test]
     fn arguments_reach_it_as_they_are_without_a_shell() {
         let argv = ["/bin/echo", "a b", "$HOME", ";", "*"].map(String::from);
-        let secret = Source::Command(argv.to_vec().into()).fetch().unwrap();
+        let secret = SecretSource::Command(argv.to_vec().into()).fetch().unwrap();
         assert_eq!(secret.expose(), "a b $HOME ; *");
     }
 
     #[test]
     fn a_program_that_fails_yields_nothing_and_tells_nothing() {
-        let error = Source::Command(argv("echo hunter2; echo hunter2 >&2; exit 3"))
+        let error = SecretSource::Command(argv("echo hunter2; echo hunter2 >&2; exit 3"))
             .fetch()
             .unwrap_err()
             .to_string();
@@ -269,11 +269,11 @@ mod tests {
 
     #[test]
     fn a_slow_one_is_killed_with_all_that_it_started() {
-        let folder = Folder::new();
+        let folder = WatchedFolder::new();
         let pids = folder.path().join("pids");
         let script = format!("sleep 600 & echo $! $$ > {}; wait", pids.display());
         let fault = read_within(&argv(&script), Duration::from_millis(500)).unwrap_err();
-        assert!(matches!(fault, Fault::TooSlow), "{fault}");
+        assert!(matches!(fault, SecretFault::TooSlow), "{fault}");
         let text = std::fs::read_to_string(pids).unwrap();
         let numbers: Vec<i32> = text
             .split_whitespace()
@@ -298,10 +298,10 @@ mod tests {
     #[test]
     fn a_program_that_ends_yields_what_it_printed_whatever_it_left_running() {
         for start in ["sleep 600 & echo $!", "setsid sleep 600 & echo $!"] {
-            let folder = Folder::new();
+            let folder = WatchedFolder::new();
             let pid = folder.path().join("pid");
             let script = format!("{start} > {}; printf p$w", pid.display()).replace("$w", "@w");
-            let secret = Source::Command(argv(&script)).fetch().unwrap();
+            let secret = SecretSource::Command(argv(&script)).fetch().unwrap();
             assert_eq!(secret.expose(), "p@w");
             let left = std::fs::read_to_string(pid).unwrap();
             let left = Pid::from_raw(left.trim().parse().unwrap()).unwrap();
@@ -312,11 +312,11 @@ mod tests {
 
     #[test]
     fn one_that_fails_with_a_child_at_its_pipe_has_failed() {
-        let folder = Folder::new();
+        let folder = WatchedFolder::new();
         let pid = folder.path().join("pid");
         let script = format!("sleep 600 & echo $! > {}; echo no; exit 3", pid.display());
         let fault = read(&argv(&script)).unwrap_err();
-        assert!(matches!(fault, Fault::Failed(_)), "{fault}");
+        assert!(matches!(fault, SecretFault::Failed(_)), "{fault}");
         let left = std::fs::read_to_string(pid).unwrap();
         let left = Pid::from_raw(left.trim().parse().unwrap()).unwrap();
         rustix::process::kill_process(left, Signal::KILL).unwrap();
@@ -325,7 +325,7 @@ mod tests {
     #[test]
     fn a_lot_of_output_is_read_whole_although_the_program_ended() {
         let script = "sleep 0.05; head -c 60000 /dev/zero | tr '\\0' a";
-        let secret = Source::Command(argv(script)).fetch().unwrap();
+        let secret = SecretSource::Command(argv(script)).fetch().unwrap();
         assert_eq!(secret.expose().len(), 60_000);
     }
 
@@ -335,7 +335,7 @@ mod tests {
         assert!(std::env::var_os("CARGO_PKG_NAME").is_some());
         let mut program = argv("echo $CARGO_PKG_NAME,$CARGO_PKG_VERSION,${PATH:+path}");
         let said = |program: &Program| {
-            let secret = Source::Command(program.clone()).fetch().unwrap();
+            let secret = SecretSource::Command(program.clone()).fetch().unwrap();
             secret.expose().clone()
         };
         assert_eq!(said(&program), ",,path");
@@ -347,10 +347,10 @@ mod tests {
 
     #[tokio::test]
     async fn within_one_attempt_it_runs_once() {
-        let folder = Folder::new();
+        let folder = WatchedFolder::new();
         let count = folder.path().join("count");
         let script = format!("echo ran >> {}; echo p@w", count.display());
-        let source = Source::Command(argv(&script));
+        let source = SecretSource::Command(argv(&script));
         let read_thrice = async {
             for _ in 0..3 {
                 assert_eq!(source.read().await.unwrap().expose(), "p@w");
@@ -366,19 +366,21 @@ mod tests {
     #[test]
     fn endless_output_is_cut_off() {
         let fault = read(&argv("yes")).unwrap_err();
-        assert!(matches!(fault, Fault::TooLong), "{fault}");
+        assert!(matches!(fault, SecretFault::TooLong), "{fault}");
     }
 
     #[test]
     fn the_same_checks_stand_behind_it_as_behind_a_file() {
-        let error = Source::Command(argv("printf 'a\\tb'")).fetch().unwrap_err();
+        let error = SecretSource::Command(argv("printf 'a\\tb'"))
+            .fetch()
+            .unwrap_err();
         assert!(error.to_string().contains("control character at byte 1"));
-        assert!(Source::Command(argv("true")).fetch().is_err());
+        assert!(SecretSource::Command(argv("true")).fetch().is_err());
     }
 
     #[tokio::test]
     async fn it_is_awaited_without_blocking_the_thread() {
-        let source = Source::Command(argv("sleep 0.3; echo late"));
+        let source = SecretSource::Command(argv("sleep 0.3; echo late"));
         let mut ticks = 0;
         let mut reading = std::pin::pin!(source.read());
         let secret = loop {

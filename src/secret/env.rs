@@ -5,22 +5,22 @@
 
 use zeroize::Zeroizing;
 
-use super::Fault;
+use super::SecretFault;
 
 /// The value of the variable called `name`.
-pub(super) fn read(name: &str) -> Result<Zeroizing<Vec<u8>>, Fault> {
-    let value = std::env::var_os(name).ok_or(Fault::Unset)?;
+pub(super) fn read(name: &str) -> Result<Zeroizing<Vec<u8>>, SecretFault> {
+    let value = std::env::var_os(name).ok_or(SecretFault::Unset)?;
     Ok(Zeroizing::new(value.into_encoded_bytes()))
 }
 
 #[cfg(test)]
 mod tests {
-    use crate::secret::Source;
+    use crate::secret::SecretSource;
 
     #[test]
     fn a_variable_is_read_as_it_is() {
         // cargo sets it for every test.
-        let secret = Source::Env("CARGO_PKG_NAME".into()).fetch().unwrap();
+        let secret = SecretSource::Env("CARGO_PKG_NAME".into()).fetch().unwrap();
         assert_eq!(secret.expose(), "headset");
         assert_eq!(secret.source(), "variable CARGO_PKG_NAME");
     }

@@ -56,11 +56,11 @@ mod tests {
     use std::os::unix::fs::{PermissionsExt as _, symlink};
 
     use super::*;
-    use crate::secret::watch::testing::Folder;
+    use crate::secret::watch::testing::WatchedFolder;
 
     #[test]
     fn what_others_can_read_or_write_is_told_with_its_mode() {
-        let here = Folder::new();
+        let here = WatchedFolder::new();
         let path = here.write("password", "p");
         let link = here.path().join("link");
         symlink(&path, &link).unwrap();

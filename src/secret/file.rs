@@ -8,32 +8,32 @@ use std::path::Path;
 
 use zeroize::Zeroizing;
 
-use super::{Fault, MAX_BYTES};
+use super::{MAX_BYTES, SecretFault};
 use crate::base::file;
 
 /// The octets of the file at `path`, one more than [`MAX_BYTES`] at most.
-pub(super) fn read(path: &Path) -> Result<Zeroizing<Vec<u8>>, Fault> {
-    let file = file::open(path).map_err(Fault::Unreadable)?;
-    let file = file.ok_or(Fault::NotAFile)?;
+pub(super) fn read(path: &Path) -> Result<Zeroizing<Vec<u8>>, SecretFault> {
+    let file = file::open(path).map_err(SecretFault::Unreadable)?;
+    let file = file.ok_or(SecretFault::NotAFile)?;
     // All at once, since growing would leave copies behind that nobody zeroes.
     let mut bytes = Zeroizing::new(Vec::with_capacity(MAX_BYTES + 64));
     file.take(MAX_BYTES as u64 + 1)
         .read_to_end(&mut bytes)
-        .map_err(Fault::Unreadable)?;
+        .map_err(SecretFault::Unreadable)?;
     Ok(bytes)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::secret::Source;
-    use crate::secret::watch::testing::Folder;
+    use crate::secret::SecretSource;
+    use crate::secret::watch::testing::WatchedFolder;
 
     #[test]
     fn a_file_is_read_anew_each_time() {
-        let folder = Folder::new();
+        let folder = WatchedFolder::new();
         let path = folder.write("password", "first\r\n");
-        let source = Source::File(path.clone());
+        let source = SecretSource::File(path.clone());
         assert_eq!(source.fetch().unwrap().expose(), "first");
         folder.write("password", "second");
         let secret = source.fetch().unwrap();
@@ -43,9 +43,12 @@ mod tests {
 
     #[test]
     fn a_fault_names_the_file_and_shows_nothing_of_it() {
-        let folder = Folder::new();
+        let folder = WatchedFolder::new();
         let path = folder.write("password", "hunter2\u{201d}");
-        let error = Source::File(path.clone()).fetch().unwrap_err().to_string();
+        let error = SecretSource::File(path.clone())
+            .fetch()
+            .unwrap_err()
+            .to_string();
         assert!(
             error.starts_with(&format!("file {}", path.display())),
             "{error}"
@@ -56,17 +59,17 @@ mod tests {
 
     #[test]
     fn what_is_no_plain_small_file_is_refused() {
-        let folder = Folder::new();
-        assert!(matches!(read(folder.path()), Err(Fault::NotAFile)));
+        let folder = WatchedFolder::new();
+        assert!(matches!(read(folder.path()), Err(SecretFault::NotAFile)));
         let missing = read(&folder.path().join("none"));
-        assert!(matches!(missing, Err(Fault::Unreadable(_))));
+        assert!(matches!(missing, Err(SecretFault::Unreadable(_))));
         let big = folder.write("big", &"a".repeat(MAX_BYTES + 10));
-        assert!(Source::File(big).fetch().is_err());
+        assert!(SecretSource::File(big).fetch().is_err());
     }
 
     #[test]
     fn reading_never_grows_the_buffer() {
-        let folder = Folder::new();
+        let folder = WatchedFolder::new();
         let path = folder.write("big", &"a".repeat(MAX_BYTES * 2));
         let bytes = read(&path).unwrap();
         assert_eq!(bytes.len(), MAX_BYTES + 1);

@@ -56,7 +56,7 @@ pub fn folded(octet: u8) -> u8 {
 /// The folded spellings of `secret`: as it is, and as Base64 writes it wherever it
 /// stands in what is encoded. Percent-encoding is undone in the text instead.
 pub fn spellings(secret: &[u8]) -> Vec<Zeroizing<Vec<u8>>> {
-    let fold = |octets: &[u8]| Zeroizing::new(octets.iter().copied().map(folded).collect());
+    let fold = |bytes: &[u8]| Zeroizing::new(bytes.iter().copied().map(folded).collect());
     let mut all = vec![fold(secret)];
     // Capitals beyond ASCII are other octets.
     if let Ok(text) = std::str::from_utf8(secret)
@@ -66,13 +66,13 @@ pub fn spellings(secret: &[u8]) -> Vec<Zeroizing<Vec<u8>>> {
         all.extend(cased.map(|text| fold(Zeroizing::new(text).as_bytes())));
     }
     for before in 0..3 {
-        let mut octets = Zeroizing::new(Vec::with_capacity(before + secret.len()));
-        octets.resize(before, 0);
-        octets.extend_from_slice(secret);
-        let encoded = Zeroizing::new(STANDARD_NO_PAD.encode(&octets));
+        let mut bytes = Zeroizing::new(Vec::with_capacity(before + secret.len()));
+        bytes.resize(before, 0);
+        bytes.extend_from_slice(secret);
+        let encoded = Zeroizing::new(STANDARD_NO_PAD.encode(&bytes));
         // The first and the last character may hold bits of what stands beside it.
         let start = (before * 8).div_ceil(6);
-        let end = octets.len() * 8 / 6;
+        let end = bytes.len() * 8 / 6;
         if let Some(own) = encoded.as_bytes().get(start..end) {
             all.push(fold(own));
         }
@@ -82,7 +82,7 @@ pub fn spellings(secret: &[u8]) -> Vec<Zeroizing<Vec<u8>>> {
 
 /// A text without its escapes: octets, and from where in the text each was taken.
 pub struct Unescaped {
-    octets: Zeroizing<Vec<u8>>,
+    bytes: Zeroizing<Vec<u8>>,
     from: Vec<(usize, usize)>,
 }
 
@@ -90,7 +90,7 @@ impl Unescaped {
     /// `text` as it is.
     pub fn plain(text: &[u8]) -> Unescaped {
         Unescaped {
-            octets: Zeroizing::new(text.to_vec()),
+            bytes: Zeroizing::new(text.to_vec()),
             from: (0..text.len()).map(|at| (at, at + 1)).collect(),
         }
     }
@@ -108,7 +108,7 @@ impl Unescaped {
                 for kinds in all[at].kinds() {
                     if all.len() < LEVELS
                         && let Some(next) = all[at].undone(kinds)
-                        && !all.iter().any(|known| known.octets == next.octets)
+                        && !all.iter().any(|known| known.bytes == next.bytes)
                     {
                         all.push(next);
                     }
@@ -120,22 +120,22 @@ impl Unescaped {
 
     /// Its letters and digits only.
     pub fn squeezed(&self) -> Unescaped {
-        let octets = self.octets.iter().zip(&self.from);
-        let kept = octets.filter(|(octet, _)| !octet.is_ascii() || octet.is_ascii_alphanumeric());
+        let bytes = self.bytes.iter().zip(&self.from);
+        let kept = bytes.filter(|(octet, _)| !octet.is_ascii() || octet.is_ascii_alphanumeric());
         let mut squeezed = Unescaped {
-            octets: Zeroizing::new(Vec::with_capacity(self.octets.len())),
-            from: Vec::with_capacity(self.octets.len()),
+            bytes: Zeroizing::new(Vec::with_capacity(self.bytes.len())),
+            from: Vec::with_capacity(self.bytes.len()),
         };
         for (octet, from) in kept {
-            squeezed.octets.push(*octet);
+            squeezed.bytes.push(*octet);
             squeezed.from.push(*from);
         }
         squeezed
     }
 
     /// The octets.
-    pub fn octets(&self) -> &[u8] {
-        &self.octets
+    pub fn bytes(&self) -> &[u8] {
+        &self.bytes
     }
 
     /// Where in the text the octets from `start` to before `end` stood.
@@ -145,7 +145,7 @@ impl Unescaped {
 
     /// What the escapes in it begin with: all of them, then each where there are several.
     fn kinds(&self) -> Vec<&'static [u8]> {
-        let [percent, backslash] = [b'%', b'\\'].map(|kind| self.octets.contains(&kind));
+        let [percent, backslash] = [b'%', b'\\'].map(|kind| self.bytes.contains(&kind));
         match (percent, backslash) {
             (true, true) => vec![b"%\\", b"%", b"\\"],
             (true, false) => vec![b"%"],
@@ -157,54 +157,54 @@ impl Unescaped {
     /// With the escapes undone that begin with one of `kinds`, if there is any.
     fn undone(&self, kinds: &[u8]) -> Option<Unescaped> {
         let mut next = Unescaped {
-            octets: Zeroizing::new(Vec::with_capacity(self.octets.len())),
-            from: Vec::with_capacity(self.octets.len()),
+            bytes: Zeroizing::new(Vec::with_capacity(self.bytes.len())),
+            from: Vec::with_capacity(self.bytes.len()),
         };
         let mut at = 0;
-        while at < self.octets.len() {
-            let octet = self.octets[at];
-            let escape = kinds.contains(&octet).then(|| escape(&self.octets[at..]));
-            let (size, said) = escape.flatten().unwrap_or((1, Said::Octet(octet)));
+        while at < self.bytes.len() {
+            let octet = self.bytes[at];
+            let escape = kinds.contains(&octet).then(|| escape(&self.bytes[at..]));
+            let (size, said) = escape.flatten().unwrap_or((1, SpelledByte::Octet(octet)));
             let mut room = [0; 4];
-            let octets = match said {
-                Said::Octet(octet) => {
+            let bytes = match said {
+                SpelledByte::Octet(octet) => {
                     room[0] = octet;
                     &room[..1]
                 }
-                Said::Char(c) => c.encode_utf8(&mut room).as_bytes(),
+                SpelledByte::Char(c) => c.encode_utf8(&mut room).as_bytes(),
             };
-            for octet in octets {
-                next.octets.push(*octet);
+            for octet in bytes {
+                next.bytes.push(*octet);
                 next.from
                     .push((self.from[at].0, self.from[at + size - 1].1));
             }
             at += size;
         }
-        (next.octets.len() < self.octets.len()).then_some(next)
+        (next.bytes.len() < self.bytes.len()).then_some(next)
     }
 }
 
-enum Said {
+enum SpelledByte {
     Octet(u8),
     Char(char),
 }
 
-/// The escape that `octets` begins with: how long it is and what it stands for.
-fn escape(octets: &[u8]) -> Option<(usize, Said)> {
+/// The escape that `bytes` begins with: how long it is and what it stands for.
+fn escape(bytes: &[u8]) -> Option<(usize, SpelledByte)> {
     let number = |digits: &[u8]| {
         let digits = std::str::from_utf8(digits).ok()?;
         u32::from_str_radix(digits, 16).ok()
     };
-    match octets {
+    match bytes {
         [b'%', rest @ ..] => {
             let octet = number(rest.get(..2)?)?;
-            Some((3, Said::Octet(u8::try_from(octet).ok()?)))
+            Some((3, SpelledByte::Octet(u8::try_from(octet).ok()?)))
         }
         [b'\\', b'u', rest @ ..] => {
             let c = char::from_u32(number(rest.get(..4)?)?)?;
-            Some((6, Said::Char(c)))
+            Some((6, SpelledByte::Char(c)))
         }
-        [b'\\', other, ..] => Some((2, Said::Octet(*other))),
+        [b'\\', other, ..] => Some((2, SpelledByte::Octet(*other))),
         _ => None,
     }
 }
@@ -313,7 +313,7 @@ impl Finder {
     #[cold]
     fn finds_escaped(&self, text: &[u8]) -> bool {
         let levels = Unescaped::all(text);
-        levels[1..].iter().any(|level| self.holds(level.octets()))
+        levels[1..].iter().any(|level| self.holds(level.bytes()))
     }
 }
 

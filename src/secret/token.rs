@@ -9,27 +9,27 @@ use std::sync::Arc;
 use arc_swap::ArcSwap;
 use subtle::ConstantTimeEq;
 
-use super::{Secret, SecretError, Source};
+use super::{Secret, SecretError, SecretSource};
 
 /// See the module.
 #[derive(Debug)]
 pub struct Token {
-    source: Source,
+    source: SecretSource,
     now: ArcSwap<Secret<String>>,
 }
 
 impl Token {
-    /// Reads it from `source`; blocks as [`Source::fetch`] does.
+    /// Reads it from `source`; blocks as [`SecretSource::fetch`] does.
     ///
     /// # Errors
-    /// As [`Source::fetch`].
-    pub fn read(source: Source) -> Result<Token, SecretError> {
+    /// As [`SecretSource::fetch`].
+    pub fn read(source: SecretSource) -> Result<Token, SecretError> {
         let now = ArcSwap::from_pointee(source.fetch()?);
         Ok(Token { source, now })
     }
 
     /// Where it comes from.
-    pub fn source(&self) -> &Source {
+    pub fn source(&self) -> &SecretSource {
         &self.source
     }
 
@@ -42,7 +42,7 @@ impl Token {
     /// that is another.
     ///
     /// # Errors
-    /// As [`Source::fetch`]; the token stays as it was.
+    /// As [`SecretSource::fetch`]; the token stays as it was.
     pub fn reread(&self) -> Result<bool, SecretError> {
         let read = self.source.fetch()?;
         let is_new = !self.is(read.expose().as_bytes());
@@ -59,12 +59,12 @@ impl Token {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::secret::watch::testing::Folder;
+    use crate::secret::watch::testing::WatchedFolder;
 
     #[test]
     fn what_cannot_be_read_anew_stays_as_it_was() {
-        let folder = Folder::new();
-        let token = Token::read(Source::File(folder.write("token", "one"))).unwrap();
+        let folder = WatchedFolder::new();
+        let token = Token::read(SecretSource::File(folder.write("token", "one"))).unwrap();
         folder.write("token", "");
         assert!(token.reread().is_err());
         assert!(token.is(b"one"));

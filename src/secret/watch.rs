@@ -21,7 +21,7 @@ use tokio::task::JoinHandle;
 use tokio::time::Instant;
 use zeroize::Zeroizing;
 
-use super::Source;
+use super::SecretSource;
 use crate::base::file;
 
 /// How often files are re-read although nobody told of a change.
@@ -41,9 +41,9 @@ const MAX_LINKS: usize = 40;
 /// Watches files. Dropping it ends the watching.
 pub struct Watch {
     /// `None` while it looks.
-    looker: Option<Looker>,
+    looker: Option<WatchThread>,
     /// A look under way, kept here so that nothing is lost with a caller that leaves.
-    looking: Option<JoinHandle<(Looker, Vec<Source>)>>,
+    looking: Option<JoinHandle<(WatchThread, Vec<SecretSource>)>>,
     events: mpsc::Receiver<()>,
     /// Since when an event waits whose files have not been compared yet; kept here for
     /// the same reason as `reread`.
@@ -55,7 +55,7 @@ pub struct Watch {
 
 /// What looks at the files. It may wait for the disk, and for notify's own thread,
 /// which a folder that is written to without a pause keeps busy.
-struct Looker {
+struct WatchThread {
     files: BTreeMap<PathBuf, Option<hmac::Tag>>,
     key: hmac::Key,
     /// `None` without files, or where the machine grants no watch.
@@ -68,10 +68,10 @@ impl Watch {
     /// Begins to watch those of `sources` that are files; what they hold now is what
     /// later content is compared with, so start before the first use. Without files
     /// no thread is made.
-    pub fn start(sources: Vec<Source>) -> Watch {
+    pub fn start(sources: Vec<SecretSource>) -> Watch {
         // One waiting event is enough: it says "look", not what changed.
         let (told, events) = mpsc::channel(1);
-        let mut looker = Looker {
+        let mut looker = WatchThread {
             key: key(),
             watcher: None,
             watched: BTreeSet::new(),
@@ -92,7 +92,7 @@ impl Watch {
     /// Watches the files among `sources` from now on. Yields those that it did not watch
     /// before, and those whose content changed meanwhile. Needs a tokio runtime.
     /// Cancel-safe: what was not yielded is yielded by [`Watch::changed`].
-    pub async fn turn_to(&mut self, sources: Vec<Source>) -> Vec<Source> {
+    pub async fn turn_to(&mut self, sources: Vec<SecretSource>) -> Vec<SecretSource> {
         let mut changed = self.looked().await;
         if let Some(looker) = &mut self.looker {
             looker.turn_to(sources);
@@ -105,7 +105,7 @@ impl Watch {
     /// Waits until content changed and yields the files it changed in, usually within
     /// a quarter of a second. Without files it waits for ever. Needs a tokio runtime
     /// with time. Cancel-safe: a change that was not yielded is yielded next time.
-    pub async fn changed(&mut self) -> Vec<Source> {
+    pub async fn changed(&mut self) -> Vec<SecretSource> {
         loop {
             if self.looking.is_some() {
                 let changed = self.looked().await;
@@ -157,7 +157,7 @@ impl Watch {
     }
 
     /// What a look under way finds; nothing where there is none. Cancel-safe.
-    async fn looked(&mut self) -> Vec<Source> {
+    async fn looked(&mut self) -> Vec<SecretSource> {
         let Some(looking) = &mut self.looking else {
             return Vec::new();
         };
@@ -176,12 +176,12 @@ impl Watch {
     }
 }
 
-impl Looker {
+impl WatchThread {
     /// Forgets the files that are not among `sources`, and takes in those that are new.
-    fn turn_to(&mut self, sources: Vec<Source>) {
+    fn turn_to(&mut self, sources: Vec<SecretSource>) {
         let mut before = std::mem::take(&mut self.files);
         for source in sources {
-            if let Source::File(path) = source {
+            if let SecretSource::File(path) = source {
                 let known = before.remove(&path).flatten();
                 self.files.entry(path).or_insert(known);
             }
@@ -204,7 +204,7 @@ impl Looker {
     }
 
     /// First the watches, then the content: a change in between is told.
-    fn look(&mut self) -> Vec<Source> {
+    fn look(&mut self) -> Vec<SecretSource> {
         self.follow();
         self.compare()
     }
@@ -236,7 +236,7 @@ impl Looker {
     }
 
     /// The files whose content is new, which becomes what they are compared with.
-    fn compare(&mut self) -> Vec<Source> {
+    fn compare(&mut self) -> Vec<SecretSource> {
         let mut changed = Vec::new();
         for (path, known) in &mut self.files {
             let Some(now) = fingerprint(&self.key, path) else {
@@ -244,7 +244,7 @@ impl Looker {
             };
             if known.as_ref().map(AsRef::as_ref) != Some(now.as_ref()) {
                 *known = Some(now);
-                changed.push(Source::File(path.clone()));
+                changed.push(SecretSource::File(path.clone()));
             }
         }
         changed
@@ -327,16 +327,16 @@ pub(crate) mod testing {
     use std::sync::atomic::{AtomicU64, Ordering};
 
     /// A fresh folder below the system's temporary one.
-    pub(crate) struct Folder(PathBuf);
+    pub(crate) struct WatchedFolder(PathBuf);
 
-    impl Folder {
-        pub(crate) fn new() -> Folder {
+    impl WatchedFolder {
+        pub(crate) fn new() -> WatchedFolder {
             static COUNT: AtomicU64 = AtomicU64::new(0);
             let number = COUNT.fetch_add(1, Ordering::Relaxed);
             let name = format!("headset-test-{}-{number}", std::process::id());
             let path = std::env::temp_dir().join(name);
             std::fs::create_dir_all(&path).unwrap();
-            Folder(path)
+            WatchedFolder(path)
         }
 
         pub(crate) fn path(&self) -> &Path {
@@ -351,7 +351,7 @@ pub(crate) mod testing {
         }
     }
 
-    impl Drop for Folder {
+    impl Drop for WatchedFolder {
         fn drop(&mut self) {
             let _ = std::fs::remove_dir_all(&self.0);
         }
@@ -360,14 +360,14 @@ pub(crate) mod testing {
 
 #[cfg(test)]
 mod tests {
-    use super::testing::Folder;
+    use super::testing::WatchedFolder;
     use super::*;
 
     /// Well above the two seconds that are promised, well below the slow re-read,
     /// so that what passes was told and not stumbled upon.
     const SOON: Duration = Duration::from_secs(25);
 
-    async fn next(watch: &mut Watch) -> Vec<Source> {
+    async fn next(watch: &mut Watch) -> Vec<SecretSource> {
         tokio::time::timeout(SOON, watch.changed())
             .await
             .expect("the change was noticed")
@@ -375,11 +375,11 @@ mod tests {
 
     #[tokio::test]
     async fn an_overwritten_file_is_noticed_and_only_that_one() {
-        let folder = Folder::new();
+        let folder = WatchedFolder::new();
         let path = folder.write("a", "one");
         let other = folder.write("b", "one");
-        let source = Source::File(path);
-        let mut watch = Watch::start(vec![source.clone(), Source::File(other)]);
+        let source = SecretSource::File(path);
+        let mut watch = Watch::start(vec![source.clone(), SecretSource::File(other)]);
         folder.write("a", "two");
         assert_eq!(next(&mut watch).await, std::slice::from_ref(&source));
         folder.write("a", "three");
@@ -388,8 +388,8 @@ mod tests {
 
     #[tokio::test]
     async fn a_file_renamed_into_place_is_noticed() {
-        let folder = Folder::new();
-        let source = Source::File(folder.write("a", "one"));
+        let folder = WatchedFolder::new();
+        let source = SecretSource::File(folder.write("a", "one"));
         let mut watch = Watch::start(vec![source.clone()]);
         let beside = folder.write("a.new", "two");
         std::fs::rename(beside, folder.path().join("a")).unwrap();
@@ -400,7 +400,7 @@ mod tests {
     #[tokio::test]
     async fn the_data_link_of_kubernetes_is_followed_swap_after_swap() {
         use std::os::unix::fs::symlink;
-        let folder = Folder::new();
+        let folder = WatchedFolder::new();
         let root = folder.path();
         let version = |name: &str, text: &str| {
             std::fs::create_dir(root.join(name)).unwrap();
@@ -409,7 +409,7 @@ mod tests {
         version("..1", "one");
         symlink("..1", root.join("..data")).unwrap();
         symlink("..data/password", root.join("password")).unwrap();
-        let source = Source::File(root.join("password"));
+        let source = SecretSource::File(root.join("password"));
         let mut watch = Watch::start(vec![source.clone()]);
         for (old, new) in [("..1", "..2"), ("..2", "..3")] {
             version(new, new);
@@ -425,26 +425,26 @@ mod tests {
     #[tokio::test]
     async fn a_link_from_elsewhere_into_a_swapped_folder_is_followed() {
         use std::os::unix::fs::symlink;
-        let folder = Folder::new();
+        let folder = WatchedFolder::new();
         let root = folder.path();
         for version in ["v1", "v2"] {
             std::fs::create_dir(root.join(version)).unwrap();
             folder.write(&format!("{version}/password"), version);
         }
         symlink("v1", root.join("current")).unwrap();
-        let away = Folder::new();
+        let away = WatchedFolder::new();
         let link = away.path().join("password");
         symlink(root.join("current/password"), &link).unwrap();
-        let mut watch = Watch::start(vec![Source::File(link.clone())]);
+        let mut watch = Watch::start(vec![SecretSource::File(link.clone())]);
         symlink("v2", root.join("next")).unwrap();
         std::fs::rename(root.join("next"), root.join("current")).unwrap();
-        assert_eq!(next(&mut watch).await, [Source::File(link)]);
+        assert_eq!(next(&mut watch).await, [SecretSource::File(link)]);
     }
 
     #[tokio::test]
     async fn a_file_that_appears_later_is_noticed_in_a_later_folder_too() {
-        let folder = Folder::new();
-        let source = Source::File(folder.path().join("later/still/password"));
+        let folder = WatchedFolder::new();
+        let source = SecretSource::File(folder.path().join("later/still/password"));
         let mut watch = Watch::start(vec![source.clone()]);
         std::fs::create_dir_all(folder.path().join("later/still")).unwrap();
         folder.write("later/still/password", "one");
@@ -453,10 +453,10 @@ mod tests {
 
     #[tokio::test]
     async fn the_same_content_anew_and_a_vanished_file_are_no_change() {
-        let folder = Folder::new();
+        let folder = WatchedFolder::new();
         let path = folder.write("a", "one");
-        let marker = Source::File(folder.write("marker", "one"));
-        let mut watch = Watch::start(vec![Source::File(path.clone()), marker.clone()]);
+        let marker = SecretSource::File(folder.write("marker", "one"));
+        let mut watch = Watch::start(vec![SecretSource::File(path.clone()), marker.clone()]);
         folder.write("a", "one");
         std::fs::remove_file(&path).unwrap();
         folder.write("a", "");
@@ -469,8 +469,8 @@ mod tests {
 
     #[tokio::test]
     async fn a_change_is_not_lost_when_the_wait_is_dropped() {
-        let folder = Folder::new();
-        let source = Source::File(folder.write("a", "one"));
+        let folder = WatchedFolder::new();
+        let source = SecretSource::File(folder.write("a", "one"));
         let mut watch = Watch::start(vec![source.clone()]);
         folder.write("a", "two");
         // Long enough to take the event in, too short to let it settle.
@@ -484,8 +484,8 @@ mod tests {
 
     #[tokio::test]
     async fn what_it_turns_to_is_told_and_what_it_keeps_is_not() {
-        let folder = Folder::new();
-        let file = |name: &str| Source::File(folder.path().join(name));
+        let folder = WatchedFolder::new();
+        let file = |name: &str| SecretSource::File(folder.path().join(name));
         for name in ["a", "b"] {
             folder.write(name, "one");
         }
@@ -509,8 +509,8 @@ mod tests {
     /// given time to fall silent.
     #[tokio::test]
     async fn in_a_busy_folder_a_change_is_seen_by_a_caller_who_looks_away() {
-        let folder = Folder::new();
-        let source = Source::File(folder.write("a", "one"));
+        let folder = WatchedFolder::new();
+        let source = SecretSource::File(folder.write("a", "one"));
         let mut watch = Watch::start(vec![source.clone()]);
         folder.write("a", "two");
         let seen = async {
@@ -529,8 +529,8 @@ mod tests {
     /// A writer that never pauses keeps notify's thread busy, not ours.
     #[tokio::test]
     async fn a_folder_that_is_written_to_without_a_pause_holds_up_nobody() {
-        let folder = Folder::new();
-        let source = Source::File(folder.write("a", "one"));
+        let folder = WatchedFolder::new();
+        let source = SecretSource::File(folder.write("a", "one"));
         let mut watch = Watch::start(vec![source.clone()]);
         let noise = folder.path().join("noise");
         let stop = std::sync::Arc::new(std::sync::atomic::AtomicBool::new(false));
@@ -565,7 +565,7 @@ mod tests {
 
     #[tokio::test]
     async fn without_files_nothing_is_watched() {
-        let mut watch = Watch::start(vec![Source::Env("PATH".into())]);
+        let mut watch = Watch::start(vec![SecretSource::Env("PATH".into())]);
         assert!(watch.looker.as_ref().unwrap().watcher.is_none());
         let mut changed = std::pin::pin!(watch.changed());
         let first = std::future::poll_fn(|cx| {

@@ -5,7 +5,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
-use headset::app::plan::{Draft, kind_keys};
+use headset::app::plan::{PlanDraft, kind_keys};
 use headset::base::time::Clock;
 use headset::config::load::{self, Sources};
 use headset::config::reference;
@@ -114,7 +114,7 @@ fn the_credentials_page_has_a_section_for_every_kind_with_blocks_that_load() {
             let file = folder.write("block.toml", &format!("{listener}{block}"));
             let config = load_file(&file).unwrap_or_else(|why| panic!("{title}:\n{why}"));
             assert_eq!(config.warnings, [], "{title}");
-            let judged = Draft::judge(&config, &Clock::system());
+            let judged = PlanDraft::judge(&config, &Clock::system());
             assert_eq!(judged, [], "{title}");
             let first = config.routes[0].credential.as_ref().unwrap();
             let mut named = config.credentials.iter();

@@ -2,18 +2,18 @@
 //! raw bytes or plain HTTP, upstreams that record.
 
 pub mod client;
-pub mod door;
 pub mod frames;
 pub mod h2;
 pub mod headset;
+pub mod hostile;
+pub mod manual;
 pub mod pki;
 pub mod process;
 pub mod proxy;
 pub mod recorder;
-pub mod rogue;
+pub mod scripted;
 pub mod strict;
 pub mod tls;
-pub mod wiretap;
 
 use std::time::Duration;
 

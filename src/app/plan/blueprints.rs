@@ -7,7 +7,7 @@ use std::time::Duration;
 use crate::base::name::Name;
 use crate::config::url::HttpUrl;
 use crate::config::{self, Announce, Config};
-use crate::credential::tenants::Holder;
+use crate::credential::tenants::CredentialHandle;
 use crate::gateway::client::pool::Lifetimes;
 use crate::gateway::failures::FailureLog;
 use crate::gateway::metrics::{ListenerMetrics, RouteMetrics};
@@ -17,9 +17,9 @@ use crate::gateway::stack::Parts;
 use crate::gateway::stack::admit::AdmitLayer;
 use crate::gateway::stack::authorize::{AuthorizeLayer, Grant};
 use crate::gateway::stack::limit::{Allowance, LimitLayer};
-use crate::gateway::stack::rewrite::{Aim, RewriteLayer};
+use crate::gateway::stack::rewrite::{RewriteLayer, UpstreamTarget};
 use crate::gateway::stack::scrub::{self, ScrubLayer};
-use crate::gateway::stack::shield::{Doors, ShieldLayer};
+use crate::gateway::stack::shield::{OriginPolicy, ShieldLayer};
 use crate::gateway::stack::target::{self, TargetLayer};
 use crate::gateway::stack::tenant::{self, TenantLayer};
 use crate::net::connect::Connector;
@@ -29,8 +29,8 @@ pub(super) const NONE: &str = "none";
 
 /// A route with all that it needs.
 pub(super) struct PlannedRoute {
-    pub(super) route: config::Route,
-    pub(super) aim: Arc<Aim>,
+    pub(super) route: config::RouteConfig,
+    pub(super) upstream_target: Arc<UpstreamTarget>,
     pub(super) connector: Connector,
     pub(super) line: u64,
     pub(super) metrics: Arc<RouteMetrics>,
@@ -41,7 +41,7 @@ pub(super) struct PlannedRoute {
 /// The blueprint of `listener`: every route, and `none`.
 pub(super) fn blueprint(
     planned: &[PlannedRoute],
-    (listener, admit): (&config::Listener, &AdmitLayer),
+    (listener, admit): (&config::ListenerConfig, &AdmitLayer),
     metrics: &Arc<ListenerMetrics>,
     none: &Arc<RouteMetrics>,
     allowance: &Allowance,
@@ -58,7 +58,7 @@ pub(super) fn blueprint(
             .iter()
             .map(|planned| planned.route.upstream.origin.to_string()),
     );
-    let doors = Arc::new(Doors {
+    let origin_policy = Arc::new(OriginPolicy {
         hosts: listener.hosts.clone(),
         origins,
         metrics: metrics.clone(),
@@ -66,24 +66,27 @@ pub(super) fn blueprint(
     let parts = |planned: &PlannedRoute| Parts {
         route: planned.route.name.clone(),
         metrics: planned.metrics.clone(),
-        failures: FailureLog::new(planned.route.name.clone(), planned.aim.origin().to_string()),
-        shield: ShieldLayer::new(doors.clone()),
+        failures: FailureLog::new(
+            planned.route.name.clone(),
+            planned.upstream_target.origin().to_string(),
+        ),
+        shield: ShieldLayer::new(origin_policy.clone()),
         admit: admit.clone(),
-        target: TargetLayer::new(Arc::new(target::Rules {
+        target: TargetLayer::new(Arc::new(target::TargetRules {
             credentialed: planned.grant.is_some(),
             issuers: if planned.route.expose_issuer {
                 Vec::new()
             } else {
                 planned.issuers.clone()
             },
-            aim: planned.aim.clone(),
+            upstream_target: planned.upstream_target.clone(),
         })),
         limit: LimitLayer::new(allowance.clone(), metrics.clone(), planned.metrics.clone()),
-        scrub: ScrubLayer::new(Arc::new(scrub::Rules {
+        scrub: ScrubLayer::new(Arc::new(scrub::ScrubRules {
             credential: planned
                 .grant
                 .as_ref()
-                .map(|grant| grant.holder.header_names().into()),
+                .map(|grant| grant.handle.header_names().into()),
             tenant: planned
                 .route
                 .tenant
@@ -94,9 +97,12 @@ pub(super) fn blueprint(
             metrics: planned.metrics.clone(),
         })),
         tenant: TenantLayer::new(tenant_rules(planned)),
-        rewrite: RewriteLayer::new(planned.aim.clone(), planned.route.announce),
+        rewrite: RewriteLayer::new(planned.upstream_target.clone(), planned.route.announce),
         connect_retry: planned.route.timeouts.connect_retry,
-        authorize: AuthorizeLayer::new(planned.grant.clone(), planned.aim.origin().clone()),
+        authorize: AuthorizeLayer::new(
+            planned.grant.clone(),
+            planned.upstream_target.origin().clone(),
+        ),
     };
     let mut routes: Vec<RouteBlueprint> = planned
         .iter()
@@ -116,7 +122,7 @@ pub(super) fn blueprint(
         .collect();
     routes.sort_by_key(|route| route.matcher.precedence());
     Blueprint {
-        none: none_parts(&doors, admit, none, metrics, allowance),
+        none: none_parts(&origin_policy, admit, none, metrics, allowance),
         routes,
         listener: metrics.clone(),
         replay_body: config.limits.replay_body,
@@ -126,26 +132,26 @@ pub(super) fn blueprint(
 
 /// The route `none` goes nowhere, so most of its layers have nothing to do.
 fn none_parts(
-    doors: &Arc<Doors>,
+    origin_policy: &Arc<OriginPolicy>,
     admit: &AdmitLayer,
     none: &Arc<RouteMetrics>,
     metrics: &Arc<ListenerMetrics>,
     allowance: &Allowance,
 ) -> Parts {
-    let aim = Arc::new(Aim::nowhere());
+    let upstream_target = Arc::new(UpstreamTarget::nowhere());
     Parts {
         route: none_name(),
         metrics: none.clone(),
         failures: FailureLog::new(none_name(), String::new()),
-        shield: ShieldLayer::new(doors.clone()),
+        shield: ShieldLayer::new(origin_policy.clone()),
         admit: admit.clone(),
-        target: TargetLayer::new(Arc::new(target::Rules {
+        target: TargetLayer::new(Arc::new(target::TargetRules {
             credentialed: false,
             issuers: Vec::new(),
-            aim: aim.clone(),
+            upstream_target: upstream_target.clone(),
         })),
         limit: LimitLayer::new(allowance.clone(), metrics.clone(), none.clone()),
-        scrub: ScrubLayer::new(Arc::new(scrub::Rules {
+        scrub: ScrubLayer::new(Arc::new(scrub::ScrubRules {
             credential: None,
             tenant: None,
             drop_odd_names: false,
@@ -153,21 +159,21 @@ fn none_parts(
             metrics: none.clone(),
         })),
         tenant: TenantLayer::default(),
-        rewrite: RewriteLayer::new(aim.clone(), Announce::default()),
+        rewrite: RewriteLayer::new(upstream_target.clone(), Announce::default()),
         connect_retry: Duration::ZERO,
-        authorize: AuthorizeLayer::new(None, aim.origin().clone()),
+        authorize: AuthorizeLayer::new(None, upstream_target.origin().clone()),
     }
 }
 
-fn tenant_rules(planned: &PlannedRoute) -> Option<Arc<tenant::Rules>> {
+fn tenant_rules(planned: &PlannedRoute) -> Option<Arc<tenant::TenantRules>> {
     let tenants = planned
         .grant
         .as_ref()
-        .and_then(|grant| match &grant.holder {
-            Holder::One(_) => None,
-            Holder::PerTenant(tenants) => Some(tenants.clone()),
+        .and_then(|grant| match &grant.handle {
+            CredentialHandle::One(_) => None,
+            CredentialHandle::PerTenant(tenants) => Some(tenants.clone()),
         });
-    Some(Arc::new(tenant::Rules {
+    Some(Arc::new(tenant::TenantRules {
         rule: planned.route.tenant.clone()?,
         tenants,
     }))
@@ -198,7 +204,7 @@ pub(super) fn lifetimes(timeouts: &config::Timeouts, limits: &config::Limits) ->
 
 /// Where a credential may go by default: the upstreams of the routes that name it.
 /// For the calls of one route that is its own upstream.
-pub(super) fn origins_or_own(origins: &[HttpUrl], route: &config::Route) -> Vec<HttpUrl> {
+pub(super) fn origins_or_own(origins: &[HttpUrl], route: &config::RouteConfig) -> Vec<HttpUrl> {
     if origins.is_empty() {
         vec![route.upstream.clone()]
     } else {

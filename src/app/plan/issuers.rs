@@ -9,7 +9,7 @@ use crate::gateway::path::IssuerMark;
 
 /// Where each of `credentials` is issued, looked up and ended.
 pub(super) fn issuers(
-    credentials: &[(config::Credential, Arc<dyn Mint>)],
+    credentials: &[(config::CredentialConfig, Arc<dyn Mint>)],
 ) -> Vec<(HttpOrigin, IssuerMark)> {
     credentials
         .iter()

@@ -1,6 +1,6 @@
 //! From a draft to a plan, in two steps, so that a reload can stop between them.
 //!
-//! [`Opened::open`] opens the slots that are new or changed; the others stay who they
+//! [`OpenedPlan::open`] opens the slots that are new or changed; the others stay who they
 //! are. A slot that replaces another under its name is asked for in its place from then
 //! on, but calls keep to the old one until the plan is laid out. Dropped before that,
 //! everything is as it was.
@@ -12,36 +12,36 @@ use tokio::time::{Instant, timeout_at};
 
 use super::blueprints::{PlannedRoute, blueprint, lifetimes, origins_or_own};
 use super::issuers::{issuers, marks_anywhere, marks_at};
-use super::spec::Spec;
-use super::{Draft, Line, Plan, PlannedCredential, PlannedListener, Standing};
-use crate::app::descriptors::{self, Fit};
-use crate::app::holders::{Opener, Predecessor};
+use super::spec::CredentialSpec;
+use super::{Plan, PlanDraft, PlannedCredential, PlannedListener, PoolId, ProcessState};
+use crate::app::descriptors::{self, DescriptorLimits};
+use crate::app::minter_factory::{Predecessor, SlotOpener};
 use crate::app::retired::Abandoned;
 use crate::base::name::Name;
 use crate::config;
 use crate::credential::chain::Chains;
 use crate::credential::identity::{is_same_account, is_same_user};
 use crate::credential::slot::Slot;
-use crate::credential::tenants::Holder;
+use crate::credential::tenants::CredentialHandle;
 use crate::credential::{Cause, Mint, MintError, Unavailable};
 use crate::gateway::stack::admit::AdmitLayer;
 use crate::gateway::stack::authorize::Grant;
 use crate::gateway::stack::limit::{Allowance, Permits};
-use crate::modes::connection::Rules;
+use crate::modes::connection::ConnectionRules;
 
 /// A draft whose credentials are open.
-pub struct Opened {
-    draft: Draft,
-    credentials: Vec<(config::Credential, Holder, Spec)>,
+pub struct OpenedPlan {
+    draft: PlanDraft,
+    credentials: Vec<(config::CredentialConfig, CredentialHandle, CredentialSpec)>,
     /// Those that stay, with other limits.
-    tuned: Vec<(config::Credential, Arc<dyn Mint>, Holder)>,
-    opener: Opener,
-    begun: Begun,
+    tuned: Vec<(config::CredentialConfig, Arc<dyn Mint>, CredentialHandle)>,
+    opener: SlotOpener,
+    begun: UncommittedPlan,
 }
 
 /// What was begun beside what runs. Dropped before it is used, that goes on as before,
 /// and what was opened is given back at its issuers.
-struct Begun {
+struct UncommittedPlan {
     /// The slots that were opened now.
     new: Vec<Arc<Slot>>,
     /// Those that were replaced, each with its successor, and whether both log in as the
@@ -51,7 +51,7 @@ struct Begun {
     abandoned: Abandoned,
 }
 
-impl Begun {
+impl UncommittedPlan {
     /// It is used: there is no way back.
     fn commit(&mut self) {
         self.new.clear();
@@ -59,7 +59,7 @@ impl Begun {
     }
 }
 
-impl Drop for Begun {
+impl Drop for UncommittedPlan {
     fn drop(&mut self) {
         for slot in &self.new {
             self.chains.close(slot);
@@ -71,16 +71,20 @@ impl Drop for Begun {
     }
 }
 
-impl Opened {
+impl OpenedPlan {
     /// Opens what `draft` needs beside what `before` runs already. Mints begin at once.
-    pub fn open(draft: Draft, standing: &Standing, before: Option<&Plan>) -> Opened {
+    pub fn open(
+        draft: PlanDraft,
+        process_state: &ProcessState,
+        before: Option<&Plan>,
+    ) -> OpenedPlan {
         let config = &draft.config;
-        let opener = Opener {
-            workshop: draft.workshop.clone(),
+        let opener = SlotOpener {
+            factory: draft.factory.clone(),
             credential_wait: config.timeouts.credential_wait,
             tenants: config.limits.tenants,
-            metrics: standing.credentials.clone(),
-            runtime: standing.runtime.clone(),
+            metrics: process_state.credentials.clone(),
+            runtime: process_state.runtime.clone(),
         };
         let named = |name: &Name| {
             let mut routes = draft.routes.iter();
@@ -90,42 +94,42 @@ impl Opened {
                     chained.any(|(_, source, _)| source == name)
                 })
         };
-        let mut begun = Begun {
+        let mut begun = UncommittedPlan {
             new: Vec::new(),
             replaced: Vec::new(),
-            chains: draft.workshop.chains.clone(),
-            abandoned: standing.abandoned.clone(),
+            chains: draft.factory.chains.clone(),
+            abandoned: process_state.abandoned.clone(),
         };
         let mut tuned = Vec::new();
         let mut credentials = Vec::new();
         // One that neither a route nor another credential names is not asked for: the
         // loader warned of it.
         for (credential, mint) in draft.credentials.iter().filter(|(c, _)| named(&c.name)) {
-            let spec = Spec::of(credential, config, &draft.workshop);
+            let spec = CredentialSpec::of(credential, config, &draft.factory);
             let running = before.and_then(|before| before.running(&credential.name));
             if let Some((same, was)) = running.filter(|(_, was)| was.identity == spec.identity) {
                 if *was != spec {
-                    tuned.push((credential.clone(), mint.clone(), same.holder.clone()));
+                    tuned.push((credential.clone(), mint.clone(), same.handle.clone()));
                 }
-                credentials.push((credential.clone(), same.holder.clone(), spec));
+                credentials.push((credential.clone(), same.handle.clone(), spec));
                 continue;
             }
             let predecessor = predecessor(credential, config, before);
-            let holder = opener.open(credential, mint, predecessor.as_ref());
-            if let Holder::One(slot) = &holder {
-                let by_name = running.map(|(running, _)| &running.holder);
-                let by_account = predecessor.as_ref().map(|old| &old.holder);
-                if let Some(old) = by_name.or(by_account).and_then(Holder::one) {
-                    let heir = slot.clone();
-                    old.hand_over(Arc::new(move || Some(heir.clone())));
+            let handle = opener.open(credential, mint, predecessor.as_ref());
+            if let CredentialHandle::One(slot) = &handle {
+                let by_name = running.map(|(running, _)| &running.handle);
+                let by_account = predecessor.as_ref().map(|old| &old.handle);
+                if let Some(old) = by_name.or(by_account).and_then(CredentialHandle::one) {
+                    let successor = slot.clone();
+                    old.hand_over(Arc::new(move || Some(successor.clone())));
                     let same_user = predecessor.as_ref().is_some_and(|old| old.is_same_user);
                     begun.replaced.push((old.clone(), slot.clone(), same_user));
                 }
                 begun.new.push(slot.clone());
             }
-            credentials.push((credential.clone(), holder, spec));
+            credentials.push((credential.clone(), handle, spec));
         }
-        Opened {
+        OpenedPlan {
             draft,
             credentials,
             tuned,
@@ -155,22 +159,27 @@ impl Opened {
     }
 
     /// The slots that were opened now.
-    pub fn new_slots(&self) -> Vec<Holder> {
-        self.begun.new.iter().cloned().map(Holder::One).collect()
+    pub fn new_slots(&self) -> Vec<CredentialHandle> {
+        self.begun
+            .new
+            .iter()
+            .cloned()
+            .map(CredentialHandle::One)
+            .collect()
     }
 
     /// The plan. What `before` has and it needs too is the same there: counters, permits,
     /// connections. From here on there is no way back for what was handed over.
-    pub fn lay_out(mut self, standing: &Standing, before: Option<&Plan>) -> Plan {
+    pub fn lay_out(mut self, process_state: &ProcessState, before: Option<&Plan>) -> Plan {
         self.begun.commit();
-        for (credential, mint, holder) in &self.tuned {
-            self.opener.tune(credential, mint, holder);
+        for (credential, mint, handle) in &self.tuned {
+            self.opener.tune(credential, mint, handle);
         }
-        let Opened {
+        let OpenedPlan {
             draft, credentials, ..
         } = self;
         let config = draft.config;
-        let wanted = |config: &config::Config| Fit {
+        let wanted = |config: &config::Config| DescriptorLimits {
             connections: config.limits.connections,
             in_flight: config.limits.in_flight,
             streams: config.limits.streams,
@@ -191,11 +200,11 @@ impl Opened {
         let issuers = issuers(&draft.credentials);
         let mut lines = Vec::new();
         let mut planned = Vec::new();
-        for (route, aim, connector) in draft.routes {
+        for (route, upstream_target, connector) in draft.routes {
             let grant = route.credential.as_ref().and_then(|name| {
-                let (credential, holder, _) = credentials.iter().find(|(c, ..)| c.name == *name)?;
+                let (credential, handle, _) = credentials.iter().find(|(c, ..)| c.name == *name)?;
                 Some(Grant {
-                    holder: holder.clone(),
+                    handle: handle.clone(),
                     origins: origins_or_own(&credential.origins, &route),
                     wait: route.timeouts.credential_wait,
                 })
@@ -211,25 +220,25 @@ impl Opened {
                 });
             let line = match kept {
                 Some(line) => line.number,
-                None => standing.lines.fetch_add(1, Ordering::Relaxed),
+                None => process_state.lines.fetch_add(1, Ordering::Relaxed),
             };
-            lines.push(Line {
+            lines.push(PoolId {
                 route: route.name.clone(),
                 connector: connector.clone(),
                 lifetimes,
                 number: line,
             });
             planned.push(PlannedRoute {
-                metrics: Arc::new(standing.families.route(&route.name)),
+                metrics: Arc::new(process_state.families.route(&route.name)),
                 issuers: match &grant {
                     // Our credential must not read out passwords through another
                     // name, port or gateway of the same contact center either.
                     Some(_) => marks_anywhere(&issuers),
-                    None => marks_at(&issuers, aim.origin()),
+                    None => marks_at(&issuers, upstream_target.origin()),
                 },
                 grant,
                 route,
-                aim,
+                upstream_target,
                 connector,
                 line,
             });
@@ -237,22 +246,22 @@ impl Opened {
         let listeners = config
             .listeners
             .iter()
-            .zip(draft.doors.listeners)
-            .map(|(listener, door)| {
-                let metrics = Arc::new(standing.families.listener(&listener.name));
-                let admit = AdmitLayer::new(door.token.clone(), metrics.clone());
+            .zip(draft.listener_auths.listeners)
+            .map(|(listener, listener_auth)| {
+                let metrics = Arc::new(process_state.families.listener(&listener.name));
+                let admit = AdmitLayer::new(listener_auth.token.clone(), metrics.clone());
                 let entrance = (listener, &admit);
                 let blueprint = blueprint(
                     &planned,
                     entrance,
                     &metrics,
-                    &standing.none,
+                    &process_state.none,
                     &allowance,
                     &config,
                 );
                 PlannedListener {
                     config: listener.clone(),
-                    door,
+                    listener_auth,
                     blueprint: Arc::new(blueprint),
                     metrics,
                 }
@@ -260,16 +269,16 @@ impl Opened {
             .collect();
         let mut specs = Vec::new();
         let mut running = Vec::new();
-        for (credential, holder, spec) in credentials {
+        for (credential, handle, spec) in credentials {
             specs.push(spec);
             running.push(PlannedCredential {
                 kind: credential.kind,
-                holder,
+                handle,
             });
         }
         Plan {
             rules: Arc::new(rules(&config)),
-            admin_token: draft.doors.admin_token,
+            admin_token: draft.listener_auths.admin_token,
             connections,
             config,
             listeners,
@@ -284,15 +293,15 @@ impl Opened {
 /// The running credential in whose place `credential` comes: the one of its name, else one
 /// that the new configuration has no more and that logs in to the same account.
 fn predecessor(
-    credential: &config::Credential,
+    credential: &config::CredentialConfig,
     config: &config::Config,
     before: Option<&Plan>,
 ) -> Option<Predecessor> {
     let before = before?;
     let tables = before.config.credentials.iter();
-    let has_url = |table: &config::Credential| table.values.0.contains_key("url");
+    let has_url = |table: &config::CredentialConfig| table.values.0.contains_key("url");
     let is_gone = |name: &Name| config.credentials.iter().all(|kept| kept.name != *name);
-    let mut candidates: Vec<&config::Credential> = tables
+    let mut candidates: Vec<&config::CredentialConfig> = tables
         .filter(|old| {
             old.name == credential.name
                 || (is_gone(&old.name) && has_url(old) && is_same_account(old, credential))
@@ -302,14 +311,14 @@ fn predecessor(
     candidates.into_iter().find_map(|old| {
         let (running, _) = before.running(&old.name)?;
         Some(Predecessor {
-            holder: running.holder.clone(),
+            handle: running.handle.clone(),
             is_same_user: is_same_user(old, credential),
         })
     })
 }
 
-fn rules(config: &config::Config) -> Rules {
-    Rules {
+fn rules(config: &config::Config) -> ConnectionRules {
+    ConnectionRules {
         header_bytes: config.limits.header_bytes,
         header_count: config.limits.header_count,
         header: config.timeouts.header,

@@ -8,15 +8,15 @@ use std::sync::Arc;
 
 use super::blueprints::NONE;
 use super::{Credentials, Resolved};
-use crate::app::holders::Workshop;
+use crate::app::minter_factory::MinterFactory;
 use crate::base::problem::{Place, Problem};
 use crate::config::{self, Config};
 use crate::credential::store::file::{FileStore, OpenError};
-use crate::credential::store::{Null, Store};
-use crate::gateway::stack::rewrite::Aim;
+use crate::credential::store::{NullStore, Store};
+use crate::gateway::stack::rewrite::UpstreamTarget;
 use crate::net::connect::Connector;
 use crate::net::egress::Egress;
-use crate::secret::Source;
+use crate::secret::SecretSource;
 
 /// The store of the configuration; nothing is written yet. Reads its key.
 ///
@@ -24,7 +24,7 @@ use crate::secret::Source;
 /// Where the key or the path will not do.
 pub fn open_store(config: &Config) -> Result<Arc<dyn Store>, Problem> {
     let Some(store) = &config.store else {
-        return Ok(Arc::new(Null::new()));
+        return Ok(Arc::new(NullStore::new()));
     };
     let problem = |key: &str, why: String, fix: &str| Problem::new(Place::Default, key, why, fix);
     let key = store.key.fetch().map_err(|error| {
@@ -52,12 +52,12 @@ pub fn open_store(config: &Config) -> Result<Arc<dyn Store>, Problem> {
 /// With every problem, `problems` among them.
 pub(super) fn resolve(
     config: &Config,
-    workshop: &Workshop,
+    factory: &MinterFactory,
     mut problems: Vec<Problem>,
 ) -> Result<Resolved, Vec<Problem>> {
     let mut credentials = Vec::new();
     for credential in &config.credentials {
-        match workshop.example(credential, config) {
+        match factory.example(credential, config) {
             Ok(mint) => credentials.push((credential.clone(), mint)),
             Err(found) => problems.extend(found),
         }
@@ -66,8 +66,10 @@ pub(super) fn resolve(
     problems.extend(sources_without_bearer(&credentials));
     let mut routes = Vec::new();
     for route in &config.routes {
-        match resolve_route(route, &workshop.egress) {
-            Ok((aim, connector)) => routes.push((route.clone(), aim, connector)),
+        match resolve_route(route, &factory.egress) {
+            Ok((upstream_target, connector)) => {
+                routes.push((route.clone(), upstream_target, connector))
+            }
             Err(problem) => problems.push(problem),
         }
         problems.extend(unreachable_origin(route, config));
@@ -119,7 +121,7 @@ fn generated_without_store(config: &Config) -> Vec<Problem> {
     let mut problems = Vec::new();
     for credential in &config.credentials {
         for (key, source, place) in credential.values.secrets() {
-            if *source == Source::Generate {
+            if *source == SecretSource::Generate {
                 problems.push(Problem::new(
                     place.clone(),
                     format!("credential.{}.{key}", credential.name),
@@ -132,7 +134,10 @@ fn generated_without_store(config: &Config) -> Vec<Problem> {
     problems
 }
 
-fn resolve_route(route: &config::Route, egress: &Egress) -> Result<(Arc<Aim>, Connector), Problem> {
+fn resolve_route(
+    route: &config::RouteConfig,
+    egress: &Egress,
+) -> Result<(Arc<UpstreamTarget>, Connector), Problem> {
     let problem = |key: &str, why: String, fix: &str| {
         Problem::new(
             Place::Default,
@@ -143,13 +148,14 @@ fn resolve_route(route: &config::Route, egress: &Egress) -> Result<(Arc<Aim>, Co
     };
     let strip = route.strip_prefix.then_some(route.path.as_str());
     let host = route.host_header.as_deref();
-    let aim = Aim::new(&route.upstream, strip, host, route.rewrite_location).ok_or_else(|| {
-        problem(
-            "upstream",
-            "its host cannot stand in a Host field".into(),
-            "write a plain host name or address",
-        )
-    })?;
+    let upstream_target = UpstreamTarget::new(&route.upstream, strip, host, route.rewrite_location)
+        .ok_or_else(|| {
+            problem(
+                "upstream",
+                "its host cannot stand in a Host field".into(),
+                "write a plain host name or address",
+            )
+        })?;
     let connector = Connector::new(
         route.upstream.origin.clone(),
         &route.tls,
@@ -158,7 +164,7 @@ fn resolve_route(route: &config::Route, egress: &Egress) -> Result<(Arc<Aim>, Co
     )
     .map_err(|error| error.problem(&format!("route.{}.upstream_tls", route.name)))?;
     let connector = connector.speaking(route.upstream_protocol);
-    Ok((Arc::new(aim), connector))
+    Ok((Arc::new(upstream_target), connector))
 }
 
 /// A credential that is chained to one which never yields a bearer would never come
@@ -202,7 +208,7 @@ fn sources_without_bearer(credentials: &Credentials) -> Vec<Problem> {
 
 /// A route whose credential may not go to its upstream would answer 403 to
 /// everything.
-fn unreachable_origin(route: &config::Route, config: &Config) -> Option<Problem> {
+fn unreachable_origin(route: &config::RouteConfig, config: &Config) -> Option<Problem> {
     let name = route.credential.as_ref()?;
     let credential = config.credentials.iter().find(|c| c.name == *name)?;
     let reaches = credential.origins.is_empty()
@@ -225,7 +231,7 @@ fn unreachable_origin(route: &config::Route, config: &Config) -> Option<Problem>
 
 /// A tenant that is told by a field which the credential sets would never reach the
 /// upstream as it came, and never be there to be read.
-fn overwritten_tenant(route: &config::Route, credentials: &Credentials) -> Option<Problem> {
+fn overwritten_tenant(route: &config::RouteConfig, credentials: &Credentials) -> Option<Problem> {
     let header = &route.tenant.as_ref()?.header;
     let name = route.credential.as_ref()?;
     let (_, mint) = credentials.iter().find(|(c, _)| c.name == *name)?;
@@ -241,14 +247,14 @@ fn overwritten_tenant(route: &config::Route, credentials: &Credentials) -> Optio
 
 #[cfg(test)]
 mod tests {
-    use crate::app::plan::{Draft, kind_keys};
+    use crate::app::plan::{PlanDraft, kind_keys};
     use crate::base::time::Clock;
     use crate::config::load::{Sources, load};
-    use crate::secret::watch::testing::Folder;
+    use crate::secret::watch::testing::WatchedFolder;
 
     /// What is found where `more` follows two routes and a credential.
     fn judged(more: &str, password: &str) -> Vec<String> {
-        let folder = Folder::new();
+        let folder = WatchedFolder::new();
         let text = format!(
             "[listener.app]\nbind = \"127.0.0.1:8080\"\n\
              [route.a]\nmatch.path = \"/a\"\nupstream = \"https://cms.example.com\"\ncredential = \"key\"\n\
@@ -263,7 +269,7 @@ mod tests {
             ..Sources::default()
         };
         let config = load(&sources, &kind_keys()).unwrap();
-        let found = Draft::judge(&config, &Clock::system());
+        let found = PlanDraft::judge(&config, &Clock::system());
         let file = path.display().to_string();
         found
             .iter()

@@ -3,30 +3,34 @@
 
 use ring::digest::{SHA256, digest};
 
-use crate::app::holders::Workshop;
+use crate::app::minter_factory::MinterFactory;
 use crate::config::{self, Config};
 use crate::credential::identity::Identity;
 use crate::net::tls;
 
 /// All that a credential's slots are made by.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Spec {
+pub struct CredentialSpec {
     /// Another one is another credential.
     pub identity: Identity,
     /// All else, in one spelling for one meaning: what changes while it lives.
     limits: Vec<String>,
 }
 
-impl Spec {
+impl CredentialSpec {
     /// That of `credential` in `config`.
-    pub fn of(credential: &config::Credential, config: &Config, workshop: &Workshop) -> Spec {
+    pub fn of(
+        credential: &config::CredentialConfig,
+        config: &Config,
+        factory: &MinterFactory,
+    ) -> CredentialSpec {
         let mut parts = Vec::new();
         // Those of the identity among them do no harm: they are equal where it is.
         for (path, (value, _)) in &credential.values.0 {
             parts.push((*path).to_owned());
             parts.push(value.canonical());
         }
-        let origins = workshop.reached_by(credential);
+        let origins = factory.reached_by(credential);
         parts.extend(origins.iter().map(ToString::to_string));
         parts.push(format!("{:?}", credential.tls));
         // A file that was renewed under its name is another one.
@@ -43,7 +47,7 @@ impl Spec {
         if credential.is_per_tenant() {
             parts.push(config.limits.tenants.to_string());
         }
-        Spec {
+        CredentialSpec {
             identity: Identity::of(credential),
             limits: parts,
         }

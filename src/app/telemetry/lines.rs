@@ -17,7 +17,7 @@ const QUEUE: usize = 1024;
 /// How long a process that ends waits for its last lines.
 const LAST_LINES: Duration = Duration::from_secs(1);
 
-enum Message {
+enum LogMessage {
     Line(Vec<u8>),
     /// All lines before it have been written; tells so.
     Flush(SyncSender<()>),
@@ -25,19 +25,19 @@ enum Message {
 
 /// The end of the queue that is written to.
 #[derive(Debug)]
-pub(super) struct Lines {
-    queue: SyncSender<Message>,
+pub(super) struct LogQueue {
+    queue: SyncSender<LogMessage>,
     lost: Arc<AtomicU64>,
 }
 
-static QUEUED: OnceLock<SyncSender<Message>> = OnceLock::new();
+static QUEUED: OnceLock<SyncSender<LogMessage>> = OnceLock::new();
 
-impl Lines {
+impl LogQueue {
     /// Starts the thread. `lost` renders the line that says how many were lost.
     ///
     /// # Errors
     /// Where the machine refuses a thread.
-    pub(super) fn start(lost: fn(u64) -> String) -> io::Result<Lines> {
+    pub(super) fn start(lost: fn(u64) -> String) -> io::Result<LogQueue> {
         let (queue, queued) = sync_channel(QUEUE);
         let counter = Arc::new(AtomicU64::new(0));
         let counted = counter.clone();
@@ -45,7 +45,7 @@ impl Lines {
             .name("log".into())
             .spawn(move || write(&queued, &counted, lost, io::stderr()))?;
         let _ = QUEUED.set(queue.clone());
-        Ok(Lines {
+        Ok(LogQueue {
             queue,
             lost: counter,
         })
@@ -56,15 +56,15 @@ impl Lines {
 pub fn finish() {
     let Some(queue) = QUEUED.get() else { return };
     let (written, wait) = sync_channel(1);
-    if queue.try_send(Message::Flush(written)).is_ok() {
+    if queue.try_send(LogMessage::Flush(written)).is_ok() {
         let _ = wait.recv_timeout(LAST_LINES);
     }
 }
 
-impl Write for &Lines {
+impl Write for &LogQueue {
     /// Takes a whole line, as the subscriber hands it over. Never blocks or fails.
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
-        if let Err(TrySendError::Full(_)) = self.queue.try_send(Message::Line(line.to_vec())) {
+        if let Err(TrySendError::Full(_)) = self.queue.try_send(LogMessage::Line(line.to_vec())) {
             self.lost.fetch_add(1, Ordering::Relaxed);
         }
         Ok(line.len())
@@ -76,14 +76,14 @@ impl Write for &Lines {
 }
 
 fn write(
-    queued: &Receiver<Message>,
+    queued: &Receiver<LogMessage>,
     lost: &AtomicU64,
     say_lost: fn(u64) -> String,
     mut out: impl Write,
 ) {
     while let Ok(message) = queued.recv() {
         match message {
-            Message::Line(line) => {
+            LogMessage::Line(line) => {
                 let missing = lost.swap(0, Ordering::Relaxed);
                 // A stderr that is closed or full is no reason to stop.
                 if missing > 0 {
@@ -91,7 +91,7 @@ fn write(
                 }
                 let _ = out.write_all(&line);
             }
-            Message::Flush(written) => {
+            LogMessage::Flush(written) => {
                 let _ = written.try_send(());
             }
         }
@@ -106,7 +106,7 @@ mod tests {
     fn a_full_queue_loses_lines_and_says_how_many() {
         let (queue, queued) = sync_channel(2);
         let lost = Arc::new(AtomicU64::new(0));
-        let lines = Lines {
+        let lines = LogQueue {
             queue,
             lost: lost.clone(),
         };

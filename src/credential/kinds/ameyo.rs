@@ -10,78 +10,78 @@ use http::HeaderName;
 use serde_json::json;
 
 use super::engine::Recipe;
-use super::engine::answer::Read;
-use super::engine::ask::Ask;
+use super::engine::answer::ReadAnswer;
+use super::engine::issuer_request::IssuerRequest;
 use super::engine::verdict::Meaning;
 use super::login_kind::{self, template};
-use super::{Building, key};
+use super::{KindContext, key};
 use crate::base::problem::Problem;
-use crate::config::keys::{Fallback, Key, Type};
+use crate::config::keys::{ConfigKey, Fallback, ValueType};
 use crate::config::url::HttpUrl;
 use crate::credential::KeepAlive;
 
 /// The login; `example` is a whole URL as TOML.
-pub(super) const fn url(example: &'static str) -> Key {
+pub(super) const fn url(example: &'static str) -> ConfigKey {
     login_kind::url(example, "The login, as a whole URL.")
 }
 
-pub(super) const USERNAME: Key = login_kind::username(
+pub(super) const USERNAME: ConfigKey = login_kind::username(
     r#""headset""#,
     "The vendor's `userId`; a user that nobody else logs in as.",
 );
 
-pub(super) const PASSWORD: Key = login_kind::password(
+pub(super) const PASSWORD: ConfigKey = login_kind::password(
     r#"{ file = "/run/secrets/headset/password" }"#,
     "Its password, which the vendor calls `token`.",
 );
 
-pub(super) const FORCE_LOGIN: Key = key(
+pub(super) const FORCE_LOGIN: ConfigKey = key(
     "force_login",
-    Type::Bool,
+    ValueType::Bool,
     Fallback::Text("false"),
     "false",
     "Whether a login may end another session of the same user. Give headset a user of its own first.",
 );
 
-pub(super) const MAX_AGE: Key = key(
+pub(super) const MAX_AGE: ConfigKey = key(
     "max_age",
-    Type::Duration,
+    ValueType::Duration,
     Fallback::Text("12h"),
     "\"12h\"",
     "When to log in anew at the latest; the vendor does not say how long a session lives.",
 )
 .in_place();
 
-pub(super) const KEEP_ALIVE: Key = key(
+pub(super) const KEEP_ALIVE: ConfigKey = key(
     "keep_alive",
-    Type::Choice(&["off", "traffic", "always"]),
+    ValueType::Choice(&["off", "traffic", "always"]),
     Fallback::Text("traffic"),
     "\"traffic\"",
     "When to give signs of life: while calls use the session, `always`, or `off`.",
 )
 .in_place();
 
-pub(super) const KEEP_ALIVE_INTERVAL: Key = key(
+pub(super) const KEEP_ALIVE_INTERVAL: ConfigKey = key(
     "keep_alive_interval",
-    Type::Duration,
+    ValueType::Duration,
     Fallback::Text("20s"),
     "\"20s\"",
     "The pause between two signs of life, from 1s.",
 )
 .in_place();
 
-pub(super) const ON_SHUTDOWN: Key = key(
+pub(super) const ON_SHUTDOWN: ConfigKey = key(
     "on_shutdown",
-    Type::Choice(&["keep", "revoke"]),
+    ValueType::Choice(&["keep", "revoke"]),
     Fallback::Text("revoke"),
     "\"revoke\"",
     "Whether to log out when headset stops. A session that is kept may bar the next login.",
 )
 .in_place();
 
-pub(super) const SESSION_URL: Key = key(
+pub(super) const SESSION_URL: ConfigKey = key(
     "session_url",
-    Type::Url,
+    ValueType::Url,
     Fallback::Absent,
     "\"https://ameyo.example.com:8443/ameyorestapi/session\"",
     "Where keep-alive, refresh and logout are, on the same origin. By default the `session` beside the folder of `url`.",
@@ -104,7 +104,7 @@ pub(super) struct Siblings {
 
 impl Siblings {
     /// As configured, or `session` beside the folder of the login.
-    pub(super) fn of(building: &Building<'_>, problems: &mut Vec<Problem>) -> Option<Siblings> {
+    pub(super) fn of(building: &KindContext<'_>, problems: &mut Vec<Problem>) -> Option<Siblings> {
         let url = building.url("url")?;
         let base = match building.url("session_url") {
             Some(base) if base.origin != url.origin => {
@@ -137,23 +137,23 @@ impl Siblings {
         last: &str,
         headers: &[(HeaderName, &str)],
         body: serde_json::Value,
-    ) -> Ask {
-        Ask {
+    ) -> IssuerRequest {
+        IssuerRequest {
             path: format!("{}/{last}", self.base.path),
             headers: headers
                 .iter()
                 .map(|(name, value)| (name.clone(), template(value)))
                 .collect(),
-            ..Ask::json(body)
+            ..IssuerRequest::json(body)
         }
     }
 
     /// How the session is kept alive, as configured.
     fn keep_alive(
         &self,
-        building: &Building<'_>,
+        building: &KindContext<'_>,
         headers: &[(HeaderName, &str)],
-    ) -> Option<(KeepAlive, Ask)> {
+    ) -> Option<(KeepAlive, IssuerRequest)> {
         let always = match building.text("keep_alive").unwrap_or("traffic") {
             "off" => return None,
             word => word == "always",
@@ -168,7 +168,7 @@ impl Siblings {
     }
 
     /// The logout.
-    fn logout(&self, headers: &[(HeaderName, &str)]) -> Ask {
+    fn logout(&self, headers: &[(HeaderName, &str)]) -> IssuerRequest {
         let body = json!({ "sessionId": "{session}", "reason": "headset logs out" });
         self.ask("userLogout", headers, body)
     }
@@ -176,7 +176,7 @@ impl Siblings {
 
 /// What the two kinds share of a recipe; `headers` are those of a call in the session.
 pub(super) fn recipe(
-    building: &Building<'_>,
+    building: &KindContext<'_>,
     headers: &[(HeaderName, &str)],
     problems: &mut Vec<Problem>,
 ) -> Option<Recipe> {
@@ -195,7 +195,7 @@ pub(super) fn recipe(
 }
 
 /// The problems of the times that the two kinds share.
-fn judge_times(building: &Building<'_>, problems: &mut Vec<Problem>) {
+fn judge_times(building: &KindContext<'_>, problems: &mut Vec<Problem>) {
     let least = Duration::from_secs(1);
     for key in ["max_age", "keep_alive_interval"] {
         if building.duration(key).is_some_and(|time| time < least) {
@@ -213,7 +213,7 @@ pub(super) fn session_header() -> HeaderName {
 }
 
 /// The vendor's codes, and the one failure that is known to pass.
-fn codes(read: &Read<'_>) -> Option<Meaning> {
+fn codes(read: &ReadAnswer<'_>) -> Option<Meaning> {
     let code = read.code();
     let code = code.as_deref().and_then(|code| code.parse::<u32>().ok());
     let known = match code.unwrap_or(0) {
@@ -266,7 +266,7 @@ mod tests {
     fn meant(status: u16, body: &str) -> Option<Meaning> {
         let mut answer = answered(0, &[], body);
         answer.status = http::StatusCode::from_u16(status).unwrap();
-        codes(&Read::of(&answer))
+        codes(&ReadAnswer::of(&answer))
     }
 
     #[test]

@@ -10,14 +10,14 @@ use http::HeaderName;
 use http::header::AUTHORIZATION;
 use serde_json::json;
 
-use super::engine::answer::Find;
-use super::engine::ask::Ask;
-use super::engine::expiry::{Expiry, Form};
+use super::engine::answer::ValuePlace;
+use super::engine::expiry::{Expiry, TimeForm};
+use super::engine::issuer_request::IssuerRequest;
 use super::engine::verdict::Success;
-use super::engine::{Output, Recipe, Refresh, Taken};
+use super::engine::{OutputField, Recipe, Refresh, TakenValue};
 use super::login_kind::{self, SCHEME, default_life, required, template, token_by_scheme};
-use super::{Building, Built, Kind, ameyo, key};
-use crate::config::keys::{Fallback, Key, Type};
+use super::{BuiltMint, Kind, KindContext, ameyo, key};
+use crate::config::keys::{ConfigKey, Fallback, ValueType};
 
 /// The entry in the list.
 pub const KIND: Kind = Kind {
@@ -37,12 +37,12 @@ domain = "ameyo.example.com"
 "#;
 
 #[rustfmt::skip]
-const KEYS: &[Key] = &[
+const KEYS: &[ConfigKey] = &[
     ameyo::url(r#""https://ameyo.example.com:8443/ameyorestapi/userLogin/login""#),
     ameyo::USERNAME,
     ameyo::PASSWORD,
     required("domain", r#""ameyo.example.com""#, "The vendor's `domain`."),
-    key("account_id", Type::Text, Fallback::Absent, r#""acct-1""#,
+    key("account_id", ValueType::Text, Fallback::Absent, r#""acct-1""#,
         "The value of `accountid`, where the login does not name the right one."),
     SCHEME,
     ameyo::FORCE_LOGIN,
@@ -58,7 +58,7 @@ const KEYS: &[Key] = &[
 /// The one key with dots in it is why this is a JSON Pointer.
 const LOGIN: &str = "/authenticationState/authPolicyVsUserInfo/auth.type.passwd/loginProperties";
 
-fn build(building: &Building<'_>) -> Built {
+fn build(building: &KindContext<'_>) -> BuiltMint {
     login_kind::build(building, |problems| {
         let force = building.flag("force_login").unwrap_or(false);
         let headers = [
@@ -71,7 +71,7 @@ fn build(building: &Building<'_>) -> Built {
             None => "{account}",
         };
         Some(Recipe {
-            ask: Ask::json(json!({
+            ask: IssuerRequest::json(json!({
                 "domain": "{domain}",
                 "userId": "{username}",
                 "token": "{password}",
@@ -79,10 +79,10 @@ fn build(building: &Building<'_>) -> Built {
             })),
             success: Success::unless_repeated_at(&["/status"]),
             takes: vec![
-                Taken::pointer("token", &format!("{LOGIN}/jwt")),
-                Taken::pointer("session", "/userSessionInfo/sessionId"),
+                TakenValue::pointer("token", &format!("{LOGIN}/jwt")),
+                TakenValue::pointer("session", "/userSessionInfo/sessionId"),
                 // It stands in every other address of the platform.
-                Taken::pointer("account", &format!("{LOGIN}/accountId"))
+                TakenValue::pointer("account", &format!("{LOGIN}/accountId"))
                     .optional()
                     .plain(),
             ],
@@ -90,15 +90,15 @@ fn build(building: &Building<'_>) -> Built {
                 Expiry::Fixed(building.duration("max_age")?),
                 Expiry::Jwt("token"),
                 Expiry::Found(
-                    Find::pointer(&format!("{LOGIN}/jwtTokenExpiryMs")),
-                    Form::MillisecondsOfEither,
+                    ValuePlace::pointer(&format!("{LOGIN}/jwtTokenExpiryMs")),
+                    TimeForm::MillisecondsOfEither,
                 ),
             ],
             default_life: building.duration("default_life"),
             outputs: vec![
-                Output::of(AUTHORIZATION, template(token_by_scheme(building))),
-                Output::of(ameyo::session_header(), template("{session}")),
-                Output::of(HeaderName::from_static("accountid"), template(account)).optional(),
+                OutputField::of(AUTHORIZATION, template(token_by_scheme(building))),
+                OutputField::of(ameyo::session_header(), template("{session}")),
+                OutputField::of(HeaderName::from_static("accountid"), template(account)).optional(),
             ],
             refresh: Some(Refresh {
                 ask: ameyo::Siblings::of(building, problems)?.ask(
@@ -106,7 +106,7 @@ fn build(building: &Building<'_>) -> Built {
                     &headers,
                     json!({ "userId": "{username}" }),
                 ),
-                takes: vec![Taken::pointer("token", "/jwtToken")],
+                takes: vec![TakenValue::pointer("token", "/jwtToken")],
                 expiries: vec![Expiry::Jwt("token")],
             }),
             ..common

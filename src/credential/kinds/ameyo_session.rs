@@ -7,13 +7,13 @@
 
 use serde_json::json;
 
-use super::engine::ask::Ask;
 use super::engine::expiry::Expiry;
+use super::engine::issuer_request::IssuerRequest;
 use super::engine::verdict::Success;
-use super::engine::{Output, Recipe, Taken};
+use super::engine::{OutputField, Recipe, TakenValue};
 use super::login_kind::{self, template};
-use super::{Building, Built, Kind, ameyo, key};
-use crate::config::keys::{Fallback, Key, Type};
+use super::{BuiltMint, Kind, KindContext, ameyo, key};
+use crate::config::keys::{ConfigKey, Fallback, ValueType};
 
 /// The entry in the list.
 pub const KIND: Kind = Kind {
@@ -32,11 +32,11 @@ password = { file = "/run/secrets/headset/password" }
 "#;
 
 #[rustfmt::skip]
-const KEYS: &[Key] = &[
+const KEYS: &[ConfigKey] = &[
     ameyo::url(r#""https://ameyo.example.com:8443/ameyorestapi/session/userLogin""#),
     ameyo::USERNAME,
     ameyo::PASSWORD,
-    key("terminal_info", Type::Text, Fallback::Text("headset"), r#""headset""#,
+    key("terminal_info", ValueType::Text, Fallback::Text("headset"), r#""headset""#,
         "The vendor's `terminalInfo`."),
     ameyo::FORCE_LOGIN,
     ameyo::MAX_AGE,
@@ -46,22 +46,25 @@ const KEYS: &[Key] = &[
     ameyo::SESSION_URL,
 ];
 
-fn build(building: &Building<'_>) -> Built {
+fn build(building: &KindContext<'_>) -> BuiltMint {
     login_kind::build(building, |problems| {
         let force = building.flag("force_login").unwrap_or(false);
         let headers = [(ameyo::session_header(), "{session}")];
         let common = ameyo::recipe(building, &headers, problems)?;
         Some(Recipe {
-            ask: Ask::json(json!({
+            ask: IssuerRequest::json(json!({
                 "userId": "{username}",
                 "token": "{password}",
                 "forceLogin": force,
                 "terminalInfo": "{terminal_info}",
             })),
             success: Success::unless_repeated_at(&["/status"]),
-            takes: vec![Taken::pointer("session", "/sessionId")],
+            takes: vec![TakenValue::pointer("session", "/sessionId")],
             expiries: vec![Expiry::Fixed(building.duration("max_age")?)],
-            outputs: vec![Output::of(ameyo::session_header(), template("{session}"))],
+            outputs: vec![OutputField::of(
+                ameyo::session_header(),
+                template("{session}"),
+            )],
             ..common
         })
     })

@@ -41,20 +41,20 @@ use http::{HeaderName, HeaderValue};
 use tokio::time::Instant;
 use zeroize::Zeroizing;
 
-use self::calls::{AHEAD_MOST_MS, Admin, CORRECTION_MOST_MS, Calls, Pair, Registered};
-use self::ledger::{Entry, Ledger, Life, number_of};
+use self::calls::{AHEAD_MOST_MS, Administrator, CORRECTION_MOST_MS, Calls, Pair, Registered};
+use self::ledger::{Entry, Ledger, RegistrationLife, number_of};
 use self::mark::Marked;
 use self::options::{Options, Rotation};
-use super::{Building, Kind, basic_value, bearer_value, fetched, fit, without_scheme};
+use super::{Kind, KindContext, basic_value, bearer_value, fetched, fit, without_scheme};
 use crate::base::problem::Problem;
 use crate::base::time::{Clock, Deadline, Moment};
 use crate::config::url::HttpUrl;
-use crate::credential::chain::{Bearer, Held};
-use crate::credential::login::Answer;
+use crate::credential::chain::{Bearer, ReadBearer};
+use crate::credential::issuer_client::IssuerResponse;
 use crate::credential::secret_parts::SecretParts;
-use crate::credential::store::{Digest, Hidden, Keep, Print, Since, digest_of};
-use crate::credential::{Change, Fresh, Mint, MintError, Origin, schedule};
-use crate::secret::{Secret, Source};
+use crate::credential::store::{Digest, Fingerprint, Hidden, Since, StoreScope, digest_of};
+use crate::credential::{Change, CredentialOrigin, Fresh, Mint, MintError, schedule};
+use crate::secret::{Secret, SecretSource};
 
 /// The entry in the list.
 pub const KIND: Kind = Kind {
@@ -74,23 +74,23 @@ struct Registrar {
     calls: Calls,
     clock: Clock,
     mint_limit: Duration,
-    keep: OnceLock<Keep>,
+    keep: OnceLock<StoreScope>,
     /// The null store's, where none was handed over.
-    nowhere: Keep,
-    memory: OnceLock<Arc<Memory>>,
+    nowhere: StoreScope,
+    memory: OnceLock<Arc<RegistrarMemory>>,
 }
 
 /// What those have in common that follow one another in a slot.
-struct Memory {
-    known: Mutex<Known>,
+struct RegistrarMemory {
+    known: Mutex<LearntFacts>,
     /// An attempt and a revocation take turns: what is being registered can only be
     /// ended afterwards.
     turn: tokio::sync::Semaphore,
 }
 
-impl Default for Memory {
-    fn default() -> Memory {
-        Memory {
+impl Default for RegistrarMemory {
+    fn default() -> RegistrarMemory {
+        RegistrarMemory {
             known: Mutex::default(),
             turn: tokio::sync::Semaphore::new(1),
         }
@@ -99,20 +99,20 @@ impl Default for Memory {
 
 /// What earlier attempts have learnt.
 #[derive(Default)]
-struct Known {
+struct LearntFacts {
     /// The ledger has been read from the store.
     loaded: bool,
     ledger: Ledger,
     /// The issuer's wall clock, in ms, at our boot time.
     issuer: Option<(i64, Duration)>,
     /// Fingerprints of the password and bearer that the last attempt used.
-    used: Option<(Option<Print>, Print)>,
+    used: Option<(Option<Fingerprint>, Fingerprint)>,
     /// One for each name that calls may carry: shared by every header made of it, so
     /// that its count tells when the last use has ended.
     uses: HashMap<String, Arc<()>>,
     /// The last attempt found the name taken, with this fingerprint of the previous
     /// password, where there was one.
-    foreign: Option<Option<Print>>,
+    foreign: Option<Option<Fingerprint>>,
     /// The names that were registered for this credential, and by nobody before it.
     made: Vec<String>,
     /// The number of the task that deletes names, if there is one.
@@ -123,7 +123,7 @@ struct Known {
     ending: bool,
 }
 
-fn build(building: &Building<'_>) -> Result<Arc<dyn Mint>, Vec<Problem>> {
+fn build(building: &KindContext<'_>) -> Result<Arc<dyn Mint>, Vec<Problem>> {
     let options = options::read(building)?;
     Ok(Arc::new(BasicAuth(Arc::new(Registrar {
         names: [AUTHORIZATION],
@@ -138,7 +138,7 @@ fn build(building: &Building<'_>) -> Result<Arc<dyn Mint>, Vec<Problem>> {
         clock: building.clock.clone(),
         mint_limit: building.mint_limit,
         keep: OnceLock::new(),
-        nowhere: Keep::nowhere(&building.credential.name),
+        nowhere: StoreScope::nowhere(&building.credential.name),
         memory: OnceLock::new(),
     }))))
 }
@@ -152,7 +152,7 @@ impl Mint for BasicAuth {
         Box::pin(self.0.attempt())
     }
 
-    fn sources(&self) -> Vec<Source> {
+    fn sources(&self) -> Vec<SecretSource> {
         let bearer = self.0.options.admin_bearer.secret();
         let password = std::iter::once(&self.0.options.password);
         password.chain(bearer).cloned().collect()
@@ -162,14 +162,14 @@ impl Mint for BasicAuth {
         self.0.change()
     }
 
-    fn also_watched(&self) -> Option<Source> {
+    fn also_watched(&self) -> Option<SecretSource> {
         self.0.options.previous_password.clone()
     }
 
     fn person_renews(&self) -> Option<Duration> {
         // What a program prints is its own affair.
         let tended = match &self.0.options.admin_bearer {
-            Bearer::Secret(source) => !matches!(source, Source::Command(_)),
+            Bearer::Secret(source) => !matches!(source, SecretSource::Command(_)),
             Bearer::Chained(_) => false,
         };
         tended.then_some(self.0.options.lifetime)
@@ -194,7 +194,7 @@ impl Mint for BasicAuth {
         self.0.options.admin_bearer.is_chained()
     }
 
-    fn keep(&self, place: Keep) -> bool {
+    fn keep(&self, place: StoreScope) -> bool {
         self.0.keep.set(place).is_ok()
     }
 
@@ -236,7 +236,7 @@ impl Registrar {
         }
         self.load();
         let password = match &self.options.password {
-            Source::Generate => None,
+            SecretSource::Generate => None,
             source => Some(fetched(source).await?),
         };
         let held = self.options.admin_bearer.read().await?;
@@ -252,7 +252,7 @@ impl Registrar {
     /// The outcome, and whether the issuer refused the bearer.
     async fn attempt_with(
         self: &Arc<Self>,
-        held: &Held,
+        held: &ReadBearer,
         password: &Option<Secret<String>>,
         patience: Instant,
     ) -> (Result<Fresh, MintError>, bool) {
@@ -269,7 +269,7 @@ impl Registrar {
 
     async fn register_with(
         self: &Arc<Self>,
-        held: &Held,
+        held: &ReadBearer,
         password: &Option<Secret<String>>,
         patience: Instant,
     ) -> Result<Fresh, MintError> {
@@ -311,13 +311,13 @@ impl Registrar {
     }
 
     /// Who registers, with the bearer of now.
-    async fn admin_now(&self) -> Result<(Admin, Option<Moment>), MintError> {
+    async fn admin_now(&self) -> Result<(Administrator, Option<Moment>), MintError> {
         let held = self.options.admin_bearer.read().await?;
         self.admin(&held)
     }
 
     /// Who registers, and when the bearer ends where that is known and matters.
-    fn admin(&self, held: &Held) -> Result<(Admin, Option<Moment>), MintError> {
+    fn admin(&self, held: &ReadBearer) -> Result<(Administrator, Option<Moment>), MintError> {
         let bearer = copied(&held.token);
         let now = self.clock.now();
         let token = without_scheme(bearer.expose());
@@ -338,7 +338,7 @@ impl Registrar {
         let value = fit(&bearer, bearer_value(token))?;
         // One that renews itself is there for the next renewal too.
         let ends = ends.filter(|_| !self.options.admin_bearer.is_chained());
-        Ok((Admin { bearer, value }, ends))
+        Ok((Administrator { bearer, value }, ends))
     }
 
     fn pair(&self, username: &str, password: Secret<String>) -> Result<Pair, MintError> {
@@ -375,7 +375,7 @@ impl Registrar {
         }
         .map(|bearer| self.print("bearer", bearer.expose()));
         let same_password = match &self.options.password {
-            Source::Generate => true,
+            SecretSource::Generate => true,
             // One that cannot be read now is no other one.
             source => fetched(source)
                 .await
@@ -391,7 +391,7 @@ impl Registrar {
             && print.is_none_or(|print| print == entry.bearer)
             && entry.spec == *self.keep().spec();
         let used = match self.options.password {
-            Source::Generate => None,
+            SecretSource::Generate => None,
             _ => Some(self.print("password", pair.password.expose())),
         };
         self.known().used = Some((used, entry.bearer));
@@ -415,8 +415,8 @@ impl Registrar {
             source_ends,
             skew_ms: None,
             origin: match settled {
-                true => Origin::Reused,
-                false => Origin::Outdated,
+                true => CredentialOrigin::Reused,
+                false => CredentialOrigin::Outdated,
             },
             assumed_life: None,
         })
@@ -424,11 +424,11 @@ impl Registrar {
 
     /// What goes on calls; as long as any of it is left, the name is in use.
     fn headers(&self, entry: &Entry, value: &HeaderValue) -> Box<[(HeaderName, HeaderValue)]> {
-        struct InUse {
+        struct NameInUse {
             value: HeaderValue,
             _token: Arc<()>,
         }
-        impl AsRef<[u8]> for InUse {
+        impl AsRef<[u8]> for NameInUse {
             fn as_ref(&self) -> &[u8] {
                 self.value.as_bytes()
             }
@@ -439,7 +439,7 @@ impl Registrar {
             uses.retain(|name, token| *name == entry.username || Arc::strong_count(token) > 1);
             uses.entry(entry.username.clone()).or_default().clone()
         };
-        let in_use = InUse {
+        let in_use = NameInUse {
             value: value.clone(),
             _token: token,
         };
@@ -464,7 +464,7 @@ impl Registrar {
         {
             return Change::Replaces;
         }
-        let now = |source: &Source, role, before: Option<Print>| {
+        let now = |source: &SecretSource, role, before: Option<Fingerprint>| {
             // Its next output is not known without running it.
             if source.is_unwatched() {
                 return Some(before);
@@ -488,9 +488,9 @@ impl Registrar {
     }
 
     /// The fingerprint of a bearer; of one that renews itself it is always the same.
-    fn bearer_print(&self, held: &Held) -> Print {
+    fn bearer_print(&self, held: &ReadBearer) -> Fingerprint {
         if self.options.admin_bearer.is_chained() {
-            return Print::default();
+            return Fingerprint::default();
         }
         self.print("bearer", held.token.expose())
     }
@@ -533,7 +533,7 @@ impl Registrar {
     /// # Errors
     /// Where it could not be written; then nothing was changed, and nothing may be sent.
     fn note_before_sending(&self, change: impl FnOnce(&mut Ledger)) -> Result<(), MintError> {
-        if self.options.password != Source::Generate {
+        if self.options.password != SecretSource::Generate {
             let _ = self.note(change);
             return Ok(());
         }
@@ -573,7 +573,7 @@ impl Registrar {
         (format!("ledger-{short}"), spec)
     }
 
-    fn entry(&self, pair: &Pair, bearer: Print) -> Entry {
+    fn entry(&self, pair: &Pair, bearer: Fingerprint) -> Entry {
         Entry {
             username: pair.username.clone(),
             password: Hidden::new(pair.password.expose().as_bytes()),
@@ -599,8 +599,8 @@ impl Registrar {
         &self,
         id: Option<&str>,
         pair: &Pair,
-        admin: &Admin,
-    ) -> Result<(Answer, Registered), MintError> {
+        admin: &Administrator,
+    ) -> Result<(IssuerResponse, Registered), MintError> {
         let life = i64::try_from(self.options.lifetime.as_millis()).unwrap_or(i64::MAX);
         let ends = self.issuer_ms(self.clock.now()).saturating_add(life);
         let expires_ms = self.marked(&pair.username).end(ends);
@@ -629,7 +629,7 @@ impl Registrar {
         seen_ms.saturating_add(i64::try_from(since).unwrap_or(i64::MAX))
     }
 
-    fn note_clock(&self, answer: &Answer) {
+    fn note_clock(&self, answer: &IssuerResponse) {
         if let Some(skew) = answer.skew_ms() {
             // One that is far behind is not followed further than what is left of a life
             // is corrected by it, or a registration would seem to have ended at once; one
@@ -640,21 +640,21 @@ impl Registrar {
         }
     }
 
-    fn keep(&self) -> &Keep {
+    fn keep(&self) -> &StoreScope {
         self.keep.get().unwrap_or(&self.nowhere)
     }
 
-    fn print(&self, role: &str, secret: &str) -> Print {
+    fn print(&self, role: &str, secret: &str) -> Fingerprint {
         self.keep().print(role, secret)
     }
 
     /// Never held across an await; every use leaves it whole.
-    fn known(&self) -> MutexGuard<'_, Known> {
+    fn known(&self) -> MutexGuard<'_, LearntFacts> {
         let known = &self.memory().known;
         known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn memory(&self) -> &Arc<Memory> {
+    fn memory(&self) -> &Arc<RegistrarMemory> {
         self.memory.get_or_init(Arc::default)
     }
 
@@ -682,27 +682,27 @@ impl Registrar {
 }
 
 /// A registration that calls may carry.
-struct Done {
+struct CompletedRegistration {
     entry: Entry,
     pair: Pair,
     expires: Deadline,
     skew_ms: Option<i64>,
-    origin: Origin,
+    origin: CredentialOrigin,
 }
 
 impl Registrar {
-    fn done(&self, mut entry: Entry, pair: Pair, registered: &Registered) -> Done {
+    fn done(&self, mut entry: Entry, pair: Pair, registered: &Registered) -> CompletedRegistration {
         let expires = self.expires(registered);
-        entry.life = Some(Life::of(expires));
+        entry.life = Some(RegistrationLife::of(expires));
         entry.ends_ms = Some(registered.expires_ms);
-        Done {
+        CompletedRegistration {
             entry,
             pair,
             expires,
             skew_ms: registered.skew_ms,
             origin: match registered.is_found {
-                true => Origin::Reused,
-                false => Origin::Issued,
+                true => CredentialOrigin::Reused,
+                false => CredentialOrigin::Issued,
             },
         }
     }

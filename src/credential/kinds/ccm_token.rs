@@ -7,13 +7,13 @@
 
 use http::header::{AUTHORIZATION, CONTENT_TYPE};
 
-use super::engine::ask::Ask;
-use super::engine::expiry::{Expiry, Form};
+use super::engine::expiry::{Expiry, TimeForm};
+use super::engine::issuer_request::IssuerRequest;
 use super::engine::verdict::Success;
-use super::engine::{Output, Recipe, Taken};
+use super::engine::{OutputField, Recipe, TakenValue};
 use super::login_kind::{self, default_life, password, template, url, username_of_pair};
-use super::{Building, Built, Kind, key};
-use crate::config::keys::{Fallback, Key, Type};
+use super::{BuiltMint, Kind, KindContext, key};
+use crate::config::keys::{ConfigKey, Fallback, ValueType};
 
 /// The entry in the list.
 pub const KIND: Kind = Kind {
@@ -32,39 +32,39 @@ password = { file = "/run/secrets/headset/api-token" }
 "#;
 
 #[rustfmt::skip]
-const KEYS: &[Key] = &[
+const KEYS: &[ConfigKey] = &[
     url(r#""https://ccm-api.in.exotel.com/v2/accounts/acme1/configuration/basicauth""#,
         "Where the token is issued, as a whole URL; the host is that of the account's region."),
     username_of_pair(r#""api_key""#, "The API key, without a `:`."),
     password(r#"{ file = "/run/secrets/headset/api-token" }"#, "The API token."),
-    key("token", Type::Text, Fallback::Text("/response/data/access_token"), r#""/response/data/access_token""#,
+    key("token", ValueType::Text, Fallback::Text("/response/data/access_token"), r#""/response/data/access_token""#,
         "Where the answer holds the token: a JSON Pointer (RFC 6901)."),
-    key("expires_in", Type::Text, Fallback::Text("/response/data/expires_in"), r#""/response/data/expires_in""#,
+    key("expires_in", ValueType::Text, Fallback::Text("/response/data/expires_in"), r#""/response/data/expires_in""#,
         "Where it says for how many seconds."),
     default_life("1h"),
 ];
 
-fn build(building: &Building<'_>) -> Built {
+fn build(building: &KindContext<'_>) -> BuiltMint {
     login_kind::build(building, |problems| {
         let token = building.find("token", problems);
         let expires_in = building.find("expires_in", problems);
         Some(Recipe {
-            ask: Ask {
+            ask: IssuerRequest {
                 headers: vec![
                     (AUTHORIZATION, template("Basic {basic}")),
                     // The vendor documents it on this call without a body.
                     (CONTENT_TYPE, template("application/json")),
                 ],
-                ..Ask::default()
+                ..IssuerRequest::default()
             },
             success: Success::unless_repeated_at(&["/http_code", "/response/code"]),
-            takes: vec![Taken::at("token", token?)],
+            takes: vec![TakenValue::at("token", token?)],
             expiries: vec![
-                Expiry::Found(expires_in?, Form::Seconds),
+                Expiry::Found(expires_in?, TimeForm::Seconds),
                 Expiry::Jwt("token"),
             ],
             default_life: building.duration("default_life"),
-            outputs: vec![Output::of(AUTHORIZATION, template("Bearer {token}"))],
+            outputs: vec![OutputField::of(AUTHORIZATION, template("Bearer {token}"))],
             ..Recipe::default()
         })
     })

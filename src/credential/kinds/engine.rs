@@ -7,12 +7,12 @@
 //! It promises: an answer's values leave it only in fields and in the requests that
 //! name them; an error names keys, codes and places, never a value; whatever an
 //! issuer answers ends in a [`MintError`], not in a panic. It follows no redirect and
-//! sends nothing that the recipe does not name (see `credential/login.rs`).
+//! sends nothing that the recipe does not name (see `credential/issuer_client.rs`).
 
 pub mod answer;
-pub mod ask;
 pub mod eviction;
 pub mod expiry;
+pub mod issuer_request;
 mod run;
 mod session;
 pub mod template;
@@ -26,51 +26,51 @@ use std::time::Duration;
 use http::HeaderName;
 use zeroize::Zeroizing;
 
-use self::answer::Find;
-use self::ask::{Ask, form_encoded};
+use self::answer::ValuePlace;
 use self::eviction::Evictions;
 use self::expiry::Expiry;
+use self::issuer_request::{IssuerRequest, form_encoded};
 use self::session::Session;
-use self::template::{Held, Template};
+use self::template::{Template, TemplateValues};
 use self::verdict::{Codes, Success, no_codes};
 use super::{basic_value, fetched, fit, usable};
 use crate::base::time::{Clock, Moment};
 use crate::config::url::HttpUrl;
-use crate::credential::login::Login;
+use crate::credential::issuer_client::IssuerClient;
 use crate::credential::{KeepAlive, MintError};
-use crate::secret::{Secret, Source};
+use crate::secret::{Secret, SecretSource};
 
 /// What a kind must know and the issuer cannot tell.
 #[derive(Clone, Debug)]
-pub enum Given {
+pub enum ConfiguredName {
     /// A text of the configuration.
     Text(String),
     /// A secret, read for each attempt.
-    Secret(Source),
+    Secret(SecretSource),
     /// A user name and a password as RFC 7617 joins them, without `Basic`.
-    Basic(String, Source),
+    Basic(String, SecretSource),
     /// The same of a client's id and secret, each encoded like a form's value first
     /// (RFC 6749 §2.3.1).
-    ClientBasic(String, Source),
+    ClientBasic(String, SecretSource),
 }
 
 /// A value that is taken from an answer.
 #[derive(Clone, Debug)]
-pub struct Taken {
+pub struct TakenValue {
     /// Its name in templates.
     pub name: String,
     /// Where it stands.
-    pub at: Find,
+    pub at: ValuePlace,
     /// Whether an answer without it is no use.
     pub required: bool,
     /// Whether it is a secret: a token is, an account's number is not.
     pub secret: bool,
 }
 
-impl Taken {
+impl TakenValue {
     /// A value that an answer must have.
-    pub fn at(name: &str, at: Find) -> Taken {
-        Taken {
+    pub fn at(name: &str, at: ValuePlace) -> TakenValue {
+        TakenValue {
             name: name.to_owned(),
             at,
             required: true,
@@ -79,18 +79,18 @@ impl Taken {
     }
 
     /// A value that its JSON must have, by pointer.
-    pub fn pointer(name: &str, pointer: &str) -> Taken {
-        Taken::at(name, Find::pointer(pointer))
+    pub fn pointer(name: &str, pointer: &str) -> TakenValue {
+        TakenValue::at(name, ValuePlace::pointer(pointer))
     }
 
     /// The same value, which may be absent.
-    pub fn optional(mut self) -> Taken {
+    pub fn optional(mut self) -> TakenValue {
         self.required = false;
         self
     }
 
     /// The same value, which is no secret.
-    pub fn plain(mut self) -> Taken {
+    pub fn plain(mut self) -> TakenValue {
         self.secret = false;
         self
     }
@@ -98,7 +98,7 @@ impl Taken {
 
 /// A field that calls carry.
 #[derive(Clone, Debug)]
-pub struct Output {
+pub struct OutputField {
     /// Its name.
     pub name: HeaderName,
     /// Its value.
@@ -107,10 +107,10 @@ pub struct Output {
     pub optional: bool,
 }
 
-impl Output {
+impl OutputField {
     /// A field that every call carries.
-    pub fn of(name: HeaderName, value: Template) -> Output {
-        Output {
+    pub fn of(name: HeaderName, value: Template) -> OutputField {
+        OutputField {
             name,
             value,
             optional: false,
@@ -118,7 +118,7 @@ impl Output {
     }
 
     /// The same field, left out where a value is missing.
-    pub fn optional(mut self) -> Output {
+    pub fn optional(mut self) -> OutputField {
         self.optional = true;
         self
     }
@@ -128,9 +128,9 @@ impl Output {
 #[derive(Clone, Debug)]
 pub struct Refresh {
     /// The request.
-    pub ask: Ask,
+    pub ask: IssuerRequest,
     /// What is taken from its answer, in place of the login's.
-    pub takes: Vec<Taken>,
+    pub takes: Vec<TakenValue>,
     /// What says when that ends; where nothing does, it lives as long as the first.
     pub expiries: Vec<Expiry>,
 }
@@ -139,7 +139,7 @@ pub struct Refresh {
 #[derive(Clone, Debug)]
 pub struct Recipe {
     /// The issue call.
-    pub ask: Ask,
+    pub ask: IssuerRequest,
     /// What counts as success, of the refresh too.
     pub success: Success,
     /// The vendor's codes.
@@ -148,22 +148,22 @@ pub struct Recipe {
     /// and what a person must do.
     pub useless: Option<(&'static str, &'static str)>,
     /// What is taken from the answer.
-    pub takes: Vec<Taken>,
+    pub takes: Vec<TakenValue>,
     /// What says when it ends.
     pub expiries: Vec<Expiry>,
     /// How long it lives where the answer does not say so; where nothing at all does,
     /// `None` makes that an error.
     pub default_life: Option<Duration>,
     /// The fields that calls carry.
-    pub outputs: Vec<Output>,
+    pub outputs: Vec<OutputField>,
     /// How to refresh.
     pub refresh: Option<Refresh>,
     /// What in a 403 says that the session is dead.
     pub dead_session: Option<&'static str>,
     /// How to keep it alive.
-    pub keep_alive: Option<(KeepAlive, Ask)>,
+    pub keep_alive: Option<(KeepAlive, IssuerRequest)>,
     /// How to end it.
-    pub end: Option<Ask>,
+    pub end: Option<IssuerRequest>,
     /// Whether it is ended when headset stops.
     pub ends_on_shutdown: bool,
     /// Whether a login may end somebody else's session.
@@ -175,7 +175,7 @@ impl Default for Recipe {
     /// of failures, and there is no session.
     fn default() -> Recipe {
         Recipe {
-            ask: Ask::default(),
+            ask: IssuerRequest::default(),
             success: Success::default(),
             codes: no_codes,
             useless: None,
@@ -205,7 +205,7 @@ impl Recipe {
         let outputs = self.outputs.iter().flat_map(|output| output.value.names());
         asks.into_iter()
             .flatten()
-            .flat_map(Ask::names)
+            .flat_map(IssuerRequest::names)
             .chain(outputs)
     }
 }
@@ -213,24 +213,24 @@ impl Recipe {
 /// A recipe that can be run.
 pub struct Engine {
     recipe: Recipe,
-    givens: Vec<(&'static str, Given)>,
-    secrets: Vec<(String, Source)>,
+    givens: Vec<(&'static str, ConfiguredName)>,
+    secrets: Vec<(String, SecretSource)>,
     names: Box<[HeaderName]>,
     urls: Vec<HttpUrl>,
-    login: Login,
+    login: IssuerClient,
     clock: Clock,
-    memory: OnceLock<Arc<Memory>>,
+    memory: OnceLock<Arc<EngineMemory>>,
 }
 
 /// What attempts have learnt; shared by those that follow one another.
 #[derive(Default)]
-struct Memory {
-    prints: RandomState,
-    state: Mutex<State>,
+struct EngineMemory {
+    fingerprints: RandomState,
+    state: Mutex<EngineState>,
 }
 
 #[derive(Default)]
-struct State {
+struct EngineState {
     session: Option<Arc<Session>>,
     /// The print of the secrets that the last attempt used.
     used: Option<u64>,
@@ -242,10 +242,10 @@ struct State {
 }
 
 /// What was configured, as read for one attempt.
-struct Proof {
-    values: Held,
+struct LoginSecrets {
+    values: TemplateValues,
     /// Those of `values` that must not be told.
-    secrets: Held,
+    secrets: TemplateValues,
     print: u64,
 }
 
@@ -254,10 +254,10 @@ impl Engine {
     /// `urls` the prefixes that applications must not reach.
     pub fn new(
         recipe: Recipe,
-        givens: Vec<(&'static str, Given)>,
-        secrets: Vec<(String, Source)>,
+        givens: Vec<(&'static str, ConfiguredName)>,
+        secrets: Vec<(String, SecretSource)>,
         urls: Vec<HttpUrl>,
-        login: Login,
+        login: IssuerClient,
         clock: Clock,
     ) -> Engine {
         let mut names: Vec<HeaderName> = Vec::new();
@@ -279,7 +279,7 @@ impl Engine {
     }
 
     /// What was configured, as it is now, without blocking.
-    async fn read_givens(&self) -> Result<Proof, MintError> {
+    async fn read_givens(&self) -> Result<LoginSecrets, MintError> {
         let mut read = Vec::new();
         for source in self.sources() {
             let secret = fetched(&source).await?;
@@ -289,7 +289,7 @@ impl Engine {
     }
 
     /// The same where no command must run, at once: a disk may hold it up.
-    fn read_givens_now(&self) -> Result<Proof, MintError> {
+    fn read_givens_now(&self) -> Result<LoginSecrets, MintError> {
         let mut read = Vec::new();
         for source in self.sources() {
             let secret = usable(source.fetch())?;
@@ -299,31 +299,32 @@ impl Engine {
     }
 
     /// What the configuration and the secrets that were read make together.
-    fn proof(&self, read: &[(Source, Secret<String>)]) -> Result<Proof, MintError> {
-        let secret_of = |wanted: &Source| {
+    fn proof(&self, read: &[(SecretSource, Secret<String>)]) -> Result<LoginSecrets, MintError> {
+        let secret_of = |wanted: &SecretSource| {
             let mut found = read.iter().filter(|(source, _)| source == wanted);
             let found = found.next().map(|(_, secret)| secret);
             found.ok_or_else(|| MintError::Secret {
                 detail: format!("{wanted} was not read"),
             })
         };
-        let mut proof = Proof {
-            values: Held::default(),
-            secrets: Held::default(),
+        let mut proof = LoginSecrets {
+            values: TemplateValues::default(),
+            secrets: TemplateValues::default(),
             print: 0,
         };
-        let mut hasher = self.memory().prints.build_hasher();
+        let mut hasher = self.memory().fingerprints.build_hasher();
         for (name, given) in &self.givens {
             let (value, is_secret) = match given {
-                Given::Text(text) => (Zeroizing::new(text.clone()), false),
-                Given::Secret(source) => {
+                ConfiguredName::Text(text) => (Zeroizing::new(text.clone()), false),
+                ConfiguredName::Secret(source) => {
                     let secret = secret_of(source)?;
                     (Zeroizing::new(secret.expose().clone()), true)
                 }
-                Given::Basic(username, source) | Given::ClientBasic(username, source) => {
+                ConfiguredName::Basic(username, source)
+                | ConfiguredName::ClientBasic(username, source) => {
                     let secret = secret_of(source)?;
                     let value = match given {
-                        Given::ClientBasic(..) => {
+                        ConfiguredName::ClientBasic(..) => {
                             let encoded = form_encoded(secret.expose());
                             let value = basic_value(&form_encoded(username), &encoded);
                             proof.secrets.set(&format!("{name} encoded"), encoded);
@@ -351,13 +352,13 @@ impl Engine {
         Ok(proof)
     }
 
-    fn sources(&self) -> Vec<Source> {
-        let mut sources: Vec<Source> = Vec::new();
+    fn sources(&self) -> Vec<SecretSource> {
+        let mut sources: Vec<SecretSource> = Vec::new();
         let given = self.givens.iter().filter_map(|(_, given)| match given {
-            Given::Text(_) => None,
-            Given::Secret(source) | Given::Basic(_, source) | Given::ClientBasic(_, source) => {
-                Some(source)
-            }
+            ConfiguredName::Text(_) => None,
+            ConfiguredName::Secret(source)
+            | ConfiguredName::Basic(_, source)
+            | ConfiguredName::ClientBasic(_, source) => Some(source),
         });
         for source in given.chain(self.secrets.iter().map(|(_, source)| source)) {
             if !sources.contains(source) {
@@ -377,17 +378,17 @@ impl Engine {
     }
 
     /// Never held across an await; every use leaves it whole.
-    fn state(&self) -> MutexGuard<'_, State> {
+    fn state(&self) -> MutexGuard<'_, EngineState> {
         let state = &self.memory().state;
         state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn memory(&self) -> &Arc<Memory> {
+    fn memory(&self) -> &Arc<EngineMemory> {
         self.memory.get_or_init(Arc::default)
     }
 }
 
-impl Proof {
+impl LoginSecrets {
     fn take(
         &mut self,
         name: &str,

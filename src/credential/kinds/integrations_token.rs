@@ -10,14 +10,14 @@ use std::time::Duration;
 use http::header::AUTHORIZATION;
 use serde_json::json;
 
-use super::engine::answer::Find;
-use super::engine::ask::Ask;
+use super::engine::answer::ValuePlace;
 use super::engine::expiry::Expiry;
+use super::engine::issuer_request::IssuerRequest;
 use super::engine::verdict::Success;
-use super::engine::{Output, Recipe, Taken};
+use super::engine::{OutputField, Recipe, TakenValue};
 use super::login_kind::{self, SCHEME, password, template, token_by_scheme, url, username};
-use super::{Building, Built, Kind, key};
-use crate::config::keys::{Fallback, Key, Type};
+use super::{BuiltMint, Kind, KindContext, key};
+use crate::config::keys::{ConfigKey, Fallback, ValueType};
 
 /// The entry in the list.
 pub const KIND: Kind = Kind {
@@ -37,12 +37,12 @@ entity = "customer"
 "#;
 
 #[rustfmt::skip]
-const KEYS: &[Key] = &[
+const KEYS: &[ConfigKey] = &[
     url(r#""https://integrationscore.mum1.exotel.com/v2/integrations/token""#,
         "Where the token is issued, as a whole URL."),
     username(r#""integration_id""#, "The vendor's `Id`."),
     password(r#"{ file = "/run/secrets/headset/integration-secret" }"#, "The vendor's `Secret`."),
-    key("entity", Type::Choice(&["customer", "app"]), Fallback::Text("customer"), r#""customer""#,
+    key("entity", ValueType::Choice(&["customer", "app"]), Fallback::Text("customer"), r#""customer""#,
         "The vendor's `Entity`: the two tokens are good for different calls."),
     SCHEME,
 ];
@@ -50,21 +50,21 @@ const KEYS: &[Key] = &[
 /// As documented; the envelope has no field for it.
 const LIFE: Duration = Duration::from_secs(90 * 86_400);
 
-fn build(building: &Building<'_>) -> Built {
+fn build(building: &KindContext<'_>) -> BuiltMint {
     login_kind::build(building, |_| {
         Some(Recipe {
-            ask: Ask::json(json!({
+            ask: IssuerRequest::json(json!({
                 "Id": "{username}",
                 "Secret": "{password}",
                 "Entity": "{entity}",
             })),
             success: Success {
-                equal: vec![(Find::pointer("/Status"), "Success".into())],
+                equal: vec![(ValuePlace::pointer("/Status"), "Success".into())],
                 ..Success::unless_repeated_at(&["/Code"])
             },
-            takes: vec![Taken::pointer("token", "/Data")],
+            takes: vec![TakenValue::pointer("token", "/Data")],
             expiries: vec![Expiry::Fixed(LIFE), Expiry::Jwt("token")],
-            outputs: vec![Output::of(
+            outputs: vec![OutputField::of(
                 AUTHORIZATION,
                 template(token_by_scheme(building)),
             )],

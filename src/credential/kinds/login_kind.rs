@@ -7,48 +7,64 @@
 //! does. An option that no template names is not read.
 
 use super::engine::template::Template;
-use super::engine::{Engine, Given, Recipe};
-use super::{Building, Built, Kind, life_rule, username_rule};
+use super::engine::{ConfiguredName, Engine, Recipe};
+use super::{BuiltMint, Kind, KindContext, life_rule, username_rule};
 use crate::base::problem::Problem;
-use crate::config::keys::{Fallback, Key, Type, key};
+use crate::config::keys::{ConfigKey, Fallback, ValueType, key};
 use crate::config::url::HttpUrl;
 
 /// The issue call; `example` is a whole URL as TOML.
-pub(super) const fn url(example: &'static str, doc: &'static str) -> Key {
-    key("url", Type::Url, Fallback::Required, example, doc)
+pub(super) const fn url(example: &'static str, doc: &'static str) -> ConfigKey {
+    key("url", ValueType::Url, Fallback::Required, example, doc)
 }
 
 /// Who logs in.
-pub(super) const fn username(example: &'static str, doc: &'static str) -> Key {
-    key("username", Type::Text, Fallback::Required, example, doc)
+pub(super) const fn username(example: &'static str, doc: &'static str) -> ConfigKey {
+    key(
+        "username",
+        ValueType::Text,
+        Fallback::Required,
+        example,
+        doc,
+    )
 }
 
 /// The same, where it stands before the colon of a Basic pair.
-pub(super) const fn username_of_pair(example: &'static str, doc: &'static str) -> Key {
+pub(super) const fn username_of_pair(example: &'static str, doc: &'static str) -> ConfigKey {
     username(example, doc).checked(username_rule)
 }
 
 /// With what; `example` is a source as TOML.
-pub(super) const fn password(example: &'static str, doc: &'static str) -> Key {
-    key("password", Type::Secret, Fallback::Required, example, doc)
+pub(super) const fn password(example: &'static str, doc: &'static str) -> ConfigKey {
+    key(
+        "password",
+        ValueType::Secret,
+        Fallback::Required,
+        example,
+        doc,
+    )
 }
 
 /// A text that a login needs beside.
-pub(super) const fn required(path: &'static str, example: &'static str, doc: &'static str) -> Key {
-    key(path, Type::Text, Fallback::Required, example, doc)
+pub(super) const fn required(
+    path: &'static str,
+    example: &'static str,
+    doc: &'static str,
+) -> ConfigKey {
+    key(path, ValueType::Text, Fallback::Required, example, doc)
 }
 
 /// The vendor's own clients send this token raw; some of its pages do not.
-pub(super) const SCHEME: Key = key(
+pub(super) const SCHEME: ConfigKey = key(
     "scheme",
-    Type::Choice(&["raw", "bearer"]),
+    ValueType::Choice(&["raw", "bearer"]),
     Fallback::Text("raw"),
     "\"raw\"",
     "Whether the token stands in `Authorization` as it is, or after `Bearer` (never doubled).",
 );
 
 /// The token as [`SCHEME`] says.
-pub(super) fn token_by_scheme(building: &Building<'_>) -> &'static str {
+pub(super) fn token_by_scheme(building: &KindContext<'_>) -> &'static str {
     match building.text("scheme") {
         Some("bearer") => "Bearer {token}",
         _ => "{token}",
@@ -56,10 +72,10 @@ pub(super) fn token_by_scheme(building: &Building<'_>) -> &'static str {
 }
 
 /// How long a token lives whose answer does not say; `default` as `1h`.
-pub(super) const fn default_life(default: &'static str) -> Key {
+pub(super) const fn default_life(default: &'static str) -> ConfigKey {
     key(
         "default_life",
-        Type::Duration,
+        ValueType::Duration,
         Fallback::Text(default),
         "\"1h\"",
         "How long it lives where its answer does not say, or says 0, with a warning.",
@@ -75,9 +91,9 @@ pub(super) const fn default_life(default: &'static str) -> Key {
 /// # Errors
 /// With every problem of the options.
 pub(super) fn build(
-    building: &Building<'_>,
+    building: &KindContext<'_>,
     describe: impl FnOnce(&mut Vec<Problem>) -> Option<Recipe>,
-) -> Built {
+) -> BuiltMint {
     let mut problems = Vec::new();
     let kind = Kind::named(building.credential.kind);
     let required: Vec<&str> = kind
@@ -111,8 +127,11 @@ pub(super) fn build(
 
 /// The options that the recipe's templates name, each once. What is taken from an answer
 /// goes before an option of the same name: `token` may be where the token stands.
-fn givens(building: &Building<'_>, recipe: &Recipe) -> Option<Vec<(&'static str, Given)>> {
-    let mut givens: Vec<(&'static str, Given)> = Vec::new();
+fn givens(
+    building: &KindContext<'_>,
+    recipe: &Recipe,
+) -> Option<Vec<(&'static str, ConfiguredName)>> {
+    let mut givens: Vec<(&'static str, ConfiguredName)> = Vec::new();
     let pair = || {
         let username = building.text("username")?.to_owned();
         Some((username, building.secret("password")?.clone()))
@@ -122,11 +141,14 @@ fn givens(building: &Building<'_>, recipe: &Recipe) -> Option<Vec<(&'static str,
         let given = match name {
             "basic" => {
                 let (username, password) = pair()?;
-                ("basic", Given::Basic(username, password))
+                ("basic", ConfiguredName::Basic(username, password))
             }
             "client_basic" => {
                 let (username, password) = pair()?;
-                ("client_basic", Given::ClientBasic(username, password))
+                (
+                    "client_basic",
+                    ConfiguredName::ClientBasic(username, password),
+                )
             }
             name => {
                 let kind = Kind::named(building.credential.kind)?;
@@ -134,8 +156,8 @@ fn givens(building: &Building<'_>, recipe: &Recipe) -> Option<Vec<(&'static str,
                     continue;
                 };
                 match (building.text(name), building.secret(name)) {
-                    (Some(text), _) => (key.path, Given::Text(text.to_owned())),
-                    (_, Some(source)) => (key.path, Given::Secret(source.clone())),
+                    (Some(text), _) => (key.path, ConfiguredName::Text(text.to_owned())),
+                    (_, Some(source)) => (key.path, ConfiguredName::Secret(source.clone())),
                     _ => continue,
                 }
             }
@@ -158,25 +180,25 @@ mod tests {
 
     use http::header::AUTHORIZATION;
 
-    use super::super::engine::ask::Ask;
-    use super::super::engine::{Output, Taken};
+    use super::super::engine::issuer_request::IssuerRequest;
+    use super::super::engine::{OutputField, TakenValue};
     use super::*;
     use crate::base::name::Name;
     use crate::base::problem::Place;
     use crate::base::time::Clock;
     use crate::config::keys::{Value, Values};
-    use crate::config::{Credential, Tls};
-    use crate::secret::Source;
+    use crate::config::{CredentialConfig, UpstreamTls};
+    use crate::secret::SecretSource;
 
     /// `ccm_token` has an option `token`, which says where the answer holds it.
     #[test]
     fn what_is_taken_from_an_answer_goes_before_an_option_of_that_name() {
         let values = [
             ("username", Value::Text("key".into())),
-            ("password", Value::Secret(Source::File("/p".into()))),
+            ("password", Value::Secret(SecretSource::File("/p".into()))),
             ("token", Value::Text("/response/data/access_token".into())),
         ];
-        let credential = Credential {
+        let credential = CredentialConfig {
             name: Name::parse("ccm").unwrap(),
             kind: "ccm_token",
             values: Values(
@@ -185,9 +207,9 @@ mod tests {
                     .into(),
             ),
             origins: Vec::new(),
-            tls: Tls::default(),
+            tls: UpstreamTls::default(),
         };
-        let building = Building {
+        let building = KindContext {
             credential: &credential,
             clock: &Clock::system(),
             mint_limit: Duration::from_secs(1),
@@ -195,12 +217,12 @@ mod tests {
             egress: &Default::default(),
         };
         let recipe = Recipe {
-            ask: Ask {
+            ask: IssuerRequest {
                 headers: vec![(AUTHORIZATION, template("Basic {basic}"))],
-                ..Ask::default()
+                ..IssuerRequest::default()
             },
-            takes: vec![Taken::pointer("token", "/response/data/access_token")],
-            outputs: vec![Output::of(AUTHORIZATION, template("Bearer {token}"))],
+            takes: vec![TakenValue::pointer("token", "/response/data/access_token")],
+            outputs: vec![OutputField::of(AUTHORIZATION, template("Bearer {token}"))],
             ..Recipe::default()
         };
         let givens = givens(&building, &recipe).unwrap();

@@ -8,15 +8,15 @@
 
 use http::header::AUTHORIZATION;
 
-use super::engine::answer::{Find, Read};
-use super::engine::ask::Ask;
-use super::engine::expiry::{Expiry, Form};
+use super::engine::answer::{ReadAnswer, ValuePlace};
+use super::engine::expiry::{Expiry, TimeForm};
+use super::engine::issuer_request::IssuerRequest;
 use super::engine::template::Template;
 use super::engine::verdict::Meaning;
-use super::engine::{Output, Recipe, Taken};
+use super::engine::{OutputField, Recipe, TakenValue};
 use super::login_kind::{self, default_life, password, template, url, username};
-use super::{Building, Built, Kind, key};
-use crate::config::keys::{Fallback, Key, Type, Value};
+use super::{BuiltMint, Kind, KindContext, key};
+use crate::config::keys::{ConfigKey, Fallback, Value, ValueType};
 
 /// The entry in the list.
 pub const KIND: Kind = Kind {
@@ -36,20 +36,20 @@ scope = "calls.read calls.write"
 "#;
 
 #[rustfmt::skip]
-const KEYS: &[Key] = &[
+const KEYS: &[ConfigKey] = &[
     url(r#""https://login.example.com/oauth2/token""#, "The token endpoint, as a whole URL."),
     username(r#""crm_sync""#, "The client id."),
     password(r#"{ file = "/run/secrets/headset/client-secret" }"#, "The client secret."),
-    key("client_auth", Type::Choice(&["client_secret_basic", "client_secret_post"]),
+    key("client_auth", ValueType::Choice(&["client_secret_basic", "client_secret_post"]),
         Fallback::Text("client_secret_basic"), r#""client_secret_basic""#,
         "How the client authenticates: by `Authorization: Basic`, or by `client_id` and `client_secret` in the body."),
-    key("scope", Type::Text, Fallback::Absent, r#""calls.read calls.write""#,
+    key("scope", ValueType::Text, Fallback::Absent, r#""calls.read calls.write""#,
         "The scopes to ask for, separated by spaces."),
-    key("audience", Type::Text, Fallback::Absent, r#""https://api.example.com""#,
+    key("audience", ValueType::Text, Fallback::Absent, r#""https://api.example.com""#,
         "The `audience`, where the server takes one."),
-    key("resource", Type::List, Fallback::Text(""), r#"["https://api.example.com"]"#,
+    key("resource", ValueType::List, Fallback::Text(""), r#"["https://api.example.com"]"#,
         "What the token is to be used at: absolute URIs (RFC 8707).").checked(absolute),
-    key("extra", Type::List, Fallback::Text(""), r#"["tenant=acme"]"#,
+    key("extra", ValueType::List, Fallback::Text(""), r#"["tenant=acme"]"#,
         "Further fields of the request, each as `name=value`.").checked(extra),
     default_life("1h"),
 ];
@@ -64,7 +64,7 @@ const OWN: [&str; 6] = [
     "resource",
 ];
 
-fn build(building: &Building<'_>) -> Built {
+fn build(building: &KindContext<'_>) -> BuiltMint {
     login_kind::build(building, |_| {
         let field = |name: &str, value: &str| (name.to_owned(), Template::literal(value));
         let mut form = vec![field("grant_type", "client_credentials")];
@@ -89,18 +89,18 @@ fn build(building: &Building<'_>) -> Built {
                 .map(|(name, value)| field(name.trim(), value.trim()))
         }));
         Some(Recipe {
-            ask: Ask {
+            ask: IssuerRequest {
                 headers,
-                ..Ask::form(form)
+                ..IssuerRequest::form(form)
             },
             codes,
-            takes: vec![Taken::pointer("token", "/access_token")],
+            takes: vec![TakenValue::pointer("token", "/access_token")],
             expiries: vec![
-                Expiry::Found(Find::pointer("/expires_in"), Form::Seconds),
+                Expiry::Found(ValuePlace::pointer("/expires_in"), TimeForm::Seconds),
                 Expiry::Jwt("token"),
             ],
             default_life: building.duration("default_life"),
-            outputs: vec![Output::of(AUTHORIZATION, template("Bearer {token}"))],
+            outputs: vec![OutputField::of(AUTHORIZATION, template("Bearer {token}"))],
             ..Recipe::default()
         })
     })
@@ -155,7 +155,7 @@ fn extra(value: &Value) -> Result<(), (String, String)> {
 }
 
 /// RFC 6749 §5.2, RFC 8707 §2 and, from §4.1.2.1, the two that pass.
-fn codes(read: &Read<'_>) -> Option<Meaning> {
+fn codes(read: &ReadAnswer<'_>) -> Option<Meaning> {
     let status = read.answer.status.as_u16();
     if status == 429 || status >= 500 {
         return None;
@@ -208,7 +208,7 @@ mod tests {
     fn meant(status: u16, body: &str) -> Option<Meaning> {
         let mut answer = answered(0, &[], body);
         answer.status = http::StatusCode::from_u16(status).unwrap();
-        codes(&Read::of(&answer))
+        codes(&ReadAnswer::of(&answer))
     }
 
     #[test]

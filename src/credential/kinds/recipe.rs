@@ -9,15 +9,17 @@ use std::time::Duration;
 
 use http::{HeaderName, Method};
 
-use super::engine::answer::Find;
-use super::engine::ask::{Ask, Body, Tree};
-use super::engine::expiry::{Expiry, Form};
+use super::engine::answer::ValuePlace;
+use super::engine::expiry::{Expiry, TimeForm};
+use super::engine::issuer_request::{IssuerRequest, JsonTemplate, RequestBody};
 use super::engine::template::Template;
 use super::engine::verdict::Success;
-use super::engine::{Engine, Given, Output, Recipe, Refresh, Taken};
-use super::{Building, Built, DEFAULT_LIFE, Kind, fixed, key, life_rule, username_fault};
+use super::engine::{ConfiguredName, Engine, OutputField, Recipe, Refresh, TakenValue};
+use super::{
+    BuiltMint, DEFAULT_LIFE, Kind, KindContext, key, life_rule, static_credential, username_fault,
+};
 use crate::base::problem::Problem;
-use crate::config::keys::{Fallback, Key, Type};
+use crate::config::keys::{ConfigKey, Fallback, ValueType};
 use crate::config::url::HttpUrl;
 use crate::credential::KeepAlive;
 
@@ -41,14 +43,14 @@ expiry = ["epoch_seconds header:x-acme-expires"]
 headers = ["authorization: Bearer {token}"]
 "#;
 
-const METHODS: Type = Type::Choice(&["POST", "GET", "PUT", "DELETE"]);
-const FORMATS: Type = Type::Choice(&["json", "form"]);
+const METHODS: ValueType = ValueType::Choice(&["POST", "GET", "PUT", "DELETE"]);
+const FORMATS: ValueType = ValueType::Choice(&["json", "form"]);
 const HEADERS: &str = r#"["x-app: crm"]"#;
 
-const KEYS: &[Key] = &[
+const KEYS: &[ConfigKey] = &[
     key(
         "url",
-        Type::Url,
+        ValueType::Url,
         Fallback::Required,
         r#""https://login.acme.example/v2/sessions""#,
         "The login, as a whole URL.",
@@ -62,35 +64,35 @@ const KEYS: &[Key] = &[
     ),
     key(
         "username",
-        Type::Text,
+        ValueType::Text,
         Fallback::Absent,
         r#""crm_sync""#,
         "The value of `{username}`.",
     ),
     key(
         "password",
-        Type::Secret,
+        ValueType::Secret,
         Fallback::Absent,
         r#"{ file = "/run/secrets/headset/acme-password" }"#,
         "The value of `{password}`. With `username` it makes `{basic}`.",
     ),
     key(
         "secrets",
-        Type::SecretHeaders,
+        ValueType::SecretHeaders,
         Fallback::Absent,
         r#"{ "client-id" = { file = "/run/secrets/headset/acme-client-id" } }"#,
         "Further secrets, each with the name that texts call it by, here `{client-id}`.",
     ),
     key(
         "request_headers",
-        Type::List,
+        ValueType::List,
         Fallback::Text(""),
         HEADERS,
         "Fields of the login, each as `name: text`.",
     ),
     key(
         "body",
-        Type::Text,
+        ValueType::Text,
         Fallback::Absent,
         r#"'{"client":"{username}","secret":"{password}"}'"#,
         "Its body. A value cannot change its shape: JSON is read, and a form split, before values are put in.",
@@ -104,49 +106,49 @@ const KEYS: &[Key] = &[
     ),
     key(
         "success_status",
-        Type::List,
+        ValueType::List,
         Fallback::Text("2xx"),
         r#"["2xx"]"#,
         "The statuses of a success: `200`, or `2xx`.",
     ),
     key(
         "success_when",
-        Type::List,
+        ValueType::List,
         Fallback::Text(""),
         r#"["/ok = true"]"#,
         "What a success must say beside, each as `place = text`: for a 200 that may hold a failure.",
     ),
     key(
         "status_at",
-        Type::List,
+        ValueType::List,
         Fallback::Text(""),
         r#"["/code"]"#,
         "Places where the body repeats the status; 400 and above counts instead of a success.",
     ),
     key(
         "token",
-        Type::Text,
+        ValueType::Text,
         Fallback::Required,
         r#""header:x-acme-token""#,
         "Where the answer holds the value of `{token}`.",
     ),
     key(
         "values",
-        Type::List,
+        ValueType::List,
         Fallback::Text(""),
         r#"["session = /session/id"]"#,
         "Further values of the answer, each as `name = place`.",
     ),
     key(
         "expiry",
-        Type::List,
+        ValueType::List,
         Fallback::Text(""),
         r#"["epoch_seconds header:x-acme-expires"]"#,
         "What says when it ends; the earliest counts. `jwt` (the token's own `exp`), or a form and a place: seconds, milliseconds, epoch_seconds, epoch_milliseconds or iso8601.",
     ),
     key(
         "max_age",
-        Type::Duration,
+        ValueType::Duration,
         Fallback::Absent,
         r#""12h""#,
         "The longest that it lives; needed where nothing else says when it ends.",
@@ -154,7 +156,7 @@ const KEYS: &[Key] = &[
     .in_place(),
     key(
         "default_life",
-        Type::Duration,
+        ValueType::Duration,
         Fallback::Absent,
         r#""1h""#,
         "How long it lives where its answer does not say, or says 0, with a warning. Without it `max_age`, or else an hour.",
@@ -163,14 +165,14 @@ const KEYS: &[Key] = &[
     .in_place(),
     key(
         "headers",
-        Type::List,
+        ValueType::List,
         Fallback::Text("authorization: Bearer {token}"),
         r#"["authorization: Bearer {token}"]"#,
         "The fields that calls carry, each as `name: text`. A `Bearer` in the token is not doubled.",
     ),
     key(
         "refresh.url",
-        Type::Url,
+        ValueType::Url,
         Fallback::Absent,
         r#""https://login.acme.example/v2/sessions/refresh""#,
         "Where a fresh token is to be had without a login.",
@@ -184,28 +186,28 @@ const KEYS: &[Key] = &[
     ),
     key(
         "refresh.request_headers",
-        Type::List,
+        ValueType::List,
         Fallback::Text(""),
         r#"["authorization: Bearer {token}"]"#,
         "As for the login.",
     ),
     key(
         "refresh.body",
-        Type::Text,
+        ValueType::Text,
         Fallback::Absent,
         r#"'{"client":"{username}"}'"#,
         "As for the login.",
     ),
     key(
         "refresh.token",
-        Type::Text,
+        ValueType::Text,
         Fallback::Absent,
         r#""header:x-acme-token""#,
         "Where its answer holds the token; by default where the login's does.",
     ),
     key(
         "keep_alive.url",
-        Type::Url,
+        ValueType::Url,
         Fallback::Absent,
         r#""https://login.acme.example/v2/sessions/ping""#,
         "Where a sign of life goes. A 401 says that the session is dead.",
@@ -219,21 +221,21 @@ const KEYS: &[Key] = &[
     ),
     key(
         "keep_alive.request_headers",
-        Type::List,
+        ValueType::List,
         Fallback::Text(""),
         r#"["authorization: Bearer {token}"]"#,
         "As for the login.",
     ),
     key(
         "keep_alive.body",
-        Type::Text,
+        ValueType::Text,
         Fallback::Absent,
         r#"'{"client":"{username}"}'"#,
         "As for the login.",
     ),
     key(
         "keep_alive.every",
-        Type::Duration,
+        ValueType::Duration,
         Fallback::Text("20s"),
         r#""20s""#,
         "The pause between two signs of life, from 1s.",
@@ -241,7 +243,7 @@ const KEYS: &[Key] = &[
     .in_place(),
     key(
         "keep_alive.always",
-        Type::Bool,
+        ValueType::Bool,
         Fallback::Text("false"),
         "false",
         "Whether they are given while no call uses the session.",
@@ -249,7 +251,7 @@ const KEYS: &[Key] = &[
     .in_place(),
     key(
         "revoke.url",
-        Type::Url,
+        ValueType::Url,
         Fallback::Absent,
         r#""https://login.acme.example/v2/sessions/current""#,
         "Where it is ended.",
@@ -263,21 +265,21 @@ const KEYS: &[Key] = &[
     ),
     key(
         "revoke.request_headers",
-        Type::List,
+        ValueType::List,
         Fallback::Text(""),
         r#"["authorization: Bearer {token}"]"#,
         "As for the login.",
     ),
     key(
         "revoke.body",
-        Type::Text,
+        ValueType::Text,
         Fallback::Absent,
         r#"'{"client":"{username}"}'"#,
         "As for the login.",
     ),
     key(
         "on_shutdown",
-        Type::Choice(&["keep", "revoke"]),
+        ValueType::Choice(&["keep", "revoke"]),
         Fallback::Text("keep"),
         r#""keep""#,
         "Whether it is ended when headset stops.",
@@ -285,7 +287,7 @@ const KEYS: &[Key] = &[
     .in_place(),
 ];
 
-fn build(building: &Building<'_>) -> Built {
+fn build(building: &KindContext<'_>) -> BuiltMint {
     let mut reading = Reading {
         building,
         problems: Vec::new(),
@@ -311,7 +313,7 @@ fn build(building: &Building<'_>) -> Built {
 }
 
 struct Reading<'a> {
-    building: &'a Building<'a>,
+    building: &'a KindContext<'a>,
     problems: Vec<Problem>,
 }
 
@@ -328,7 +330,7 @@ impl Reading<'_> {
         let success = self.success();
         let mut takes = Vec::new();
         let token = building.find("token", &mut self.problems);
-        takes.extend(token.clone().map(|at| Taken::at("token", at)));
+        takes.extend(token.clone().map(|at| TakenValue::at("token", at)));
         takes.extend(self.values());
         let mut expiries = self.expiries();
         let max_age = building.duration("max_age");
@@ -345,10 +347,10 @@ impl Reading<'_> {
                 "set max_age, or say in expiry where the answer tells it",
             );
         }
-        let outputs: Vec<Output> = self
+        let outputs: Vec<OutputField> = self
             .headers("headers")
             .into_iter()
-            .map(|(name, value)| Output {
+            .map(|(name, value)| OutputField {
                 name,
                 value,
                 optional: false,
@@ -358,7 +360,7 @@ impl Reading<'_> {
             self.fault("headers", "it names no header", "name at least one");
         }
         for output in &outputs {
-            if fixed::FORBIDDEN.contains(&output.name.as_str()) {
+            if static_credential::FORBIDDEN.contains(&output.name.as_str()) {
                 self.fault(
                     "headers",
                     format!(
@@ -375,7 +377,7 @@ impl Reading<'_> {
                 ask,
                 takes: own
                     .or(token)
-                    .map(|at| Taken::at("token", at))
+                    .map(|at| TakenValue::at("token", at))
                     .into_iter()
                     .collect(),
                 expiries: expiries.clone(),
@@ -423,28 +425,28 @@ impl Reading<'_> {
         })
     }
 
-    fn givens(&mut self) -> Vec<(&'static str, Given)> {
+    fn givens(&mut self) -> Vec<(&'static str, ConfiguredName)> {
         let building = self.building;
         let mut givens = Vec::new();
         let username = building.text("username");
         let password = building.secret("password");
         if let Some(username) = username {
-            givens.push(("username", Given::Text(username.to_owned())));
+            givens.push(("username", ConfiguredName::Text(username.to_owned())));
         }
         if let Some(password) = password {
-            givens.push(("password", Given::Secret(password.clone())));
+            givens.push(("password", ConfiguredName::Secret(password.clone())));
         }
         if let (Some(username), Some(password)) = (username, password)
             && username_fault(username).is_none()
         {
-            let pair = Given::Basic(username.to_owned(), password.clone());
+            let pair = ConfiguredName::Basic(username.to_owned(), password.clone());
             givens.push(("basic", pair));
         }
         givens
     }
 
     /// A call beside the login, where its `url` is set.
-    fn beside(&mut self, table: &str, method: &str) -> Option<Ask> {
+    fn beside(&mut self, table: &str, method: &str) -> Option<IssuerRequest> {
         let key = format!("{table}.url");
         let url = self.building.url(&key)?;
         let home = self.building.url("url")?;
@@ -458,19 +460,19 @@ impl Reading<'_> {
         self.ask(&format!("{table}."), method)
     }
 
-    fn ask(&mut self, prefix: &str, method: &str) -> Option<Ask> {
+    fn ask(&mut self, prefix: &str, method: &str) -> Option<IssuerRequest> {
         let building = self.building;
         let at = |key: &str| format!("{prefix}{key}");
         let method = building.text(&at("method")).unwrap_or(method);
         let headers = self.headers(&at("request_headers"));
         let body = match building.text(&at("body")) {
-            None => Body::Empty,
+            None => RequestBody::Empty,
             Some(text) if building.text("body_format") == Some("form") => {
-                Body::Form(self.form(&at("body"), text))
+                RequestBody::Form(self.form(&at("body"), text))
             }
             Some(text) => self.json(&at("body"), text)?,
         };
-        Some(Ask {
+        Some(IssuerRequest {
             method: Method::from_bytes(method.as_bytes()).ok()?,
             path: building.url(&at("url"))?.path.to_string(),
             headers,
@@ -478,13 +480,13 @@ impl Reading<'_> {
         })
     }
 
-    fn json(&mut self, key: &str, text: &str) -> Option<Body> {
+    fn json(&mut self, key: &str, text: &str) -> Option<RequestBody> {
         let read = serde_json::from_str(text).map_err(|error| {
             // The text holds no secret, but it need not be shown for that.
             format!("it is not JSON (at character {})", error.column())
         });
-        match read.and_then(Tree::of) {
-            Ok(tree) => Some(Body::Json(tree)),
+        match read.and_then(JsonTemplate::of) {
+            Ok(tree) => Some(RequestBody::Json(tree)),
             Err(why) => {
                 self.fault(key, why, "mend it, or set body_format = \"form\"");
                 None
@@ -564,11 +566,11 @@ impl Reading<'_> {
         }
     }
 
-    fn values(&mut self) -> Vec<Taken> {
+    fn values(&mut self) -> Vec<TakenValue> {
         let mut takes = Vec::new();
         for (name, place) in self.pairs("values", "name = place") {
             if let Some(at) = self.place("values", &place) {
-                takes.push(Taken::at(&name.to_ascii_lowercase(), at));
+                takes.push(TakenValue::at(&name.to_ascii_lowercase(), at));
             }
         }
         takes
@@ -582,11 +584,11 @@ impl Reading<'_> {
                 continue;
             }
             let (form, place) = text.split_once(' ').unwrap_or((text, ""));
-            let Some(form) = Form::named(form) else {
+            let Some(form) = TimeForm::named(form) else {
                 self.fault(
                     "expiry",
                     format!("{form:?} is no form of a time"),
-                    &format!("write `jwt`, or one of {} and a place", Form::NAMES),
+                    &format!("write `jwt`, or one of {} and a place", TimeForm::NAMES),
                 );
                 continue;
             };
@@ -614,8 +616,8 @@ impl Reading<'_> {
         pairs
     }
 
-    fn place(&mut self, key: &str, text: &str) -> Option<Find> {
-        Find::parse(text)
+    fn place(&mut self, key: &str, text: &str) -> Option<ValuePlace> {
+        ValuePlace::parse(text)
             .map_err(|why| {
                 self.fault(
                     key,

@@ -7,14 +7,14 @@
 use http::header::AUTHORIZATION;
 use serde_json::json;
 
-use super::engine::answer::Find;
-use super::engine::ask::Ask;
-use super::engine::expiry::{Expiry, Form};
+use super::engine::answer::ValuePlace;
+use super::engine::expiry::{Expiry, TimeForm};
+use super::engine::issuer_request::IssuerRequest;
 use super::engine::verdict::Success;
-use super::engine::{Output, Recipe, Taken};
+use super::engine::{OutputField, Recipe, TakenValue};
 use super::login_kind::{self, default_life, password, required, template, url, username};
-use super::{Building, Built, Kind};
-use crate::config::keys::Key;
+use super::{BuiltMint, Kind, KindContext};
+use crate::config::keys::ConfigKey;
 
 /// The entry in the list.
 pub const KIND: Kind = Kind {
@@ -34,7 +34,7 @@ account_sid = "acme1"
 "#;
 
 #[rustfmt::skip]
-const KEYS: &[Key] = &[
+const KEYS: &[ConfigKey] = &[
     url(r#""https://ccm-api.in.exotel.com/v4/accounts/acme1/login""#, "The login, as a whole URL."),
     username(r#""api_key""#, "The API key."),
     password(r#"{ file = "/run/secrets/headset/api-token" }"#, "The API token."),
@@ -42,22 +42,25 @@ const KEYS: &[Key] = &[
     default_life("1h"),
 ];
 
-fn build(building: &Building<'_>) -> Built {
+fn build(building: &KindContext<'_>) -> BuiltMint {
     login_kind::build(building, |_| {
         Some(Recipe {
-            ask: Ask::json(json!({
+            ask: IssuerRequest::json(json!({
                 "username": "{username}",
                 "password": "{password}",
                 "account_sid": "{account_sid}",
             })),
             success: Success::unless_repeated_at(&["/http_code", "/response/code"]),
-            takes: vec![Taken::pointer("token", "/response/data/session_token")],
+            takes: vec![TakenValue::pointer("token", "/response/data/session_token")],
             expiries: vec![
-                Expiry::Found(Find::pointer("/response/data/expires_at"), Form::Iso8601),
+                Expiry::Found(
+                    ValuePlace::pointer("/response/data/expires_at"),
+                    TimeForm::Iso8601,
+                ),
                 Expiry::Jwt("token"),
             ],
             default_life: building.duration("default_life"),
-            outputs: vec![Output::of(AUTHORIZATION, template("Bearer {token}"))],
+            outputs: vec![OutputField::of(AUTHORIZATION, template("Bearer {token}"))],
             ..Recipe::default()
         })
     })

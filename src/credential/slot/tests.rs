@@ -6,10 +6,10 @@ use std::time::Duration;
 
 use tokio::time::{Instant, advance, sleep};
 
-use super::{Rejected, Slot, State};
+use super::{RejectOutcome, Slot, SlotState};
 use crate::base::time::{Clock, Deadline};
 use crate::credential::testing::{
-    Act, START_MS, Scripted, measured_slot, refused, slot, unavailable,
+    START_MS, ScriptedAct, ScriptedMint, measured_slot, refused, slot, unavailable,
 };
 use crate::credential::{Cause, Change, MintError, Minted, Rejection};
 
@@ -17,39 +17,39 @@ fn secs(n: u64) -> Duration {
     Duration::from_secs(n)
 }
 
-fn life(n: u64) -> Act {
-    Act::Lives(secs(n))
+fn life(n: u64) -> ScriptedAct {
+    ScriptedAct::Lives(secs(n))
 }
 
-fn open(script: impl IntoIterator<Item = Act>) -> (Arc<Slot>, Arc<Scripted>, Clock) {
+fn open(script: impl IntoIterator<Item = ScriptedAct>) -> (Arc<Slot>, Arc<ScriptedMint>, Clock) {
     let clock = Clock::faked(START_MS);
-    let mint = Scripted::new(script);
+    let mint = ScriptedMint::new(script);
     (slot(&mint, &clock), mint, clock)
 }
 
-fn again(rejected: Rejected) -> Arc<Minted> {
+fn again(rejected: RejectOutcome) -> Arc<Minted> {
     match rejected {
-        Rejected::Again(minted) => minted,
-        Rejected::Stands => panic!("it stands"),
+        RejectOutcome::Again(minted) => minted,
+        RejectOutcome::Stands => panic!("it stands"),
     }
 }
 
-fn stands(rejected: &Rejected) -> bool {
-    matches!(rejected, Rejected::Stands)
+fn stands(rejected: &RejectOutcome) -> bool {
+    matches!(rejected, RejectOutcome::Stands)
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_crowd_of_first_callers_costs_one_mint() {
     let (slot, mint, _) = open([life(3600)]);
     assert!(slot.peek().is_none());
-    let crowd: Vec<_> = (0..1000)
+    let log_limiter: Vec<_> = (0..1000)
         .map(|_| {
             let slot = slot.clone();
             tokio::spawn(async move { slot.obtain().await.unwrap() })
         })
         .collect();
     let mut first = None;
-    for caller in crowd {
+    for caller in log_limiter {
         let got = caller.await.unwrap();
         assert!(Arc::ptr_eq(&got, first.get_or_insert(got.clone())));
     }
@@ -60,9 +60,9 @@ async fn a_crowd_of_first_callers_costs_one_mint() {
 #[tokio::test(start_paused = true)]
 async fn it_mints_at_start_without_being_asked() {
     let (slot, mint, _) = open([life(3600)]);
-    assert_eq!(slot.snapshot().state, State::None);
+    assert_eq!(slot.snapshot().state, SlotState::None);
     sleep(secs(1)).await;
-    assert_eq!((mint.calls(), slot.snapshot().state), (1, State::Live));
+    assert_eq!((mint.calls(), slot.snapshot().state), (1, SlotState::Live));
     assert_eq!(slot.snapshot().generation, 1);
 }
 
@@ -119,7 +119,7 @@ async fn a_caller_who_leaves_cancels_nothing() {
 
 #[tokio::test(start_paused = true)]
 async fn a_panic_is_a_failure_and_frees_the_slot() {
-    let (slot, mint, _) = open([Act::Panics, life(3600)]);
+    let (slot, mint, _) = open([ScriptedAct::Panics, life(3600)]);
     let error = slot.obtain().await.unwrap_err();
     assert!(
         matches!(
@@ -169,7 +169,7 @@ async fn an_attempt_ends_at_its_time_limit() {
 
 #[tokio::test(start_paused = true)]
 async fn a_failure_is_remembered_and_answered_at_once() {
-    let (slot, mint, _) = open([Act::Fails(unavailable(None))]);
+    let (slot, mint, _) = open([ScriptedAct::Fails(unavailable(None))]);
     slot.obtain().await.unwrap_err();
     // 100 calls a second for a minute, none of which waits.
     for _ in 0..6000 {
@@ -186,7 +186,7 @@ async fn a_failure_is_remembered_and_answered_at_once() {
 
 #[tokio::test(start_paused = true)]
 async fn retry_after_is_a_floor() {
-    let (slot, mint, _) = open([Act::Fails(unavailable(Some(40))), life(3600)]);
+    let (slot, mint, _) = open([ScriptedAct::Fails(unavailable(Some(40))), life(3600)]);
     let error = slot.obtain().await.unwrap_err();
     assert_eq!(error.retry_after, secs(40));
     sleep(secs(39)).await;
@@ -197,14 +197,17 @@ async fn retry_after_is_a_floor() {
 
 #[tokio::test(start_paused = true)]
 async fn a_refusal_stops_the_asking_until_a_cool_down_ends() {
-    let (slot, mint, _) = open([Act::Fails(refused())]);
+    let (slot, mint, _) = open([ScriptedAct::Fails(refused())]);
     slot.obtain().await.unwrap_err();
     for _ in 0..14 {
         sleep(secs(60)).await;
         let error = slot.obtain().await.unwrap_err();
         assert!(error.to_string().contains("answered 401"), "{error}");
     }
-    assert_eq!((mint.calls(), slot.snapshot().state), (1, State::Refused));
+    assert_eq!(
+        (mint.calls(), slot.snapshot().state),
+        (1, SlotState::Refused)
+    );
     let due = slot.snapshot().human_due_ms.unwrap();
     assert!((START_MS..START_MS + 1000).contains(&due), "{due}");
     sleep(secs(120)).await;
@@ -216,7 +219,7 @@ async fn a_refusal_stops_the_asking_until_a_cool_down_ends() {
 
 #[tokio::test(start_paused = true)]
 async fn a_changed_secret_wakes_a_refused_credential_and_a_touched_one_does_not() {
-    let (slot, mint, _) = open([Act::Fails(refused()), life(3600)]);
+    let (slot, mint, _) = open([ScriptedAct::Fails(refused()), life(3600)]);
     slot.obtain().await.unwrap_err();
     *mint.change.lock().unwrap() = Change::Nothing;
     slot.secret_changed();
@@ -227,7 +230,7 @@ async fn a_changed_secret_wakes_a_refused_credential_and_a_touched_one_does_not(
     slot.secret_changed();
     // Long before the 2 s that are allowed.
     sleep(Duration::from_millis(200)).await;
-    assert_eq!((mint.calls(), slot.snapshot().state), (2, State::Live));
+    assert_eq!((mint.calls(), slot.snapshot().state), (2, SlotState::Live));
     assert_eq!(slot.snapshot().last_error, None);
 }
 
@@ -236,7 +239,11 @@ async fn an_unreadable_secret_is_looked_at_again() {
     let gone = MintError::Secret {
         detail: "file /x cannot be read".into(),
     };
-    let (slot, mint, _) = open([Act::Fails(gone.clone()), Act::Fails(gone), life(3600)]);
+    let (slot, mint, _) = open([
+        ScriptedAct::Fails(gone.clone()),
+        ScriptedAct::Fails(gone),
+        life(3600),
+    ]);
     let error = slot.obtain().await.unwrap_err();
     assert!(error.to_string().contains("file /x"), "{error}");
     assert!(slot.snapshot().human_due_ms.is_some());
@@ -246,7 +253,7 @@ async fn an_unreadable_secret_is_looked_at_again() {
     assert_eq!(mint.calls(), 2);
     // Nobody tells of a file that came back as it was.
     sleep(secs(2)).await;
-    assert_eq!((mint.calls(), slot.snapshot().state), (3, State::Live));
+    assert_eq!((mint.calls(), slot.snapshot().state), (3, SlotState::Live));
 }
 
 #[tokio::test(start_paused = true)]
@@ -267,13 +274,13 @@ async fn it_renews_ahead_while_the_old_one_serves() {
 
 #[tokio::test(start_paused = true)]
 async fn a_failing_renewal_keeps_the_live_one_until_hard_expiry_and_no_longer() {
-    let (slot, mint, clock) = open([life(600), Act::Fails(unavailable(None))]);
+    let (slot, mint, clock) = open([life(600), ScriptedAct::Fails(unavailable(None))]);
     let first = slot.obtain().await.unwrap();
     while first.expires.remaining(clock.now()) > Duration::from_millis(300) {
         assert!(Arc::ptr_eq(&slot.obtain().await.unwrap(), &first));
         advance(Duration::from_millis(100)).await;
     }
-    assert_eq!(slot.snapshot().state, State::Failing);
+    assert_eq!(slot.snapshot().state, SlotState::Failing);
     assert!((2..30).contains(&mint.calls()), "{}", mint.calls());
     advance(Duration::from_millis(100)).await;
     assert!(
@@ -283,7 +290,7 @@ async fn a_failing_renewal_keeps_the_live_one_until_hard_expiry_and_no_longer() 
     assert!(slot.peek().is_none());
     let error = slot.obtain().await.unwrap_err();
     assert!(error.to_string().contains("503"), "{error}");
-    assert_eq!(slot.snapshot().state, State::Expired);
+    assert_eq!(slot.snapshot().state, SlotState::Expired);
 }
 
 #[tokio::test(start_paused = true)]
@@ -303,7 +310,7 @@ async fn a_life_of_three_seconds_leaves_no_gap_under_load() {
 async fn the_same_expiry_again_stops_early_renewal_until_hard_expiry() {
     let clock = Clock::faked(START_MS);
     let end = Deadline::new(clock.now(), secs(600));
-    let mint = Scripted::new([Act::Ends(end)]);
+    let mint = ScriptedMint::new([ScriptedAct::Ends(end)]);
     let slot = slot(&mint, &clock);
     sleep(secs(599)).await;
     assert_eq!(
@@ -319,7 +326,7 @@ async fn the_same_expiry_again_stops_early_renewal_until_hard_expiry() {
 
 #[tokio::test(start_paused = true)]
 async fn a_credential_that_is_dead_on_arrival_is_a_failure_not_a_loop() {
-    let (slot, mint, _) = open([Act::Lives(Duration::from_millis(300))]);
+    let (slot, mint, _) = open([ScriptedAct::Lives(Duration::from_millis(300))]);
     *mint.takes.lock().unwrap() = Duration::from_millis(100);
     let error = slot.obtain().await.unwrap_err();
     assert!(error.to_string().contains("ended already"), "{error}");
@@ -349,7 +356,7 @@ async fn a_machine_that_slept_renews_soon_even_without_a_call() {
 
 #[tokio::test(start_paused = true)]
 async fn a_clock_that_is_set_back_lengthens_nothing() {
-    let (slot, mint, clock) = open([life(600), Act::Fails(unavailable(None))]);
+    let (slot, mint, clock) = open([life(600), ScriptedAct::Fails(unavailable(None))]);
     slot.obtain().await.unwrap();
     clock.step_wall(-86_400_000);
     sleep(secs(550)).await;
@@ -387,13 +394,13 @@ async fn all_who_reject_one_generation_share_one_mint_and_its_outcome() {
     let (slot, mint, _) = open([life(3600)]);
     let old = slot.obtain().await.unwrap();
     sleep(secs(10)).await;
-    let crowd: Vec<_> = (0..300)
+    let log_limiter: Vec<_> = (0..300)
         .map(|_| {
             let (slot, old) = (slot.clone(), old.clone());
             tokio::spawn(async move { again(slot.reject(&old).await).generation })
         })
         .collect();
-    for caller in crowd {
+    for caller in log_limiter {
         assert_eq!(caller.await.unwrap(), 2);
     }
     assert_eq!(mint.calls(), 2);
@@ -415,12 +422,12 @@ async fn a_generation_rejected_within_five_seconds_of_a_forced_mint_stays_in_use
 
 #[tokio::test(start_paused = true)]
 async fn a_forced_mint_that_fails_leaves_the_old_one_in_use_and_its_answer_stands() {
-    let (slot, mint, _) = open([life(3600), Act::Fails(refused())]);
+    let (slot, mint, _) = open([life(3600), ScriptedAct::Fails(refused())]);
     let first = slot.obtain().await.unwrap();
     sleep(secs(10)).await;
     assert!(stands(&slot.reject(&first).await));
     assert!(Arc::ptr_eq(&slot.peek().unwrap(), &first));
-    assert_eq!(slot.snapshot().state, State::Failing);
+    assert_eq!(slot.snapshot().state, SlotState::Failing);
     // Refused: nobody asks again, however often it is rejected.
     for _ in 0..20 {
         sleep(secs(10)).await;
@@ -464,7 +471,7 @@ async fn a_slow_replacement_hands_the_rejected_one_out_again_after_the_wait() {
 
 #[tokio::test(start_paused = true)]
 async fn a_kind_that_cannot_renew_lets_the_rejection_stand() {
-    let (slot, mint, _) = open([Act::Lives(Duration::MAX)]);
+    let (slot, mint, _) = open([ScriptedAct::Lives(Duration::MAX)]);
     mint.renews.store(false, Ordering::SeqCst);
     let first = slot.obtain().await.unwrap();
     sleep(secs(86_400)).await;
@@ -545,20 +552,20 @@ async fn a_slot_that_is_dropped_before_its_first_attempt_ends_too() {
 
 #[tokio::test(start_paused = true)]
 async fn a_changed_secret_does_not_overrule_retry_after() {
-    let (slot, mint, _) = open([Act::Fails(unavailable(Some(40))), life(3600)]);
+    let (slot, mint, _) = open([ScriptedAct::Fails(unavailable(Some(40))), life(3600)]);
     slot.obtain().await.unwrap_err();
     slot.secret_changed();
     sleep(secs(30)).await;
     assert_eq!(mint.calls(), 1);
     sleep(secs(11)).await;
-    assert_eq!((mint.calls(), slot.snapshot().state), (2, State::Live));
+    assert_eq!((mint.calls(), slot.snapshot().state), (2, SlotState::Live));
 }
 
 #[tokio::test(start_paused = true)]
 async fn its_metrics_follow_its_life_even_when_nobody_calls() {
     let registry = prometheus::Registry::new();
     let clock = Clock::faked(START_MS);
-    let mint = Scripted::new([life(60), Act::Fails(refused())]);
+    let mint = ScriptedMint::new([life(60), ScriptedAct::Fails(refused())]);
     let slot = measured_slot(&mint, &clock, &registry);
     let shows = |line: &str| {
         let encoder = prometheus::TextEncoder::new();
@@ -617,13 +624,13 @@ async fn a_locked_account_is_not_asked_about_before_something_changes() {
         reason: "locked",
         detail: "the account is blocked".into(),
     };
-    let (slot, mint, _) = open([Act::Fails(locked), life(3600)]);
+    let (slot, mint, _) = open([ScriptedAct::Fails(locked), life(3600)]);
     let error = slot.obtain().await.unwrap_err();
     assert_eq!(error.retry_after, secs(24 * 3600), "in place of for ever");
     sleep(secs(40 * 86_400)).await;
     assert!(slot.obtain().await.is_err());
     assert_eq!(mint.calls(), 1);
-    assert_eq!(slot.snapshot().state, State::Refused);
+    assert_eq!(slot.snapshot().state, SlotState::Refused);
     slot.secret_changed();
     sleep(secs(1)).await;
     assert!(slot.obtain().await.is_ok());
@@ -633,16 +640,16 @@ async fn a_locked_account_is_not_asked_about_before_something_changes() {
 async fn a_slot_with_an_heir_serves_what_it_has_and_asks_nobody() {
     let (old, asked, clock) = open([life(3600)]);
     let had = old.obtain().await.unwrap();
-    let next = Scripted::lives(7200);
-    let heir = slot(&next, &clock);
-    let found = heir.clone();
+    let next = ScriptedMint::lives(7200);
+    let successor = slot(&next, &clock);
+    let found = successor.clone();
     old.hand_over(Arc::new(move || Some(found.clone())));
     assert!(Arc::ptr_eq(&old.obtain().await.unwrap(), &had), "it lives");
 
     // What the upstream rejects is replaced by the heir's, although it could renew.
     sleep(secs(10)).await;
     let instead = again(old.reject(&had).await);
-    assert!(Arc::ptr_eq(&instead, &heir.obtain().await.unwrap()));
+    assert!(Arc::ptr_eq(&instead, &successor.obtain().await.unwrap()));
     old.secret_changed();
     // Nor does it renew; at its end the heir serves.
     sleep(secs(3600)).await;
@@ -655,8 +662,11 @@ async fn a_slot_with_an_heir_serves_what_it_has_and_asks_nobody() {
 async fn a_slot_whose_heir_is_taken_back_goes_on_as_before() {
     let (slot, mint, clock) = open([life(3600)]);
     slot.obtain().await.unwrap();
-    let heir = crate::credential::testing::slot(&Scripted::new([Act::Fails(refused())]), &clock);
-    slot.hand_over(Arc::new(move || Some(heir.clone())));
+    let successor = crate::credential::testing::slot(
+        &ScriptedMint::new([ScriptedAct::Fails(refused())]),
+        &clock,
+    );
+    slot.hand_over(Arc::new(move || Some(successor.clone())));
     sleep(secs(3590)).await;
     assert_eq!(mint.calls(), 1);
     slot.take_back(None, false);
@@ -667,22 +677,22 @@ async fn a_slot_whose_heir_is_taken_back_goes_on_as_before() {
 
 #[tokio::test(start_paused = true)]
 async fn callers_who_wait_when_the_heir_comes_are_served_by_it() {
-    let (old, _, clock) = open([Act::Fails(unavailable(None)), life(3600)]);
+    let (old, _, clock) = open([ScriptedAct::Fails(unavailable(None)), life(3600)]);
     old.obtain().await.unwrap_err();
-    let mint = Scripted::lives(3600);
+    let mint = ScriptedMint::lives(3600);
     *mint.takes.lock().unwrap() = secs(2);
-    let heir = slot(&mint, &clock);
-    let (found, asked) = (heir.clone(), old.clone());
+    let successor = slot(&mint, &clock);
+    let (found, asked) = (successor.clone(), old.clone());
     old.hand_over(Arc::new(move || Some(found.clone())));
     let caller = tokio::spawn(async move { asked.obtain().await });
     let got = caller.await.unwrap().unwrap();
-    assert!(Arc::ptr_eq(&got, &heir.peek().unwrap()));
+    assert!(Arc::ptr_eq(&got, &successor.peek().unwrap()));
 }
 
 #[tokio::test(start_paused = true)]
 async fn an_issuer_that_gives_ever_shorter_lives_is_not_asked_ever_more_often() {
     for life in [260, 300, 700, 1200] {
-        let (_slot, mint, _) = open([Act::Lives(Duration::from_millis(life))]);
+        let (_slot, mint, _) = open([ScriptedAct::Lives(Duration::from_millis(life))]);
         *mint.takes.lock().unwrap() = Duration::from_millis(1);
         sleep(secs(60)).await;
         let calls = mint.calls();
@@ -694,7 +704,7 @@ async fn an_issuer_that_gives_ever_shorter_lives_is_not_asked_ever_more_often() 
 async fn a_command_that_may_have_hung_is_named_beside_the_issuer() {
     let (slot, mint, _) = open([life(60)]);
     let vault = ["vault", "read"].map(String::from).to_vec();
-    *mint.sources.lock().unwrap() = vec![crate::secret::Source::Command(vault.into())];
+    *mint.sources.lock().unwrap() = vec![crate::secret::SecretSource::Command(vault.into())];
     *mint.takes.lock().unwrap() = secs(1000);
     let told = slot.obtain_within(secs(500)).await.unwrap_err().to_string();
     assert!(
@@ -707,7 +717,7 @@ async fn a_command_that_may_have_hung_is_named_beside_the_issuer() {
 /// paused time that would never end, and otherwise take a core.
 #[tokio::test(start_paused = true)]
 async fn a_call_that_comes_between_two_renewals_waits_without_a_busy_loop() {
-    let short = Act::Lives(Duration::from_millis(400));
+    let short = ScriptedAct::Lives(Duration::from_millis(400));
     let (slot, mint, _) = open([short, life(60)]);
     slot.obtain().await.unwrap();
     let begun = Instant::now();

@@ -22,7 +22,7 @@ use ring::hmac;
 use ring::rand::{SecureRandom, SystemRandom};
 use zeroize::Zeroizing;
 
-use super::{Label, Print, Store, StoreError, digest_of, print};
+use super::{Fingerprint, Label, Store, StoreError, digest_of, print};
 use crate::base::file;
 use crate::secret::Secret;
 
@@ -43,7 +43,7 @@ pub struct FileStore {
     folder: PathBuf,
     /// What is left of the secret: HKDF's first step, without a salt.
     secret: Prk,
-    prints: hmac::Key,
+    fingerprints: hmac::Key,
     generations: Mutex<HashMap<PathBuf, u64>>,
 }
 
@@ -61,7 +61,7 @@ pub enum OpenError {
 /// That another headset keeps its things in the folder.
 #[derive(Debug, thiserror::Error)]
 #[error("another headset keeps its credentials in {0}")]
-pub struct InUse(String);
+pub struct StoreInUse(String);
 
 /// A folder that is ours as long as this lives. It ends with the process, however that
 /// ends.
@@ -75,7 +75,7 @@ impl Claim {
     ///
     /// # Errors
     /// Where another process has it.
-    pub fn of(folder: &Path) -> Result<Claim, InUse> {
+    pub fn of(folder: &Path) -> Result<Claim, StoreInUse> {
         let opened = make(folder).and_then(|()| {
             let mut options = OpenOptions::new();
             let options = options.write(true).create(true).truncate(false);
@@ -85,7 +85,7 @@ impl Claim {
             return Ok(Claim(None));
         };
         match file.try_lock() {
-            Err(TryLockError::WouldBlock) => Err(InUse(folder.display().to_string())),
+            Err(TryLockError::WouldBlock) => Err(StoreInUse(folder.display().to_string())),
             // A file system without locks cannot tell.
             Ok(()) | Err(TryLockError::Error(_)) => Ok(Claim(Some(file))),
         }
@@ -110,11 +110,11 @@ impl FileStore {
             return Err(OpenError::NotAFolder(folder.display().to_string()));
         }
         let secret = Salt::new(HKDF_SHA256, b"headset store").extract(key.expose().as_bytes());
-        let mut prints = Zeroizing::new([0; 32]);
-        expand(&secret, b"prints", &mut prints);
+        let mut fingerprints = Zeroizing::new([0; 32]);
+        expand(&secret, b"prints", &mut fingerprints);
         Ok(FileStore {
             folder: folder.to_owned(),
-            prints: hmac::Key::new(hmac::HMAC_SHA256, &*prints),
+            fingerprints: hmac::Key::new(hmac::HMAC_SHA256, &*fingerprints),
             secret,
             generations: Mutex::default(),
         })
@@ -135,9 +135,9 @@ impl FileStore {
     }
 
     fn key(&self, salt: &[u8]) -> Option<LessSafeKey> {
-        let mut octets = Zeroizing::new([0; 32]);
-        expand(&self.secret, salt, &mut octets);
-        let key = UnboundKey::new(&CHACHA20_POLY1305, &*octets).ok()?;
+        let mut bytes = Zeroizing::new([0; 32]);
+        expand(&self.secret, salt, &mut bytes);
+        let key = UnboundKey::new(&CHACHA20_POLY1305, &*bytes).ok()?;
         Some(LessSafeKey::new(key))
     }
 
@@ -228,8 +228,8 @@ impl Store for FileStore {
         true
     }
 
-    fn print(&self, role: &str, secret: &[u8]) -> Print {
-        print(&self.prints, role, secret)
+    fn print(&self, role: &str, secret: &[u8]) -> Fingerprint {
+        print(&self.fingerprints, role, secret)
     }
 
     fn place(&self, label: &Label) -> String {
@@ -279,22 +279,22 @@ fn read(path: &Path) -> io::Result<Option<Vec<u8>>> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(error),
     };
-    let mut octets = Vec::new();
-    file.take(MOST).read_to_end(&mut octets)?;
-    Ok(Some(octets))
+    let mut bytes = Vec::new();
+    file.take(MOST).read_to_end(&mut bytes)?;
+    Ok(Some(bytes))
 }
 
 fn generation(found: &[u8]) -> Option<u64> {
     if found.get(..GENERATION)? != MAGIC {
         return None;
     }
-    let octets = found.get(GENERATION..SALT)?;
-    Some(u64::from_be_bytes(octets.try_into().ok()?))
+    let bytes = found.get(GENERATION..SALT)?;
+    Some(u64::from_be_bytes(bytes.try_into().ok()?))
 }
 
 /// What is authenticated besides the content.
 fn bound(label: &Label, generation: u64) -> Vec<u8> {
-    let mut octets = Vec::new();
+    let mut bytes = Vec::new();
     let tenant = label.tenant.as_deref();
     let parts = [
         label.credential.as_str().as_bytes(),
@@ -305,22 +305,22 @@ fn bound(label: &Label, generation: u64) -> Vec<u8> {
         &generation.to_be_bytes(),
     ];
     for part in parts {
-        octets.extend_from_slice(&(part.len() as u64).to_be_bytes());
-        octets.extend_from_slice(part);
+        bytes.extend_from_slice(&(part.len() as u64).to_be_bytes());
+        bytes.extend_from_slice(part);
     }
-    octets
+    bytes
 }
 
 fn expand(secret: &Prk, info: &[u8], into: &mut [u8; 32]) {
-    struct Key;
-    impl KeyType for Key {
+    struct SealingKey;
+    impl KeyType for SealingKey {
         fn len(&self) -> usize {
             32
         }
     }
     // Fails only for more than 255 times the digest's length.
     let filled = secret
-        .expand(&[b"headset store 1", info], Key)
+        .expand(&[b"headset store 1", info], SealingKey)
         .and_then(|okm| okm.fill(into));
     debug_assert!(filled.is_ok(), "32 octets can be had of HKDF-SHA256");
 }

@@ -20,14 +20,14 @@ use prometheus::Registry;
 use proptest::prelude::*;
 use zeroize::Zeroizing;
 
-use super::kept::kept;
+use super::persistent_mint::kept;
 use super::*;
 use crate::base::time::{Clock, Deadline, Moment};
 use crate::credential::metrics::CredentialMetrics;
-use crate::credential::slot::{Opening, Slot};
-use crate::credential::testing::{Folder, START_MS};
+use crate::credential::slot::{Slot, SlotParts};
+use crate::credential::testing::{START_MS, TempFolder};
 use crate::credential::{Change, Fresh, Mint, MintError, Minted, schedule};
-use crate::secret::Source;
+use crate::secret::SecretSource;
 
 /// Entries in memory: what a folder is, without its disk.
 #[derive(Debug, Default)]
@@ -49,7 +49,7 @@ impl Store for Shelf {
     fn keeps(&self) -> bool {
         true
     }
-    fn print(&self, role: &str, secret: &[u8]) -> Print {
+    fn print(&self, role: &str, secret: &[u8]) -> Fingerprint {
         print(&hmac::Key::new(hmac::HMAC_SHA256, b"shelf"), role, secret)
     }
     fn place(&self, label: &Label) -> String {
@@ -68,7 +68,7 @@ enum Does {
 }
 
 #[derive(Clone, Copy, Debug)]
-enum Act {
+enum ModelAct {
     Issuer(Does),
     /// How long an attempt takes, in ms.
     Takes(u16),
@@ -82,7 +82,7 @@ enum Act {
     Restart,
 }
 
-fn acts() -> impl Strategy<Value = Vec<Act>> {
+fn acts() -> impl Strategy<Value = Vec<ModelAct>> {
     let does = prop_oneof![
         4 => (0u32..8000).prop_map(Does::Lives),
         2 => proptest::option::of(1u8..90).prop_map(Does::Fails),
@@ -91,17 +91,17 @@ fn acts() -> impl Strategy<Value = Vec<Act>> {
         1 => Just(Does::Hangs),
     ];
     let act = prop_oneof![
-        5 => does.prop_map(Act::Issuer),
-        1 => (0u16..9000).prop_map(Act::Takes),
-        6 => (1u32..100_000).prop_map(Act::Wait),
-        1 => (100_000u32..5_000_000).prop_map(Act::Wait),
-        1 => (1u32..10_000).prop_map(Act::Sleep),
-        1 => (-10_000i32..10_000).prop_map(Act::StepWall),
-        6 => Just(Act::Call),
-        4 => Just(Act::Reject),
-        2 => Just(Act::ChangeSecret),
-        1 => Just(Act::TouchSecret),
-        2 => Just(Act::Restart),
+        5 => does.prop_map(ModelAct::Issuer),
+        1 => (0u16..9000).prop_map(ModelAct::Takes),
+        6 => (1u32..100_000).prop_map(ModelAct::Wait),
+        1 => (100_000u32..5_000_000).prop_map(ModelAct::Wait),
+        1 => (1u32..10_000).prop_map(ModelAct::Sleep),
+        1 => (-10_000i32..10_000).prop_map(ModelAct::StepWall),
+        6 => Just(ModelAct::Call),
+        4 => Just(ModelAct::Reject),
+        2 => Just(ModelAct::ChangeSecret),
+        1 => Just(ModelAct::TouchSecret),
+        2 => Just(ModelAct::Restart),
     ];
     proptest::collection::vec(act, 1..60)
 }
@@ -160,7 +160,7 @@ impl Issuer {
                     expires: Deadline::new(asked, life),
                     source_ends: None,
                     skew_ms: None,
-                    origin: crate::credential::Origin::Issued,
+                    origin: crate::credential::CredentialOrigin::Issued,
                     assumed_life: None,
                 })
             }
@@ -197,18 +197,18 @@ impl Issuer {
 }
 
 /// One process's view of the issuer.
-struct Client {
+struct ModelProcess {
     issuer: Arc<Issuer>,
     used: Mutex<Option<String>>,
 }
 
-impl Client {
+impl ModelProcess {
     fn secret(&self) -> String {
         std::fs::read_to_string(&self.issuer.secret).unwrap()
     }
 }
 
-impl Mint for Client {
+impl Mint for ModelProcess {
     fn header_names(&self) -> &[HeaderName] {
         &[AUTHORIZATION]
     }
@@ -219,8 +219,8 @@ impl Mint for Client {
             self.issuer.ask(secret).await
         })
     }
-    fn sources(&self) -> Vec<Source> {
-        vec![Source::File(self.issuer.secret.clone())]
+    fn sources(&self) -> Vec<SecretSource> {
+        vec![SecretSource::File(self.issuer.secret.clone())]
     }
     fn change(&self) -> Change {
         match *self.used.lock().unwrap() == Some(self.secret()) {
@@ -237,12 +237,12 @@ struct World {
     slot: Option<Arc<Slot>>,
     held: Option<Arc<Minted>>,
     secrets: u32,
-    _folder: Folder,
+    _folder: TempFolder,
 }
 
 impl World {
     fn new() -> World {
-        let folder = Folder::new();
+        let folder = TempFolder::new();
         let secret = folder.path().join("secret");
         std::fs::write(&secret, "s0").unwrap();
         let issuer = Arc::new(Issuer {
@@ -270,36 +270,36 @@ impl World {
         self.slot.as_ref().expect("a process runs")
     }
 
-    async fn act(&mut self, act: Act) {
+    async fn act(&mut self, act: ModelAct) {
         match act {
-            Act::Issuer(does) => *self.issuer.does.lock().unwrap() = does,
-            Act::Takes(ms) => {
+            ModelAct::Issuer(does) => *self.issuer.does.lock().unwrap() = does,
+            ModelAct::Takes(ms) => {
                 *self.issuer.takes.lock().unwrap() = Duration::from_millis(ms.into());
             }
-            Act::Wait(ms) => tokio::time::sleep(Duration::from_millis(ms.into())).await,
-            Act::Sleep(s) => self
+            ModelAct::Wait(ms) => tokio::time::sleep(Duration::from_millis(ms.into())).await,
+            ModelAct::Sleep(s) => self
                 .issuer
                 .clock
                 .sleep_machine(Duration::from_secs(s.into())),
-            Act::StepWall(s) => self.issuer.clock.step_wall(i64::from(s) * 1000),
-            Act::Call => {
+            ModelAct::StepWall(s) => self.issuer.clock.step_wall(i64::from(s) * 1000),
+            ModelAct::Call => {
                 if let Ok(minted) = self.slot().obtain().await {
                     self.issuer.judge(&minted);
                     self.held = Some(minted);
                 }
             }
-            Act::Reject => {
-                use crate::credential::slot::Rejected;
+            ModelAct::Reject => {
+                use crate::credential::slot::RejectOutcome;
                 if let Some(held) = &self.held
-                    && let Rejected::Again(minted) = self.slot().reject(held).await
+                    && let RejectOutcome::Again(minted) = self.slot().reject(held).await
                 {
                     self.issuer.judge(&minted);
                     self.held = Some(minted);
                 }
             }
-            Act::ChangeSecret => self.change_secret().await,
-            Act::TouchSecret => self.slot().secret_changed(),
-            Act::Restart => {
+            ModelAct::ChangeSecret => self.change_secret().await,
+            ModelAct::TouchSecret => self.slot().secret_changed(),
+            ModelAct::Restart => {
                 // First, so that no attempt begins while the last one is waited for. A
                 // process that dies in flight is killed for real elsewhere.
                 self.slot = None;
@@ -331,12 +331,12 @@ impl World {
 
     /// Once all is well, calls get a credential.
     async fn heal(&mut self) {
-        self.act(Act::Takes(100)).await;
-        self.act(Act::Issuer(Does::Lives(3600))).await;
-        self.act(Act::Wait(15_000)).await;
+        self.act(ModelAct::Takes(100)).await;
+        self.act(ModelAct::Issuer(Does::Lives(3600))).await;
+        self.act(ModelAct::Wait(15_000)).await;
         self.change_secret().await;
         // The longest `Retry-After` of the model, and a back-off.
-        self.act(Act::Wait(180_000)).await;
+        self.act(ModelAct::Wait(180_000)).await;
         match self.slot().obtain().await {
             Ok(minted) => self.issuer.judge(&minted),
             Err(error) => self.issuer.fault(format!("it does not recover: {error}")),
@@ -346,23 +346,23 @@ impl World {
 
 fn start(issuer: &Arc<Issuer>, shelf: &Arc<Shelf>) -> Arc<Slot> {
     let name = Name::parse("cms_key").unwrap();
-    let credential = config::Credential {
+    let credential = config::CredentialConfig {
         name: name.clone(),
         kind: "model",
         values: Default::default(),
         origins: Vec::new(),
-        tls: config::Tls {
+        tls: config::UpstreamTls {
             roots: config::Roots::Bundled,
-            ..config::Tls::default()
+            ..config::UpstreamTls::default()
         },
     };
-    let client = Arc::new(Client {
+    let client = Arc::new(ModelProcess {
         issuer: issuer.clone(),
         used: Mutex::default(),
     });
-    let keep = Keep::new(shelf.clone(), &credential, None);
+    let keep = StoreScope::new(shelf.clone(), &credential, None);
     let metrics = CredentialMetrics::register(&Registry::new()).unwrap();
-    Slot::start(Opening {
+    Slot::start(SlotParts {
         meter: metrics.of(&name),
         name,
         mint: kept(client, keep, issuer.clock.clone()),
@@ -373,7 +373,7 @@ fn start(issuer: &Arc<Issuer>, shelf: &Arc<Shelf>) -> Arc<Slot> {
     })
 }
 
-fn history(acts: &[Act]) -> Vec<String> {
+fn history(acts: &[ModelAct]) -> Vec<String> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .start_paused(true)
@@ -393,13 +393,13 @@ fn history(acts: &[Act]) -> Vec<String> {
 #[test]
 fn a_cool_down_that_is_over_stays_over_when_the_wall_clock_is_set_back() {
     let acts = [
-        Act::Issuer(Does::Refuses),
-        Act::Call,
-        Act::Issuer(Does::Panics),
-        Act::StepWall(861),
-        Act::Wait(39_001),
-        Act::StepWall(-2),
-        Act::Issuer(Does::Lives(0)),
+        ModelAct::Issuer(Does::Refuses),
+        ModelAct::Call,
+        ModelAct::Issuer(Does::Panics),
+        ModelAct::StepWall(861),
+        ModelAct::Wait(39_001),
+        ModelAct::StepWall(-2),
+        ModelAct::Issuer(Does::Lives(0)),
     ];
     assert_eq!(history(&acts), Vec::<String>::new());
 }

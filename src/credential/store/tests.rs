@@ -5,7 +5,7 @@ use std::path::Path;
 
 use super::file::{FileStore, OpenError};
 use super::*;
-use crate::credential::testing::Folder;
+use crate::credential::testing::TempFolder;
 use crate::secret::Secret;
 
 const KEY: &str = "0123456789abcdef0123456789abcdef";
@@ -55,9 +55,9 @@ fn contract(store: &dyn Store) {
 
 #[test]
 fn every_store_keeps_its_contract() {
-    let folder = Folder::new();
+    let folder = TempFolder::new();
     let stores: [Box<dyn Store>; 3] = [
-        Box::new(Null::new()),
+        Box::new(NullStore::new()),
         Box::new(super::model_tests::Shelf::default()),
         Box::new(open(&folder.path().join("deep/store"), KEY)),
     ];
@@ -68,7 +68,7 @@ fn every_store_keeps_its_contract() {
 
 #[test]
 fn entries_outlive_the_store_and_are_nobody_elses_business() {
-    let folder = Folder::new();
+    let folder = TempFolder::new();
     let path = folder.path().join("store");
     let a = label("a", "live");
     let first = open(&path, KEY);
@@ -105,7 +105,7 @@ fn refused(store: &FileStore, label: &Label) -> bool {
 
 #[test]
 fn a_damaged_file_is_refused_wherever_it_is_damaged() {
-    let folder = Folder::new();
+    let folder = TempFolder::new();
     let store = open(folder.path(), KEY);
     let a = label("a", "live");
     store.save(&a, b"content").unwrap();
@@ -127,7 +127,7 @@ fn a_damaged_file_is_refused_wherever_it_is_damaged() {
 
 #[test]
 fn a_foreign_file_is_refused_whatever_is_foreign_about_it() {
-    let folder = Folder::new();
+    let folder = TempFolder::new();
     let store = open(folder.path(), KEY);
     let a = label("a", "live");
     store.save(&a, b"content").unwrap();
@@ -150,7 +150,7 @@ fn a_foreign_file_is_refused_whatever_is_foreign_about_it() {
 
 #[test]
 fn a_weak_key_and_a_path_that_is_no_folder_are_refused() {
-    let folder = Folder::new();
+    let folder = TempFolder::new();
     let short = Secret::new("short".to_owned(), "file /key");
     let error = FileStore::open(folder.path(), &short).unwrap_err();
     assert!(matches!(error, OpenError::WeakKey(_)), "{error}");
@@ -166,7 +166,7 @@ fn a_weak_key_and_a_path_that_is_no_folder_are_refused() {
 
 #[test]
 fn a_folder_that_cannot_be_written_is_an_error_and_not_a_loss() {
-    let folder = Folder::new();
+    let folder = TempFolder::new();
     let store = open(&folder.path().join("store"), KEY);
     let a = label("a", "live");
     store.save(&a, b"one").unwrap();

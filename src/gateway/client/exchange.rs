@@ -16,15 +16,15 @@ use tokio::task::coop;
 use tokio::time::Instant;
 
 use crate::gateway::body::Body;
-use crate::gateway::client::alarm::Alarm;
-use crate::gateway::client::answer::AnswerBody;
-use crate::gateway::client::pool::{Conn, Lifetimes, Pool};
+use crate::gateway::client::lazy_timer::LazyTimer;
+use crate::gateway::client::pool::{Conn, ConnPool, Lifetimes};
+use crate::gateway::client::response_body::ResponseBody;
 use crate::gateway::client::session_auth;
 use crate::gateway::client::tunnel::Tunnel;
 use crate::gateway::error::{CallerFault, Error, FaultKind, Reached, UpstreamFault};
 use crate::gateway::framing;
 use crate::gateway::upgrade;
-use crate::gateway::upload::Source;
+use crate::gateway::upload::UploadSource;
 
 /// Sends `request` on `conn` and waits for the head of the answer. The answer's
 /// body goes on driving the connection and gives it back to `pool`. With `may_switch` the
@@ -36,7 +36,7 @@ use crate::gateway::upload::Source;
 /// Dropping the future closes the connection, so that the upstream learns at once
 /// that nobody waits for its answer any more.
 pub async fn exchange(
-    pool: Rc<Pool>,
+    pool: Rc<ConnPool>,
     mut conn: Box<Conn>,
     mut request: Request<Body>,
     may_switch: bool,
@@ -79,8 +79,8 @@ pub async fn exchange(
             let Some(conn) = &mut held else {
                 return Poll::Ready(Err(FaultKind::Closed(None)));
             };
-            if !patience.lets_go(&mut conn.alarm, cx) {
-                return patience.poll(&mut conn.alarm, cx).map(Err);
+            if !patience.lets_go(&mut conn.lazy_timer, cx) {
+                return patience.poll(&mut conn.lazy_timer, cx).map(Err);
             }
         }
     })
@@ -140,7 +140,7 @@ pub async fn exchange(
 /// Lets the body of `source` go at the upstream's 100, or at once where the route does
 /// not wait. The callback runs while the connection is polled, right before the body is.
 #[cold]
-fn await_continue(request: &mut Request<Body>, source: &Source, lifetimes: Lifetimes) {
+fn await_continue(request: &mut Request<Body>, source: &UploadSource, lifetimes: Lifetimes) {
     if lifetimes.expect_continue.is_zero() {
         source.release();
     } else if let Some(gate) = source.gate().cloned() {
@@ -155,9 +155,9 @@ fn await_continue(request: &mut Request<Body>, source: &Source, lifetimes: Lifet
 /// Joins the connection to the answer's body, or lets go of it. Without `reusable` it
 /// carries no other call.
 fn hand_on(
-    pool: Rc<Pool>,
+    pool: Rc<ConnPool>,
     held: Option<Box<Conn>>,
-    source: Option<Rc<Source>>,
+    source: Option<Rc<UploadSource>>,
     response: Response<Incoming>,
     reusable: bool,
 ) -> Response<Body> {
@@ -172,22 +172,22 @@ fn hand_on(
             } else if let Some(told) = keep_alive_timeout(&parts.headers) {
                 conn.keep_alive = conn.keep_alive.min(told);
             }
-            AnswerBody::driving(incoming, conn, pool)
+            ResponseBody::driving(incoming, conn, pool)
         }
         (Some(mut conn), Some(source)) if source.is_held() => {
             // The body was promised and will not come: the answer is the last thing
             // that this connection carries.
             conn.belongs_to_one_call();
-            AnswerBody::driving(incoming, conn, pool)
+            ResponseBody::driving(incoming, conn, pool)
         }
         (Some(conn), Some(source)) => {
             // The answer overtook the upload. Polled only with the answer's body the
             // two could wait for each other for ever, so the connection gets a task
             // of its own and never comes back to the pool.
             tokio::task::spawn_local(finish(conn, source, idle));
-            AnswerBody::loose(incoming, idle)
+            ResponseBody::loose(incoming, idle)
         }
-        (None, _) => AnswerBody::loose(incoming, idle),
+        (None, _) => ResponseBody::loose(incoming, idle),
     };
     let body = if http_body::Body::is_end_stream(&body) {
         body.release();
@@ -199,7 +199,7 @@ fn hand_on(
 }
 
 /// Drives a connection whose upload goes on under its answer, until either ends.
-async fn finish(mut conn: Box<Conn>, source: Rc<Source>, idle: Duration) {
+async fn finish(mut conn: Box<Conn>, source: Rc<UploadSource>, idle: Duration) {
     poll_fn(|cx| {
         if conn.poll(cx).is_ready() {
             return Poll::Ready(());
@@ -211,7 +211,7 @@ async fn finish(mut conn: Box<Conn>, source: Rc<Source>, idle: Duration) {
         if idle.is_zero() || source.has_ended() {
             return Poll::Pending;
         }
-        conn.alarm.poll(cx, source.moved() + idle)
+        conn.lazy_timer.poll(cx, source.moved() + idle)
     })
     .await;
 }
@@ -237,7 +237,7 @@ fn keep_alive_timeout(headers: &HeaderMap) -> Option<Duration> {
 /// it is still going out.
 pub(super) struct Patience {
     lifetimes: Lifetimes,
-    source: Option<Rc<Source>>,
+    source: Option<Rc<UploadSource>>,
     held_since: Option<Instant>,
     out_since: Option<Instant>,
     /// How often the whole turn of the task was used up by what came.
@@ -249,7 +249,7 @@ pub(super) struct Patience {
 const CROWDED: u32 = 16;
 
 impl Patience {
-    pub(super) fn new(lifetimes: Lifetimes, source: Option<Rc<Source>>) -> Patience {
+    pub(super) fn new(lifetimes: Lifetimes, source: Option<Rc<UploadSource>>) -> Patience {
         Patience {
             lifetimes,
             held_since: None,
@@ -261,7 +261,7 @@ impl Patience {
 
     /// Whether a held body was let go just now, so that the connection must be polled
     /// once more.
-    fn lets_go(&mut self, alarm: &mut Alarm, cx: &mut Context<'_>) -> bool {
+    fn lets_go(&mut self, lazy_timer: &mut LazyTimer, cx: &mut Context<'_>) -> bool {
         let Some(source) = &self.source else {
             return false;
         };
@@ -272,14 +272,18 @@ impl Patience {
             return false;
         }
         let since = *self.held_since.get_or_insert_with(Instant::now);
-        let is_over = alarm.rings(cx, since + self.lifetimes.expect_continue);
+        let is_over = lazy_timer.rings(cx, since + self.lifetimes.expect_continue);
         if is_over {
             source.release();
         }
         is_over
     }
 
-    pub(super) fn poll(&mut self, alarm: &mut Alarm, cx: &mut Context<'_>) -> Poll<FaultKind> {
+    pub(super) fn poll(
+        &mut self,
+        lazy_timer: &mut LazyTimer,
+        cx: &mut Context<'_>,
+    ) -> Poll<FaultKind> {
         if self.held_since.is_some() {
             return Poll::Pending;
         }
@@ -305,10 +309,12 @@ impl Patience {
         if limit.is_zero() {
             return Poll::Pending;
         }
-        alarm.poll(cx, since + limit).map(|()| match uploading {
-            Some(_) => FaultKind::Idle(limit),
-            None => FaultKind::FirstByte(limit),
-        })
+        lazy_timer
+            .poll(cx, since + limit)
+            .map(|()| match uploading {
+                Some(_) => FaultKind::Idle(limit),
+                None => FaultKind::FirstByte(limit),
+            })
     }
 }
 

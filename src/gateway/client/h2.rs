@@ -1,6 +1,6 @@
 //! The HTTP/2 connections of one worker to one upstream, shared by its calls.
 //!
-//! A call takes a [`Lease`] on one stream of a [`Link`]. Where every link is full,
+//! A call takes a [`H2Stream`] on one stream of a [`H2Conn`]. Where every link is full,
 //! too old or going away, one more is dialled; while it is not known that the
 //! upstream chooses HTTP/1.1, one call dials for all that wait. A link has a task
 //! that reads and writes (`keep.rs`); the streams are driven by the calls that use
@@ -9,7 +9,7 @@
 pub mod body;
 pub mod exchange;
 pub mod intake;
-pub mod keep;
+pub mod keep_alive;
 pub mod pump;
 
 use std::cell::{Cell, RefCell};
@@ -26,16 +26,16 @@ use hyper_util::rt::TokioIo;
 use tokio::sync::oneshot;
 use tokio::time::{Instant, timeout};
 
-use crate::gateway::client::h2::intake::{Counted, Intake};
+use crate::gateway::client::h2::intake::{CountingSocket, Intake};
 use crate::gateway::client::pool::Lifetimes;
 use crate::gateway::metrics::RouteMetrics;
-use crate::net::ahead;
 use crate::net::connect::{ConnectError, Connector};
-use crate::net::io::{Io, Wire};
+use crate::net::io::{Io, SharedSocket};
+use crate::net::read_ahead;
 
 /// Octets of an answer that may be under way to a caller who does not read them, all of
 /// which are kept for him: 3 MB/s a call at 20 ms from the upstream.
-const STREAM_WINDOW: u32 = ahead::WINDOW;
+const STREAM_WINDOW: u32 = read_ahead::WINDOW;
 
 /// Streams on one connection, or fewer where the upstream says so (RFC 9113 §5.1.2).
 const STREAMS: usize = 100;
@@ -53,11 +53,11 @@ const HEADER_LIST: u32 = 64 * 1024;
 
 /// The connections.
 #[derive(Debug)]
-pub struct Links {
+pub struct H2Pool {
     connector: Connector,
     lifetimes: Lifetimes,
     metrics: Arc<RouteMetrics>,
-    links: RefCell<Vec<Rc<Link>>>,
+    links: RefCell<Vec<Rc<H2Conn>>>,
     /// Whether the upstream chose HTTP/1.1 last, so that nobody need wait for
     /// another's connection.
     chose_h1: Cell<bool>,
@@ -66,21 +66,21 @@ pub struct Links {
 
 /// What dialling brought.
 #[derive(Debug)]
-pub enum Opened {
+pub enum DialedConn {
     /// A stream.
-    Stream(Lease),
+    Stream(H2Stream),
     /// A connection whose upstream chose HTTP/1.1.
     H1(Io),
 }
 
-impl Links {
+impl H2Pool {
     /// No connections yet.
     pub fn new(
         connector: Connector,
         lifetimes: Lifetimes,
         metrics: Arc<RouteMetrics>,
-    ) -> Rc<Links> {
-        Rc::new(Links {
+    ) -> Rc<H2Pool> {
+        Rc::new(H2Pool {
             connector,
             lifetimes,
             metrics,
@@ -98,22 +98,22 @@ impl Links {
     ///
     /// # Errors
     /// As [`Connector::connect`]; where HTTP/2 is demanded and not spoken.
-    pub async fn open(self: &Rc<Self>, wary: bool) -> Result<Opened, ConnectError> {
+    pub async fn open(self: &Rc<Self>, wary: bool) -> Result<DialedConn, ConnectError> {
         if let Some(lease) = self.lease() {
             if !wary || lease.is_sound().await {
-                return Ok(Opened::Stream(lease));
+                return Ok(DialedConn::Stream(lease));
             }
             // It went away in that turn, and another may have room.
             drop(lease);
             if let Some(lease) = self.lease() {
-                return Ok(Opened::Stream(lease));
+                return Ok(DialedConn::Stream(lease));
             }
         }
         let mut _turn = None;
         if !self.chose_h1.get() {
             _turn = Some(self.in_time(self.dialling.lock()).await?);
             if let Some(lease) = self.lease() {
-                return Ok(Opened::Stream(lease));
+                return Ok(DialedConn::Stream(lease));
             }
             if self.chose_h1.get() {
                 _turn = None;
@@ -123,12 +123,12 @@ impl Links {
         let is_h2 = self.connector.is_h2(&io)?;
         self.chose_h1.set(!is_h2);
         if !is_h2 {
-            return Ok(Opened::H1(io));
+            return Ok(DialedConn::H1(io));
         }
         let link = self.in_time(self.greet(io)).await??;
-        let lease = Lease::on(&link);
+        let lease = H2Stream::on(&link);
         self.links.borrow_mut().push(link);
-        Ok(Opened::Stream(lease))
+        Ok(DialedConn::Stream(lease))
     }
 
     /// Lets go of what has rested or lived too long; streams under way go on.
@@ -137,13 +137,13 @@ impl Links {
         self.links.borrow_mut().retain(|link| link.is_fit(now));
     }
 
-    fn lease(&self) -> Option<Lease> {
+    fn lease(&self) -> Option<H2Stream> {
         self.sweep();
         let links = self.links.borrow();
-        links.iter().find(|link| link.has_room()).map(Lease::on)
+        links.iter().find(|link| link.has_room()).map(H2Stream::on)
     }
 
-    fn forget(&self, link: &Rc<Link>) {
+    fn forget(&self, link: &Rc<H2Conn>) {
         let mut links = self.links.borrow_mut();
         links.retain(|other| !Rc::ptr_eq(other, link));
     }
@@ -161,7 +161,7 @@ impl Links {
 
     /// Exchanges the prefaces (RFC 9113 §3.4). It waits for the upstream's, so that
     /// no call is sent to what speaks something else, nor more streams than it takes.
-    async fn greet(self: &Rc<Self>, io: Io) -> Result<Rc<Link>, ConnectError> {
+    async fn greet(self: &Rc<Self>, io: Io) -> Result<Rc<H2Conn>, ConnectError> {
         let wire = io.wire();
         let broken = |source| ConnectError::NoHttp2 {
             host: self.connector.origin().host.clone(),
@@ -172,12 +172,15 @@ impl Links {
             .initial_window_size(STREAM_WINDOW)
             .initial_connection_window_size(CONNECTION_WINDOW)
             .max_header_list_size(HEADER_LIST)
-            .max_send_buffer_size(ahead::AHEAD)
+            .max_send_buffer_size(read_ahead::AHEAD)
             .enable_push(false)
             .max_concurrent_reset_streams(LEFT)
             // Until its settings are there.
             .initial_max_send_streams(0)
-            .handshake::<_, Bytes>(Counted::new(TokioIo::new(io.shared()), intake.clone()))
+            .handshake::<_, Bytes>(CountingSocket::new(
+                TokioIo::new(io.shared()),
+                intake.clone(),
+            ))
             .await
             .map_err(|error| broken(io::Error::other(error)))?;
         poll_fn(|cx| match Pin::new(&mut connection).poll(cx) {
@@ -191,11 +194,11 @@ impl Links {
         let (alive, let_go) = oneshot::channel();
         let now = Instant::now();
         self.metrics.connections_idle.inc();
-        let link = Rc::new(Link {
+        let link = Rc::new(H2Conn {
             sender: RefCell::new(sender),
             _alive: alive,
             wire,
-            state: Rc::new(State {
+            state: Rc::new(H2State {
                 open: Cell::new(0),
                 heard: Cell::new(now),
                 over: Cell::new(false),
@@ -211,7 +214,7 @@ impl Links {
         let state = link.state.clone();
         let links = Rc::downgrade(self);
         tokio::task::spawn_local(async move {
-            keep::keep(connection, &state, let_go).await;
+            keep_alive::keep(connection, &state, let_go).await;
             state.over.set(true);
             if let Some(links) = links.upgrade() {
                 links.sweep();
@@ -224,23 +227,23 @@ impl Links {
 /// One connection. Its socket is closed when it has been let go of and its last
 /// stream is over.
 #[derive(Debug)]
-pub struct Link {
+pub struct H2Conn {
     sender: RefCell<SendRequest<Bytes>>,
     /// Dropped after the sender: it tells the connection's task, which h2 does not.
     _alive: oneshot::Sender<()>,
-    wire: Arc<Wire>,
-    state: Rc<State>,
+    wire: Arc<SharedSocket>,
+    state: Rc<H2State>,
     calls: Cell<u64>,
     born: Instant,
     rested: Cell<Instant>,
     lifetimes: Lifetimes,
     metrics: Arc<RouteMetrics>,
-    links: Weak<Links>,
+    links: Weak<H2Pool>,
 }
 
 /// What a link and its task tell each other.
 #[derive(Debug)]
-pub struct State {
+pub struct H2State {
     /// Streams under way.
     pub open: Cell<usize>,
     /// When something of any stream came last, or the first stream was opened.
@@ -251,7 +254,7 @@ pub struct State {
     pub intake: Rc<Intake>,
 }
 
-impl Link {
+impl H2Conn {
     /// Whether it may take more calls, now or later.
     fn is_fit(&self, now: Instant) -> bool {
         let Lifetimes {
@@ -279,7 +282,7 @@ impl Link {
     }
 }
 
-impl Drop for Link {
+impl Drop for H2Conn {
     fn drop(&mut self) {
         self.metrics.connections_idle.dec();
     }
@@ -287,13 +290,13 @@ impl Drop for Link {
 
 /// One stream's place on a link; the place is free again when it is dropped.
 #[derive(Debug)]
-pub struct Lease {
-    link: Rc<Link>,
+pub struct H2Stream {
+    link: Rc<H2Conn>,
     moved: Cell<Instant>,
 }
 
-impl Lease {
-    fn on(link: &Rc<Link>) -> Lease {
+impl H2Stream {
+    fn on(link: &Rc<H2Conn>) -> H2Stream {
         let now = Instant::now();
         let open = link.state.open.get();
         if open == 0 {
@@ -303,7 +306,7 @@ impl Lease {
         }
         link.state.open.set(open + 1);
         link.state.intake.called();
-        Lease {
+        H2Stream {
             link: link.clone(),
             moved: Cell::new(now),
         }
@@ -343,7 +346,7 @@ impl Lease {
     }
 }
 
-impl Drop for Lease {
+impl Drop for H2Stream {
     fn drop(&mut self) {
         let link = &self.link;
         let open = link.state.open.get() - 1;

@@ -26,12 +26,12 @@ use tokio::time::Instant;
 
 use crate::config::UpstreamProtocol;
 use crate::gateway::body::Body;
-use crate::gateway::client::alarm::Alarm;
-use crate::gateway::client::h2::{Lease, Links, Opened};
-use crate::gateway::client::muffle::Muffle;
+use crate::gateway::client::h2::{DialedConn, H2Pool, H2Stream};
+use crate::gateway::client::lazy_timer::LazyTimer;
+use crate::gateway::client::muted_waker::MutedWaker;
 use crate::gateway::metrics::RouteMetrics;
 use crate::net::connect::{ConnectError, Connector};
-use crate::net::io::{Io, Wire};
+use crate::net::io::{Io, SharedSocket};
 use crate::net::turn;
 
 /// hyper's own bound on fields; setting another costs an allocation an answer.
@@ -58,19 +58,19 @@ pub struct Lifetimes {
 
 /// The pool.
 #[derive(Debug)]
-pub struct Pool {
+pub struct ConnPool {
     connector: Connector,
     lifetimes: Lifetimes,
     metrics: Arc<RouteMetrics>,
     /// Where HTTP/2 is offered.
-    links: Option<Rc<Links>>,
-    idle: RefCell<Idle>,
+    links: Option<Rc<H2Pool>>,
+    idle: RefCell<IdleConns>,
 }
 
 /// Connections at rest.
 #[derive(Debug, Default)]
 #[allow(clippy::vec_box, reason = "moved in and out whole; a Conn is large")]
-struct Idle {
+struct IdleConns {
     /// The runtime has looked at their sockets since they came back.
     seen: Vec<Box<Conn>>,
     /// It has not.
@@ -79,7 +79,7 @@ struct Idle {
     turn: u64,
 }
 
-impl Idle {
+impl IdleConns {
     /// The one that came back last, if it can be one of those that were looked at, and
     /// whether it was.
     fn pop(&mut self) -> Option<(Box<Conn>, bool)> {
@@ -110,11 +110,11 @@ impl Idle {
 
 /// What a call can be sent on.
 #[derive(Debug)]
-pub enum Way {
+pub enum Transport {
     /// A connection, for this call alone.
     H1(Box<Conn>),
     /// A stream of a connection that calls share.
-    H2(Lease),
+    H2(H2Stream),
 }
 
 /// One connection with hyper's two ends of it and our end of its socket.
@@ -122,23 +122,23 @@ pub enum Way {
 pub struct Conn {
     connection: Connection<Io, Body>,
     sender: SendRequest<Body>,
-    muffle: Muffle,
+    muted_waker: MutedWaker,
     /// The socket.
-    pub wire: Arc<Wire>,
+    pub wire: Arc<SharedSocket>,
     /// Shared by all exchanges on it.
-    pub alarm: Alarm,
+    pub lazy_timer: LazyTimer,
     /// How many calls it has carried.
     pub calls: u64,
     /// How long it may rest, as the upstream said or as configured.
     pub keep_alive: Duration,
     born: Instant,
     rested: Instant,
-    counted: Counted,
+    counted: CountedConn,
 }
 
 /// A connection's place in `headset_upstream_connections`, held until it is closed.
 #[derive(Debug)]
-pub struct Counted {
+pub struct CountedConn {
     resting: bool,
     metrics: Arc<RouteMetrics>,
 }
@@ -151,12 +151,13 @@ impl Conn {
         request: Request<Body>,
     ) -> impl Future<Output = Result<Response<Incoming>, TrySendError<Request<Body>>>> + use<> {
         let sender = &mut self.sender;
-        self.muffle.muffled(|| sender.try_send_request(request))
+        self.muted_waker
+            .muffled(|| sender.try_send_request(request))
     }
 
     /// Reads and writes; nothing moves without it. Ready when the connection is over.
     pub fn poll(&mut self, cx: &Context<'_>) -> Poll<()> {
-        let mut cx = Context::from_waker(self.muffle.ringing(cx));
+        let mut cx = Context::from_waker(self.muted_waker.ringing(cx));
         Pin::new(&mut self.connection).poll(&mut cx).map(drop)
     }
 
@@ -164,7 +165,7 @@ impl Conn {
     /// connection next where it is pending.
     pub fn ask(&self, body: &mut Incoming) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
         let mut unwoken = Context::from_waker(Waker::noop());
-        self.muffle
+        self.muted_waker
             .muffled(|| Pin::new(body).poll_frame(&mut unwoken))
     }
 
@@ -181,7 +182,7 @@ impl Conn {
 
     /// What is left of a connection that is over because its protocol was switched:
     /// the socket, and what was read of it beyond the head of the answer.
-    pub fn into_wire(self) -> (Io, Bytes, Counted) {
+    pub fn into_wire(self) -> (Io, Bytes, CountedConn) {
         let parts = self.connection.into_parts();
         (parts.io, parts.read_buf, self.counted)
     }
@@ -193,7 +194,7 @@ impl Conn {
     }
 }
 
-impl Drop for Counted {
+impl Drop for CountedConn {
     fn drop(&mut self) {
         if self.resting {
             self.metrics.connections_idle.dec();
@@ -203,12 +204,16 @@ impl Drop for Counted {
     }
 }
 
-impl Pool {
+impl ConnPool {
     /// An empty pool over `connector`.
-    pub fn new(connector: Connector, lifetimes: Lifetimes, metrics: Arc<RouteMetrics>) -> Rc<Pool> {
+    pub fn new(
+        connector: Connector,
+        lifetimes: Lifetimes,
+        metrics: Arc<RouteMetrics>,
+    ) -> Rc<ConnPool> {
         let links = (connector.protocol() != UpstreamProtocol::H1)
-            .then(|| Links::new(connector.clone(), lifetimes, metrics.clone()));
-        Rc::new(Pool {
+            .then(|| H2Pool::new(connector.clone(), lifetimes, metrics.clone()));
+        Rc::new(ConnPool {
             links,
             connector,
             lifetimes,
@@ -258,17 +263,17 @@ impl Pool {
     }
 
     /// A stream of a shared connection, or a new connection. `wary` as in
-    /// [`Pool::checkout`]. Dropping the future abandons the attempt.
+    /// [`ConnPool::checkout`]. Dropping the future abandons the attempt.
     ///
     /// # Errors
     /// Where no connection comes about.
-    pub async fn open(&self, wary: bool) -> Result<Way, ConnectError> {
+    pub async fn open(&self, wary: bool) -> Result<Transport, ConnectError> {
         let Some(links) = &self.links else {
-            return self.connect_h1().await.map(Way::H1);
+            return self.connect_h1().await.map(Transport::H1);
         };
         match Box::pin(links.open(wary)).await? {
-            Opened::Stream(lease) => Ok(Way::H2(lease)),
-            Opened::H1(io) => self.shake_hands(io).await.map(Way::H1),
+            DialedConn::Stream(lease) => Ok(Transport::H2(lease)),
+            DialedConn::H1(io) => self.shake_hands(io).await.map(Transport::H1),
         }
     }
 
@@ -302,14 +307,14 @@ impl Pool {
         Ok(Box::new(Conn {
             connection,
             sender,
-            muffle: Muffle::default(),
+            muted_waker: MutedWaker::default(),
             wire,
-            alarm: Alarm::default(),
+            lazy_timer: LazyTimer::default(),
             calls: 0,
             keep_alive: self.lifetimes.keep_alive,
             born: now,
             rested: now,
-            counted: Counted {
+            counted: CountedConn {
                 resting: false,
                 metrics: self.metrics.clone(),
             },
@@ -364,7 +369,7 @@ mod tests {
     use crate::gateway::metrics::Families;
     use crate::net::egress::Egress;
 
-    fn pool(upstream: &TcpListener) -> Rc<Pool> {
+    fn pool(upstream: &TcpListener) -> Rc<ConnPool> {
         let origin = HttpOrigin {
             tls: false,
             host: "127.0.0.1".into(),
@@ -384,11 +389,11 @@ mod tests {
         };
         let families = Families::register(&Registry::new()).unwrap();
         let metrics = Arc::new(families.route(&Name::parse("contacts").unwrap()));
-        Pool::new(connector, lifetimes, metrics)
+        ConnPool::new(connector, lifetimes, metrics)
     }
 
     /// One call over `conn`; its other end answers it in whole.
-    async fn call(pool: &Rc<Pool>, conn: Box<Conn>, upstream: &mut TcpStream) {
+    async fn call(pool: &Rc<ConnPool>, conn: Box<Conn>, upstream: &mut TcpStream) {
         let answer = exchange::exchange(pool.clone(), conn, Request::new(Body::empty()), false);
         let answering = async {
             let mut octets = [0; 1024];
@@ -403,7 +408,7 @@ mod tests {
         assert_eq!(answer.expect("the other connection").unwrap().status(), 200);
     }
 
-    async fn connected(pool: &Rc<Pool>, upstream: &TcpListener) -> TcpStream {
+    async fn connected(pool: &Rc<ConnPool>, upstream: &TcpListener) -> TcpStream {
         let conn = pool.connect_h1().await.unwrap();
         let (mut stream, _) = upstream.accept().unwrap();
         stream.set_nonblocking(true).unwrap();

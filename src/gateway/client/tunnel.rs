@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use crate::gateway::client::pool::{Conn, Counted, Pool};
+use crate::gateway::client::pool::{Conn, ConnPool, CountedConn};
 use crate::gateway::metrics::RouteMetrics;
 use crate::net::io::Io;
 
@@ -25,12 +25,12 @@ pub struct Tunnel {
     pub idle: Duration,
     /// Counts the octets that the caller sends.
     pub metrics: Arc<RouteMetrics>,
-    counted: Counted,
+    counted: CountedConn,
 }
 
 impl Tunnel {
     /// What is left of `conn`, which must be over.
-    pub fn of(conn: Conn, pool: &Pool) -> Tunnel {
+    pub fn of(conn: Conn, pool: &ConnPool) -> Tunnel {
         let (io, first, counted) = conn.into_wire();
         Tunnel {
             io,
@@ -42,7 +42,7 @@ impl Tunnel {
     }
 
     /// Its parts; the last is to be held until the socket is closed.
-    pub fn into_parts(self) -> (Io, Bytes, Counted) {
+    pub fn into_parts(self) -> (Io, Bytes, CountedConn) {
         (self.io, self.first, self.counted)
     }
 }

@@ -16,9 +16,9 @@ use tower::{Layer, Service};
 use zeroize::Zeroizing;
 
 use crate::gateway::error::{CallerFault, Error};
-use crate::gateway::metrics::{ListenerMetrics, Refusal};
-use crate::gateway::stack::target::Checked;
-use crate::gateway::{Answer, Call, HttpService};
+use crate::gateway::metrics::{ListenerMetrics, ListenerRefusal};
+use crate::gateway::stack::target::CheckFuture;
+use crate::gateway::{Call, CallResponse, HttpService};
 use crate::secret::token::Token;
 
 const MISSING: &str = "the call shows no caller token";
@@ -83,9 +83,9 @@ pub struct Admit<S> {
 }
 
 impl<S: HttpService> Service<Call> for Admit<S> {
-    type Response = Answer;
+    type Response = CallResponse;
     type Error = Error;
-    type Future = Checked<S::Future>;
+    type Future = CheckFuture<S::Future>;
 
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
         self.inner.poll_ready(cx)
@@ -93,28 +93,31 @@ impl<S: HttpService> Service<Call> for Admit<S> {
 
     fn call(&mut self, mut call: Call) -> Self::Future {
         let Some(token) = &self.layer.token else {
-            return Checked::passed(self.inner.call(call));
+            return CheckFuture::passed(self.inner.call(call));
         };
         // A request with two readings has no certain end: `target` refuses it, and its
         // connection closes.
         if !matches!(call.fault, Some(CallerFault::Framing(_)))
             && let Err(why) = judge(token, call.request.headers())
         {
-            self.layer.metrics.refused(Refusal::CallerToken).inc();
-            return Checked::refused(CallerFault::CallerToken(why).into());
+            self.layer
+                .metrics
+                .refused(ListenerRefusal::CallerToken)
+                .inc();
+            return CheckFuture::refused(CallerFault::CallerToken(why).into());
         }
         // It was for us and has done its work; what is still there was not the token.
         let headers = call.request.headers_mut();
         headers.remove(header::PROXY_AUTHORIZATION);
-        Checked::passed(self.inner.call(call))
+        CheckFuture::passed(self.inner.call(call))
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::secret::Source;
-    use crate::secret::watch::testing::Folder;
+    use crate::secret::SecretSource;
+    use crate::secret::watch::testing::WatchedFolder;
 
     fn verdict(token: &Token, values: &[&str]) -> Result<(), &'static str> {
         let mut headers = HeaderMap::new();
@@ -126,9 +129,9 @@ mod tests {
 
     #[test]
     fn it_comes_as_a_bearer_or_as_a_password_and_once() {
-        let folder = Folder::new();
+        let folder = WatchedFolder::new();
         let path = folder.write("token", "s3:cret\n");
-        let token = Token::read(Source::File(path)).unwrap();
+        let token = Token::read(SecretSource::File(path)).unwrap();
         let basic = |pair: &str| format!("Basic {}", STANDARD.encode(pair));
         for good in ["Bearer s3:cret", "bEARER  s3:cret"] {
             assert_eq!(verdict(&token, &[good]), Ok(()), "{good}");

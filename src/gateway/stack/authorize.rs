@@ -16,18 +16,18 @@ use tower::{Layer, Service};
 
 use crate::config::url::{HttpOrigin, HttpUrl};
 use crate::credential::slot::Slot;
-use crate::credential::tenants::Holder;
+use crate::credential::tenants::CredentialHandle;
 use crate::credential::{Minted, Unavailable};
 use crate::gateway::error::Error;
 use crate::gateway::path::is_under;
 use crate::gateway::stack::strip_echoes::strip_echoes;
-use crate::gateway::{Answer, Call, HttpService};
+use crate::gateway::{Call, CallResponse, HttpService};
 
 /// A credential and where it may go.
 #[derive(Clone)]
 pub struct Grant {
     /// Who holds the credential.
-    pub holder: Holder,
+    pub handle: CredentialHandle,
     /// The origins it is bound to, each with a path prefix.
     pub origins: Vec<HttpUrl>,
     /// How long a call waits for a credential.
@@ -48,7 +48,7 @@ impl Grant {
 
 impl std::fmt::Debug for Grant {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "Grant({})", self.holder.name())
+        write!(f, "Grant({})", self.handle.name())
     }
 }
 
@@ -67,7 +67,7 @@ impl AuthorizeLayer {
 
     /// The credential's slot, where one serves every call.
     pub fn slot(&self) -> Option<Arc<Slot>> {
-        self.grant.as_ref()?.holder.one().cloned()
+        self.grant.as_ref()?.handle.one().cloned()
     }
 }
 
@@ -77,8 +77,8 @@ impl<S> Layer<S> for AuthorizeLayer {
         Authorize {
             inner,
             bound: self.grant.as_ref().map(|grant| {
-                Arc::new(Bound {
-                    slot: grant.holder.one().cloned(),
+                Arc::new(BoundCredential {
+                    slot: grant.handle.one().cloned(),
                     prefixes: grant.prefixes(&self.dialled),
                     dialled: self.dialled.clone(),
                     wait: grant.wait,
@@ -89,7 +89,7 @@ impl<S> Layer<S> for AuthorizeLayer {
 }
 
 /// A credential as bound to what this stack dials.
-struct Bound {
+struct BoundCredential {
     /// `None` where each call brings its tenant's.
     slot: Option<Arc<Slot>>,
     prefixes: Box<[Box<str>]>,
@@ -97,7 +97,7 @@ struct Bound {
     wait: Duration,
 }
 
-impl Bound {
+impl BoundCredential {
     fn check(&self, path: &str) -> Result<(), Error> {
         let allowed = self
             .prefixes
@@ -120,11 +120,11 @@ impl Bound {
 #[derive(Clone)]
 pub struct Authorize<S> {
     inner: S,
-    bound: Option<Arc<Bound>>,
+    bound: Option<Arc<BoundCredential>>,
 }
 
 impl<S: HttpService> Service<Call> for Authorize<S> {
-    type Response = Answer;
+    type Response = CallResponse;
     type Error = Error;
     type Future = AuthorizeFuture<S, S::Future>;
 
@@ -208,9 +208,9 @@ pin_project! {
 impl<S, F> Future for AuthorizeFuture<S, F>
 where
     S: HttpService<Future = F>,
-    F: Future<Output = Result<Answer, Error>>,
+    F: Future<Output = Result<CallResponse, Error>>,
 {
-    type Output = Result<Answer, Error>;
+    type Output = Result<CallResponse, Error>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         loop {

@@ -19,9 +19,9 @@ use pin_project_lite::pin_project;
 use tower::{Layer, Service};
 
 use crate::gateway::error::Error;
-use crate::gateway::metrics::{ListenerMetrics, Refusal, RouteMetrics, StreamKind};
-use crate::gateway::stack::target::Checked;
-use crate::gateway::{Answer, Call, HttpService};
+use crate::gateway::metrics::{ListenerMetrics, ListenerRefusal, RouteMetrics, StreamKind};
+use crate::gateway::stack::target::CheckFuture;
+use crate::gateway::{Call, CallResponse, HttpService};
 
 /// Permits shared by all workers.
 #[derive(Debug)]
@@ -70,16 +70,16 @@ pub struct Allowance {
 /// `headset_streams_open`. Dropping it ends both. It rides in the answer's body, also in
 /// that of a 101, which has no octets: who goes on after one keeps the body till the end.
 #[derive(Debug)]
-pub struct Stream {
+pub struct OpenStream {
     _permit: Permit,
-    room: Arc<Room>,
+    room: Arc<SharedLimits>,
     kind: StreamKind,
 }
 
-impl Stream {
-    fn open(permit: Permit, room: Arc<Room>, kind: StreamKind) -> Stream {
+impl OpenStream {
+    fn open(permit: Permit, room: Arc<SharedLimits>, kind: StreamKind) -> OpenStream {
         room.route.streams(kind).inc();
-        Stream {
+        OpenStream {
             _permit: permit,
             room,
             kind,
@@ -87,7 +87,7 @@ impl Stream {
     }
 }
 
-impl Drop for Stream {
+impl Drop for OpenStream {
     fn drop(&mut self) {
         self.room.route.streams(self.kind).dec();
     }
@@ -119,11 +119,11 @@ fn kind(status: StatusCode, headers: &HeaderMap, length: Option<u64>) -> StreamK
 
 /// Adds [`Limit`].
 #[derive(Clone, Debug)]
-pub struct LimitLayer(Arc<Room>);
+pub struct LimitLayer(Arc<SharedLimits>);
 
 /// Behind one count of references, so that a call touches one.
 #[derive(Debug)]
-struct Room {
+struct SharedLimits {
     allowance: Allowance,
     listener: Arc<ListenerMetrics>,
     route: Arc<RouteMetrics>,
@@ -136,7 +136,7 @@ impl LimitLayer {
         listener: Arc<ListenerMetrics>,
         route: Arc<RouteMetrics>,
     ) -> LimitLayer {
-        LimitLayer(Arc::new(Room {
+        LimitLayer(Arc::new(SharedLimits {
             allowance,
             listener,
             route,
@@ -158,13 +158,13 @@ impl<S> Layer<S> for LimitLayer {
 #[derive(Clone, Debug)]
 pub struct Limit<S> {
     inner: S,
-    room: Arc<Room>,
+    room: Arc<SharedLimits>,
 }
 
 impl<S: HttpService> Service<Call> for Limit<S> {
-    type Response = Answer;
+    type Response = CallResponse;
     type Error = Error;
-    type Future = Checked<LimitFuture<S::Future>>;
+    type Future = CheckFuture<LimitFuture<S::Future>>;
 
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
         self.inner.poll_ready(cx)
@@ -173,13 +173,13 @@ impl<S: HttpService> Service<Call> for Limit<S> {
     fn call(&mut self, call: Call) -> Self::Future {
         let room = &self.room;
         match room.allowance.in_flight.take() {
-            Some(permit) => Checked::passed(LimitFuture {
+            Some(permit) => CheckFuture::passed(LimitFuture {
                 inner: self.inner.call(call),
                 held: Some((permit, self.room.clone())),
             }),
             None => {
-                room.listener.refused(Refusal::InFlight).inc();
-                Checked::refused(Error::Overloaded {
+                room.listener.refused(ListenerRefusal::InFlight).inc();
+                CheckFuture::refused(Error::Overloaded {
                     limit: room.allowance.in_flight.limit,
                 })
             }
@@ -192,12 +192,12 @@ pin_project! {
     pub struct LimitFuture<F> {
         #[pin]
         inner: F,
-        held: Option<(Permit, Arc<Room>)>,
+        held: Option<(Permit, Arc<SharedLimits>)>,
     }
 }
 
-impl<F: Future<Output = Result<Answer, Error>>> Future for LimitFuture<F> {
-    type Output = Result<Answer, Error>;
+impl<F: Future<Output = Result<CallResponse, Error>>> Future for LimitFuture<F> {
+    type Output = Result<CallResponse, Error>;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.project();
@@ -210,7 +210,7 @@ impl<F: Future<Output = Result<Answer, Error>>> Future for LimitFuture<F> {
                 let length = body.size_hint().exact();
                 let kind = kind(status, answer.response.headers(), length);
                 let permit = room.allowance.streams.take().unwrap_or(first);
-                let stream = Stream::open(permit, room, kind);
+                let stream = OpenStream::open(permit, room, kind);
                 answer.response.body_mut().set_stream(stream);
             }
         }

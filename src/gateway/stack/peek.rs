@@ -14,7 +14,7 @@ use http::HeaderMap;
 use http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE};
 use http_body::Body as _;
 
-use crate::gateway::Answer;
+use crate::gateway::CallResponse;
 use crate::gateway::body::{Body, Peeked};
 
 /// No envelope of an error is longer.
@@ -27,7 +27,7 @@ const SOON: Duration = Duration::from_secs(2);
 const REST_WITHIN: Duration = Duration::from_millis(250);
 
 /// Whether the body of `answer` holds `words`; the body is as it was, afterwards.
-pub async fn says(answer: &mut Answer, words: &str) -> bool {
+pub async fn says(answer: &mut CallResponse, words: &str) -> bool {
     if !is_short_json(answer.response.headers()) {
         return false;
     }
@@ -42,7 +42,7 @@ pub async fn says(answer: &mut Answer, words: &str) -> bool {
 
 /// Reads and drops the body of an answer that is not passed on, within the same bounds:
 /// read to its end, it gives its connection back to the pool.
-pub async fn drop_rest(answer: Answer) {
+pub async fn drop_rest(answer: CallResponse) {
     let mut body = answer.response.into_body();
     let reading = async {
         let mut left = MOST;
@@ -90,13 +90,13 @@ mod tests {
     use http::Response;
     use http_body_util::BodyExt;
 
-    fn answer(headers: &[(&'static str, &'static str)], body: &str) -> Answer {
+    fn answer(headers: &[(&'static str, &'static str)], body: &str) -> CallResponse {
         let mut response = Response::new(Body::whole(body.to_owned()));
         for (name, value) in headers {
             let value = http::HeaderValue::from_static(value);
             response.headers_mut().insert(*name, value);
         }
-        Answer {
+        CallResponse {
             response,
             used: None,
             waited: Duration::ZERO,

@@ -16,10 +16,10 @@ use tower::{Layer, Service};
 
 use crate::gateway::body::BodyError;
 use crate::gateway::error::Error;
-use crate::gateway::failures::{BROKEN_ANSWER, CallFacts, Failure, FailureLog};
+use crate::gateway::failures::{BROKEN_ANSWER, CallFacts, CallFailure, FailureLog};
 use crate::gateway::metrics::RouteMetrics;
 use crate::gateway::stack::respond::chain;
-use crate::gateway::{Answer, Call, HttpService};
+use crate::gateway::{Call, CallResponse, HttpService};
 
 /// The vendor's count of calls left in the window (its rate-limit page).
 const RATELIMIT_REMAINING: HeaderName = HeaderName::from_static("x-ratelimit-remaining");
@@ -56,7 +56,7 @@ pub struct Record<S> {
 }
 
 impl<S: HttpService> Service<Call> for Record<S> {
-    type Response = Answer;
+    type Response = CallResponse;
     type Error = Error;
     type Future = RecordFuture<S::Future>;
 
@@ -66,10 +66,10 @@ impl<S: HttpService> Service<Call> for Record<S> {
 
     fn call(&mut self, call: Call) -> Self::Future {
         self.layer.metrics.method(call.request.method()).inc();
-        let books = Books::open(&call, self.layer.clone());
+        let request_guard = RequestGuard::open(&call, self.layer.clone());
         RecordFuture {
             inner: self.inner.call(call),
-            books: Some(books),
+            request_guard: Some(request_guard),
         }
     }
 }
@@ -79,31 +79,38 @@ pin_project! {
     pub struct RecordFuture<F> {
         #[pin]
         inner: F,
-        books: Option<Box<Books>>,
+        request_guard: Option<Box<RequestGuard>>,
     }
 }
 
-impl<F: Future<Output = Result<Answer, Error>>> Future for RecordFuture<F> {
-    type Output = Result<Answer, Error>;
+impl<F: Future<Output = Result<CallResponse, Error>>> Future for RecordFuture<F> {
+    type Output = Result<CallResponse, Error>;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.project();
         let mut outcome = ready!(this.inner.poll(cx));
-        if let (Ok(answer), Some(mut books)) = (&mut outcome, this.books.take()) {
-            let metrics = &books.layer.metrics;
+        if let (Ok(answer), Some(mut request_guard)) = (&mut outcome, this.request_guard.take()) {
+            let metrics = &request_guard.layer.metrics;
             metrics.code(answer.response.status()).inc();
             if let Some(left) = answer.response.headers().get(RATELIMIT_REMAINING)
                 && let Some(left) = left.to_str().ok().and_then(|left| left.parse().ok())
             {
                 metrics.ratelimit(left);
             }
-            let overhead = books.call.started().elapsed().saturating_sub(answer.waited);
+            let overhead = request_guard
+                .call
+                .started()
+                .elapsed()
+                .saturating_sub(answer.waited);
             metrics.overhead.observe(overhead.as_secs_f64());
-            books.status = answer.response.status();
+            request_guard.status = answer.response.status();
             if let Some(failure) = answer.failure.take() {
-                books.layer.failures.tell(&books.call, *failure);
+                request_guard
+                    .layer
+                    .failures
+                    .tell(&request_guard.call, *failure);
             }
-            answer.response.body_mut().set_books(books);
+            answer.response.body_mut().set_books(request_guard);
         }
         Poll::Ready(outcome)
     }
@@ -111,18 +118,18 @@ impl<F: Future<Output = Result<Answer, Error>>> Future for RecordFuture<F> {
 
 /// An open call.
 #[derive(Debug)]
-pub struct Books {
+pub struct RequestGuard {
     call: CallFacts,
     /// Of its answer, once there is one.
     status: StatusCode,
     layer: Rc<RecordLayer>,
 }
 
-impl Books {
+impl RequestGuard {
     /// Boxed, so that an answer on its way moves a pointer.
-    fn open(call: &Call, layer: Rc<RecordLayer>) -> Box<Books> {
+    fn open(call: &Call, layer: Rc<RecordLayer>) -> Box<RequestGuard> {
         layer.metrics.in_flight.inc();
-        Box::new(Books {
+        Box::new(RequestGuard {
             call: CallFacts::of(call),
             status: StatusCode::OK,
             layer,
@@ -130,14 +137,14 @@ impl Books {
     }
 
     /// Octets of the answer's body went by.
-    pub fn count(&self, octets: usize) {
-        self.layer.metrics.response_bytes.inc_by(octets as u64);
+    pub fn count(&self, bytes: usize) {
+        self.layer.metrics.response_bytes.inc_by(bytes as u64);
     }
 
     /// The answer broke off.
     #[cold]
     pub fn broke_off(&self, error: &BodyError) {
-        let failure = Failure {
+        let failure = CallFailure {
             code: BROKEN_ANSWER,
             status: self.status,
             detail: chain(error),
@@ -147,7 +154,7 @@ impl Books {
     }
 }
 
-impl Drop for Books {
+impl Drop for RequestGuard {
     fn drop(&mut self) {
         let metrics = &self.layer.metrics;
         metrics.in_flight.dec();

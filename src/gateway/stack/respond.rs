@@ -18,9 +18,9 @@ use tower::{Layer, Service};
 
 use crate::gateway::body::Body;
 use crate::gateway::error::{CallerFault, Error, FaultKind, Reached};
-use crate::gateway::failures::Failure;
+use crate::gateway::failures::CallFailure;
 use crate::gateway::metrics::RouteMetrics;
-use crate::gateway::{Answer, Call, HttpService};
+use crate::gateway::{Call, CallResponse, HttpService};
 use crate::net::connect::ConnectError;
 
 /// Every code of an answer of our own; `docs/errors.md` has an entry for each.
@@ -53,7 +53,7 @@ pub const CODES: &[&str] = &[
 ];
 
 /// What an error looks like from outside.
-struct Face {
+struct ErrorResponse {
     status: StatusCode,
     code: &'static str,
     title: &'static str,
@@ -64,8 +64,8 @@ struct Face {
     retry_after: Option<Duration>,
 }
 
-fn face(error: &Error) -> Face {
-    let plain = |status, code, title, proxy_error, hint| Face {
+fn face(error: &Error) -> ErrorResponse {
+    let plain = |status, code, title, proxy_error, hint| ErrorResponse {
         status,
         code,
         title,
@@ -160,7 +160,7 @@ fn face(error: &Error) -> Face {
                 Some("http_request_denied"),
                 "send the call itself: headset's address is the base URL of the application, not the proxy (HTTPS_PROXY)",
             ),
-            CallerFault::BodyBroken => Face {
+            CallerFault::BodyBroken => ErrorResponse {
                 reached: Some(Reached::Unknown),
                 ..plain(
                     StatusCode::BAD_REQUEST,
@@ -171,7 +171,7 @@ fn face(error: &Error) -> Face {
                 )
             },
         },
-        Error::Credential(unavailable) => Face {
+        Error::Credential(unavailable) => ErrorResponse {
             retry_after: Some(unavailable.retry_after),
             ..plain(
                 StatusCode::SERVICE_UNAVAILABLE,
@@ -188,7 +188,7 @@ fn face(error: &Error) -> Face {
             Some("http_request_denied"),
             "add the target to `origins` of the credential, or take the credential from the route",
         ),
-        Error::Overloaded { .. } => Face {
+        Error::Overloaded { .. } => ErrorResponse {
             retry_after: Some(Duration::from_secs(1)),
             ..plain(
                 StatusCode::SERVICE_UNAVAILABLE,
@@ -200,7 +200,7 @@ fn face(error: &Error) -> Face {
         },
         Error::Upstream(fault) => {
             let reached = Some(fault.reached);
-            let upstream = |status, code, title, proxy_error, hint| Face {
+            let upstream = |status, code, title, proxy_error, hint| ErrorResponse {
                 status,
                 code,
                 title,
@@ -327,7 +327,7 @@ impl RespondLayer {
         RespondLayer { metrics }
     }
 
-    fn answer(&self, error: &Error) -> Answer {
+    fn answer(&self, error: &Error) -> CallResponse {
         let face = face(error);
         let detail = chain(error);
         let request_id = format!("{:016x}", fastrand::u64(..));
@@ -366,11 +366,11 @@ impl RespondLayer {
             // What follows on this connection cannot be told apart any more.
             headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
         }
-        Answer {
+        CallResponse {
             response,
             used: None,
             waited: Duration::ZERO,
-            failure: Some(Box::new(Failure {
+            failure: Some(Box::new(CallFailure {
                 code: face.code,
                 status: face.status,
                 detail,
@@ -398,7 +398,7 @@ pub struct Respond<S> {
 }
 
 impl<S: HttpService> Service<Call> for Respond<S> {
-    type Response = Answer;
+    type Response = CallResponse;
     type Error = Error;
     type Future = RespondFuture<S::Future>;
 
@@ -425,8 +425,8 @@ pin_project! {
     }
 }
 
-impl<F: Future<Output = Result<Answer, Error>>> Future for RespondFuture<F> {
-    type Output = Result<Answer, Error>;
+impl<F: Future<Output = Result<CallResponse, Error>>> Future for RespondFuture<F> {
+    type Output = Result<CallResponse, Error>;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.project();
@@ -447,7 +447,7 @@ impl<F: Future<Output = Result<Answer, Error>>> Future for RespondFuture<F> {
 /// An answer to a HEAD has the fields of its body and not the body (RFC 9110 §9.3.2).
 /// Over HTTP/1.1 hyper leaves it out by itself; over HTTP/2 it does not, and a caller
 /// takes what follows for a broken stream.
-fn leave_out_body(answer: &mut Answer) {
+fn leave_out_body(answer: &mut CallResponse) {
     let body = std::mem::take(answer.response.body_mut());
     if let Some(length) = http_body::Body::size_hint(&body).exact() {
         let headers = answer.response.headers_mut();

@@ -19,15 +19,15 @@ use pin_project_lite::pin_project;
 use tokio::time::Instant;
 use tower::{Layer, Service};
 
-use crate::credential::slot::{Rejected, Slot};
+use crate::credential::slot::{RejectOutcome, Slot};
 use crate::credential::{Minted, Rejection};
 use crate::gateway::body::Body;
 use crate::gateway::error::{Error, FaultKind, Reached, UpstreamFault};
-use crate::gateway::metrics::{AuthFailure, ConnectRetry, Replay, RouteMetrics};
-use crate::gateway::replay::{BackOff, Nature, Outcome};
+use crate::gateway::metrics::{AuthFailure, ConnectRetry, ReplayResult, RouteMetrics};
+use crate::gateway::replay::{AttemptOutcome, BackOff, ReplayPolicy};
 use crate::gateway::stack::peek;
-use crate::gateway::upload::{Source, Upload};
-use crate::gateway::{Answer, Call, HttpService, Reuse};
+use crate::gateway::upload::{Upload, UploadSource};
+use crate::gateway::{Call, CallResponse, ConnectionReuse, HttpService};
 use crate::net::caller::Peer;
 
 /// Adds [`Retry`].
@@ -91,7 +91,7 @@ pub struct Retry<S> {
 }
 
 impl<S: HttpService> Service<Call> for Retry<S> {
-    type Response = Answer;
+    type Response = CallResponse;
     type Error = Error;
     type Future = RetryFuture<S, S::Future>;
 
@@ -116,16 +116,16 @@ pin_project! {
         #[pin]
         first: F,
         rest: Option<(ReplayCopy, S, Rc<RetryLayer>)>,
-        second: Option<Pin<Box<dyn Future<Output = Result<Answer, Error>>>>>,
+        second: Option<Pin<Box<dyn Future<Output = Result<CallResponse, Error>>>>>,
     }
 }
 
 impl<S, F> Future for RetryFuture<S, F>
 where
     S: HttpService<Future = F>,
-    F: Future<Output = Result<Answer, Error>>,
+    F: Future<Output = Result<CallResponse, Error>>,
 {
-    type Output = Result<Answer, Error>;
+    type Output = Result<CallResponse, Error>;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let mut this = self.project();
@@ -161,8 +161,8 @@ pub struct ReplayCopy {
     host: Option<HeaderValue>,
     peer: Peer,
     slot: Option<Arc<Slot>>,
-    source: Option<Rc<Source>>,
-    nature: Nature,
+    source: Option<Rc<UploadSource>>,
+    replay_policy: ReplayPolicy,
     upgrade: bool,
     started: Instant,
 }
@@ -178,7 +178,7 @@ impl ReplayCopy {
             peer: call.peer,
             slot: call.slot.clone(),
             source: request.body().as_upload().map(|u| u.source().clone()),
-            nature: call.nature,
+            replay_policy: call.replay_policy,
             upgrade: call.upgrade,
             started: call.started,
         }
@@ -203,7 +203,7 @@ impl ReplayCopy {
     }
 
     /// The call once more, from the start; `None` where its body is gone.
-    fn rebuild(&self, reuse: Reuse) -> Option<Call> {
+    fn rebuild(&self, reuse: ConnectionReuse) -> Option<Call> {
         let body = match &self.source {
             Some(source) => Body::upload(Upload::again(source)?),
             None => Body::empty(),
@@ -215,13 +215,13 @@ impl ReplayCopy {
         Some(self.call(request, reuse))
     }
 
-    fn call(&self, request: Box<Request<Body>>, reuse: Reuse) -> Call {
+    fn call(&self, request: Box<Request<Body>>, reuse: ConnectionReuse) -> Call {
         Call {
             request,
             started: self.started,
             host: self.host.clone(),
             peer: self.peer,
-            nature: self.nature,
+            replay_policy: self.replay_policy,
             upgrade: self.upgrade,
             reuse,
             slot: self.slot.clone(),
@@ -232,34 +232,34 @@ impl ReplayCopy {
 
 /// Everything after the first attempt.
 async fn again<S: HttpService>(
-    mut outcome: Result<Answer, Error>,
+    mut outcome: Result<CallResponse, Error>,
     copy: ReplayCopy,
     mut service: S,
     layer: Rc<RetryLayer>,
-) -> Result<Answer, Error> {
-    let mut course = Course::after(&outcome, &copy, &layer);
+) -> Result<CallResponse, Error> {
+    let mut course = Attempts::after(&outcome, &copy, &layer);
     loop {
         let next = match outcome {
             Ok(answer) => course.after_answer(answer).await,
             Err(error) => course.after_error(error).await,
         };
         match next {
-            Next::Send(call) => outcome = service.call(call).await,
-            Next::Done(outcome) => return course.end(outcome),
+            NextStep::Send(call) => outcome = service.call(call).await,
+            NextStep::Done(outcome) => return course.end(outcome),
         }
     }
 }
 
 /// What follows an attempt.
-enum Next {
+enum NextStep {
     /// Another attempt.
     Send(Call),
     /// Nothing: this is what the caller gets.
-    Done(Result<Answer, Error>),
+    Done(Result<CallResponse, Error>),
 }
 
 /// The attempts of one call, from the end of the first.
-struct Course<'a> {
+struct Attempts<'a> {
     copy: &'a ReplayCopy,
     layer: &'a RetryLayer,
     /// When the first attempt ended, and how long that waited, if it was answered.
@@ -280,13 +280,13 @@ struct Course<'a> {
     unsent: bool,
 }
 
-impl<'a> Course<'a> {
+impl<'a> Attempts<'a> {
     fn after(
-        first: &Result<Answer, Error>,
+        first: &Result<CallResponse, Error>,
         copy: &'a ReplayCopy,
         layer: &'a RetryLayer,
-    ) -> Course<'a> {
-        Course {
+    ) -> Attempts<'a> {
+        Attempts {
             copy,
             layer,
             began: Instant::now(),
@@ -303,7 +303,7 @@ impl<'a> Course<'a> {
         }
     }
 
-    async fn after_answer(&mut self, mut answer: Answer) -> Next {
+    async fn after_answer(&mut self, mut answer: CallResponse) -> NextStep {
         self.unsent = false;
         let rejected = match answer.response.status() {
             StatusCode::UNAUTHORIZED => true,
@@ -316,7 +316,7 @@ impl<'a> Course<'a> {
         let slot = self.copy.slot(self.layer);
         let (true, Some(slot), Some(used)) = (rejected, slot, answer.used.clone()) else {
             // On a pass-through route a 401 is the caller's own business.
-            return Next::Done(Ok(answer));
+            return NextStep::Done(Ok(answer));
         };
         // A 403 is one only where it says that the session is dead.
         let what = match answer.response.status() {
@@ -326,56 +326,58 @@ impl<'a> Course<'a> {
         let metrics = &self.layer.metrics;
         self.layer.tell(&slot, &used, answer.response.status());
         self.rejected = self.is_second;
-        if self.is_second || !self.may_repeat(Outcome::CredentialRejected) {
+        if self.is_second || !self.may_repeat(AttemptOutcome::CredentialRejected) {
             // The slot must know, but this caller has nothing to wait for.
             slot.reject_unheard(&used, what);
             metrics.auth_failure(AuthFailure::PassedOn).inc();
-            return Next::Done(Ok(answer));
+            return NextStep::Done(Ok(answer));
         }
         let call = match slot.reject_as(&used, what).await {
-            Rejected::Again(_) => self.copy.rebuild(Reuse::Checked),
-            Rejected::Stands => None,
+            RejectOutcome::Again(_) => self.copy.rebuild(ConnectionReuse::Checked),
+            RejectOutcome::Stands => None,
         };
         let Some(call) = call else {
             metrics.auth_failure(AuthFailure::PassedOn).inc();
-            return Next::Done(Ok(answer));
+            return NextStep::Done(Ok(answer));
         };
         metrics.auth_failure(AuthFailure::Replayed).inc();
         // So that its connection can carry the second attempt.
         peek::drop_rest(answer).await;
         self.is_second = true;
-        Next::Send(call)
+        NextStep::Send(call)
     }
 
-    async fn after_error(&mut self, error: Error) -> Next {
+    async fn after_error(&mut self, error: Error) -> NextStep {
         let Error::Upstream(mut fault) = error else {
-            return Next::Done(Err(error));
+            return NextStep::Done(Err(error));
         };
         let outcome = match (&fault.kind, fault.reached) {
             // These would fail the same way again.
-            (FaultKind::Connect(error), _) if error.is_lasting() => Outcome::Other,
-            (FaultKind::Unprocessed(_), _) => Outcome::Unprocessed,
-            (FaultKind::Connect(_) | FaultKind::Closed(_), Reached::No) => Outcome::NothingSent,
-            (FaultKind::Closed(_), Reached::Unknown) => Outcome::Died {
+            (FaultKind::Connect(error), _) if error.is_lasting() => AttemptOutcome::Other,
+            (FaultKind::Unprocessed(_), _) => AttemptOutcome::Unprocessed,
+            (FaultKind::Connect(_) | FaultKind::Closed(_), Reached::No) => {
+                AttemptOutcome::NothingSent
+            }
+            (FaultKind::Closed(_), Reached::Unknown) => AttemptOutcome::Died {
                 reused: fault.reused,
             },
-            _ => Outcome::Other,
+            _ => AttemptOutcome::Other,
         };
         // Such an attempt does not count: the upstream has seen nothing of the call.
-        self.unsent = outcome == Outcome::NothingSent;
+        self.unsent = outcome == AttemptOutcome::NothingSent;
         if (self.is_second && !self.unsent) || !self.may_repeat(outcome) {
-            return Next::Done(Err(fault.into()));
+            return NextStep::Done(Err(fault.into()));
         }
         let pause = match self.unsent {
             true => self.pause(fault.reused),
             false => Some(Duration::ZERO),
         };
         let call = match fault.unsent.take() {
-            Some(request) => Some(self.copy.call(request, Reuse::Never)),
-            None => self.copy.rebuild(Reuse::Never),
+            Some(request) => Some(self.copy.call(request, ConnectionReuse::Never)),
+            None => self.copy.rebuild(ConnectionReuse::Never),
         };
         let (Some(pause), Some(call)) = (pause, call) else {
-            return Next::Done(Err(fault.into()));
+            return NextStep::Done(Err(fault.into()));
         };
         match self.unsent {
             true => self.tried_anew = true,
@@ -387,7 +389,7 @@ impl<'a> Course<'a> {
         if !pause.is_zero() {
             tokio::time::sleep(pause).await;
         }
-        Next::Send(call)
+        NextStep::Send(call)
     }
 
     /// How long to wait after an attempt that sent nothing; `None` where no other may
@@ -400,14 +402,14 @@ impl<'a> Course<'a> {
         self.back_off.next(Instant::now(), fastrand::f64())
     }
 
-    fn may_repeat(&self, outcome: Outcome) -> bool {
+    fn may_repeat(&self, outcome: AttemptOutcome) -> bool {
         let whole_body = self.copy.has_whole_body();
-        self.copy.nature.may_repeat(outcome, whole_body)
+        self.copy.replay_policy.may_repeat(outcome, whole_body)
     }
 
     /// Counts how it ended. Of several failures the worst is told: a later attempt that
     /// did not get as far proves nothing about the one that may have taken effect.
-    fn end(self, outcome: Result<Answer, Error>) -> Result<Answer, Error> {
+    fn end(self, outcome: Result<CallResponse, Error>) -> Result<CallResponse, Error> {
         let metrics = &self.layer.metrics;
         if self.tried_anew {
             let ended = match self.unsent {
@@ -418,9 +420,9 @@ impl<'a> Course<'a> {
         }
         if self.is_second {
             let ended = match &outcome {
-                Ok(_) if self.rejected => Replay::Rejected,
-                Ok(_) => Replay::Answered,
-                Err(_) => Replay::Failed,
+                Ok(_) if self.rejected => ReplayResult::Rejected,
+                Ok(_) => ReplayResult::Answered,
+                Err(_) => ReplayResult::Failed,
             };
             metrics.replay(ended).inc();
         }

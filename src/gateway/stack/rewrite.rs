@@ -22,11 +22,11 @@ use crate::config::url::{HttpOrigin, HttpUrl};
 use crate::gateway::announce;
 use crate::gateway::body::Body;
 use crate::gateway::error::{CallerFault, Error};
-use crate::gateway::{Answer, Call, HttpService};
+use crate::gateway::{Call, CallResponse, HttpService};
 
 /// Where calls of a route go.
 #[derive(Debug)]
-pub struct Aim {
+pub struct UpstreamTarget {
     origin: HttpOrigin,
     host: HeaderValue,
     /// Host and port by which the upstream may name itself: its own and, where it is sent
@@ -39,7 +39,7 @@ pub struct Aim {
     rewrite_location: bool,
 }
 
-impl Aim {
+impl UpstreamTarget {
     /// Aims at `upstream`, removing `strip` (a path prefix) first where there is one, and
     /// sending `host` as `Host` where there is one. `None` where the host cannot stand in a
     /// header field.
@@ -48,7 +48,7 @@ impl Aim {
         strip: Option<&str>,
         host: Option<&str>,
         rewrite_location: bool,
-    ) -> Option<Aim> {
+    ) -> Option<UpstreamTarget> {
         let origin = upstream.origin.clone();
         let mut names = vec![(origin.host.clone(), origin.port)];
         if let Some(host) = host {
@@ -57,7 +57,7 @@ impl Aim {
             names.push((authority.host().into(), authority.port_u16().unwrap_or(own)));
         }
         let authority = host.map_or_else(|| origin.authority(), str::to_owned);
-        Some(Aim {
+        Some(UpstreamTarget {
             host: HeaderValue::from_str(&authority).ok()?,
             origin,
             names,
@@ -68,8 +68,8 @@ impl Aim {
     }
 
     /// For the route `none`, whose calls go nowhere.
-    pub fn nowhere() -> Aim {
-        Aim {
+    pub fn nowhere() -> UpstreamTarget {
+        UpstreamTarget {
             host: HeaderValue::from_static("none.invalid"),
             origin: HttpOrigin {
                 tls: false,
@@ -243,15 +243,18 @@ fn join_cookies(headers: &mut HeaderMap) {
 /// Adds [`Rewrite`].
 #[derive(Clone, Debug)]
 pub struct RewriteLayer {
-    aim: Arc<Aim>,
+    upstream_target: Arc<UpstreamTarget>,
     announce: Option<Announce>,
 }
 
 impl RewriteLayer {
-    /// Turns calls to `aim`, and tells of their way as `announce` says.
-    pub fn new(aim: Arc<Aim>, announce: Announce) -> RewriteLayer {
+    /// Turns calls to `upstream_target`, and tells of their way as `announce` says.
+    pub fn new(upstream_target: Arc<UpstreamTarget>, announce: Announce) -> RewriteLayer {
         let announce = Some(announce).filter(|announce| *announce != Announce::default());
-        RewriteLayer { aim, announce }
+        RewriteLayer {
+            upstream_target,
+            announce,
+        }
     }
 }
 
@@ -260,7 +263,7 @@ impl<S> Layer<S> for RewriteLayer {
     fn layer(&self, inner: S) -> Rewrite<S> {
         Rewrite {
             inner,
-            aim: self.aim.clone(),
+            upstream_target: self.upstream_target.clone(),
             announce: self.announce,
         }
     }
@@ -270,12 +273,12 @@ impl<S> Layer<S> for RewriteLayer {
 #[derive(Clone, Debug)]
 pub struct Rewrite<S> {
     inner: S,
-    aim: Arc<Aim>,
+    upstream_target: Arc<UpstreamTarget>,
     announce: Option<Announce>,
 }
 
 impl<S: HttpService> Service<Call> for Rewrite<S> {
-    type Response = Answer;
+    type Response = CallResponse;
     type Error = Error;
     type Future = RewriteFuture<S::Future>;
 
@@ -287,7 +290,7 @@ impl<S: HttpService> Service<Call> for Rewrite<S> {
         if let Some(announce) = self.announce {
             announce::write(announce, &mut call);
         }
-        if let Err(fault) = self.aim.turn(&mut call.request) {
+        if let Err(fault) = self.upstream_target.turn(&mut call.request) {
             return RewriteFuture::Refused {
                 error: Some(fault.into()),
             };
@@ -297,7 +300,7 @@ impl<S: HttpService> Service<Call> for Rewrite<S> {
             host: call.host.take(),
             tls: call.peer.tls,
             inner: self.inner.call(call),
-            aim: self.aim.clone(),
+            upstream_target: self.upstream_target.clone(),
         }
     }
 }
@@ -310,12 +313,12 @@ pin_project! {
         /// The target cannot be sent on.
         Refused { error: Option<Error> },
         /// Under way.
-        Passed { #[pin] inner: F, host: Option<HeaderValue>, tls: bool, aim: Arc<Aim> },
+        Passed { #[pin] inner: F, host: Option<HeaderValue>, tls: bool, upstream_target: Arc<UpstreamTarget> },
     }
 }
 
-impl<F: Future<Output = Result<Answer, Error>>> Future for RewriteFuture<F> {
-    type Output = Result<Answer, Error>;
+impl<F: Future<Output = Result<CallResponse, Error>>> Future for RewriteFuture<F> {
+    type Output = Result<CallResponse, Error>;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         match self.project() {
@@ -327,14 +330,19 @@ impl<F: Future<Output = Result<Answer, Error>>> Future for RewriteFuture<F> {
                 inner,
                 host,
                 tls,
-                aim,
+                upstream_target,
             } => {
                 let mut answer = ready!(inner.poll(cx))?;
                 let status = answer.response.status();
-                if aim.rewrite_location
+                if upstream_target.rewrite_location
                     && (status.is_redirection() || status == StatusCode::CREATED)
                 {
-                    rewrite_location(aim, *tls, host.as_ref(), answer.response.headers_mut());
+                    rewrite_location(
+                        upstream_target,
+                        *tls,
+                        host.as_ref(),
+                        answer.response.headers_mut(),
+                    );
                 }
                 Poll::Ready(Ok(answer))
             }
@@ -342,7 +350,12 @@ impl<F: Future<Output = Result<Answer, Error>>> Future for RewriteFuture<F> {
     }
 }
 
-fn rewrite_location(aim: &Aim, tls: bool, host: Option<&HeaderValue>, headers: &mut HeaderMap) {
+fn rewrite_location(
+    upstream_target: &UpstreamTarget,
+    tls: bool,
+    host: Option<&HeaderValue>,
+    headers: &mut HeaderMap,
+) {
     let Some(host) = host.and_then(|host| host.to_str().ok()) else {
         return;
     };
@@ -350,7 +363,7 @@ fn rewrite_location(aim: &Aim, tls: bool, host: Option<&HeaderValue>, headers: &
         return;
     };
     let scheme = if tls { "https" } else { "http" };
-    if let Some(turned) = aim.location(location, (scheme, host))
+    if let Some(turned) = upstream_target.location(location, (scheme, host))
         && let Ok(value) = HeaderValue::from_str(&turned)
     {
         headers.insert(header::LOCATION, value);
@@ -361,8 +374,8 @@ fn rewrite_location(aim: &Aim, tls: bool, host: Option<&HeaderValue>, headers: &
 mod tests {
     use super::*;
 
-    fn aim(upstream: &str, strip: Option<&str>) -> Aim {
-        Aim::new(&HttpUrl::parse(upstream).unwrap(), strip, None, true).unwrap()
+    fn upstream_target(upstream: &str, strip: Option<&str>) -> UpstreamTarget {
+        UpstreamTarget::new(&HttpUrl::parse(upstream).unwrap(), strip, None, true).unwrap()
     }
 
     #[test]
@@ -385,7 +398,7 @@ mod tests {
 
     #[test]
     fn the_crumbs_of_a_cookie_are_joined_for_http_1() {
-        let aim = aim("http://h", None);
+        let upstream_target = upstream_target("http://h", None);
         for (version, expected) in [
             (Version::HTTP_2, vec!["a=1; b=2; c=3"]),
             (Version::HTTP_11, vec!["a=1", "b=2", "c=3"]),
@@ -396,7 +409,7 @@ mod tests {
                 let crumb = HeaderValue::from_static(crumb);
                 request.headers_mut().append(header::COOKIE, crumb);
             }
-            aim.turn(&mut request).unwrap();
+            upstream_target.turn(&mut request).unwrap();
             let left: Vec<_> = request.headers().get_all(header::COOKIE).iter().collect();
             assert_eq!(left, expected);
         }
@@ -404,7 +417,7 @@ mod tests {
 
     #[test]
     fn a_target_goes_on_as_it_came() {
-        let aim = aim("https://cms.example.com", None);
+        let upstream_target = upstream_target("https://cms.example.com", None);
         for target in [
             "/",
             "/a//b?",
@@ -413,24 +426,24 @@ mod tests {
             "*",
             "/%7Ea",
         ] {
-            assert_eq!(aim.path(target), target);
+            assert_eq!(upstream_target.path(target), target);
         }
     }
 
     #[test]
     fn the_upstreams_path_goes_before_and_the_prefix_goes_away() {
-        let aim = aim("https://h/base/", Some("/v1"));
-        assert_eq!(aim.path("/v1/x?y"), "/base/x?y");
-        assert_eq!(aim.path("/v1"), "/base/");
-        assert_eq!(aim.path("/v1?y"), "/base/?y");
-        assert_eq!(aim.path("/v10"), "/base/v10");
-        assert_eq!(aim.path("*"), "*");
+        let upstream_target = upstream_target("https://h/base/", Some("/v1"));
+        assert_eq!(upstream_target.path("/v1/x?y"), "/base/x?y");
+        assert_eq!(upstream_target.path("/v1"), "/base/");
+        assert_eq!(upstream_target.path("/v1?y"), "/base/?y");
+        assert_eq!(upstream_target.path("/v10"), "/base/v10");
+        assert_eq!(upstream_target.path("*"), "*");
     }
 
     #[test]
     fn only_a_location_of_the_upstream_itself_is_turned() {
-        let aim = aim("https://cms.example.com:8443", None);
-        let turned = |location| aim.location(location, ("http", "localhost:8080"));
+        let upstream_target = upstream_target("https://cms.example.com:8443", None);
+        let turned = |location| upstream_target.location(location, ("http", "localhost:8080"));
         assert_eq!(
             turned("https://CMS.example.com:8443/a?b#c").as_deref(),
             Some("http://localhost:8080/a?b#c")
@@ -460,14 +473,18 @@ mod tests {
     #[test]
     fn the_other_scheme_and_a_host_of_its_own_are_the_upstream_too() {
         let url = |text| HttpUrl::parse(text).unwrap();
-        let turned = |aim: &Aim, location| aim.location(location, ("https", "edge"));
-        let plain = Aim::new(&url("https://h"), None, None, true).unwrap();
+        let turned = |upstream_target: &UpstreamTarget, location| {
+            upstream_target.location(location, ("https", "edge"))
+        };
+        let plain = UpstreamTarget::new(&url("https://h"), None, None, true).unwrap();
         for location in ["http://h/a", "https://h/a", "http://h:443/a", "//h/a"] {
             let back = turned(&plain, location);
             assert_eq!(back.as_deref(), Some("https://edge/a"), "{location}");
         }
         assert_eq!(turned(&plain, "http://h:8080/a"), None);
-        let named = Aim::new(&url("http://10.0.0.1:81"), None, Some("cms.example"), true).unwrap();
+        let named =
+            UpstreamTarget::new(&url("http://10.0.0.1:81"), None, Some("cms.example"), true)
+                .unwrap();
         assert_eq!(named.host, "cms.example");
         for location in [
             "http://10.0.0.1:81/a",
@@ -483,17 +500,24 @@ mod tests {
 
     #[test]
     fn a_location_below_the_upstreams_path_comes_back_below_the_prefix() {
-        let aim = aim("http://h/base", Some("/v1"));
+        let upstream_target = upstream_target("http://h/base", Some("/v1"));
         assert_eq!(
-            aim.location("/base/x", ("http", "l")).as_deref(),
+            upstream_target
+                .location("/base/x", ("http", "l"))
+                .as_deref(),
             Some("/v1/x")
         );
         assert_eq!(
-            aim.location("http://h/base/x", ("http", "l")).as_deref(),
+            upstream_target
+                .location("http://h/base/x", ("http", "l"))
+                .as_deref(),
             Some("http://l/v1/x")
         );
-        assert_eq!(aim.location("http://h/other", ("http", "l")), None);
-        let bare = self::aim("http://h/base", None);
+        assert_eq!(
+            upstream_target.location("http://h/other", ("http", "l")),
+            None
+        );
+        let bare = self::upstream_target("http://h/base", None);
         for (location, turned) in [
             ("/base//evil.example/x", "http://l//evil.example/x"),
             ("http://h/base//evil.example/x", "http://l//evil.example/x"),
@@ -503,6 +527,9 @@ mod tests {
                 Some(turned)
             );
         }
-        assert_eq!(aim.location("http://h/basement", ("http", "l")), None);
+        assert_eq!(
+            upstream_target.location("http://h/basement", ("http", "l")),
+            None
+        );
     }
 }

@@ -18,7 +18,7 @@ use tower::{Layer, Service};
 use crate::gateway::error::Error;
 use crate::gateway::metrics::RouteMetrics;
 use crate::gateway::upload::is_continue;
-use crate::gateway::{Answer, Call, HttpService, upgrade};
+use crate::gateway::{Call, CallResponse, HttpService, upgrade};
 
 /// Fields that belong to one connection, besides those that `Connection` names.
 /// `Trailer` is end-to-end and stays: trailers are forwarded.
@@ -173,7 +173,7 @@ fn remove_odd(headers: &mut HeaderMap) {
 
 /// What a route removes.
 #[derive(Debug)]
-pub struct Rules {
+pub struct ScrubRules {
     /// The fields that the route's credential sets; `None` for a pass-through route.
     pub credential: Option<Box<[HeaderName]>>,
     /// The field by which calls name their tenant: it passes once, in the head, and in no
@@ -191,12 +191,12 @@ pub struct Rules {
 /// Adds [`Scrub`].
 #[derive(Clone, Debug)]
 pub struct ScrubLayer {
-    rules: Arc<Rules>,
+    rules: Arc<ScrubRules>,
 }
 
 impl ScrubLayer {
     /// Removes by `rules`.
-    pub fn new(rules: Arc<Rules>) -> ScrubLayer {
+    pub fn new(rules: Arc<ScrubRules>) -> ScrubLayer {
         ScrubLayer { rules }
     }
 }
@@ -238,7 +238,7 @@ impl<S> Layer<S> for ScrubLayer {
 #[derive(Clone, Debug)]
 pub struct Scrub<S> {
     inner: S,
-    rules: Arc<Rules>,
+    rules: Arc<ScrubRules>,
     /// Every field by which a caller could pass for somebody.
     secret: Rc<[HeaderName]>,
     /// The same, and the tenant's, which is for the head alone.
@@ -333,7 +333,7 @@ fn remove_spoofed(headers: &mut HeaderMap) {
 }
 
 impl<S: HttpService> Service<Call> for Scrub<S> {
-    type Response = Answer;
+    type Response = CallResponse;
     type Error = Error;
     type Future = ScrubFuture<S::Future>;
 
@@ -361,8 +361,8 @@ pin_project! {
     }
 }
 
-impl<F: Future<Output = Result<Answer, Error>>> Future for ScrubFuture<F> {
-    type Output = Result<Answer, Error>;
+impl<F: Future<Output = Result<CallResponse, Error>>> Future for ScrubFuture<F> {
+    type Output = Result<CallResponse, Error>;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.project();

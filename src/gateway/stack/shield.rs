@@ -14,13 +14,13 @@ use tower::{Layer, Service};
 
 use crate::gateway::error::{CallerFault, Error};
 use crate::gateway::framing::{authority, host_name};
-use crate::gateway::metrics::{ListenerMetrics, Refusal};
-use crate::gateway::stack::target::Checked;
-use crate::gateway::{Answer, Call, HttpService};
+use crate::gateway::metrics::{ListenerMetrics, ListenerRefusal};
+use crate::gateway::stack::target::CheckFuture;
+use crate::gateway::{Call, CallResponse, HttpService};
 
 /// By which names a listener may be called, and from which pages.
 #[derive(Debug)]
-pub struct Doors {
+pub struct OriginPolicy {
     /// Lower-case names without ports; empty is any.
     pub hosts: Vec<String>,
     /// Whole origins such as `https://app.example.com`, lower case.
@@ -29,8 +29,8 @@ pub struct Doors {
     pub metrics: Arc<ListenerMetrics>,
 }
 
-impl Doors {
-    fn check(&self, call: &Call) -> Result<(), (CallerFault, Refusal)> {
+impl OriginPolicy {
+    fn check(&self, call: &Call) -> Result<(), (CallerFault, ListenerRefusal)> {
         let name = authority(call.request.uri(), call.host.as_ref()).map(host_name);
         judge(&self.hosts, &self.origins, name, call.request.headers())
     }
@@ -46,11 +46,11 @@ pub fn judge(
     origins: &[String],
     name: Option<&str>,
     headers: &HeaderMap,
-) -> Result<(), (CallerFault, Refusal)> {
+) -> Result<(), (CallerFault, ListenerRefusal)> {
     let goes_by = |name: &str| hosts.iter().any(|host| host.eq_ignore_ascii_case(name));
     if !hosts.is_empty() && !name.is_some_and(goes_by) {
         let fault = CallerFault::HostNotServed(not_served(name, hosts));
-        return Err((fault, Refusal::Host));
+        return Err((fault, ListenerRefusal::Host));
     }
     // An origin is allowed where it is listed, or where its host is one of ours.
     let allows = |origin: &str| {
@@ -65,17 +65,17 @@ pub fn judge(
     let origin = headers.get(header::ORIGIN);
     let site = headers.get(&SEC_FETCH_SITE);
     if origin.is_some() && is_repeated(headers, &header::ORIGIN) {
-        return Err((CallerFault::OriginNotAllowed, Refusal::Origin));
+        return Err((CallerFault::OriginNotAllowed, ListenerRefusal::Origin));
     }
     if site.is_some() && is_repeated(headers, &SEC_FETCH_SITE) {
-        return Err((CallerFault::CrossSite, Refusal::CrossSite));
+        return Err((CallerFault::CrossSite, ListenerRefusal::CrossSite));
     }
     let is_cross_site = site.is_some_and(|s| s.as_bytes().eq_ignore_ascii_case(b"cross-site"));
     // Checked before Sec-Fetch-Site: an allowed origin may well be another site.
     match origin.map(|origin| origin.to_str().is_ok_and(allows)) {
         Some(true) => Ok(()),
-        Some(false) => Err((CallerFault::OriginNotAllowed, Refusal::Origin)),
-        None if is_cross_site => Err((CallerFault::CrossSite, Refusal::CrossSite)),
+        Some(false) => Err((CallerFault::OriginNotAllowed, ListenerRefusal::Origin)),
+        None if is_cross_site => Err((CallerFault::CrossSite, ListenerRefusal::CrossSite)),
         None => Ok(()),
     }
 }
@@ -102,13 +102,13 @@ fn is_repeated(headers: &HeaderMap, name: &HeaderName) -> bool {
 /// Adds [`Shield`].
 #[derive(Clone, Debug)]
 pub struct ShieldLayer {
-    doors: Arc<Doors>,
+    origin_policy: Arc<OriginPolicy>,
 }
 
 impl ShieldLayer {
-    /// Guards `doors`.
-    pub fn new(doors: Arc<Doors>) -> ShieldLayer {
-        ShieldLayer { doors }
+    /// Guards `origin_policy`.
+    pub fn new(origin_policy: Arc<OriginPolicy>) -> ShieldLayer {
+        ShieldLayer { origin_policy }
     }
 }
 
@@ -117,7 +117,7 @@ impl<S> Layer<S> for ShieldLayer {
     fn layer(&self, inner: S) -> Shield<S> {
         Shield {
             inner,
-            doors: self.doors.clone(),
+            origin_policy: self.origin_policy.clone(),
         }
     }
 }
@@ -126,13 +126,13 @@ impl<S> Layer<S> for ShieldLayer {
 #[derive(Clone, Debug)]
 pub struct Shield<S> {
     inner: S,
-    doors: Arc<Doors>,
+    origin_policy: Arc<OriginPolicy>,
 }
 
 impl<S: HttpService> Service<Call> for Shield<S> {
-    type Response = Answer;
+    type Response = CallResponse;
     type Error = Error;
-    type Future = Checked<S::Future>;
+    type Future = CheckFuture<S::Future>;
 
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
         self.inner.poll_ready(cx)
@@ -149,13 +149,13 @@ impl<S: HttpService> Service<Call> for Shield<S> {
             {
                 Ok(())
             }
-            _ => self.doors.check(&call),
+            _ => self.origin_policy.check(&call),
         };
         match verdict {
-            Ok(()) => Checked::passed(self.inner.call(call)),
+            Ok(()) => CheckFuture::passed(self.inner.call(call)),
             Err((fault, refusal)) => {
-                self.doors.metrics.refused(refusal).inc();
-                Checked::refused(fault.into())
+                self.origin_policy.metrics.refused(refusal).inc();
+                CheckFuture::refused(fault.into())
             }
         }
     }
@@ -165,7 +165,7 @@ impl<S: HttpService> Service<Call> for Shield<S> {
 mod tests {
     use super::*;
 
-    fn verdict(fields: &[(&'static str, &'static str)]) -> Option<Refusal> {
+    fn verdict(fields: &[(&'static str, &'static str)]) -> Option<ListenerRefusal> {
         let mut headers = HeaderMap::new();
         for (name, value) in fields {
             headers.append(*name, http::HeaderValue::from_static(value));
@@ -182,15 +182,19 @@ mod tests {
         for other in [own, foreign, ""] {
             for pair in [[own, other], [other, own]] {
                 let both = pair.map(|value| ("origin", value));
-                assert_eq!(verdict(&both), Some(Refusal::Origin), "{pair:?}");
+                assert_eq!(verdict(&both), Some(ListenerRefusal::Origin), "{pair:?}");
             }
         }
         assert_eq!(verdict(&[("sec-fetch-site", "same-origin")]), None);
         for other in ["same-origin", "cross-site", "none"] {
             let both = [("sec-fetch-site", "same-origin"), ("sec-fetch-site", other)];
-            assert_eq!(verdict(&both), Some(Refusal::CrossSite), "{other}");
+            assert_eq!(verdict(&both), Some(ListenerRefusal::CrossSite), "{other}");
             let excused = [both[0], both[1], ("origin", own)];
-            assert_eq!(verdict(&excused), Some(Refusal::CrossSite), "{other}");
+            assert_eq!(
+                verdict(&excused),
+                Some(ListenerRefusal::CrossSite),
+                "{other}"
+            );
         }
     }
 }

@@ -148,8 +148,8 @@ mod tests {
         // The shortest secrets, in every spelling.
         let finder = finder(&["abcdef", "Bearer 123456", "Basic YTpi"]);
         for seed in 0u64..20_000 {
-            let octets = ring::digest::digest(&ring::digest::SHA256, &seed.to_be_bytes());
-            let accept = STANDARD.encode(&octets.as_ref()[..20]);
+            let bytes = ring::digest::digest(&ring::digest::SHA256, &seed.to_be_bytes());
+            let accept = STANDARD.encode(&bytes.as_ref()[..20]);
             let fields = [("sec-websocket-accept", accept.as_str())];
             assert_eq!(left(&finder, &fields).len(), 1, "{accept}");
         }

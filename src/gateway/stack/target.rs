@@ -15,22 +15,22 @@ use tower::{Layer, Service};
 
 use crate::gateway::error::{CallerFault, Error};
 use crate::gateway::path::IssuerMark;
-use crate::gateway::stack::rewrite::Aim;
-use crate::gateway::{Answer, Call, HttpService};
+use crate::gateway::stack::rewrite::UpstreamTarget;
+use crate::gateway::{Call, CallResponse, HttpService};
 
 /// What a route refuses.
 #[derive(Debug)]
-pub struct Rules {
+pub struct TargetRules {
     /// Whether a credential is attached, so that TRACE would show it.
     pub credentialed: bool,
     /// The marks of all issuers on a route with a credential, else of those at its
     /// upstream; empty where there are none or the route says `expose_issuer`.
     pub issuers: Vec<IssuerMark>,
     /// How the target will be rewritten: issuers are sought in what is really sent.
-    pub aim: Arc<Aim>,
+    pub upstream_target: Arc<UpstreamTarget>,
 }
 
-impl Rules {
+impl TargetRules {
     fn check(&self, call: &mut Call) -> Result<(), CallerFault> {
         if let Some(fault) = call.fault.take() {
             return Err(fault);
@@ -41,7 +41,7 @@ impl Rules {
             _ => {}
         }
         if !self.issuers.is_empty() {
-            let path = self.aim.path(call.request.uri().path());
+            let path = self.upstream_target.path(call.request.uri().path());
             if self.issuers.iter().any(|issuer| issuer.is_on(&path)) {
                 return Err(CallerFault::IssuerTarget);
             }
@@ -53,12 +53,12 @@ impl Rules {
 /// Adds [`Target`].
 #[derive(Clone, Debug)]
 pub struct TargetLayer {
-    rules: Arc<Rules>,
+    rules: Arc<TargetRules>,
 }
 
 impl TargetLayer {
     /// Refuses by `rules`.
-    pub fn new(rules: Arc<Rules>) -> TargetLayer {
+    pub fn new(rules: Arc<TargetRules>) -> TargetLayer {
         TargetLayer { rules }
     }
 }
@@ -77,13 +77,13 @@ impl<S> Layer<S> for TargetLayer {
 #[derive(Clone, Debug)]
 pub struct Target<S> {
     inner: S,
-    rules: Arc<Rules>,
+    rules: Arc<TargetRules>,
 }
 
 impl<S: HttpService> Service<Call> for Target<S> {
-    type Response = Answer;
+    type Response = CallResponse;
     type Error = Error;
-    type Future = Checked<S::Future>;
+    type Future = CheckFuture<S::Future>;
 
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
         self.inner.poll_ready(cx)
@@ -91,8 +91,8 @@ impl<S: HttpService> Service<Call> for Target<S> {
 
     fn call(&mut self, mut call: Call) -> Self::Future {
         match self.rules.check(&mut call) {
-            Ok(()) => Checked::passed(self.inner.call(call)),
-            Err(fault) => Checked::refused(fault.into()),
+            Ok(()) => CheckFuture::passed(self.inner.call(call)),
+            Err(fault) => CheckFuture::refused(fault.into()),
         }
     }
 }
@@ -101,7 +101,7 @@ pin_project! {
     /// The future of a layer that lets a call pass or refuses it at once.
     #[allow(missing_docs, reason = "the macro takes no docs on fields of variants")]
     #[project = CheckedProjected]
-    pub enum Checked<F> {
+    pub enum CheckFuture<F> {
         /// Refused; taken when polled.
         Refused { error: Option<Error> },
         /// Passed on.
@@ -109,20 +109,20 @@ pin_project! {
     }
 }
 
-impl<F> Checked<F> {
+impl<F> CheckFuture<F> {
     /// Goes on with `inner`.
-    pub fn passed(inner: F) -> Checked<F> {
-        Checked::Passed { inner }
+    pub fn passed(inner: F) -> CheckFuture<F> {
+        CheckFuture::Passed { inner }
     }
 
     /// Ends with `error`.
-    pub fn refused(error: Error) -> Checked<F> {
-        Checked::Refused { error: Some(error) }
+    pub fn refused(error: Error) -> CheckFuture<F> {
+        CheckFuture::Refused { error: Some(error) }
     }
 }
 
-impl<F: Future<Output = Result<Answer, Error>>> Future for Checked<F> {
-    type Output = Result<Answer, Error>;
+impl<F: Future<Output = Result<CallResponse, Error>>> Future for CheckFuture<F> {
+    type Output = Result<CallResponse, Error>;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         match self.project() {

@@ -13,19 +13,19 @@ use tower::{Layer, Service};
 use crate::config::tenant::TenantRule;
 use crate::credential::tenants::Tenants;
 use crate::gateway::error::{CallerFault, Error};
-use crate::gateway::stack::target::Checked;
-use crate::gateway::{Answer, Call, HttpService};
+use crate::gateway::stack::target::CheckFuture;
+use crate::gateway::{Call, CallResponse, HttpService};
 
 /// What a route knows of tenants.
 #[derive(Debug)]
-pub struct Rules {
+pub struct TenantRules {
     /// Where the tenant is named, and who may be.
     pub rule: TenantRule,
     /// Their credentials; `None` where all tenants share one.
     pub tenants: Option<Arc<Tenants>>,
 }
 
-impl Rules {
+impl TenantRules {
     fn place(&self, call: &mut Call) -> Result<(), Error> {
         let header = &self.rule.header;
         let fault = |why| CallerFault::Tenant {
@@ -53,12 +53,12 @@ impl Rules {
 /// Adds [`Tenant`].
 #[derive(Clone, Debug, Default)]
 pub struct TenantLayer {
-    rules: Option<Arc<Rules>>,
+    rules: Option<Arc<TenantRules>>,
 }
 
 impl TenantLayer {
     /// Places calls by `rules`; without any, every call passes.
-    pub fn new(rules: Option<Arc<Rules>>) -> TenantLayer {
+    pub fn new(rules: Option<Arc<TenantRules>>) -> TenantLayer {
         TenantLayer { rules }
     }
 }
@@ -77,13 +77,13 @@ impl<S> Layer<S> for TenantLayer {
 #[derive(Clone, Debug)]
 pub struct Tenant<S> {
     inner: S,
-    rules: Option<Arc<Rules>>,
+    rules: Option<Arc<TenantRules>>,
 }
 
 impl<S: HttpService> Service<Call> for Tenant<S> {
-    type Response = Answer;
+    type Response = CallResponse;
     type Error = Error;
-    type Future = Checked<S::Future>;
+    type Future = CheckFuture<S::Future>;
 
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
         self.inner.poll_ready(cx)
@@ -91,11 +91,11 @@ impl<S: HttpService> Service<Call> for Tenant<S> {
 
     fn call(&mut self, mut call: Call) -> Self::Future {
         let Some(rules) = &self.rules else {
-            return Checked::passed(self.inner.call(call));
+            return CheckFuture::passed(self.inner.call(call));
         };
         match rules.place(&mut call) {
-            Ok(()) => Checked::passed(self.inner.call(call)),
-            Err(error) => Checked::refused(error),
+            Ok(()) => CheckFuture::passed(self.inner.call(call)),
+            Err(error) => CheckFuture::refused(error),
         }
     }
 }

@@ -13,7 +13,7 @@ use tracing::Span;
 
 use crate::base::name::Name;
 use crate::gateway::error::Error;
-use crate::gateway::{Answer, Call, HttpService};
+use crate::gateway::{Call, CallResponse, HttpService};
 
 /// Adds [`Trace`].
 #[derive(Clone, Debug)]
@@ -46,7 +46,7 @@ pub struct Trace<S> {
 }
 
 impl<S: HttpService> Service<Call> for Trace<S> {
-    type Response = Answer;
+    type Response = CallResponse;
     type Error = Error;
     type Future = TraceFuture<S::Future>;
 
@@ -78,8 +78,8 @@ pin_project! {
     }
 }
 
-impl<F: Future<Output = Result<Answer, Error>>> Future for TraceFuture<F> {
-    type Output = Result<Answer, Error>;
+impl<F: Future<Output = Result<CallResponse, Error>>> Future for TraceFuture<F> {
+    type Output = Result<CallResponse, Error>;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.project();

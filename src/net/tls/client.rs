@@ -9,10 +9,10 @@ use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 use rustls::{ClientConfig, RootCertStore};
 
-use super::identity::Shown;
+use super::identity::FileIdentity;
 use super::pin::Pinned;
 use crate::config::outbound::Pin;
-use crate::config::{Identity, Roots, Tls, UpstreamProtocol};
+use crate::config::{ClientCertificate, Roots, UpstreamProtocol, UpstreamTls};
 
 /// Why a TLS set-up cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -92,7 +92,7 @@ impl TlsError {
 ///
 /// # Errors
 /// Where a file will not do.
-pub fn config(tls: &Tls) -> Result<Arc<ClientConfig>, TlsError> {
+pub fn config(tls: &UpstreamTls) -> Result<Arc<ClientConfig>, TlsError> {
     let builder = ClientConfig::builder_with_provider(super::provider())
         .with_protocol_versions(&[&rustls::version::TLS13, &rustls::version::TLS12])?;
     let builder = if tls.pins.is_empty() {
@@ -107,7 +107,7 @@ pub fn config(tls: &Tls) -> Result<Arc<ClientConfig>, TlsError> {
     let mut client = match &tls.identity {
         None => builder.with_no_client_auth(),
         Some(files) => {
-            let shown = Arc::new(Shown::read(files)?);
+            let shown = Arc::new(FileIdentity::read(files)?);
             let mut client = builder.with_client_cert_resolver(shown);
             // A resumed session goes on as whoever began it, so that a renewed
             // certificate would not be shown.
@@ -126,18 +126,18 @@ pub fn config(tls: &Tls) -> Result<Arc<ClientConfig>, TlsError> {
 ///
 /// # Errors
 /// As [`config`].
-pub fn shared(tls: &Tls) -> Result<Arc<ClientConfig>, TlsError> {
+pub fn shared(tls: &UpstreamTls) -> Result<Arc<ClientConfig>, TlsError> {
     /// All that tells two configurations apart. The name to verify belongs to the
     /// connection.
     type Told = (
         Roots,
         Option<Vec<CertificateDer<'static>>>,
         Vec<Pin>,
-        Option<Identity>,
+        Option<ClientCertificate>,
     );
     static HELD: Mutex<Vec<(Told, Weak<ClientConfig>)>> = Mutex::new(Vec::new());
     if let Some(files) = &tls.identity {
-        Shown::read(files)?;
+        FileIdentity::read(files)?;
     }
     let told: Told = (
         tls.roots,
@@ -184,7 +184,7 @@ pub fn is_no_protocol(error: &std::io::Error) -> bool {
     )
 }
 
-fn roots(tls: &Tls) -> Result<RootCertStore, TlsError> {
+fn roots(tls: &UpstreamTls) -> Result<RootCertStore, TlsError> {
     let mut store = RootCertStore::empty();
     if let Some(path) = &tls.ca {
         let all = read_ca(path)?;
@@ -231,11 +231,11 @@ fn read_ca(path: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {
 mod tests {
     use super::*;
 
-    fn tls(roots: Roots, ca: Option<&Path>) -> Tls {
-        Tls {
+    fn tls(roots: Roots, ca: Option<&Path>) -> UpstreamTls {
+        UpstreamTls {
             roots,
             ca: ca.map(Into::into),
-            ..Tls::default()
+            ..UpstreamTls::default()
         }
     }
 

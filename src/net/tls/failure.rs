@@ -15,7 +15,7 @@ use super::pin::NotPinned;
 /// What is wrong and what to do, as one line.
 #[derive(Debug, thiserror::Error)]
 #[error("{why}{}{fix}", if fix.is_empty() { "" } else { "; " })]
-struct Failure {
+struct TlsFailure {
     why: String,
     fix: &'static str,
 }
@@ -35,7 +35,7 @@ pub(crate) fn explain(error: io::Error) -> io::Error {
             // Its kind tells that the connection broke off.
             kind @ io::ErrorKind::UnexpectedEof => io::Error::new(
                 kind,
-                Failure {
+                TlsFailure {
                     why: "it closed the connection in the middle of the handshake".into(),
                     fix: "see that it speaks TLS there, 1.2 or 1.3",
                 },
@@ -126,7 +126,7 @@ fn certificate(bad: &CertificateError) -> io::Error {
 
 fn failure(why: impl Into<String>, fix: &'static str) -> io::Error {
     let why = why.into();
-    io::Error::new(io::ErrorKind::InvalidData, Failure { why, fix })
+    io::Error::new(io::ErrorKind::InvalidData, TlsFailure { why, fix })
 }
 
 fn day(time: &UnixTime) -> String {

@@ -20,49 +20,49 @@ use tokio::time::Instant;
 use zeroize::Zeroizing;
 
 use super::client::TlsError;
-use crate::config::Identity;
+use crate::config::ClientCertificate;
 
 /// How often the files are looked at.
 const LOOK: Duration = Duration::from_secs(2);
 
 /// Shows the pair that the files hold.
 #[derive(Debug)]
-pub(super) struct Shown {
-    files: Identity,
-    held: Mutex<Held>,
+pub(super) struct FileIdentity {
+    files: ClientCertificate,
+    held: Mutex<LoadedIdentity>,
 }
 
 #[derive(Debug)]
-struct Held {
+struct LoadedIdentity {
     pair: Arc<CertifiedKey>,
-    stamps: [Stamp; 2],
+    stamps: [FileStamp; 2],
     looked: Instant,
 }
 
 /// What tells one state of a file from another without reading it.
-type Stamp = Option<(SystemTime, u64, u64)>;
+type FileStamp = Option<(SystemTime, u64, u64)>;
 
-impl Shown {
+impl FileIdentity {
     /// Reads the pair.
     ///
     /// # Errors
     /// Naming the file that will not do.
-    pub(super) fn read(files: &Identity) -> Result<Shown, TlsError> {
+    pub(super) fn read(files: &ClientCertificate) -> Result<FileIdentity, TlsError> {
         // Before the reading: what changes meanwhile is noticed at the next look.
         let stamps = stamps(files);
-        let held = Held {
+        let held = LoadedIdentity {
             pair: Arc::new(read(files)?),
             stamps,
             looked: Instant::now(),
         };
-        Ok(Shown {
+        Ok(FileIdentity {
             files: files.clone(),
             held: Mutex::new(held),
         })
     }
 }
 
-impl ResolvesClientCert for Shown {
+impl ResolvesClientCert for FileIdentity {
     /// One look at two files at most; the read of small ones where they changed.
     fn resolve(
         &self,
@@ -95,14 +95,14 @@ impl ResolvesClientCert for Shown {
     }
 }
 
-fn stamps(files: &Identity) -> [Stamp; 2] {
+fn stamps(files: &ClientCertificate) -> [FileStamp; 2] {
     [&files.cert, &files.key].map(|path| {
         let found = std::fs::metadata(path).ok()?;
         Some((found.modified().ok()?, found.len(), found.ino()))
     })
 }
 
-fn read(files: &Identity) -> Result<CertifiedKey, TlsError> {
+fn read(files: &ClientCertificate) -> Result<CertifiedKey, TlsError> {
     let cert = |why: String| TlsError::ClientCert {
         path: files.cert.display().to_string(),
         why,
@@ -137,7 +137,11 @@ fn bytes(path: &Path) -> Result<Zeroizing<Vec<u8>>, String> {
 mod tests {
     use super::*;
 
-    fn write(files: &Identity, cert: Option<&rcgen::Certificate>, key: Option<&rcgen::KeyPair>) {
+    fn write(
+        files: &ClientCertificate,
+        cert: Option<&rcgen::Certificate>,
+        key: Option<&rcgen::KeyPair>,
+    ) {
         if let Some(cert) = cert {
             std::fs::write(&files.cert, cert.pem()).unwrap();
         }
@@ -150,7 +154,7 @@ mod tests {
     fn half_a_renewal_is_waited_out_and_a_whole_one_is_shown() {
         let name = format!("headset-me-{}-{:x}", std::process::id(), fastrand::u64(..));
         let path = |end: &str| std::env::temp_dir().join(format!("{name}.{end}")).into();
-        let files = Identity {
+        let files = ClientCertificate {
             cert: path("pem"),
             key: path("key"),
         };
@@ -161,7 +165,7 @@ mod tests {
         };
         let ((first, one), (second, two)) = (made(), made());
         write(&files, Some(&first), Some(&one));
-        let shown = Shown::read(&files).unwrap();
+        let shown = FileIdentity::read(&files).unwrap();
         let look = |after: Duration| {
             shown.held.lock().unwrap().looked -= after;
             shown.resolve(&[], &[]).unwrap().cert[0].clone()

@@ -15,7 +15,6 @@ use rustls::server::danger::ClientCertVerifier;
 use rustls::sign::{CertifiedKey, SingleCertAndKey};
 use rustls::{InconsistentKeys, RootCertStore, ServerConfig};
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 use zeroize::{Zeroize as _, Zeroizing};
 
@@ -42,7 +41,7 @@ pub struct ServerTlsError {
 
 /// What new connections of one listener are greeted with. Shared by all workers.
 #[derive(Debug)]
-pub struct Doorman {
+pub struct TlsAcceptor {
     files: ListenerTls,
     now: ArcSwap<ServerConfig>,
     /// What `now` was made of, but for the key, which belongs to the certificate.
@@ -56,14 +55,14 @@ struct Certificates {
     callers: Vec<CertificateDer<'static>>,
 }
 
-impl Doorman {
+impl TlsAcceptor {
     /// Reads `files`.
     ///
     /// # Errors
     /// Where one cannot be read, or the key is not the certificate's.
-    pub fn read(files: ListenerTls) -> Result<Doorman, ServerTlsError> {
+    pub fn read(files: ListenerTls) -> Result<TlsAcceptor, ServerTlsError> {
         let (now, certificates) = config(&files)?;
-        Ok(Doorman {
+        Ok(TlsAcceptor {
             files,
             now: ArcSwap::new(now),
             certificates: ArcSwap::from_pointee(certificates),
@@ -71,7 +70,7 @@ impl Doorman {
     }
 
     /// Whether `other` is made of the same files with the same certificates in them.
-    pub fn is_same_as(&self, other: &Doorman) -> bool {
+    pub fn is_same_as(&self, other: &TlsAcceptor) -> bool {
         self.files == other.files && **self.certificates.load() == **other.certificates.load()
     }
 
@@ -93,7 +92,7 @@ impl Doorman {
     /// are not resumed.
     ///
     /// # Errors
-    /// As [`Doorman::read`]; all stays as it was.
+    /// As [`TlsAcceptor::read`]; all stays as it was.
     pub fn reread(&self) -> Result<bool, ServerTlsError> {
         let (now, certificates) = config(&self.files)?;
         if **self.certificates.load() == certificates {
@@ -112,7 +111,9 @@ impl Doorman {
     where
         IO: AsyncRead + AsyncWrite + Unpin,
     {
-        TlsAcceptor::from(self.now.load_full()).accept(io).await
+        tokio_rustls::TlsAcceptor::from(self.now.load_full())
+            .accept(io)
+            .await
     }
 }
 

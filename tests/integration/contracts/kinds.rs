@@ -16,9 +16,9 @@ use headset::app::plan::kind_keys;
 use headset::base::time::Clock;
 use headset::config::load::{self, Sources};
 use headset::credential::chain::Chains;
-use headset::credential::kinds::{Building, KINDS, Kind};
+use headset::credential::kinds::{KINDS, Kind, KindContext};
 use headset::credential::metrics::CredentialMetrics;
-use headset::credential::slot::{Opening, Rejected, Slot, State};
+use headset::credential::slot::{RejectOutcome, Slot, SlotParts, SlotState};
 use headset::credential::{Minted, Rejection};
 use http::Response;
 use percent_encoding::percent_decode_str;
@@ -299,7 +299,7 @@ impl Stage {
             panic!("{}\n{toml}", list.join("\n"))
         });
         let credential = &config.credentials[0];
-        let building = Building {
+        let building = KindContext {
             credential,
             clock: &clock,
             mint_limit,
@@ -310,7 +310,7 @@ impl Stage {
         let mint = (kind.build)(&building).unwrap_or_else(|problems| panic!("{problems:?}"));
         let registry = prometheus::Registry::new();
         let metrics = CredentialMetrics::register(&registry).unwrap();
-        let slot = Slot::start(Opening {
+        let slot = Slot::start(SlotParts {
             meter: metrics.of(&credential.name),
             name: credential.name.clone(),
             mint,
@@ -374,7 +374,7 @@ impl Stage {
         self.pass(Duration::from_secs(61));
         let slot = &self.slot;
         eventually("recovery", async || slot.obtain().await.is_ok()).await;
-        assert_eq!(slot.snapshot().state, State::Live);
+        assert_eq!(slot.snapshot().state, SlotState::Live);
     }
 
     /// Within the margin before its end, where it has one.
@@ -469,11 +469,11 @@ async fn is_replaced_when_rejected(contract: Contract) -> Found {
     let first = stage.obtain().await;
     stage.clock.sleep_machine(Duration::from_secs(3));
     match stage.slot.reject(&first).await {
-        Rejected::Again(second) => {
+        RejectOutcome::Again(second) => {
             assert!(stage.contract.asks && second.generation == 2);
             stage.carries(&second, stage.issuer.count());
         }
-        Rejected::Stands => assert!(!stage.contract.asks, "it could log in anew"),
+        RejectOutcome::Stands => assert!(!stage.contract.asks, "it could log in anew"),
     }
     Found::Holds
 }
@@ -487,7 +487,7 @@ async fn a_dead_session_is_a_login(contract: Contract) -> Found {
     let first = stage.obtain().await;
     stage.clock.sleep_machine(Duration::from_secs(3));
     let verdict = stage.slot.reject_as(&first, Rejection::Session).await;
-    let Rejected::Again(second) = verdict else {
+    let RejectOutcome::Again(second) = verdict else {
         panic!("{verdict:?}")
     };
     assert_eq!((second.generation, stage.logins()), (2, 2));
@@ -556,7 +556,7 @@ async fn serves_while_renewal_fails(contract: Contract) -> Found {
     stage.issuer.is(Mood::Status(503, None));
     stage.near_the_end(&first);
     eventually("a failed renewal", async || {
-        stage.slot.snapshot().state == State::Failing
+        stage.slot.snapshot().state == SlotState::Failing
     })
     .await;
     assert!(
@@ -591,7 +591,7 @@ async fn stops_when_refused(contract: Contract) -> Found {
     let stage = Stage::set(contract, Mood::Status(401, None)).await;
     let said = stage.failure().await;
     assert!(said.contains("401") && said.contains("file "), "{said}");
-    assert_eq!(stage.slot.snapshot().state, State::Refused);
+    assert_eq!(stage.slot.snapshot().state, SlotState::Refused);
     let asked = stage.issuer.count();
     for _ in 0..10 {
         stage.pass(Duration::from_secs(60));

@@ -1,7 +1,7 @@
 //! What the options of the kinds must fit together to, and what is said where they
 //! do not: the chains between credentials, and recipes.
 
-use headset::app::plan::{Draft, kind_keys};
+use headset::app::plan::{PlanDraft, kind_keys};
 use headset::base::time::Clock;
 use headset::config::load::{self, Sources};
 
@@ -21,7 +21,7 @@ fn problems(credentials: &str) -> Vec<String> {
     let found = match load::load(&sources, &kind_keys()) {
         Ok(config) => {
             assert_eq!(config.warnings, [], "a chained credential is in use");
-            Draft::judge(&config, &Clock::system())
+            PlanDraft::judge(&config, &Clock::system())
         }
         Err(problems) => problems,
     };

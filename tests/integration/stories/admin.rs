@@ -5,9 +5,9 @@ use headset_simulator::{Options, Simulator};
 use crate::support::client::{self, Raw};
 use crate::support::eventually;
 use crate::support::headset::{Folder, Headset, Setup, plain};
+use crate::support::hostile::{self, Frame, Frames};
 use crate::support::process::Process;
 use crate::support::recorder::{Recorder, Step};
-use crate::support::rogue::{self, Frame, Frames};
 
 const GET: &str = "GET / HTTP/1.1\r\nHost: localhost\r\n\r\n";
 
@@ -270,7 +270,7 @@ async fn it_speaks_http2_and_tells_the_date() {
     let headset = plain(&upstream.url(), "", "");
     let mut caller = Frames::connect(headset.admin(), &[]).await;
     caller.send(&Frame::get(1)).await;
-    assert!(caller.next_of(rogue::HEADERS).await.is_some());
+    assert!(caller.next_of(hostile::HEADERS).await.is_some());
     let answer = client::get(headset.admin(), "/livez").await;
     assert!(answer.field("date").is_some());
 }

@@ -8,8 +8,8 @@ use tokio::time::Instant;
 use crate::support::client::Raw;
 use crate::support::eventually;
 use crate::support::headset::plain;
+use crate::support::hostile::{self, Frame, Frames};
 use crate::support::recorder::{Recorder, Step};
-use crate::support::rogue::{self, Frame, Frames};
 
 /// Refused by headset for its origin.
 fn refused(length: usize) -> String {
@@ -212,14 +212,14 @@ async fn over_http2_only_the_stream_ends_and_without_an_error() {
     post.payload.extend(*b"\x04evil");
     caller.send(&post).await;
     caller
-        .send(&Frame::new(rogue::DATA, 0, 1, &[b'x'; 10_000]))
+        .send(&Frame::new(hostile::DATA, 0, 1, &[b'x'; 10_000]))
         .await;
     let mut body = Vec::new();
     let reset = loop {
         let frame = caller.next().await.unwrap();
         match frame.kind {
-            rogue::DATA => body.extend(frame.payload),
-            rogue::RST_STREAM => break frame,
+            hostile::DATA => body.extend(frame.payload),
+            hostile::RST_STREAM => break frame,
             _ => {}
         }
     };
@@ -227,5 +227,8 @@ async fn over_http2_only_the_stream_ends_and_without_an_error() {
     // NO_ERROR (RFC 9113 §8.1).
     assert_eq!((reset.stream, reset.reason()), (1, Some(0)));
     caller.send(&Frame::get(3)).await;
-    assert_eq!(caller.next_of(rogue::DATA).await.unwrap().payload, b"fine");
+    assert_eq!(
+        caller.next_of(hostile::DATA).await.unwrap().payload,
+        b"fine"
+    );
 }

@@ -6,9 +6,9 @@ use std::time::Duration;
 use headset_simulator::{Options, Simulator};
 
 use crate::support::client::{self, Raw};
-use crate::support::door::Door;
 use crate::support::eventually;
 use crate::support::headset::{Setup, fixed, plain};
+use crate::support::manual::ManualUpstream;
 use crate::support::recorder::{Recorder, Step};
 
 const ASK: &str = "POST /up HTTP/1.1\r\nHost: localhost\r\nExpect: 100-continue\r\n\
@@ -19,7 +19,7 @@ const NEVER: &str = "timeouts.expect_continue = \"10m\"";
 
 #[tokio::test]
 async fn a_100_passes_only_after_the_upstreams_own() {
-    let upstream = Door::open().await;
+    let upstream = ManualUpstream::open().await;
     let headset = plain(&upstream.url(), NEVER, "");
     let mut caller = Raw::connect(headset.app()).await;
     caller.send(ASK).await;
@@ -55,7 +55,7 @@ async fn a_100_passes_only_after_the_upstreams_own() {
 async fn a_final_answer_before_the_100_passes_and_the_body_is_never_asked_for() {
     for status in [417, 413, 403, 200] {
         for body in ["", "why not"] {
-            let upstream = Door::open().await;
+            let upstream = ManualUpstream::open().await;
             let headset = plain(&upstream.url(), NEVER, "");
             let mut caller = Raw::connect(headset.app()).await;
             caller.send(ASK).await;
@@ -84,7 +84,7 @@ async fn a_silent_upstream_gets_the_body_after_expect_continue() {
         "timeouts.expect_continue = \"0\"",
         "",
     ] {
-        let upstream = Door::open().await;
+        let upstream = ManualUpstream::open().await;
         let headset = plain(&upstream.url(), route, "");
         let mut caller = Raw::connect(headset.app()).await;
         caller.send(ASK).await;
@@ -102,7 +102,7 @@ async fn a_silent_upstream_gets_the_body_after_expect_continue() {
 
 #[tokio::test]
 async fn the_wait_can_be_set_for_all_routes() {
-    let upstream = Door::open().await;
+    let upstream = ManualUpstream::open().await;
     let headset = plain(&upstream.url(), "", "[timeouts]\nexpect_continue = \"10m\"");
     let mut caller = Raw::connect(headset.app()).await;
     caller.send(ASK).await;
@@ -114,7 +114,7 @@ async fn the_wait_can_be_set_for_all_routes() {
 
 #[tokio::test]
 async fn a_caller_that_does_not_wait_loses_nothing() {
-    let upstream = Door::open().await;
+    let upstream = ManualUpstream::open().await;
     let headset = plain(&upstream.url(), NEVER, "");
     let mut caller = Raw::connect(headset.app()).await;
     caller.send(format!("{ASK}hello")).await;
@@ -133,9 +133,9 @@ async fn a_caller_that_does_not_wait_loses_nothing() {
 
 #[tokio::test]
 async fn a_401_before_the_body_is_replayed_with_the_body_however_large() {
-    for (octets, keep) in [(5, "64KiB"), (300_000, "1KiB"), (300_000, "0")] {
+    for (bytes, keep) in [(5, "64KiB"), (300_000, "1KiB"), (300_000, "0")] {
         let center = Simulator::start(Options::default()).await.unwrap();
-        let upstream = Door::open().await;
+        let upstream = ManualUpstream::open().await;
         let origin = upstream.url();
         let setup = Setup {
             route: "match.path = \"/none\"".into(),
@@ -149,7 +149,7 @@ async fn a_401_before_the_body_is_replayed_with_the_body_however_large() {
         let headset = setup.before(&center).await;
         let mut caller = Raw::connect(headset.app()).await;
         caller
-            .send(ASK.replace("Content-Length: 5", &format!("Content-Length: {octets}")))
+            .send(ASK.replace("Content-Length: 5", &format!("Content-Length: {bytes}")))
             .await;
         let mut first = upstream.accept().await;
         let rejected = first.head_text().await.unwrap();
@@ -166,8 +166,8 @@ async fn a_401_before_the_body_is_replayed_with_the_body_however_large() {
         }
         second.send("HTTP/1.1 100 Continue\r\n\r\n").await;
         assert_eq!(caller.head().await.unwrap().0, 100);
-        caller.send(vec![b'x'; octets]).await;
-        assert!(second.take(octets).await.iter().all(|octet| *octet == b'x'));
+        caller.send(vec![b'x'; bytes]).await;
+        assert!(second.take(bytes).await.iter().all(|octet| *octet == b'x'));
         second.send("HTTP/1.1 204 No Content\r\n\r\n").await;
         assert_eq!(caller.answer(false).await.unwrap().status, 204);
         let replays = "headset_replays_total{outcome=\"answered\",route=\"far\"}";
@@ -215,7 +215,7 @@ async fn an_upstream_that_is_down_is_told_before_the_body_is_asked_for() {
 #[tokio::test]
 async fn an_upstream_that_dies_before_its_100_costs_the_caller_no_body() {
     for (method, deliveries) in [("POST", 1), ("OPTIONS", 2)] {
-        let upstream = Door::open().await;
+        let upstream = ManualUpstream::open().await;
         let headset = plain(&upstream.url(), NEVER, "");
         let mut caller = Raw::connect(headset.app()).await;
         caller.send(ASK.replace("POST", method)).await;
@@ -262,7 +262,7 @@ async fn an_unknown_expectation_passes_and_holds_nothing_back() {
 
 #[tokio::test]
 async fn over_http_2_the_body_waits_for_the_upstream_too() {
-    let upstream = Door::open().await;
+    let upstream = ManualUpstream::open().await;
     let headset = plain(&upstream.url(), NEVER, "");
     let (mut sender, _driven) = client::http2(headset.app()).await;
     let request = |method: &str| {
@@ -293,7 +293,7 @@ async fn over_http_2_the_body_waits_for_the_upstream_too() {
 
 #[tokio::test]
 async fn a_caller_that_leaves_while_it_waits_ends_the_upstream_call() {
-    let upstream = Door::open().await;
+    let upstream = ManualUpstream::open().await;
     let headset = plain(&upstream.url(), "timeouts.expect_continue = \"200ms\"", "");
     let mut caller = Raw::connect(headset.app()).await;
     caller.send(ASK).await;

@@ -3,8 +3,8 @@
 use crate::support::client;
 use crate::support::eventually;
 use crate::support::headset::{Headset, plain};
+use crate::support::hostile::{self, Frame, Frames};
 use crate::support::recorder::{Recorder, Step};
-use crate::support::rogue::{self, Frame, Frames};
 
 const LETTERS: &str = "HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nsome";
 
@@ -49,7 +49,7 @@ async fn a_caller_that_resets_stream_after_stream_is_cut() {
 #[tokio::test]
 async fn a_caller_that_only_pings_is_cut() {
     is_cut("frame_flood", |_| {
-        vec![Frame::new(rogue::PING, 0, 0, &[7; 8])]
+        vec![Frame::new(hostile::PING, 0, 0, &[7; 8])]
     })
     .await;
 }
@@ -57,7 +57,7 @@ async fn a_caller_that_only_pings_is_cut() {
 #[tokio::test]
 async fn a_caller_that_only_sends_settings_is_cut() {
     is_cut("frame_flood", |_| {
-        vec![Frame::new(rogue::SETTINGS, 0, 0, &[])]
+        vec![Frame::new(hostile::SETTINGS, 0, 0, &[])]
     })
     .await;
 }
@@ -65,7 +65,7 @@ async fn a_caller_that_only_sends_settings_is_cut() {
 #[tokio::test]
 async fn a_caller_that_only_sends_priorities_is_cut() {
     is_cut("frame_flood", |turn| {
-        vec![Frame::new(rogue::PRIORITY, 0, 2 * turn + 1, &[0; 5])]
+        vec![Frame::new(hostile::PRIORITY, 0, 2 * turn + 1, &[0; 5])]
     })
     .await;
 }
@@ -79,9 +79,9 @@ async fn a_caller_that_opens_windows_and_takes_nothing_is_cut() {
 async fn a_head_that_never_ends_is_cut_after_a_few_continuations() {
     is_cut("frame_flood", |turn| {
         vec![match turn {
-            0 => Frame::new(rogue::HEADERS, rogue::END_STREAM, 1, &[0x82]),
+            0 => Frame::new(hostile::HEADERS, hostile::END_STREAM, 1, &[0x82]),
             // A field `x: y` (RFC 7541 §6.2.2).
-            _ => Frame::new(rogue::CONTINUATION, 0, 1, &[0, 1, b'x', 1, b'y']),
+            _ => Frame::new(hostile::CONTINUATION, 0, 1, &[0, 1, b'x', 1, b'y']),
         }]
     })
     .await;
@@ -92,7 +92,7 @@ async fn a_body_of_empty_frames_is_cut() {
     is_cut("frame_flood", |turn| {
         vec![match turn {
             0 => Frame::post(1),
-            _ => Frame::new(rogue::DATA, 0, 1, &[]),
+            _ => Frame::new(hostile::DATA, 0, 1, &[]),
         }]
     })
     .await;
@@ -104,14 +104,14 @@ async fn the_hundred_and_first_stream_of_a_connection_is_refused() {
     let headset = plain(&upstream.url(), "", "");
     let mut caller = Frames::connect(headset.app(), &[]).await;
     // What is unacknowledged does not bind the caller, who has to know it first.
-    caller.next_of(rogue::SETTINGS).await.unwrap();
-    caller.send(&Frame::new(rogue::SETTINGS, 1, 0, &[])).await;
+    caller.next_of(hostile::SETTINGS).await.unwrap();
+    caller.send(&Frame::new(hostile::SETTINGS, 1, 0, &[])).await;
     for number in 0..101 {
         caller.send(&Frame::get(2 * number + 1)).await;
     }
-    let refused = caller.next_of(rogue::RST_STREAM).await.unwrap();
+    let refused = caller.next_of(hostile::RST_STREAM).await.unwrap();
     assert_eq!(refused.stream, 201);
-    assert_eq!(refused.reason(), Some(rogue::REFUSED_STREAM));
+    assert_eq!(refused.reason(), Some(hostile::REFUSED_STREAM));
 }
 
 #[tokio::test]
@@ -146,15 +146,15 @@ async fn a_stream_whose_caller_takes_nothing_is_reset_and_its_neighbour_is_not()
     // SETTINGS_INITIAL_WINDOW_SIZE (RFC 9113 §6.5.2) of nothing.
     let mut caller = Frames::connect(headset.app(), &[(4, 0)]).await;
     caller.send(&Frame::get(1)).await;
-    let reset = caller.next_of(rogue::RST_STREAM).await.unwrap();
-    assert_eq!((reset.stream, reset.reason()), (1, Some(rogue::CANCEL)));
+    let reset = caller.next_of(hostile::RST_STREAM).await.unwrap();
+    assert_eq!((reset.stream, reset.reason()), (1, Some(hostile::CANCEL)));
     assert_eq!(refused(&headset, "slow_reader").await, Some(1.0));
     let open = "headset_streams_open{kind=\"download\",route=\"plain\"}";
     assert_eq!(headset.metric(open).await, Some(0.0));
 
     caller.send(&Frame::get(3)).await;
     caller.send(&Frame::window(3, 1000)).await;
-    let data = caller.next_of(rogue::DATA).await.unwrap();
+    let data = caller.next_of(hostile::DATA).await.unwrap();
     assert_eq!((data.stream, data.payload.as_slice()), (3, &b"fine"[..]));
 }
 
@@ -168,20 +168,23 @@ async fn a_stream_that_waits_for_its_upstream_is_not_taken_for_a_slow_reader() {
     );
     let mut caller = Frames::connect(headset.app(), &[]).await;
     caller.send(&Frame::get(1)).await;
-    assert_eq!(caller.next_of(rogue::DATA).await.unwrap().payload, b"some");
+    assert_eq!(
+        caller.next_of(hostile::DATA).await.unwrap().payload,
+        b"some"
+    );
     // Five times the limit later it is still there: the second stream is answered on
     // the same connection, and nothing was reset.
     let mut stalled = Frames::connect(headset.app(), &[(4, 0)]).await;
     for number in 0..5 {
         stalled.send(&Frame::get(2 * number + 1)).await;
-        stalled.next_of(rogue::RST_STREAM).await.unwrap();
+        stalled.next_of(hostile::RST_STREAM).await.unwrap();
     }
     assert_eq!(refused(&headset, "slow_reader").await, Some(5.0));
-    caller.send(&Frame::new(rogue::PING, 0, 0, &[1; 8])).await;
+    caller.send(&Frame::new(hostile::PING, 0, 0, &[1; 8])).await;
     loop {
         let frame = caller.next().await.unwrap();
-        assert_ne!(frame.kind, rogue::RST_STREAM);
-        if frame.kind == rogue::PING {
+        assert_ne!(frame.kind, hostile::RST_STREAM);
+        if frame.kind == hostile::PING {
             break;
         }
     }
@@ -193,23 +196,26 @@ async fn a_head_over_the_limit_is_refused_alone() {
     let headset = plain(&upstream.url(), "", "");
     let mut caller = Frames::connect(headset.app(), &[]).await;
     let mut first = Frame::get(1);
-    first.flags = rogue::END_STREAM;
+    first.flags = hostile::END_STREAM;
     caller.send(&first).await;
     for number in 0..5 {
         // A field of 15,000 octets (RFC 7541 §5.1, §6.2.2), five times.
         let mut field = vec![0, 1, b'x', 0x7f, 0x99, 0x74];
         field.resize(6 + 15_000, b'y');
-        let flags = if number == 4 { rogue::END_HEADERS } else { 0 };
+        let flags = if number == 4 { hostile::END_HEADERS } else { 0 };
         caller
-            .send(&Frame::new(rogue::CONTINUATION, flags, 1, &field))
+            .send(&Frame::new(hostile::CONTINUATION, flags, 1, &field))
             .await;
     }
-    let refusal = caller.next_of(rogue::HEADERS).await.unwrap();
-    assert_eq!((refusal.stream, refusal.flags & rogue::END_STREAM), (1, 1));
+    let refusal = caller.next_of(hostile::HEADERS).await.unwrap();
+    assert_eq!(
+        (refusal.stream, refusal.flags & hostile::END_STREAM),
+        (1, 1)
+    );
     caller.send(&Frame::get(3)).await;
     loop {
         let frame = caller.next().await.expect("the connection stays");
-        if frame.kind == rogue::DATA && frame.stream == 3 {
+        if frame.kind == hostile::DATA && frame.stream == 3 {
             assert_eq!(frame.payload, b"fine");
             break;
         }

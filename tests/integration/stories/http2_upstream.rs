@@ -448,7 +448,7 @@ async fn without_keep_alive_a_connection_ends_with_its_last_stream() {
 type Seen = Arc<Mutex<Vec<http::request::Parts>>>;
 
 /// An upstream that keeps heads and answers `200`, with the trailer that it was sent.
-async fn keeper() -> (Library, Seen) {
+async fn renewal_task() -> (Library, Seen) {
     let seen = Seen::default();
     let kept = seen.clone();
     let upstream = Library::start(None, move |request, mut respond| {
@@ -474,7 +474,7 @@ async fn keeper() -> (Library, Seen) {
 
 #[tokio::test]
 async fn the_head_becomes_one_of_http2() {
-    let (upstream, seen) = keeper().await;
+    let (upstream, seen) = renewal_task().await;
     let headset = fixed(&format!("{}/base", upstream.url()), H2, "");
     headset.ready().await;
     let fields = [
@@ -533,7 +533,7 @@ async fn the_head_becomes_one_of_http2() {
 
 #[tokio::test]
 async fn chunks_and_trailers_of_http1_pass_through_http2_and_back() {
-    let (upstream, seen) = keeper().await;
+    let (upstream, seen) = renewal_task().await;
     let headset = plain(&upstream.url(), H2, "");
     let bytes = format!(
         "POST / HTTP/1.1\r\nHost: {}\r\nTE: trailers\r\nConnection: TE\r\nTrailer: x-sum\r\n\

@@ -3,8 +3,8 @@
 use crate::support::client::Raw;
 use crate::support::eventually;
 use crate::support::headset::{Folder, Headset, plain};
+use crate::support::hostile::{self, Frame, Frames};
 use crate::support::recorder::{Recorder, Step};
-use crate::support::rogue::{self, Frame, Frames};
 
 const GET: &str = "GET / HTTP/1.1\r\nHost: localhost\r\n\r\n";
 const PART: &str = "HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nsome";
@@ -71,7 +71,10 @@ async fn a_stream_reset_in_a_download_closes_it_upstream() {
     let headset = plain(&upstream.url(), "", "");
     let mut caller = Frames::connect(headset.app(), &[]).await;
     caller.send(&Frame::get(1)).await;
-    assert_eq!(caller.next_of(rogue::DATA).await.unwrap().payload, b"some");
+    assert_eq!(
+        caller.next_of(hostile::DATA).await.unwrap().payload,
+        b"some"
+    );
     caller.send(&Frame::reset(1)).await;
     eventually("the close", async || upstream.closed() == 1).await;
     assert_eq!(headset.metric(IN_FLIGHT).await, Some(0.0));

@@ -2,8 +2,8 @@
 //! broken one that looks broken, or a problem.
 
 use crate::support::client::{self, Raw};
-use crate::support::door::Door;
 use crate::support::headset::plain;
+use crate::support::manual::ManualUpstream;
 use crate::support::recorder::{Recorder, Step};
 
 const CALL: &str = "GET / HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";
@@ -101,7 +101,7 @@ async fn an_answer_that_breaks_off_at_once_is_seen_to_have_begun() {
 #[tokio::test]
 async fn interim_answers_without_end_have_one() {
     for first_byte in ["200ms", "0"] {
-        let upstream = Door::open().await;
+        let upstream = ManualUpstream::open().await;
         let rest = format!("[timeouts]\nfirst_byte = \"{first_byte}\"\n");
         let headset = plain(&upstream.url(), "", &rest);
         let asked = tokio::spawn(client::raw(
@@ -126,7 +126,7 @@ async fn an_answer_may_have_as_many_fields_as_the_key_says() {
     let fields: String = (0..150).map(|n| format!("x-{n}: 1\r\n")).collect();
     let head = format!("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n{fields}\r\n");
     for (limits, status) in [("", 502), ("[limits]\nresponse_header_count = 200\n", 200)] {
-        let upstream = Door::open().await;
+        let upstream = ManualUpstream::open().await;
         let headset = plain(&upstream.url(), "", limits);
         let asked = tokio::spawn(client::raw(
             headset.app(),

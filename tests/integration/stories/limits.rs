@@ -5,8 +5,8 @@ use crate::support::client::{self, Raw};
 use crate::support::eventually;
 use crate::support::frames;
 use crate::support::headset::plain;
+use crate::support::hostile::{self, Frame, Frames};
 use crate::support::recorder::{Recorder, Step};
-use crate::support::rogue::{self, Frame, Frames};
 
 #[tokio::test]
 async fn over_the_limit_a_call_is_answered_at_once_and_all_recovers() {
@@ -86,11 +86,11 @@ async fn over_http2_what_was_begun_and_does_not_end_is_cut_and_counted_and_rest_
     let headset = plain(&upstream.url(), "", "[timeouts]\nheader = \"300ms\"\n");
     let mut rested = Frames::connect(headset.app(), &[]).await;
     rested.send(&Frame::get(1)).await;
-    rested.next_of(rogue::HEADERS).await.unwrap();
+    rested.next_of(hostile::HEADERS).await.unwrap();
 
     let preface = &frames::preface()[..];
     let head = Frame::get(1).bytes();
-    let open = Frame::new(rogue::HEADERS, rogue::END_STREAM, 1, &[0x82]).bytes();
+    let open = Frame::new(hostile::HEADERS, hostile::END_STREAM, 1, &[0x82]).bytes();
     let cut = [
         (preface[..10].to_vec(), "half a preface"),
         (preface[..24].to_vec(), "a preface without SETTINGS"),
@@ -109,7 +109,10 @@ async fn over_http2_what_was_begun_and_does_not_end_is_cut_and_counted_and_rest_
     let slow = "headset_requests_refused_total{listener=\"app\",reason=\"slow_head\"}";
     assert_eq!(headset.metric(slow).await, Some(cases));
     rested.send(&Frame::get(3)).await;
-    assert!(rested.next_of(rogue::HEADERS).await.is_some(), "it rested");
+    assert!(
+        rested.next_of(hostile::HEADERS).await.is_some(),
+        "it rested"
+    );
 }
 
 #[tokio::test]
@@ -136,9 +139,9 @@ async fn an_idle_http2_connection_goes_after_its_time_whatever_it_pings() {
     );
     let mut caller = Frames::connect(headset.app(), &[]).await;
     caller.send(&Frame::get(1)).await;
-    caller.next_of(rogue::HEADERS).await.unwrap();
-    caller.send(&Frame::new(rogue::PING, 0, 0, &[7; 8])).await;
-    caller.next_of(rogue::PING).await.unwrap();
+    caller.next_of(hostile::HEADERS).await.unwrap();
+    caller.send(&Frame::new(hostile::PING, 0, 0, &[7; 8])).await;
+    caller.next_of(hostile::PING).await.unwrap();
     while caller.next().await.is_some() {}
 }
 

@@ -4,9 +4,9 @@
 use std::net::SocketAddr;
 
 use crate::support::client::Raw;
-use crate::support::door::Door;
 use crate::support::eventually;
 use crate::support::headset::Folder;
+use crate::support::manual::ManualUpstream;
 use crate::support::process::Process;
 use crate::support::recorder::{Recorder, Step};
 
@@ -57,7 +57,7 @@ impl Two {
 
 #[tokio::test]
 async fn a_websocket_lives_on_when_what_is_idle_is_closed() {
-    let upstream = Door::open().await;
+    let upstream = ManualUpstream::open().await;
     let two = Two::before(&upstream.url(), "").await;
     let mut caller = Raw::connect(two.second).await;
     caller.send(UPGRADE).await;

@@ -97,9 +97,9 @@ async fn a_damaged_store_is_refused_with_one_line_and_obtained_anew() {
         if path.ends_with(".lock") {
             continue;
         }
-        let mut octets = std::fs::read(&path).unwrap();
-        *octets.last_mut().unwrap() ^= 1;
-        std::fs::write(&path, octets).unwrap();
+        let mut bytes = std::fs::read(&path).unwrap();
+        *bytes.last_mut().unwrap() ^= 1;
+        std::fs::write(&path, bytes).unwrap();
         damaged += 1;
     }
     assert_eq!(damaged, 1, "the ledger");
@@ -261,8 +261,8 @@ async fn killed_at_any_moment_of_a_first_registration_nothing_is_lost_and_nothin
         assert_eq!(state.registrations, 1, "{moment:?}");
         assert!(state.registration_attempts <= 2, "{moment:?}: {state:?}");
         for entry in std::fs::read_dir(folder.path("store")).unwrap() {
-            let octets = std::fs::read(entry.unwrap().path()).unwrap();
-            assert!(!String::from_utf8_lossy(&octets).contains("customer_manager"));
+            let bytes = std::fs::read(entry.unwrap().path()).unwrap();
+            assert!(!String::from_utf8_lossy(&bytes).contains("customer_manager"));
         }
     }
 }

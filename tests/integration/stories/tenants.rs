@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use headset::app::plan::{Draft, kind_keys};
+use headset::app::plan::{PlanDraft, kind_keys};
 use headset::base::time::Clock;
 use headset::config::load::{self, Sources};
 use headset::net::egress::OwnAddresses;
@@ -271,7 +271,7 @@ async fn ten_thousand_callers_across_fifty_tenants_make_fifty_logins() {
         ..Sources::default()
     };
     let config = load::load(&sources, &kind_keys()).unwrap();
-    let draft = Draft::new(config, Clock::system(), OwnAddresses::default()).unwrap();
+    let draft = PlanDraft::new(config, Clock::system(), OwnAddresses::default()).unwrap();
     let registry = prometheus::Registry::new();
     let runtime = tokio::runtime::Handle::current();
     let (plan, _standing) = draft.start(&registry, runtime).unwrap();

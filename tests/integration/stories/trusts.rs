@@ -1,7 +1,7 @@
 //! Whom headset trusts at the other end of TLS, who it says it is, and what it says
 //! where the two do not come together.
 
-use headset::app::plan::{Draft, kind_keys};
+use headset::app::plan::{PlanDraft, kind_keys};
 use headset::base::time::Clock;
 use headset::config::load::{self, Sources};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -276,7 +276,7 @@ fn a_client_certificate_that_will_not_do_is_a_problem_that_names_the_file() {
             ..Sources::default()
         };
         let problems = match load::load(&sources, &kind_keys()) {
-            Ok(config) => Draft::judge(&config, &Clock::system()),
+            Ok(config) => PlanDraft::judge(&config, &Clock::system()),
             Err(problems) => problems,
         };
         let lines: Vec<String> = problems.iter().map(ToString::to_string).collect();

@@ -48,16 +48,16 @@ async fn a_crowd_that_is_rejected_together_costs_one_registration() {
 async fn an_upload_in_hand_is_repeated_and_one_that_is_not_is_not() {
     let center = Simulator::start(Options::default()).await.unwrap();
     let headset = Headset::before(&center).await;
-    for (octets, status) in [(1_000, 200), (200_000, 401)] {
+    for (bytes, status) in [(1_000, 200), (200_000, 401)] {
         headset.aged("cms_key").await;
         center.forget("customer_manager");
         let effects = center.state().effects;
-        let body = vec![b'x'; octets];
+        let body = vec![b'x'; bytes];
         let fields = [("Content-Type", "application/json")];
         let path = "/cms/configuration/voice/campaignLeadUserMapping";
         let json = format!("{{\"pad\":\"{}\"}}", String::from_utf8_lossy(&body));
         let answer = client::call(headset.app(), "PUT", path, &fields, json.as_bytes()).await;
-        assert_eq!(answer.status, status, "{octets}: {}", answer.text());
+        assert_eq!(answer.status, status, "{bytes}: {}", answer.text());
         let took = center.state().effects - effects;
         assert_eq!(took, u64::from(status == 200));
         headset.ready().await;

@@ -6,8 +6,8 @@ use headset_simulator::{Options, Simulator};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use crate::support::client::{self, Raw};
-use crate::support::door::Door;
 use crate::support::headset::{FIXED, Folder, Headset, Setup, fixed, plain};
+use crate::support::manual::ManualUpstream;
 use crate::support::recorder::{Recorder, Step};
 use crate::support::{PATIENCE, eventually};
 
@@ -22,7 +22,7 @@ const IN_FLIGHT: &str = "headset_requests_in_flight{route=\"plain\"}";
 const ACTIVE: &str = "headset_upstream_connections{route=\"plain\",state=\"active\"}";
 
 /// Both ends of an open tunnel.
-async fn open(headset: &Headset, upstream: &Door) -> (Raw, Raw) {
+async fn open(headset: &Headset, upstream: &ManualUpstream) -> (Raw, Raw) {
     let mut caller = Raw::connect(headset.app()).await;
     caller.send(ASK).await;
     let mut far = upstream.accept().await;
@@ -42,7 +42,7 @@ async fn talk(caller: &mut Raw, far: &mut Raw) {
 
 #[tokio::test]
 async fn a_handshake_passes_with_the_credential_and_becomes_a_tunnel() {
-    let upstream = Door::open().await;
+    let upstream = ManualUpstream::open().await;
     let headset = fixed(&upstream.url(), "", "");
     headset.ready().await;
     let mut caller = Raw::connect(headset.app()).await;
@@ -76,7 +76,7 @@ async fn a_handshake_passes_with_the_credential_and_becomes_a_tunnel() {
 
 #[tokio::test]
 async fn a_pooled_connection_carries_a_handshake_and_never_comes_back() {
-    let upstream = Door::open().await;
+    let upstream = ManualUpstream::open().await;
     let headset = plain(&upstream.url(), "", "");
     let mut caller = Raw::connect(headset.app()).await;
     caller
@@ -102,7 +102,7 @@ async fn a_pooled_connection_carries_a_handshake_and_never_comes_back() {
 
 #[tokio::test]
 async fn bytes_glued_to_either_head_are_not_lost() {
-    let upstream = Door::open().await;
+    let upstream = ManualUpstream::open().await;
     let headset = plain(&upstream.url(), "", "");
     let mut caller = Raw::connect(headset.app()).await;
     caller.send(format!("{ASK}early frames")).await;
@@ -117,7 +117,7 @@ async fn bytes_glued_to_either_head_are_not_lost() {
 
 #[tokio::test]
 async fn no_byte_goes_raw_before_the_101() {
-    let upstream = Door::open().await;
+    let upstream = ManualUpstream::open().await;
     let headset = plain(&upstream.url(), "", "");
     let mut caller = Raw::connect(headset.app()).await;
     caller.send(ASK).await;
@@ -141,7 +141,7 @@ async fn no_byte_goes_raw_before_the_101() {
 #[tokio::test]
 async fn eight_megabytes_each_way_at_once_arrive_whole() {
     const SIZE: usize = 8_000_000;
-    let upstream = Door::open().await;
+    let upstream = ManualUpstream::open().await;
     let headset = plain(&upstream.url(), "", "");
     let (caller, far) = open(&headset, &upstream).await;
     let pattern = |salt: u32| -> Vec<u8> {
@@ -187,7 +187,7 @@ async fn eight_megabytes_each_way_at_once_arrive_whole() {
 
 #[tokio::test]
 async fn an_end_one_way_leaves_the_other_way_open() {
-    let upstream = Door::open().await;
+    let upstream = ManualUpstream::open().await;
     let headset = plain(&upstream.url(), "", "");
     for caller_first in [true, false] {
         let (caller, far) = open(&headset, &upstream).await;
@@ -214,7 +214,7 @@ async fn an_end_one_way_leaves_the_other_way_open() {
 
 #[tokio::test]
 async fn whoever_leaves_takes_the_other_side_along() {
-    let upstream = Door::open().await;
+    let upstream = ManualUpstream::open().await;
     let headset = plain(&upstream.url(), "", "");
     for caller_leaves in [true, false] {
         let (mut caller, mut far) = open(&headset, &upstream).await;
@@ -254,7 +254,7 @@ async fn an_answer_that_refuses_the_handshake_is_an_answer_like_any_other() {
 #[tokio::test]
 async fn a_handshake_whose_credential_is_rejected_is_sent_once_more() {
     let center = Simulator::start(Options::default()).await.unwrap();
-    let upstream = Door::open().await;
+    let upstream = ManualUpstream::open().await;
     let origin = upstream.url();
     let setup = Setup {
         route: "match.path = \"/none\"".into(),
@@ -346,7 +346,7 @@ async fn an_upgrade_to_anything_but_websocket_goes_as_a_plain_call() {
 
 #[tokio::test]
 async fn a_silent_tunnel_ends_after_tunnel_idle_and_a_busy_one_does_not() {
-    let upstream = Door::open().await;
+    let upstream = ManualUpstream::open().await;
     let headset = plain(&upstream.url(), "timeouts.tunnel_idle = \"400ms\"", "");
     let (mut caller, mut far) = open(&headset, &upstream).await;
     let begun = tokio::time::Instant::now();
@@ -360,7 +360,7 @@ async fn a_silent_tunnel_ends_after_tunnel_idle_and_a_busy_one_does_not() {
 
 #[tokio::test]
 async fn a_quiet_tunnel_outlives_the_idle_time_of_other_exchanges() {
-    let upstream = Door::open().await;
+    let upstream = ManualUpstream::open().await;
     let headset = plain(&upstream.url(), "timeouts.idle = \"100ms\"", "");
     let (mut tunnel, mut far) = open(&headset, &upstream).await;
     // An answer that stalls from now on is broken off for its silence; the tunnel is silent
@@ -382,7 +382,7 @@ async fn a_quiet_tunnel_outlives_the_idle_time_of_other_exchanges() {
 
 #[tokio::test]
 async fn a_drain_waits_for_a_tunnel_to_end() {
-    let upstream = Door::open().await;
+    let upstream = ManualUpstream::open().await;
     let mut headset = plain(&upstream.url(), "", "");
     let (mut caller, mut far) = open(&headset, &upstream).await;
     headset.ask_to_stop();
@@ -406,7 +406,7 @@ async fn a_drain_waits_for_a_tunnel_to_end() {
 
 #[tokio::test]
 async fn a_tunnel_that_outlives_the_drain_is_cut() {
-    let upstream = Door::open().await;
+    let upstream = ManualUpstream::open().await;
     let mut headset = plain(&upstream.url(), "", "[timeouts]\ndrain = \"1s\"");
     let (mut caller, mut far) = open(&headset, &upstream).await;
     talk(&mut caller, &mut far).await;
@@ -418,7 +418,7 @@ async fn a_tunnel_that_outlives_the_drain_is_cut() {
 
 #[tokio::test]
 async fn a_tunnel_runs_over_tls_to_the_upstream() {
-    let upstream = Door::open().await;
+    let upstream = ManualUpstream::open().await;
     let (address, ca) = upstream.behind_tls().await;
     let folder = Folder::new();
     folder.write("ca.pem", &ca);

@@ -165,11 +165,11 @@ async fn a_write_that_may_have_taken_effect_is_told_as_unknown_where_the_upstrea
             let (mut stream, _) = upstream.accept().await.unwrap();
             // Nobody listens when the second call comes on the same connection.
             drop(upstream);
-            let mut octets = [0; 4096];
-            assert!(stream.read(&mut octets).await.unwrap() > 0);
+            let mut bytes = [0; 4096];
+            assert!(stream.read(&mut bytes).await.unwrap() > 0);
             let answer = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n";
             stream.write_all(answer).await.unwrap();
-            assert!(stream.read(&mut octets).await.unwrap() > 0);
+            assert!(stream.read(&mut bytes).await.unwrap() > 0);
         };
         let calling = async {
             assert_eq!(client::get(headset.app(), "/prime").await.status, 200);
@@ -201,8 +201,8 @@ async fn a_body_waits_with_the_caller_while_the_upstream_is_down() {
             headset.metric(series).await == Some(1.0)
         })
         .await;
-        let octets = headset.metric("headset_request_bytes_total{route=\"plain\"}");
-        assert_eq!(octets.await, Some(0.0), "its body is not read ahead");
+        let bytes = headset.metric("headset_request_bytes_total{route=\"plain\"}");
+        assert_eq!(bytes.await, Some(0.0), "its body is not read ahead");
         let listener = TcpListener::bind(address).await.unwrap();
         let (mut stream, _) = listener.accept().await.unwrap();
         let mut unread = Vec::new();

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use headset::app::plan::kind_keys;
 use headset::app::shutdown::Stop;
-use headset::app::{Addresses, App};
+use headset::app::{App, BoundAddresses};
 use headset::base::time::Clock;
 use headset::config::Bind;
 use headset::config::load::{self, Sources};
@@ -91,7 +91,7 @@ impl Drop for Folder {
 
 /// A running headset.
 pub struct Headset {
-    addresses: Addresses,
+    addresses: BoundAddresses,
     ask: Option<oneshot::Sender<()>>,
     thread: Option<JoinHandle<()>>,
     pub folder: Folder,

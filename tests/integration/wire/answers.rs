@@ -2,7 +2,7 @@
 //! each, the next call must get its own answer.
 
 use super::run::{Answered, Gets, answer, get, whole};
-use crate::support::wiretap::{Piece, bytes, then_close};
+use crate::support::scripted::{Piece, bytes, then_close};
 
 /// A GET of a caller that takes trailers.
 const TAKES_TRAILERS: &str =

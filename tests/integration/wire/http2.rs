@@ -4,7 +4,7 @@
 use super::run::{Expect, compare, headset, leaves, leaves_with, one_reading, report};
 use crate::support::PATIENCE;
 use crate::support::frames::{self, END_STREAM, Outcome};
-use crate::support::wiretap::Wiretap;
+use crate::support::scripted::ScriptedUpstream;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
@@ -104,7 +104,7 @@ pub fn table() -> Vec<Framed> {
 
 #[tokio::test]
 async fn of_every_call_over_http2_one_reading_leaves_or_none() {
-    let upstream = Wiretap::start().await;
+    let upstream = ScriptedUpstream::start().await;
     let headset = headset(&upstream.url(), "");
     headset.ready().await;
     let table = table();

@@ -10,8 +10,8 @@ use tokio::net::TcpStream;
 use super::run::{Caller, headset, one_reading, own_answer, report, told};
 use super::{answers, bodies, fields, targets};
 use crate::support::headset::FIXED;
+use crate::support::scripted::{Piece, ScriptedUpstream};
 use crate::support::strict::{octets, text};
-use crate::support::wiretap::{Piece, Wiretap};
 
 /// Octets that parsers disagree on.
 const EVIL: &[u8] = b"\r\n\0\t :,;+-_xX0\x01\x0b\x0c\x7f\x80\xa0\xff/\\#?%*@[]\"'(){}<>=";
@@ -48,7 +48,7 @@ fn rounds() -> u64 {
 
 #[tokio::test]
 async fn of_requests_changed_at_random_one_reading_leaves_or_none() {
-    let upstream = Wiretap::start().await;
+    let upstream = ScriptedUpstream::start().await;
     // What never ends as a head must not hold up the test.
     let headset = headset(
         &upstream.url(),
@@ -108,7 +108,7 @@ async fn of_requests_changed_at_random_one_reading_leaves_or_none() {
 
 #[tokio::test]
 async fn of_answers_changed_at_random_one_reading_comes_back_or_a_break() {
-    let upstream = Wiretap::start().await;
+    let upstream = ScriptedUpstream::start().await;
     let headset = headset(&upstream.url(), "");
     headset.ready().await;
     let seeds: Vec<(String, Vec<u8>)> = answers::table()

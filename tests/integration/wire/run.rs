@@ -8,8 +8,8 @@ use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 
 use crate::support::PATIENCE;
 use crate::support::headset::{FIXED, Folder, Headset};
+use crate::support::scripted::{Piece, ScriptedUpstream, bytes};
 use crate::support::strict::{self, Message, Read, octets};
-use crate::support::wiretap::{Piece, Wiretap, bytes};
 
 /// A request and what comes of it.
 pub struct Asked {
@@ -113,7 +113,7 @@ pub fn headset(upstream: &str, rest: &str) -> Headset {
 
 /// Runs a table of requests against one headset.
 pub async fn ask(table: &[Asked], rest: &str) {
-    let upstream = Wiretap::start().await;
+    let upstream = ScriptedUpstream::start().await;
     let headset = headset(&upstream.url(), rest);
     headset.ready().await;
     let mut failures = Vec::new();
@@ -153,7 +153,7 @@ pub async fn ask(table: &[Asked], rest: &str) {
 }
 
 /// Whatever left, the strict reader understood it.
-pub fn one_reading(upstream: &Wiretap) -> Result<(), String> {
+pub fn one_reading(upstream: &ScriptedUpstream) -> Result<(), String> {
     let faults = upstream.faults();
     require(faults.is_empty(), || faults.join("; "))
 }
@@ -187,7 +187,11 @@ fn require(holds: bool, why: impl FnOnce() -> String) -> Result<(), String> {
 }
 
 /// Whether what left is what was expected, `Host` and credential included.
-pub fn compare(left: &[Message], expects: &Expect, upstream: &Wiretap) -> Result<(), String> {
+pub fn compare(
+    left: &[Message],
+    expects: &Expect,
+    upstream: &ScriptedUpstream,
+) -> Result<(), String> {
     let Expect::Leaves {
         line,
         fields,
@@ -265,7 +269,7 @@ pub fn whole(line: &'static str, fields: &'static [&'static str], body: &str) ->
 
 /// Runs a table of answers; after each, the next call must get its own.
 pub async fn answer(table: &[Answered]) {
-    let upstream = Wiretap::start().await;
+    let upstream = ScriptedUpstream::start().await;
     let headset = headset(&upstream.url(), "");
     headset.ready().await;
     let mut failures = Vec::new();
@@ -307,7 +311,7 @@ pub fn told(pieces: &[Piece]) -> String {
 }
 
 pub async fn own_answer(
-    upstream: &Wiretap,
+    upstream: &ScriptedUpstream,
     caller: &mut Caller,
     which: &str,
 ) -> Result<(), String> {

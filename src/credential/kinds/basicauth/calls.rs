@@ -11,11 +11,11 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::Serialize;
 use zeroize::Zeroizing;
 
-use super::list::{self, Listing, Named, Wanted};
+use super::list::{self, Listing, NameQuery, WantedName};
 use super::quote::quote;
 use crate::base::time::Moment;
 use crate::credential::MintError;
-use crate::credential::login::{Answer, Login};
+use crate::credential::issuer_client::{IssuerClient, IssuerResponse};
 use crate::secret::Secret;
 
 /// The server's own default is 2 a page.
@@ -40,7 +40,7 @@ const ENCODED: &AsciiSet = &NON_ALPHANUMERIC
 
 /// Where to register, and as what.
 pub(super) struct Calls {
-    pub(super) login: Login,
+    pub(super) login: IssuerClient,
     pub(super) path: Box<str>,
     pub(super) context: String,
     pub(super) context_id: String,
@@ -56,7 +56,7 @@ pub(super) struct Pair {
 }
 
 /// Who registers, as read for one attempt.
-pub(super) struct Admin {
+pub(super) struct Administrator {
     pub(super) bearer: Secret<String>,
     pub(super) value: HeaderValue,
 }
@@ -76,7 +76,7 @@ pub(super) struct Registered {
 
 impl Registered {
     /// One that was found in the list that `answer` is.
-    pub(super) fn found(answer: &Answer, expires_ms: i64) -> Registered {
+    pub(super) fn found(answer: &IssuerResponse, expires_ms: i64) -> Registered {
         Registered {
             is_found: true,
             ..Registered::new(answer, expires_ms)
@@ -84,7 +84,7 @@ impl Registered {
     }
 
     /// One that `answer` says was written.
-    pub(super) fn new(answer: &Answer, expires_ms: i64) -> Registered {
+    pub(super) fn new(answer: &IssuerResponse, expires_ms: i64) -> Registered {
         Registered {
             sent: answer.sent,
             expires_ms,
@@ -143,7 +143,7 @@ impl From<MintError> for NoList {
 pub(super) struct Found {
     pub(super) listings: Vec<Listing>,
     /// The last page; its body is gone.
-    pub(super) last: Answer,
+    pub(super) last: IssuerResponse,
 }
 
 #[derive(Serialize)]
@@ -164,8 +164,8 @@ impl Calls {
         id: Option<&str>,
         expires_ms: i64,
         pair: &Pair,
-        admin: &Admin,
-    ) -> Result<Answer, MintError> {
+        admin: &Administrator,
+    ) -> Result<IssuerResponse, MintError> {
         let registration = Registration {
             username: &pair.username,
             password: pair.password.expose(),
@@ -183,7 +183,11 @@ impl Calls {
     }
 
     /// DELETE.
-    pub(super) async fn delete(&self, id: &str, admin: &Admin) -> Result<Answer, MintError> {
+    pub(super) async fn delete(
+        &self,
+        id: &str,
+        admin: &Administrator,
+    ) -> Result<IssuerResponse, MintError> {
         let target = self.target_of(id);
         self.send(Method::DELETE, &target, &admin.value, Bytes::new())
             .await
@@ -193,11 +197,11 @@ impl Calls {
     /// name, its page is the last that is asked for.
     pub(super) async fn look_up(
         &self,
-        name: Named<'_>,
+        name: NameQuery<'_>,
         password: Option<&str>,
-        admin: &Admin,
+        admin: &Administrator,
     ) -> Result<Found, NoList> {
-        let wanted = Wanted {
+        let wanted = WantedName {
             name,
             context: &self.context,
             context_id: &self.context_id,
@@ -205,8 +209,8 @@ impl Calls {
             password,
         };
         let prefix = match name {
-            Named::Exactly(name) => name.to_owned(),
-            Named::Numbered(base) => format!("{base}-"),
+            NameQuery::Exactly(name) => name.to_owned(),
+            NameQuery::Numbered(base) => format!("{base}-"),
         };
         let mut listings = Vec::new();
         let mut offset = 0;
@@ -228,7 +232,7 @@ impl Calls {
                 return Err(unavailable("body", "the list of registrations is not one").into());
             };
             offset += page.count;
-            let is_exact = matches!(name, Named::Exactly(_));
+            let is_exact = matches!(name, NameQuery::Exactly(_));
             let ends = page.count == 0
                 || page.total.is_some_and(|total| offset >= total)
                 || (is_exact && !page.found.is_empty());
@@ -244,7 +248,11 @@ impl Calls {
     }
 
     /// Whether the issuer takes `pair` itself: then its registration is ours.
-    pub(super) async fn accepts(&self, pair: &Pair, admin: &Admin) -> Result<bool, MintError> {
+    pub(super) async fn accepts(
+        &self,
+        pair: &Pair,
+        admin: &Administrator,
+    ) -> Result<bool, MintError> {
         Ok(self.knows(pair, admin).await? == Some(true))
     }
 
@@ -252,7 +260,7 @@ impl Calls {
     pub(super) async fn knows(
         &self,
         pair: &Pair,
-        admin: &Admin,
+        admin: &Administrator,
     ) -> Result<Option<bool>, MintError> {
         let target = self.list_target(&pair.username, 1, 0);
         let answer = self
@@ -274,9 +282,9 @@ impl Calls {
     pub(super) fn failed(
         &self,
         doing: &str,
-        answer: &Answer,
+        answer: &IssuerResponse,
         attempted: &Registered,
-        admin: &Admin,
+        admin: &Administrator,
         pair: &Pair,
     ) -> Failed {
         let was_past = answer.status == StatusCode::BAD_REQUEST
@@ -306,8 +314,8 @@ impl Calls {
     pub(super) fn refusal_or_wait(
         &self,
         doing: &str,
-        answer: &Answer,
-        admin: &Admin,
+        answer: &IssuerResponse,
+        admin: &Administrator,
         pair: Option<&Pair>,
     ) -> MintError {
         let status = answer.status.as_u16();
@@ -385,7 +393,7 @@ impl Calls {
         target: &str,
         authorization: &HeaderValue,
         body: Bytes,
-    ) -> Result<Answer, MintError> {
+    ) -> Result<IssuerResponse, MintError> {
         let mut request = Request::builder()
             .method(method)
             .uri(target)
@@ -410,7 +418,7 @@ impl Calls {
 
 /// Whether an answer says that the name is registered already: 409, or a 400 that
 /// says so in words (no code is documented).
-pub(super) fn says_taken(answer: &Answer) -> bool {
+pub(super) fn says_taken(answer: &IssuerResponse) -> bool {
     match answer.status {
         StatusCode::CONFLICT => true,
         StatusCode::BAD_REQUEST => {
@@ -439,8 +447,8 @@ fn date_expiry(ms: i64) -> String {
 
 /// A body that zeroes its password when hyper lets go of it.
 fn json(registration: &Registration<'_>) -> Bytes {
-    struct Octets(Zeroizing<Vec<u8>>);
-    impl AsRef<[u8]> for Octets {
+    struct ZeroedBytes(Zeroizing<Vec<u8>>);
+    impl AsRef<[u8]> for ZeroedBytes {
         fn as_ref(&self) -> &[u8] {
             &self.0
         }
@@ -458,7 +466,7 @@ fn json(registration: &Registration<'_>) -> Bytes {
     let mut text = Zeroizing::new(Vec::with_capacity(room));
     // Writing texts into memory cannot fail.
     let _ = serde_json::to_writer(&mut *text, registration);
-    Bytes::from_owner(Octets(text))
+    Bytes::from_owner(ZeroedBytes(text))
 }
 
 #[cfg(test)]

@@ -6,12 +6,12 @@
 
 use http::StatusCode;
 
-use super::calls::{self, Admin, Failed, Pair, Registered};
+use super::calls::{self, Administrator, Failed, Pair, Registered};
 use super::ledger::Entry;
-use super::list::{self, Listing, Named};
-use super::{Done, Registrar, fetched};
-use crate::credential::login::Answer;
-use crate::credential::store::Print;
+use super::list::{self, Listing, NameQuery};
+use super::{CompletedRegistration, Registrar, fetched};
+use crate::credential::issuer_client::IssuerResponse;
+use crate::credential::store::Fingerprint;
 use crate::credential::{MintError, schedule};
 use crate::secret::Secret;
 
@@ -20,9 +20,9 @@ impl Registrar {
     pub(super) async fn in_place(
         &self,
         password: Option<Secret<String>>,
-        admin: &Admin,
-        bearer: Print,
-    ) -> Result<Done, MintError> {
+        admin: &Administrator,
+        bearer: Fingerprint,
+    ) -> Result<CompletedRegistration, MintError> {
         // The options refuse a generated one here.
         let password = password.ok_or_else(|| MintError::Secret {
             detail: "a generated password needs rotation = \"new_name\"".into(),
@@ -64,7 +64,7 @@ impl Registrar {
     async fn register(
         &self,
         pair: &Pair,
-        admin: &Admin,
+        admin: &Administrator,
     ) -> Result<(Registered, Option<String>, bool), Failed> {
         if let Some(id) = self.ours().and_then(|entry| entry.id) {
             let (answer, registered) = self.write(Some(&id), pair, admin).await?;
@@ -94,7 +94,7 @@ impl Registrar {
         if failed.was_past || !calls::says_taken(&answer) {
             return Err(failed);
         }
-        let name = Named::Exactly(&pair.username);
+        let name = NameQuery::Exactly(&pair.username);
         let found = self
             .calls
             .look_up(name, Some(pair.password.expose()), admin)
@@ -119,9 +119,9 @@ impl Registrar {
     async fn take_over(
         &self,
         listing: Listing,
-        listed: &Answer,
+        listed: &IssuerResponse,
         pair: &Pair,
-        admin: &Admin,
+        admin: &Administrator,
     ) -> Result<(Registered, Option<String>), Failed> {
         let known = self.ours().is_some();
         let proven = listing.same_password || (!known && self.calls.accepts(pair, admin).await?);
@@ -166,7 +166,7 @@ impl Registrar {
         &self,
         listing: &Listing,
         known: bool,
-        admin: &Admin,
+        admin: &Administrator,
     ) -> Result<Option<&'static str>, MintError> {
         if known {
             return Ok(Some("the ledger"));
@@ -178,7 +178,7 @@ impl Registrar {
         if let Some(previous) = &self.options.previous_password
             && let Ok(previous) = fetched(previous).await
         {
-            let name = Named::Exactly(&listing.username);
+            let name = NameQuery::Exactly(&listing.username);
             let found = self
                 .calls
                 .look_up(name, Some(previous.expose()), admin)

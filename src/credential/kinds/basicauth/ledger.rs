@@ -9,7 +9,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::base::time::{Deadline, Moment};
-use crate::credential::store::{Digest, Hidden, Print, Since};
+use crate::credential::store::{Digest, Fingerprint, Hidden, Since};
 
 /// What was sent may not be listed, or known to the issuer's own log-in, before it is
 /// this old.
@@ -38,7 +38,7 @@ pub(super) struct Entry {
     /// When it was written down, just before it was sent.
     pub(super) noted: Since,
     /// Its life, once the issuer is known to have registered it for us.
-    pub(super) life: Option<Life>,
+    pub(super) life: Option<RegistrationLife>,
     /// `dateExpiry` as it was written, in milliseconds of the issuer's clock: by it what
     /// another process has written since is told from it.
     #[serde(default)]
@@ -46,20 +46,20 @@ pub(super) struct Entry {
     /// The digest of the configuration that it was registered by.
     pub(super) spec: Digest,
     /// The fingerprint of the bearer that it was registered with.
-    pub(super) bearer: Print,
+    pub(super) bearer: Fingerprint,
 }
 
 /// How long a registration lives.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct Life {
+pub(super) struct RegistrationLife {
     since: Since,
     ms: u64,
 }
 
-impl Life {
+impl RegistrationLife {
     /// That of `deadline`.
-    pub(super) fn of(deadline: Deadline) -> Life {
-        Life {
+    pub(super) fn of(deadline: Deadline) -> RegistrationLife {
+        RegistrationLife {
             since: Since::of(deadline.from),
             ms: u64::try_from(deadline.life.as_millis()).unwrap_or(u64::MAX),
         }
@@ -152,7 +152,7 @@ mod tests {
             life: None,
             ends_ms: None,
             spec: Digest::default(),
-            bearer: Print::default(),
+            bearer: Fingerprint::default(),
         }
     }
 

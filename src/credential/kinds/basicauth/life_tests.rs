@@ -7,13 +7,13 @@ use super::*;
 use crate::base::name::Name;
 use crate::base::problem::Place;
 use crate::config::keys::{Value, Values};
-use crate::config::{Credential, Roots, Tls};
+use crate::config::{CredentialConfig, Roots, UpstreamTls};
 use crate::credential::metrics::CredentialMetrics;
-use crate::credential::slot::{Opening, Slot};
-use crate::credential::store::Null;
+use crate::credential::slot::{Slot, SlotParts};
+use crate::credential::store::NullStore;
 use crate::credential::store::file::FileStore;
-use crate::credential::store::kept::kept;
-use crate::credential::testing::{Folder, START_MS, Server, answer};
+use crate::credential::store::persistent_mint::kept;
+use crate::credential::testing::{LoopbackServer, START_MS, TempFolder, answer};
 use headset_simulator::{
     Clock as CenterClock, Faults, ListPasswords, Options as Center, Simulator,
 };
@@ -22,31 +22,31 @@ const HOUR: u64 = 3600;
 const STORE_KEY: &str = "0123456789abcdef0123456789abcdef";
 
 /// A contact center, and what headset is told about it.
-struct Rig {
+struct LifeRig {
     center: Simulator,
-    folder: Folder,
+    folder: TempFolder,
     clock: Clock,
     options: Vec<(&'static str, Value)>,
 }
 
-impl Rig {
-    async fn new() -> Rig {
+impl LifeRig {
+    async fn new() -> LifeRig {
         let clock = Clock::faked(START_MS);
-        Rig::with_clocks(clock.clone(), clock).await
+        LifeRig::with_clocks(clock.clone(), clock).await
     }
 
-    async fn with_clocks(clock: Clock, issuers: Clock) -> Rig {
+    async fn with_clocks(clock: Clock, issuers: Clock) -> LifeRig {
         let center = Simulator::start(Center {
             clock: CenterClock::from_fn(move || issuers.now().wall_ms),
             ..Center::default()
         })
         .await
         .unwrap();
-        let folder = Folder::new();
+        let folder = TempFolder::new();
         let write = |file: &str, text: &str| {
             let path = folder.path().join(file);
             std::fs::write(&path, text).unwrap();
-            Value::Secret(Source::File(path))
+            Value::Secret(SecretSource::File(path))
         };
         let url = format!("{}/configuration/basicauth", center.base_url());
         let text = |text: &str| Value::Text(text.into());
@@ -63,7 +63,7 @@ impl Rig {
             ),
             ("url", Value::Url(HttpUrl::parse(&url).unwrap())),
         ];
-        Rig {
+        LifeRig {
             center,
             folder,
             clock,
@@ -71,7 +71,7 @@ impl Rig {
         }
     }
 
-    fn with(mut self, key: &'static str, value: Value) -> Rig {
+    fn with(mut self, key: &'static str, value: Value) -> LifeRig {
         self.set(key, value);
         self
     }
@@ -81,29 +81,29 @@ impl Rig {
         self.options.push((key, value));
     }
 
-    fn new_names(self) -> Rig {
+    fn new_names(self) -> LifeRig {
         self.with("rotation", Value::Text("new_name".into()))
     }
 
-    fn credential(&self) -> Credential {
+    fn credential(&self) -> CredentialConfig {
         let values = self
             .options
             .iter()
             .map(|(key, value)| (*key, (value.clone(), Place::Flag("--test".into()))));
-        Credential {
+        CredentialConfig {
             name: Name::parse("cms_key").unwrap(),
             kind: "basicauth",
             values: Values(values.collect()),
             origins: vec![HttpUrl::parse(&self.center.base_url()).unwrap()],
-            tls: Tls {
+            tls: UpstreamTls {
                 roots: Roots::Bundled,
-                ..Tls::default()
+                ..UpstreamTls::default()
             },
         }
     }
 
     fn try_build(&self) -> Result<Arc<dyn Mint>, Vec<Problem>> {
-        build(&Building {
+        build(&KindContext {
             credential: &self.credential(),
             clock: &self.clock,
             mint_limit: Duration::from_secs(10),
@@ -116,7 +116,7 @@ impl Rig {
     fn stored_in(&self, folder: &std::path::Path) -> Arc<dyn Mint> {
         let key = Secret::new(STORE_KEY.to_owned(), "test");
         let store = FileStore::open(folder, &key).unwrap();
-        let keep = Keep::new(Arc::new(store), &self.credential(), None);
+        let keep = StoreScope::new(Arc::new(store), &self.credential(), None);
         kept(self.try_build().ok().unwrap(), keep, self.clock.clone())
     }
 
@@ -125,14 +125,14 @@ impl Rig {
     }
 
     fn unstored(&self) -> Arc<dyn Mint> {
-        let keep = Keep::new(Arc::new(Null::new()), &self.credential(), None);
+        let keep = StoreScope::new(Arc::new(NullStore::new()), &self.credential(), None);
         kept(self.try_build().ok().unwrap(), keep, self.clock.clone())
     }
 
     fn slot(&self, mint: Arc<dyn Mint>) -> Arc<Slot> {
         let name = Name::parse("cms_key").unwrap();
         let metrics = CredentialMetrics::register(&Registry::new()).unwrap();
-        Slot::start(Opening {
+        Slot::start(SlotParts {
             meter: metrics.of(&name),
             name,
             mint,
@@ -176,7 +176,7 @@ fn reason(error: &MintError) -> &'static str {
 
 #[tokio::test]
 async fn an_old_name_is_deleted_when_its_last_use_has_ended_and_not_before() {
-    let rig = Rig::new().await.new_names();
+    let rig = LifeRig::new().await.new_names();
     let mint = rig.unstored();
     let first = mint.mint().await.unwrap();
     // A call that goes on carries a clone of the header, not of anything of ours.
@@ -198,7 +198,7 @@ async fn an_old_name_is_deleted_when_its_last_use_has_ended_and_not_before() {
 
 #[tokio::test]
 async fn what_cannot_be_deleted_stays_in_the_ledger_across_a_restart() {
-    let rig = Rig::new().await.new_names();
+    let rig = LifeRig::new().await.new_names();
     let first = rig.stored();
     drop(first.mint().await.unwrap());
     let fresh = first.mint().await.unwrap();
@@ -214,10 +214,10 @@ async fn what_cannot_be_deleted_stays_in_the_ledger_across_a_restart() {
 #[tokio::test]
 async fn a_lost_answer_sends_the_same_generated_pair_again() {
     for list_passwords in [ListPasswords::Clear, ListPasswords::Hidden] {
-        let rig = Rig::new()
+        let rig = LifeRig::new()
             .await
             .new_names()
-            .with("password", Value::Secret(Source::Generate));
+            .with("password", Value::Secret(SecretSource::Generate));
         rig.center.faults(Faults {
             registration_lost_next: 1,
             list_passwords,
@@ -237,10 +237,10 @@ async fn a_lost_answer_sends_the_same_generated_pair_again() {
 
 #[tokio::test]
 async fn a_generated_password_that_cannot_be_sealed_is_not_sent() {
-    let rig = Rig::new()
+    let rig = LifeRig::new()
         .await
         .new_names()
-        .with("password", Value::Secret(Source::Generate));
+        .with("password", Value::Secret(SecretSource::Generate));
     // A file is in the way of the folder.
     let blocked = rig.folder.path().join("password/store");
     let error = rig.stored_in(&blocked).mint().await.unwrap_err();
@@ -248,7 +248,7 @@ async fn a_generated_password_that_cannot_be_sealed_is_not_sent() {
     assert_eq!(rig.center.state().registration_attempts, 0);
 
     // One from a file is not lost with us, so it is sent all the same.
-    let rig = Rig::new().await.new_names();
+    let rig = LifeRig::new().await.new_names();
     let blocked = rig.folder.path().join("password/store");
     rig.stored_in(&blocked).mint().await.unwrap();
     assert_eq!(rig.names(), ["crm-1"]);
@@ -256,15 +256,15 @@ async fn a_generated_password_that_cannot_be_sealed_is_not_sent() {
 
 #[tokio::test]
 async fn a_restart_serves_what_lives_and_renews_soon_what_is_outdated() {
-    let mut rig = Rig::new().await.new_names();
+    let mut rig = LifeRig::new().await.new_names();
     let first = rig.stored().mint().await.unwrap();
     let again = rig.stored().mint().await.unwrap();
     assert_eq!(again.headers, first.headers);
     assert_eq!(again.expires.wall_ms(), first.expires.wall_ms());
-    let soon = |fresh: &Fresh| fresh.origin == Origin::Outdated;
+    let soon = |fresh: &Fresh| fresh.origin == CredentialOrigin::Outdated;
     assert_eq!(
         (first.origin, again.origin),
-        (Origin::Issued, Origin::Reused)
+        (CredentialOrigin::Issued, CredentialOrigin::Reused)
     );
     assert!(!soon(&again));
 
@@ -293,7 +293,7 @@ async fn a_restart_serves_what_lives_and_renews_soon_what_is_outdated() {
 
 #[tokio::test]
 async fn a_change_of_the_rotation_takes_the_old_name_along() {
-    let mut rig = Rig::new().await;
+    let mut rig = LifeRig::new().await;
     drop(rig.stored().mint().await.unwrap());
     assert_eq!(rig.names(), ["crm"]);
     for (rotation, name) in [
@@ -312,7 +312,7 @@ async fn a_change_of_the_rotation_takes_the_old_name_along() {
 #[tokio::test]
 async fn revoking_deletes_every_name_of_ours_and_none_of_others_and_ends_registering() {
     for rotation in ["in_place", "new_name"] {
-        let rig = Rig::new()
+        let rig = LifeRig::new()
             .await
             .with("rotation", Value::Text(rotation.into()))
             .with("on_shutdown", Value::Text("revoke".into()));
@@ -339,7 +339,7 @@ async fn a_process_that_stops_does_not_delete_what_another_has_written_since() {
         ListPasswords::Hashed,
         ListPasswords::Hidden,
     ] {
-        let rig = Rig::new()
+        let rig = LifeRig::new()
             .await
             .with("on_shutdown", Value::Text("revoke".into()));
         rig.center.faults(Faults {
@@ -372,7 +372,7 @@ async fn a_process_that_stops_does_not_delete_what_another_has_written_since() {
 
 #[tokio::test]
 async fn what_another_process_has_renewed_with_the_same_password_is_its_own() {
-    let rig = Rig::new()
+    let rig = LifeRig::new()
         .await
         .with("on_shutdown", Value::Text("revoke".into()));
     let old = rig.unstored();
@@ -391,7 +391,7 @@ async fn what_another_process_has_renewed_with_the_same_password_is_its_own() {
 #[tokio::test]
 async fn where_nobody_may_list_a_name_is_deleted_by_its_id_unless_its_pair_is_refused() {
     let server = |taken: bool| {
-        Server::start(move |n, seen| match (&seen.method, n) {
+        LoopbackServer::start(move |n, seen| match (&seen.method, n) {
             (&http::Method::POST, _) => answer(201, r#"{"id":"7"}"#),
             (&http::Method::GET, _) if seen.header("authorization").starts_with("Basic") => {
                 answer(if taken { 401 } else { 403 }, "")
@@ -404,7 +404,7 @@ async fn where_nobody_may_list_a_name_is_deleted_by_its_id_unless_its_pair_is_re
     for taken in [false, true] {
         let server = server(taken).await;
         let url = format!("http://127.0.0.1:{}/configuration/basicauth", server.port);
-        let rig = Rig::new()
+        let rig = LifeRig::new()
             .await
             .with("on_shutdown", Value::Text("revoke".into()))
             .with("url", Value::Url(HttpUrl::parse(&url).unwrap()));
@@ -418,7 +418,7 @@ async fn where_nobody_may_list_a_name_is_deleted_by_its_id_unless_its_pair_is_re
 
 #[tokio::test]
 async fn one_attempt_outside_a_slot_leaves_nothing_behind_and_touches_nothing() {
-    let rig = Rig::new().await.new_names();
+    let rig = LifeRig::new().await.new_names();
     let running = rig.unstored();
     let _in_use = running.mint().await.unwrap();
     let alone = rig.try_build().ok().unwrap();
@@ -434,7 +434,7 @@ async fn one_attempt_outside_a_slot_leaves_nothing_behind_and_touches_nothing() 
 
 #[tokio::test]
 async fn revoking_waits_for_the_registration_that_is_under_way() {
-    let rig = Rig::new()
+    let rig = LifeRig::new()
         .await
         .with("on_shutdown", Value::Text("revoke".into()));
     rig.center.faults(Faults {
@@ -457,10 +457,10 @@ async fn revoking_waits_for_the_registration_that_is_under_way() {
 
 #[tokio::test]
 async fn secrets_may_come_from_commands() {
-    let rig = Rig::new().await;
+    let rig = LifeRig::new().await;
     let cat = |file: &str| {
         let path = rig.folder.path().join(file).display().to_string();
-        Value::Secret(Source::Command(vec!["cat".into(), path].into()))
+        Value::Secret(SecretSource::Command(vec!["cat".into(), path].into()))
     };
     let (password, bearer) = (cat("password"), cat("bearer"));
     let rig = rig.with("password", password).with("admin_bearer", bearer);
@@ -472,7 +472,7 @@ async fn secrets_may_come_from_commands() {
     let error = rig
         .with(
             "password",
-            Value::Secret(Source::Command(vec!["false".into()].into())),
+            Value::Secret(SecretSource::Command(vec!["false".into()].into())),
         )
         .unstored()
         .mint()
@@ -488,7 +488,7 @@ async fn secrets_may_come_from_commands() {
 
 #[tokio::test]
 async fn a_probe_asks_the_first_origin_until_the_pair_is_known() {
-    let rig = Rig::new()
+    let rig = LifeRig::new()
         .await
         .new_names()
         .with("probe", Value::Text("/configuration/cc/1/process".into()));
@@ -519,28 +519,28 @@ async fn a_probe_asks_the_first_origin_until_the_pair_is_known() {
 
 #[tokio::test]
 async fn options_that_contradict_each_other_are_problems() {
-    let problem = |rig: Rig| {
+    let problem = |rig: LifeRig| {
         let problems = rig.try_build().err().unwrap();
         assert_eq!(problems.len(), 1, "{problems:?}");
         problems[0].to_string()
     };
-    let generate = || Value::Secret(Source::Generate);
+    let generate = || Value::Secret(SecretSource::Generate);
     let probe = |path: &str| Value::Text(path.into());
-    let said = problem(Rig::new().await.with("password", generate()));
+    let said = problem(LifeRig::new().await.with("password", generate()));
     assert!(said.contains("rotation = \"new_name\""), "{said}");
-    let said = problem(Rig::new().await.with("probe", probe("/x")));
+    let said = problem(LifeRig::new().await.with("probe", probe("/x")));
     assert!(said.contains("only a new name is probed"), "{said}");
-    let said = problem(Rig::new().await.new_names().with("probe", probe("x y")));
+    let said = problem(LifeRig::new().await.new_names().with("probe", probe("x y")));
     assert!(said.contains("not a path"), "{said}");
     let short = Value::Text("abc".into());
-    let said = problem(Rig::new().await.with("generate.alphabet", short));
+    let said = problem(LifeRig::new().await.with("generate.alphabet", short));
     assert!(said.contains("too small"), "{said}");
 }
 
 #[tokio::test]
 async fn a_machine_that_slept_through_the_expiry_registers_before_it_serves() {
     for rotation in ["in_place", "new_name"] {
-        let rig = Rig::new()
+        let rig = LifeRig::new()
             .await
             .with("rotation", Value::Text(rotation.into()));
         let slot = rig.slot(rig.stored());
@@ -566,7 +566,7 @@ async fn a_machine_that_slept_through_the_expiry_registers_before_it_serves() {
 #[tokio::test]
 async fn a_clock_that_is_set_back_makes_nothing_live_longer_and_dates_nothing_wrongly() {
     let (ours, issuers) = (Clock::faked(START_MS), Clock::faked(START_MS));
-    let rig = Rig::with_clocks(ours.clone(), issuers.clone()).await;
+    let rig = LifeRig::with_clocks(ours.clone(), issuers.clone()).await;
     let mint = rig.stored();
     let first = mint.mint().await.unwrap();
     ours.step_wall(-86_400_000);
@@ -593,7 +593,7 @@ async fn a_clock_that_is_set_back_makes_nothing_live_longer_and_dates_nothing_wr
 async fn an_issuer_ten_minutes_off_or_drifting_is_never_trusted_beyond_its_own_clock() {
     for skew in [600_000, -600_000] {
         for rotation in ["in_place", "new_name"] {
-            let rig = Rig::new()
+            let rig = LifeRig::new()
                 .await
                 .with("rotation", Value::Text(rotation.into()))
                 .with("lifetime", Value::Duration(Duration::from_secs(120)));
@@ -628,7 +628,7 @@ async fn an_issuer_ten_minutes_off_or_drifting_is_never_trusted_beyond_its_own_c
 
 #[tokio::test]
 async fn the_mark_in_date_expiry_comes_back_from_the_list_and_shows_whose_the_name_is() {
-    let rig = Rig::new().await;
+    let rig = LifeRig::new().await;
     drop(rig.unstored().mint().await.unwrap());
     let there = rig.center.state().keys[0].date_expiry.clone();
     let ends: jiff::Timestamp = there.parse().unwrap();
@@ -655,10 +655,10 @@ async fn the_mark_in_date_expiry_comes_back_from_the_list_and_shows_whose_the_na
 /// process that is killed leaves what it had on disk.
 #[tokio::test]
 async fn a_generated_password_that_is_not_on_disk_is_never_sent() {
-    let rig = Rig::new()
+    let rig = LifeRig::new()
         .await
         .new_names()
-        .with("password", Value::Secret(Source::Generate));
+        .with("password", Value::Secret(SecretSource::Generate));
     let store = rig.folder.path().join("store");
     let block = || std::fs::write(&store, "no folder").unwrap();
     let free = || std::fs::remove_file(&store).unwrap();
@@ -701,10 +701,10 @@ async fn a_generated_password_that_is_not_on_disk_is_never_sent() {
 /// A folder that was removed is made again, before anything is sent.
 #[tokio::test]
 async fn a_store_that_vanished_is_made_again_before_a_name_is_sent() {
-    let rig = Rig::new()
+    let rig = LifeRig::new()
         .await
         .new_names()
-        .with("password", Value::Secret(Source::Generate));
+        .with("password", Value::Secret(SecretSource::Generate));
     let store = rig.folder.path().join("store");
     rig.center.faults(Faults {
         registration_lost_next: 1,

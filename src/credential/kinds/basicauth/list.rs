@@ -12,7 +12,7 @@ use super::text::Text;
 
 /// Which name to look for.
 #[derive(Clone, Copy, Debug)]
-pub(super) enum Named<'a> {
+pub(super) enum NameQuery<'a> {
     /// This one.
     Exactly(&'a str),
     /// This one with a generation behind it.
@@ -20,8 +20,8 @@ pub(super) enum Named<'a> {
 }
 
 /// Whom to look for.
-pub(super) struct Wanted<'a> {
-    pub(super) name: Named<'a>,
+pub(super) struct WantedName<'a> {
+    pub(super) name: NameQuery<'a>,
     pub(super) context: &'a str,
     pub(super) context_id: &'a str,
     pub(super) user_role: &'a str,
@@ -95,7 +95,7 @@ struct Listed<'a> {
 
 /// Reads one page: the documented wrapper, or a bare array. `None` where it is
 /// neither.
-pub(super) fn read(body: &[u8], wanted: &Wanted<'_>) -> Option<Page> {
+pub(super) fn read(body: &[u8], wanted: &WantedName<'_>) -> Option<Page> {
     let bare = body.trim_ascii_start().starts_with(b"[");
     let (listed, total) = if bare {
         (serde_json::from_slice::<Vec<Listed<'_>>>(body).ok()?, None)
@@ -118,18 +118,18 @@ pub(super) fn read(body: &[u8], wanted: &Wanted<'_>) -> Option<Page> {
 }
 
 impl Listed<'_> {
-    fn is(&self, wanted: &Wanted<'_>) -> bool {
+    fn is(&self, wanted: &WantedName<'_>) -> bool {
         let username = said(&self.username);
         let named = match wanted.name {
-            Named::Exactly(name) => username == name,
-            Named::Numbered(base) => number_of(base, username).is_some(),
+            NameQuery::Exactly(name) => username == name,
+            NameQuery::Numbered(base) => number_of(base, username).is_some(),
         };
         named
             && said(&self.context) == wanted.context
             && said(&self.context_id) == wanted.context_id
     }
 
-    fn listing(&self, wanted: &Wanted<'_>) -> Listing {
+    fn listing(&self, wanted: &WantedName<'_>) -> Listing {
         let password = said(&self.password).as_bytes();
         let role = said(&self.user_role);
         let same = |ours: &str| bool::from(password.ct_eq(ours.as_bytes()));
@@ -163,17 +163,17 @@ fn time_ms(text: &str) -> Option<i64> {
 /// The id in the answer to a registration, bare or in the documented envelope.
 pub(super) fn id_of_answer(body: &[u8]) -> Option<String> {
     #[derive(Deserialize)]
-    struct Key<'a> {
+    struct ListedKey<'a> {
         #[serde(borrow)]
         id: Text<'a>,
     }
     #[derive(Deserialize)]
     struct Envelope<'a> {
         #[serde(borrow)]
-        response: Key<'a>,
+        response: ListedKey<'a>,
     }
     // Two looks, because an untagged enum would copy the answer, passwords and all.
-    let bare = serde_json::from_slice::<Key<'_>>(body).ok();
+    let bare = serde_json::from_slice::<ListedKey<'_>>(body).ok();
     let key = bare.or_else(|| {
         let envelope = serde_json::from_slice::<Envelope<'_>>(body).ok()?;
         Some(envelope.response)
@@ -186,8 +186,8 @@ pub(super) fn id_of_answer(body: &[u8]) -> Option<String> {
 mod tests {
     use super::*;
 
-    const WANTED: Wanted<'_> = Wanted {
-        name: Named::Exactly("crm"),
+    const WANTED: WantedName<'_> = WantedName {
+        name: NameQuery::Exactly("crm"),
         context: "ContactCenter",
         context_id: "1",
         user_role: "Agent",
@@ -231,8 +231,8 @@ mod tests {
         };
         let all = ["crm", "crm-2", "crm-10", "crm-x", "crm_sync-1", "crm-2b"].map(listed);
         let body = format!("[{}]", all.join(","));
-        let wanted = Wanted {
-            name: Named::Numbered("crm"),
+        let wanted = WantedName {
+            name: NameQuery::Numbered("crm"),
             password: None,
             ..WANTED
         };

@@ -10,27 +10,27 @@
 use http::StatusCode;
 use tokio::time::Instant;
 
-use super::calls::{self, Admin, Pair, Registered};
+use super::calls::{self, Administrator, Pair, Registered};
 use super::ledger::{Entry, number_of};
-use super::list::{self, Listing, Named};
-use super::{Done, Registrar, copied, unavailable};
-use crate::credential::store::{Print, Since};
-use crate::credential::{MintError, Origin, schedule};
+use super::list::{self, Listing, NameQuery};
+use super::{CompletedRegistration, Registrar, copied, unavailable};
+use crate::credential::store::{Fingerprint, Since};
+use crate::credential::{CredentialOrigin, MintError, schedule};
 use crate::secret::Secret;
 
 /// How many taken numbers are passed over before giving up.
 const TRIES: u32 = 5;
 
 /// A pair that is in the ledger and to be registered.
-struct Begun {
+struct PendingRegistration {
     entry: Entry,
     /// It has never been sent, by no process.
     is_fresh: bool,
 }
 
 /// What one try to register a name came to.
-enum Tried {
-    Registered(Box<Done>),
+enum RegistrationAttempt {
+    Registered(Box<CompletedRegistration>),
     /// Somebody else has it.
     Foreign,
 }
@@ -40,10 +40,10 @@ impl Registrar {
     pub(super) async fn new_name(
         &self,
         password: Option<Secret<String>>,
-        admin: &Admin,
-        bearer: Print,
+        admin: &Administrator,
+        bearer: Fingerprint,
         patience: Instant,
-    ) -> Result<Done, MintError> {
+    ) -> Result<CompletedRegistration, MintError> {
         let listed = self.generations(password.as_ref(), admin).await?;
         if self.is_in_a_slot()
             && self.known().ledger.is_blank()
@@ -55,8 +55,8 @@ impl Registrar {
         for _ in 0..TRIES {
             let begun = self.pending(password.as_ref(), &listed, bearer)?;
             let done = match self.try_name(begun, &listed, admin, bearer).await? {
-                Tried::Registered(done) => done,
-                Tried::Foreign => continue,
+                RegistrationAttempt::Registered(done) => done,
+                RegistrationAttempt::Foreign => continue,
             };
             if let Some(probe) = &self.options.probe {
                 probe.pass(&done.pair.value, patience).await?;
@@ -75,12 +75,12 @@ impl Registrar {
     async fn generations(
         &self,
         password: Option<&Secret<String>>,
-        admin: &Admin,
+        admin: &Administrator,
     ) -> Result<Vec<(Listing, Registered)>, MintError> {
         let pending = self.known().ledger.pending.clone();
         let pending = pending.as_ref().and_then(|entry| entry.password.text());
         let password = pending.or(password.map(|password| password.expose().as_str()));
-        let name = Named::Numbered(&self.options.username);
+        let name = NameQuery::Numbered(&self.options.username);
         match self.calls.look_up(name, password, admin).await {
             Ok(found) => {
                 self.note_clock(&found.last);
@@ -102,9 +102,9 @@ impl Registrar {
         &self,
         listed: &[(Listing, Registered)],
         password: &Secret<String>,
-        admin: &Admin,
-        bearer: Print,
-    ) -> Result<Option<Done>, MintError> {
+        admin: &Administrator,
+        bearer: Fingerprint,
+    ) -> Result<Option<CompletedRegistration>, MintError> {
         let number = |listing: &Listing| number_of(&self.options.username, &listing.username);
         let mut newest_first: Vec<_> = listed.iter().collect();
         newest_first.sort_by_key(|(listing, _)| std::cmp::Reverse(number(listing)));
@@ -142,8 +142,8 @@ impl Registrar {
         &self,
         password: Option<&Secret<String>>,
         listed: &[(Listing, Registered)],
-        bearer: Print,
-    ) -> Result<Begun, MintError> {
+        bearer: Fingerprint,
+    ) -> Result<PendingRegistration, MintError> {
         let begun = self.known().ledger.pending.clone();
         let fits = |entry: &Entry| {
             let now = self.clock.now();
@@ -155,7 +155,7 @@ impl Registrar {
             lives && same && entry.spec == *self.keep().spec()
         };
         if let Some(entry) = begun.filter(fits) {
-            return Ok(Begun {
+            return Ok(PendingRegistration {
                 entry,
                 is_fresh: false,
             });
@@ -184,7 +184,7 @@ impl Registrar {
             ledger.pending = Some(entry.clone());
         })?;
         self.known().made.push(entry.username.clone());
-        Ok(Begun {
+        Ok(PendingRegistration {
             entry,
             is_fresh: true,
         })
@@ -193,21 +193,23 @@ impl Registrar {
     /// Registers the pending pair, unless it is registered already.
     async fn try_name(
         &self,
-        Begun { entry, is_fresh }: Begun,
+        PendingRegistration { entry, is_fresh }: PendingRegistration,
         listed: &[(Listing, Registered)],
-        admin: &Admin,
-        bearer: Print,
-    ) -> Result<Tried, MintError> {
+        admin: &Administrator,
+        bearer: Fingerprint,
+    ) -> Result<RegistrationAttempt, MintError> {
         let pair = self.pair_of(&entry)?;
         let now = self.clock.now();
         if let Some(expires) = entry.deadline(now) {
-            return Ok(Tried::Registered(Box::new(Done {
-                entry,
-                pair,
-                expires,
-                skew_ms: None,
-                origin: Origin::Reused,
-            })));
+            return Ok(RegistrationAttempt::Registered(Box::new(
+                CompletedRegistration {
+                    entry,
+                    pair,
+                    expires,
+                    skew_ms: None,
+                    origin: CredentialOrigin::Reused,
+                },
+            )));
         }
         // An answer may have been lost, or this process's predecessor.
         let of_name = |(listing, _): &&(Listing, Registered)| listing.username == entry.username;
@@ -253,9 +255,9 @@ impl Registrar {
         if is_fresh {
             // The number was taken just now, or cannot be listed.
             let _ = self.note(|ledger| ledger.pending = None);
-            return Ok(Tried::Foreign);
+            return Ok(RegistrationAttempt::Foreign);
         }
-        let name = Named::Exactly(&pair.username);
+        let name = NameQuery::Exactly(&pair.username);
         let found = self
             .calls
             .look_up(name, Some(pair.password.expose()), admin)
@@ -285,8 +287,8 @@ impl Registrar {
         pair: Pair,
         listing: &Listing,
         registered: &Registered,
-        admin: &Admin,
-    ) -> Result<Tried, MintError> {
+        admin: &Administrator,
+    ) -> Result<RegistrationAttempt, MintError> {
         if !(listing.same_password || self.calls.accepts(&pair, admin).await?) {
             if entry.is_on_its_way(self.clock.now()) {
                 let why = "the name that was registered moments ago is not known yet";
@@ -313,22 +315,22 @@ impl Registrar {
         Ok(self.confirmed(entry, pair, &registered))
     }
 
-    fn confirmed(&self, entry: Entry, pair: Pair, registered: &Registered) -> Tried {
+    fn confirmed(&self, entry: Entry, pair: Pair, registered: &Registered) -> RegistrationAttempt {
         let done = self.done(entry, pair, registered);
         // Should it not be written: the same pair is found again after a crash.
         let _ = self.note(|ledger| ledger.pending = Some(done.entry.clone()));
-        Tried::Registered(Box::new(done))
+        RegistrationAttempt::Registered(Box::new(done))
     }
 
     /// The pending name cannot be shown to be ours: leaves it to whoever has it. It may
     /// still be ours, unseen (a lost answer, a slow server), so the sweeper looks again.
-    fn give_way(&self, entry: &Entry) -> Result<Tried, MintError> {
+    fn give_way(&self, entry: &Entry) -> Result<RegistrationAttempt, MintError> {
         tracing::warn!(
             credential.username = %entry.username,
             "this name is taken and cannot be shown to be ours: it is left alone, and the next \
              number is used"
         );
         let _ = self.note(|ledger| ledger.give_up_pending());
-        Ok(Tried::Foreign)
+        Ok(RegistrationAttempt::Foreign)
     }
 }

@@ -4,13 +4,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::base::problem::Problem;
-use crate::config::keys::{Fallback, Key, Type, key};
+use crate::config::keys::{ConfigKey, Fallback, ValueType, key};
 use crate::config::url::HttpUrl;
 use crate::credential::chain::Bearer;
-use crate::credential::kinds::{Building, username_fault, username_rule};
-use crate::credential::login::Login;
+use crate::credential::issuer_client::IssuerClient;
+use crate::credential::kinds::{KindContext, username_fault, username_rule};
 use crate::net::connect::Connector;
-use crate::secret::Source;
+use crate::secret::SecretSource;
 use crate::secret::generate::{self, Policy};
 
 use super::probe::Probe;
@@ -28,38 +28,38 @@ const NEW_NAME: &str = "new_name";
 const REVOKE: &str = "revoke";
 
 #[rustfmt::skip]
-pub(super) const KEYS: &[Key] = &[
-    key("url", Type::Url, Fallback::Required, r#""https://cms.example.com:8443/configuration/basicauth""#,
+pub(super) const KEYS: &[ConfigKey] = &[
+    key("url", ValueType::Url, Fallback::Required, r#""https://cms.example.com:8443/configuration/basicauth""#,
         "Where names are registered, as a whole URL; nothing is derived from a host name."),
-    key("username", Type::Text, Fallback::Required, r#""crm_sync""#,
+    key("username", ValueType::Text, Fallback::Required, r#""crm_sync""#,
         "The name to register, without a `:`; give each installation a name of its own.")
         .checked(username_rule),
-    key("password", Type::OwnSecret, Fallback::Required, r#"{ file = "/run/secrets/headset/password" }"#,
+    key("password", ValueType::OwnSecret, Fallback::Required, r#"{ file = "/run/secrets/headset/password" }"#,
         "The password to register. A changed one is registered at once. `{ generate = true }` makes a new one for each generation: it needs `rotation = \"new_name\"` and a `[store]`."),
-    key("previous_password", Type::Secret, Fallback::Absent, r#"{ file = "/run/secrets/headset/previous-password" }"#,
+    key("previous_password", ValueType::Secret, Fallback::Absent, r#"{ file = "/run/secrets/headset/previous-password" }"#,
         "The password before the last change. It shows that a registration of this name is ours where neither the present one nor the mark in its `dateExpiry` does. It may be missing when it is not needed.")
         .in_place(),
-    key("context", Type::Text, Fallback::Text("ContactCenter"), r#""ContactCenter""#,
+    key("context", ValueType::Text, Fallback::Text("ContactCenter"), r#""ContactCenter""#,
         "The vendor's `context`."),
-    key("context_id", Type::Text, Fallback::Required, r#""1""#,
+    key("context_id", ValueType::Text, Fallback::Required, r#""1""#,
         "The vendor's `contextId`: the number of the contact center, as text."),
-    key("user_role", Type::Text, Fallback::Text("Administrator"), r#""Administrator""#,
+    key("user_role", ValueType::Text, Fallback::Text("Administrator"), r#""Administrator""#,
         "The vendor's `userRole`; choose the least role that works."),
-    key("lifetime", Type::Duration, Fallback::Text("30d"), r#""30d""#,
+    key("lifetime", ValueType::Duration, Fallback::Text("30d"), r#""30d""#,
         "How long each registration is to live, from 1s to 3650d. Where the bearer is another credential, the default is 12h."),
-    key("admin_bearer", Type::Bearer, Fallback::Required, r#"{ file = "/run/secrets/headset/admin-bearer" }"#,
+    key("admin_bearer", ValueType::Bearer, Fallback::Required, r#"{ file = "/run/secrets/headset/admin-bearer" }"#,
         "The bearer of a contact-center admin, from a login in the browser. A fresh one extends the registration. Or `{ credential = \"…\" }`: another credential of a kind that logs in for a token."),
-    key("adopt", Type::Bool, Fallback::Text("false"), "false",
+    key("adopt", ValueType::Bool, Fallback::Text("false"), "false",
         "Whether a registration of this name that cannot be shown to be ours may be overwritten, which locks its owner out.").in_place(),
-    key("rotation", Type::Choice(&["in_place", NEW_NAME]), Fallback::Text("in_place"), r#""new_name""#,
+    key("rotation", ValueType::Choice(&["in_place", NEW_NAME]), Fallback::Text("in_place"), r#""new_name""#,
         "How it is renewed: `in_place` keeps the name; `new_name` registers USERNAME-1, USERNAME-2 and so on, probes each, switches to it, and deletes the one before when its last call has ended."),
-    key("probe", Type::Text, Fallback::Absent, r#""/v1/cc-list""#,
+    key("probe", ValueType::Text, Fallback::Absent, r#""/v1/cc-list""#,
         "With `rotation = \"new_name\"`: a path on the first origin that answers a GET with the new pair 2xx before it is switched to. A 401 is asked again for as long as `timeouts.mint` allows.").in_place(),
-    key("generate.length", Type::Integer { min: 16, max: 256 }, Fallback::Text("32"), "32",
+    key("generate.length", ValueType::Integer { min: 16, max: 256 }, Fallback::Text("32"), "32",
         "How long a generated password is.").in_place(),
-    key("generate.alphabet", Type::Text, Fallback::Absent, r#""abcdefghijkmnpqrstuvwxyz23456789""#,
+    key("generate.alphabet", ValueType::Text, Fallback::Absent, r#""abcdefghijkmnpqrstuvwxyz23456789""#,
         "The characters of a generated password: printable ASCII, at least 16. Each class among them (lower case, upper case, digits, others) is in every password. Without it: letters and digits that look like no other, and `-_.~`.").in_place(),
-    key("on_shutdown", Type::Choice(&["keep", REVOKE]), Fallback::Text("keep"), r#""keep""#,
+    key("on_shutdown", ValueType::Choice(&["keep", REVOKE]), Fallback::Text("keep"), r#""keep""#,
         "Whether the registration is kept when headset stops, or deleted after the last call has ended.").in_place(),
 ];
 
@@ -80,13 +80,13 @@ pub(super) enum Rotation {
 /// The options, judged.
 pub(super) struct Options {
     pub(super) url: HttpUrl,
-    pub(super) login: Login,
+    pub(super) login: IssuerClient,
     pub(super) username: String,
     pub(super) context: String,
     pub(super) context_id: String,
     pub(super) user_role: String,
-    pub(super) password: Source,
-    pub(super) previous_password: Option<Source>,
+    pub(super) password: SecretSource,
+    pub(super) previous_password: Option<SecretSource>,
     pub(super) admin_bearer: Bearer,
     pub(super) policy: Policy,
     pub(super) lifetime: Duration,
@@ -97,7 +97,7 @@ pub(super) struct Options {
 }
 
 /// Reads the options.
-pub(super) fn read(building: &Building<'_>) -> Result<Options, Vec<Problem>> {
+pub(super) fn read(building: &KindContext<'_>) -> Result<Options, Vec<Problem>> {
     let mut problems = Vec::new();
     for key in ["url", "username", "password", "context_id", "admin_bearer"] {
         if building.value(key).is_none() {
@@ -124,7 +124,8 @@ pub(super) fn read(building: &Building<'_>) -> Result<Options, Vec<Problem>> {
         Some(NEW_NAME) => Rotation::NewName,
         _ => Rotation::InPlace,
     };
-    if building.secret("password") == Some(&Source::Generate) && rotation != Rotation::NewName {
+    if building.secret("password") == Some(&SecretSource::Generate) && rotation != Rotation::NewName
+    {
         problems.push(building.problem(
             "password",
             "a generated password under the same name would lock out calls that carry the old one",
@@ -164,7 +165,7 @@ pub(super) fn read(building: &Building<'_>) -> Result<Options, Vec<Problem>> {
     }
 }
 
-fn policy(building: &Building<'_>) -> Result<Policy, Problem> {
+fn policy(building: &KindContext<'_>) -> Result<Policy, Problem> {
     let length = building.integer("generate.length").unwrap_or(32);
     let alphabet = building
         .text("generate.alphabet")
@@ -173,7 +174,7 @@ fn policy(building: &Building<'_>) -> Result<Policy, Problem> {
         .map_err(|(why, fix)| building.problem("generate.alphabet", why, fix))
 }
 
-fn login(building: &Building<'_>, url: &HttpUrl) -> Result<Login, Problem> {
+fn login(building: &KindContext<'_>, url: &HttpUrl) -> Result<IssuerClient, Problem> {
     let tls = &building.credential.tls;
     let limit = building.mint_limit;
     let egress = building.egress.clone();
@@ -181,10 +182,10 @@ fn login(building: &Building<'_>, url: &HttpUrl) -> Result<Login, Problem> {
         let table = format!("credential.{}.tls", building.credential.name);
         error.problem(&table)
     })?;
-    Ok(Login::new(connector, building.clock.clone(), limit))
+    Ok(IssuerClient::new(connector, building.clock.clone(), limit))
 }
 
-fn probe(building: &Building<'_>, rotation: Rotation) -> Result<Option<Probe>, Problem> {
+fn probe(building: &KindContext<'_>, rotation: Rotation) -> Result<Option<Probe>, Problem> {
     let Some(path) = building.text("probe") else {
         return Ok(None);
     };

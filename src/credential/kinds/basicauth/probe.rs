@@ -12,7 +12,7 @@ use http::{HeaderValue, Request, StatusCode};
 use tokio::time::Instant;
 
 use crate::credential::MintError;
-use crate::credential::login::Login;
+use crate::credential::issuer_client::IssuerClient;
 
 /// The first pause between two tries; it doubles.
 const PAUSE_FIRST: Duration = Duration::from_millis(200);
@@ -20,7 +20,7 @@ const PAUSE_MOST: Duration = Duration::from_secs(1);
 
 /// A GET that a credential must pass before it is used.
 pub(super) struct Probe {
-    pub(super) login: Login,
+    pub(super) login: IssuerClient,
     pub(super) path: Arc<str>,
 }
 
@@ -68,7 +68,7 @@ impl Probe {
         match self.login.send(request).await {
             Ok(answer) => Ok(answer.status),
             // Long lists are answers too.
-            Err(crate::credential::login::LoginError::TooLong) => Ok(StatusCode::OK),
+            Err(crate::credential::issuer_client::IssuerError::TooLong) => Ok(StatusCode::OK),
             Err(error) => Err(failed(format!(
                 "the probe of {} with the new registration failed: {}",
                 self.path,

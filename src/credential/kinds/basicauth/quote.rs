@@ -103,7 +103,7 @@ fn hidden(text: &[u8], secrets: &[&str]) -> Vec<bool> {
     }
     let squeezed: Vec<Zeroizing<Vec<u8>>> = secrets
         .iter()
-        .map(|secret| fold(Unescaped::plain(secret.as_bytes()).squeezed().octets()))
+        .map(|secret| fold(Unescaped::plain(secret.as_bytes()).squeezed().bytes()))
         .filter(|secret| secret.len() >= LEAST)
         .collect();
     mark(&levels[0].squeezed(), &squeezed, &mut hidden);
@@ -112,10 +112,10 @@ fn hidden(text: &[u8], secrets: &[&str]) -> Vec<bool> {
 
 /// Marks what of `level` is one of `sought`, or [`PART`] octets in a row of one.
 fn mark(level: &Unescaped, sought: &[Zeroizing<Vec<u8>>], hidden: &mut [bool]) {
-    let octets = fold(level.octets());
+    let bytes = fold(level.bytes());
     for secret in sought {
         let size = secret.len().min(PART);
-        for (at, window) in octets.windows(size).enumerate() {
+        for (at, window) in bytes.windows(size).enumerate() {
             if secret.windows(size).any(|part| part == window) {
                 hidden[level.place(at, at + size)].fill(true);
             }
@@ -123,8 +123,8 @@ fn mark(level: &Unescaped, sought: &[Zeroizing<Vec<u8>>], hidden: &mut [bool]) {
     }
 }
 
-fn fold(octets: &[u8]) -> Zeroizing<Vec<u8>> {
-    Zeroizing::new(octets.iter().copied().map(folded).collect())
+fn fold(bytes: &[u8]) -> Zeroizing<Vec<u8>> {
+    Zeroizing::new(bytes.iter().copied().map(folded).collect())
 }
 
 /// Marks every word that looks like a token: long, with letters and digits, and neither
@@ -158,17 +158,17 @@ pub(in crate::credential) fn looks_like_a_name(key: &str) -> bool {
     const LONGEST: usize = 40;
     const DIGITS: usize = 2;
     const SHORT: usize = 8;
-    let octets = key.as_bytes();
+    let bytes = key.as_bytes();
     let is_part = |b: &u8| b.is_ascii_alphanumeric() || b"_-.:$~".contains(b);
-    if !(1..=LONGEST).contains(&octets.len()) || !octets.iter().all(is_part) {
+    if !(1..=LONGEST).contains(&bytes.len()) || !bytes.iter().all(is_part) {
         return false;
     }
-    if octets.iter().filter(|b| b.is_ascii_digit()).count() > DIGITS {
+    if bytes.iter().filter(|b| b.is_ascii_digit()).count() > DIGITS {
         return false;
     }
     // A word begins after what is no letter, with the first capital, and with the last
     // one of several.
-    let letter = |at: usize| octets.get(at).filter(|b| b.is_ascii_alphabetic());
+    let letter = |at: usize| bytes.get(at).filter(|b| b.is_ascii_alphabetic());
     let begins = |at: usize| {
         let before = at.checked_sub(1).and_then(letter);
         match (before, letter(at)) {
@@ -180,8 +180,8 @@ pub(in crate::credential) fn looks_like_a_name(key: &str) -> bool {
             }
         }
     };
-    let words = (0..octets.len()).filter(|at| begins(*at)).count();
-    octets.len() <= SHORT || words * 3 <= octets.len()
+    let words = (0..bytes.len()).filter(|at| begins(*at)).count();
+    bytes.len() <= SHORT || words * 3 <= bytes.len()
 }
 
 /// Characters that turn a line around or hide in it.

@@ -12,10 +12,10 @@
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
-use super::calls::Admin;
+use super::calls::Administrator;
 use super::ledger::Entry;
-use super::list::{Listing, Named};
-use super::{Known, Registrar, unavailable};
+use super::list::{Listing, NameQuery};
+use super::{LearntFacts, Registrar, unavailable};
 use crate::credential::{MintError, schedule};
 
 /// How often it is looked whether the last use of a name has ended.
@@ -23,7 +23,7 @@ const LOOK: Duration = Duration::from_millis(200);
 /// The longest pause between two tries to delete.
 const PAUSE_MOST: Duration = Duration::from_secs(600);
 /// What became of a name.
-enum Fate {
+enum SweepOutcome {
     /// The issuer has it no longer, or never had.
     Gone,
     /// Not listed yet: it may still be on its way.
@@ -63,13 +63,13 @@ impl Registrar {
     /// Deletes what was registered for this credential alone; from now on nothing is
     /// registered.
     pub(super) async fn undo(&self) -> Result<(), MintError> {
-        let is_made = |known: &Known, entry: &Entry| known.made.contains(&entry.username);
+        let is_made = |known: &LearntFacts, entry: &Entry| known.made.contains(&entry.username);
         self.delete_all(is_made).await
     }
 
     async fn delete_all(
         &self,
-        which: impl Fn(&Known, &Entry) -> bool + Send,
+        which: impl Fn(&LearntFacts, &Entry) -> bool + Send,
     ) -> Result<(), MintError> {
         self.known().ending = true;
         let Ok(_turn) = self.memory().turn.acquire().await else {
@@ -88,11 +88,11 @@ impl Registrar {
         let mut left = Ok(());
         for entry in entries {
             match self.delete(&entry, &admin).await {
-                Ok(Fate::Gone) => {
+                Ok(SweepOutcome::Gone) => {
                     let _ = self.note(|ledger| ledger.strike(&entry.username));
                 }
-                Ok(Fate::Unseen) => {}
-                Ok(Fate::NotOurs) => tracing::info!(
+                Ok(SweepOutcome::Unseen) => {}
+                Ok(SweepOutcome::NotOurs) => tracing::info!(
                     credential.name = %self.keep().credential(),
                     credential.username = %entry.username,
                     "this name no longer stands as it was registered here: it is left alone"
@@ -121,13 +121,13 @@ impl Registrar {
         let mut clean = true;
         for entry in entries {
             match self.delete(entry, &admin).await? {
-                Fate::Gone => {
+                SweepOutcome::Gone => {
                     tracing::info!(credential.username = %entry.username, "old registration deleted");
                     let name = &entry.username;
                     let _ = self.note(|ledger| ledger.retired.retain(|e| e.username != *name));
                 }
-                Fate::Unseen => clean = false,
-                Fate::NotOurs => {
+                SweepOutcome::Unseen => clean = false,
+                SweepOutcome::NotOurs => {
                     // Asking on would be trying a wrong pair on its owner.
                     let now = self.clock.now();
                     if entry.is_on_its_way(now) {
@@ -147,8 +147,12 @@ impl Registrar {
     }
 
     /// Deletes one name of the ledger.
-    async fn delete(&self, entry: &Entry, admin: &Admin) -> Result<Fate, MintError> {
-        let name = Named::Exactly(&entry.username);
+    async fn delete(
+        &self,
+        entry: &Entry,
+        admin: &Administrator,
+    ) -> Result<SweepOutcome, MintError> {
+        let name = NameQuery::Exactly(&entry.username);
         let password = entry.password.text();
         let mut listings = match self.calls.look_up(name, password, admin).await {
             Ok(found) => found.listings,
@@ -161,9 +165,9 @@ impl Registrar {
             let now = self.clock.now();
             let is_on_its_way = entry.life.is_none() && entry.is_on_its_way(now);
             return Ok(if is_on_its_way {
-                Fate::Unseen
+                SweepOutcome::Unseen
             } else {
-                Fate::Gone
+                SweepOutcome::Gone
             });
         }
         // Of several under one name, what has our id.
@@ -171,13 +175,13 @@ impl Registrar {
             listings.retain(|listing| listing.id == entry.id);
         }
         let alone = listings.len() == 1;
-        let mut fate = Fate::Gone;
+        let mut fate = SweepOutcome::Gone;
         for listing in listings {
             let ours = self.is_still_ours(&listing, entry, alone, admin).await?;
             let Some(id) = listing.id.filter(|_| ours) else {
                 // Beside one that was shown to be ours, another is none of our business.
                 if alone {
-                    fate = Fate::NotOurs;
+                    fate = SweepOutcome::NotOurs;
                 }
                 continue;
             };
@@ -196,7 +200,7 @@ impl Registrar {
         listing: &Listing,
         entry: &Entry,
         alone: bool,
-        admin: &Admin,
+        admin: &Administrator,
     ) -> Result<bool, MintError> {
         let beyond = match (listing.expires_ms, entry.ends_ms) {
             (Some(listed), Some(written)) => Some(listed.saturating_sub(written)),
@@ -225,18 +229,18 @@ impl Registrar {
     async fn delete_unlisted(
         &self,
         entry: &Entry,
-        admin: &Admin,
+        admin: &Administrator,
         no_list: MintError,
-    ) -> Result<Fate, MintError> {
+    ) -> Result<SweepOutcome, MintError> {
         let Some(id) = entry.id.as_ref().filter(|_| entry.life.is_some()) else {
             return Err(no_list);
         };
         if self.calls.knows(&self.pair_of(entry)?, admin).await? == Some(false) {
-            return Ok(Fate::NotOurs);
+            return Ok(SweepOutcome::NotOurs);
         }
         let answer = self.calls.delete(id, admin).await?;
         match answer.status.as_u16() {
-            200..300 => Ok(Fate::Gone),
+            200..300 => Ok(SweepOutcome::Gone),
             // Perhaps it has another id by now.
             404 | 405 => Err(no_list),
             _ => Err(self.calls.refusal_or_wait("deletion", &answer, admin, None)),

@@ -11,8 +11,10 @@ use super::*;
 use crate::base::name::Name;
 use crate::base::problem::Place;
 use crate::config::keys::{Value, Values};
-use crate::config::{Credential, Roots, Tls};
-use crate::credential::testing::{Folder, START_MS, Seen, Server, answer, dated};
+use crate::config::{CredentialConfig, Roots, UpstreamTls};
+use crate::credential::testing::{
+    LoopbackServer, START_MS, SeenRequest, TempFolder, answer, dated,
+};
 
 const PASSWORD: &str = "customer_manager@123$";
 const PAIR: &str = "Basic Y3VzdG9tZXJfbWFuYWdlcjpjdXN0b21lcl9tYW5hZ2VyQDEyMyQ=";
@@ -20,14 +22,14 @@ const DAY: u64 = 86_400;
 
 /// A credential with its secret files.
 struct Rig {
-    folder: Arc<Folder>,
+    folder: Arc<TempFolder>,
     clock: Clock,
     options: Vec<(&'static str, Value)>,
 }
 
 impl Rig {
-    fn new(server: &Server) -> Rig {
-        let folder = Arc::new(Folder::new());
+    fn new(server: &LoopbackServer) -> Rig {
+        let folder = Arc::new(TempFolder::new());
         let rig = Rig {
             clock: Clock::faked(START_MS),
             options: vec![
@@ -38,11 +40,11 @@ impl Rig {
                 ("lifetime", Value::Duration(Duration::from_secs(30 * DAY))),
                 (
                     "password",
-                    Value::Secret(Source::File(folder.path().join("password"))),
+                    Value::Secret(SecretSource::File(folder.path().join("password"))),
                 ),
                 (
                     "admin_bearer",
-                    Value::Secret(Source::File(folder.path().join("bearer"))),
+                    Value::Secret(SecretSource::File(folder.path().join("bearer"))),
                 ),
                 (
                     "url",
@@ -77,17 +79,17 @@ impl Rig {
             .options
             .iter()
             .map(|(key, value)| (*key, (value.clone(), Place::Flag("--test".into()))));
-        let credential = Credential {
+        let credential = CredentialConfig {
             name: Name::parse("cms_key").unwrap(),
             kind: "basicauth",
             values: Values(values.collect()),
             origins: Vec::new(),
-            tls: Tls {
+            tls: UpstreamTls {
                 roots: Roots::Bundled,
-                ..Tls::default()
+                ..UpstreamTls::default()
             },
         };
-        build(&Building {
+        build(&KindContext {
             credential: &credential,
             clock: &self.clock,
             mint_limit: Duration::from_secs(20),
@@ -107,7 +109,7 @@ impl Rig {
 /// The kind, with the folder of its secrets kept beside it.
 struct Minter {
     mint: Arc<dyn Mint>,
-    _folder: Arc<Folder>,
+    _folder: Arc<TempFolder>,
 }
 
 impl std::ops::Deref for Minter {
@@ -151,7 +153,7 @@ fn is_thirty_days(fresh: &Fresh) -> bool {
     (whole - Duration::from_secs(120)..=whole).contains(&fresh.expires.life)
 }
 
-fn methods(server: &Server) -> Vec<String> {
+fn methods(server: &LoopbackServer) -> Vec<String> {
     let seen = server.seen();
     seen.iter()
         .map(|seen| {
@@ -170,7 +172,7 @@ fn refusal(error: MintError) -> (&'static str, String) {
 
 #[tokio::test]
 async fn it_registers_all_six_fields_and_renders_the_pair() {
-    let server = Server::start(|_, _| answer(201, "")).await;
+    let server = LoopbackServer::start(|_, _| answer(201, "")).await;
     let rig = Rig::new(&server);
     let fresh = rig.build().mint().await.unwrap();
     let (name, value) = &fresh.headers[0];
@@ -216,7 +218,7 @@ async fn any_body_will_do_and_an_id_in_it_is_renewed_by_put() {
         ("<html>", "POST"),
         ("", "POST"),
     ] {
-        let server = Server::start(move |_, _| answer(200, body)).await;
+        let server = LoopbackServer::start(move |_, _| answer(200, body)).await;
         let mint = Rig::new(&server).build();
         mint.mint().await.unwrap();
         mint.mint().await.unwrap();
@@ -230,7 +232,7 @@ async fn any_body_will_do_and_an_id_in_it_is_renewed_by_put() {
 
 #[tokio::test]
 async fn a_registration_that_somebody_deleted_is_posted_again() {
-    let server = Server::start(|_, seen| match seen.method {
+    let server = LoopbackServer::start(|_, seen| match seen.method {
         Method::PUT => e1(404, "1001", "Data not found"),
         _ => answer(200, r#"{"id":"1"}"#),
     })
@@ -247,7 +249,7 @@ async fn a_registration_that_somebody_deleted_is_posted_again() {
 #[tokio::test]
 async fn a_restart_reuses_its_own_registration_while_it_has_life_left() {
     for conflict in [409, 400] {
-        let server = Server::start(move |_, seen| match seen.method {
+        let server = LoopbackServer::start(move |_, seen| match seen.method {
             Method::POST => e1(conflict, "CONF-2", "username already exists"),
             Method::GET => listed(PASSWORD, "2027-01-25T08:00:00.000Z"),
             _ => answer(200, ""),
@@ -272,7 +274,7 @@ async fn a_restart_reuses_its_own_registration_while_it_has_life_left() {
 
 #[tokio::test]
 async fn a_restart_with_little_life_left_renews_by_put() {
-    let server = Server::start(|_, seen| match seen.method {
+    let server = LoopbackServer::start(|_, seen| match seen.method {
         Method::POST => answer(409, ""),
         Method::GET => listed(PASSWORD, "2027-01-16T08:00:00.000Z"),
         _ => answer(204, ""),
@@ -288,7 +290,7 @@ async fn a_restart_with_little_life_left_renews_by_put() {
 
 #[tokio::test]
 async fn a_list_that_hashes_passwords_is_asked_with_our_own_pair() {
-    let server = Server::start(|_, seen| match seen.method {
+    let server = LoopbackServer::start(|_, seen| match seen.method {
         Method::POST => answer(409, ""),
         _ => listed("$2a$10$hash", "2027-01-25T08:00:00.000Z"),
     })
@@ -298,7 +300,7 @@ async fn a_list_that_hashes_passwords_is_asked_with_our_own_pair() {
     assert_eq!(server.seen()[2].header("authorization"), PAIR);
 }
 
-fn foreign_center(_: usize, seen: &Seen) -> Response<String> {
+fn foreign_center(_: usize, seen: &SeenRequest) -> Response<String> {
     match seen.method {
         Method::POST => answer(409, ""),
         Method::GET if seen.header("authorization").starts_with("Basic") => {
@@ -311,7 +313,7 @@ fn foreign_center(_: usize, seen: &Seen) -> Response<String> {
 
 #[tokio::test]
 async fn a_foreign_registration_is_left_alone_unless_it_may_be_adopted() {
-    let server = Server::start(foreign_center).await;
+    let server = LoopbackServer::start(foreign_center).await;
     let (reason, detail) = refusal(Rig::new(&server).build().mint().await.unwrap_err());
     assert_eq!(reason, "foreign");
     assert!(
@@ -321,7 +323,7 @@ async fn a_foreign_registration_is_left_alone_unless_it_may_be_adopted() {
     assert!(!detail.contains("somebody-elses"));
     assert!(!methods(&server).iter().any(|call| call.starts_with("PUT")));
 
-    let server = Server::start(foreign_center).await;
+    let server = LoopbackServer::start(foreign_center).await;
     let rig = Rig::new(&server).with("adopt", Value::Bool(true));
     rig.build().mint().await.unwrap();
     assert_eq!(methods(&server).last().unwrap(), "PUT Bearer");
@@ -329,7 +331,7 @@ async fn a_foreign_registration_is_left_alone_unless_it_may_be_adopted() {
 
 #[tokio::test]
 async fn a_changed_password_takes_over_what_this_process_registered() {
-    let server = Server::start(|n, seen| match (n, &seen.method) {
+    let server = LoopbackServer::start(|n, seen| match (n, &seen.method) {
         (0, _) => answer(201, ""),
         (_, &Method::POST) => answer(409, ""),
         (_, &Method::GET) => listed(PASSWORD, "2027-02-14T08:00:00.000Z"),
@@ -357,7 +359,7 @@ async fn a_changed_password_takes_over_what_this_process_registered() {
 
 #[tokio::test]
 async fn the_look_up_goes_through_the_pages() {
-    let server = Server::start(|_, seen| {
+    let server = LoopbackServer::start(|_, seen| {
         if seen.method == Method::POST {
             return answer(409, "");
         }
@@ -376,7 +378,7 @@ async fn the_look_up_goes_through_the_pages() {
 
 #[tokio::test]
 async fn a_bad_request_that_only_sounds_like_a_conflict_is_a_refusal() {
-    let server = Server::start(|_, seen| match seen.method {
+    let server = LoopbackServer::start(|_, seen| match seen.method {
         Method::POST => e1(400, "CONF-9", "userRole does not exist"),
         _ => answer(200, r#"{"response":[],"metadata":{"total":"0"}}"#),
     })
@@ -396,7 +398,7 @@ async fn a_refusal_says_what_a_person_must_do_and_repeats_no_secret() {
         (401, "not_accepted", "in the browser"),
         (403, "forbidden", "allow-list"),
     ] {
-        let server = Server::start(move |_, seen| {
+        let server = LoopbackServer::start(move |_, seen| {
             let echo = format!(
                 "got {} with {} for {PAIR}",
                 seen.header("authorization"),
@@ -424,7 +426,7 @@ async fn a_refusal_says_what_a_person_must_do_and_repeats_no_secret() {
 
 #[tokio::test]
 async fn an_expired_bearer_is_not_even_tried() {
-    let server = Server::start(|_, _| answer(200, "")).await;
+    let server = LoopbackServer::start(|_, _| answer(200, "")).await;
     let rig = Rig::new(&server);
     rig.write(
         "bearer",
@@ -449,7 +451,7 @@ async fn trouble_at_the_issuer_is_waited_out() {
         (302, None),
         (404, None),
     ] {
-        let server = Server::start(move |_, _| {
+        let server = LoopbackServer::start(move |_, _| {
             let mut trouble = answer(status, "<html>");
             if let Some(after) = after {
                 let after = http::HeaderValue::from_static(after);
@@ -475,7 +477,7 @@ async fn trouble_at_the_issuer_is_waited_out() {
 
 #[tokio::test]
 async fn an_answer_that_is_lost_costs_no_second_registration() {
-    let server = Server::start(|n, seen| match (n, &seen.method) {
+    let server = LoopbackServer::start(|n, seen| match (n, &seen.method) {
         (0, _) => answer(599, ""),
         (_, &Method::POST) => answer(409, ""),
         _ => listed(PASSWORD, "2027-02-14T08:00:00.000Z"),
@@ -493,7 +495,7 @@ async fn an_answer_that_is_lost_costs_no_second_registration() {
 }
 
 /// What `dateExpiry` asked for, relative to the start, in seconds.
-fn asked(seen: &Seen) -> i64 {
+fn asked(seen: &SeenRequest) -> i64 {
     let at: jiff::Timestamp = seen.json("dateExpiry").parse().unwrap();
     (at.as_millisecond() - START_MS) / 1000
 }
@@ -502,7 +504,7 @@ fn asked(seen: &Seen) -> i64 {
 async fn an_expiry_in_the_servers_past_is_sent_once_more_by_its_clock() {
     // Ahead by ten minutes; lives last one.
     for first in [200, 400] {
-        let server = Server::start(move |n, _| {
+        let server = LoopbackServer::start(move |n, _| {
             let status = if n == 0 { first } else { 200 };
             dated(answer(status, r#"{"id":"1"}"#), START_MS + 600_000)
         })
@@ -528,7 +530,7 @@ async fn an_expiry_in_the_servers_past_is_sent_once_more_by_its_clock() {
 
 #[tokio::test]
 async fn a_refusal_for_another_reason_is_not_sent_again() {
-    let server = Server::start(|_, _| dated(e1(400, "c", "bad"), START_MS + 600_000)).await;
+    let server = LoopbackServer::start(|_, _| dated(e1(400, "c", "bad"), START_MS + 600_000)).await;
     let hour = Value::Duration(Duration::from_secs(3600));
     let mint = Rig::new(&server).with("lifetime", hour).build();
     mint.mint().await.unwrap_err();
@@ -538,7 +540,7 @@ async fn a_refusal_for_another_reason_is_not_sent_again() {
 #[tokio::test]
 async fn a_server_that_is_ahead_ends_the_life_by_its_own_clock() {
     let ahead = Arc::new(AtomicI64::new(600_000));
-    let server = Server::start({
+    let server = LoopbackServer::start({
         let ahead = ahead.clone();
         move |_, _| dated(answer(200, ""), START_MS + ahead.load(Ordering::SeqCst))
     })
@@ -557,7 +559,8 @@ async fn a_server_that_is_ahead_ends_the_life_by_its_own_clock() {
 #[tokio::test]
 async fn no_key_is_made_for_decades_because_a_date_is_decades_ahead() {
     let decades = 70 * 365 * 86_400_000;
-    let server = Server::start(move |_, _| dated(answer(200, ""), START_MS + decades)).await;
+    let server =
+        LoopbackServer::start(move |_, _| dated(answer(200, ""), START_MS + decades)).await;
     let hour = Value::Duration(Duration::from_secs(3600));
     let mint = Rig::new(&server).with("lifetime", hour).build();
     for _ in 0..2 {
@@ -573,7 +576,7 @@ async fn no_key_is_made_for_decades_because_a_date_is_decades_ahead() {
 
 #[tokio::test]
 async fn what_the_table_of_keys_cannot_see_is_a_problem() {
-    let server = Server::start(|_, _| answer(200, "")).await;
+    let server = LoopbackServer::start(|_, _| answer(200, "")).await;
     let rig = Rig::new(&server)
         .with("username", Value::Text("a:b".into()))
         .with("lifetime", Value::Duration(Duration::from_millis(10)));

@@ -13,13 +13,13 @@ use http::header::SET_COOKIE;
 use serde_json::Value;
 use zeroize::{Zeroize, Zeroizing};
 
-use super::template::Held;
+use super::template::TemplateValues;
+use crate::credential::issuer_client::IssuerResponse;
 use crate::credential::kinds::basicauth::quote;
-use crate::credential::login::Answer;
 
 /// Where a value stands in an answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Find {
+pub enum ValuePlace {
     /// In the JSON body, by pointer.
     Pointer(String),
     /// In a field.
@@ -28,26 +28,26 @@ pub enum Find {
     Cookie(String),
 }
 
-impl Find {
+impl ValuePlace {
     /// The place in the JSON body that `pointer` names.
-    pub fn pointer(pointer: &str) -> Find {
-        Find::Pointer(pointer.to_owned())
+    pub fn pointer(pointer: &str) -> ValuePlace {
+        ValuePlace::Pointer(pointer.to_owned())
     }
 
     /// Reads `/pointer`, `header:NAME` or `cookie:NAME`.
     ///
     /// # Errors
     /// What is expected instead.
-    pub fn parse(text: &str) -> Result<Find, String> {
+    pub fn parse(text: &str) -> Result<ValuePlace, String> {
         if text.starts_with('/') {
-            return Ok(Find::Pointer(text.to_owned()));
+            return Ok(ValuePlace::Pointer(text.to_owned()));
         }
         match text.split_once(':') {
             Some(("header", name)) => HeaderName::from_bytes(name.trim().as_bytes())
-                .map(Find::Header)
+                .map(ValuePlace::Header)
                 .map_err(|_| format!("`{}` is not a header name", name.escape_debug())),
             Some(("cookie", name)) if !name.trim().is_empty() => {
-                Ok(Find::Cookie(name.trim().to_owned()))
+                Ok(ValuePlace::Cookie(name.trim().to_owned()))
             }
             _ => Err(
                 "a place in an answer is a JSON Pointer such as `/data/token`, \
@@ -58,12 +58,12 @@ impl Find {
     }
 }
 
-impl fmt::Display for Find {
+impl fmt::Display for ValuePlace {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Find::Pointer(pointer) => write!(f, "JSON value at {pointer}"),
-            Find::Header(name) => write!(f, "header {name}"),
-            Find::Cookie(name) => write!(f, "cookie {name}"),
+            ValuePlace::Pointer(pointer) => write!(f, "JSON value at {pointer}"),
+            ValuePlace::Header(name) => write!(f, "header {name}"),
+            ValuePlace::Cookie(name) => write!(f, "cookie {name}"),
         }
     }
 }
@@ -150,29 +150,29 @@ impl Drop for Json {
 }
 
 /// An answer that was read.
-pub struct Read<'a> {
+pub struct ReadAnswer<'a> {
     /// As it came.
-    pub answer: &'a Answer,
+    pub answer: &'a IssuerResponse,
     /// Its body, where it is JSON and says something (`null` does not).
     pub json: Option<Json>,
 }
 
-impl<'a> Read<'a> {
+impl<'a> ReadAnswer<'a> {
     /// Reads `answer`.
-    pub fn of(answer: &'a Answer) -> Read<'a> {
+    pub fn of(answer: &'a IssuerResponse) -> ReadAnswer<'a> {
         let json = Json::parse(&answer.body).filter(|json| !json.0.is_null());
-        Read { answer, json }
+        ReadAnswer { answer, json }
     }
 
     /// The value at `find`; `None` where it is absent or empty.
-    pub fn find(&self, find: &Find) -> Option<Zeroizing<String>> {
+    pub fn find(&self, find: &ValuePlace) -> Option<Zeroizing<String>> {
         match find {
-            Find::Pointer(pointer) => self.json.as_ref()?.text(pointer),
-            Find::Header(name) => {
+            ValuePlace::Pointer(pointer) => self.json.as_ref()?.text(pointer),
+            ValuePlace::Header(name) => {
                 let text = self.answer.headers.get(name)?.to_str().ok()?;
                 (!text.is_empty()).then(|| Zeroizing::new(text.to_owned()))
             }
-            Find::Cookie(name) => {
+            ValuePlace::Cookie(name) => {
                 let fields = self.answer.headers.get_all(SET_COOKIE);
                 fields.iter().find_map(|field| {
                     // RFC 6265 §5.2: the pair ends at the first `;`.
@@ -187,8 +187,8 @@ impl<'a> Read<'a> {
 
     /// The same for a value that is to be used: a truth value, or nothing but white
     /// space, is none, whatever stands in the place of a token.
-    pub fn value(&self, find: &Find) -> Option<Zeroizing<String>> {
-        if let Find::Pointer(pointer) = find
+    pub fn value(&self, find: &ValuePlace) -> Option<Zeroizing<String>> {
+        if let ValuePlace::Pointer(pointer) = find
             && self.json.as_ref()?.0.pointer(pointer)?.is_boolean()
         {
             return None;
@@ -197,7 +197,7 @@ impl<'a> Read<'a> {
     }
 
     /// What is in the body, without values: for an error about what is not.
-    pub fn shape(&self, secrets: &Held) -> String {
+    pub fn shape(&self, secrets: &TemplateValues) -> String {
         let Some(json) = &self.json else {
             return match self.answer.body.first() {
                 None => "its body is empty".into(),
@@ -232,7 +232,7 @@ impl<'a> Read<'a> {
     }
 
     /// ` (code: message)`, without our secrets; empty where it says nothing.
-    pub fn said(&self, secrets: &Held) -> String {
+    pub fn said(&self, secrets: &TemplateValues) -> String {
         let Some(json) = &self.json else {
             return String::new();
         };
@@ -293,7 +293,11 @@ pub(crate) mod tests {
     use std::time::Duration;
 
     /// An answer with `body`, sent and received at the millisecond `at`.
-    pub(crate) fn answered(at: i64, headers: &[(&'static str, &str)], body: &str) -> Answer {
+    pub(crate) fn answered(
+        at: i64,
+        headers: &[(&'static str, &str)],
+        body: &str,
+    ) -> IssuerResponse {
         let mut map = HeaderMap::new();
         for (name, value) in headers {
             map.append(*name, HeaderValue::from_str(value).unwrap());
@@ -302,7 +306,7 @@ pub(crate) mod tests {
             wall_ms: at,
             boot: Duration::from_secs(1),
         };
-        Answer {
+        IssuerResponse {
             status: StatusCode::OK,
             headers: map,
             body: Zeroizing::new(body.as_bytes().to_vec()),
@@ -313,8 +317,10 @@ pub(crate) mod tests {
 
     fn found(find: &str, headers: &[(&'static str, &str)], body: &str) -> Option<String> {
         let answer = answered(0, headers, body);
-        let find = Find::parse(find).unwrap();
-        Read::of(&answer).find(&find).map(|text| text.to_string())
+        let find = ValuePlace::parse(find).unwrap();
+        ReadAnswer::of(&answer)
+            .find(&find)
+            .map(|text| text.to_string())
     }
 
     #[test]
@@ -344,7 +350,7 @@ pub(crate) mod tests {
         assert_eq!(found("cookie:session", &headers, ""), None);
         assert_eq!(found("header:x-none", &headers, ""), None);
         for bad in ["token", "header:a b", "cookie:", "query:x", ""] {
-            assert!(Find::parse(bad).is_err(), "{bad}");
+            assert!(ValuePlace::parse(bad).is_err(), "{bad}");
         }
     }
 
@@ -352,8 +358,10 @@ pub(crate) mod tests {
     fn a_truth_value_or_white_space_is_no_token_but_may_be_compared() {
         let used = |find: &str, body: &str| {
             let answer = answered(0, &[], body);
-            let find = Find::parse(find).unwrap();
-            Read::of(&answer).value(&find).map(|text| text.to_string())
+            let find = ValuePlace::parse(find).unwrap();
+            ReadAnswer::of(&answer)
+                .value(&find)
+                .map(|text| text.to_string())
         };
         for body in [
             r#"{"t":false}"#,
@@ -373,14 +381,14 @@ pub(crate) mod tests {
         let body =
             r#"{"data":{"AccessToken":"eyJ-very-secret","ttl":3,"user@example.com":1},"ok":true}"#;
         let answer = answered(0, &[], body);
-        let shape = Read::of(&answer).shape(&Held::default());
+        let shape = ReadAnswer::of(&answer).shape(&TemplateValues::default());
         assert_eq!(
             shape,
             "it has the JSON keys /data/AccessToken, /data/ttl, /data/…, /ok"
         );
         let shape = |body: &str| {
             let answer = answered(0, &[], body);
-            Read::of(&answer).shape(&Held::default())
+            ReadAnswer::of(&answer).shape(&TemplateValues::default())
         };
         assert_eq!(shape(""), "its body is empty");
         assert_eq!(shape("null"), "its body is null");
@@ -392,9 +400,9 @@ pub(crate) mod tests {
     fn code_and_message_are_told_from_every_envelope_without_our_secrets() {
         let said = |body: &str| {
             let answer = answered(0, &[], body);
-            let mut secrets = Held::default();
+            let mut secrets = TemplateValues::default();
             secrets.set("password", Zeroizing::new("hunter2".into()));
-            Read::of(&answer).said(&secrets)
+            ReadAnswer::of(&answer).said(&secrets)
         };
         assert_eq!(
             said(r#"{"message":"bad hunter2","info":"x","status":401,"errorCode":20203}"#),

@@ -8,11 +8,11 @@
 
 use std::time::Duration;
 
-use super::answer::{Find, Read};
-use super::template::Held;
+use super::answer::{ReadAnswer, ValuePlace};
+use super::template::TemplateValues;
+use crate::credential::issuer_client::IssuerResponse;
 use crate::credential::kinds::basicauth::bearer;
 use crate::credential::kinds::without_scheme;
-use crate::credential::login::Answer;
 
 /// How far the issuer's `Date` may set a life ahead.
 const CORRECTION_MOST_MS: i64 = 5 * 60 * 1000;
@@ -30,7 +30,7 @@ pub enum Expiry {
     /// This long after it was asked for.
     Fixed(Duration),
     /// As a value in the answer says.
-    Found(Find, Form),
+    Found(ValuePlace, TimeForm),
     /// As the `exp` of the value of this name says, if that is a JWT (RFC 7519
     /// §4.1.4).
     Jwt(&'static str),
@@ -38,7 +38,7 @@ pub enum Expiry {
 
 /// How a value tells a time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Form {
+pub enum TimeForm {
     /// A span in seconds.
     Seconds,
     /// A span in milliseconds.
@@ -53,15 +53,15 @@ pub enum Form {
     MillisecondsOfEither,
 }
 
-impl Form {
+impl TimeForm {
     /// The form of that name.
-    pub fn named(word: &str) -> Option<Form> {
+    pub fn named(word: &str) -> Option<TimeForm> {
         Some(match word {
-            "seconds" => Form::Seconds,
-            "milliseconds" => Form::Milliseconds,
-            "epoch_seconds" => Form::EpochSeconds,
-            "epoch_milliseconds" => Form::EpochMilliseconds,
-            "iso8601" => Form::Iso8601,
+            "seconds" => TimeForm::Seconds,
+            "milliseconds" => TimeForm::Milliseconds,
+            "epoch_seconds" => TimeForm::EpochSeconds,
+            "epoch_milliseconds" => TimeForm::EpochMilliseconds,
+            "iso8601" => TimeForm::Iso8601,
             _ => return None,
         })
     }
@@ -71,7 +71,7 @@ impl Form {
 
     fn end(self, text: &str) -> Option<End> {
         let text = text.trim();
-        if self == Form::Iso8601 {
+        if self == TimeForm::Iso8601 {
             let at = text.parse::<jiff::Timestamp>().ok();
             return at
                 .or_else(|| last_day(text))
@@ -80,8 +80,8 @@ impl Form {
         let number = text.parse::<f64>().ok()?;
         let number = Some(number).filter(|n| n.is_finite())?;
         let is_span = match self {
-            Form::Seconds | Form::Milliseconds => true,
-            Form::MillisecondsOfEither => number < EPOCH_FROM_MS,
+            TimeForm::Seconds | TimeForm::Milliseconds => true,
+            TimeForm::MillisecondsOfEither => number < EPOCH_FROM_MS,
             _ => false,
         };
         if number < 0.0 && !is_span {
@@ -89,13 +89,13 @@ impl Form {
         }
         // A negative span is cut to zero by the conversion.
         Some(match self {
-            Form::Seconds => End::after_ms(number * 1000.0),
-            Form::Milliseconds => End::after_ms(number),
-            Form::EpochSeconds => End::At((number * 1000.0) as i64),
-            Form::EpochMilliseconds => End::At(number as i64),
-            Form::MillisecondsOfEither if number < EPOCH_FROM_MS => End::after_ms(number),
-            Form::MillisecondsOfEither => End::At(number as i64),
-            Form::Iso8601 => return None,
+            TimeForm::Seconds => End::after_ms(number * 1000.0),
+            TimeForm::Milliseconds => End::after_ms(number),
+            TimeForm::EpochSeconds => End::At((number * 1000.0) as i64),
+            TimeForm::EpochMilliseconds => End::At(number as i64),
+            TimeForm::MillisecondsOfEither if number < EPOCH_FROM_MS => End::after_ms(number),
+            TimeForm::MillisecondsOfEither => End::At(number as i64),
+            TimeForm::Iso8601 => return None,
         })
     }
 }
@@ -121,14 +121,14 @@ impl End {
 
 /// What is known of a credential's life.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Life {
+pub struct CredentialLife {
     /// What the answer says of it.
     pub said: Option<Duration>,
     /// The longest that the configuration allows.
     pub most: Option<Duration>,
 }
 
-impl Life {
+impl CredentialLife {
     /// How long it lives, where that is known; `otherwise` where the answer does not say.
     pub fn or(self, otherwise: Option<Duration>) -> Option<Duration> {
         let life = self.said.or(otherwise);
@@ -141,9 +141,9 @@ impl Life {
 
 /// Why no end is known.
 #[derive(Debug, PartialEq, Eq)]
-pub struct Unread {
+pub struct UnknownEnd {
     /// Where a value stands that is no time in its form.
-    pub at: Find,
+    pub at: ValuePlace,
 }
 
 /// How long a credential lives, counted from `answer.sent`. `found` holds the values
@@ -152,8 +152,12 @@ pub struct Unread {
 ///
 /// # Errors
 /// Where a value is there and cannot be read.
-pub fn life(expiries: &[Expiry], read: &Read<'_>, found: &Held) -> Result<Life, Unread> {
-    let mut life = Life::default();
+pub fn life(
+    expiries: &[Expiry],
+    read: &ReadAnswer<'_>,
+    found: &TemplateValues,
+) -> Result<CredentialLife, UnknownEnd> {
+    let mut life = CredentialLife::default();
     for expiry in expiries {
         let end = match expiry {
             Expiry::Fixed(most) => {
@@ -163,7 +167,7 @@ pub fn life(expiries: &[Expiry], read: &Read<'_>, found: &Held) -> Result<Life, 
             Expiry::Found(find, form) => match read.find(find) {
                 Some(text) => {
                     let end = form.end(&text);
-                    Some(end.ok_or_else(|| Unread { at: find.clone() })?)
+                    Some(end.ok_or_else(|| UnknownEnd { at: find.clone() })?)
                 }
                 None => None,
             },
@@ -184,7 +188,7 @@ pub fn life(expiries: &[Expiry], read: &Read<'_>, found: &Held) -> Result<Life, 
     Ok(life)
 }
 
-fn left(end_ms: i64, answer: &Answer) -> Duration {
+fn left(end_ms: i64, answer: &IssuerResponse) -> Duration {
     let skew = answer.skew_ms().unwrap_or(0).max(-CORRECTION_MOST_MS);
     let issuer_ms = answer.sent.wall_ms.saturating_add(skew);
     let left = end_ms.saturating_sub(issuer_ms);
@@ -199,72 +203,93 @@ mod tests {
     use proptest::prelude::*;
     use zeroize::Zeroizing;
 
-    fn says(form: Form, value: &str) -> Option<u64> {
+    fn says(form: TimeForm, value: &str) -> Option<u64> {
         let body = serde_json::json!({ "e": value }).to_string();
         let answer = answered(START_MS, &[], &body);
-        let expiries = [Expiry::Found(Find::Pointer("/e".into()), form)];
-        let life = life(&expiries, &Read::of(&answer), &Held::default()).unwrap();
+        let expiries = [Expiry::Found(ValuePlace::Pointer("/e".into()), form)];
+        let life = life(
+            &expiries,
+            &ReadAnswer::of(&answer),
+            &TemplateValues::default(),
+        )
+        .unwrap();
         assert_eq!(life.most, None);
         life.said.map(|life| life.as_secs())
     }
 
     #[test]
     fn every_form_is_read_also_as_text() {
-        assert_eq!(says(Form::Seconds, "86400"), Some(86_400));
-        assert_eq!(says(Form::Milliseconds, "900000"), Some(900));
-        assert_eq!(says(Form::EpochSeconds, "1800003600"), Some(3600));
-        assert_eq!(says(Form::EpochMilliseconds, "1800003600000"), Some(3600));
-        assert_eq!(says(Form::Iso8601, "2027-01-15T09:00:00.000Z"), Some(3600));
-        assert_eq!(says(Form::Iso8601, "2027-01-15T11:00:00+02:00"), Some(3600));
+        assert_eq!(says(TimeForm::Seconds, "86400"), Some(86_400));
+        assert_eq!(says(TimeForm::Milliseconds, "900000"), Some(900));
+        assert_eq!(says(TimeForm::EpochSeconds, "1800003600"), Some(3600));
+        assert_eq!(
+            says(TimeForm::EpochMilliseconds, "1800003600000"),
+            Some(3600)
+        );
+        assert_eq!(
+            says(TimeForm::Iso8601, "2027-01-15T09:00:00.000Z"),
+            Some(3600)
+        );
+        assert_eq!(
+            says(TimeForm::Iso8601, "2027-01-15T11:00:00+02:00"),
+            Some(3600)
+        );
         let longest = LIFE_MOST.as_secs();
         for never in ["9999-12-31T23:59:59Z", "9999-12-31T23:59:59.999Z"] {
-            assert_eq!(says(Form::Iso8601, never), Some(longest), "{never}");
+            assert_eq!(says(TimeForm::Iso8601, never), Some(longest), "{never}");
         }
-        assert_eq!(says(Form::MillisecondsOfEither, "900000"), Some(900));
-        assert_eq!(says(Form::MillisecondsOfEither, "1800000900000"), Some(900));
-        assert_eq!(says(Form::EpochSeconds, "1700000000"), Some(0));
+        assert_eq!(says(TimeForm::MillisecondsOfEither, "900000"), Some(900));
+        assert_eq!(
+            says(TimeForm::MillisecondsOfEither, "1800000900000"),
+            Some(900)
+        );
+        assert_eq!(says(TimeForm::EpochSeconds, "1700000000"), Some(0));
     }
 
     #[test]
     fn what_cannot_be_read_is_named_by_its_place() {
         for (form, value) in [
-            (Form::Seconds, "soon"),
-            (Form::EpochSeconds, "-1"),
-            (Form::Seconds, "NaN"),
-            (Form::Seconds, "inf"),
-            (Form::Iso8601, "2027-01-15"),
-            (Form::Iso8601, "1800000900000"),
+            (TimeForm::Seconds, "soon"),
+            (TimeForm::EpochSeconds, "-1"),
+            (TimeForm::Seconds, "NaN"),
+            (TimeForm::Seconds, "inf"),
+            (TimeForm::Iso8601, "2027-01-15"),
+            (TimeForm::Iso8601, "1800000900000"),
         ] {
             let body = serde_json::json!({ "e": value }).to_string();
             let answer = answered(START_MS, &[], &body);
-            let at = Find::Pointer("/e".into());
+            let at = ValuePlace::Pointer("/e".into());
             let expiries = [Expiry::Found(at.clone(), form)];
-            let unread = life(&expiries, &Read::of(&answer), &Held::default());
-            assert_eq!(unread, Err(Unread { at }), "{value}");
+            let unread = life(
+                &expiries,
+                &ReadAnswer::of(&answer),
+                &TemplateValues::default(),
+            );
+            assert_eq!(unread, Err(UnknownEnd { at }), "{value}");
         }
     }
 
     #[test]
     fn a_span_that_is_not_above_zero_says_nothing_and_the_default_stands_in() {
         for form in [
-            Form::Seconds,
-            Form::Milliseconds,
-            Form::MillisecondsOfEither,
+            TimeForm::Seconds,
+            TimeForm::Milliseconds,
+            TimeForm::MillisecondsOfEither,
         ] {
             for nothing in ["0", "0.0", "-1"] {
                 assert_eq!(says(form, nothing), None, "{form:?} {nothing}");
             }
         }
         let hours = |n: u64| Some(Duration::from_secs(n * 3600));
-        let unsaid = Life {
+        let unsaid = CredentialLife {
             said: None,
             most: hours(12),
         };
         assert_eq!(unsaid.or(hours(1)), hours(1));
         assert_eq!(unsaid.or(hours(20)), hours(12));
         assert_eq!(unsaid.or(None), hours(12));
-        assert_eq!(Life::default().or(hours(1)), hours(1));
-        let said = Life {
+        assert_eq!(CredentialLife::default().or(hours(1)), hours(1));
+        let said = CredentialLife {
             said: hours(2),
             ..unsaid
         };
@@ -276,12 +301,12 @@ mod tests {
         use base64::Engine;
         let claims = base64::engine::general_purpose::URL_SAFE_NO_PAD
             .encode(format!("{{\"exp\":{}}}", START_MS / 1000 + 600));
-        let mut found = Held::default();
+        let mut found = TemplateValues::default();
         found.set("token", Zeroizing::new(format!("Bearer e30.{claims}.c2ln")));
         let answer = answered(START_MS, &[], r#"{"e":3600}"#);
-        let read = Read::of(&answer);
+        let read = ReadAnswer::of(&answer);
         let at = |expiries: &[Expiry]| life(expiries, &read, &found).unwrap().or(None);
-        let found_at = || Expiry::Found(Find::Pointer("/e".into()), Form::Seconds);
+        let found_at = || Expiry::Found(ValuePlace::Pointer("/e".into()), TimeForm::Seconds);
         let fixed = |secs| Expiry::Fixed(Duration::from_secs(secs));
         assert_eq!(
             at(&[found_at(), Expiry::Jwt("token"), fixed(7200)]),
@@ -299,10 +324,14 @@ mod tests {
             let date = date.headers()["date"].to_str().unwrap().to_owned();
             let answer = answered(START_MS, &[("date", &date)], r#"{"e":1800003600}"#);
             let expiries = [Expiry::Found(
-                Find::Pointer("/e".into()),
-                Form::EpochSeconds,
+                ValuePlace::Pointer("/e".into()),
+                TimeForm::EpochSeconds,
             )];
-            let life = life(&expiries, &Read::of(&answer), &Held::default());
+            let life = life(
+                &expiries,
+                &ReadAnswer::of(&answer),
+                &TemplateValues::default(),
+            );
             life.unwrap().said.unwrap().as_secs()
         };
         assert_eq!(at(0), 3600);
@@ -316,14 +345,14 @@ mod tests {
         #[test]
         fn no_answer_makes_it_panic_or_live_for_ever(text in ".{0,40}", n in any::<f64>(), date in any::<i64>()) {
             for form in [
-                Form::Seconds, Form::Milliseconds, Form::EpochSeconds,
-                Form::EpochMilliseconds, Form::Iso8601, Form::MillisecondsOfEither,
+                TimeForm::Seconds, TimeForm::Milliseconds, TimeForm::EpochSeconds,
+                TimeForm::EpochMilliseconds, TimeForm::Iso8601, TimeForm::MillisecondsOfEither,
             ] {
                 for value in [text.clone(), n.to_string()] {
                     let body = serde_json::json!({ "e": value }).to_string();
                     let answer = answered(date / 2, &[], &body);
-                    let expiries = [Expiry::Found(Find::Pointer("/e".into()), form)];
-                    if let Ok(life) = life(&expiries, &Read::of(&answer), &Held::default()) {
+                    let expiries = [Expiry::Found(ValuePlace::Pointer("/e".into()), form)];
+                    if let Ok(life) = life(&expiries, &ReadAnswer::of(&answer), &TemplateValues::default()) {
                         prop_assert!(life.said.is_none_or(|said| said <= LIFE_MOST));
                     }
                 }

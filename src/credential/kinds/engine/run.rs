@@ -14,19 +14,19 @@ use std::time::Duration;
 use http::{HeaderName, HeaderValue};
 use zeroize::Zeroizing;
 
-use super::answer::Read;
-use super::ask::Ask;
-use super::expiry::{self, Expiry, Life};
-use super::template::{Held, Scope};
-use super::verdict::{Case, Meaning, Success, no_codes};
-use super::{Engine, Proof, Refresh, Session, State, Taken};
+use super::answer::ReadAnswer;
+use super::expiry::{self, CredentialLife, Expiry};
+use super::issuer_request::IssuerRequest;
+use super::template::{Scope, TemplateValues};
+use super::verdict::{JudgedAnswer, Meaning, Success, no_codes};
+use super::{Engine, EngineState, LoginSecrets, Refresh, Session, TakenValue};
 use crate::base::time::{Deadline, Moment};
 use crate::config::url::HttpUrl;
+use crate::credential::issuer_client::IssuerResponse;
 use crate::credential::kinds::sensitive;
-use crate::credential::login::Answer;
 use crate::credential::secret_parts::SecretParts;
-use crate::credential::{Change, Fresh, KeepAlive, Mint, MintError, Origin, Rejection};
-use crate::secret::Source;
+use crate::credential::{Change, CredentialOrigin, Fresh, KeepAlive, Mint, MintError, Rejection};
+use crate::secret::SecretSource;
 
 /// So many refreshes in a row may fail before a login is tried instead.
 const REFRESH_FAILURES_MOST: u32 = 3;
@@ -43,13 +43,13 @@ impl Mint for Engine {
         Box::pin(self.attempt())
     }
 
-    fn sources(&self) -> Vec<Source> {
+    fn sources(&self) -> Vec<SecretSource> {
         Engine::sources(self)
     }
 
     fn change(&self) -> Change {
         // What a command will print is not known without running it.
-        if Engine::sources(self).iter().any(Source::is_unwatched) {
+        if Engine::sources(self).iter().any(SecretSource::is_unwatched) {
             return Change::Replaces;
         }
         match self.read_givens_now() {
@@ -178,17 +178,17 @@ impl Engine {
         self.log_in(&proof).await
     }
 
-    async fn log_in(&self, proof: &Proof) -> Result<Fresh, MintError> {
+    async fn log_in(&self, proof: &LoginSecrets) -> Result<Fresh, MintError> {
         if self.recipe.forces {
             self.wait_for_others()?;
         }
-        let nothing = Held::default();
+        let nothing = TemplateValues::default();
         let scope = Scope {
             given: &proof.values,
             found: &nothing,
         };
         let mut answer = self.send(&self.recipe.ask, &scope, proof).await?;
-        let meaning = (self.recipe.codes)(&Read::of(&answer));
+        let meaning = (self.recipe.codes)(&ReadAnswer::of(&answer));
         if matches!(meaning, Some(Meaning::Occupied(_))) {
             let ours = self.state().session.take();
             if let Some(ours) = ours {
@@ -197,10 +197,10 @@ impl Engine {
                 answer = self.send(&self.recipe.ask, &scope, proof).await?;
             }
         }
-        let read = Read::of(&answer);
+        let read = ReadAnswer::of(&answer);
         let sources = self.sources_for_people();
         let url = self.login.url_of(&self.recipe.ask.path);
-        let case = Case {
+        let case = JudgedAnswer {
             read: &read,
             doing: "login",
             url: &url,
@@ -216,7 +216,7 @@ impl Engine {
                 detail: format!("the login answered, but its session is of no use ({key}): {fix}"),
             });
         }
-        let mut values = Held::default();
+        let mut values = TemplateValues::default();
         take(&self.recipe.takes, &case, &mut values)?;
         let known = self.life(&self.recipe.expiries, &case, &values)?;
         let assumed = self.recipe.default_life.filter(|_| known.said.is_none());
@@ -265,7 +265,7 @@ impl Engine {
         &self,
         refresh: &Refresh,
         session: &Session,
-        proof: &Proof,
+        proof: &LoginSecrets,
     ) -> Result<Fresh, Unrefreshed> {
         let scope = Scope {
             given: &proof.values,
@@ -275,14 +275,14 @@ impl Engine {
             .send(&refresh.ask, &scope, proof)
             .await
             .map_err(Unrefreshed::Failed)?;
-        let read = Read::of(&answer);
+        let read = ReadAnswer::of(&answer);
         if self.says_dead(&read) {
             return Err(Unrefreshed::Dead);
         }
         let secrets = with(&proof.secrets, &session.values);
         let sources = self.sources_for_people();
         let url = self.login.url_of(&refresh.ask.path);
-        let case = Case {
+        let case = JudgedAnswer {
             read: &read,
             doing: "refresh",
             url: &url,
@@ -338,7 +338,7 @@ impl Engine {
             found: &session.values,
         };
         let answer = self.send(ask, &scope, &proof).await?;
-        let read = Read::of(&answer);
+        let read = ReadAnswer::of(&answer);
         let secrets = with(&proof.secrets, &session.values);
         if self.says_dead(&read) {
             let mut state = self.state();
@@ -383,7 +383,7 @@ impl Engine {
             found: &session.values,
         };
         let answer = self.send(ask, &scope, &proof).await?;
-        let read = Read::of(&answer);
+        let read = ReadAnswer::of(&answer);
         if answer.status.is_success() || self.says_dead(&read) {
             return Ok(());
         }
@@ -399,7 +399,7 @@ impl Engine {
     }
 
     /// Whether an answer says that the session is unknown: a 401, or the one 403.
-    fn says_dead(&self, read: &Read<'_>) -> bool {
+    fn says_dead(&self, read: &ReadAnswer<'_>) -> bool {
         match read.answer.status.as_u16() {
             401 => true,
             403 => self
@@ -410,7 +410,12 @@ impl Engine {
         }
     }
 
-    fn life(&self, expiries: &[Expiry], case: &Case<'_>, values: &Held) -> Result<Life, MintError> {
+    fn life(
+        &self,
+        expiries: &[Expiry],
+        case: &JudgedAnswer<'_>,
+        values: &TemplateValues,
+    ) -> Result<CredentialLife, MintError> {
         expiry::life(expiries, case.read, values).map_err(|unread| {
             case.unavailable(
                 "body",
@@ -425,10 +430,10 @@ impl Engine {
 
     fn fresh(
         &self,
-        values: &Held,
+        values: &TemplateValues,
         life: Duration,
-        case: &Case<'_>,
-        proof: &Proof,
+        case: &JudgedAnswer<'_>,
+        proof: &LoginSecrets,
     ) -> Result<Fresh, MintError> {
         let scope = Scope {
             given: &proof.values,
@@ -470,7 +475,7 @@ impl Engine {
             expires: Deadline::new(case.read.answer.sent, life),
             source_ends: None,
             skew_ms: case.read.answer.skew_ms(),
-            origin: Origin::Issued,
+            origin: CredentialOrigin::Issued,
             assumed_life: None,
         })
     }
@@ -488,7 +493,12 @@ impl Engine {
         scope.found.value(name).filter(|_| is_secret && !is_given)
     }
 
-    async fn send(&self, ask: &Ask, scope: &Scope<'_>, proof: &Proof) -> Result<Answer, MintError> {
+    async fn send(
+        &self,
+        ask: &IssuerRequest,
+        scope: &Scope<'_>,
+        proof: &LoginSecrets,
+    ) -> Result<IssuerResponse, MintError> {
         let Some(request) = ask.request(scope) else {
             let detail = format!(
                 "the request to {} cannot be written: a value that it names is not known, or \
@@ -511,7 +521,7 @@ impl Engine {
     }
 }
 
-impl State {
+impl EngineState {
     /// A token was obtained, by a refresh at that moment or by a login.
     fn on_token(&mut self, refreshed: Option<Moment>) {
         self.refreshed = refreshed;
@@ -520,7 +530,11 @@ impl State {
     }
 }
 
-fn take(takes: &[Taken], case: &Case<'_>, values: &mut Held) -> Result<(), MintError> {
+fn take(
+    takes: &[TakenValue],
+    case: &JudgedAnswer<'_>,
+    values: &mut TemplateValues,
+) -> Result<(), MintError> {
     for taken in takes {
         match case.read.value(&taken.at) {
             Some(value) => values.set(&taken.name, value),
@@ -531,7 +545,7 @@ fn take(takes: &[Taken], case: &Case<'_>, values: &mut Held) -> Result<(), MintE
     Ok(())
 }
 
-fn with(secrets: &Held, more: &Held) -> Held {
+fn with(secrets: &TemplateValues, more: &TemplateValues) -> TemplateValues {
     let mut all = secrets.clone();
     for (index, value) in more.all().enumerate() {
         all.set(&format!("found {index}"), Zeroizing::new(value.to_owned()));

@@ -9,13 +9,13 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
-use super::template::Held;
+use super::template::TemplateValues;
 use crate::credential::store::Hidden;
 
 /// What a login left behind.
 pub struct Session {
     /// What its answer gave, and later refreshes.
-    pub values: Held,
+    pub values: TemplateValues,
     /// A salted print of the secrets that it was made with.
     pub print: u64,
     /// How long its first token was to live.
@@ -23,7 +23,7 @@ pub struct Session {
 }
 
 #[derive(Serialize, Deserialize)]
-struct Written {
+struct StoredSession {
     life: Duration,
     values: Vec<(String, Hidden)>,
 }
@@ -32,7 +32,7 @@ impl Session {
     /// Its written form.
     pub fn written(&self) -> Option<Zeroizing<Vec<u8>>> {
         let pairs = self.values.pairs();
-        let written = Written {
+        let written = StoredSession {
             life: self.life,
             values: pairs
                 .map(|(name, value)| (name.to_owned(), Hidden::new(value.as_bytes())))
@@ -46,8 +46,8 @@ impl Session {
 
     /// Reads what [`Session::written`] wrote, for secrets with the print `print`.
     pub fn read(text: &[u8], print: u64) -> Option<Session> {
-        let written: Written = serde_json::from_slice(text).ok()?;
-        let mut values = Held::default();
+        let written: StoredSession = serde_json::from_slice(text).ok()?;
+        let mut values = TemplateValues::default();
         for (name, value) in &written.values {
             values.set(name, Zeroizing::new(value.text()?.to_owned()));
         }
@@ -65,7 +65,7 @@ mod tests {
 
     #[test]
     fn what_is_written_is_read_again_and_odd_texts_are_not() {
-        let mut values = Held::default();
+        let mut values = TemplateValues::default();
         values.set("token", Zeroizing::new("a\"b".to_owned()));
         values.set("id", Zeroizing::new("7".to_owned()));
         let session = Session {

@@ -113,9 +113,9 @@ impl Template {
 
 /// Values by name, zeroed when dropped.
 #[derive(Clone, Default)]
-pub struct Held(Vec<(String, Zeroizing<String>)>);
+pub struct TemplateValues(Vec<(String, Zeroizing<String>)>);
 
-impl Held {
+impl TemplateValues {
     /// Sets `name`, in place of an earlier value.
     pub fn set(&mut self, name: &str, value: Zeroizing<String>) {
         self.0.retain(|(known, _)| known != name);
@@ -140,7 +140,7 @@ impl Held {
     }
 }
 
-impl std::fmt::Debug for Held {
+impl std::fmt::Debug for TemplateValues {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_list()
             .entries(self.0.iter().map(|(name, _)| name))
@@ -152,9 +152,9 @@ impl std::fmt::Debug for Held {
 #[derive(Clone, Copy, Debug)]
 pub struct Scope<'a> {
     /// What was configured.
-    pub given: &'a Held,
+    pub given: &'a TemplateValues,
     /// What an issuer gave; empty before it did.
-    pub found: &'a Held,
+    pub found: &'a TemplateValues,
 }
 
 impl<'a> Scope<'a> {
@@ -167,8 +167,8 @@ impl<'a> Scope<'a> {
 mod tests {
     use super::*;
 
-    fn held(pairs: &[(&str, &str)]) -> Held {
-        let mut held = Held::default();
+    fn held(pairs: &[(&str, &str)]) -> TemplateValues {
+        let mut held = TemplateValues::default();
         for (name, value) in pairs {
             held.set(name, Zeroizing::new((*value).to_owned()));
         }
@@ -178,7 +178,7 @@ mod tests {
     fn rendered(template: &str, pairs: &[(&str, &str)]) -> Option<String> {
         let scope = Scope {
             given: &held(pairs),
-            found: &Held::default(),
+            found: &TemplateValues::default(),
         };
         let template = Template::parse(template).unwrap();
         Some(template.render(&scope)?.to_string())

@@ -4,8 +4,8 @@
 //! refusal stops the asking, since accounts are locked after a few; a lock stops it
 //! until a person has changed something.
 
-use super::answer::{Find, Read};
-use super::template::Held;
+use super::answer::{ReadAnswer, ValuePlace};
+use super::template::TemplateValues;
 use crate::credential::MintError;
 
 /// What counts as success.
@@ -14,9 +14,9 @@ pub struct Success {
     /// Statuses, from and to.
     pub statuses: Vec<(u16, u16)>,
     /// Values that the answer must have.
-    pub equal: Vec<(Find, String)>,
+    pub equal: Vec<(ValuePlace, String)>,
     /// Where the body repeats the status; 400 and above counts instead of it.
-    pub status_at: Vec<Find>,
+    pub status_at: Vec<ValuePlace>,
 }
 
 impl Default for Success {
@@ -34,7 +34,7 @@ impl Success {
     /// Any 2xx, unless the body repeats a status from 400 on at one of these pointers.
     pub fn unless_repeated_at(pointers: &[&str]) -> Success {
         Success {
-            status_at: pointers.iter().copied().map(Find::pointer).collect(),
+            status_at: pointers.iter().copied().map(ValuePlace::pointer).collect(),
             ..Success::default()
         }
     }
@@ -58,28 +58,28 @@ pub enum Meaning {
 }
 
 /// Reads a vendor's own codes; `None` leaves it to the status.
-pub type Codes = fn(&Read<'_>) -> Option<Meaning>;
+pub type Codes = fn(&ReadAnswer<'_>) -> Option<Meaning>;
 
 /// Leaves everything to the status.
-pub fn no_codes(_: &Read<'_>) -> Option<Meaning> {
+pub fn no_codes(_: &ReadAnswer<'_>) -> Option<Meaning> {
     None
 }
 
 /// An answer to be judged, and what may be said of it.
-pub struct Case<'a> {
+pub struct JudgedAnswer<'a> {
     /// The answer.
-    pub read: &'a Read<'a>,
+    pub read: &'a ReadAnswer<'a>,
     /// What was asked, for a person: `login`.
     pub doing: &'a str,
     /// Where it was asked.
     pub url: &'a str,
     /// What must not be repeated.
-    pub secrets: &'a Held,
+    pub secrets: &'a TemplateValues,
     /// The secrets that prove us, for a person.
     pub sources: &'a str,
 }
 
-impl Case<'_> {
+impl JudgedAnswer<'_> {
     /// Nothing, if it is a success.
     ///
     /// # Errors
@@ -186,7 +186,7 @@ impl Case<'_> {
     }
 
     /// That the answer lacks what was to be taken from it.
-    pub fn lacks(&self, find: &Find) -> MintError {
+    pub fn lacks(&self, find: &ValuePlace) -> MintError {
         let shape = self.read.shape(self.secrets);
         let doing = self.doing;
         self.unavailable(
@@ -222,12 +222,12 @@ mod tests {
     fn judged(status: u16, body: &str, success: &Success) -> Result<(), MintError> {
         let mut answer = answered(0, &[("retry-after", "7")], body);
         answer.status = StatusCode::from_u16(status).unwrap();
-        let read = Read::of(&answer);
-        Case {
+        let read = ReadAnswer::of(&answer);
+        JudgedAnswer {
             read: &read,
             doing: "login",
             url: "https://cms.example.com/login",
-            secrets: &Held::default(),
+            secrets: &TemplateValues::default(),
             sources: "file /p",
         }
         .judge(success, no_codes)
@@ -239,8 +239,8 @@ mod tests {
 
     fn strict() -> Success {
         Success {
-            equal: vec![(Find::Pointer("/Status".into()), "Success".into())],
-            status_at: vec![Find::Pointer("/Code".into())],
+            equal: vec![(ValuePlace::Pointer("/Status".into()), "Success".into())],
+            status_at: vec![ValuePlace::Pointer("/Code".into())],
             ..Success::default()
         }
     }

@@ -15,20 +15,20 @@ use tokio::task::AbortHandle;
 use tokio::time::Instant;
 
 use crate::gateway::body::BodyError;
-use crate::gateway::client::alarm::Alarm;
-use crate::gateway::client::answer;
-use crate::gateway::client::h2::Lease;
+use crate::gateway::client::h2::H2Stream;
+use crate::gateway::client::lazy_timer::LazyTimer;
+use crate::gateway::client::response_body;
 
 /// The body of an answer.
 #[derive(Debug)]
 pub struct StreamBody {
     /// Gone when it has ended; the stream goes before its place.
-    stream: Option<(RecvStream, Rc<Lease>)>,
+    stream: Option<(RecvStream, Rc<H2Stream>)>,
     /// The task that still uploads under this answer.
     upload: Option<AbortHandle>,
     left: Option<u64>,
     idle: Duration,
-    alarm: Alarm,
+    lazy_timer: LazyTimer,
     /// Since when the next frame is waited for.
     since: Option<Instant>,
 }
@@ -38,7 +38,7 @@ impl StreamBody {
     /// nothing moves either way for `idle`; zero is no bound.
     pub fn new(
         stream: RecvStream,
-        lease: Rc<Lease>,
+        lease: Rc<H2Stream>,
         upload: Option<AbortHandle>,
         length: Option<u64>,
         idle: Duration,
@@ -48,7 +48,7 @@ impl StreamBody {
             upload,
             left: length,
             idle,
-            alarm: Alarm::default(),
+            lazy_timer: LazyTimer::default(),
             since: None,
         }
     }
@@ -87,7 +87,7 @@ impl StreamBody {
                 self.upload = None;
                 self.stream = None;
                 let trailers = trailers.and_then(Result::ok).map(Frame::trailers);
-                Poll::Ready(trailers.map(|frame| Ok(answer::clean(frame))))
+                Poll::Ready(trailers.map(|frame| Ok(response_body::clean(frame))))
             }
         }
     }
@@ -105,7 +105,10 @@ impl StreamBody {
             return Poll::Pending;
         }
         let since = *self.since.get_or_insert_with(Instant::now);
-        ready!(self.alarm.poll(cx, since.max(lease.moved()) + self.idle));
+        ready!(
+            self.lazy_timer
+                .poll(cx, since.max(lease.moved()) + self.idle)
+        );
         self.end();
         Poll::Ready(Some(Err(BodyError::Idle(self.idle))))
     }

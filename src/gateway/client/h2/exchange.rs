@@ -15,11 +15,11 @@ use http::{Request, Response, Uri, Version, header};
 use http_body::Body as _;
 
 use crate::gateway::body::Body;
-use crate::gateway::client::alarm::Alarm;
 use crate::gateway::client::exchange::Patience;
 use crate::gateway::client::h2::body::StreamBody;
-use crate::gateway::client::h2::pump::{Pump, Sent};
-use crate::gateway::client::h2::{Lease, Link};
+use crate::gateway::client::h2::pump::{BodyEnd, Pump};
+use crate::gateway::client::h2::{H2Conn, H2Stream};
+use crate::gateway::client::lazy_timer::LazyTimer;
 use crate::gateway::error::{CallerFault, Error, FaultKind, Reached, UpstreamFault};
 use crate::gateway::framing;
 
@@ -29,7 +29,7 @@ use crate::gateway::framing;
 /// # Errors
 /// Where there is no head of an answer; where the caller's body breaks off.
 pub async fn exchange(
-    lease: Lease,
+    lease: H2Stream,
     scheme: Scheme,
     request: Request<Body>,
 ) -> Result<Response<Body>, Error> {
@@ -72,7 +72,7 @@ pub async fn exchange(
     let lease = Rc::new(lease);
     let mut pump = (!ended).then(|| Pump::new(body, stream, lease.clone()));
     let mut patience = Patience::new(lifetimes, source);
-    let mut alarm = Alarm::default();
+    let mut lazy_timer = LazyTimer::default();
 
     let head = poll_fn(|cx| {
         if let Poll::Ready(head) = Pin::new(&mut answer).poll(cx) {
@@ -82,12 +82,12 @@ pub async fn exchange(
             && let Poll::Ready(sent) = uploading.poll(cx)
         {
             pump = None;
-            if sent == Sent::Broken {
+            if sent == BodyEnd::Broken {
                 return Poll::Ready(Err(CallerFault::BodyBroken.into()));
             }
         }
         patience
-            .poll(&mut alarm, cx)
+            .poll(&mut lazy_timer, cx)
             .map(|kind| Err(fault(kind, None)))
     })
     .await;
@@ -106,7 +106,11 @@ pub async fn exchange(
 }
 
 /// Joins the stream to the answer's body.
-fn hand_on(response: Response<RecvStream>, lease: Rc<Lease>, pump: Option<Pump>) -> Response<Body> {
+fn hand_on(
+    response: Response<RecvStream>,
+    lease: Rc<H2Stream>,
+    pump: Option<Pump>,
+) -> Response<Body> {
     lease.heard(0);
     let idle = lease.link.lifetimes.idle;
     let (parts, stream) = response.into_parts();
@@ -144,7 +148,7 @@ fn turn(request: Request<Body>, scheme: Scheme) -> Result<(Request<()>, Body), C
 
 /// What an error of a stream means for its call. What ends the whole connection ends
 /// it for new calls too.
-fn kind_of(error: h2::Error, link: &Link) -> FaultKind {
+fn kind_of(error: h2::Error, link: &H2Conn) -> FaultKind {
     if error.is_remote() && error.is_reset() {
         return match error.reason() {
             Some(Reason::REFUSED_STREAM) => FaultKind::Unprocessed(error),

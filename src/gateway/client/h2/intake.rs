@@ -48,9 +48,9 @@ impl Intake {
         self.expected.set(self.expected.get() + EACH_CALL);
     }
 
-    /// A frame with `octets` of an answer was taken.
-    pub fn taken(&self, octets: usize) {
-        let frame = octets as u64 + EACH_FRAME;
+    /// A frame with `bytes` of an answer was taken.
+    pub fn taken(&self, bytes: usize) {
+        let frame = bytes as u64 + EACH_FRAME;
         self.expected.set(self.expected.get() + frame);
     }
 
@@ -64,19 +64,19 @@ impl Intake {
 
 /// A socket that counts what comes.
 #[derive(Debug)]
-pub struct Counted<S> {
+pub struct CountingSocket<S> {
     socket: S,
     intake: Rc<Intake>,
 }
 
-impl<S> Counted<S> {
+impl<S> CountingSocket<S> {
     /// Counts what comes from `socket` in `intake`.
-    pub fn new(socket: S, intake: Rc<Intake>) -> Counted<S> {
-        Counted { socket, intake }
+    pub fn new(socket: S, intake: Rc<Intake>) -> CountingSocket<S> {
+        CountingSocket { socket, intake }
     }
 }
 
-impl<S: AsyncRead + Unpin> AsyncRead for Counted<S> {
+impl<S: AsyncRead + Unpin> AsyncRead for CountingSocket<S> {
     fn poll_read(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -90,7 +90,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for Counted<S> {
     }
 }
 
-impl<S: AsyncWrite + Unpin> AsyncWrite for Counted<S> {
+impl<S: AsyncWrite + Unpin> AsyncWrite for CountingSocket<S> {
     fn poll_write(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -128,7 +128,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn what_calls_and_time_account_for_is_no_flood() {
         let intake = Intake::begin();
-        let came = |octets: u64| intake.came.set(intake.came.get() + octets);
+        let came = |bytes: u64| intake.came.set(intake.came.get() + bytes);
         came(AT_ONCE);
         assert!(!intake.is_flood());
         came(1);

@@ -14,12 +14,12 @@ use h2::{Reason, SendStream};
 use http_body::Body as _;
 
 use crate::gateway::body::Body;
-use crate::gateway::client::alarm::Alarm;
-use crate::gateway::client::h2::Lease;
+use crate::gateway::client::h2::H2Stream;
+use crate::gateway::client::lazy_timer::LazyTimer;
 
 /// How a body ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Sent {
+pub enum BodyEnd {
     /// All of it is on its way.
     Whole,
     /// The upstream takes no more; its answer, or the want of one, says why.
@@ -35,12 +35,12 @@ pub struct Pump {
     stream: SendStream<Bytes>,
     /// A frame that waits for room, and whether it is the last.
     waiting: Option<(Bytes, bool)>,
-    lease: Rc<Lease>,
+    lease: Rc<H2Stream>,
 }
 
 impl Pump {
     /// Will send `body` into `stream`.
-    pub fn new(body: Body, stream: SendStream<Bytes>, lease: Rc<Lease>) -> Pump {
+    pub fn new(body: Body, stream: SendStream<Bytes>, lease: Rc<H2Stream>) -> Pump {
         Pump {
             body,
             stream,
@@ -50,36 +50,36 @@ impl Pump {
     }
 
     /// Sends what there is and what there is room for.
-    pub fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Sent> {
+    pub fn poll(&mut self, cx: &mut Context<'_>) -> Poll<BodyEnd> {
         // Wakes this task for a reset while it waits for the caller, too.
         if self.stream.poll_reset(cx).is_ready() {
-            return Poll::Ready(Sent::Unwanted);
+            return Poll::Ready(BodyEnd::Unwanted);
         }
         loop {
             if self.waiting.is_some() {
                 while self.stream.capacity() == 0 {
                     match ready!(self.stream.poll_capacity(cx)) {
                         Some(Ok(_)) => {}
-                        Some(Err(_)) | None => return Poll::Ready(Sent::Unwanted),
+                        Some(Err(_)) | None => return Poll::Ready(BodyEnd::Unwanted),
                     }
                 }
                 if let Some((octets, last)) = self.waiting.take() {
                     self.lease.touch();
                     if self.stream.send_data(octets, last).is_err() {
-                        return Poll::Ready(Sent::Unwanted);
+                        return Poll::Ready(BodyEnd::Unwanted);
                     }
                     if last {
-                        return Poll::Ready(Sent::Whole);
+                        return Poll::Ready(BodyEnd::Whole);
                     }
                 }
             }
             let Some(frame) = ready!(Pin::new(&mut self.body).poll_frame(cx)) else {
                 let ended = self.stream.send_data(Bytes::new(), true);
-                return Poll::Ready(ended.map_or(Sent::Unwanted, |()| Sent::Whole));
+                return Poll::Ready(ended.map_or(BodyEnd::Unwanted, |()| BodyEnd::Whole));
             };
             let Ok(frame) = frame else {
                 self.stream.send_reset(Reason::CANCEL);
-                return Poll::Ready(Sent::Broken);
+                return Poll::Ready(BodyEnd::Broken);
             };
             match frame.into_data() {
                 Ok(octets) if octets.is_empty() && !self.body.is_end_stream() => {}
@@ -97,7 +97,7 @@ impl Pump {
                     };
                     if octets.is_empty() {
                         let ended = self.stream.send_data(octets, last);
-                        return Poll::Ready(ended.map_or(Sent::Unwanted, |()| Sent::Whole));
+                        return Poll::Ready(ended.map_or(BodyEnd::Unwanted, |()| BodyEnd::Whole));
                     }
                     self.waiting = Some((octets, last));
                 }
@@ -107,7 +107,7 @@ impl Pump {
                     };
                     self.stream.reserve_capacity(0);
                     let ended = self.stream.send_trailers(trailers);
-                    return Poll::Ready(ended.map_or(Sent::Unwanted, |()| Sent::Whole));
+                    return Poll::Ready(ended.map_or(BodyEnd::Unwanted, |()| BodyEnd::Whole));
                 }
             }
         }
@@ -116,7 +116,7 @@ impl Pump {
     /// Goes on under the answer until the body has ended, or until nothing moved
     /// either way for `idle` (zero is no bound); then the stream is reset.
     pub async fn finish(mut self, idle: Duration) {
-        let mut alarm = Alarm::default();
+        let mut lazy_timer = LazyTimer::default();
         std::future::poll_fn(|cx| {
             if self.poll(cx).is_ready() {
                 return Poll::Ready(());
@@ -124,7 +124,7 @@ impl Pump {
             if idle.is_zero() {
                 return Poll::Pending;
             }
-            ready!(alarm.poll(cx, self.lease.moved() + idle));
+            ready!(lazy_timer.poll(cx, self.lease.moved() + idle));
             self.stream.send_reset(Reason::CANCEL);
             Poll::Ready(())
         })

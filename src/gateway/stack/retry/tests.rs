@@ -11,22 +11,22 @@ use super::*;
 use crate::base::name::Name;
 use crate::gateway::metrics::Families;
 use crate::net::connect::ConnectError;
-use crate::net::race::Lost;
+use crate::net::race::DialError;
 
-type Script = VecDeque<Result<StatusCode, Error>>;
+type AttemptScript = VecDeque<Result<StatusCode, Error>>;
 
 /// Ends each attempt as the script says, and notes when it came and what would do.
 #[derive(Clone)]
-struct Upstream {
-    script: Rc<RefCell<Script>>,
-    seen: Rc<RefCell<Vec<(Duration, Reuse)>>>,
+struct ScriptedUpstream {
+    script: Rc<RefCell<AttemptScript>>,
+    seen: Rc<RefCell<Vec<(Duration, ConnectionReuse)>>>,
     began: Instant,
 }
 
-impl Service<Call> for Upstream {
-    type Response = Answer;
+impl Service<Call> for ScriptedUpstream {
+    type Response = CallResponse;
     type Error = Error;
-    type Future = Ready<Result<Answer, Error>>;
+    type Future = Ready<Result<CallResponse, Error>>;
 
     fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Error>> {
         Poll::Ready(Ok(()))
@@ -40,7 +40,7 @@ impl Service<Call> for Upstream {
         ready(next.map(|status| {
             let mut response = Response::new(Body::empty());
             *response.status_mut() = status;
-            Answer {
+            CallResponse {
                 response,
                 used: None,
                 waited: Duration::ZERO,
@@ -51,19 +51,23 @@ impl Service<Call> for Upstream {
 }
 
 /// What became of a call, and its attempts.
-struct Ended {
+struct CallEnd {
     outcome: Result<StatusCode, Error>,
-    seen: Vec<(Duration, Reuse)>,
+    seen: Vec<(Duration, ConnectionReuse)>,
     metrics: Arc<RouteMetrics>,
 }
 
-impl Ended {
+impl CallEnd {
     fn retries(&self) -> [u64; 2] {
         [ConnectRetry::Connected, ConnectRetry::Failed].map(|e| self.metrics.connect_retry(e).get())
     }
 
     fn replays(&self) -> u64 {
-        let each = [Replay::Answered, Replay::Rejected, Replay::Failed];
+        let each = [
+            ReplayResult::Answered,
+            ReplayResult::Rejected,
+            ReplayResult::Failed,
+        ];
         each.map(|e| self.metrics.replay(e).get()).iter().sum()
     }
 
@@ -75,10 +79,10 @@ impl Ended {
     }
 }
 
-async fn call(method: Method, connect_retry: Duration, script: Script) -> Ended {
+async fn call(method: Method, connect_retry: Duration, script: AttemptScript) -> CallEnd {
     let families = Families::register(&Registry::new()).unwrap();
     let metrics = Arc::new(families.route(&Name::parse("contacts").unwrap()));
-    let upstream = Upstream {
+    let upstream = ScriptedUpstream {
         script: Rc::new(RefCell::new(script)),
         seen: Rc::default(),
         began: Instant::now(),
@@ -94,15 +98,15 @@ async fn call(method: Method, connect_retry: Duration, script: Script) -> Ended 
             tls: false,
         },
         host: None,
-        nature: Nature::of(&method, None, false),
+        replay_policy: ReplayPolicy::of(&method, None, false),
         upgrade: false,
-        reuse: Reuse::Usual,
+        reuse: ConnectionReuse::Usual,
         slot: None,
         fault: None,
     });
     let outcome = outcome.await.map(|answer| answer.response.status());
     let seen = upstream.seen.borrow().clone();
-    Ended {
+    CallEnd {
         outcome,
         seen,
         metrics,
@@ -120,7 +124,7 @@ fn fault(kind: FaultKind, reached: Reached, reused: bool) -> Error {
 }
 
 fn refused() -> Error {
-    let lost = Lost {
+    let lost = DialError {
         tried: Vec::new(),
         untried: 0,
         timed_out: false,
@@ -144,7 +148,7 @@ const SECOND: Duration = Duration::from_secs(1);
 #[tokio::test(start_paused = true)]
 async fn a_refused_connection_is_tried_again_for_every_method_until_the_limit() {
     for method in [Method::GET, Method::PUT, Method::POST] {
-        let ended = call(method.clone(), SECOND, Script::new()).await;
+        let ended = call(method.clone(), SECOND, AttemptScript::new()).await;
         assert_eq!(ended.told(), ("connect", Reached::No), "{method}");
         let last = ended.seen.last().unwrap().0;
         // The timer wheel counts whole milliseconds.
@@ -165,7 +169,7 @@ async fn a_refused_connection_is_tried_again_for_every_method_until_the_limit() 
 
 #[tokio::test(start_paused = true)]
 async fn without_a_limit_a_refused_connection_is_told_at_once() {
-    let ended = call(Method::GET, Duration::ZERO, Script::new()).await;
+    let ended = call(Method::GET, Duration::ZERO, AttemptScript::new()).await;
     assert_eq!(ended.told(), ("connect", Reached::No));
     assert_eq!((ended.seen.len(), ended.retries()), (1, [0, 0]));
 }
@@ -184,7 +188,7 @@ async fn a_pooled_connection_found_dead_is_replaced_and_costs_no_attempt() {
     };
     let ended = call(Method::GET, SECOND, script().into()).await;
     assert_eq!(ended.outcome.as_ref().unwrap(), &StatusCode::OK);
-    assert_eq!(ended.seen[1], (Duration::ZERO, Reuse::Never));
+    assert_eq!(ended.seen[1], (Duration::ZERO, ConnectionReuse::Never));
     assert_eq!((ended.retries(), ended.replays()), ([1, 0], 1));
     // A write that died has not: it may have taken effect.
     let ended = call(Method::POST, SECOND, script().into()).await;
@@ -207,12 +211,12 @@ async fn connections_that_are_always_found_dead_do_not_spin() {
 #[tokio::test(start_paused = true)]
 async fn the_worst_of_all_attempts_is_told() {
     for last in [refused(), unsent(false)] {
-        let mut script: Script = [Err(died(true))].into();
+        let mut script: AttemptScript = [Err(died(true))].into();
         script.push_back(Err(last));
         let ended = call(Method::PUT, Duration::ZERO, script).await;
         assert_eq!(ended.told(), ("closed", Reached::Unknown));
         assert_eq!(ended.seen.len(), 2);
-        assert_eq!(ended.metrics.replay(Replay::Failed).get(), 1);
+        assert_eq!(ended.metrics.replay(ReplayResult::Failed).get(), 1);
     }
     let overloaded = Error::Overloaded { limit: 1 };
     let script = [Err(died(true)), Err(overloaded)];

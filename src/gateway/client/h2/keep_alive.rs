@@ -17,9 +17,9 @@ use hyper_util::rt::TokioIo;
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
-use crate::gateway::client::alarm::Alarm;
-use crate::gateway::client::h2::State;
-use crate::gateway::client::h2::intake::Counted;
+use crate::gateway::client::h2::H2State;
+use crate::gateway::client::h2::intake::CountingSocket;
+use crate::gateway::client::lazy_timer::LazyTimer;
 use crate::net::io::Io;
 
 /// A silence on open streams that is worth a question.
@@ -32,11 +32,11 @@ const AGAIN: Duration = Duration::from_secs(300);
 /// Drives `connection` until it is over, or its peer is found dead. `let_go` wakes it
 /// when nobody can open streams any more, so that it closes with the last of them.
 pub async fn keep(
-    mut connection: Connection<Counted<TokioIo<Io>>, Bytes>,
-    state: &State,
+    mut connection: Connection<CountingSocket<TokioIo<Io>>, Bytes>,
+    state: &H2State,
     let_go: oneshot::Receiver<()>,
 ) {
-    let mut probe = connection.ping_pong().map(Probe::new);
+    let mut probe = connection.ping_pong().map(PingTimer::new);
     let mut let_go = Some(let_go);
     poll_fn(|cx| {
         if let Some(told) = &mut let_go
@@ -59,25 +59,25 @@ pub async fn keep(
     .await;
 }
 
-struct Probe {
+struct PingTimer {
     pings: PingPong,
-    alarm: Alarm,
+    lazy_timer: LazyTimer,
     asked: Option<Instant>,
     answered: Option<Instant>,
 }
 
-impl Probe {
-    fn new(pings: PingPong) -> Probe {
-        Probe {
+impl PingTimer {
+    fn new(pings: PingPong) -> PingTimer {
+        PingTimer {
             pings,
-            alarm: Alarm::default(),
+            lazy_timer: LazyTimer::default(),
             asked: None,
             answered: None,
         }
     }
 
     /// Ready when the peer is dead.
-    fn poll(&mut self, cx: &mut Context<'_>, state: &State) -> Poll<()> {
+    fn poll(&mut self, cx: &mut Context<'_>, state: &H2State) -> Poll<()> {
         if let Some(asked) = self.asked {
             match self.pings.poll_pong(cx) {
                 Poll::Ready(Ok(_)) => {
@@ -86,7 +86,7 @@ impl Probe {
                 }
                 // The connection tells of it.
                 Poll::Ready(Err(_)) => return Poll::Pending,
-                Poll::Pending => return self.alarm.poll(cx, asked + ANSWER),
+                Poll::Pending => return self.lazy_timer.poll(cx, asked + ANSWER),
             }
         }
         if state.open.get() == 0 {
@@ -97,12 +97,12 @@ impl Probe {
             Some(answered) if answered > heard => answered + AGAIN,
             _ => heard + SILENCE,
         };
-        if self.alarm.rings(cx, due) && self.pings.send_ping(Ping::opaque()).is_ok() {
+        if self.lazy_timer.rings(cx, due) && self.pings.send_ping(Ping::opaque()).is_ok() {
             let now = Instant::now();
             self.asked = Some(now);
             // Wakes this task for the answer, or for the want of one.
             let _ = self.pings.poll_pong(cx);
-            return self.alarm.poll(cx, now + ANSWER);
+            return self.lazy_timer.poll(cx, now + ANSWER);
         }
         Poll::Pending
     }
@@ -120,25 +120,25 @@ mod tests {
 
     use crate::base::name::Name;
     use crate::config::url::HttpOrigin;
-    use crate::config::{Roots, Tls, UpstreamProtocol};
+    use crate::config::{Roots, UpstreamProtocol, UpstreamTls};
     use crate::gateway::body::Body;
     use crate::gateway::client::h2::exchange::exchange;
-    use crate::gateway::client::h2::{Lease, Links, Opened};
+    use crate::gateway::client::h2::{DialedConn, H2Pool, H2Stream};
     use crate::gateway::client::pool::Lifetimes;
     use crate::gateway::error::{Error, FaultKind, Reached};
     use crate::gateway::metrics::Families;
     use crate::net::connect::Connector;
     use crate::net::egress::Egress;
 
-    fn links(port: u16) -> Rc<Links> {
+    fn links(port: u16) -> Rc<H2Pool> {
         let origin = HttpOrigin {
             tls: false,
             host: "127.0.0.1".into(),
             port,
         };
-        let tls = Tls {
+        let tls = UpstreamTls {
             roots: Roots::Bundled,
-            ..Tls::default()
+            ..UpstreamTls::default()
         };
         let limit = Duration::from_secs(5);
         let connector = Connector::new(origin, &tls, limit, Egress::default()).unwrap();
@@ -153,7 +153,7 @@ mod tests {
         };
         let families = Families::register(&prometheus::Registry::new()).unwrap();
         let metrics = Arc::new(families.route(&Name::parse("a").unwrap()));
-        Links::new(connector.speaking(UpstreamProtocol::H2), lifetimes, metrics)
+        H2Pool::new(connector.speaking(UpstreamProtocol::H2), lifetimes, metrics)
     }
 
     /// Speaks just enough HTTP/2, and counts PINGs; answers them where `pongs`.
@@ -175,12 +175,12 @@ mod tests {
         }
     }
 
-    async fn opened(pongs: bool) -> (Lease, Rc<std::cell::Cell<usize>>) {
+    async fn opened(pongs: bool) -> (H2Stream, Rc<std::cell::Cell<usize>>) {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let port = listener.local_addr().unwrap().port();
         let pings = Rc::new(std::cell::Cell::new(0));
         tokio::task::spawn_local(peer(listener, pongs, pings.clone()));
-        let Opened::Stream(lease) = links(port).open(false).await.unwrap() else {
+        let DialedConn::Stream(lease) = links(port).open(false).await.unwrap() else {
             panic!("a stream was expected");
         };
         (lease, pings)

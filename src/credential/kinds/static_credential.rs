@@ -14,15 +14,15 @@ use http::header::{AUTHORIZATION, HeaderName, HeaderValue};
 use zeroize::Zeroizing;
 
 use super::{
-    Building, Kind, basic_value, bearer_value, fetched, fit, sensitive, username_fault,
+    Kind, KindContext, basic_value, bearer_value, fetched, fit, sensitive, username_fault,
     username_rule,
 };
 use crate::base::problem::Problem;
 use crate::base::time::{Clock, Deadline};
-use crate::config::keys::{Fallback, Key, Type};
+use crate::config::keys::{ConfigKey, Fallback, ValueType};
 use crate::credential::secret_parts::SecretParts;
 use crate::credential::{Fresh, Mint, MintError};
-use crate::secret::Source;
+use crate::secret::SecretSource;
 
 /// The entry in the list.
 pub const KIND: Kind = Kind {
@@ -42,37 +42,37 @@ kind = "static"
 headers = { "hash-key" = { file = "/run/secrets/headset/hash-key" } }
 "#;
 
-const KEYS: &[Key] = &[
-    Key {
+const KEYS: &[ConfigKey] = &[
+    ConfigKey {
         path: "basic.username",
-        ty: Type::Text,
+        ty: ValueType::Text,
         default: Fallback::Absent,
         doc: "The user name of a Basic pair, without a `:`.",
         example: r#""api_key""#,
         check: Some(username_rule),
         in_place: false,
     },
-    Key {
+    ConfigKey {
         path: "basic.password",
-        ty: Type::Secret,
+        ty: ValueType::Secret,
         default: Fallback::Absent,
         doc: "The password of that pair.",
         example: r#"{ file = "/run/secrets/headset/api-token" }"#,
         check: None,
         in_place: false,
     },
-    Key {
+    ConfigKey {
         path: "bearer",
-        ty: Type::Secret,
+        ty: ValueType::Secret,
         default: Fallback::Absent,
         doc: "A token that is sent as `Authorization: Bearer …`; a leading `Bearer ` in it is not doubled.",
         example: r#"{ env = "API_TOKEN" }"#,
         check: None,
         in_place: false,
     },
-    Key {
+    ConfigKey {
         path: "headers",
-        ty: Type::SecretHeaders,
+        ty: ValueType::SecretHeaders,
         default: Fallback::Absent,
         doc: "Header names, each with the secret that is its value, sent as it stands.",
         example: r#"{ "hash-key" = { file = "/run/secrets/headset/hash-key" } }"#,
@@ -99,7 +99,7 @@ pub(super) const FORBIDDEN: &[&str] = &[
 ];
 
 #[derive(Debug)]
-struct Fixed {
+struct StaticCredential {
     names: Box<[HeaderName]>,
     holds: Holds,
     clock: Clock,
@@ -109,14 +109,14 @@ struct Fixed {
 enum Holds {
     Basic {
         username: String,
-        password: Source,
+        password: SecretSource,
     },
-    Bearer(Source),
+    Bearer(SecretSource),
     /// In the order of the names.
-    Headers(Vec<Source>),
+    Headers(Vec<SecretSource>),
 }
 
-fn build(building: &Building<'_>) -> Result<Arc<dyn Mint>, Vec<Problem>> {
+fn build(building: &KindContext<'_>) -> Result<Arc<dyn Mint>, Vec<Problem>> {
     let mut problems = Vec::new();
     let username = building.text("basic.username");
     let password = building.secret("basic.password");
@@ -147,7 +147,7 @@ fn build(building: &Building<'_>) -> Result<Arc<dyn Mint>, Vec<Problem>> {
         basic(building, username, password, &mut problems).map(|holds| (vec![AUTHORIZATION], holds))
     };
     match made {
-        Some((names, holds)) if problems.is_empty() => Ok(Arc::new(Fixed {
+        Some((names, holds)) if problems.is_empty() => Ok(Arc::new(StaticCredential {
             names: names.into(),
             holds,
             clock: building.clock.clone(),
@@ -157,9 +157,9 @@ fn build(building: &Building<'_>) -> Result<Arc<dyn Mint>, Vec<Problem>> {
 }
 
 fn basic(
-    building: &Building<'_>,
+    building: &KindContext<'_>,
     username: Option<&str>,
-    password: Option<&Source>,
+    password: Option<&SecretSource>,
     problems: &mut Vec<Problem>,
 ) -> Option<Holds> {
     if username.is_none() {
@@ -179,8 +179,8 @@ fn basic(
 }
 
 fn header_names(
-    building: &Building<'_>,
-    headers: &[(String, Source)],
+    building: &KindContext<'_>,
+    headers: &[(String, SecretSource)],
     problems: &mut Vec<Problem>,
 ) -> Vec<HeaderName> {
     let mut seen = HashSet::new();
@@ -211,7 +211,7 @@ fn header_names(
     names
 }
 
-impl Fixed {
+impl StaticCredential {
     async fn render(&self) -> Result<Box<[(HeaderName, HeaderValue)]>, MintError> {
         let values = match &self.holds {
             Holds::Basic { username, password } => {
@@ -236,7 +236,7 @@ impl Fixed {
     }
 }
 
-impl Mint for Fixed {
+impl Mint for StaticCredential {
     fn header_names(&self) -> &[HeaderName] {
         &self.names
     }
@@ -250,7 +250,7 @@ impl Mint for Fixed {
                 expires: Deadline::new(self.clock.now(), Duration::MAX),
                 source_ends: None,
                 skew_ms: None,
-                origin: crate::credential::Origin::Issued,
+                origin: crate::credential::CredentialOrigin::Issued,
                 assumed_life: None,
             })
         })
@@ -260,7 +260,7 @@ impl Mint for Fixed {
         false
     }
 
-    fn sources(&self) -> Vec<Source> {
+    fn sources(&self) -> Vec<SecretSource> {
         match &self.holds {
             Holds::Basic { password, .. } => vec![password.clone()],
             Holds::Bearer(source) => vec![source.clone()],
@@ -280,23 +280,23 @@ mod tests {
     use crate::base::name::Name;
     use crate::base::problem::Place;
     use crate::config::keys::{Value, Values};
-    use crate::config::{Credential, Roots, Tls};
+    use crate::config::{CredentialConfig, Roots, UpstreamTls};
 
     fn built(options: Vec<(&'static str, Value)>) -> Result<Arc<dyn Mint>, Vec<Problem>> {
         let values = options
             .into_iter()
             .map(|(key, value)| (key, (value, Place::Flag("--test".into()))));
-        let credential = Credential {
+        let credential = CredentialConfig {
             name: Name::parse("key").unwrap(),
             kind: "static",
             values: Values(values.collect()),
             origins: Vec::new(),
-            tls: Tls {
+            tls: UpstreamTls {
                 roots: Roots::Bundled,
-                ..Tls::default()
+                ..UpstreamTls::default()
             },
         };
-        build(&Building {
+        build(&KindContext {
             credential: &credential,
             clock: &Clock::system(),
             mint_limit: Duration::from_secs(10),
@@ -305,14 +305,14 @@ mod tests {
         })
     }
 
-    fn file(dir: &std::path::Path, name: &str, content: &str) -> Source {
+    fn file(dir: &std::path::Path, name: &str, content: &str) -> SecretSource {
         let path = dir.join(name);
         std::fs::write(&path, content).unwrap();
-        Source::File(path)
+        SecretSource::File(path)
     }
 
-    fn nowhere() -> Source {
-        Source::File("/nonexistent/secret".into())
+    fn nowhere() -> SecretSource {
+        SecretSource::File("/nonexistent/secret".into())
     }
 
     fn whys(options: Vec<(&'static str, Value)>) -> Vec<String> {
@@ -322,7 +322,7 @@ mod tests {
 
     #[tokio::test]
     async fn each_form_renders_its_headers_and_follows_its_secret() {
-        let dir = crate::credential::testing::Folder::new();
+        let dir = crate::credential::testing::TempFolder::new();
         let secret = file(dir.path(), "s", "first\n");
         let forms = [
             (
@@ -363,7 +363,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_secret_that_cannot_be_read_or_sent_is_named_and_not_shown() {
-        let dir = crate::credential::testing::Folder::new();
+        let dir = crate::credential::testing::TempFolder::new();
         let broken = file(dir.path(), "broken", "hush\u{1}hush");
         for source in [nowhere(), broken, file(dir.path(), "empty", "")] {
             let mint = built(vec![(

@@ -40,7 +40,7 @@ struct Log {
 }
 
 /// See the module.
-pub struct Wiretap {
+pub struct ScriptedUpstream {
     address: SocketAddr,
     log: Arc<Mutex<Log>>,
     task: tokio::task::JoinHandle<()>,
@@ -49,8 +49,8 @@ pub struct Wiretap {
 /// What it answers where no case wrote anything.
 pub const USUAL: &str = "HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\nusual";
 
-impl Wiretap {
-    pub async fn start() -> Wiretap {
+impl ScriptedUpstream {
+    pub async fn start() -> ScriptedUpstream {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let log = Arc::new(Mutex::new(Log::default()));
@@ -62,7 +62,7 @@ impl Wiretap {
                 tokio::spawn(serve(stream, logged.clone()));
             }
         });
-        Wiretap { address, log, task }
+        ScriptedUpstream { address, log, task }
     }
 
     pub fn address(&self) -> SocketAddr {
@@ -90,7 +90,7 @@ impl Wiretap {
     }
 }
 
-impl Drop for Wiretap {
+impl Drop for ScriptedUpstream {
     fn drop(&mut self) {
         self.task.abort();
     }

@@ -13,25 +13,25 @@ use tokio::time::Instant;
 /// The least time between two lines of a kind.
 const PAUSE: Duration = Duration::from_secs(1);
 
-type Write<T> = dyn Fn(&T, u64) + Send + Sync;
+type WriteLine<T> = dyn Fn(&T, u64) + Send + Sync;
 
 /// Writes the lines of one subject.
-pub struct Crowd<T> {
+pub struct LogLimiter<T> {
     /// Writes a line, and for how many it stands.
-    write: Box<Write<T>>,
-    kinds: Mutex<HashMap<&'static str, Kind<T>>>,
+    write: Box<WriteLine<T>>,
+    kinds: Mutex<HashMap<&'static str, LineKind<T>>>,
 }
 
-struct Kind<T> {
+struct LineKind<T> {
     told: Instant,
     /// What happened since then: how often, and the last of it.
     since: Option<(u64, T)>,
 }
 
-impl<T: Send + 'static> Crowd<T> {
+impl<T: Send + 'static> LogLimiter<T> {
     /// Whose lines go to `write`, each with the number of those that it stands for.
-    pub fn new(write: impl Fn(&T, u64) + Send + Sync + 'static) -> Arc<Crowd<T>> {
-        Arc::new(Crowd {
+    pub fn new(write: impl Fn(&T, u64) + Send + Sync + 'static) -> Arc<LogLimiter<T>> {
+        Arc::new(LogLimiter {
             write: Box::new(write),
             kinds: Mutex::default(),
         })
@@ -39,12 +39,12 @@ impl<T: Send + 'static> Crowd<T> {
 
     /// Tells of `line`, one of the kind `name`, now or within a second. Never waits; it must run on
     /// a tokio runtime for a line to be told later without a further one.
-    pub fn tell(self: &Arc<Crowd<T>>, name: &'static str, line: T) {
+    pub fn tell(self: &Arc<LogLimiter<T>>, name: &'static str, line: T) {
         let now = Instant::now();
         let mut kinds = self.kinds();
         let Some(kind) = kinds.get_mut(name) else {
             let (told, since) = (now, None);
-            kinds.insert(name, Kind { told, since });
+            kinds.insert(name, LineKind { told, since });
             drop(kinds);
             return (self.write)(&line, 1);
         };
@@ -63,20 +63,20 @@ impl<T: Send + 'static> Crowd<T> {
         }
     }
 
-    fn tell_later(self: &Arc<Crowd<T>>, name: &'static str, due: Instant) {
-        let crowd = Arc::downgrade(self);
+    fn tell_later(self: &Arc<LogLimiter<T>>, name: &'static str, due: Instant) {
+        let log_limiter = Arc::downgrade(self);
         if let Ok(runtime) = tokio::runtime::Handle::try_current() {
             runtime.spawn(async move {
                 tokio::time::sleep_until(due).await;
-                if let Some(crowd) = crowd.upgrade() {
-                    crowd.catch_up(name);
+                if let Some(log_limiter) = log_limiter.upgrade() {
+                    log_limiter.catch_up(name);
                 }
             });
         }
     }
 }
 
-impl<T> Crowd<T> {
+impl<T> LogLimiter<T> {
     fn catch_up(&self, name: &'static str) {
         let mut kinds = self.kinds();
         let Some(kind) = kinds.get_mut(name) else {
@@ -91,12 +91,12 @@ impl<T> Crowd<T> {
     }
 
     /// Never held across an await or a write; every use leaves it whole.
-    fn kinds(&self) -> MutexGuard<'_, HashMap<&'static str, Kind<T>>> {
+    fn kinds(&self) -> MutexGuard<'_, HashMap<&'static str, LineKind<T>>> {
         self.kinds.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl<T> Drop for Crowd<T> {
+impl<T> Drop for LogLimiter<T> {
     /// What waited to be told is told now.
     fn drop(&mut self) {
         let names: Vec<&'static str> = self.kinds().keys().copied().collect();
@@ -106,7 +106,7 @@ impl<T> Drop for Crowd<T> {
     }
 }
 
-impl<T> fmt::Debug for Crowd<T> {
+impl<T> fmt::Debug for LogLimiter<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Crowd").finish_non_exhaustive()
     }

@@ -15,18 +15,18 @@ use crate::base::time::Clock;
 use crate::config::url::HttpUrl;
 use crate::config::{self, Config};
 use crate::credential::chain::Chains;
-use crate::credential::kinds::{Building, Built, Kind};
+use crate::credential::kinds::{BuiltMint, Kind, KindContext};
 use crate::credential::metrics::CredentialMetrics;
-use crate::credential::slot::{Opening, Slot, Tuning};
-use crate::credential::store::kept::kept;
-use crate::credential::store::{Keep, Null, Store};
-use crate::credential::tenants::{Holder, Open, Tenants};
+use crate::credential::slot::{Slot, SlotLimits, SlotParts};
+use crate::credential::store::persistent_mint::kept;
+use crate::credential::store::{NullStore, Store, StoreScope};
+use crate::credential::tenants::{CredentialHandle, OpenSlot, Tenants};
 use crate::credential::{Mint, MintError};
 use crate::net::egress::{Egress, OwnAddresses};
 
 /// What every minter is made with.
 #[derive(Clone, Debug)]
-pub struct Workshop {
+pub struct MinterFactory {
     /// The clock by which credentials expire.
     pub clock: Clock,
     /// The time limit of one attempt.
@@ -41,15 +41,20 @@ pub struct Workshop {
     pub upstreams: Arc<[(Name, HttpUrl)]>,
 }
 
-impl Workshop {
+impl MinterFactory {
     /// For the credentials of `config`, whose slots keep what must outlive the process
     /// in `store`.
-    pub fn of(config: &Config, clock: Clock, own: OwnAddresses, store: Arc<dyn Store>) -> Workshop {
-        let upstream = |route: &config::Route| {
+    pub fn of(
+        config: &Config,
+        clock: Clock,
+        own: OwnAddresses,
+        store: Arc<dyn Store>,
+    ) -> MinterFactory {
+        let upstream = |route: &config::RouteConfig| {
             let name = route.credential.clone()?;
             Some((name, route.upstream.clone()))
         };
-        Workshop {
+        MinterFactory {
             clock,
             mint_limit: config.timeouts.mint,
             chains: Chains::default(),
@@ -60,17 +65,17 @@ impl Workshop {
     }
 
     /// The same for a later configuration: its store, its chains and its clock stay.
-    pub fn again(&self, config: &Config) -> Workshop {
+    pub fn again(&self, config: &Config) -> MinterFactory {
         let own = self.egress.own().clone();
         let (clock, store) = (self.clock.clone(), self.store.clone());
-        Workshop {
+        MinterFactory {
             chains: self.chains.clone(),
-            ..Workshop::of(config, clock, own, store)
+            ..MinterFactory::of(config, clock, own, store)
         }
     }
 
     /// Where `credential` may go.
-    pub fn reached_by(&self, credential: &config::Credential) -> Vec<HttpUrl> {
+    pub fn reached_by(&self, credential: &config::CredentialConfig) -> Vec<HttpUrl> {
         if !credential.origins.is_empty() {
             return credential.origins.clone();
         }
@@ -83,11 +88,11 @@ impl Workshop {
     ///
     /// # Errors
     /// With every problem that its kind finds.
-    pub fn build(&self, credential: &config::Credential) -> Built {
+    pub fn build(&self, credential: &config::CredentialConfig) -> BuiltMint {
         // Where it may go, for a kind that tries there what it obtained.
         let mut reaching = credential.clone();
         reaching.origins = self.reached_by(credential);
-        let building = Building {
+        let building = KindContext {
             credential: &reaching,
             clock: &self.clock,
             mint_limit: self.mint_limit,
@@ -110,7 +115,7 @@ impl Workshop {
     ///
     /// # Errors
     /// With every problem that its kind finds.
-    pub fn example(&self, credential: &config::Credential, config: &Config) -> Built {
+    pub fn example(&self, credential: &config::CredentialConfig, config: &Config) -> BuiltMint {
         if credential.is_per_tenant() {
             self.build(&credential.for_tenant(example_tenant(credential, config)))
         } else {
@@ -119,15 +124,15 @@ impl Workshop {
     }
 }
 
-impl Workshop {
+impl MinterFactory {
     /// `mint` as a slot of `credential` (for `tenant`) takes it: with a memory.
     fn keeping(
         &self,
         mint: Arc<dyn Mint>,
-        credential: &config::Credential,
+        credential: &config::CredentialConfig,
         tenant: Option<&str>,
     ) -> Arc<dyn Mint> {
-        let keep = Keep::new(self.store.clone(), credential, tenant.map(Into::into));
+        let keep = StoreScope::new(self.store.clone(), credential, tenant.map(Into::into));
         kept(mint, keep, self.clock.clone())
     }
 }
@@ -139,15 +144,15 @@ impl Workshop {
 /// # Errors
 /// Where two metrics share a name, which would be a bug.
 pub fn open_sources(
-    workshop: &Workshop,
-    credential: &config::Credential,
+    factory: &MinterFactory,
+    credential: &config::CredentialConfig,
     config: &Config,
-) -> Result<Vec<Holder>, prometheus::Error> {
-    let opener = Opener {
+) -> Result<Vec<CredentialHandle>, prometheus::Error> {
+    let opener = SlotOpener {
         // What a running headset has stored is its own.
-        workshop: Workshop {
-            store: Arc::new(Null::new()),
-            ..workshop.clone()
+        factory: MinterFactory {
+            store: Arc::new(NullStore::new()),
+            ..factory.clone()
         },
         credential_wait: config.timeouts.mint,
         tenants: config.limits.tenants,
@@ -161,7 +166,7 @@ pub fn open_sources(
             let found = config.credentials.iter().find(|c| c.name == *source);
             // The loader has refused unknown names and circles.
             if let Some(found) = found
-                && let Ok(mint) = workshop.build(found)
+                && let Ok(mint) = factory.build(found)
             {
                 open.push(opener.open(found, &mint, None));
                 wanted.push(found);
@@ -172,12 +177,15 @@ pub fn open_sources(
 }
 
 /// A tenant that may be: the first that a route lists.
-pub fn example_tenant<'c>(credential: &config::Credential, config: &'c Config) -> &'c str {
+pub fn example_tenant<'c>(credential: &config::CredentialConfig, config: &'c Config) -> &'c str {
     listed_tenant(credential, config).unwrap_or("1")
 }
 
 /// The first tenant that a route with this credential lists by name.
-pub fn listed_tenant<'c>(credential: &config::Credential, config: &'c Config) -> Option<&'c str> {
+pub fn listed_tenant<'c>(
+    credential: &config::CredentialConfig,
+    config: &'c Config,
+) -> Option<&'c str> {
     config
         .routes
         .iter()
@@ -186,9 +194,9 @@ pub fn listed_tenant<'c>(credential: &config::Credential, config: &'c Config) ->
 }
 
 /// What slots are opened with.
-pub struct Opener {
+pub struct SlotOpener {
     /// Makes minters.
-    pub workshop: Workshop,
+    pub factory: MinterFactory,
     /// How long a call waits for a flight.
     pub credential_wait: Duration,
     /// How many tenants of each credential are kept.
@@ -199,26 +207,26 @@ pub struct Opener {
     pub runtime: tokio::runtime::Handle,
 }
 
-impl Opener {
+impl SlotOpener {
     /// Opens the slot of `credential`, whose first attempt begins at once; or gets
     /// ready for its tenants, of whom nothing is asked before their first calls.
-    /// `mint` is what [`Workshop::example`] made, `before` in whose place it comes.
+    /// `mint` is what [`MinterFactory::example`] made, `before` in whose place it comes.
     pub fn open(
         &self,
-        credential: &config::Credential,
+        credential: &config::CredentialConfig,
         mint: &Arc<dyn Mint>,
         before: Option<&Predecessor>,
-    ) -> Holder {
+    ) -> CredentialHandle {
         let opening = self.opening(credential);
         if !credential.is_per_tenant() {
-            let mint = self.workshop.keeping(mint.clone(), credential, None);
-            let old = before.and_then(|before| before.holder.one().cloned());
+            let mint = self.factory.keeping(mint.clone(), credential, None);
+            let old = before.and_then(|before| before.handle.one().cloned());
             let session = before.and_then(|before| before.followed(old, &*mint));
             let slot = Slot::start_after(opening(mint), None, session);
-            self.workshop.chains.open(&slot);
-            return Holder::One(slot);
+            self.factory.chains.open(&slot);
+            return CredentialHandle::One(slot);
         }
-        Holder::PerTenant(Arc::new(Tenants::new(
+        CredentialHandle::PerTenant(Arc::new(Tenants::new(
             credential.name.clone(),
             mint.clone(),
             self.tenants,
@@ -228,15 +236,15 @@ impl Opener {
 
     fn opening(
         &self,
-        credential: &config::Credential,
-    ) -> impl Fn(Arc<dyn Mint>) -> Opening + Send + Sync + use<> {
+        credential: &config::CredentialConfig,
+    ) -> impl Fn(Arc<dyn Mint>) -> SlotParts + Send + Sync + use<> {
         let pool = self.metrics.shared(&credential.name);
         {
             let name = credential.name.clone();
-            let clock = self.workshop.clock.clone();
-            let (credential_wait, mint_limit) = (self.credential_wait, self.workshop.mint_limit);
+            let clock = self.factory.clock.clone();
+            let (credential_wait, mint_limit) = (self.credential_wait, self.factory.mint_limit);
             let runtime = self.runtime.clone();
-            move |mint| Opening {
+            move |mint| SlotParts {
                 name: name.clone(),
                 mint,
                 clock: clock.clone(),
@@ -249,23 +257,29 @@ impl Opener {
     }
 
     /// Opens the slot of a tenant of `credential`.
-    fn opens_tenants(&self, credential: &config::Credential, before: Option<Predecessor>) -> Open {
+    fn opens_tenants(
+        &self,
+        credential: &config::CredentialConfig,
+        before: Option<Predecessor>,
+    ) -> OpenSlot {
         let opening = self.opening(credential);
-        let (workshop, spec) = (self.workshop.clone(), credential.clone());
+        let (factory, spec) = (self.factory.clone(), credential.clone());
         // Held weakly, since who is replaced ends with its last call.
-        let before = before.and_then(|before| match &before.holder {
-            Holder::PerTenant(tenants) => Some((Arc::downgrade(tenants), before.is_same_user)),
-            Holder::One(_) => None,
+        let before = before.and_then(|before| match &before.handle {
+            CredentialHandle::PerTenant(tenants) => {
+                Some((Arc::downgrade(tenants), before.is_same_user))
+            }
+            CredentialHandle::One(_) => None,
         });
         Box::new(move |tenant: &str| {
             let own = spec.for_tenant(tenant);
-            let mint = workshop.build(&own).map_err(unfit)?;
-            let mint = workshop.keeping(mint, &own, Some(tenant));
+            let mint = factory.build(&own).map_err(unfit)?;
+            let mint = factory.keeping(mint, &own, Some(tenant));
             let session = before.as_ref().and_then(|(tenants, is_same_user)| {
                 let tenants = tenants.upgrade()?;
                 let old = tenants.find(tenant);
                 let before = Predecessor {
-                    holder: Holder::PerTenant(tenants),
+                    handle: CredentialHandle::PerTenant(tenants),
                     is_same_user: *is_same_user,
                 };
                 before.followed(old, &*mint)
@@ -276,32 +290,39 @@ impl Opener {
                 "the first call of a tenant"
             );
             let slot = Slot::start_after(opening(mint), Some(tenant), session);
-            workshop.chains.open(&slot);
+            factory.chains.open(&slot);
             Ok(slot)
         })
     }
 
     /// Changes the limits of `running`, which is `credential` by its identity, to those of
     /// now. Its credentials live on, and nobody is asked for another.
-    pub fn tune(&self, credential: &config::Credential, mint: &Arc<dyn Mint>, running: &Holder) {
+    pub fn tune(
+        &self,
+        credential: &config::CredentialConfig,
+        mint: &Arc<dyn Mint>,
+        running: &CredentialHandle,
+    ) {
         let tune = |slot: &Slot, mint: Arc<dyn Mint>| {
             mint.follow(&*slot.mint(), true);
-            slot.tune(Tuning {
+            slot.tune(SlotLimits {
                 mint,
                 credential_wait: self.credential_wait,
-                mint_limit: self.workshop.mint_limit,
+                mint_limit: self.factory.mint_limit,
             });
         };
         match running {
-            Holder::One(slot) => tune(slot, self.workshop.keeping(mint.clone(), credential, None)),
-            Holder::PerTenant(tenants) => {
+            CredentialHandle::One(slot) => {
+                tune(slot, self.factory.keeping(mint.clone(), credential, None))
+            }
+            CredentialHandle::PerTenant(tenants) => {
                 let open = self.opens_tenants(credential, None);
                 tenants.tune(mint.clone(), self.tenants, open);
                 for (tenant, slot) in tenants.all() {
                     let own = credential.for_tenant(&tenant);
                     // One that cannot be made now goes on as it is.
-                    if let Ok(mint) = self.workshop.build(&own) {
-                        tune(&slot, self.workshop.keeping(mint, &own, Some(&tenant)));
+                    if let Ok(mint) = self.factory.build(&own) {
+                        tune(&slot, self.factory.keeping(mint, &own, Some(&tenant)));
                     }
                 }
             }
@@ -313,7 +334,7 @@ impl Opener {
 #[derive(Clone, Debug)]
 pub struct Predecessor {
     /// The one that runs.
-    pub holder: Holder,
+    pub handle: CredentialHandle,
     /// Whether both log in as the same user.
     pub is_same_user: bool,
 }

@@ -24,7 +24,7 @@ const FORM: &AsciiSet = &NON_ALPHANUMERIC
 
 /// One request.
 #[derive(Clone, Debug)]
-pub struct Ask {
+pub struct IssuerRequest {
     /// Its method.
     pub method: Method,
     /// Its path, on the one origin of the credential.
@@ -32,62 +32,68 @@ pub struct Ask {
     /// Its fields beyond `accept`, `content-type`, `host` and `user-agent`.
     pub headers: Vec<(HeaderName, Template)>,
     /// Its body.
-    pub body: Body,
+    pub body: RequestBody,
 }
 
 /// The body of a request.
 #[derive(Clone, Debug)]
-pub enum Body {
+pub enum RequestBody {
     /// None.
     Empty,
     /// JSON, whose texts may name values.
-    Json(Tree),
+    Json(JsonTemplate),
     /// A form.
     Form(Vec<(String, Template)>),
 }
 
 /// JSON with templates for texts.
 #[derive(Clone, Debug)]
-pub enum Tree {
+pub enum JsonTemplate {
     /// A number, a truth value or `null`.
     Plain(Value),
     /// A text.
     Text(Template),
     /// A list.
-    List(Vec<Tree>),
+    List(Vec<JsonTemplate>),
     /// An object.
-    Object(Vec<(String, Tree)>),
+    Object(Vec<(String, JsonTemplate)>),
 }
 
-impl Tree {
+impl JsonTemplate {
     /// JSON whose texts may name values.
     ///
     /// # Errors
     /// Why a text's braces will not do.
-    pub fn of(value: Value) -> Result<Tree, String> {
+    pub fn of(value: Value) -> Result<JsonTemplate, String> {
         Ok(match value {
-            Value::String(text) => Tree::Text(Template::parse(&text)?),
-            Value::Array(items) => {
-                Tree::List(items.into_iter().map(Tree::of).collect::<Result<_, _>>()?)
-            }
-            Value::Object(members) => Tree::Object(
+            Value::String(text) => JsonTemplate::Text(Template::parse(&text)?),
+            Value::Array(items) => JsonTemplate::List(
+                items
+                    .into_iter()
+                    .map(JsonTemplate::of)
+                    .collect::<Result<_, _>>()?,
+            ),
+            Value::Object(members) => JsonTemplate::Object(
                 members
                     .into_iter()
-                    .map(|(key, value)| Ok((key, Tree::of(value)?)))
+                    .map(|(key, value)| Ok((key, JsonTemplate::of(value)?)))
                     .collect::<Result<_, String>>()?,
             ),
-            plain => Tree::Plain(plain),
+            plain => JsonTemplate::Plain(plain),
         })
     }
 
     fn room(&self, scope: &Scope<'_>) -> usize {
         // Six octets for one that is escaped as `\u00xx`.
         match self {
-            Tree::Plain(_) => 32,
-            Tree::Text(text) => 6 * text.room(scope) + 3,
-            Tree::List(items) => items.iter().map(|item| item.room(scope) + 1).sum::<usize>() + 2,
-            Tree::Object(members) => {
-                let room = |(key, value): &(String, Tree)| 6 * key.len() + 4 + value.room(scope);
+            JsonTemplate::Plain(_) => 32,
+            JsonTemplate::Text(text) => 6 * text.room(scope) + 3,
+            JsonTemplate::List(items) => {
+                items.iter().map(|item| item.room(scope) + 1).sum::<usize>() + 2
+            }
+            JsonTemplate::Object(members) => {
+                let room =
+                    |(key, value): &(String, JsonTemplate)| 6 * key.len() + 4 + value.room(scope);
                 members.iter().map(room).sum::<usize>() + 2
             }
         }
@@ -95,11 +101,11 @@ impl Tree {
 
     fn write(&self, out: &mut Vec<u8>, scope: &Scope<'_>) -> Option<()> {
         match self {
-            Tree::Plain(value) => serde_json::to_writer(&mut *out, value).ok()?,
-            Tree::Text(text) => {
+            JsonTemplate::Plain(value) => serde_json::to_writer(&mut *out, value).ok()?,
+            JsonTemplate::Text(text) => {
                 serde_json::to_writer(&mut *out, text.render(scope)?.as_str()).ok()?
             }
-            Tree::List(items) => {
+            JsonTemplate::List(items) => {
                 out.push(b'[');
                 for (index, item) in items.iter().enumerate() {
                     if index > 0 {
@@ -109,7 +115,7 @@ impl Tree {
                 }
                 out.push(b']');
             }
-            Tree::Object(members) => {
+            JsonTemplate::Object(members) => {
                 out.push(b'{');
                 for (index, (key, value)) in members.iter().enumerate() {
                     if index > 0 {
@@ -127,41 +133,43 @@ impl Tree {
 
     fn names<'a>(&'a self, names: &mut Vec<&'a str>) {
         match self {
-            Tree::Plain(_) => {}
-            Tree::Text(text) => names.extend(text.names()),
-            Tree::List(items) => items.iter().for_each(|item| item.names(names)),
-            Tree::Object(members) => members.iter().for_each(|(_, value)| value.names(names)),
+            JsonTemplate::Plain(_) => {}
+            JsonTemplate::Text(text) => names.extend(text.names()),
+            JsonTemplate::List(items) => items.iter().for_each(|item| item.names(names)),
+            JsonTemplate::Object(members) => {
+                members.iter().for_each(|(_, value)| value.names(names))
+            }
         }
     }
 }
 
-impl Default for Ask {
+impl Default for IssuerRequest {
     /// A POST of nothing.
-    fn default() -> Ask {
-        Ask {
+    fn default() -> IssuerRequest {
+        IssuerRequest {
             method: Method::POST,
             path: String::new(),
             headers: Vec::new(),
-            body: Body::Empty,
+            body: RequestBody::Empty,
         }
     }
 }
 
-impl Ask {
+impl IssuerRequest {
     /// A POST of JSON of this source, whose texts may name values.
-    pub fn json(body: Value) -> Ask {
-        let tree = Tree::of(body).unwrap_or_else(|why| unreachable!("{why}"));
-        Ask {
-            body: Body::Json(tree),
-            ..Ask::default()
+    pub fn json(body: Value) -> IssuerRequest {
+        let tree = JsonTemplate::of(body).unwrap_or_else(|why| unreachable!("{why}"));
+        IssuerRequest {
+            body: RequestBody::Json(tree),
+            ..IssuerRequest::default()
         }
     }
 
     /// A POST of a form.
-    pub fn form(fields: Vec<(String, Template)>) -> Ask {
-        Ask {
-            body: Body::Form(fields),
-            ..Ask::default()
+    pub fn form(fields: Vec<(String, Template)>) -> IssuerRequest {
+        IssuerRequest {
+            body: RequestBody::Form(fields),
+            ..IssuerRequest::default()
         }
     }
 
@@ -173,9 +181,11 @@ impl Ask {
             .flat_map(|(_, template)| template.names())
             .collect();
         match &self.body {
-            Body::Empty => {}
-            Body::Json(tree) => tree.names(&mut names),
-            Body::Form(fields) => names.extend(fields.iter().flat_map(|(_, value)| value.names())),
+            RequestBody::Empty => {}
+            RequestBody::Json(tree) => tree.names(&mut names),
+            RequestBody::Form(fields) => {
+                names.extend(fields.iter().flat_map(|(_, value)| value.names()))
+            }
         }
         names
     }
@@ -184,13 +194,13 @@ impl Ask {
     /// a field.
     pub fn request(&self, scope: &Scope<'_>) -> Option<Request<Bytes>> {
         let (body, media) = match &self.body {
-            Body::Empty => (Bytes::new(), None),
-            Body::Json(tree) => {
+            RequestBody::Empty => (Bytes::new(), None),
+            RequestBody::Json(tree) => {
                 let mut out = Zeroizing::new(Vec::with_capacity(tree.room(scope)));
                 tree.write(&mut out, scope)?;
                 (octets(out), Some("application/json"))
             }
-            Body::Form(fields) => (
+            RequestBody::Form(fields) => (
                 form(fields, scope)?,
                 Some("application/x-www-form-urlencoded"),
             ),
@@ -240,25 +250,25 @@ fn form(fields: &[(String, Template)], scope: &Scope<'_>) -> Option<Bytes> {
 
 /// A body that is zeroed when hyper lets go of it.
 fn octets(held: Zeroizing<Vec<u8>>) -> Bytes {
-    struct Octets(Zeroizing<Vec<u8>>);
-    impl AsRef<[u8]> for Octets {
+    struct ZeroedBody(Zeroizing<Vec<u8>>);
+    impl AsRef<[u8]> for ZeroedBody {
         fn as_ref(&self) -> &[u8] {
             &self.0
         }
     }
-    Bytes::from_owner(Octets(held))
+    Bytes::from_owner(ZeroedBody(held))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::credential::kinds::engine::template::Held;
+    use crate::credential::kinds::engine::template::TemplateValues;
 
-    fn asked(body: Body) -> Request<Bytes> {
-        let mut given = Held::default();
+    fn asked(body: RequestBody) -> Request<Bytes> {
+        let mut given = TemplateValues::default();
         given.set("password", Zeroizing::new("a\"b&c=\\ é".into()));
-        let found = Held::default();
-        let ask = Ask {
+        let found = TemplateValues::default();
+        let ask = IssuerRequest {
             method: Method::POST,
             path: "/login".into(),
             headers: vec![(
@@ -279,7 +289,7 @@ mod tests {
         let value: Value =
             serde_json::from_str(r#"{"z":"{password}","a":[true,1,null,{"p":"x{password}"}]}"#)
                 .unwrap();
-        let request = asked(Body::Json(Tree::of(value).unwrap()));
+        let request = asked(RequestBody::Json(JsonTemplate::of(value).unwrap()));
         assert_eq!(request.headers()[CONTENT_TYPE], "application/json");
         assert!(request.headers()["authorization"].is_sensitive());
         let sent: Value = serde_json::from_slice(request.body()).unwrap();
@@ -298,7 +308,7 @@ mod tests {
             ("user".to_owned(), Template::parse("a b").unwrap()),
             ("token".to_owned(), Template::parse("{password}").unwrap()),
         ];
-        let request = asked(Body::Form(fields));
+        let request = asked(RequestBody::Form(fields));
         assert_eq!(
             request.body().as_ref(),
             b"user=a%20b&token=a%22b%26c%3D%5C%20%C3%A9"

@@ -2,21 +2,21 @@
 
 use std::sync::Arc;
 
-use crate::admin::health::Vital;
+use crate::admin::health::ReadinessCheck;
 use crate::credential::slot::Slot;
 
 /// See the module.
 #[derive(Debug)]
-pub struct VitalSlot(Arc<Slot>);
+pub struct SlotReadiness(Arc<Slot>);
 
-impl VitalSlot {
+impl SlotReadiness {
     /// Looks at `slot`.
-    pub fn new(slot: Arc<Slot>) -> VitalSlot {
-        VitalSlot(slot)
+    pub fn new(slot: Arc<Slot>) -> SlotReadiness {
+        SlotReadiness(slot)
     }
 }
 
-impl Vital for VitalSlot {
+impl ReadinessCheck for SlotReadiness {
     fn name(&self) -> &str {
         self.0.name().as_str()
     }

@@ -21,7 +21,7 @@ use hyper::body::{Body as _, Incoming};
 use hyper::client::conn::http1;
 use zeroize::Zeroizing;
 
-use super::transcript::Recording;
+use super::transcript::OpenRecording;
 use crate::base::time::{Clock, Moment};
 use crate::net::connect::{ConnectError, Connector};
 
@@ -32,14 +32,14 @@ const AGENT: &str = concat!("headset/", env!("CARGO_PKG_VERSION"));
 
 /// Calls one issuer.
 #[derive(Clone, Debug)]
-pub struct Login {
+pub struct IssuerClient {
     connector: Connector,
     clock: Clock,
     limit: Duration,
 }
 
 /// What the issuer said.
-pub struct Answer {
+pub struct IssuerResponse {
     /// Any status, redirects included.
     pub status: StatusCode,
     /// Its fields.
@@ -54,7 +54,7 @@ pub struct Answer {
 
 /// Why there is no answer.
 #[derive(Debug, thiserror::Error)]
-pub enum LoginError {
+pub enum IssuerError {
     /// There was no connection; nothing was sent.
     #[error("the issuer cannot be reached")]
     Connect(#[from] ConnectError),
@@ -87,23 +87,23 @@ fn doubt(reached: &bool) -> &'static str {
     }
 }
 
-impl LoginError {
+impl IssuerError {
     /// Whether any of the request was sent, so that it may have been acted upon.
     pub fn reached(&self) -> bool {
         match self {
-            LoginError::Connect(_) => false,
-            LoginError::Broken { reached, .. } | LoginError::TimedOut { reached, .. } => *reached,
-            LoginError::TooLong => true,
+            IssuerError::Connect(_) => false,
+            IssuerError::Broken { reached, .. } | IssuerError::TimedOut { reached, .. } => *reached,
+            IssuerError::TooLong => true,
         }
     }
 
     /// The `reason` label of a [`MintError`](super::MintError).
     pub fn reason(&self) -> &'static str {
         match self {
-            LoginError::Connect(ConnectError::TimedOut { .. }) => "timeout",
-            LoginError::Connect(_) | LoginError::Broken { .. } => "connect",
-            LoginError::TimedOut { .. } => "timeout",
-            LoginError::TooLong => "body",
+            IssuerError::Connect(ConnectError::TimedOut { .. }) => "timeout",
+            IssuerError::Connect(_) | IssuerError::Broken { .. } => "connect",
+            IssuerError::TimedOut { .. } => "timeout",
+            IssuerError::TooLong => "body",
         }
     }
 
@@ -120,11 +120,11 @@ impl LoginError {
     }
 }
 
-impl Login {
+impl IssuerClient {
     /// A client for the connector's origin. `limit` is for a whole call, from the
     /// look-up of the name to the last octet of the answer.
-    pub fn new(connector: Connector, clock: Clock, limit: Duration) -> Login {
-        Login {
+    pub fn new(connector: Connector, clock: Clock, limit: Duration) -> IssuerClient {
+        IssuerClient {
             connector,
             clock,
             limit,
@@ -143,7 +143,7 @@ impl Login {
     ///
     /// # Errors
     /// Where there is no whole answer; a status of 4xx or 5xx is an answer.
-    pub async fn send(&self, mut request: Request<Bytes>) -> Result<Answer, LoginError> {
+    pub async fn send(&self, mut request: Request<Bytes>) -> Result<IssuerResponse, IssuerError> {
         let authority = self.connector.origin().authority();
         if let Ok(host) = HeaderValue::from_str(&authority) {
             request.headers_mut().insert(HOST, host);
@@ -151,7 +151,7 @@ impl Login {
         request
             .headers_mut()
             .insert(USER_AGENT, HeaderValue::from_static(AGENT));
-        let mut recording = Recording::begin(self.connector.origin(), &request);
+        let mut recording = OpenRecording::begin(self.connector.origin(), &request);
         let outcome = self.call(request, recording.as_mut()).await;
         if let Some(recording) = recording {
             recording.end(&outcome);
@@ -162,10 +162,10 @@ impl Login {
     async fn call(
         &self,
         request: Request<Bytes>,
-        recording: Option<&mut Recording>,
-    ) -> Result<Answer, LoginError> {
+        recording: Option<&mut OpenRecording>,
+    ) -> Result<IssuerResponse, IssuerError> {
         let deadline = tokio::time::Instant::now() + self.limit;
-        let timed_out = |reached| LoginError::TimedOut {
+        let timed_out = |reached| IssuerError::TimedOut {
             reached,
             limit: self.limit,
         };
@@ -179,11 +179,11 @@ impl Login {
         let exchange = self.exchange(io, request.map(Full::new));
         match tokio::time::timeout_at(deadline, exchange).await {
             Ok(Ok(answer)) => Ok(answer),
-            Ok(Err(Broke::Hyper(source))) => Err(LoginError::Broken {
+            Ok(Err(BodyFailure::Hyper(source))) => Err(IssuerError::Broken {
                 reached: wire.sent() > 0,
                 source,
             }),
-            Ok(Err(Broke::TooLong)) => Err(LoginError::TooLong),
+            Ok(Err(BodyFailure::TooLong)) => Err(IssuerError::TooLong),
             Err(_) => Err(timed_out(wire.sent() > 0)),
         }
     }
@@ -192,7 +192,7 @@ impl Login {
         &self,
         io: crate::net::io::Io,
         request: Request<Full<Bytes>>,
-    ) -> Result<Answer, Broke> {
+    ) -> Result<IssuerResponse, BodyFailure> {
         let (mut sender, connection) = http1::Builder::new()
             .max_buf_size(64 * 1024)
             .handshake(io)
@@ -202,7 +202,7 @@ impl Login {
             let sent = self.clock.now();
             let (head, body) = sender.send_request(request).await?.into_parts();
             let body = whole(body).await?;
-            Ok(Answer {
+            Ok(IssuerResponse {
                 status: head.status,
                 headers: head.headers,
                 body,
@@ -221,20 +221,20 @@ impl Login {
     }
 }
 
-enum Broke {
+enum BodyFailure {
     Hyper(hyper::Error),
     TooLong,
 }
 
-impl From<hyper::Error> for Broke {
-    fn from(error: hyper::Error) -> Broke {
-        Broke::Hyper(error)
+impl From<hyper::Error> for BodyFailure {
+    fn from(error: hyper::Error) -> BodyFailure {
+        BodyFailure::Hyper(error)
     }
 }
 
-async fn whole(mut body: Incoming) -> Result<Zeroizing<Vec<u8>>, Broke> {
+async fn whole(mut body: Incoming) -> Result<Zeroizing<Vec<u8>>, BodyFailure> {
     if body.size_hint().lower() > ANSWER_LIMIT as u64 {
-        return Err(Broke::TooLong);
+        return Err(BodyFailure::TooLong);
     }
     // All at once: growing would leave copies behind that nobody zeroes.
     let mut held = Zeroizing::new(Vec::with_capacity(ANSWER_LIMIT));
@@ -243,7 +243,7 @@ async fn whole(mut body: Incoming) -> Result<Zeroizing<Vec<u8>>, Broke> {
             continue;
         };
         if held.len() + data.remaining() > ANSWER_LIMIT {
-            return Err(Broke::TooLong);
+            return Err(BodyFailure::TooLong);
         }
         held.extend_from_slice(&data);
     }
@@ -259,7 +259,7 @@ fn without_bom(text: &mut Vec<u8>) {
     }
 }
 
-impl Answer {
+impl IssuerResponse {
     /// What the issuer's clock said, in milliseconds since the epoch, cut to a
     /// second (`Date`, RFC 9110 §6.6.1).
     pub fn date_ms(&self) -> Option<i64> {
@@ -294,7 +294,7 @@ impl Answer {
     }
 }
 
-impl fmt::Debug for Answer {
+impl fmt::Debug for IssuerResponse {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Answer({}, {} octets)", self.status, self.body.len())
     }
@@ -310,17 +310,17 @@ fn http_date_ms(value: &HeaderValue) -> Option<i64> {
 mod tests {
     use super::*;
     use crate::config::url::HttpUrl;
-    use crate::config::{Roots, Tls};
-    use crate::credential::testing::{START_MS, Server, answer, dated};
+    use crate::config::{Roots, UpstreamTls};
+    use crate::credential::testing::{LoopbackServer, START_MS, answer, dated};
 
-    fn login(port: u16, limit: Duration) -> Login {
+    fn login(port: u16, limit: Duration) -> IssuerClient {
         let url = HttpUrl::parse(&format!("http://127.0.0.1:{port}/")).unwrap();
-        let tls = Tls {
+        let tls = UpstreamTls {
             roots: Roots::Bundled,
-            ..Tls::default()
+            ..UpstreamTls::default()
         };
         let connector = Connector::new(url.origin, &tls, limit, Default::default()).unwrap();
-        Login::new(connector, Clock::faked(START_MS), limit)
+        IssuerClient::new(connector, Clock::faked(START_MS), limit)
     }
 
     fn get(path: &str) -> Request<Bytes> {
@@ -331,7 +331,7 @@ mod tests {
 
     #[tokio::test]
     async fn an_answer_comes_whole_and_a_redirect_is_not_followed() {
-        let server = Server::start(|_, seen| {
+        let server = LoopbackServer::start(|_, seen| {
             if seen.target == "/moved" {
                 let mut moved = answer(302, "");
                 moved
@@ -357,24 +357,25 @@ mod tests {
 
     #[tokio::test]
     async fn a_byte_order_mark_is_no_part_of_an_answer() {
-        let server = Server::start(|_, _| answer(200, "\u{feff}{\"a\":\"\u{feff}\"}")).await;
+        let server =
+            LoopbackServer::start(|_, _| answer(200, "\u{feff}{\"a\":\"\u{feff}\"}")).await;
         let said = login(server.port, LONG).send(get("/")).await.unwrap();
         assert_eq!(&said.body[..], "{\"a\":\"\u{feff}\"}".as_bytes());
     }
 
     #[tokio::test]
     async fn an_endless_answer_is_cut_at_its_bound() {
-        let server = Server::start(|_, _| answer(200, &"x".repeat(ANSWER_LIMIT + 1))).await;
+        let server = LoopbackServer::start(|_, _| answer(200, &"x".repeat(ANSWER_LIMIT + 1))).await;
         let error = login(server.port, LONG).send(get("/")).await.unwrap_err();
-        assert!(matches!(error, LoginError::TooLong), "{error}");
+        assert!(matches!(error, IssuerError::TooLong), "{error}");
     }
 
     #[tokio::test]
     async fn a_broken_exchange_says_whether_the_issuer_was_reached() {
-        let server = Server::start(|_, _| answer(599, "")).await;
+        let server = LoopbackServer::start(|_, _| answer(599, "")).await;
         let error = login(server.port, LONG).send(get("/")).await.unwrap_err();
         assert!(
-            matches!(error, LoginError::Broken { reached: true, .. }),
+            matches!(error, IssuerError::Broken { reached: true, .. }),
             "{error}"
         );
         assert!(
@@ -401,13 +402,13 @@ mod tests {
             .await
             .unwrap_err();
         assert!(
-            matches!(error, LoginError::TimedOut { reached: true, .. }),
+            matches!(error, IssuerError::TimedOut { reached: true, .. }),
             "{error}"
         );
         assert_eq!(error.reason(), "timeout");
     }
 
-    fn heard(headers: &[(&'static str, &str)], sent_ms: i64, received_ms: i64) -> Answer {
+    fn heard(headers: &[(&'static str, &str)], sent_ms: i64, received_ms: i64) -> IssuerResponse {
         let at = |wall_ms| Moment {
             wall_ms,
             boot: Duration::ZERO,
@@ -416,7 +417,7 @@ mod tests {
         for (name, value) in headers {
             map.insert(*name, HeaderValue::from_str(value).unwrap());
         }
-        Answer {
+        IssuerResponse {
             status: StatusCode::OK,
             headers: map,
             body: Zeroizing::default(),

@@ -12,26 +12,26 @@ use tokio::task::JoinSet;
 
 use crate::app::plan::Plan;
 use crate::base::problem::{Place, Problem};
-use crate::config::Listener;
-use crate::net::tls::server::Doorman;
-use crate::secret::Source;
+use crate::config::ListenerConfig;
+use crate::net::tls::server::TlsAcceptor;
+use crate::secret::SecretSource;
 use crate::secret::token::Token;
 use crate::secret::watch::Watch;
 
 /// What stands between a listener's callers and its gateway.
 #[derive(Clone, Debug, Default)]
-pub struct Door {
+pub struct ListenerAuth {
     /// Its TLS; `None` is plain.
-    pub tls: Option<Arc<Doorman>>,
+    pub tls: Option<Arc<TlsAcceptor>>,
     /// What callers must show; `None` is nothing.
     pub token: Option<Arc<Token>>,
 }
 
 /// Every door of a configuration.
 #[derive(Debug, Default)]
-pub struct Doors {
+pub struct ListenerAuths {
     /// Those of the application listeners, in their order.
-    pub listeners: Vec<Door>,
+    pub listeners: Vec<ListenerAuth>,
     /// What the admin listener asks for; `None` is nothing.
     pub admin_token: Option<Arc<Token>>,
 }
@@ -40,15 +40,15 @@ pub struct Doors {
 /// those are. What is as in one of the `known` doors is that very one: its TLS sessions can be
 /// resumed, and the command of its token, which would run once more, is not run.
 pub fn open(
-    listeners: &[Listener],
-    admin_token: Option<&Source>,
-    known: &[Door],
-) -> (Doors, Vec<Problem>) {
+    listeners: &[ListenerConfig],
+    admin_token: Option<&SecretSource>,
+    known: &[ListenerAuth],
+) -> (ListenerAuths, Vec<Problem>) {
     let mut problems = Vec::new();
     let listeners = listeners
         .iter()
-        .map(|listener| Door {
-            tls: doorman(listener, known).unwrap_or_else(|problem| {
+        .map(|listener| ListenerAuth {
+            tls: acceptor(listener, known).unwrap_or_else(|problem| {
                 problems.push(problem);
                 None
             }),
@@ -59,26 +59,29 @@ pub fn open(
         })
         .collect();
     let admin_token = token(admin_token, || "admin.token".into(), known, &mut problems);
-    let doors = Doors {
+    let listener_auths = ListenerAuths {
         listeners,
         admin_token,
     };
-    (doors, problems)
+    (listener_auths, problems)
 }
 
 /// Every problem with the TLS of `listeners`; tokens are not read.
-pub fn judge(listeners: &[Listener]) -> Vec<Problem> {
+pub fn judge(listeners: &[ListenerConfig]) -> Vec<Problem> {
     listeners
         .iter()
-        .filter_map(|listener| doorman(listener, &[]).err())
+        .filter_map(|listener| acceptor(listener, &[]).err())
         .collect()
 }
 
-fn doorman(listener: &Listener, known: &[Door]) -> Result<Option<Arc<Doorman>>, Problem> {
+fn acceptor(
+    listener: &ListenerConfig,
+    known: &[ListenerAuth],
+) -> Result<Option<Arc<TlsAcceptor>>, Problem> {
     let Some(files) = listener.tls.clone() else {
         return Ok(None);
     };
-    let doorman = Doorman::read(files).map_err(|error| {
+    let acceptor = TlsAcceptor::read(files).map_err(|error| {
         Problem::new(
             Place::Default,
             format!("listener.{}.tls.{}", listener.name, error.key),
@@ -86,21 +89,25 @@ fn doorman(listener: &Listener, known: &[Door]) -> Result<Option<Arc<Doorman>>, 
             error.fix,
         )
     })?;
-    let mut known = known.iter().filter_map(|door| door.tls.as_ref());
-    let same = known.find(|known| known.is_same_as(&doorman)).cloned();
-    Ok(Some(same.unwrap_or_else(|| Arc::new(doorman))))
+    let mut known = known
+        .iter()
+        .filter_map(|listener_auth| listener_auth.tls.as_ref());
+    let same = known.find(|known| known.is_same_as(&acceptor)).cloned();
+    Ok(Some(same.unwrap_or_else(|| Arc::new(acceptor))))
 }
 
 fn token(
-    source: Option<&Source>,
+    source: Option<&SecretSource>,
     key: impl FnOnce() -> String,
-    known: &[Door],
+    known: &[ListenerAuth],
     problems: &mut Vec<Problem>,
 ) -> Option<Arc<Token>> {
     let source = source?;
-    let mut known = known.iter().filter_map(|door| door.token.as_ref());
+    let mut known = known
+        .iter()
+        .filter_map(|listener_auth| listener_auth.token.as_ref());
     let known = known.find(|token| token.source() == source);
-    if let Some(known) = known.filter(|token| matches!(token.source(), Source::Command(_))) {
+    if let Some(known) = known.filter(|token| matches!(token.source(), SecretSource::Command(_))) {
         return Some(known.clone());
     }
     match Token::read(source.clone()) {
@@ -117,13 +124,16 @@ fn token(
 }
 
 /// Every door of `plan`, the last that of the admin listener.
-pub fn of(plan: &Plan) -> Vec<Door> {
-    let doors = plan.listeners.iter().map(|listener| listener.door.clone());
-    let admin = Door {
+pub fn of(plan: &Plan) -> Vec<ListenerAuth> {
+    let listener_auths = plan
+        .listeners
+        .iter()
+        .map(|listener| listener.listener_auth.clone());
+    let admin = ListenerAuth {
         tls: None,
         token: plan.admin_token.clone(),
     };
-    doors.chain([admin]).collect()
+    listener_auths.chain([admin]).collect()
 }
 
 /// Keeps the doors of `plan` as their files say, for as long as it is polled. Needs a tokio
@@ -132,23 +142,27 @@ pub fn watch(plan: &Plan) -> impl Future<Output = ()> + use<> {
     let names = plan.listeners.iter();
     let names = names.map(|listener| listener.config.name.to_string());
     let names = names.chain(["admin".to_owned()]);
-    let doors: Vec<(String, Door)> = names.zip(of(plan)).collect();
-    let tls = doors.iter().filter_map(|(_, door)| door.tls.as_ref());
-    let files = tls.flat_map(|doorman| doorman.files().map(file));
-    let tokens = doors.iter().filter_map(|(_, door)| door.token.as_ref());
+    let listener_auths: Vec<(String, ListenerAuth)> = names.zip(of(plan)).collect();
+    let tls = listener_auths
+        .iter()
+        .filter_map(|(_, listener_auth)| listener_auth.tls.as_ref());
+    let files = tls.flat_map(|acceptor| acceptor.files().map(file));
+    let tokens = listener_auths
+        .iter()
+        .filter_map(|(_, listener_auth)| listener_auth.token.as_ref());
     let tokens = tokens.map(|token| token.source().clone());
-    let watched: Vec<Source> = files.chain(tokens).collect();
+    let watched: Vec<SecretSource> = files.chain(tokens).collect();
     let mut watch = Watch::start(watched.clone());
     // What changed between opening the doors and watching them was told to nobody.
     let mut changed = watched;
-    changed.retain(|source| matches!(source, Source::File(_)));
+    changed.retain(|source| matches!(source, SecretSource::File(_)));
     async move {
         loop {
-            let doors = doors.clone();
+            let listener_auths = listener_auths.clone();
             // A disk may take its time, and the control thread must not.
             let reread = tokio::task::spawn_blocking(move || {
-                for (name, door) in &doors {
-                    door.reread(name, &changed);
+                for (name, listener_auth) in &listener_auths {
+                    listener_auth.reread(name, &changed);
                 }
             });
             if let Err(error) = reread.await {
@@ -161,9 +175,9 @@ pub fn watch(plan: &Plan) -> impl Future<Output = ()> + use<> {
 
 /// The task that watches doors; it ends with this.
 #[derive(Debug, Default)]
-pub struct Watched(JoinSet<()>);
+pub struct AuthWatch(JoinSet<()>);
 
-impl Watched {
+impl AuthWatch {
     /// Goes on with `watch` instead of what was watched before.
     pub fn turn_to(&mut self, watch: impl Future<Output = ()> + Send + 'static) {
         self.0.abort_all();
@@ -171,17 +185,17 @@ impl Watched {
     }
 }
 
-fn file(path: &Path) -> Source {
-    Source::File(path.to_owned())
+fn file(path: &Path) -> SecretSource {
+    SecretSource::File(path.to_owned())
 }
 
-impl Door {
+impl ListenerAuth {
     /// Reads anew whatever is made of one of the `changed` sources.
-    fn reread(&self, listener: &str, changed: &[Source]) {
-        if let Some(doorman) = &self.tls
-            && doorman.files().any(|path| changed.contains(&file(path)))
+    fn reread(&self, listener: &str, changed: &[SecretSource]) {
+        if let Some(acceptor) = &self.tls
+            && acceptor.files().any(|path| changed.contains(&file(path)))
         {
-            match doorman.reread() {
+            match acceptor.reread() {
                 Ok(false) => {}
                 Ok(true) => tracing::info!(
                     listener.name = listener,
@@ -219,11 +233,11 @@ mod tests {
     use super::*;
     use crate::base::name::Name;
     use crate::config::{Bind, ListenerTls, SocketAccess};
-    use crate::secret::watch::testing::Folder;
+    use crate::secret::watch::testing::WatchedFolder;
 
-    fn listener(folder: &Folder, token: Source) -> Listener {
+    fn listener(folder: &WatchedFolder, token: SecretSource) -> ListenerConfig {
         let pair = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
-        Listener {
+        ListenerConfig {
             name: Name::parse("app").unwrap(),
             bind: Bind::Tcp(([127, 0, 0, 1], 0).into()),
             hosts: Vec::new(),
@@ -239,13 +253,13 @@ mod tests {
         }
     }
 
-    fn opened(listener: &Listener, known: &[Door]) -> Door {
-        let (mut doors, problems) = open(std::slice::from_ref(listener), None, known);
+    fn opened(listener: &ListenerConfig, known: &[ListenerAuth]) -> ListenerAuth {
+        let (mut listener_auths, problems) = open(std::slice::from_ref(listener), None, known);
         assert!(problems.is_empty(), "{problems:?}");
-        doors.listeners.remove(0)
+        listener_auths.listeners.remove(0)
     }
 
-    fn same(one: &Door, other: &Door) -> (bool, bool) {
+    fn same(one: &ListenerAuth, other: &ListenerAuth) -> (bool, bool) {
         let tls = one.tls.as_ref().zip(other.tls.as_ref());
         let token = one.token.as_ref().zip(other.token.as_ref());
         (
@@ -256,8 +270,8 @@ mod tests {
 
     #[test]
     fn what_is_as_it_was_is_the_same_and_what_changed_is_new() {
-        let folder = Folder::new();
-        let token = Source::File(folder.write("token", "s3cret"));
+        let folder = WatchedFolder::new();
+        let token = SecretSource::File(folder.write("token", "s3cret"));
         let before = listener(&folder, token.clone());
         let first = opened(&before, &[]);
         let second = opened(&before, std::slice::from_ref(&first));
@@ -272,11 +286,11 @@ mod tests {
 
     #[test]
     fn a_command_runs_once_for_as_long_as_it_is_the_same() {
-        let folder = Folder::new();
+        let folder = WatchedFolder::new();
         let runs = folder.path().join("runs");
         let script = |word: &str| {
             let text = format!("echo run >> {}; echo {word}", runs.display());
-            Source::Command(["/bin/sh", "-c", &text].map(String::from).to_vec().into())
+            SecretSource::Command(["/bin/sh", "-c", &text].map(String::from).to_vec().into())
         };
         let count = || std::fs::read_to_string(&runs).unwrap().lines().count();
         let first = opened(&listener(&folder, script("s3cret")), &[]);

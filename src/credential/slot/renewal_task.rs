@@ -15,7 +15,10 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 
 use super::outcome::{alive, panicked, renewal};
-use super::{Failure, Order, Rejected, Report, Shared, Slot, View, Why};
+use super::{
+    AttemptCause, RejectOutcome, RejectionReport, RememberedFailure, RenewalOrder, RenewalView,
+    SharedState, Slot,
+};
 use crate::base::time::{Deadline, Moment};
 use crate::credential::human::Action;
 use crate::credential::metrics::Meter;
@@ -23,7 +26,7 @@ use crate::credential::schedule::{
     self, EXTENSION_INTERVAL, FORCED_INTERVAL, RENEWAL_INTERVAL, SECRET_AGAIN,
 };
 use crate::credential::{
-    Cause, Change, Fresh, MintError, Minted, Origin, Rejection, human, too_slow,
+    Cause, Change, CredentialOrigin, Fresh, MintError, Minted, Rejection, human, too_slow,
 };
 
 /// No timer is longer than this.
@@ -33,16 +36,16 @@ const LONGEST_SLEEP: Duration = Duration::from_secs(30);
 const SKEW_WARNING_MS: u64 = 5 * 60 * 1000;
 
 /// Those whose rejection waits for the flight.
-type Waiters = Vec<oneshot::Sender<Rejected>>;
+type Waiters = Vec<oneshot::Sender<RejectOutcome>>;
 
-pub(super) struct Keeper {
-    shared: Arc<Shared>,
+pub(super) struct RenewalTask {
+    shared: Arc<SharedState>,
     meter: Meter,
-    orders: mpsc::UnboundedReceiver<Order>,
+    orders: mpsc::UnboundedReceiver<RenewalOrder>,
     /// Whose session is ended before the first attempt.
     before: Option<Arc<Slot>>,
     /// What was ordered during a flight.
-    later: Vec<Order>,
+    later: Vec<RenewalOrder>,
     /// The session behind `newest` was ended.
     gone: bool,
     /// What there is may have been replaced at the issuer.
@@ -54,7 +57,7 @@ pub(super) struct Keeper {
     newest: Option<Arc<Minted>>,
     source_ends: Option<Moment>,
     renews: Option<Deadline>,
-    failure: Option<Failure>,
+    failure: Option<RememberedFailure>,
     failures: u32,
     refusals: u32,
     /// Since when nobody is asked.
@@ -70,20 +73,20 @@ pub(super) struct Keeper {
 }
 
 enum Step {
-    Attempt(Why),
+    Attempt(AttemptCause),
     Ping,
     Wait(Duration),
 }
 
-impl Keeper {
+impl RenewalTask {
     pub(super) fn new(
-        shared: Arc<Shared>,
+        shared: Arc<SharedState>,
         meter: Meter,
-        orders: mpsc::UnboundedReceiver<Order>,
+        orders: mpsc::UnboundedReceiver<RenewalOrder>,
         slot: Weak<Slot>,
         before: Option<Arc<Slot>>,
-    ) -> Keeper {
-        Keeper {
+    ) -> RenewalTask {
+        RenewalTask {
             shared,
             meter,
             orders,
@@ -125,13 +128,13 @@ impl Keeper {
                 let former = self.shared.former.lock();
                 former.unwrap_or_else(PoisonError::into_inner).take()
             };
-            if let Some((heir, replaced)) = former {
+            if let Some((successor, replaced)) = former {
                 // Its session may be in the way of ours.
                 let limit = self.shared.mint_limit() * 2;
-                let _ = tokio::time::timeout(limit, heir.undo()).await;
-                self.anew = replaced && heir.snapshot().generation > 0;
+                let _ = tokio::time::timeout(limit, successor.undo()).await;
+                self.anew = replaced && successor.snapshot().generation > 0;
             }
-            let replaced = self.undone || self.shared.heir().is_some();
+            let replaced = self.undone || self.shared.successor().is_some();
             self.meter.replaced(replaced);
             self.publish();
             let step = match replaced {
@@ -157,10 +160,10 @@ impl Keeper {
         }
     }
 
-    async fn on_order(&mut self, order: Order) {
+    async fn on_order(&mut self, order: RenewalOrder) {
         match order {
-            Order::Rejected(report) => self.on_rejection(report).await,
-            Order::LetGo(reply) => {
+            RenewalOrder::Rejected(report) => self.on_rejection(report).await,
+            RenewalOrder::LetGo(reply) => {
                 // Calls look for the successor from now on.
                 self.gone = true;
                 self.shared.current.store(None);
@@ -176,7 +179,7 @@ impl Keeper {
                 }
                 let _ = reply.send(());
             }
-            Order::Undo(reply) => {
+            RenewalOrder::Undo(reply) => {
                 self.undone = true;
                 self.shared.current.store(None);
                 let _ = reply.send(self.shared.mint().undo().await);
@@ -206,7 +209,7 @@ impl Keeper {
             self.on_tuned(now);
         }
         if std::mem::take(&mut self.anew) && self.newest.is_some() {
-            return Step::Attempt(Why::Renewal);
+            return Step::Attempt(AttemptCause::Renewal);
         }
         if self.shared.secret_changed.swap(false, Ordering::AcqRel)
             && let Some(step) = self.on_secret_change(now)
@@ -221,7 +224,7 @@ impl Keeper {
         if let Some(failure) = &self.failure {
             let left = failure.until.remaining(now);
             return if left.is_zero() {
-                Step::Attempt(Why::Retry)
+                Step::Attempt(AttemptCause::Retry)
             } else {
                 Step::Wait(live.map_or(left, |live| live.min(left)))
             };
@@ -230,23 +233,23 @@ impl Keeper {
         let pause = age.map_or(Duration::ZERO, |age| RENEWAL_INTERVAL.saturating_sub(age));
         let Some(live) = live else {
             if self.gone {
-                return Step::Attempt(Why::SessionEnded);
+                return Step::Attempt(AttemptCause::SessionEnded);
             }
             if !pause.is_zero() {
                 return Step::Wait(pause);
             }
             return Step::Attempt(match self.newest {
-                None => Why::Start,
-                Some(_) => Why::Renewal,
+                None => AttemptCause::Start,
+                Some(_) => AttemptCause::Renewal,
             });
         };
         if self.extension_due.take_if(|due| due.passed(now)).is_some() {
             self.extended = Some(now);
-            return Step::Attempt(Why::SecretChanged);
+            return Step::Attempt(AttemptCause::SecretChanged);
         }
         let renews = self.renews.map_or(live, |at| at.remaining(now).max(pause));
         if renews.is_zero() {
-            return Step::Attempt(Why::Renewal);
+            return Step::Attempt(AttemptCause::Renewal);
         }
         match self.ping_due.map(|at| at.remaining(now)) {
             Some(left) if left.is_zero() => Step::Ping,
@@ -297,7 +300,7 @@ impl Keeper {
                 );
                 self.forced = Some(now);
                 self.shared.current.store(None);
-                self.fly(Why::SessionEnded, Vec::new()).await;
+                self.fly(AttemptCause::SessionEnded, Vec::new()).await;
             }
             Ok(Ok(Ok(()))) => {}
             // The session may well live; calls will show.
@@ -336,7 +339,7 @@ impl Keeper {
                 self.newest.as_ref()?;
                 match change {
                     Change::Nothing => None,
-                    Change::Replaces => Some(Step::Attempt(Why::SecretChanged)),
+                    Change::Replaces => Some(Step::Attempt(AttemptCause::SecretChanged)),
                     Change::Extends => self.extend(now),
                 }
             }
@@ -354,7 +357,7 @@ impl Keeper {
             return None;
         }
         self.extended = Some(now);
-        Some(Step::Attempt(Why::SecretChanged))
+        Some(Step::Attempt(AttemptCause::SecretChanged))
     }
 
     /// Asks with new secrets as if nothing had gone wrong before.
@@ -362,14 +365,14 @@ impl Keeper {
         self.failure = None;
         self.failures = 0;
         self.refusals = 0;
-        Step::Attempt(Why::SecretChanged)
+        Step::Attempt(AttemptCause::SecretChanged)
     }
 
-    async fn on_rejection(&mut self, report: Report) {
-        let Report { used, what, reply } = report;
-        if self.shared.heir().is_some() {
+    async fn on_rejection(&mut self, report: RejectionReport) {
+        let RejectionReport { used, what, reply } = report;
+        if self.shared.successor().is_some() {
             // It was under way when the heir came; the upstream's answer stands.
-            let _ = reply.send(Rejected::Stands);
+            let _ = reply.send(RejectOutcome::Stands);
             return;
         }
         let now = self.shared.clock.now();
@@ -377,7 +380,7 @@ impl Keeper {
             && !Arc::ptr_eq(newest, &used)
             && self.shared.is_servable(newest)
         {
-            let _ = reply.send(Rejected::Again(newest.clone()));
+            let _ = reply.send(RejectOutcome::Again(newest.clone()));
             return;
         }
         let asking_is_off = self
@@ -385,7 +388,7 @@ impl Keeper {
             .as_ref()
             .is_some_and(|failure| !failure.until.passed(now));
         if asking_is_off || self.forced_lately(now) {
-            let _ = reply.send(Rejected::Stands);
+            let _ = reply.send(RejectOutcome::Stands);
             return;
         }
         self.forced = Some(now);
@@ -394,7 +397,7 @@ impl Keeper {
         if self.failure.is_none() {
             self.shared.current.store(None);
         }
-        self.fly(Why::Rejected, vec![reply]).await;
+        self.fly(AttemptCause::Rejected, vec![reply]).await;
     }
 
     fn forced_lately(&self, now: Moment) -> bool {
@@ -403,7 +406,7 @@ impl Keeper {
     }
 
     /// One attempt, from its start to the answers of those who wait for it.
-    async fn fly(&mut self, why: Why, mut waiters: Waiters) {
+    async fn fly(&mut self, why: AttemptCause, mut waiters: Waiters) {
         let Some(_in_use) = self.slot.upgrade() else {
             return;
         };
@@ -415,7 +418,7 @@ impl Keeper {
                 biased;
                 outcome = &mut attempt => break outcome,
                 Some(order) = self.orders.recv() => match order {
-                    Order::Rejected(report) => self.join(report, &mut waiters),
+                    RenewalOrder::Rejected(report) => self.join(report, &mut waiters),
                     other => self.later.push(other),
                 },
             }
@@ -435,7 +438,11 @@ impl Keeper {
         self.publish();
         for waiter in waiters {
             // A caller who left is no loss.
-            let _ = waiter.send(minted.clone().map_or(Rejected::Stands, Rejected::Again));
+            let _ = waiter.send(
+                minted
+                    .clone()
+                    .map_or(RejectOutcome::Stands, RejectOutcome::Again),
+            );
         }
     }
 
@@ -452,7 +459,7 @@ impl Keeper {
 
     /// A rejection during a flight waits for its outcome; and further calls wait
     /// too, unless the last replacement was rejected just as fast.
-    fn join(&mut self, report: Report, waiters: &mut Waiters) {
+    fn join(&mut self, report: RejectionReport, waiters: &mut Waiters) {
         let now = self.shared.clock.now();
         let newest = self.newest.as_ref();
         if newest.is_some_and(|newest| Arc::ptr_eq(newest, &report.used))
@@ -469,7 +476,7 @@ impl Keeper {
         waiters.push(report.reply);
     }
 
-    fn succeed(&mut self, why: Why, fresh: Fresh, now: Moment) {
+    fn succeed(&mut self, why: AttemptCause, fresh: Fresh, now: Moment) {
         let same_end = self
             .newest
             .as_ref()
@@ -496,7 +503,7 @@ impl Keeper {
         self.stopped = None;
         self.told = None;
         // What is outdated is replaced at once.
-        let outdated = fresh.origin == Origin::Outdated;
+        let outdated = fresh.origin == CredentialOrigin::Outdated;
         self.extension_due = outdated.then(|| Deadline::new(now, Duration::ZERO));
         let keep_alive = self.shared.mint().keep_alive();
         self.ping_due = keep_alive.map(|how| Deadline::new(now, how.every));
@@ -515,7 +522,7 @@ impl Keeper {
             credential.expires = expires.map(rfc3339),
             mint.why = why.word(),
             "{}",
-            if fresh.origin != Origin::Issued {
+            if fresh.origin != CredentialOrigin::Issued {
                 "credential reused: it still lives"
             } else if recovered {
                 "credential recovered"
@@ -567,7 +574,7 @@ impl Keeper {
             }
         };
         self.tell_failure(&error);
-        self.failure = Some(Failure {
+        self.failure = Some(RememberedFailure {
             cause: Arc::new(Cause::Failed(error)),
             until: Deadline::new(now, wait),
         });
@@ -638,7 +645,7 @@ impl Keeper {
     fn publish(&self) {
         let now = self.shared.clock.now();
         let human_due_ms = human::due(
-            &human::Known {
+            &human::RenewalOutlook {
                 expires: self.newest.as_ref().map(|minted| minted.expires),
                 lifetime: self.shared.mint().person_renews(),
                 source_ends: self.source_ends,
@@ -647,7 +654,7 @@ impl Keeper {
             },
             now,
         );
-        let view = View {
+        let view = RenewalView {
             newest: self.newest.clone().filter(|_| !self.gone),
             failure: self.failure.clone(),
             renews: self.renews,
@@ -655,7 +662,7 @@ impl Keeper {
         };
         self.meter.state(view.state(now));
         self.meter.due(human_due_ms);
-        let error = self.failure.as_ref().and_then(Failure::error);
+        let error = self.failure.as_ref().and_then(RememberedFailure::error);
         self.meter.action(error.and_then(Action::after));
         self.shared.view.send_replace(view);
     }

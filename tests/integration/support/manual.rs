@@ -12,14 +12,14 @@ use super::PATIENCE;
 use super::client::Raw;
 
 /// The upstream.
-pub struct Door {
+pub struct ManualUpstream {
     listener: TcpListener,
 }
 
-impl Door {
-    pub async fn open() -> Door {
+impl ManualUpstream {
+    pub async fn open() -> ManualUpstream {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        Door { listener }
+        ManualUpstream { listener }
     }
 
     pub fn address(&self) -> SocketAddr {

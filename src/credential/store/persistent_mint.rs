@@ -1,6 +1,6 @@
 //! Any kind, with a memory that outlives the process.
 //!
-//! [`Kept`] stands around a kind and adds two things. A refusal by the issuer is
+//! [`PersistentMint`] stands around a kind and adds two things. A refusal by the issuer is
 //! remembered with fingerprints of the secrets that were refused: a later process asks
 //! again only when a secret changed or the cool-down is over, since accounts are
 //! locked by repeated tries. And what a kind obtained is kept until it expires, so
@@ -19,27 +19,27 @@ use http::{HeaderName, HeaderValue};
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
-use super::{Hidden, Keep, Print, Since};
+use super::{Fingerprint, Hidden, Since, StoreScope};
 use crate::base::time::Clock;
 use crate::config::url::HttpUrl;
 use crate::credential::kinds::sensitive;
 use crate::credential::secret_parts::SecretParts;
 use crate::credential::{
-    Change, Fresh, KeepAlive, Mint, MintError, Origin, REFUSALS, Rejection, schedule,
+    Change, CredentialOrigin, Fresh, KeepAlive, Mint, MintError, REFUSALS, Rejection, schedule,
 };
-use crate::secret::{Source, command};
+use crate::secret::{SecretSource, command};
 
 const REFUSAL: &str = "refusal";
 const LIVE: &str = "live";
 
 /// `mint` with a memory in `keep`; the same `mint` where nothing would outlive the
 /// process.
-pub fn kept(mint: Arc<dyn Mint>, keep: Keep, clock: Clock) -> Arc<dyn Mint> {
+pub fn kept(mint: Arc<dyn Mint>, keep: StoreScope, clock: Clock) -> Arc<dyn Mint> {
     let keeps_itself = mint.keep(keep.clone());
     if !keep.keeps() {
         return mint;
     }
-    Arc::new(Kept {
+    Arc::new(PersistentMint {
         inner: mint,
         keep,
         clock,
@@ -49,25 +49,25 @@ pub fn kept(mint: Arc<dyn Mint>, keep: Keep, clock: Clock) -> Arc<dyn Mint> {
 }
 
 /// See the module.
-pub struct Kept {
+pub struct PersistentMint {
     inner: Arc<dyn Mint>,
-    keep: Keep,
+    keep: StoreScope,
     clock: Clock,
     keeps_itself: bool,
-    memory: OnceLock<Arc<Mutex<Memory>>>,
+    memory: OnceLock<Arc<Mutex<RestoredState>>>,
 }
 
 #[derive(Default)]
-struct Memory {
+struct RestoredState {
     /// An attempt was made by this process.
     asked: bool,
     /// The refusal that is in force, by this process or an earlier one.
-    refusal: Option<Refusal>,
+    refusal: Option<StoredRefusal>,
 }
 
 /// A refusal as it is kept.
 #[derive(Clone, Debug, Serialize, Deserialize)]
-struct Refusal {
+struct StoredRefusal {
     since: Since,
     /// How long to wait unless a secret changes; `None` is for ever.
     wait_ms: Option<u64>,
@@ -78,7 +78,7 @@ struct Refusal {
     reason: String,
     detail: String,
     /// What was refused.
-    prints: Vec<Print>,
+    fingerprints: Vec<Fingerprint>,
     /// Whether an earlier process was refused: then the slot knows nothing of it.
     #[serde(skip)]
     earlier: bool,
@@ -86,7 +86,7 @@ struct Refusal {
 
 /// A credential as it is kept.
 #[derive(Serialize, Deserialize)]
-struct Live {
+struct StoredCredential {
     since: Since,
     /// `None` never ends.
     life_ms: Option<u64>,
@@ -97,16 +97,16 @@ struct Live {
     secrets: Option<Vec<Hidden>>,
     /// See [`Mint::session`].
     session: Option<Hidden>,
-    prints: Vec<Print>,
+    fingerprints: Vec<Fingerprint>,
 }
 
-impl Kept {
+impl PersistentMint {
     async fn attempt(&self) -> Result<Fresh, MintError> {
-        let prints = self.prints().await;
+        let fingerprints = self.fingerprints().await;
         let first = !std::mem::replace(&mut self.memory().asked, true);
         if first {
-            let found: Option<Refusal> = self.keep.load(REFUSAL, self.keep.spec());
-            self.memory().refusal = found.map(|refusal| Refusal {
+            let found: Option<StoredRefusal> = self.keep.load(REFUSAL, self.keep.spec());
+            self.memory().refusal = found.map(|refusal| StoredRefusal {
                 earlier: true,
                 ..refusal
             });
@@ -115,45 +115,47 @@ impl Kept {
             // What lives is good, whatever became of the attempts to renew it.
             let resumed = match self.keeps_itself {
                 true => self.inner.resume().await,
-                false => self.live(prints.as_deref()).await,
+                false => self.live(fingerprints.as_deref()).await,
             };
             if let Some(fresh) = resumed {
                 return Ok(fresh);
             }
         }
-        if let Some(refused) = self.still_refused(prints.as_deref()) {
+        if let Some(refused) = self.still_refused(fingerprints.as_deref()) {
             return Err(refused);
         }
         let outcome = self.inner.mint().await;
         match &outcome {
-            Ok(fresh) => self.note_success(fresh, prints),
-            Err(MintError::Refused { reason, detail }) => self.note_refusal(reason, detail, prints),
+            Ok(fresh) => self.note_success(fresh, fingerprints),
+            Err(MintError::Refused { reason, detail }) => {
+                self.note_refusal(reason, detail, fingerprints)
+            }
             Err(_) => {}
         }
         outcome
     }
 
     /// Fingerprints of all secrets as they are now; `None` where one cannot be read.
-    async fn prints(&self) -> Option<Vec<Print>> {
-        let mut prints = Vec::new();
+    async fn fingerprints(&self) -> Option<Vec<Fingerprint>> {
+        let mut fingerprints = Vec::new();
         for source in self.inner.sources() {
-            if source != Source::Generate {
+            if source != SecretSource::Generate {
                 let secret = source.read().await.ok()?;
-                prints.push(self.keep.print(&source.canonical(), secret.expose()));
+                fingerprints.push(self.keep.print(&source.canonical(), secret.expose()));
             }
         }
-        Some(prints)
+        Some(fingerprints)
     }
 
     /// The refusal of an earlier process, while it is in force. One of this process
     /// is the slot's own affair.
-    fn still_refused(&self, prints: Option<&[Print]>) -> Option<MintError> {
+    fn still_refused(&self, fingerprints: Option<&[Fingerprint]>) -> Option<MintError> {
         let refusal = self
             .memory()
             .refusal
             .clone()
             .filter(|known| known.earlier)?;
-        if prints != Some(refusal.prints.as_slice()) {
+        if fingerprints != Some(refusal.fingerprints.as_slice()) {
             return None;
         }
         let wait = refusal.wait_ms.map_or(Duration::MAX, Duration::from_millis);
@@ -171,12 +173,12 @@ impl Kept {
     }
 
     /// What an earlier process obtained with the same secrets, while it lives.
-    async fn live(&self, prints: Option<&[Print]>) -> Option<Fresh> {
+    async fn live(&self, fingerprints: Option<&[Fingerprint]>) -> Option<Fresh> {
         if !self.keeps_live() {
             return None;
         }
-        let live: Live = self.keep.load(LIVE, self.keep.spec())?;
-        if prints.is_some_and(|prints| prints != live.prints) {
+        let live: StoredCredential = self.keep.load(LIVE, self.keep.spec())?;
+        if fingerprints.is_some_and(|fingerprints| fingerprints != live.fingerprints) {
             return None;
         }
         let life = live.life_ms.map_or(Duration::MAX, Duration::from_millis);
@@ -212,20 +214,20 @@ impl Kept {
                 Some(now.plus(Duration::from_millis(ahead)))
             }),
             skew_ms: None,
-            origin: Origin::Reused,
+            origin: CredentialOrigin::Reused,
             assumed_life: None,
         })
     }
 
-    fn note_success(&self, fresh: &Fresh, prints: Option<Vec<Print>>) {
+    fn note_success(&self, fresh: &Fresh, fingerprints: Option<Vec<Fingerprint>>) {
         if self.memory().refusal.take().is_some() {
             self.keep.remove(REFUSAL, self.keep.spec());
         }
-        let Some(prints) = prints.filter(|_| self.keeps_live()) else {
+        let Some(fingerprints) = fingerprints.filter(|_| self.keeps_live()) else {
             return;
         };
         let life = fresh.expires.life;
-        let live = Live {
+        let live = StoredCredential {
             since: Since::of(fresh.expires.from),
             life_ms: (life != Duration::MAX).then(|| millis(life)),
             source_ends_ms: fresh.source_ends.map(|ends| ends.wall_ms),
@@ -242,32 +244,34 @@ impl Kept {
                     .collect(),
             ),
             session: self.inner.session().map(Hidden),
-            prints,
+            fingerprints,
         };
         // It was logged; the credential itself is as good as ever.
         let _ = self.keep.save(LIVE, self.keep.spec(), &live);
     }
 
-    fn note_refusal(&self, reason: &str, detail: &str, prints: Option<Vec<Print>>) {
+    fn note_refusal(&self, reason: &str, detail: &str, fingerprints: Option<Vec<Fingerprint>>) {
         // Nobody was asked with a dead bearer or without the source of a chain, and a
         // foreign name locks nobody.
         if matches!(reason, "bearer_expired" | "chain" | "foreign") {
             return;
         }
-        let Some(prints) = prints else { return };
+        let Some(fingerprints) = fingerprints else {
+            return;
+        };
         let before = self.memory().refusal.clone();
         let times = before
-            .filter(|before| before.prints == prints)
+            .filter(|before| before.fingerprints == fingerprints)
             .map_or(0, |before| before.times)
             .saturating_add(1);
         let wait = schedule::cool_down(times);
-        let refusal = Refusal {
+        let refusal = StoredRefusal {
             since: Since::of(self.clock.now()),
             wait_ms: (!reason.starts_with("lock")).then(|| millis(wait)),
             times,
             reason: reason.to_owned(),
             detail: detail.to_owned(),
-            prints,
+            fingerprints,
             earlier: false,
         };
         let _ = self.keep.save(REFUSAL, self.keep.spec(), &refusal);
@@ -299,7 +303,7 @@ impl Kept {
     }
 
     /// Never held across an await; every use leaves it whole.
-    fn memory(&self) -> MutexGuard<'_, Memory> {
+    fn memory(&self) -> MutexGuard<'_, RestoredState> {
         let memory = self.memory.get_or_init(Arc::default);
         memory.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -309,7 +313,7 @@ fn millis(time: Duration) -> u64 {
     u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }
 
-impl Mint for Kept {
+impl Mint for PersistentMint {
     fn header_names(&self) -> &[HeaderName] {
         self.inner.header_names()
     }
@@ -323,11 +327,11 @@ impl Mint for Kept {
         self.inner.renews()
     }
 
-    fn sources(&self) -> Vec<Source> {
+    fn sources(&self) -> Vec<SecretSource> {
         self.inner.sources()
     }
 
-    fn also_watched(&self) -> Option<Source> {
+    fn also_watched(&self) -> Option<SecretSource> {
         self.inner.also_watched()
     }
 
@@ -367,7 +371,7 @@ impl Mint for Kept {
         self.inner.ping()
     }
 
-    fn keep(&self, place: Keep) -> bool {
+    fn keep(&self, place: StoreScope) -> bool {
         self.inner.keep(place)
     }
 
@@ -376,7 +380,7 @@ impl Mint for Kept {
     }
 
     fn follow(&self, before: &dyn Mint, same: bool) {
-        let Some(before) = (before as &dyn Any).downcast_ref::<Kept>() else {
+        let Some(before) = (before as &dyn Any).downcast_ref::<PersistentMint>() else {
             return;
         };
         if same {
@@ -428,52 +432,62 @@ mod tests {
     use super::*;
     use crate::base::name::Name;
     use crate::credential::store::file::FileStore;
-    use crate::credential::testing::{Act, Folder, START_MS, Scripted, refused, unavailable};
+    use crate::credential::testing::{
+        START_MS, ScriptedAct, ScriptedMint, TempFolder, refused, unavailable,
+    };
     use crate::secret::Secret;
 
-    fn keep(folder: &Path, kind: &'static str) -> Keep {
+    fn keep(folder: &Path, kind: &'static str) -> StoreScope {
         let key = Secret::new("0123456789abcdef0123456789abcdef".to_owned(), "test");
         let store = FileStore::open(folder, &key).unwrap();
-        let credential = crate::config::Credential {
+        let credential = crate::config::CredentialConfig {
             name: Name::parse("cms_key").unwrap(),
             kind,
             values: Default::default(),
             origins: Vec::new(),
-            tls: crate::config::Tls {
+            tls: crate::config::UpstreamTls {
                 roots: crate::config::Roots::Bundled,
-                ..crate::config::Tls::default()
+                ..crate::config::UpstreamTls::default()
             },
         };
-        Keep::new(Arc::new(store), &credential, None)
+        StoreScope::new(Arc::new(store), &credential, None)
     }
 
     /// One life of the process.
-    struct Process {
-        script: Arc<Scripted>,
+    struct ProcessLife {
+        script: Arc<ScriptedMint>,
         mint: Arc<dyn Mint>,
     }
 
-    impl Process {
-        fn start(folder: &Folder, clock: &Clock, script: impl IntoIterator<Item = Act>) -> Process {
-            Process::of_kind("ccm_token", folder, clock, script)
+    impl ProcessLife {
+        fn start(
+            folder: &TempFolder,
+            clock: &Clock,
+            script: impl IntoIterator<Item = ScriptedAct>,
+        ) -> ProcessLife {
+            ProcessLife::of_kind("ccm_token", folder, clock, script)
         }
 
         fn of_kind(
             kind: &'static str,
-            folder: &Folder,
+            folder: &TempFolder,
             clock: &Clock,
-            script: impl IntoIterator<Item = Act>,
-        ) -> Process {
-            let script = Scripted::new(script);
+            script: impl IntoIterator<Item = ScriptedAct>,
+        ) -> ProcessLife {
+            let script = ScriptedMint::new(script);
             *script.clock.lock().unwrap() = Some(clock.clone());
             let secret = folder.path().join("secret");
             if !secret.exists() {
                 std::fs::write(&secret, "first").unwrap();
             }
-            script.sources.lock().unwrap().push(Source::File(secret));
+            script
+                .sources
+                .lock()
+                .unwrap()
+                .push(SecretSource::File(secret));
             let store = folder.path().join("store");
             let mint = kept(script.clone(), keep(&store, kind), clock.clone());
-            Process { script, mint }
+            ProcessLife { script, mint }
         }
 
         async fn mint(&self) -> Result<Fresh, MintError> {
@@ -481,8 +495,8 @@ mod tests {
         }
     }
 
-    fn lives(seconds: u64) -> [Act; 1] {
-        [Act::Lives(Duration::from_secs(seconds))]
+    fn lives(seconds: u64) -> [ScriptedAct; 1] {
+        [ScriptedAct::Lives(Duration::from_secs(seconds))]
     }
 
     /// A method that is not forwarded would silently be the trait's default.
@@ -496,7 +510,10 @@ mod tests {
                 .filter_map(|line| line.strip_prefix("    fn "));
             lines.map(|line| line.split('(').next().unwrap()).collect()
         };
-        let here = names(include_str!("kept.rs"), "impl Mint for Kept {");
+        let here = names(
+            include_str!("persistent_mint.rs"),
+            "impl Mint for PersistentMint {",
+        );
         let wanted = names(include_str!("../../credential.rs"), "pub trait Mint");
         assert!(wanted.len() > 10, "{wanted:?}");
         for name in wanted {
@@ -506,12 +523,12 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn what_still_lives_is_used_again_and_nobody_is_asked() {
-        let (folder, clock) = (Folder::new(), Clock::faked(START_MS));
-        let first = Process::start(&folder, &clock, lives(3600));
+        let (folder, clock) = (TempFolder::new(), Clock::faked(START_MS));
+        let first = ProcessLife::start(&folder, &clock, lives(3600));
         let obtained = first.mint().await.unwrap();
         tokio::time::sleep(Duration::from_secs(600)).await;
 
-        let second = Process::start(&folder, &clock, lives(3600));
+        let second = ProcessLife::start(&folder, &clock, lives(3600));
         let again = second.mint().await.unwrap();
         assert_eq!(second.script.calls(), 0);
         assert_eq!(again.headers, obtained.headers);
@@ -525,35 +542,35 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn what_ended_meanwhile_or_has_other_secrets_is_not() {
-        let (folder, clock) = (Folder::new(), Clock::faked(START_MS));
-        Process::start(&folder, &clock, lives(3600))
+        let (folder, clock) = (TempFolder::new(), Clock::faked(START_MS));
+        ProcessLife::start(&folder, &clock, lives(3600))
             .mint()
             .await
             .unwrap();
         clock.sleep_machine(Duration::from_secs(3600));
-        let second = Process::start(&folder, &clock, lives(3600));
+        let second = ProcessLife::start(&folder, &clock, lives(3600));
         second.mint().await.unwrap();
         assert_eq!(second.script.calls(), 1);
 
         std::fs::write(folder.path().join("secret"), "second").unwrap();
-        let third = Process::start(&folder, &clock, lives(3600));
+        let third = ProcessLife::start(&folder, &clock, lives(3600));
         third.mint().await.unwrap();
         assert_eq!(third.script.calls(), 1);
-        let other = Process::of_kind("v4_login", &folder, &clock, lives(3600));
+        let other = ProcessLife::of_kind("v4_login", &folder, &clock, lives(3600));
         other.mint().await.unwrap();
         assert_eq!(other.script.calls(), 1, "another configuration");
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_refused_secret_is_not_tried_again_by_the_next_process() {
-        let (folder, clock) = (Folder::new(), Clock::faked(START_MS));
-        let refuses = || [Act::Fails(refused())];
-        Process::start(&folder, &clock, refuses())
+        let (folder, clock) = (TempFolder::new(), Clock::faked(START_MS));
+        let refuses = || [ScriptedAct::Fails(refused())];
+        ProcessLife::start(&folder, &clock, refuses())
             .mint()
             .await
             .unwrap_err();
         for _ in 0..3 {
-            let next = Process::start(&folder, &clock, refuses());
+            let next = ProcessLife::start(&folder, &clock, refuses());
             for _ in 0..3 {
                 let error = next.mint().await.unwrap_err();
                 assert_eq!(error.labels(), ("refused", "refused"));
@@ -564,29 +581,29 @@ mod tests {
             assert_eq!(next.script.calls(), 0);
         }
         // Another secret, and it is.
-        let next = Process::start(&folder, &clock, lives(3600));
+        let next = ProcessLife::start(&folder, &clock, lives(3600));
         next.mint().await.unwrap_err();
         std::fs::write(folder.path().join("secret"), "second").unwrap();
         next.mint().await.unwrap();
         assert_eq!(next.script.calls(), 1);
         // And it is forgotten.
         std::fs::write(folder.path().join("secret"), "first").unwrap();
-        let after = Process::start(&folder, &clock, lives(3600));
+        let after = ProcessLife::start(&folder, &clock, lives(3600));
         after.mint().await.unwrap();
         assert_eq!(after.script.calls(), 1);
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_remembered_refusal_ends_with_its_cool_down_which_doubles() {
-        let (folder, clock) = (Folder::new(), Clock::faked(START_MS));
-        let refuses = || [Act::Fails(refused())];
-        Process::start(&folder, &clock, refuses())
+        let (folder, clock) = (TempFolder::new(), Clock::faked(START_MS));
+        let refuses = || [ScriptedAct::Fails(refused())];
+        ProcessLife::start(&folder, &clock, refuses())
             .mint()
             .await
             .unwrap_err();
         for minutes in [15, 30, 60] {
             clock.sleep_machine(Duration::from_secs(minutes * 60 - 5));
-            let early = Process::start(&folder, &clock, refuses());
+            let early = ProcessLife::start(&folder, &clock, refuses());
             early.mint().await.unwrap_err();
             assert_eq!(early.script.calls(), 0, "{minutes}");
             clock.sleep_machine(Duration::from_secs(5));
@@ -597,15 +614,15 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn trouble_and_a_dead_bearer_are_not_remembered() {
-        let (folder, clock) = (Folder::new(), Clock::faked(START_MS));
+        let (folder, clock) = (TempFolder::new(), Clock::faked(START_MS));
         let expired = MintError::Refused {
             reason: "bearer_expired",
             detail: "the bearer has expired".into(),
         };
         for error in [unavailable(None), expired] {
-            let first = Process::start(&folder, &clock, [Act::Fails(error)]);
+            let first = ProcessLife::start(&folder, &clock, [ScriptedAct::Fails(error)]);
             first.mint().await.unwrap_err();
-            let second = Process::start(&folder, &clock, [Act::Fails(refused())]);
+            let second = ProcessLife::start(&folder, &clock, [ScriptedAct::Fails(refused())]);
             second.mint().await.unwrap_err();
             assert_eq!(second.script.calls(), 1);
             std::fs::remove_dir_all(folder.path().join("store")).unwrap();
@@ -614,24 +631,24 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn what_is_stored_holds_neither_the_credential_nor_the_secret_in_clear() {
-        let (folder, clock) = (Folder::new(), Clock::faked(START_MS));
+        let (folder, clock) = (TempFolder::new(), Clock::faked(START_MS));
         std::fs::write(folder.path().join("secret"), "hunter2hunter2").unwrap();
-        let fails = [Act::Fails(refused())];
-        Process::start(&folder, &clock, fails)
+        let fails = [ScriptedAct::Fails(refused())];
+        ProcessLife::start(&folder, &clock, fails)
             .mint()
             .await
             .unwrap_err();
         std::fs::write(folder.path().join("secret"), "hunter3hunter3").unwrap();
-        Process::start(&folder, &clock, lives(60))
+        ProcessLife::start(&folder, &clock, lives(60))
             .mint()
             .await
             .unwrap();
         let mut files = 0;
         for entry in std::fs::read_dir(folder.path().join("store")).unwrap() {
-            let octets = std::fs::read(entry.unwrap().path()).unwrap();
+            let bytes = std::fs::read(entry.unwrap().path()).unwrap();
             for clear in ["hunter", "Basic", "authorization"] {
                 let shows = |part: &[u8]| part == clear.as_bytes();
-                assert!(!octets.windows(clear.len()).any(shows), "{clear}");
+                assert!(!bytes.windows(clear.len()).any(shows), "{clear}");
             }
             files += 1;
         }

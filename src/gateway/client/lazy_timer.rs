@@ -1,7 +1,7 @@
 //! A timer that costs nothing while it is not due.
 //!
 //! Arming and disarming a timer for every call would touch tokio's timer wheel
-//! twice a call. An [`Alarm`] is armed once and moves only when it goes off too
+//! twice a call. An [`LazyTimer`] is armed once and moves only when it goes off too
 //! early; until then a later deadline costs a comparison.
 
 use std::pin::Pin;
@@ -12,9 +12,9 @@ use tokio::time::{Instant, Sleep, sleep_until};
 
 /// A lazy timer; make one per connection, not per call.
 #[derive(Debug, Default)]
-pub struct Alarm(Option<Pin<Box<Sleep>>>);
+pub struct LazyTimer(Option<Pin<Box<Sleep>>>);
 
-impl Alarm {
+impl LazyTimer {
     /// Whether `deadline` has passed; if not, the task is woken when it has (or
     /// earlier, to find that it has not).
     pub fn rings(&mut self, cx: &mut Context<'_>, deadline: Instant) -> bool {
@@ -38,8 +38,8 @@ impl Alarm {
 
 use std::future::Future;
 
-impl Alarm {
-    /// As [`Alarm::rings`], as a `Poll`.
+impl LazyTimer {
+    /// As [`LazyTimer::rings`], as a `Poll`.
     pub fn poll(&mut self, cx: &mut Context<'_>, deadline: Instant) -> Poll<()> {
         if self.rings(cx, deadline) {
             Poll::Ready(())
@@ -58,13 +58,13 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_deadline_that_moves_later_rings_at_the_later_time() {
         let start = Instant::now();
-        let mut alarm = Alarm::default();
+        let mut lazy_timer = LazyTimer::default();
         let mut polls = 0;
         poll_fn(|cx| {
             polls += 1;
             // The first look arms it for a second; later ones want three.
             let wanted = if polls == 1 { 1 } else { 3 };
-            alarm.poll(cx, start + Duration::from_secs(wanted))
+            lazy_timer.poll(cx, start + Duration::from_secs(wanted))
         })
         .await;
         assert_eq!(start.elapsed().as_secs(), 3);
@@ -73,9 +73,9 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_deadline_that_moves_earlier_rings_at_the_earlier_time() {
         let start = Instant::now();
-        let mut alarm = Alarm::default();
-        poll_fn(|cx| Poll::Ready(alarm.rings(cx, start + Duration::from_secs(60)))).await;
-        poll_fn(|cx| alarm.poll(cx, start + Duration::from_secs(2))).await;
+        let mut lazy_timer = LazyTimer::default();
+        poll_fn(|cx| Poll::Ready(lazy_timer.rings(cx, start + Duration::from_secs(60)))).await;
+        poll_fn(|cx| lazy_timer.poll(cx, start + Duration::from_secs(2))).await;
         assert_eq!(start.elapsed().as_secs(), 2);
     }
 }

@@ -40,16 +40,16 @@ pub fn read(
     }
     let mut piece = ReadBuf::new(buf.initialize_unfilled_to(PIECE));
     let polled = read(&mut piece);
-    let octets = piece.filled().len();
-    buf.advance(octets);
+    let bytes = piece.filled().len();
+    buf.advance(bytes);
     polled
 }
 
 /// A socket whose reads are pieces.
 #[derive(Debug)]
-pub struct InPieces<S>(pub S);
+pub struct ReadAheadLimit<S>(pub S);
 
-impl<S: AsyncRead + Unpin> AsyncRead for InPieces<S> {
+impl<S: AsyncRead + Unpin> AsyncRead for ReadAheadLimit<S> {
     #[inline]
     fn poll_read(
         mut self: Pin<&mut Self>,
@@ -61,7 +61,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for InPieces<S> {
     }
 }
 
-impl<S: AsyncWrite + Unpin> AsyncWrite for InPieces<S> {
+impl<S: AsyncWrite + Unpin> AsyncWrite for ReadAheadLimit<S> {
     #[inline]
     fn poll_write(
         mut self: Pin<&mut Self>,
@@ -103,13 +103,13 @@ mod tests {
     #[tokio::test]
     async fn a_read_yields_a_piece_and_loses_nothing() {
         let text: Vec<u8> = (0..3 * PIECE + 7).map(|n| n as u8).collect();
-        let mut io = InPieces(&text[..]);
+        let mut io = ReadAheadLimit(&text[..]);
         let mut got = Vec::with_capacity(text.len());
         let mut most = 0;
         loop {
-            let octets = io.read_buf(&mut got).await.unwrap();
-            most = most.max(octets);
-            if octets == 0 {
+            let bytes = io.read_buf(&mut got).await.unwrap();
+            most = most.max(bytes);
+            if bytes == 0 {
                 break;
             }
         }

@@ -15,43 +15,43 @@ use hyper::body::Incoming;
 use tokio::time::Instant;
 
 use crate::gateway::body::BodyError;
-use crate::gateway::client::alarm::Alarm;
-use crate::gateway::client::pool::{Conn, Pool};
+use crate::gateway::client::lazy_timer::LazyTimer;
+use crate::gateway::client::pool::{Conn, ConnPool};
 use crate::gateway::stack::scrub;
 
 /// The body of an answer.
 #[derive(Debug)]
-pub struct AnswerBody {
+pub struct ResponseBody {
     incoming: Incoming,
-    link: Link,
+    link: BodyConn,
     idle: Duration,
     moved: Option<Instant>,
 }
 
 #[derive(Debug)]
-enum Link {
+enum BodyConn {
     /// We drive the connection and give it back.
-    Driving(Box<Conn>, Rc<Pool>),
+    Driving(Box<Conn>, Rc<ConnPool>),
     /// Somebody else drives it, or it is closed already.
-    Loose(Alarm),
+    Loose(LazyTimer),
 }
 
-impl AnswerBody {
+impl ResponseBody {
     /// A body that drives `conn` and gives it back to `pool`.
-    pub fn driving(incoming: Incoming, conn: Box<Conn>, pool: Rc<Pool>) -> AnswerBody {
-        AnswerBody {
+    pub fn driving(incoming: Incoming, conn: Box<Conn>, pool: Rc<ConnPool>) -> ResponseBody {
+        ResponseBody {
             incoming,
             idle: pool.lifetimes().idle,
-            link: Link::Driving(conn, pool),
+            link: BodyConn::Driving(conn, pool),
             moved: None,
         }
     }
 
     /// A body whose connection is somebody else's business.
-    pub fn loose(incoming: Incoming, idle: Duration) -> AnswerBody {
-        AnswerBody {
+    pub fn loose(incoming: Incoming, idle: Duration) -> ResponseBody {
+        ResponseBody {
             incoming,
-            link: Link::Loose(Alarm::default()),
+            link: BodyConn::Loose(LazyTimer::default()),
             idle,
             moved: None,
         }
@@ -64,8 +64,8 @@ impl AnswerBody {
     }
 
     fn let_go(&mut self) {
-        let loose = Link::Loose(Alarm::default());
-        if let Link::Driving(conn, pool) = std::mem::replace(&mut self.link, loose) {
+        let loose = BodyConn::Loose(LazyTimer::default());
+        if let BodyConn::Driving(conn, pool) = std::mem::replace(&mut self.link, loose) {
             pool.release(conn);
         }
     }
@@ -74,7 +74,7 @@ impl AnswerBody {
         &mut self,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
-        let Link::Driving(conn, _) = &mut self.link else {
+        let BodyConn::Driving(conn, _) = &mut self.link else {
             return Pin::new(&mut self.incoming).poll_frame(cx);
         };
         // Asking first tells hyper that a frame is wanted; the frame becomes ready
@@ -84,7 +84,7 @@ impl AnswerBody {
         }
         if conn.poll(cx).is_ready() {
             // Closed: what was read stays readable, and the end follows it.
-            self.link = Link::Loose(Alarm::default());
+            self.link = BodyConn::Loose(LazyTimer::default());
             return Pin::new(&mut self.incoming).poll_frame(cx);
         }
         conn.ask(&mut self.incoming)
@@ -117,11 +117,11 @@ impl AnswerBody {
             return Poll::Pending;
         }
         let since = *self.moved.get_or_insert_with(Instant::now);
-        let alarm = match &mut self.link {
-            Link::Driving(conn, _) => &mut conn.alarm,
-            Link::Loose(alarm) => alarm,
+        let lazy_timer = match &mut self.link {
+            BodyConn::Driving(conn, _) => &mut conn.lazy_timer,
+            BodyConn::Loose(lazy_timer) => lazy_timer,
         };
-        alarm
+        lazy_timer
             .poll(cx, since + self.idle)
             .map(|()| Some(Err(BodyError::Idle(self.idle))))
     }
@@ -135,7 +135,7 @@ impl AnswerBody {
     }
 }
 
-impl http_body::Body for AnswerBody {
+impl http_body::Body for ResponseBody {
     type Data = Bytes;
     type Error = BodyError;
 
@@ -143,15 +143,15 @@ impl http_body::Body for AnswerBody {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
-        AnswerBody::poll_frame(&mut self, cx)
+        ResponseBody::poll_frame(&mut self, cx)
     }
 
     fn is_end_stream(&self) -> bool {
-        AnswerBody::is_end_stream(self)
+        ResponseBody::is_end_stream(self)
     }
 
     fn size_hint(&self) -> SizeHint {
-        AnswerBody::size_hint(self)
+        ResponseBody::size_hint(self)
     }
 }
 

@@ -14,32 +14,32 @@ use std::task::{Context, Wake, Waker};
 
 /// The waker of one connection.
 #[derive(Debug)]
-pub struct Muffle {
-    bell: Arc<Bell>,
+pub struct MutedWaker {
+    bell: Arc<InnerWaker>,
     waker: Waker,
 }
 
 #[derive(Debug)]
-struct Bell {
+struct InnerWaker {
     task: Mutex<Waker>,
     muffled: AtomicBool,
 }
 
-impl Default for Muffle {
+impl Default for MutedWaker {
     /// Rings nobody yet.
-    fn default() -> Muffle {
-        let bell = Arc::new(Bell {
+    fn default() -> MutedWaker {
+        let bell = Arc::new(InnerWaker {
             task: Mutex::new(Waker::noop().clone()),
             muffled: AtomicBool::new(false),
         });
-        Muffle {
+        MutedWaker {
             waker: Waker::from(bell.clone()),
             bell,
         }
     }
 }
 
-impl Muffle {
+impl MutedWaker {
     /// From now on rings the task of `cx`; yields the waker to poll the connection
     /// with.
     pub fn ringing(&self, cx: &Context<'_>) -> &Waker {
@@ -59,13 +59,13 @@ impl Muffle {
     }
 }
 
-impl Bell {
+impl InnerWaker {
     fn lock(&self) -> std::sync::MutexGuard<'_, Waker> {
         self.task.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl Wake for Bell {
+impl Wake for InnerWaker {
     fn wake(self: Arc<Self>) {
         self.wake_by_ref();
     }
@@ -83,9 +83,9 @@ mod tests {
     use std::sync::atomic::AtomicUsize;
 
     #[derive(Default)]
-    struct Rung(AtomicUsize);
+    struct CountedWaker(AtomicUsize);
 
-    impl Wake for Rung {
+    impl Wake for CountedWaker {
         fn wake(self: Arc<Self>) {
             self.0.fetch_add(1, Ordering::Relaxed);
         }
@@ -93,16 +93,19 @@ mod tests {
 
     #[test]
     fn it_rings_the_task_that_polled_last_unless_muffled() {
-        let (first, second) = (Arc::new(Rung::default()), Arc::new(Rung::default()));
+        let (first, second) = (
+            Arc::new(CountedWaker::default()),
+            Arc::new(CountedWaker::default()),
+        );
         let (one, two) = (Waker::from(first.clone()), Waker::from(second.clone()));
-        let muffle = Muffle::default();
-        let waker = muffle.ringing(&Context::from_waker(&one)).clone();
+        let muted_waker = MutedWaker::default();
+        let waker = muted_waker.ringing(&Context::from_waker(&one)).clone();
         waker.wake_by_ref();
-        muffle.ringing(&Context::from_waker(&two));
+        muted_waker.ringing(&Context::from_waker(&two));
         waker.wake_by_ref();
-        muffle.muffled(|| waker.wake_by_ref());
+        muted_waker.muffled(|| waker.wake_by_ref());
         waker.wake_by_ref();
-        let rung = |task: &Rung| task.0.load(Ordering::Relaxed);
+        let rung = |task: &CountedWaker| task.0.load(Ordering::Relaxed);
         assert_eq!((rung(&first), rung(&second)), (1, 2));
     }
 }

@@ -15,12 +15,12 @@ use tokio::time::Instant;
 
 use crate::app::StartError;
 use crate::app::plan::Plan;
-use crate::app::worker::{Assignment, Socket};
+use crate::app::worker::{Assignment, WorkerSocket};
 use crate::base::name::Name;
 use crate::config::{self, Bind, SocketAccess};
 use crate::modes::Phase;
-use crate::net::activity::{Activity, Counts, Quiet};
-use crate::net::listen::Bound;
+use crate::net::activity::{Activity, ActivityCounts, QuietPeriod};
+use crate::net::listen::BoundSocket;
 use crate::net::listen::access::{Access, SocketFile};
 
 /// How long no call must have begun on a removed listener before its idle connections are
@@ -29,22 +29,22 @@ const GRACE: Duration = Duration::from_secs(2);
 
 /// See the module.
 #[derive(Debug, Default)]
-pub struct Stations {
-    open: Vec<Station>,
+pub struct ListenerSockets {
+    open: Vec<ListenerSocket>,
     /// Those that were removed, until their last connection has ended.
-    removed: Vec<Removed>,
+    removed: Vec<RemovedListener>,
     next: u64,
 }
 
 #[derive(Debug)]
-struct Removed {
+struct RemovedListener {
     phase: watch::Sender<Phase>,
     activity: Arc<Activity>,
-    quiet: Quiet,
+    quiet: QuietPeriod,
 }
 
 #[derive(Debug)]
-struct Station {
+struct ListenerSocket {
     /// Never used twice in a process.
     number: u64,
     name: Name,
@@ -61,51 +61,56 @@ struct Station {
 
 /// Where a listener will stand.
 #[derive(Debug)]
-pub enum Place {
+pub enum SocketPlace {
     /// Where it stands already.
     Kept(u64),
     /// On a socket of its own.
-    New(Box<New>),
+    New(Box<NewListener>),
 }
 
 /// A listener that is bound and served by nobody yet.
 #[derive(Debug)]
-pub struct New {
-    station: Station,
+pub struct NewListener {
+    listener_socket: ListenerSocket,
     /// One for each worker.
-    handles: Vec<Bound>,
+    handles: Vec<BoundSocket>,
 }
 
-impl Place {
+impl SocketPlace {
     /// The address that was bound; `None` where it stood already.
     pub fn address(&self) -> Option<&Bind> {
         match self {
-            Place::New(new) => Some(&new.station.address),
-            Place::Kept(_) => None,
+            SocketPlace::New(new) => Some(&new.listener_socket.address),
+            SocketPlace::Kept(_) => None,
         }
     }
 }
 
 /// The sockets of new `places`, for each of `workers` workers.
-pub fn sockets(places: &mut [Place], workers: usize) -> Vec<Vec<Socket>> {
-    let mut lists: Vec<Vec<Socket>> = (0..workers).map(|_| Vec::new()).collect();
+pub fn sockets(places: &mut [SocketPlace], workers: usize) -> Vec<Vec<WorkerSocket>> {
+    let mut lists: Vec<Vec<WorkerSocket>> = (0..workers).map(|_| Vec::new()).collect();
     for place in places {
-        let Place::New(new) = place else { continue };
-        let New { station, handles } = &mut **new;
+        let SocketPlace::New(new) = place else {
+            continue;
+        };
+        let NewListener {
+            listener_socket,
+            handles,
+        } = &mut **new;
         for (list, bound) in lists.iter_mut().zip(handles.drain(..)) {
-            list.push(Socket {
-                listener: station.number,
-                name: station.name.clone(),
+            list.push(WorkerSocket {
+                listener: listener_socket.number,
+                name: listener_socket.name.clone(),
                 bound,
-                activity: station.activity.clone(),
-                phase: station.phase.subscribe(),
+                activity: listener_socket.activity.clone(),
+                phase: listener_socket.phase.subscribe(),
             });
         }
     }
     lists
 }
 
-impl Station {
+impl ListenerSocket {
     /// Lets connect whom `access` names from now on.
     fn open_to(&mut self, access: &SocketAccess) {
         let Some(file) = &self.file else { return };
@@ -124,7 +129,7 @@ impl Station {
     }
 }
 
-impl Stations {
+impl ListenerSockets {
     /// Finds the place of each of `listeners` for `workers` workers, and binds what is
     /// not open yet. Dropping the places closes those again.
     ///
@@ -132,30 +137,32 @@ impl Stations {
     /// With the first address that cannot be listened on.
     pub fn place(
         &mut self,
-        listeners: &[config::Listener],
+        listeners: &[config::ListenerConfig],
         workers: usize,
-    ) -> Result<Vec<Place>, StartError> {
+    ) -> Result<Vec<SocketPlace>, StartError> {
         let mut taken = Vec::new();
         let (open, next) = (&self.open, &mut self.next);
-        let mut place = |listener: &config::Listener| {
+        let mut place = |listener: &config::ListenerConfig| {
             let mut open = open.iter();
-            let kept = open.find(|station| {
+            let kept = open.find(|listener_socket| {
                 // Two listeners may both ask for any port; their names tell them apart.
-                let any_port = matches!(&station.bind, Bind::Tcp(address) if address.port() == 0);
-                station.bind == listener.bind
-                    && (!any_port || station.name == listener.name)
-                    && !taken.contains(&station.number)
+                let any_port =
+                    matches!(&listener_socket.bind, Bind::Tcp(address) if address.port() == 0);
+                listener_socket.bind == listener.bind
+                    && (!any_port || listener_socket.name == listener.name)
+                    && !taken.contains(&listener_socket.number)
             });
-            if let Some(station) = kept {
-                taken.push(station.number);
-                return Ok(Place::Kept(station.number));
+            if let Some(listener_socket) = kept {
+                taken.push(listener_socket.number);
+                return Ok(SocketPlace::Kept(listener_socket.number));
             }
             let key = format!("listener.{}", listener.name);
             let mut bound = super::bind(&listener.bind, &listener.access, &key)?;
-            let handles: io::Result<Vec<Bound>> = (0..workers).map(|_| bound.share()).collect();
+            let handles: io::Result<Vec<BoundSocket>> =
+                (0..workers).map(|_| bound.share()).collect();
             *next += 1;
-            Ok(Place::New(Box::new(New {
-                station: Station {
+            Ok(SocketPlace::New(Box::new(NewListener {
+                listener_socket: ListenerSocket {
                     number: *next,
                     name: listener.name.clone(),
                     bind: listener.bind.clone(),
@@ -173,44 +180,49 @@ impl Stations {
 
     /// From now on the listeners of `plan` stand at `places`. Yields what each worker
     /// serves.
-    pub fn settle(&mut self, plan: &Plan, places: Vec<Place>) -> Vec<Assignment> {
+    pub fn settle(&mut self, plan: &Plan, places: Vec<SocketPlace>) -> Vec<Assignment> {
         let mut assignments = Vec::new();
         let mut before = std::mem::take(&mut self.open);
         for (planned, place) in plan.listeners.iter().zip(places) {
             let name = planned.config.name.clone();
-            let station = match place {
-                Place::Kept(number) => {
-                    let index = before.iter().position(|station| station.number == number);
+            let listener_socket = match place {
+                SocketPlace::Kept(number) => {
+                    let index = before
+                        .iter()
+                        .position(|listener_socket| listener_socket.number == number);
                     let Some(index) = index else { continue };
-                    let mut station = before.swap_remove(index);
-                    station.open_to(&planned.config.access);
-                    Station { name, ..station }
+                    let mut listener_socket = before.swap_remove(index);
+                    listener_socket.open_to(&planned.config.access);
+                    ListenerSocket {
+                        name,
+                        ..listener_socket
+                    }
                 }
-                Place::New(new) => new.station,
+                SocketPlace::New(new) => new.listener_socket,
             };
             assignments.push(Assignment {
-                listener: station.number,
-                doorman: planned.door.tls.clone(),
+                listener: listener_socket.number,
+                acceptor: planned.listener_auth.tls.clone(),
                 blueprint: planned.blueprint.clone(),
                 metrics: planned.metrics.clone(),
                 rules: plan.rules.clone(),
                 connections: plan.connections.clone(),
             });
-            self.open.push(station);
+            self.open.push(listener_socket);
         }
-        for station in before {
+        for listener_socket in before {
             tracing::info!(
-                listener.name = %station.name,
-                listener.address = %station.address,
+                listener.name = %listener_socket.name,
+                listener.address = %listener_socket.address,
                 "not listening there any more"
             );
             // Before nobody listens on it.
-            drop(station.file);
-            station.phase.send_replace(Phase::Removed);
-            self.removed.push(Removed {
-                quiet: Quiet::from(station.activity.counts(), Instant::now()),
-                phase: station.phase,
-                activity: station.activity,
+            drop(listener_socket.file);
+            listener_socket.phase.send_replace(Phase::Removed);
+            self.removed.push(RemovedListener {
+                quiet: QuietPeriod::from(listener_socket.activity.counts(), Instant::now()),
+                phase: listener_socket.phase,
+                activity: listener_socket.activity,
             });
         }
         assignments
@@ -231,8 +243,11 @@ impl Stations {
     }
 
     /// What went on on all listeners, the removed ones included, until now.
-    pub fn counts(&self) -> Counts {
-        let open = self.open.iter().map(|station| &station.activity);
+    pub fn counts(&self) -> ActivityCounts {
+        let open = self
+            .open
+            .iter()
+            .map(|listener_socket| &listener_socket.activity);
         let all = open.chain(self.removed.iter().map(|removed| &removed.activity));
         all.map(|activity| activity.counts()).sum()
     }
@@ -240,12 +255,16 @@ impl Stations {
     /// The files of Unix sockets; drop them when no more connections are to come.
     pub fn take_files(&mut self) -> Vec<SocketFile> {
         let open = self.open.iter_mut();
-        open.filter_map(|station| station.file.take()).collect()
+        open.filter_map(|listener_socket| listener_socket.file.take())
+            .collect()
     }
 
     /// Tells every listener how far headset is on its way out.
     pub fn tell(&self, now: Phase) {
-        let open = self.open.iter().map(|station| &station.phase);
+        let open = self
+            .open
+            .iter()
+            .map(|listener_socket| &listener_socket.phase);
         for phase in open.chain(self.removed.iter().map(|removed| &removed.phase)) {
             advance(phase, now);
         }
@@ -253,7 +272,12 @@ impl Stations {
 
     /// Each listener by name, with the address that was bound.
     pub fn addresses(&self) -> Vec<(String, Bind)> {
-        let named = |station: &Station| (station.name.to_string(), station.address.clone());
+        let named = |listener_socket: &ListenerSocket| {
+            (
+                listener_socket.name.to_string(),
+                listener_socket.address.clone(),
+            )
+        };
         self.open.iter().map(named).collect()
     }
 }
@@ -268,7 +292,7 @@ fn advance(phase: &watch::Sender<Phase>, now: Phase) {
 }
 
 /// The TCP addresses among `places` that are new.
-pub fn new_addresses(places: &[Place]) -> impl Iterator<Item = SocketAddr> + '_ {
+pub fn new_addresses(places: &[SocketPlace]) -> impl Iterator<Item = SocketAddr> + '_ {
     places.iter().filter_map(|place| match place.address()? {
         Bind::Tcp(address) => Some(*address),
         Bind::Unix(_) => None,
