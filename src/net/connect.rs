@@ -21,7 +21,8 @@ use crate::config::{UpstreamProtocol, UpstreamTls};
 use crate::net::egress::{Egress, ProxyHop, UnfitProxy, same_ip};
 use crate::net::io::Io;
 use crate::net::race::{self, DialError};
-use crate::net::tls::client::{self, TlsError};
+use crate::net::tls::client;
+use crate::net::tls::error::TlsError;
 use crate::net::tls::failure;
 use crate::net::tunnel::{self, TunnelError};
 

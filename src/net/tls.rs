@@ -3,6 +3,7 @@
 //! TLS 1.2 is the floor: rustls speaks nothing older (RFC 8996).
 
 pub mod client;
+pub mod error;
 pub(crate) mod failure;
 mod identity;
 pub mod pin;

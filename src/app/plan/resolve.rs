@@ -287,7 +287,7 @@ mod tests {
             found,
             [
                 "h.toml:18:1: upstream_tls.ca: the CA file /nonexistent/ca.pem cannot be used (No such file or \
-              directory (os error 2)); it must hold one or more PEM CERTIFICATE blocks; mend the file, or \
+              directory (os error 2)); it must hold one or more PEM CERTIFICATE blocks; repair the file, or \
               remove the key to use the machine's authorities"
             ]
         );

@@ -9,82 +9,11 @@ use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 use rustls::{ClientConfig, RootCertStore};
 
+use super::error::TlsError;
 use super::identity::FileIdentity;
 use super::pin::Pinned;
 use crate::config::outbound::Pin;
 use crate::config::{ClientCertificate, Roots, UpstreamProtocol, UpstreamTls};
-
-/// Why a TLS set-up cannot be used.
-#[derive(Debug, thiserror::Error)]
-pub enum TlsError {
-    /// The `ca` file cannot be read as PEM certificates.
-    #[error(
-        "the CA file {path} cannot be used ({why}); it must hold one or more PEM CERTIFICATE blocks"
-    )]
-    Ca {
-        /// The file.
-        path: String,
-        /// What is wrong with it.
-        why: String,
-    },
-    /// The `client_cert` file will not do.
-    #[error(
-        "the client certificate {path} cannot be used ({why}); it must hold PEM CERTIFICATE blocks, its own first"
-    )]
-    ClientCert {
-        /// The file.
-        path: String,
-        /// What is wrong with it.
-        why: String,
-    },
-    /// The `client_key` file will not do.
-    #[error(
-        "the client key {path} cannot be used ({why}); it must hold the PEM PRIVATE KEY of client_cert"
-    )]
-    ClientKey {
-        /// The file.
-        path: String,
-        /// What is wrong with it.
-        why: String,
-    },
-    /// The name to verify is none.
-    #[error("`{name}` is neither a DNS name nor an address")]
-    Name {
-        /// The name.
-        name: Box<str>,
-    },
-    /// The provider refused the protocol versions; cannot happen with ring.
-    #[error("TLS cannot be set up: {0}")]
-    Protocol(#[from] rustls::Error),
-}
-
-impl TlsError {
-    /// The key at fault, below its table and with a dot before it; nothing where it is
-    /// the table.
-    pub fn key(&self) -> &'static str {
-        match self {
-            TlsError::Ca { .. } => ".ca",
-            TlsError::ClientCert { .. } => ".client_cert",
-            TlsError::ClientKey { .. } => ".client_key",
-            TlsError::Name { .. } => ".server_name",
-            TlsError::Protocol(_) => "",
-        }
-    }
-
-    /// What to do about it.
-    pub fn fix(&self) -> &'static str {
-        match self {
-            TlsError::Ca { .. } => {
-                "mend the file, or remove the key to use the machine's authorities"
-            }
-            TlsError::ClientCert { .. } | TlsError::ClientKey { .. } => {
-                "mend the file, or remove client_cert and client_key"
-            }
-            TlsError::Name { .. } => "set server_name to the name on the certificate",
-            TlsError::Protocol(_) => "report it, since headset's own set-up is at fault",
-        }
-    }
-}
 
 /// The rustls configuration for `tls`, offering HTTP/1.1 by ALPN (RFC 7301).
 /// Reads the CA file or the machine's trust store, and the client certificate; call it

@@ -19,7 +19,7 @@ use rustls::sign::CertifiedKey;
 use tokio::time::Instant;
 use zeroize::Zeroizing;
 
-use super::client::TlsError;
+use super::error::TlsError;
 use crate::config::ClientCertificate;
 
 /// How often the files are looked at.
