@@ -11,7 +11,6 @@ pub mod descriptors;
 pub mod human;
 pub mod listener_auth;
 pub mod listener_sockets;
-pub mod minter_factory;
 pub mod orphans;
 pub mod pages;
 pub mod plan;

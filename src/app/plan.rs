@@ -24,7 +24,6 @@ use self::blueprints::{admin_name, none_name};
 use self::resolve::resolve;
 use self::spec::CredentialSpec;
 use crate::app::listener_auth::{self, ListenerAuth, ListenerAuths};
-use crate::app::minter_factory::{MinterFactory, open_sources};
 use crate::app::retired::Abandoned;
 use crate::base::name::Name;
 use crate::base::problem::Problem;
@@ -34,7 +33,9 @@ use crate::config::{self, Config};
 use crate::credential::Mint;
 use crate::credential::kinds::{BuiltMint, KINDS};
 use crate::credential::metrics::CredentialMetrics;
+use crate::credential::minter_factory::MinterFactory;
 use crate::credential::slot::{Slot, Snapshot};
+use crate::credential::slot_opener::open_sources;
 use crate::credential::store::NullStore;
 use crate::credential::tenants::{CredentialHandle, Tenants};
 use crate::gateway::client::pool::Lifetimes;
@@ -157,7 +158,7 @@ impl PlanDraft {
     }
 
     /// Opens what `credential` is chained to, for one attempt: see
-    /// [`holders::open_sources`](crate::app::minter_factory::open_sources).
+    /// [`open_sources`].
     ///
     /// # Errors
     /// Where two metrics share a name, which would be a bug.

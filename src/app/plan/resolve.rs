@@ -8,9 +8,9 @@ use std::sync::Arc;
 
 use super::blueprints::NONE;
 use super::{Credentials, Resolved};
-use crate::app::minter_factory::MinterFactory;
 use crate::base::problem::{Place, Problem};
 use crate::config::{self, Config};
+use crate::credential::minter_factory::MinterFactory;
 use crate::credential::store::file::{FileStore, OpenError};
 use crate::credential::store::{NullStore, Store};
 use crate::gateway::stack::rewrite::UpstreamTarget;

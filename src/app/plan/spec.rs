@@ -3,9 +3,9 @@
 
 use ring::digest::{SHA256, digest};
 
-use crate::app::minter_factory::MinterFactory;
 use crate::config::{self, Config};
 use crate::credential::identity::Identity;
+use crate::credential::minter_factory::MinterFactory;
 use crate::net::tls;
 
 /// All that a credential's slots are made by.
