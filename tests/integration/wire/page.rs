@@ -7,10 +7,10 @@ use super::{answers, bodies, fields, http2, targets};
 
 /// Sections that are held to it; the others have stories of their own.
 const SECTIONS: [&str; 7] = [
-    "Kept, byte for byte",
-    "Changed on the way to the upstream",
-    "Changed on the way back",
-    "Answers that lie or break off",
+    "Passed unchanged",
+    "Changed in requests",
+    "Changed in responses",
+    "Invalid and incomplete responses",
     "Which route",
     "Refused",
     "Tolerated",
