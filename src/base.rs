@@ -1,6 +1,7 @@
 //! The ground floor: what every other floor may use.
 
 pub mod file;
+pub mod lazy_timer;
 pub mod log_limiter;
 pub mod name;
 pub mod panic;

@@ -7,7 +7,6 @@
 
 pub mod exchange;
 pub mod h2;
-pub mod lazy_timer;
 pub mod muted_waker;
 pub mod pool;
 pub mod response_body;

@@ -25,8 +25,8 @@ use hyper::body::Incoming;
 use prometheus::IntCounter;
 use tokio::time::Instant;
 
+use crate::base::lazy_timer::LazyTimer;
 use crate::gateway::body::BodyError;
-use crate::gateway::client::lazy_timer::LazyTimer;
 use crate::gateway::stack::scrub;
 use crate::net::io::SharedSocket;
 

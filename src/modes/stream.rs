@@ -15,7 +15,7 @@ use std::time::Duration;
 use pin_project_lite::pin_project;
 use prometheus::IntCounter;
 
-use crate::gateway::client::lazy_timer::LazyTimer;
+use crate::base::lazy_timer::LazyTimer;
 use crate::net::caller::SendProgress;
 
 /// Spawns the streams of one connection on the worker that accepted it.

@@ -15,8 +15,8 @@ use hyper::body::Incoming;
 use tokio::task::coop;
 use tokio::time::Instant;
 
+use crate::base::lazy_timer::LazyTimer;
 use crate::gateway::body::Body;
-use crate::gateway::client::lazy_timer::LazyTimer;
 use crate::gateway::client::pool::{Conn, ConnPool, Lifetimes};
 use crate::gateway::client::response_body::ResponseBody;
 use crate::gateway::client::session_auth;

@@ -24,10 +24,10 @@ use hyper::client::conn::TrySendError;
 use hyper::client::conn::http1::{self, Connection, SendRequest};
 use tokio::time::Instant;
 
+use crate::base::lazy_timer::LazyTimer;
 use crate::config::UpstreamProtocol;
 use crate::gateway::body::Body;
 use crate::gateway::client::h2::{DialedConn, H2Pool, H2Stream};
-use crate::gateway::client::lazy_timer::LazyTimer;
 use crate::gateway::client::muted_waker::MutedWaker;
 use crate::gateway::metrics::RouteMetrics;
 use crate::net::connect::{ConnectError, Connector};

@@ -14,8 +14,8 @@ use http_body::{Body as _, Frame, SizeHint};
 use hyper::body::Incoming;
 use tokio::time::Instant;
 
+use crate::base::lazy_timer::LazyTimer;
 use crate::gateway::body::BodyError;
-use crate::gateway::client::lazy_timer::LazyTimer;
 use crate::gateway::client::pool::{Conn, ConnPool};
 use crate::gateway::stack::scrub;
 

@@ -14,9 +14,9 @@ use http_body::{Frame, SizeHint};
 use tokio::task::AbortHandle;
 use tokio::time::Instant;
 
+use crate::base::lazy_timer::LazyTimer;
 use crate::gateway::body::BodyError;
 use crate::gateway::client::h2::H2Stream;
-use crate::gateway::client::lazy_timer::LazyTimer;
 use crate::gateway::client::response_body;
 
 /// The body of an answer.

@@ -14,12 +14,12 @@ use http::uri::{PathAndQuery, Scheme};
 use http::{Request, Response, Uri, Version, header};
 use http_body::Body as _;
 
+use crate::base::lazy_timer::LazyTimer;
 use crate::gateway::body::Body;
 use crate::gateway::client::exchange::Patience;
 use crate::gateway::client::h2::body::StreamBody;
 use crate::gateway::client::h2::pump::{BodyEnd, Pump};
 use crate::gateway::client::h2::{H2Conn, H2Stream};
-use crate::gateway::client::lazy_timer::LazyTimer;
 use crate::gateway::error::{CallerFault, Error, FaultKind, Reached, UpstreamFault};
 use crate::gateway::framing;
 

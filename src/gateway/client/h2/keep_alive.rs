@@ -17,9 +17,9 @@ use hyper_util::rt::TokioIo;
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
+use crate::base::lazy_timer::LazyTimer;
 use crate::gateway::client::h2::H2State;
 use crate::gateway::client::h2::intake::CountingSocket;
-use crate::gateway::client::lazy_timer::LazyTimer;
 use crate::net::io::Io;
 
 /// A silence on open streams that is worth a question.

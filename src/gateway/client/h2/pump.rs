@@ -13,9 +13,9 @@ use bytes::Bytes;
 use h2::{Reason, SendStream};
 use http_body::Body as _;
 
+use crate::base::lazy_timer::LazyTimer;
 use crate::gateway::body::Body;
 use crate::gateway::client::h2::H2Stream;
-use crate::gateway::client::lazy_timer::LazyTimer;
 
 /// How a body ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

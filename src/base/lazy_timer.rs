@@ -4,6 +4,7 @@
 //! twice a call. An [`LazyTimer`] is armed once and moves only when it goes off too
 //! early; until then a later deadline costs a comparison.
 
+use std::future::Future;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
@@ -34,11 +35,7 @@ impl LazyTimer {
         // and then tokio's timers do not ring either.
         !coop::has_budget_remaining() && Instant::now() >= deadline
     }
-}
 
-use std::future::Future;
-
-impl LazyTimer {
     /// As [`LazyTimer::rings`], as a `Poll`.
     pub fn poll(&mut self, cx: &mut Context<'_>, deadline: Instant) -> Poll<()> {
         if self.rings(cx, deadline) {
