@@ -8,6 +8,7 @@
 
 pub mod admit;
 pub mod authorize;
+pub mod check;
 pub mod limit;
 pub mod peek;
 pub mod record;

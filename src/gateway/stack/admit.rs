@@ -17,7 +17,7 @@ use zeroize::Zeroizing;
 
 use crate::gateway::error::{CallerFault, Error};
 use crate::gateway::metrics::{ListenerMetrics, ListenerRefusal};
-use crate::gateway::stack::target::CheckFuture;
+use crate::gateway::stack::check::CheckFuture;
 use crate::gateway::{Call, CallResponse, HttpService};
 use crate::secret::token::Token;
 

@@ -20,7 +20,7 @@ use tower::{Layer, Service};
 
 use crate::gateway::error::Error;
 use crate::gateway::metrics::{ListenerMetrics, ListenerRefusal, RouteMetrics, StreamKind};
-use crate::gateway::stack::target::CheckFuture;
+use crate::gateway::stack::check::CheckFuture;
 use crate::gateway::{Call, CallResponse, HttpService};
 
 /// Permits shared by all workers.

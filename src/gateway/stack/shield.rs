@@ -15,7 +15,7 @@ use tower::{Layer, Service};
 use crate::gateway::error::{CallerFault, Error};
 use crate::gateway::framing::{authority, host_name};
 use crate::gateway::metrics::{ListenerMetrics, ListenerRefusal};
-use crate::gateway::stack::target::CheckFuture;
+use crate::gateway::stack::check::CheckFuture;
 use crate::gateway::{Call, CallResponse, HttpService};
 
 /// By which names a listener may be called, and from which pages.

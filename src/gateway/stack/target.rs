@@ -4,17 +4,15 @@
 //! route that carries a credential, or that leads to where credentials are issued:
 //! `GET /configuration/basicauth` would hand out every password there is.
 
-use std::future::Future;
-use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use http::Method;
-use pin_project_lite::pin_project;
 use tower::{Layer, Service};
 
 use crate::gateway::error::{CallerFault, Error};
 use crate::gateway::path::IssuerMark;
+use crate::gateway::stack::check::CheckFuture;
 use crate::gateway::stack::rewrite::UpstreamTarget;
 use crate::gateway::{Call, CallResponse, HttpService};
 
@@ -93,44 +91,6 @@ impl<S: HttpService> Service<Call> for Target<S> {
         match self.rules.check(&mut call) {
             Ok(()) => CheckFuture::passed(self.inner.call(call)),
             Err(fault) => CheckFuture::refused(fault.into()),
-        }
-    }
-}
-
-pin_project! {
-    /// The future of a layer that lets a call pass or refuses it at once.
-    #[allow(missing_docs, reason = "the macro takes no docs on fields of variants")]
-    #[project = CheckedProjected]
-    pub enum CheckFuture<F> {
-        /// Refused; taken when polled.
-        Refused { error: Option<Error> },
-        /// Passed on.
-        Passed { #[pin] inner: F },
-    }
-}
-
-impl<F> CheckFuture<F> {
-    /// Goes on with `inner`.
-    pub fn passed(inner: F) -> CheckFuture<F> {
-        CheckFuture::Passed { inner }
-    }
-
-    /// Ends with `error`.
-    pub fn refused(error: Error) -> CheckFuture<F> {
-        CheckFuture::Refused { error: Some(error) }
-    }
-}
-
-impl<F: Future<Output = Result<CallResponse, Error>>> Future for CheckFuture<F> {
-    type Output = Result<CallResponse, Error>;
-
-    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        match self.project() {
-            CheckedProjected::Refused { error } => match error.take() {
-                Some(error) => Poll::Ready(Err(error)),
-                None => Poll::Pending,
-            },
-            CheckedProjected::Passed { inner } => inner.poll(cx),
         }
     }
 }

@@ -13,7 +13,7 @@ use tower::{Layer, Service};
 use crate::config::tenant::TenantRule;
 use crate::credential::tenants::Tenants;
 use crate::gateway::error::{CallerFault, Error};
-use crate::gateway::stack::target::CheckFuture;
+use crate::gateway::stack::check::CheckFuture;
 use crate::gateway::{Call, CallResponse, HttpService};
 
 /// What a route knows of tenants.
