@@ -1,7 +1,8 @@
 //! Why a call got no answer from its upstream, grouped by whose fault it is.
 //!
 //! The status, code and hint of each stand in `stack/respond.rs`, in one
-//! exhaustive match, so that a new variant does not compile until it is answered.
+//! exhaustive match, so that a new variant does not compile until it is answered. The
+//! closed sets of words that metrics count them by stand here.
 
 use http::{HeaderName, Request};
 
@@ -197,4 +198,49 @@ impl Reached {
             Reached::Unknown => "unknown",
         }
     }
+}
+
+/// Every code of an answer of our own; `docs/errors.md` has an entry for each.
+pub const CODES: &[&str] = &[
+    "framing",
+    "ambiguous_path",
+    "no_route",
+    "host_not_served",
+    "cross_site",
+    "origin_not_allowed",
+    "caller_token",
+    "tenant",
+    "issuer_target",
+    "trace_refused",
+    "connect_refused",
+    "body_broken",
+    "credential_unavailable",
+    "credential_origin",
+    "overloaded",
+    "upstream_unreachable",
+    "upstream_tls",
+    "upstream_loop",
+    "upstream_proxy",
+    "upstream_protocol",
+    "upstream_refused",
+    "upstream_closed",
+    "upstream_nonsense",
+    "upstream_timeout",
+    "connect_timeout",
+];
+
+/// An error and its causes, in one line.
+pub fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        let more = error.to_string();
+        // Transparent wrappers repeat what was said already.
+        if !text.ends_with(&more) {
+            text.push_str(": ");
+            text.push_str(&more);
+        }
+        cause = error.source();
+    }
+    text
 }

@@ -51,7 +51,7 @@ impl CallFacts {
 /// Why a call failed.
 #[derive(Debug)]
 pub struct CallFailure {
-    /// A code of `respond::CODES`, or [`BROKEN_ANSWER`].
+    /// A code of [`CODES`](crate::gateway::error::CODES), or [`BROKEN_ANSWER`].
     pub code: &'static str,
     /// The status that the application saw.
     pub status: StatusCode,

@@ -15,8 +15,7 @@ use prometheus::{
 };
 
 use crate::base::name::Name;
-use crate::gateway::error::FaultKind;
-use crate::gateway::stack::respond;
+use crate::gateway::error::{self, FaultKind};
 
 /// Statuses with a series of their own; others fall into their class.
 const CODES: &[u16] = &[
@@ -315,7 +314,7 @@ impl Families {
         RouteMetrics {
             codes: each(&self.requests, &mut code_labels),
             methods: each(&self.methods, &mut METHODS.iter().copied()),
-            own_answers: each(&self.own_answers, &mut respond::CODES.iter().copied()),
+            own_answers: each(&self.own_answers, &mut error::CODES.iter().copied()),
             upstream_errors: each(
                 &upstream.upstream_errors,
                 &mut FaultKind::REASONS.iter().copied(),
@@ -362,7 +361,7 @@ impl Families {
         let codes = codes.iter().map(String::as_str);
         each(&self.requests, &mut codes.chain(CLASSES.iter().copied()));
         each(&self.methods, &mut METHODS.iter().copied());
-        each(&self.own_answers, &mut respond::CODES.iter().copied());
+        each(&self.own_answers, &mut error::CODES.iter().copied());
         let reasons = FaultKind::REASONS.iter().copied();
         each(&self.upstream_errors, &mut { reasons });
         each(&self.replays, &mut REPLAYS.iter().copied());
@@ -498,9 +497,9 @@ impl RouteMetrics {
     }
 
     /// The counter of headset's own answers with a problem code of
-    /// [`respond::CODES`].
+    /// [`error::CODES`].
     pub fn own_answer(&self, code: &str) -> Option<&IntCounter> {
-        let index = respond::CODES.iter().position(|&c| c == code)?;
+        let index = error::CODES.iter().position(|&c| c == code)?;
         Some(&self.own_answers[index])
     }
 

@@ -10,7 +10,7 @@ use headset::base::time::Clock;
 use headset::config::load::{self, Sources};
 use headset::config::reference;
 use headset::credential::kinds::KINDS;
-use headset::gateway::stack::respond;
+use headset::gateway::error;
 use headset_simulator::{Faults, Options, Simulator};
 
 use crate::support::client;
@@ -151,7 +151,7 @@ fn every_error_code_has_an_entry_and_every_entry_a_code() {
         .filter(|row| row.len() == 4 && row[0].starts_with('`'))
         .map(|row| row[0].trim_matches('`'))
         .collect();
-    assert_eq!(entries, respond::CODES.iter().copied().collect());
+    assert_eq!(entries, error::CODES.iter().copied().collect());
 }
 
 /// Label keys whose values come from the configuration or the build.
@@ -206,7 +206,7 @@ async fn the_metrics_page_lists_what_a_running_headset_exports() {
         for (key, value) in pairs {
             let value = value.trim_matches('"');
             let known = match key {
-                "code_name" => respond::CODES.contains(&value),
+                "code_name" => error::CODES.contains(&value),
                 open if OPEN.contains(&open) => true,
                 _ => values.contains(value),
             };

@@ -15,10 +15,9 @@ use pin_project_lite::pin_project;
 use tower::{Layer, Service};
 
 use crate::gateway::body::BodyError;
-use crate::gateway::error::Error;
+use crate::gateway::error::{Error, chain};
 use crate::gateway::failures::{BROKEN_ANSWER, CallFacts, CallFailure, FailureLog};
 use crate::gateway::metrics::RouteMetrics;
-use crate::gateway::stack::respond::chain;
 use crate::gateway::{Call, CallResponse, HttpService};
 
 /// The vendor's count of calls left in the window (its rate-limit page).

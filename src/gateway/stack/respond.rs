@@ -17,40 +17,11 @@ use serde_json::json;
 use tower::{Layer, Service};
 
 use crate::gateway::body::Body;
-use crate::gateway::error::{CallerFault, Error, FaultKind, Reached};
+use crate::gateway::error::{CallerFault, Error, FaultKind, Reached, chain};
 use crate::gateway::failures::CallFailure;
 use crate::gateway::metrics::RouteMetrics;
 use crate::gateway::{Call, CallResponse, HttpService};
 use crate::net::connect::ConnectError;
-
-/// Every code of an answer of our own; `docs/errors.md` has an entry for each.
-pub const CODES: &[&str] = &[
-    "framing",
-    "ambiguous_path",
-    "no_route",
-    "host_not_served",
-    "cross_site",
-    "origin_not_allowed",
-    "caller_token",
-    "tenant",
-    "issuer_target",
-    "trace_refused",
-    "connect_refused",
-    "body_broken",
-    "credential_unavailable",
-    "credential_origin",
-    "overloaded",
-    "upstream_unreachable",
-    "upstream_tls",
-    "upstream_loop",
-    "upstream_proxy",
-    "upstream_protocol",
-    "upstream_refused",
-    "upstream_closed",
-    "upstream_nonsense",
-    "upstream_timeout",
-    "connect_timeout",
-];
 
 /// What an error looks like from outside.
 struct ErrorResponse {
@@ -297,22 +268,6 @@ fn face(error: &Error) -> ErrorResponse {
             }
         }
     }
-}
-
-/// An error and its causes, in one line.
-pub fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        let more = error.to_string();
-        // Transparent wrappers repeat what was said already.
-        if !text.ends_with(&more) {
-            text.push_str(": ");
-            text.push_str(&more);
-        }
-        cause = error.source();
-    }
-    text
 }
 
 /// Adds [`Respond`].
