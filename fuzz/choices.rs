@@ -1,6 +1,6 @@
-//! Choices out of a fuzzer's octets: what is not random is not ours to invent.
+//! Choices out of a fuzzer's bytes: what is not random is not ours to invent.
 //!
-//! Octets that have run out read as zero, so every input means something, and a
+//! Bytes that have run out read as zero, so every input means something, and a
 //! kept input means the same for ever (no crate decides how it is read).
 
 /// What is left of an input.
@@ -11,7 +11,7 @@ impl<'a> Choices<'a> {
         Choices(input)
     }
 
-    /// The next octet.
+    /// The next byte.
     pub fn byte(&mut self) -> u8 {
         let (first, rest) = self.0.split_first().unwrap_or((&0, &[]));
         self.0 = rest;
@@ -33,7 +33,7 @@ impl<'a> Choices<'a> {
         self.below(times) == times - 1
     }
 
-    /// Up to `most` octets as they are; fewer where they run out.
+    /// Up to `most` bytes as they are; fewer where they run out.
     pub fn bytes(&mut self, most: usize) -> &'a [u8] {
         let (some, rest) = self.0.split_at(most.min(self.0.len()));
         self.0 = rest;

@@ -36,7 +36,7 @@ fn replay(name: &str) {
         // What broke has been told by now; this says with what.
         assert!(
             std::panic::catch_unwind(check).is_ok(),
-            "this input breaks a promise of {name} ({} octets):\n{}\nreplay it with\n\
+            "this input breaks a promise of {name} ({} bytes):\n{}\nreplay it with\n\
              HEADSET_FUZZ_INPUT={} cargo test --test fuzz {name}",
             input.len(),
             strict::show(&input),

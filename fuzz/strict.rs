@@ -32,7 +32,7 @@ pub fn all<'a>(fields: &'a Fields, name: &str) -> Vec<&'a [u8]> {
     named.map(|(_, value)| value.as_slice()).collect()
 }
 
-/// The first request in `bytes` and its octets; `None` while it is not whole.
+/// The first request in `bytes` and its bytes; `None` while it is not whole.
 ///
 /// # Errors
 /// What a strict reader cannot take.
@@ -49,7 +49,7 @@ pub fn request(bytes: &[u8]) -> Result<Option<(Request, usize)>, String> {
     if !is_token(method) {
         return Err(format!("not a method: {}", show(method)));
     }
-    // RFC 9112 §3.2 wants ASCII; octets above are kept as they came (docs/http.md). A
+    // RFC 9112 §3.2 wants ASCII; bytes above are kept as they came (docs/http.md). A
     // fragment is no part of a target.
     let plain = target.iter().all(|&b| b > b' ' && b != 0x7f && b != b'#');
     if !plain || !(target.starts_with(b"/") || target == b"*") {
@@ -75,7 +75,7 @@ pub fn request(bytes: &[u8]) -> Result<Option<(Request, usize)>, String> {
     Ok(Some((request, at + used)))
 }
 
-/// The first final answer in `bytes` and its octets, interim ones skipped; `None`
+/// The first final answer in `bytes` and its bytes, interim ones skipped; `None`
 /// while it is not whole. `ended` says that the connection has closed.
 ///
 /// # Errors
@@ -226,7 +226,7 @@ fn line(bytes: &[u8]) -> Result<Option<&[u8]>, String> {
         [b'\r', b'\n', ..] => Ok(Some(&bytes[..end])),
         [b'\r'] => Ok(None),
         _ => Err(format!(
-            "a line with a stray octet: {}",
+            "a line with a stray byte: {}",
             show(&bytes[..=end])
         )),
     }
@@ -252,7 +252,7 @@ fn text(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()
 }
 
-/// Octets for a person.
+/// Bytes for a person.
 pub fn show(bytes: &[u8]) -> String {
     bytes.escape_ascii().to_string()
 }

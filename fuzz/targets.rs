@@ -1,7 +1,7 @@
 //! ** THE LIST of fuzz targets **
 //!
 //! One file per target, which says at its head which promise it checks. A target is a
-//! function of the input's octets that panics where the promise is broken. Both
+//! function of the input's bytes that panics where the promise is broken. Both
 //! binaries read this list: `replay.rs` (in `cargo test`: every seed and every kept
 //! crash) and `guided.rs` (libFuzzer: new inputs).
 

@@ -1,4 +1,4 @@
-//! The app: start, serve, reload, drain. The only room that knows all the others.
+//! The app: start, serve, reload, drain. The only module that knows all the others.
 //!
 //! One control thread (the caller's) mints, watches secrets, answers the admin
 //! listener and waits for signals; each worker thread serves calls on a runtime of

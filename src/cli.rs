@@ -1,4 +1,4 @@
-//! The grammar of the command line; each command has a room of its own in `cli/`.
+//! The grammar of the command line; each command has a file of its own in `cli/`.
 //!
 //! Data goes to stdout, the rest to stderr. Secrets are never values of flags. Exit
 //! codes are those of sysexits(3): see [`exit_code`].
@@ -57,7 +57,7 @@ Exit codes: 0 well, 64 usage, 69 a port is taken or something is out of reach,
 pub enum Command {
     /// Serve: take calls, attach credentials, send them on.
     Run(run::RunArgs),
-    /// A simulated contact center, headset before it, and one told call.
+    /// A simulated contact center, headset before it, and a walkthrough of one call.
     #[cfg(feature = "demo")]
     Demo(demo::DemoArgs),
     /// This build leaves the simulated contact center out.

@@ -298,7 +298,7 @@ pub struct CredentialConfig {
 /// `[limits]`.
 #[derive(Clone, Debug)]
 pub struct Limits {
-    /// Octets of a request head.
+    /// Bytes of a request head.
     pub header_bytes: usize,
     /// Fields in a request head.
     pub header_count: usize,
@@ -310,9 +310,9 @@ pub struct Limits {
     pub in_flight: usize,
     /// Answers between their head and their last byte.
     pub streams: usize,
-    /// Octets of a request body that must come each second; zero is no bound.
+    /// Bytes of a request body that must come each second; zero is no bound.
     pub body_rate: usize,
-    /// Octets of a request body kept for a replay.
+    /// Bytes of a request body kept for a replay.
     pub replay_body: usize,
     /// Tenants kept for each credential, those in use besides.
     pub tenants: usize,

@@ -177,7 +177,7 @@ pub enum Rejection {
 /// How a session is kept alive.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct KeepAlive {
-    /// The pause between two signs of life.
+    /// The pause between two keep-alive requests.
     pub every: Duration,
     /// Whether they are given without traffic too.
     pub always: bool,
@@ -246,7 +246,7 @@ pub trait Mint: Any + Send + Sync {
         None
     }
 
-    /// One sign of life for the session, under the `mint` time limit. An error of
+    /// One keep-alive request for the session, under the `mint` time limit. An error of
     /// [`MintError::Refused`] says that the session is dead: log in again.
     fn ping(&self) -> Pin<Box<dyn Future<Output = Result<(), MintError>> + Send + '_>> {
         Box::pin(std::future::ready(Ok(())))

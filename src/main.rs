@@ -1,4 +1,4 @@
-//! The door: read the command line, run the command, turn the outcome into an exit
+//! The entry point: read the command line, run the command, turn the outcome into an exit
 //! code.
 
 use std::io::Write;

@@ -111,7 +111,7 @@ impl fmt::Display for SecretSource {
     }
 }
 
-/// No secret is longer, in octets.
+/// No secret is longer, in bytes.
 pub const MAX_BYTES: usize = 64 << 10;
 
 impl SecretSource {
@@ -216,7 +216,7 @@ pub struct SecretError {
     pub fault: SecretFault,
 }
 
-/// What is wrong with a secret. Offsets are octets from its start.
+/// What is wrong with a secret. Offsets are bytes from its start.
 #[derive(Debug, thiserror::Error)]
 pub enum SecretFault {
     /// The variable does not exist.

@@ -1,7 +1,7 @@
-//! Upstream's octets → what the caller receives.
+//! Upstream's bytes → what the caller receives.
 //!
 //! Promise: whatever an upstream answers, the caller gets one answer with one reading,
-//! or a connection that closes before it is whole; no octet of it reaches the call that
+//! or a connection that closes before it is whole; no byte of it reaches the call that
 //! comes next; what belongs to one hop, cookies and headset's credential stay behind.
 
 use crate::choices::Choices;

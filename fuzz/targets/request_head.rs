@@ -1,7 +1,7 @@
-//! Caller's octets → what leaves for the upstream.
+//! Caller's bytes → what leaves for the upstream.
 //!
 //! Promise: whatever a caller writes, what leaves has exactly one reading under a strict
-//! RFC 9112; no more requests leave than the octets can mean; each carries exactly the
+//! RFC 9112; no more requests leave than the bytes can mean; each carries exactly the
 //! credential of its route, and nothing that belongs to one hop (docs/http.md).
 
 use crate::strict::{self, Request, all, show};

@@ -243,7 +243,7 @@ fn some(choices: &mut Choices<'_>) -> Vec<u8> {
     }
 }
 
-/// Each character is one octet.
+/// Each character is one byte.
 fn latin1(text: &str) -> Vec<u8> {
     text.chars().map(|c| c as u8).collect()
 }

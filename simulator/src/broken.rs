@@ -80,7 +80,7 @@ async fn huge(response: Response) -> Response {
     Response::from_parts(head, all.into())
 }
 
-/// One octet at a time.
+/// One byte at a time.
 async fn drip(response: Response, pause: Duration) -> Response {
     let (head, body) = response.into_parts();
     let mut ticks = interval(pause);

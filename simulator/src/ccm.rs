@@ -155,7 +155,7 @@ async fn upload(
     success(&center, "POST", StatusCode::ACCEPTED, "accepted", data)
 }
 
-/// The octets of the file and its lines but the first.
+/// The bytes of the file and its lines but the first.
 async fn measure(mut form: Multipart) -> Result<(u64, u64), UploadError> {
     let (mut file, mut list) = (None, false);
     while let Some(mut part) = form.next_field().await? {

@@ -36,7 +36,7 @@ pub enum BrokenAs {
     Half,
     /// It took effect, and 384 KiB of white space stand before the answer.
     Huge,
-    /// It took effect, and the answer comes one octet every `drip_ms`.
+    /// It took effect, and the answer comes one byte every `drip_ms`.
     Drip,
 }
 

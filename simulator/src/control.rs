@@ -79,8 +79,8 @@ pub(super) async fn change_user(State(center): State<Arc<Center>>, request: Requ
 }
 
 /// Any method: `{method, target, headers: [[name, value]…], authorization: [value…],
-/// octets, sha256, trailers: [[name, value]…]}`. The body is measured as it streams.
-/// Values are read as Latin-1, so that every octet shows. A write counts as an effect.
+/// bytes, sha256, trailers: [[name, value]…]}`. The body is measured as it streams.
+/// Values are read as Latin-1, so that every byte shows. A write counts as an effect.
 pub(super) async fn echo(State(center): State<Arc<Center>>, request: Request) -> Response {
     let (head, body) = request.into_parts();
     let Ok(measured) = measure(body).await else {

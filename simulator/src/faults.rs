@@ -83,7 +83,7 @@ pub struct Faults {
     pub login_broken_next: u32,
     /// What a broken answer to a login or refresh looks like.
     pub login_broken_as: BrokenAs,
-    /// The pause between two octets of an answer broken as `drip`, in ms.
+    /// The pause between two bytes of an answer broken as `drip`, in ms.
     pub drip_ms: u64,
     /// So many next logins take effect, but their connection is reset before the
     /// answer.

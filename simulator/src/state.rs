@@ -39,7 +39,7 @@ pub struct State {
     pub unauthorised: u64,
     /// Uploads taken in full.
     pub uploads: u64,
-    /// Octets of all files in those uploads.
+    /// Bytes of all files in those uploads.
     pub uploaded_octets: u64,
     /// Push streams open now.
     pub pushes_open: u64,

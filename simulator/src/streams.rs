@@ -33,7 +33,7 @@ const PUSH_TYPES: [&str; 4] = [
 /// The line that the vendor sends between pushes.
 const FILLER: &str = "--DON'T_PANIC!_more_will_follow";
 
-/// The octet of any recording at `offset`, for whoever wants to check one.
+/// The byte of any recording at `offset`, for whoever wants to check one.
 pub fn recorded(offset: u64) -> u8 {
     // 251 is prime, so that no piece or buffer size hides a shift.
     (offset % 251) as u8

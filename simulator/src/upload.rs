@@ -2,7 +2,7 @@
 //!
 //! `POST /v1/cc-list/{cc}/process-list/{p}/leads/{l}/contact-upload-tasks`; the
 //! vendor documents the parts but not the answer, which here is 202 with a task id,
-//! the file's octets and its SHA-256. An upload takes effect when its last part is in.
+//! the file's bytes and its SHA-256. An upload takes effect when its last part is in.
 
 use std::sync::Arc;
 

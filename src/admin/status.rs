@@ -17,7 +17,7 @@ use crate::base::name::Name;
 use crate::base::time::Moment;
 use crate::credential::slot::{SlotState as Worth, Snapshot};
 
-/// What lends the admin listener its sight of the credentials.
+/// What lets the admin listener see the credentials.
 pub trait StatusSource: Send + Sync + std::fmt::Debug {
     /// Each credential that a route names, as it is now.
     fn credentials(&self) -> Vec<CredentialView>;

@@ -1,5 +1,5 @@
-//! The doors of listeners: their TLS, and the token that their callers must show, that of
-//! the admin listener included.
+//! What guards listeners: their TLS, and the token that their callers must show, also that
+//! of the admin listener.
 //!
 //! Opened before anything is bound, so that a missing file is a problem of the
 //! configuration; then watched. What changes counts for new connections and new calls.
@@ -27,7 +27,7 @@ pub struct ListenerAuth {
     pub token: Option<Arc<Token>>,
 }
 
-/// Every door of a configuration.
+/// The access rules of all listeners of a configuration.
 #[derive(Debug, Default)]
 pub struct ListenerAuths {
     /// Those of the application listeners, in their order.
@@ -36,9 +36,9 @@ pub struct ListenerAuths {
     pub admin_token: Option<Arc<Token>>,
 }
 
-/// The doors of `listeners` and of the admin listener, and every problem. Reads their files, and their tokens wherever
-/// those are. What is as in one of the `known` doors is that very one: its TLS sessions can be
-/// resumed, and the command of its token, which would run once more, is not run.
+/// The access rules of `listeners` and of the admin listener, and every problem. Reads their
+/// files, and their tokens wherever those are. What equals one of the `known` is that very one:
+/// its TLS sessions can be resumed, and the command of its token is not run once more.
 pub fn open(
     listeners: &[ListenerConfig],
     admin_token: Option<&SecretSource>,
@@ -123,7 +123,7 @@ fn token(
     }
 }
 
-/// Every door of `plan`, the last that of the admin listener.
+/// The access rules of `plan`, listener by listener, the last that of the admin listener.
 pub fn of(plan: &Plan) -> Vec<ListenerAuth> {
     let listener_auths = plan
         .listeners
@@ -136,7 +136,7 @@ pub fn of(plan: &Plan) -> Vec<ListenerAuth> {
     listener_auths.chain([admin]).collect()
 }
 
-/// Keeps the doors of `plan` as their files say, for as long as it is polled. Needs a tokio
+/// Keeps the access rules of `plan` as their files say, for as long as it is polled. Needs a tokio
 /// runtime with time.
 pub fn watch(plan: &Plan) -> impl Future<Output = ()> + use<> {
     let names = plan.listeners.iter();
@@ -153,7 +153,7 @@ pub fn watch(plan: &Plan) -> impl Future<Output = ()> + use<> {
     let tokens = tokens.map(|token| token.source().clone());
     let watched: Vec<SecretSource> = files.chain(tokens).collect();
     let mut watch = Watch::start(watched.clone());
-    // What changed between opening the doors and watching them was told to nobody.
+    // What changed between reading the files and watching them was told to nobody.
     let mut changed = watched;
     changed.retain(|source| matches!(source, SecretSource::File(_)));
     async move {
@@ -173,7 +173,7 @@ pub fn watch(plan: &Plan) -> impl Future<Output = ()> + use<> {
     }
 }
 
-/// The task that watches doors; it ends with this.
+/// The task that watches those files; it ends with this.
 #[derive(Debug, Default)]
 pub struct AuthWatch(JoinSet<()>);
 

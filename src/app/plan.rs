@@ -121,7 +121,7 @@ impl PlanDraft {
     }
 
     /// Resolves `config`, which comes after the one that `factory` was made for: its
-    /// store, its chains and its clock stay, and those of the `known` doors that it has.
+    /// store, its chains and its clock stay, and those of the `known` access rules that it has.
     ///
     /// # Errors
     /// With every problem at once.

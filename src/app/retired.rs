@@ -1,7 +1,7 @@
 //! Credentials that a reload took out of use.
 //!
 //! One is kept until the last call that holds it has ended, then let go, and with it
-//! its keeper. If it is to be ended with the process it is ended at its issuer now,
+//! its renewal task. If it is to be ended with the process it is ended at its issuer now,
 //! unless one that is in use logs in by the same name at the same place: what was
 //! registered there may be what its successor uses. A session is its own, and is ended
 //! in any case. What a reload opened that is not used is given back.

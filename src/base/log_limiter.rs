@@ -1,4 +1,4 @@
-//! Few lines for what happens in crowds.
+//! Few log lines for what happens often.
 //!
 //! Of each kind there is one line at once, and then at most one a second, for the last of
 //! those since, with how many there were.

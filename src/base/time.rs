@@ -1,4 +1,4 @@
-//! The one door to the clocks of the machine.
+//! The only access to the clocks of the machine.
 //!
 //! A credential must not live longer because a laptop slept (the monotonic clock
 //! stands still) or because somebody set the wall clock back. So a [`Moment`]

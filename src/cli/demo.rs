@@ -1,4 +1,4 @@
-//! `headset demo`: a simulated contact center, headset before it, and one told call.
+//! `headset demo`: a simulated contact center, headset before it, and a walkthrough of one call.
 //!
 //! Everything in it is real: the same configuration loader, sockets, mint and stack
 //! as `run`, against the simulator in this process. Only the secrets are made up,
@@ -26,7 +26,7 @@ use crate::net::connect::Connector;
 use crate::net::egress::Egress;
 use headset_simulator::{Options, Simulator};
 
-/// A simulated contact center, headset before it, and one told call.
+/// A simulated contact center, headset before it, and a walkthrough of one call.
 #[derive(Clone, Debug, clap::Args)]
 #[command(before_help = EXAMPLES)]
 pub struct DemoArgs {

@@ -74,7 +74,7 @@ pub enum ValueType {
     },
     /// A time such as `30s` or `12h`, of at most 100 years; `"0"` is zero.
     Duration,
-    /// A size such as `64KiB`, in octets.
+    /// A size such as `64KiB`, in bytes.
     Size,
     /// An absolute URL without userinfo, query and fragment.
     Url,

@@ -286,10 +286,10 @@ fn size(text: &str) -> Result<Value, ValueFault> {
 fn bind(text: &str) -> Result<Value, ValueFault> {
     if let Some(socket) = text.strip_prefix("unix:") {
         let path = path(socket)?;
-        // sun_path holds 108 octets with its end (unix(7)).
+        // sun_path holds 108 bytes with its end (unix(7)).
         if path.is_empty() || path.len() > 107 {
             return fault(
-                "a Unix socket's path has 1 to 107 octets",
+                "a Unix socket's path has 1 to 107 bytes",
                 "write \"unix:/run/headset/app.sock\"",
             );
         }

@@ -73,7 +73,7 @@ pub fn replay_body(value: &Value) -> RuleVerdict {
 fn size(value: &Value, min: u64, max: u64, range: &str) -> RuleVerdict {
     match value {
         Value::Integer(octets) if !(min..=max).contains(octets) => refuse(
-            format!("{octets} octets is out of bounds"),
+            format!("{octets} bytes is out of bounds"),
             format!("write a size from {range}"),
         ),
         _ => Ok(()),

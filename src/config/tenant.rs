@@ -22,7 +22,7 @@ use crate::config::lower::Section;
 /// What stands for the tenant's name in the texts of a credential.
 pub const MARK: &str = "{tenant}";
 
-/// No tenant's name is longer, in octets.
+/// No tenant's name is longer, in bytes.
 pub const LONGEST: usize = 64;
 
 /// The key under which a credential made for one tenant holds its name; no file can

@@ -23,7 +23,7 @@ pub enum Value {
     Text(String),
     /// `Type::Bool`.
     Bool(bool),
-    /// `Type::Integer` and `Type::Size` (octets).
+    /// `Type::Integer` and `Type::Size` (bytes).
     Integer(u64),
     /// `Type::Duration`.
     Duration(Duration),

@@ -75,7 +75,7 @@ pub enum IssuerError {
         limit: Duration,
     },
     /// The answer is longer than [`ANSWER_LIMIT`].
-    #[error("the issuer's answer is longer than {ANSWER_LIMIT} octets")]
+    #[error("the issuer's answer is longer than {ANSWER_LIMIT} bytes")]
     TooLong,
 }
 
@@ -122,7 +122,7 @@ impl IssuerError {
 
 impl IssuerClient {
     /// A client for the connector's origin. `limit` is for a whole call, from the
-    /// look-up of the name to the last octet of the answer.
+    /// look-up of the name to the last byte of the answer.
     pub fn new(connector: Connector, clock: Clock, limit: Duration) -> IssuerClient {
         IssuerClient {
             connector,
@@ -296,7 +296,7 @@ impl IssuerResponse {
 
 impl fmt::Debug for IssuerResponse {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Answer({}, {} octets)", self.status, self.body.len())
+        write!(f, "Answer({}, {} bytes)", self.status, self.body.len())
     }
 }
 

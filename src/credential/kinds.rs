@@ -316,7 +316,7 @@ fn without_scheme(token: &str) -> &str {
     }
 }
 
-/// A field value that is kept out of HPACK tables and `Debug`, and whose octets are
+/// A field value that is kept out of HPACK tables and `Debug`, and whose bytes are
 /// zeroed with its last clone. `None` where a character cannot stand in a field.
 pub(crate) fn sensitive(text: Zeroizing<String>) -> Option<HeaderValue> {
     struct ZeroedText(Zeroizing<String>);

@@ -1,7 +1,7 @@
 //! The life of one credential: peek, obtain, reject; single flight.
 //!
 //! A slot has two halves. The half in this file is what calls meet: it reads what
-//! is published and never asks an issuer itself. The other half, the keeper
+//! is published and never asks an issuer itself. The other half, the renewal task
 //! (`slot/renewal_task.rs`), is one task on the control runtime that alone decides when an
 //! attempt is made; so there is one flight at a time whoever asks, a caller who
 //! leaves cancels nothing, and callers on other runtimes share the outcome.
@@ -11,8 +11,8 @@
 //! than a call may wait, it is handed out again, and the upstream's own answer
 //! reaches the caller. It is never handed out in its last 250 ms.
 //!
-//! A slot that a reload replaces has an heir ([`Slot::hand_over`]): it asks nobody any
-//! more, serves what it has, and whoever needs more is served by the heir.
+//! A slot that a reload replaces has a successor ([`Slot::hand_over`]): it asks nobody any
+//! more, serves what it has, and whoever needs more is served by the successor.
 
 mod outcome;
 mod rejections;
@@ -67,7 +67,7 @@ pub struct SlotLimits {
     pub mint_limit: Duration,
 }
 
-/// One credential. When the last reference is dropped, its keeper ends.
+/// One credential. When the last reference is dropped, its renewal task ends.
 pub struct Slot {
     shared: Arc<SharedState>,
     orders: mpsc::UnboundedSender<RenewalOrder>,
@@ -135,7 +135,7 @@ pub enum AttemptCause {
     Rejected,
     /// A secret changed.
     SecretChanged,
-    /// A sign of life was answered with the session's death.
+    /// A keep-alive was answered with the session's death.
     SessionEnded,
 }
 
@@ -186,7 +186,7 @@ pub struct Snapshot {
 }
 
 impl Slot {
-    /// Opens a slot; its keeper starts the first attempt at once. Does not wait.
+    /// Opens a slot; its renewal task starts the first attempt at once. Does not wait.
     pub fn start(opening: SlotParts) -> Arc<Slot> {
         Slot::start_for(opening, None)
     }
@@ -232,7 +232,7 @@ impl Slot {
         let weak = Arc::downgrade(&slot);
         let renewal_task =
             renewal_task::RenewalTask::new(shared, opening.meter, ordered, weak, before);
-        // What the keeper logs is about this tenant.
+        // What the renewal task logs is about this tenant.
         let span = match tenant {
             Some(tenant) => tracing::error_span!("credential", credential.tenant = tenant),
             None => tracing::Span::none(),
@@ -429,13 +429,13 @@ impl Slot {
 
     /// Another slot takes over from now on, found by `successor`: this one makes no further
     /// attempt (one under way ends), and calls that it cannot serve are served by the
-    /// heir. What it has is served on. Does not wait.
+    /// successor. What it has is served on. Does not wait.
     pub fn hand_over(&self, successor: Successor) {
         *self.shared.successor() = Some(successor);
         self.shared.nudge.notify_one();
     }
 
-    /// There is no heir after all: this one goes on as before. What `successor` obtained
+    /// There is no successor after all: this one goes on as before. What `successor` obtained
     /// meanwhile is given back first; where it `replaced` at the issuer what this one has,
     /// that is obtained anew afterwards. Does not wait.
     pub fn take_back(&self, successor: Option<Arc<Slot>>, replaced: bool) {
@@ -522,12 +522,12 @@ impl Slot {
             if let Some(live) = self.peek() {
                 return Ok(live);
             }
-            // It may have come while we waited; its keeper told us.
+            // It may have come while we waited; its renewal task told us.
             if let Some(successor) = self.successor() {
                 return Box::pin(successor.obtain()).await;
             }
             let now = self.shared.clock.now();
-            // The keeper's timers may have slept with the machine. Once only: it tells of
+            // The renewal task's timers may have slept with the machine. Once only: it tells of
             // each look, and two who wake each other would not rest.
             let may_ask = failure
                 .as_ref()
@@ -579,15 +579,15 @@ struct SharedState {
     /// what this one has.
     former: Mutex<Option<(Arc<Slot>, bool)>>,
     clock: Clock,
-    /// What calls may use. The keeper stores here *before* it publishes a view.
+    /// What calls may use. The renewal task stores here *before* it publishes a view.
     current: ArcSwapOption<Minted>,
     view: watch::Sender<RenewalView>,
-    /// Wakes the keeper to look at the clock and at `secret_changed` again.
+    /// Wakes the renewal task to look at the clock and at `secret_changed` again.
     nudge: Notify,
     secret_changed: AtomicBool,
     /// Whether the kind wants to know of traffic, to keep a session alive.
     marks_use: AtomicBool,
-    /// Whether a call has used it since the last sign of life.
+    /// Whether a call has used it since the last keep-alive.
     used: AtomicBool,
     /// Who took over. Looked at only where there is nothing to serve, or after a
     /// rejection.
@@ -624,7 +624,7 @@ impl SharedState {
     }
 }
 
-/// What the keeper tells.
+/// What the renewal task tells.
 #[derive(Clone, Debug, Default)]
 struct RenewalView {
     /// The newest credential, also while it is suspended or when it has ended.
@@ -677,7 +677,7 @@ impl RememberedFailure {
     }
 }
 
-/// What the keeper is told to do.
+/// What the renewal task is told to do.
 enum RenewalOrder {
     Rejected(RejectionReport),
     LetGo(oneshot::Sender<()>),

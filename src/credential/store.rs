@@ -79,8 +79,8 @@ pub enum StoreError {
         /// The file.
         path: String,
     },
-    /// Sealing needs random octets.
-    #[error("the operating system gave no random octets")]
+    /// Sealing needs random bytes.
+    #[error("the operating system gave no random bytes")]
     NoRandom,
 }
 
@@ -123,7 +123,7 @@ impl NullStore {
     pub fn new() -> NullStore {
         let random = ring::rand::SystemRandom::new();
         let key = hmac::Key::generate(hmac::HMAC_SHA256, &random);
-        // Without random octets TLS cannot work either; these prints stay in memory.
+        // Without random bytes TLS cannot work either; these fingerprints stay in memory.
         NullStore(key.unwrap_or_else(|_| hmac::Key::new(hmac::HMAC_SHA256, &[0; 32])))
     }
 }

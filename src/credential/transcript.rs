@@ -1,16 +1,16 @@
-//! What a login said and heard, for a person who looks into why it fails: every
+//! The requests and responses of a login, for a person who looks into why it fails: every
 //! value masked that is not known to be harmless.
 //!
-//! Off unless somebody listens: [`Recorder::listen`] runs one attempt, and every call
-//! that the [`IssuerClient`](super::issuer_client::IssuerClient)s in it make is kept. Attempts that it
-//! starts in tasks of their own, such as that of another credential whose token it
-//! takes, are not heard.
+//! Off unless somebody listens: [`Recorder::listen`] runs one attempt, and every call that the
+//! [`IssuerClient`](super::issuer_client::IssuerClient)s in it make is recorded. Attempts that it
+//! starts in tasks of their own, such as that of another credential whose token it takes, are
+//! not.
 //!
 //! No secret is kept. Names are shown (of fields, of JSON keys, of form fields and
 //! query parameters), and the values of a closed list of them: dates, lengths, codes,
 //! whom and where, as long as they are short, printable and hold none of the secrets
 //! that the credential is made of. To tell from where a token was taken, salted
-//! prints of an answer's values are kept, which tell equal from different and
+//! fingerprints of an answer's values are kept, which tell equal from different and
 //! nothing else.
 
 use std::collections::hash_map::RandomState;
@@ -36,7 +36,7 @@ use crate::secret::spelling::Finder;
 /// What stands for a value.
 pub const MASK: &str = "***";
 
-/// No value that is shown is longer, in octets; neither is a name.
+/// No value that is shown is longer, in bytes; neither is a name.
 const LONGEST: usize = 64;
 
 /// Items of a list that are shown.
@@ -110,7 +110,7 @@ pub struct Recorder {
     hidden: Mutex<Vec<(Zeroizing<String>, Finder)>>,
     fingerprints: RandomState,
     calls: Mutex<Vec<RecordedExchange>>,
-    /// Values of answers: from where, and a print.
+    /// Values of answers: from where, and a fingerprint.
     leaves: Mutex<Vec<(String, u64)>>,
     /// Times that were said or heard: from where, the number or date, and when.
     times: Mutex<Vec<(String, Time)>>,
@@ -283,7 +283,7 @@ impl Recorder {
                 let value = Wiped(value);
                 self.masked("", &value.0).to_string()
             }
-            Err(_) => format!("({} octets that are not JSON)", body.len()),
+            Err(_) => format!("({} bytes that are not JSON)", body.len()),
         })
     }
 
@@ -330,7 +330,7 @@ impl Recorder {
         }
     }
 
-    /// Remembers the values of an answer, by print, and every time that is named like
+    /// Remembers the values of an answer, by fingerprint, and every time that is named like
     /// one.
     fn remember(&self, whose: &str, value: &Value, at_ms: i64, fingerprints: bool) {
         let mut leaves = Vec::new();

@@ -73,7 +73,7 @@ impl Peeked {
         self.frames.push_back(frame);
     }
 
-    /// How many octets of data that is.
+    /// How many bytes of data that is.
     pub fn len(&self) -> usize {
         self.length
     }
@@ -83,7 +83,7 @@ impl Peeked {
         self.frames.is_empty()
     }
 
-    /// Its data; the octets are shared.
+    /// Its data; the bytes are shared.
     pub fn octets(&self) -> Vec<Bytes> {
         let frames = self.frames.iter().flatten();
         frames
@@ -112,7 +112,7 @@ pub enum BodyError {
     #[error("nothing moved for {0:?}")]
     Idle(std::time::Duration),
     /// It came more slowly than `limits.body_rate` allows.
-    #[error("fewer than {0} octets a second came")]
+    #[error("fewer than {0} bytes a second came")]
     Slow(usize),
 }
 

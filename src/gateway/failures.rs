@@ -1,8 +1,8 @@
 //! One log line for a call that failed: which call it was, and why.
 //!
 //! A call has failed where headset answers it itself, or where its answer breaks off; what
-//! an upstream answers, a 500 included, is no failure of ours to tell. Failures come in
-//! crowds (`base/log_limiter.rs`), whose kinds are a route and a code.
+//! an upstream answers, a 500 included, is no failure of ours to tell. Their lines are limited
+//! to one line a second (`base/log_limiter.rs`) for each route and code.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,14 +15,14 @@ use crate::base::log_limiter::LogLimiter;
 use crate::base::name::Name;
 use crate::gateway::Call;
 
-/// No method, path or host is told at greater length, in octets.
+/// No method, path or host is told at greater length, in bytes.
 const LONGEST: usize = 1024;
 
 /// The word for an answer that broke off. It stands in no answer, as it comes too late
 /// for one; `docs/errors.md` has an entry for it all the same.
 pub const BROKEN_ANSWER: &str = "answer_broken";
 
-/// Which call it is, from its head. The octets are shared.
+/// Which call it is, from its head. The bytes are shared.
 #[derive(Debug)]
 pub struct CallFacts {
     started: Instant,

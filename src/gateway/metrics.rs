@@ -444,9 +444,9 @@ pub struct RouteMetrics {
     /// Calls whose answer has not ended.
     pub in_flight: IntGauge,
     streams: Box<[IntGauge]>,
-    /// Octets sent on.
+    /// Bytes sent on.
     pub request_bytes: IntCounter,
-    /// Octets passed back.
+    /// Bytes passed back.
     pub response_bytes: IntCounter,
     /// Calls from which credentials were removed.
     pub stripped: IntCounter,
@@ -496,7 +496,7 @@ impl RouteMetrics {
         &self.methods[index]
     }
 
-    /// The counter of headset's own answers with a problem code of
+    /// The counter of locally generated responses with a problem code of
     /// [`error::CODES`].
     pub fn own_answer(&self, code: &str) -> Option<&IntCounter> {
         let index = error::CODES.iter().position(|&c| c == code)?;

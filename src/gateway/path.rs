@@ -23,7 +23,7 @@ pub enum Oddity {
     Nul,
     /// `%u0062`, which some servers read as one character.
     UnicodeEscape,
-    /// `%c0%af`: more octets than UTF-8 allows for a character (RFC 3629 §3), which
+    /// `%c0%af`: more bytes than UTF-8 allows for a character (RFC 3629 §3), which
     /// lax readers take for it.
     Overlong,
 }

@@ -46,7 +46,7 @@ pub struct ReplayPolicy {
 }
 
 impl ReplayPolicy {
-    /// The nature of a call of `method` on a route with these options.
+    /// The policy for a call of `method` on a route with these options.
     pub fn of(method: &Method, effect: Option<Effect>, replay_401: bool) -> ReplayPolicy {
         let by_method = match *method {
             Method::GET | Method::HEAD | Method::OPTIONS => Effect::Read,

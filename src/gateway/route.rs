@@ -92,9 +92,9 @@ pub struct Blueprint {
     pub none: Parts,
     /// The listener's handles.
     pub listener: Arc<ListenerMetrics>,
-    /// Octets of a request body kept for a replay.
+    /// Bytes of a request body kept for a replay.
     pub replay_body: usize,
-    /// Octets of a request body that must come each second; zero is no bound.
+    /// Bytes of a request body that must come each second; zero is no bound.
     pub body_rate: usize,
 }
 

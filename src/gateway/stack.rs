@@ -95,8 +95,8 @@ pub fn for_route<S: HttpService>(parts: Parts, leaf: S) -> RouteStack<S> {
         authorize,
     } = parts;
     ServiceBuilder::new()
-        // Counts whatever happens below, our own answers included, tells of what failed,
-        // and closes the books with the last byte.
+        // Counts whatever happens below, locally generated responses included, logs what
+        // failed, and ends its count with the last byte.
         .layer(RecordLayer::new(metrics.clone(), failures))
         // The span is there before anything can be logged about the call.
         .layer(TraceLayer::new(route))

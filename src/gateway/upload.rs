@@ -1,7 +1,7 @@
 //! A request body on its way to the upstream.
 //!
 //! It streams: one frame is asked for when the upstream can take one. The first
-//! octets, up to a limit, are also kept, so that a call whose credential is
+//! bytes, up to a limit, are also kept, so that a call whose credential is
 //! rejected can be sent again; over the limit we stop *keeping*, never streaming.
 //! Credentials that a caller hides in trailers are removed here, and a caller that
 //! sends too slowly is given up here, where that is asked for.
@@ -65,7 +65,7 @@ pub async fn drop_rest(source: &Rc<UploadSource>) {
 /// How fast a body must come.
 #[derive(Debug)]
 pub struct Pace {
-    /// Octets a second, above zero.
+    /// Bytes a second, above zero.
     least: usize,
     /// Counts the bodies that did not.
     slow: IntCounter,
@@ -77,7 +77,7 @@ pub struct Pace {
 }
 
 impl Pace {
-    /// At least `least` octets a second; `None` where that is zero. `slow` counts
+    /// At least `least` bytes a second; `None` where that is zero. `slow` counts
     /// what is given up.
     pub fn new(least: usize, slow: &IntCounter) -> Option<Box<Pace>> {
         (least > 0).then(|| {
@@ -211,7 +211,7 @@ pub struct Upload {
 }
 
 impl Upload {
-    /// A body that keeps its first `room` octets and counts all of them. It breaks
+    /// A body that keeps its first `room` bytes and counts all of them. It breaks
     /// off where the caller does not keep the `pace`. With `held` it is not read before
     /// [`UploadSource::release`], so its caller gets no 100 either.
     pub fn new(
@@ -386,7 +386,7 @@ impl Upload {
 }
 
 /// Data up to here is joined to what was kept before it: what is kept of a body that
-/// comes octet by octet costs no more than one that comes at once.
+/// comes byte by byte costs no more than one that comes at once.
 const JOINED: usize = 4096;
 
 /// Keeps a copy of `frame` behind what is kept.
@@ -413,7 +413,7 @@ fn keep(kept: &mut Vec<Frame<Bytes>>, frame: &Frame<Bytes>) {
     }
 }
 
-/// A second handle on a frame; its octets are shared, not copied.
+/// A second handle on a frame; its bytes are shared, not copied.
 fn copy(frame: &Frame<Bytes>) -> Frame<Bytes> {
     match (frame.data_ref(), frame.trailers_ref()) {
         (Some(data), _) => Frame::data(data.clone()),

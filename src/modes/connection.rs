@@ -64,7 +64,7 @@ const LEAST_BUFFER: usize = 8192;
 /// How callers' connections are kept.
 #[derive(Clone, Debug)]
 pub struct ConnectionRules {
-    /// Octets of a head.
+    /// Bytes of a head.
     pub header_bytes: usize,
     /// Fields of a head.
     pub header_count: usize,
@@ -242,7 +242,7 @@ async fn serve_http2(
     let service = service_fn(|request: Request<Incoming>| {
         let (service, notes) = (current.service(), framed.clone());
         let send_progress = streams.expect();
-        // h2 bounds the octets of a head only.
+        // h2 bounds the bytes of a head only.
         let too_many = request.headers().len() > rules.header_count;
         if too_many {
             metrics.refused(ListenerRefusal::HeadTooLarge).inc();

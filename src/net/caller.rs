@@ -53,7 +53,7 @@ pub struct ConnState {
     pub rested: Cell<Instant>,
     /// Since when the caller has taken nothing of what waits to be written.
     pub stuck_since: Cell<Option<Instant>>,
-    /// Octets of answers that were handed over since all was written last.
+    /// Bytes of answers that were handed over since all was written last.
     ahead: Cell<usize>,
     /// Whether a request body was answered before it had been read to its end.
     pub unread: Cell<bool>,

@@ -15,12 +15,12 @@ use tokio::time::Instant;
 const RESETS: (u32, u32) = (1000, 200);
 
 /// Frames that move nothing: PING, SETTINGS, PRIORITY, CONTINUATION, unknown ones, and
-/// DATA without an octet that does not end its stream. A thousand at once, then 100
+/// DATA without a byte that does not end its stream. A thousand at once, then 100
 /// each second; honest callers send a few.
 const OTHERS: (u32, u32) = (1000, 100);
 
-/// Octets written that pay for one WINDOW_UPDATE, besides [`OTHERS`]: a caller may
-/// answer the smallest DATA frame (10 octets) with two.
+/// Bytes written that pay for one WINDOW_UPDATE, besides [`OTHERS`]: a caller may
+/// answer the smallest DATA frame (10 bytes) with two.
 const OCTETS_AN_UPDATE: usize = 4;
 
 /// RFC 9113 §4.1.
@@ -76,7 +76,7 @@ impl Frames {
         }
     }
 
-    /// Octets came from the caller; says so where it sent too much of something.
+    /// Bytes came from the caller; says so where it sent too much of something.
     pub fn came(&mut self, mut bytes: &[u8]) -> Option<Flood> {
         loop {
             let skipped = self.skip.min(bytes.len());
@@ -114,7 +114,7 @@ impl Frames {
         self.awaited || self.have > 0 || (self.of_head && self.skip > 0)
     }
 
-    /// Octets went to the caller.
+    /// Bytes went to the caller.
     pub fn went(&mut self, bytes: usize) {
         let earned = u32::try_from(bytes / OCTETS_AN_UPDATE).unwrap_or(u32::MAX);
         let left = &mut self.updates.left;
@@ -183,7 +183,7 @@ mod tests {
         let settings = frame(4, 0, 6);
         assert!(amid(&settings[..5]));
         assert!(!amid(&settings[5..]));
-        // A head in three frames, octet by octet.
+        // A head in three frames, byte by byte.
         let head = [
             frame(HEADERS, END_STREAM, 3),
             frame(CONTINUATION, 0, 2),

@@ -2,7 +2,7 @@
 //!
 //! hyper cannot say whether anything of a request was sent, and a connection that
 //! the upstream has closed looks ready until the reactor turns. So the socket is
-//! shared: [`Io`] goes into hyper, [`SharedSocket`] stays with us, counts the octets that
+//! shared: [`Io`] goes into hyper, [`SharedSocket`] stays with us, counts the bytes that
 //! the kernel took, and can look at the socket without taking anything from it.
 
 use std::io::{self, IoSlice};
@@ -31,12 +31,12 @@ enum UpstreamStream {
 pub struct SharedSocket {
     stream: Mutex<UpstreamStream>,
     sent: AtomicU64,
-    /// Octets of a body that were handed over since all was written last.
+    /// Bytes of a body that were handed over since all was written last.
     ahead: AtomicUsize,
 }
 
 impl SharedSocket {
-    /// Octets of HTTP that the kernel (or the TLS layer above it) has taken since
+    /// Bytes of HTTP that the kernel (or the TLS layer above it) has taken since
     /// the connection was made. Unchanged across a failed call means that nothing
     /// of that call was sent.
     pub fn sent(&self) -> u64 {
@@ -60,7 +60,7 @@ impl SharedSocket {
         matches!(self.peek(), Err(error) if error.kind() == io::ErrorKind::WouldBlock)
     }
 
-    /// How many octets wait to be read, one at most; 0 is the end.
+    /// How many bytes wait to be read, one at most; 0 is the end.
     fn peek(&self) -> io::Result<usize> {
         let stream = self.lock();
         let tcp = match &*stream {
@@ -280,7 +280,7 @@ mod tests {
     use std::future::poll_fn;
     use std::task::Waker;
 
-    /// The socket after a write failed on it while octets wait to be read, and what the
+    /// The socket after a write failed on it while bytes wait to be read, and what the
     /// write yielded.
     async fn lost(wrap: impl Fn(TcpStream) -> Io) -> (Io, Poll<io::Result<usize>>) {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -291,7 +291,7 @@ mod tests {
         tokio::io::AsyncWriteExt::write_all(&mut theirs, b"answer")
             .await
             .unwrap();
-        // No octet of theirs stays behind, and this close is a reset.
+        // No byte of theirs stays behind, and this close is a reset.
         socket2::SockRef::from(&theirs)
             .set_linger(Some(std::time::Duration::ZERO))
             .unwrap();

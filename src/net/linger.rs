@@ -1,6 +1,6 @@
 //! A close that lets the caller read the answer (RFC 9112 §9.6).
 //!
-//! A socket that is closed with octets unread makes the kernel send a reset, and a
+//! A socket that is closed with bytes unread makes the kernel send a reset, and a
 //! reset takes away from the caller what it has not read yet: the very answer that
 //! made us close. So after our own FIN what still comes is read and dropped, until
 //! the caller closes too, or for a bounded time and amount.
@@ -21,7 +21,7 @@ const SILENCE: Duration = Duration::from_secs(5);
 const WHOLE: Duration = Duration::from_secs(30);
 /// How long in all while headset stops.
 const CLOSING: Duration = Duration::from_secs(1);
-/// How many octets in all.
+/// How many bytes in all.
 const OCTETS: usize = 256 << 20;
 
 /// A close under way.

@@ -2,7 +2,7 @@
 //!
 //! The protocol library reads and gathers as much as it finds, up to some 400 KiB each
 //! way of each connection. So a socket hands it no more than [`PIECE`] at once, and a body
-//! yields no more while [`AHEAD`] octets of it have not left. That makes 64 KiB for each
+//! yields no more while [`AHEAD`] bytes of it have not left. That makes 64 KiB for each
 //! side of a call at most, whatever the version of HTTP and with what the allocator rounds
 //! up: a buffer grows by doubling, and a piece is read into one of twice its size.
 
@@ -12,10 +12,10 @@ use std::task::{Context, Poll};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-/// Octets that one read from a socket yields at most.
+/// Bytes that one read from a socket yields at most.
 pub const PIECE: usize = 16 * 1024;
 
-/// Octets of a body that may wait to be written before the next piece is asked for.
+/// Bytes of a body that may wait to be written before the next piece is asked for.
 pub const AHEAD: usize = 32 * 1024;
 
 /// What a piece costs to frame (RFC 9112 §7.1), generously: many small pieces wait as one
@@ -26,7 +26,7 @@ pub const FRAMING: usize = 16;
 /// that nobody has asked for yet.
 pub const WINDOW: u32 = 64 * 1024;
 
-/// Octets of ciphertext that wait in a TLS session, about a record.
+/// Bytes of ciphertext that wait in a TLS session, about a record.
 pub const SEALED: usize = 16 * 1024;
 
 /// Reads at most [`PIECE`] into `buf`.

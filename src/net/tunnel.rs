@@ -36,7 +36,7 @@ pub enum TunnelError {
     #[error("what it answers to CONNECT is not HTTP/1.1")]
     Nonsense,
     /// Its head has no end.
-    #[error("its answer to CONNECT is longer than {HEAD} octets")]
+    #[error("its answer to CONNECT is longer than {HEAD} bytes")]
     TooLong,
     /// The connection broke off.
     #[error("it broke off while the tunnel was opened")]
@@ -98,7 +98,7 @@ pub async fn open(
     }
 }
 
-/// One head, its empty line included, and not an octet more.
+/// One head, its empty line included, and not a byte more.
 async fn answer(tcp: &mut TcpStream, room: usize) -> Result<Vec<u8>, TunnelError> {
     const END: &[u8] = b"\r\n\r\n";
     let mut head = Vec::new();

@@ -4,7 +4,8 @@
 //! sees (a failing client may print the secret there), and a small environment: `PATH`,
 //! `HOME`, `LANG` and what the configuration names, since headset's own variables may be
 //! other secrets. It has ten seconds and [`MAX_BYTES`] of output; then it is killed, with
-//! whatever it started, as it is when headset ends. What it left running when it ended well, such as an agent, goes on.
+//! whatever it started, as it is when headset ends. What it left running when it ended well,
+//! such as an agent, continues to run.
 
 use std::cell::RefCell;
 use std::io::{ErrorKind, Read as _};
@@ -103,7 +104,7 @@ pub(super) fn remember(program: &Program, secret: &Secret<String>) {
     });
 }
 
-/// What `program` prints, one octet more than [`MAX_BYTES`] at most. Blocks until it
+/// What `program` prints, one byte more than [`MAX_BYTES`] at most. Blocks until it
 /// ends, for ten seconds at most.
 pub(super) fn read(program: &Program) -> Result<Zeroizing<Vec<u8>>, SecretFault> {
     read_within(program, LIMIT)
@@ -148,7 +149,7 @@ fn read_within(program: &Program, limit: Duration) -> Result<Zeroizing<Vec<u8>>,
     }
 }
 
-/// What comes out of `output` until it or `child` ends, or one octet more than
+/// What comes out of `output` until it or `child` ends, or one byte more than
 /// [`MAX_BYTES`], and how `child` ended, where that came first: what it left running may
 /// hold the other end of `output` for as long as it likes. So no thread waits in a read.
 fn all_of(

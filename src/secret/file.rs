@@ -11,7 +11,7 @@ use zeroize::Zeroizing;
 use super::{MAX_BYTES, SecretFault};
 use crate::base::file;
 
-/// The octets of the file at `path`, one more than [`MAX_BYTES`] at most.
+/// The bytes of the file at `path`, one more than [`MAX_BYTES`] at most.
 pub(super) fn read(path: &Path) -> Result<Zeroizing<Vec<u8>>, SecretFault> {
     let file = file::open(path).map_err(SecretFault::Unreadable)?;
     let file = file.ok_or(SecretFault::NotAFile)?;

@@ -24,9 +24,9 @@ pub struct Policy {
 /// Why a policy makes no good passwords: why, and how to mend it.
 pub type Weak = (String, String);
 
-/// The operating system gave no random octets.
+/// The operating system gave no random bytes.
 #[derive(Debug, thiserror::Error)]
-#[error("the operating system gave no random octets")]
+#[error("the operating system gave no random bytes")]
 pub struct NoRandom;
 
 impl Policy {
@@ -68,7 +68,7 @@ impl Policy {
     /// A new password.
     ///
     /// # Errors
-    /// Where the machine has no random octets to give.
+    /// Where the machine has no random bytes to give.
     pub fn make(&self) -> Result<Zeroizing<String>, NoRandom> {
         let random = SystemRandom::new();
         // One in a few draws of the shortest policy lacks a class.

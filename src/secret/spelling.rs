@@ -8,7 +8,7 @@
 //! spellings, made once, are looked for in it.
 //!
 //! [`Finder`] stands on the hot path: a text that holds nothing costs a look at one in
-//! every few octets. Own code, because what is looked for must be zeroed when it is
+//! every few bytes. Own code, because what is looked for must be zeroed when it is
 //! dropped, which the automata of the usual crates are not.
 
 use std::fmt;
@@ -17,10 +17,10 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD_NO_PAD;
 use zeroize::Zeroizing;
 
-/// No secret that is shorter is looked for, in octets: it stands in other texts by chance.
+/// No secret that is shorter is looked for, in bytes: it stands in other texts by chance.
 pub const LEAST: usize = 6;
 
-/// Octets of a long secret that are looked for together.
+/// Bytes of a long secret that are looked for together.
 const WINDOW: usize = 24;
 
 /// Escapes in escapes that are undone.
@@ -30,7 +30,7 @@ const DEPTH: usize = 3;
 /// a text costs that mixes them.
 const LEVELS: usize = 10;
 
-/// Octets that are looked at together.
+/// Bytes that are looked at together.
 const GRAM: usize = 3;
 
 const FOLDED: [u8; 256] = {
@@ -58,7 +58,7 @@ pub fn folded(octet: u8) -> u8 {
 pub fn spellings(secret: &[u8]) -> Vec<Zeroizing<Vec<u8>>> {
     let fold = |bytes: &[u8]| Zeroizing::new(bytes.iter().copied().map(folded).collect());
     let mut all = vec![fold(secret)];
-    // Capitals beyond ASCII are other octets.
+    // Capitals beyond ASCII are other bytes.
     if let Ok(text) = std::str::from_utf8(secret)
         && !text.is_ascii()
     {
@@ -80,7 +80,7 @@ pub fn spellings(secret: &[u8]) -> Vec<Zeroizing<Vec<u8>>> {
     all
 }
 
-/// A text without its escapes: octets, and from where in the text each was taken.
+/// A text without its escapes: bytes, and from where in the text each was taken.
 pub struct Unescaped {
     bytes: Zeroizing<Vec<u8>>,
     from: Vec<(usize, usize)>,
@@ -133,12 +133,12 @@ impl Unescaped {
         squeezed
     }
 
-    /// The octets.
+    /// The bytes.
     pub fn bytes(&self) -> &[u8] {
         &self.bytes
     }
 
-    /// Where in the text the octets from `start` to before `end` stood.
+    /// Where in the text the bytes from `start` to before `end` stood.
     pub fn place(&self, start: usize, end: usize) -> std::ops::Range<usize> {
         self.from[start].0..self.from[end - 1].1
     }
@@ -234,8 +234,8 @@ pub struct Finder {
     needles: Vec<Zeroizing<Vec<u8>>>,
     /// The shortest needle; no text that is shorter holds one.
     shortest: usize,
-    /// Which grams stand in the first `shortest` octets of the needles, two bits each: as
-    /// `shortest` octets in a row hold a gram at every `stride`, so does a text.
+    /// Which grams stand in the first `shortest` bytes of the needles, two bits each: as
+    /// `shortest` bytes in a row hold a gram at every `stride`, so does a text.
     grams: Zeroizing<[u64; 64]>,
     stride: usize,
 }

@@ -2,7 +2,7 @@
 //! both, the JWT raw in `Authorization`, and `accountid` where it is known.
 //!
 //! The JWT is refreshed with the session; where the session is dead, that is a login
-//! anew. Session and JWT are two clocks: signs of life keep the first, refreshes the
+//! anew. Session and JWT are two clocks: keep-alive extends the first, refreshes the
 //! second. Contract: `POST /ameyorestapi/userLogin/login`, `…/session/refreshToken`.
 //! No `Authorization` is ever sent on the login, where a stale one is refused.
 

@@ -444,7 +444,7 @@ impl Registrar {
             _token: token,
         };
         let value = HeaderValue::from_maybe_shared(Bytes::from_owner(in_use));
-        // The octets are those of a field value already.
+        // The bytes are those of a field value already.
         let mut value = value.unwrap_or_else(|_| unreachable!("it was a field value"));
         value.set_sensitive(true);
         Box::new([(AUTHORIZATION, value)])

@@ -232,7 +232,7 @@ struct EngineMemory {
 #[derive(Default)]
 struct EngineState {
     session: Option<Arc<Session>>,
-    /// The print of the secrets that the last attempt used.
+    /// The fingerprint of the secrets that the last attempt used.
     used: Option<u64>,
     refreshed: Option<Moment>,
     refresh_failures: u32,

@@ -1,4 +1,4 @@
-//! The keeper of a slot: one task that alone decides when an attempt is made.
+//! The renewal task of a slot: one task that alone decides when an attempt is made.
 //!
 //! It sleeps until something may be due, then decides again by the clock: timers
 //! wake, they never decide, and none is longer than 30 s, so that a machine that
@@ -65,7 +65,7 @@ pub(super) struct RenewalTask {
     forced: Option<Moment>,
     extended: Option<Moment>,
     extension_due: Option<Deadline>,
-    /// When the next sign of life is due.
+    /// When the next keep-alive is due.
     ping_due: Option<Deadline>,
     told: Option<String>,
     skew_told: bool,
@@ -138,7 +138,7 @@ impl RenewalTask {
             self.meter.replaced(replaced);
             self.publish();
             let step = match replaced {
-                // The heir asks.
+                // The successor asks.
                 true => Step::Wait(LONGEST_SLEEP),
                 false => self.decide(),
             };
@@ -258,7 +258,7 @@ impl RenewalTask {
         }
     }
 
-    /// One sign of life, if it is wanted. A call that reports a rejection is worth
+    /// One keep-alive request, if it is wanted. A call that reports a rejection is worth
     /// more than its outcome.
     async fn ping(&mut self) {
         let Some(how) = self.shared.mint().keep_alive() else {
@@ -371,7 +371,7 @@ impl RenewalTask {
     async fn on_rejection(&mut self, report: RejectionReport) {
         let RejectionReport { used, what, reply } = report;
         if self.shared.successor().is_some() {
-            // It was under way when the heir came; the upstream's answer stands.
+            // It was under way when the successor came; the upstream's answer stands.
             let _ = reply.send(RejectOutcome::Stands);
             return;
         }

@@ -646,12 +646,12 @@ async fn a_slot_with_an_heir_serves_what_it_has_and_asks_nobody() {
     old.hand_over(Arc::new(move || Some(found.clone())));
     assert!(Arc::ptr_eq(&old.obtain().await.unwrap(), &had), "it lives");
 
-    // What the upstream rejects is replaced by the heir's, although it could renew.
+    // What the upstream rejects is replaced by the successor's, although it could renew.
     sleep(secs(10)).await;
     let instead = again(old.reject(&had).await);
     assert!(Arc::ptr_eq(&instead, &successor.obtain().await.unwrap()));
     old.secret_changed();
-    // Nor does it renew; at its end the heir serves.
+    // Nor does it renew; at its end the successor serves.
     sleep(secs(3600)).await;
     assert!(old.peek().is_none());
     assert!(Arc::ptr_eq(&old.obtain().await.unwrap(), &instead));

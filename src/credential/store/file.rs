@@ -26,7 +26,7 @@ use super::{Fingerprint, Label, Store, StoreError, digest_of, print};
 use crate::base::file;
 use crate::secret::Secret;
 
-/// The least length of the store's secret, in octets.
+/// The least length of the store's secret, in bytes.
 pub const KEY_LEAST: usize = 32;
 
 const MAGIC: &[u8; 16] = b"headset-store-1\n";
@@ -272,7 +272,7 @@ impl FileStore {
     }
 }
 
-/// The octets of the file, if there is one of a size that an entry can have.
+/// The bytes of the file, if there is one of a size that an entry can have.
 fn read(path: &Path) -> io::Result<Option<Vec<u8>>> {
     let file = match file::open_regular(path) {
         Ok(file) => file,
@@ -322,5 +322,5 @@ fn expand(secret: &Prk, info: &[u8], into: &mut [u8; 32]) {
     let filled = secret
         .expand(&[b"headset store 1", info], SealingKey)
         .and_then(|okm| okm.fill(into));
-    debug_assert!(filled.is_ok(), "32 octets can be had of HKDF-SHA256");
+    debug_assert!(filled.is_ok(), "32 bytes can be had of HKDF-SHA256");
 }

@@ -1,9 +1,9 @@
 //! The HTTP/2 connections of one worker to one upstream, shared by its calls.
 //!
-//! A call takes a [`H2Stream`] on one stream of a [`H2Conn`]. Where every link is full,
+//! A call takes a [`H2Stream`] on one stream of a [`H2Conn`]. Where every connection is full,
 //! too old or going away, one more is dialled; while it is not known that the
-//! upstream chooses HTTP/1.1, one call dials for all that wait. A link has a task
-//! that reads and writes (`keep.rs`); the streams are driven by the calls that use
+//! upstream chooses HTTP/1.1, one call dials for all that wait. A connection has a task
+//! that reads and writes (`keep_alive.rs`); the streams are driven by the calls that use
 //! them (`exchange.rs`, `pump.rs`, `body.rs`). It knows nothing of replays.
 
 pub mod body;
@@ -33,7 +33,7 @@ use crate::net::connect::{ConnectError, Connector};
 use crate::net::io::{Io, SharedSocket};
 use crate::net::read_ahead;
 
-/// Octets of an answer that may be under way to a caller who does not read them, all of
+/// Bytes of an answer that may be under way to a caller who does not read them, all of
 /// which are kept for him: 3 MB/s a call at 20 ms from the upstream.
 const STREAM_WINDOW: u32 = read_ahead::WINDOW;
 
@@ -48,7 +48,7 @@ const CONNECTION_WINDOW: u32 = STREAM_WINDOW * STREAMS as u32;
 /// one that is forgotten counts against the upstream, until h2 gives it up.
 const LEFT: usize = 10 * STREAMS;
 
-/// Octets of an answer's fields (RFC 9113 §6.5.2).
+/// Bytes of an answer's fields (RFC 9113 §6.5.2).
 const HEADER_LIST: u32 = 64 * 1024;
 
 /// The connections.
@@ -241,7 +241,7 @@ pub struct H2Conn {
     links: Weak<H2Pool>,
 }
 
-/// What a link and its task tell each other.
+/// What a connection and its task tell each other.
 #[derive(Debug)]
 pub struct H2State {
     /// Streams under way.
@@ -288,7 +288,7 @@ impl Drop for H2Conn {
     }
 }
 
-/// One stream's place on a link; the place is free again when it is dropped.
+/// One stream's place on a connection; the place is free again when it is dropped.
 #[derive(Debug)]
 pub struct H2Stream {
     link: Rc<H2Conn>,
@@ -321,7 +321,7 @@ impl H2Stream {
     async fn is_sound(&self) -> bool {
         let rests = self.link.state.open.get() == 1;
         if rests && !self.link.wire.is_quiet() {
-            // The reactor turns before this task goes on, and the link's task reads.
+            // The reactor turns before this task goes on, and the connection's task reads.
             tokio::task::yield_now().await;
         }
         !self.link.is_over()

@@ -6,7 +6,7 @@
 //! and a pooled connection would ring the call that used it last. Measured: a tenth
 //! of the CPU that headset itself spends on a call, see benches/.
 //!
-//! A muffled ring is lost. So muffle only where the connection is polled next.
+//! A muted wake-up is lost. So mute only where the connection is polled next.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};

@@ -23,7 +23,7 @@ pub struct Tunnel {
     pub first: Bytes,
     /// How long it may be silent both ways; zero is no bound.
     pub idle: Duration,
-    /// Counts the octets that the caller sends.
+    /// Counts the bytes that the caller sends.
     pub metrics: Arc<RouteMetrics>,
     counted: CountedConn,
 }

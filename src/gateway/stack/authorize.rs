@@ -172,7 +172,7 @@ impl<S: HttpService> Service<Call> for Authorize<S> {
     }
 }
 
-/// Sets the credential's fields; a reference count each, the octets are shared.
+/// Sets the credential's fields; a reference count each, the bytes are shared.
 fn attach(minted: &Minted, headers: &mut HeaderMap) {
     for (name, value) in minted.headers.iter() {
         headers.insert(name, value.clone());

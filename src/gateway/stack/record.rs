@@ -1,7 +1,7 @@
-//! Counts a call: when it came, how it was answered, how many octets went each way,
+//! Counts a call: when it came, how it was answered, how many bytes went each way,
 //! and what headset itself took; and tells of it where it failed (`failures.rs`).
 //!
-//! A call ends with the last byte of its answer, so the open end of the books rides
+//! A call ends with the last byte of its answer, so the open count rides
 //! in the answer's body.
 
 use std::future::Future;
@@ -74,7 +74,7 @@ impl<S: HttpService> Service<Call> for Record<S> {
 }
 
 pin_project! {
-    /// The future of [`Record`]; dropped early, it closes the books.
+    /// The future of [`Record`]; dropped early, it ends the count.
     pub struct RecordFuture<F> {
         #[pin]
         inner: F,
@@ -135,7 +135,7 @@ impl RequestGuard {
         })
     }
 
-    /// Octets of the answer's body went by.
+    /// Bytes of the answer's body went by.
     pub fn count(&self, bytes: usize) {
         self.layer.metrics.response_bytes.inc_by(bytes as u64);
     }

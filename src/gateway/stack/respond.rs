@@ -1,4 +1,4 @@
-//! Turns an [`Error`] into an answer: the only room where a failure gets a status.
+//! Turns an [`Error`] into an answer: the only place where a failure gets a status.
 //!
 //! The answer is `application/problem+json` (RFC 9457) with `Proxy-Status`
 //! (RFC 9209), and says whether the upstream was reached. It is JSON always, since

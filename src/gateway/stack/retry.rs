@@ -153,7 +153,7 @@ where
     }
 }
 
-/// What is needed to build a call anew. The fields share their octets.
+/// What is needed to build a call anew. The fields share their bytes.
 pub struct ReplayCopy {
     method: Method,
     uri: Uri,

@@ -36,7 +36,7 @@ pub enum Mood {
     Body(&'static str),
     /// 200 and more than anybody may read.
     Huge,
-    /// As expected, but one octet at a time.
+    /// As expected, but one byte at a time.
     Slow,
     /// Never.
     Silent,

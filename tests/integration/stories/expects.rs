@@ -71,7 +71,7 @@ async fn a_final_answer_before_the_100_passes_and_the_body_is_never_asked_for() 
             assert_eq!((answer.status, answer.text().as_str()), (status, body));
             assert_eq!(answer.field("connection"), Some("close"));
             assert!(caller.is_closed().await);
-            // The upstream was promised five octets that never come.
+            // The upstream was promised five bytes that never come.
             assert!(far.is_closed().await, "a half-sent call must not be reused");
         }
     }

@@ -199,7 +199,7 @@ async fn a_head_over_the_limit_is_refused_alone() {
     first.flags = hostile::END_STREAM;
     caller.send(&first).await;
     for number in 0..5 {
-        // A field of 15,000 octets (RFC 7541 §5.1, §6.2.2), five times.
+        // A field of 15,000 bytes (RFC 7541 §5.1, §6.2.2), five times.
         let mut field = vec![0, 1, b'x', 0x7f, 0x99, 0x74];
         field.resize(6 + 15_000, b'y');
         let flags = if number == 4 { hostile::END_HEADERS } else { 0 };

@@ -355,7 +355,7 @@ async fn http_to_a_tls_port_and_tls_to_a_plain_port_are_refused_and_counted() {
     assert!(caller.connect(headset.app()).await.is_ok());
 }
 
-/// How a ClientHello begins (RFC 8446 §5.1): a handshake of 512 octets follows.
+/// How a ClientHello begins (RFC 8446 §5.1): a handshake of 512 bytes follows.
 const HELLO: &[u8] = &[22, 3, 1, 2, 0, 1, 0, 1, 252, 3, 3];
 
 #[tokio::test]

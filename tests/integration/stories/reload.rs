@@ -466,7 +466,7 @@ async fn a_hundred_reloads_under_load_lose_no_call_and_leave_nothing_behind() {
     })
     .await;
     let grown = settled(names[2]).await - before[2];
-    assert!(grown < 6e6, "{grown} octets more after 100 reloads");
+    assert!(grown < 6e6, "{grown} bytes more after 100 reloads");
 }
 
 #[tokio::test]

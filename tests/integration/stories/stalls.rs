@@ -42,7 +42,7 @@ enum Stall {
     Upload,
 }
 
-/// Octets that peers of headset moved: while it grows, the stall is not complete.
+/// Bytes that peers of headset moved: while it grows, the stall is not complete.
 type Moved = Arc<AtomicUsize>;
 
 const PIECE: &[u8] = &[b'x'; 16 * 1024];
@@ -214,7 +214,7 @@ async fn keeps_little(from: Version, to: Version, stall: Stall) {
         assert!(grown < CALLS * PER_CALL, "round {round}: {each} KiB a call");
 
         callers.shutdown().await;
-        // A caller of HTTP/1.1 who leaves is not noticed behind octets that nobody reads.
+        // A caller of HTTP/1.1 who leaves is not noticed behind bytes that nobody reads.
         hang_up.notify_waiters();
         eventually("the end of every call", async || {
             process.metric(in_flight).await == Some(0.0)

@@ -145,7 +145,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Raw<S> {
         Some((status, headers))
     }
 
-    /// At least one more octet of whatever follows.
+    /// At least one more byte of whatever follows.
     pub async fn some(&mut self) -> Vec<u8> {
         while self.unread.is_empty() {
             if !self.more().await {
@@ -155,7 +155,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Raw<S> {
         std::mem::take(&mut self.unread)
     }
 
-    /// The next `octets` octets of whatever follows.
+    /// The next `octets` bytes of whatever follows.
     pub async fn take(&mut self, octets: usize) -> Vec<u8> {
         while self.unread.len() < octets {
             assert!(self.more().await, "the body broke off");

@@ -98,7 +98,7 @@ pub struct Frames {
 }
 
 impl Frames {
-    /// Sends the preface and SETTINGS with `settings`, pairs of six octets.
+    /// Sends the preface and SETTINGS with `settings`, pairs of six bytes.
     pub async fn connect(to: SocketAddr, settings: &[(u16, u32)]) -> Frames {
         let mut frames = Frames {
             stream: TcpStream::connect(to).await.unwrap(),

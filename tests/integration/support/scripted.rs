@@ -83,7 +83,7 @@ impl ScriptedUpstream {
         self.log.lock().unwrap().read.clone()
     }
 
-    /// What had more than one reading since this was last asked, and every octet of
+    /// What had more than one reading since this was last asked, and every byte of
     /// its connection.
     pub fn faults(&self) -> Vec<String> {
         std::mem::take(&mut self.log.lock().unwrap().faults)

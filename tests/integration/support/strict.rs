@@ -3,7 +3,7 @@
 //! two careful readers could take differently is an error that says what it is, so a
 //! test that reads with this fails wherever more than one reading leaves headset.
 //!
-//! Octets are told as characters of the same number (Latin-1), so that a case can
+//! Bytes are told as characters of the same number (Latin-1), so that a case can
 //! name any of them.
 
 /// A message, read whole.
@@ -22,7 +22,7 @@ pub struct Message {
 /// What was read so far.
 #[derive(Debug)]
 pub enum Read {
-    /// A message, and the octets it took.
+    /// A message, and the bytes it took.
     Whole(Message, usize),
     /// It has not ended yet.
     More,
@@ -236,7 +236,7 @@ fn is_control(c: char) -> bool {
     c < ' ' || c == '\u{7f}'
 }
 
-/// Octets as characters of the same number.
+/// Bytes as characters of the same number.
 pub fn text(bytes: &[u8]) -> String {
     bytes.iter().map(|&b| char::from(b)).collect()
 }

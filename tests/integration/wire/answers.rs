@@ -40,7 +40,7 @@ pub fn table() -> Vec<Answered> {
         status("a reason of its own passes", "HTTP/1.1 200 Everything  is fine, it's said"),
         status("an empty reason passes", "HTTP/1.1 200 "),
         case(&["reason"], "a status line without its last blank gets one", bytes("HTTP/1.1 200\r\nContent-Length: 1\r\n\r\na"), whole("HTTP/1.1 200 ", &["content-length: 1"], "a")),
-        case(&["reason"], "a reason with octets above 127 is left out", bytes("HTTP/1.1 200 \u{e9}\r\nContent-Length: 1\r\n\r\na"), whole("HTTP/1.1 200 ", &["content-length: 1"], "a")),
+        case(&["reason"], "a reason with bytes above 127 is left out", bytes("HTTP/1.1 200 \u{e9}\r\nContent-Length: 1\r\n\r\na"), whole("HTTP/1.1 200 ", &["content-length: 1"], "a")),
         lie("a status below 100 is nonsense", "HTTP/1.1 099 X\r\nContent-Length: 0\r\n\r\n"),
         lie("a status of two digits is nonsense", "HTTP/1.1 20 X\r\nContent-Length: 0\r\n\r\n"),
         lie("a status of four digits is nonsense", "HTTP/1.1 2000 X\r\nContent-Length: 0\r\n\r\n"),
@@ -55,7 +55,7 @@ pub fn table() -> Vec<Answered> {
         case(&["answer-tolerated"], "empty lines before the status line are skipped", bytes(&format!("\r\n\r\n{}", ok(plain, "hello"))), hello()),
         // Fields.
         kept(&["order"], "repeated fields come back in order", "X-A: 1\r\nX-B: 2\r\nX-A: 3", &["content-length: 1", "x-a: 1", "x-a: 3", "x-b: 2"]),
-        kept(&["values"], "empty values and octets above 127 come back", "X-A:\r\nX-B: \u{e9}", &["content-length: 1", "x-a: ", "x-b: \u{e9}"]),
+        kept(&["values"], "empty values and bytes above 127 come back", "X-A:\r\nX-B: \u{e9}", &["content-length: 1", "x-a: ", "x-b: \u{e9}"]),
         kept(&["no-date"], "Date, Server and Via come back, none is added", "Date: x\r\nServer: y\r\nVia: 1.0 z", &["content-length: 1", "date: x", "server: y", "via: 1.0 z"]),
         kept(&["lower-case"], "names come back in lower case", "X-MiXeD_a: V", &["content-length: 1", "x-mixed_a: V"]),
         kept(&["hop-back"], "Connection and what it names do not come back", "Connection: x-a, keep-alive\r\nX-A: 1\r\nX-B: 1", &["content-length: 1", "x-b: 1"]),
@@ -80,7 +80,7 @@ pub fn table() -> Vec<Answered> {
         lie("a line without a colon is nonsense", &ok("X-A\r\nContent-Length: 0", "")),
         lie("more than a hundred fields are nonsense", &ok(&format!("{}Content-Length: 0", "X-A: 1\r\n".repeat(120)), "")),
         lie("a head without end is nonsense", &format!("HTTP/1.1 200 OK\r\nX-A: {}", "v".repeat(600_000))),
-        kept(&["values"], "a value of 30000 octets comes back", &format!("X-A: {}", "v".repeat(30_000)), Box::leak(Box::new(["content-length: 1", Box::leak(format!("x-a: {}", "v".repeat(30_000)).into_boxed_str())]))),
+        kept(&["values"], "a value of 30000 bytes comes back", &format!("X-A: {}", "v".repeat(30_000)), Box::leak(Box::new(["content-length: 1", Box::leak(format!("x-a: {}", "v".repeat(30_000)).into_boxed_str())]))),
         case(&["answer-tolerated"], "a head whose lines end in a bare LF comes back with CRLF", bytes("HTTP/1.1 200 OK\nContent-Length: 5\n\nhello"), hello()),
         // Bodies.
         case(&["bodies"], "a body with its length comes back", bytes(&ok(plain, "hello")), hello()),

@@ -21,7 +21,7 @@ async fn an_early_413_reaches_the_caller_although_the_upstream_closes() {
             let answer =
                 "HTTP/1.1 413 Too Large\r\nConnection: close\r\nContent-Length: 3\r\n\r\nbig";
             stream.write_all(answer.as_bytes()).await.unwrap();
-            // Unread octets make this close a reset.
+            // Unread bytes make this close a reset.
             drop(stream);
         }
     });

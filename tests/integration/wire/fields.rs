@@ -28,7 +28,7 @@ pub fn table() -> Vec<Asked> {
         field(&["values"], "two blanks inside a value stay", "X-A: a  b", &["x-a: a  b"]),
         field(&["values"], "quotes and backslashes in a value stay", "X-A: \"a\\\"b\"", &["x-a: \"a\\\"b\""]),
         field(&["values"], "colons in a value stay", "X-A: a: b:c", &["x-a: a: b:c"]),
-        field(&["values"], "a value of 16000 octets stays", &long.replace("x-a", "X-A"), Box::leak(Box::new([long]))),
+        field(&["values"], "a value of 16000 bytes stays", &long.replace("x-a", "X-A"), Box::leak(Box::new([long]))),
         field(&["values"], "an encoded word in a value is not decoded", "X-A: =?utf-8?q?a?= %0d%0ab", &["x-a: =?utf-8?q?a?= %0d%0ab"]),
         field(&["blanks"], "blanks and tabs around a value go", "X-A: \t 1 \t", &["x-a: 1"]),
         field(&["blanks"], "no blank after the colon is needed", "X-A:1", &["x-a: 1"]),

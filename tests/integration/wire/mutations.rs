@@ -1,4 +1,4 @@
-//! The requests and answers of the tables, each with a few octets changed at random:
+//! The requests and answers of the tables, each with a few bytes changed at random:
 //! whatever comes of them, the strict reader on the other side understands all that
 //! passes, and the next caller gets its own answer.
 
@@ -13,7 +13,7 @@ use crate::support::headset::FIXED;
 use crate::support::scripted::{Piece, ScriptedUpstream};
 use crate::support::strict::{octets, text};
 
-/// Octets that parsers disagree on.
+/// Bytes that parsers disagree on.
 const EVIL: &[u8] = b"\r\n\0\t :,;+-_xX0\x01\x0b\x0c\x7f\x80\xa0\xff/\\#?%*@[]\"'(){}<>=";
 
 /// How many in `cargo test`; `MUTATIONS` sets another number.

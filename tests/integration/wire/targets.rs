@@ -65,7 +65,7 @@ pub fn table() -> Vec<Asked> {
         to("/a:b@c!$&'()*+,=~-_.", "every mark of a path stays"),
         case(
             &["target"],
-            "a query of 8000 octets passes whole",
+            "a query of 8000 bytes passes whole",
             &get(&format!("/a?{}", "q".repeat(8000))),
             leaves(Box::leak(format!("GET /a?{}", "q".repeat(8000)).into_boxed_str()), &[]),
         ),
@@ -151,7 +151,7 @@ pub fn table() -> Vec<Asked> {
         hosts("a Host with a fragment is refused", "Host: localhost#a\r\n", framing.clone()),
         hosts("a Host with a blank is refused", "Host: local host\r\n", framing.clone()),
         hosts("a Host with a tab is refused", "Host: localhost\tevil\r\n", framing.clone()),
-        hosts("a Host with octets above 127 is refused", "Host: localhost\u{e9}\r\n", framing.clone()),
+        hosts("a Host with bytes above 127 is refused", "Host: localhost\u{e9}\r\n", framing.clone()),
         hosts("a Host with a scheme is refused", "Host: http://localhost\r\n", framing.clone()),
         hosts("a Host with a backslash is refused", "Host: localhost\\\r\n", framing.clone()),
         hosts("a Host with a port that is no number is refused", "Host: localhost:a\r\n", framing.clone()),

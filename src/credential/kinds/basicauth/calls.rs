@@ -453,7 +453,7 @@ fn json(registration: &Registration<'_>) -> Bytes {
             &self.0
         }
     }
-    // Room for every octet as `\u00xx`: growing would leave copies behind.
+    // Room for every byte as `\u00xx`: growing would leave copies behind.
     let fields = [
         registration.username,
         registration.password,

@@ -15,7 +15,7 @@ use crate::secret::spelling::{LEAST, Unescaped, folded, spellings};
 /// The most characters of a message that are told.
 const MESSAGE_LIMIT: usize = 200;
 
-/// This many octets in a row of a secret are a part of it, not chance.
+/// This many bytes in a row of a secret are a part of it, not chance.
 const PART: usize = 8;
 
 /// A word of letters and digits that is as long as this is a token, but for a UUID, which
@@ -84,7 +84,7 @@ pub(in crate::credential::kinds) fn clean(text: &str, secrets: &[&str]) -> Strin
     told
 }
 
-/// Marks every octet of `text` that repeats a secret, or [`PART`] or more in a row of one,
+/// Marks every byte of `text` that repeats a secret, or [`PART`] or more in a row of one,
 /// in whatever spelling, or spaced out: then letters and digits alone count.
 fn hidden(text: &[u8], secrets: &[&str]) -> Vec<bool> {
     let mut hidden = vec![false; text.len()];
@@ -110,7 +110,7 @@ fn hidden(text: &[u8], secrets: &[&str]) -> Vec<bool> {
     hidden
 }
 
-/// Marks what of `level` is one of `sought`, or [`PART`] octets in a row of one.
+/// Marks what of `level` is one of `sought`, or [`PART`] bytes in a row of one.
 fn mark(level: &Unescaped, sought: &[Zeroizing<Vec<u8>>], hidden: &mut [bool]) {
     let bytes = fold(level.bytes());
     for secret in sought {

@@ -84,7 +84,7 @@ impl JsonTemplate {
     }
 
     fn room(&self, scope: &Scope<'_>) -> usize {
-        // Six octets for one that is escaped as `\u00xx`.
+        // Six bytes for one that is escaped as `\u00xx`.
         match self {
             JsonTemplate::Plain(_) => 32,
             JsonTemplate::Text(text) => 6 * text.room(scope) + 3,

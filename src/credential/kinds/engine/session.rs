@@ -1,7 +1,7 @@
 //! What a login left behind, and how it is handed to a later process.
 //!
 //! In its written form it is a secret: whoever has it goes on with the session. The
-//! print of the secrets that it was made with stays here, since it is salted for this
+//! fingerprint of the secrets that it was made with stays here, since it is salted for this
 //! process alone; whoever hands a session on sees to it that the secrets are the same.
 
 use std::time::Duration;
@@ -16,7 +16,7 @@ use crate::credential::store::Hidden;
 pub struct Session {
     /// What its answer gave, and later refreshes.
     pub values: TemplateValues,
-    /// A salted print of the secrets that it was made with.
+    /// A salted fingerprint of the secrets that it was made with.
     pub print: u64,
     /// How long its first token was to live.
     pub life: Duration,
@@ -44,7 +44,7 @@ impl Session {
         Some(text)
     }
 
-    /// Reads what [`Session::written`] wrote, for secrets with the print `print`.
+    /// Reads what [`Session::written`] wrote, for secrets with the fingerprint `print`.
     pub fn read(text: &[u8], print: u64) -> Option<Session> {
         let written: StoredSession = serde_json::from_slice(text).ok()?;
         let mut values = TemplateValues::default();

@@ -101,7 +101,7 @@ impl Template {
         Some(text)
     }
 
-    /// The octets that the text may take.
+    /// The bytes that the text may take.
     pub fn room(&self, scope: &Scope<'_>) -> usize {
         let room = |part: &Part| match part {
             Part::Text(text) => text.len(),

@@ -14,14 +14,14 @@ use std::task::{Context, Poll};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::Instant;
 
-/// Octets that a call can account for although nobody takes them: its stream's window, the
+/// Bytes that a call can account for although nobody takes them: its stream's window, the
 /// fields of its head and trailers, and as much again for frames.
 const EACH_CALL: u64 = 256 * 1024;
 
-/// Octets beside those of DATA that a frame may take: header and padding (RFC 9113 §6.1).
+/// Bytes beside those of DATA that a frame may take: header and padding (RFC 9113 §6.1).
 const EACH_FRAME: u64 = 9 + 256;
 
-/// Octets of PING, SETTINGS and the like, at once and each second.
+/// Bytes of PING, SETTINGS and the like, at once and each second.
 const AT_ONCE: u64 = 1024 * 1024;
 const EACH_SECOND: u64 = 16 * 1024;
 
