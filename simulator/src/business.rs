@@ -25,7 +25,7 @@ const PROCESSES: [&str; 5] = [
 
 /// Which page of the processes.
 #[derive(Deserialize)]
-pub(super) struct Wanted {
+pub(super) struct ProcessQuery {
     limit: Option<String>,
     offset: Option<String>,
 }
@@ -34,7 +34,7 @@ pub(super) struct Wanted {
 pub(super) async fn processes(
     State(center): State<Arc<Center>>,
     Path(cc): Path<String>,
-    Query(wanted): Query<Wanted>,
+    Query(wanted): Query<ProcessQuery>,
 ) -> Response {
     let part = match Page::parse(wanted.limit.as_deref(), wanted.offset.as_deref()) {
         Ok(part) => part,

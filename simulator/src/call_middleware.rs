@@ -23,7 +23,7 @@ use super::faults::{Faults, ResetAt, take};
 use super::server::Wire;
 
 /// What becomes of a call.
-enum Fate {
+enum CallOutcome {
     Reset(ResetAt),
     Refused(AuthError),
     Failing(StatusCode),
@@ -51,11 +51,11 @@ pub(super) async fn handle(
     // Some families refuse with another status than 401.
     let refused = matches!(
         fate,
-        Fate::Refused(_) | Fate::Failing(StatusCode::UNAUTHORIZED)
+        CallOutcome::Refused(_) | CallOutcome::Failing(StatusCode::UNAUTHORIZED)
     );
 
     let response = match fate {
-        Fate::Refused(why) => {
+        CallOutcome::Refused(why) => {
             let status = why.status();
             let why = why.to_string();
             if status == StatusCode::UNAUTHORIZED {
@@ -64,15 +64,15 @@ pub(super) async fn handle(
                 family.error(&center, status, &why)
             }
         }
-        Fate::Failing(StatusCode::UNAUTHORIZED) => family.unauthorized(
+        CallOutcome::Failing(StatusCode::UNAUTHORIZED) => family.unauthorized(
             &center,
             admits.challenge(),
             "the credential is refused on demand",
         ),
-        Fate::Failing(StatusCode::TOO_MANY_REQUESTS) => too_many(&center, family, &faults),
-        Fate::Failing(status) => family.error(&center, status, "this fails on demand"),
-        Fate::Served => next.run(request).await,
-        Fate::Reset(at) => {
+        CallOutcome::Failing(StatusCode::TOO_MANY_REQUESTS) => too_many(&center, family, &faults),
+        CallOutcome::Failing(status) => family.error(&center, status, "this fails on demand"),
+        CallOutcome::Served => next.run(request).await,
+        CallOutcome::Reset(at) => {
             tracing::info!(%method, %path, ?at, "call reset on demand");
             reset(at, &wire, request, next).await
         }
@@ -92,24 +92,28 @@ pub(super) async fn handle(
     response
 }
 
-fn judge(inner: &mut Inner, admits: Admits, who: &Result<Caller, AuthError>) -> (Fate, Faults) {
+fn judge(
+    inner: &mut Inner,
+    admits: Admits,
+    who: &Result<Caller, AuthError>,
+) -> (CallOutcome, Faults) {
     inner.counted.calls += 1;
     inner.counted.authorised += u64::from(who.is_ok());
     let faults = &mut inner.faults;
     let fate = if take(&mut faults.reset_next) {
-        Fate::Reset(faults.reset_at)
+        CallOutcome::Reset(faults.reset_at)
     } else if let (Err(why), true) = (who, admits != Admits::Anyone) {
-        Fate::Refused(why.clone())
+        CallOutcome::Refused(why.clone())
     } else if take(&mut faults.unauthorized_next) {
-        Fate::Failing(StatusCode::UNAUTHORIZED)
+        CallOutcome::Failing(StatusCode::UNAUTHORIZED)
     } else if take(&mut faults.forbidden_next) {
-        Fate::Failing(StatusCode::FORBIDDEN)
+        CallOutcome::Failing(StatusCode::FORBIDDEN)
     } else if take(&mut faults.too_many_next) {
-        Fate::Failing(StatusCode::TOO_MANY_REQUESTS)
+        CallOutcome::Failing(StatusCode::TOO_MANY_REQUESTS)
     } else if take(&mut faults.server_error_next) {
-        Fate::Failing(StatusCode::INTERNAL_SERVER_ERROR)
+        CallOutcome::Failing(StatusCode::INTERNAL_SERVER_ERROR)
     } else {
-        Fate::Served
+        CallOutcome::Served
     };
     (fate, faults.clone())
 }

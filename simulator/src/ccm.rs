@@ -117,7 +117,7 @@ pub(super) async fn log_in(
 const NOT_AUTHORIZED: &str = "the account is not authorized for this";
 
 #[derive(Debug, thiserror::Error)]
-enum UploadError {
+enum ListUploadError {
     #[error("the body is not well-formed multipart/form-data")]
     Multipart(#[from] MultipartError),
     #[error("{0}: is missing or there twice, unknown, or not what it must be")]
@@ -137,7 +137,7 @@ async fn upload(
     };
     let (octets, records) = match measure(form).await {
         Ok(measured) => measured,
-        Err(why @ UploadError::TooLong) => {
+        Err(why @ ListUploadError::TooLong) => {
             return FAMILY.error(&center, StatusCode::PAYLOAD_TOO_LARGE, &why.to_string());
         }
         Err(why) => return malformed(&center, FAMILY, &why.to_string()),
@@ -156,21 +156,21 @@ async fn upload(
 }
 
 /// The bytes of the file and its lines but the first.
-async fn measure(mut form: Multipart) -> Result<(u64, u64), UploadError> {
+async fn measure(mut form: Multipart) -> Result<(u64, u64), ListUploadError> {
     let (mut file, mut list) = (None, false);
     while let Some(mut part) = form.next_field().await? {
         let name = part.name().unwrap_or_default().to_owned();
         match name.as_str() {
             "file" if file.is_none() => {
                 if !part.file_name().is_some_and(|name| name.ends_with(".csv")) {
-                    return Err(UploadError::Part(name));
+                    return Err(ListUploadError::Part(name));
                 }
                 let (mut octets, mut lines) = (0_u64, 0_u64);
                 while let Some(piece) = part.chunk().await? {
                     octets += piece.len() as u64;
                     lines += piece.iter().filter(|octet| **octet == b'\n').count() as u64;
                     if octets > MAX_UPLOAD {
-                        return Err(UploadError::TooLong);
+                        return Err(ListUploadError::TooLong);
                     }
                 }
                 file = Some((octets, lines.saturating_sub(1)));
@@ -180,13 +180,13 @@ async fn measure(mut form: Multipart) -> Result<(u64, u64), UploadError> {
                 list = !id.is_empty();
             }
             "duplicate_action" => drop(part.bytes().await?),
-            _ => return Err(UploadError::Part(name)),
+            _ => return Err(ListUploadError::Part(name)),
         }
     }
     match (file, list) {
         (Some(measured), true) => Ok(measured),
-        (None, _) => Err(UploadError::Part("file".into())),
-        (_, false) => Err(UploadError::Part("list_id".into())),
+        (None, _) => Err(ListUploadError::Part("file".into())),
+        (_, false) => Err(ListUploadError::Part("list_id".into())),
     }
 }
 

@@ -22,7 +22,7 @@ use super::login_middleware::{malformed, refused};
 
 const FAMILY: Family = Family::Integrations;
 
-type Body = Result<Json<Map<String, Value>>, JsonRejection>;
+type JsonObject = Result<Json<Map<String, Value>>, JsonRejection>;
 
 /// The calls; the login has a middleware of its own.
 pub(super) fn routes() -> Router<Arc<Center>> {
@@ -74,7 +74,7 @@ async fn mapping(
     }
 }
 
-async fn map(State(center): State<Arc<Center>>, body: Body) -> Response {
+async fn map(State(center): State<Arc<Center>>, body: JsonObject) -> Response {
     match body {
         Ok(Json(mapping)) => {
             center.took_effect();
@@ -84,7 +84,7 @@ async fn map(State(center): State<Arc<Center>>, body: Body) -> Response {
     }
 }
 
-async fn dial(State(center): State<Arc<Center>>, body: Body) -> Response {
+async fn dial(State(center): State<Arc<Center>>, body: JsonObject) -> Response {
     let Ok(Json(call)) = body else {
         return malformed(&center, FAMILY, "the body must be a JSON object");
     };
@@ -103,7 +103,7 @@ async fn dial(State(center): State<Arc<Center>>, body: Body) -> Response {
     )
 }
 
-async fn changed(center: State<Arc<Center>>, body: Body) -> Response {
+async fn changed(center: State<Arc<Center>>, body: JsonObject) -> Response {
     map(center, body).await
 }
 

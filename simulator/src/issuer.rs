@@ -26,7 +26,7 @@ use super::key::{Registration, date};
 use super::registry::Key;
 use super::server::Wire;
 
-enum Fate {
+enum RegistrationOutcome {
     Status(StatusCode),
     Broken(BrokenAs),
     Lost,
@@ -53,7 +53,7 @@ pub(super) async fn middleware(
             tokio::time::sleep(Duration::from_millis(delay_ms)).await;
         }
         match fate {
-            Fate::Status(status) => {
+            RegistrationOutcome::Status(status) => {
                 let mut response = refused(status);
                 if matches!(status.as_u16(), 429 | 503) {
                     response
@@ -62,17 +62,17 @@ pub(super) async fn middleware(
                 }
                 response
             }
-            Fate::Broken(broken) if broken.done() => {
+            RegistrationOutcome::Broken(broken) if broken.done() => {
                 let response = next.run(request).await;
                 broken::spoilt(broken, response, drip_ms, &wire).await
             }
-            Fate::Broken(broken) => broken::instead(&center, Family::Center, broken),
-            Fate::Lost => {
+            RegistrationOutcome::Broken(broken) => broken::instead(&center, Family::Center, broken),
+            RegistrationOutcome::Lost => {
                 let _ = next.run(request).await;
                 tracing::info!(%method, "registration answer lost on demand");
                 wire.reset_and_wait().await
             }
-            Fate::Served => next.run(request).await,
+            RegistrationOutcome::Served => next.run(request).await,
         }
     } else if method == Method::DELETE
         && let Some(status) = spoilt_revocation(&center)
@@ -90,18 +90,18 @@ pub(super) async fn middleware(
     response
 }
 
-fn judge(center: &Center) -> (Fate, Faults) {
+fn judge(center: &Center) -> (RegistrationOutcome, Faults) {
     let mut inner = center.lock();
     inner.counted.registration_attempts += 1;
     let faults = &mut inner.faults;
     let fate = if take(&mut faults.registration_status_next) {
-        Fate::Status(faults::status(faults.registration_status))
+        RegistrationOutcome::Status(faults::status(faults.registration_status))
     } else if take(&mut faults.registration_broken_next) {
-        Fate::Broken(faults.registration_broken_as)
+        RegistrationOutcome::Broken(faults.registration_broken_as)
     } else if take(&mut faults.registration_lost_next) {
-        Fate::Lost
+        RegistrationOutcome::Lost
     } else {
-        Fate::Served
+        RegistrationOutcome::Served
     };
     (fate, faults.clone())
 }
@@ -184,7 +184,7 @@ pub(super) async fn read(
 
 /// What a list may be asked for. `username` is a *prefix*, the contexts are exact.
 #[derive(Deserialize)]
-pub(super) struct Wanted {
+pub(super) struct KeyQuery {
     limit: Option<String>,
     offset: Option<String>,
     sort_by: Option<String>,
@@ -197,7 +197,7 @@ pub(super) struct Wanted {
 /// GET: a page of keys, two unless more are asked for.
 pub(super) async fn list(
     State(center): State<Arc<Center>>,
-    Query(wanted): Query<Wanted>,
+    Query(wanted): Query<KeyQuery>,
     headers: HeaderMap,
 ) -> Response {
     if let Err(response) = anybody(&center, &headers) {

@@ -22,7 +22,7 @@ use super::kind::{Kind, Step};
 use super::logins::NotOpened;
 use super::server::Wire;
 
-enum Fate {
+enum LoginOutcome {
     Status(StatusCode),
     Transient,
     Broken(BrokenAs),
@@ -50,24 +50,24 @@ pub(super) async fn handle(
         tokio::time::sleep(Duration::from_millis(faults.login_delay_ms)).await;
     }
     let response = match fate {
-        Fate::Status(status) => answered(&center, family, step, status, &faults),
-        Fate::Transient => e2_login(
+        LoginOutcome::Status(status) => answered(&center, family, step, status, &faults),
+        LoginOutcome::Transient => e2_login(
             status_512(),
             0,
             "SessionService.login.failed.not.able.to.fetch.user.info",
             "this passes by itself",
         ),
-        Fate::Broken(broken) if broken.done() => {
+        LoginOutcome::Broken(broken) if broken.done() => {
             let response = next.run(request).await;
             broken::spoilt(broken, response, faults.drip_ms, &wire).await
         }
-        Fate::Broken(broken) => broken::instead(&center, family, broken),
-        Fate::Lost => {
+        LoginOutcome::Broken(broken) => broken::instead(&center, family, broken),
+        LoginOutcome::Lost => {
             let _ = next.run(request).await;
             tracing::info!(%path, "login answer lost on demand");
             wire.reset_and_wait().await
         }
-        Fate::Served => next.run(request).await,
+        LoginOutcome::Served => next.run(request).await,
     };
     let status = response.status().as_u16();
     let ms = started.elapsed().as_millis() as u64;
@@ -75,7 +75,7 @@ pub(super) async fn handle(
     response
 }
 
-fn judge(inner: &mut Inner, kind: Kind, step: Step) -> (Fate, Faults) {
+fn judge(inner: &mut Inner, kind: Kind, step: Step) -> (LoginOutcome, Faults) {
     let counted = inner.counted.kind(kind);
     match step {
         Step::Login => counted.login_attempts += 1,
@@ -84,26 +84,28 @@ fn judge(inner: &mut Inner, kind: Kind, step: Step) -> (Fate, Faults) {
     }
     let faults = &mut inner.faults;
     let fate = match step {
-        Step::Login if faults.login_only.is_some_and(|only| only != kind) => Fate::Served,
+        Step::Login if faults.login_only.is_some_and(|only| only != kind) => LoginOutcome::Served,
         Step::Login if take(&mut faults.login_status_next) => {
-            Fate::Status(faults::status(faults.login_status))
+            LoginOutcome::Status(faults::status(faults.login_status))
         }
-        Step::Login if take(&mut faults.login_512_next) => Fate::Transient,
-        Step::Login if take(&mut faults.login_broken_next) => Fate::Broken(faults.login_broken_as),
-        Step::Login if take(&mut faults.login_lost_next) => Fate::Lost,
+        Step::Login if take(&mut faults.login_512_next) => LoginOutcome::Transient,
+        Step::Login if take(&mut faults.login_broken_next) => {
+            LoginOutcome::Broken(faults.login_broken_as)
+        }
+        Step::Login if take(&mut faults.login_lost_next) => LoginOutcome::Lost,
         Step::Refresh if take(&mut faults.refresh_status_next) => {
-            Fate::Status(faults::status(faults.refresh_status))
+            LoginOutcome::Status(faults::status(faults.refresh_status))
         }
         Step::Refresh if take(&mut faults.refresh_broken_next) => {
-            Fate::Broken(faults.login_broken_as)
+            LoginOutcome::Broken(faults.login_broken_as)
         }
         Step::KeepAlive if take(&mut faults.keep_alive_status_next) => {
-            Fate::Status(faults::status(faults.keep_alive_status))
+            LoginOutcome::Status(faults::status(faults.keep_alive_status))
         }
         Step::Logout if take(&mut faults.logout_status_next) => {
-            Fate::Status(faults::status(faults.logout_status))
+            LoginOutcome::Status(faults::status(faults.logout_status))
         }
-        _ => Fate::Served,
+        _ => LoginOutcome::Served,
     };
     (fate, faults.clone())
 }

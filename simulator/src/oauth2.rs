@@ -22,14 +22,14 @@ use super::envelope::Family;
 use super::kind::Kind;
 use super::login_middleware::refused;
 
-type Fields = Vec<(String, String)>;
+type FormFields = Vec<(String, String)>;
 
 /// `POST /oauth2/token`, a form: 200 `{"access_token","token_type","expires_in"}` with the
 /// `scope` that was asked for.
 pub(super) async fn issue(
     State(center): State<Arc<Center>>,
     headers: HeaderMap,
-    form: Result<Form<Fields>, FormRejection>,
+    form: Result<Form<FormFields>, FormRejection>,
 ) -> Response {
     let Ok(Form(fields)) = form else {
         return error("invalid_request", "the body must be a form");
@@ -79,7 +79,7 @@ pub(super) async fn things() -> Response {
     Json(json!([{"thing": 1}])).into_response()
 }
 
-fn value<'a>(fields: &'a Fields, name: &str) -> Option<&'a str> {
+fn value<'a>(fields: &'a FormFields, name: &str) -> Option<&'a str> {
     let mut found = fields.iter().filter(|(known, _)| known == name);
     found.next().map(|(_, value)| value.as_str())
 }
@@ -87,7 +87,7 @@ fn value<'a>(fields: &'a Fields, name: &str) -> Option<&'a str> {
 /// The client's id and secret.
 fn client(
     headers: &HeaderMap,
-    fields: &Fields,
+    fields: &FormFields,
 ) -> Result<(String, Zeroizing<String>), &'static str> {
     let in_body = value(fields, "client_id").zip(value(fields, "client_secret"));
     let field = optional(headers, AUTHORIZATION).map_err(|_| "Authorization: once is right")?;

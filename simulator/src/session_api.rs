@@ -16,7 +16,7 @@ use super::center::Center;
 use super::envelope::{Family, e1_with, request_id};
 use super::session;
 
-type Wanted = Query<Vec<(String, String)>>;
+type ListQuery = Query<Vec<(String, String)>>;
 
 /// What takes a session.
 pub(super) fn routes() -> Router<Arc<Center>> {
@@ -88,7 +88,7 @@ async fn users(State(center): State<Arc<Center>>) -> Response {
     Json(users).into_response()
 }
 
-async fn dispositions(State(center): State<Arc<Center>>, query: Wanted) -> Response {
+async fn dispositions(State(center): State<Arc<Center>>, query: ListQuery) -> Response {
     match missing(&query, &["campaignId"]) {
         Some(name) => malformed(&center, &format!("{name}: is missing")),
         None => Json(json!([{"dispositionCodeId": 1, "name": "Interested"}])).into_response(),
@@ -112,7 +112,7 @@ async fn deleted(State(center): State<Arc<Center>>, Path(_): Path<String>) -> Re
     Json(json!({"status": "OK"})).into_response()
 }
 
-async fn callbacks(State(center): State<Arc<Center>>, query: Wanted) -> Response {
+async fn callbacks(State(center): State<Arc<Center>>, query: ListQuery) -> Response {
     if let Some(name) = missing(&query, &["offset", "campaignId", "limit"]) {
         return malformed(&center, &format!("{name}: is missing"));
     }
@@ -172,7 +172,7 @@ async fn data_engine(
     Json(json!({"path": uri.path(), "data": [{"agents": 7, "calls": 42}]})).into_response()
 }
 
-fn missing<'a>(Query(query): &Wanted, names: &[&'a str]) -> Option<&'a str> {
+fn missing<'a>(Query(query): &ListQuery, names: &[&'a str]) -> Option<&'a str> {
     names
         .iter()
         .find(|name| {

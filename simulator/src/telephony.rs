@@ -19,8 +19,8 @@ use super::center::Center;
 use super::envelope::{Family, request_id};
 use super::key::date;
 
-type Fields = Result<Form<Vec<(String, String)>>, FormRejection>;
-type Body = Result<Json<Value>, JsonRejection>;
+type FormBody = Result<Form<Vec<(String, String)>>, FormRejection>;
+type JsonBody = Result<Json<Value>, JsonRejection>;
 
 pub(super) fn routes() -> Router<Arc<Center>> {
     Router::new()
@@ -51,7 +51,7 @@ pub(super) fn routes() -> Router<Arc<Center>> {
 async fn send_sms(
     State(center): State<Arc<Center>>,
     Path(account): Path<String>,
-    fields: Fields,
+    fields: FormBody,
 ) -> Response {
     let fields = match required(&center, fields, &["From", "To", "Body"]) {
         Ok(fields) => fields,
@@ -95,7 +95,7 @@ fn message(center: &Center, account: &str, sid: &str, from: &str, to: &str) -> V
 async fn connect(
     State(center): State<Arc<Center>>,
     Path(account): Path<String>,
-    fields: Fields,
+    fields: FormBody,
 ) -> Response {
     let fields = match required(&center, fields, &["From", "CallerId"]) {
         Ok(fields) => fields,
@@ -177,7 +177,7 @@ async fn contacts_of(
 }
 
 /// Creates one of whatever for each row of the only array in the body.
-async fn created(State(center): State<Arc<Center>>, uri: Uri, json: Body) -> Response {
+async fn created(State(center): State<Arc<Center>>, uri: Uri, json: JsonBody) -> Response {
     let kind = kind(uri.path());
     let Some(count) = rows_in(json) else {
         return malformed(&center, &format!("the body must hold an array of {kind}"));
@@ -193,7 +193,7 @@ async fn created(State(center): State<Arc<Center>>, uri: Uri, json: Body) -> Res
 async fn added(
     State(center): State<Arc<Center>>,
     Path((_, list)): Path<(String, String)>,
-    json: Body,
+    json: JsonBody,
 ) -> Response {
     let Some(count) = rows_in(json) else {
         return malformed(&center, "the body must hold contact_references");
@@ -206,7 +206,7 @@ async fn added(
     Json(body).into_response()
 }
 
-fn rows_in(json: Body) -> Option<usize> {
+fn rows_in(json: JsonBody) -> Option<usize> {
     let Json(body) = json.ok()?;
     body.as_object()?
         .values()
@@ -247,7 +247,7 @@ fn all<'a>(fields: &'a [(String, String)], name: &'a str) -> impl Iterator<Item 
 
 fn required(
     center: &Center,
-    fields: Fields,
+    fields: FormBody,
     names: &[&str],
 ) -> Result<Vec<(String, String)>, Box<Response>> {
     let v1 = |why: &str| Box::new(Family::AccountV1.error(center, StatusCode::BAD_REQUEST, why));

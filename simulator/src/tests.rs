@@ -91,7 +91,13 @@ impl Bench {
     }
 
     /// A call with these fields beside the usual ones.
-    async fn ask(&self, method: &str, target: &str, fields: Fields<'_>, body: &str) -> Answer {
+    async fn ask(
+        &self,
+        method: &str,
+        target: &str,
+        fields: HeaderFields<'_>,
+        body: &str,
+    ) -> Answer {
         self.try_ask(method, target, fields, body)
             .await
             .expect("an answer")
@@ -101,7 +107,7 @@ impl Bench {
         &self,
         method: &str,
         target: &str,
-        fields: Fields<'_>,
+        fields: HeaderFields<'_>,
         body: &str,
     ) -> Result<Answer, hyper::Error> {
         let mut request = request(method, target, "", body);
@@ -134,7 +140,7 @@ impl Bench {
     }
 }
 
-type Fields<'a> = &'a [(&'a str, &'a str)];
+type HeaderFields<'a> = &'a [(&'a str, &'a str)];
 
 /// The target, fields and body of a login that is right.
 fn login(kind: Kind) -> (&'static str, Vec<(&'static str, String)>, String) {

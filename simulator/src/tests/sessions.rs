@@ -17,7 +17,7 @@ async fn log_in(bench: &Bench, force: bool) -> Answer {
     bench.call("POST", target, "", &body.to_string()).await
 }
 
-async fn status(bench: &Bench, target: &str, fields: Fields<'_>) -> u16 {
+async fn status(bench: &Bench, target: &str, fields: HeaderFields<'_>) -> u16 {
     bench.ask("GET", target, fields, "").await.status.as_u16()
 }
 
