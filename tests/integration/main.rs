@@ -69,3 +69,4 @@ mod contracts {
 }
 
 mod documents;
+mod house;
