@@ -1,5 +1,6 @@
 //! The ground floor: what every other floor may use.
 
+pub mod closed_set;
 pub mod file;
 pub mod lazy_timer;
 pub mod log_limiter;

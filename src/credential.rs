@@ -6,6 +6,7 @@
 //! the list of kinds.
 
 pub mod chain;
+pub mod error;
 pub mod human;
 pub mod identity;
 pub mod issuer_client;
@@ -23,6 +24,8 @@ pub mod tenants;
 pub(crate) mod testing;
 pub mod transcript;
 
+pub use error::{Cause, MintError, RefusalReason, Unavailable, UnavailableReason};
+
 use std::any::Any;
 use std::future::Future;
 use std::pin::Pin;
@@ -32,7 +35,6 @@ use std::time::Duration;
 use http::{HeaderName, HeaderValue};
 use zeroize::Zeroizing;
 
-use crate::base::name::Name;
 use crate::base::time::{Deadline, Moment};
 use crate::secret::spelling::Finder;
 use secret_parts::SecretParts;
@@ -83,75 +85,6 @@ pub enum CredentialOrigin {
     /// The same, but a secret or the configuration has changed since: it serves only
     /// until the next attempt, which follows at once.
     Outdated,
-}
-
-/// Why an issue call failed. `Display` never shows a secret or a body.
-#[derive(Clone, Debug, thiserror::Error)]
-pub enum MintError {
-    /// The issuer was not reached, was too slow, or answered 5xx or nonsense: ask
-    /// again later.
-    #[error("{detail}")]
-    Unavailable {
-        /// A closed word for the `reason` label: `connect`, `timeout`, `status`,
-        /// `body`, `probe`, `store`, `panic`, `evicted`, `chain`.
-        reason: &'static str,
-        /// What happened, for a person.
-        detail: String,
-        /// The least wait before the next attempt (`Retry-After`, RFC 9110 §10.2.3).
-        retry_after: Option<Duration>,
-    },
-    /// The issuer refused what proves us, or the name is somebody else's: stop asking.
-    #[error("{detail}")]
-    Refused {
-        /// A closed word for the `reason` label, which decides what a person must do
-        /// ([`human::Action`]): one of [`REFUSALS`].
-        reason: &'static str,
-        /// What happened and what a person must do.
-        detail: String,
-    },
-    /// A secret cannot be read: stop asking until it changes.
-    #[error("{detail}")]
-    Secret {
-        /// Which secret and why.
-        detail: String,
-    },
-}
-
-/// Why an issuer refuses: `locked` is asked again only after a change, `refused` is all
-/// that the others are not.
-pub const REFUSALS: &[&str] = &[
-    "bearer_expired",
-    "not_accepted",
-    "forbidden",
-    "bad_request",
-    "occupied",
-    "refused",
-    "foreign",
-    "locked",
-    "chain",
-];
-
-impl MintError {
-    /// Whether asking again can only do harm until something was changed: the account
-    /// is locked.
-    pub fn is_lock(&self) -> bool {
-        matches!(
-            self,
-            MintError::Refused {
-                reason: "locked",
-                ..
-            }
-        )
-    }
-
-    /// The labels `outcome` and `reason` of `headset_mints_total`.
-    pub fn labels(&self) -> (&'static str, &'static str) {
-        match self {
-            MintError::Unavailable { reason, .. } => ("unavailable", reason),
-            MintError::Refused { reason, .. } => ("refused", reason),
-            MintError::Secret { .. } => ("refused", "secret"),
-        }
-    }
 }
 
 /// What a change of the secrets means for the credential that is in use.
@@ -340,7 +273,7 @@ pub fn too_slow(mint: &dyn Mint, limit: Duration) -> MintError {
     let commands = sources.iter().filter(|source| source.is_unwatched());
     let commands: Vec<String> = commands.map(ToString::to_string).collect();
     MintError::Unavailable {
-        reason: "timeout",
+        reason: UnavailableReason::Timeout,
         detail: match commands.is_empty() {
             true => format!("the issuer did not answer within {limit:?}"),
             false => format!(
@@ -351,27 +284,4 @@ pub fn too_slow(mint: &dyn Mint, limit: Duration) -> MintError {
         },
         retry_after: None,
     }
-}
-
-/// Why a call cannot have a credential now.
-#[derive(Clone, Debug, thiserror::Error)]
-#[error("credential {credential} is not available: {cause}")]
-pub struct Unavailable {
-    /// Which credential.
-    pub credential: Name,
-    /// Why.
-    pub cause: Arc<Cause>,
-    /// When it may be worth asking again: at least a second, in whole seconds.
-    pub retry_after: Duration,
-}
-
-/// Why a slot has nothing to give.
-#[derive(Debug, thiserror::Error)]
-pub enum Cause {
-    /// The last attempt failed.
-    #[error("{0}")]
-    Failed(#[from] MintError),
-    /// An attempt is under way and took longer than a call may wait.
-    #[error("it is still being obtained after {0:?}")]
-    StillMinting(Duration),
 }

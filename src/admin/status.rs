@@ -145,7 +145,7 @@ fn credential(view: &CredentialView, now: Moment) -> Value {
 
 fn slot(fields: &mut Map<String, Value>, view: &CredentialView, snapshot: &Snapshot, now: Moment) {
     let mut put = |name: &str, value: Value| fields.insert(name.into(), value);
-    put("state", snapshot.state.word().into());
+    put("state", snapshot.state.as_str().into());
     put("generation", snapshot.generation.into());
     let issued = snapshot.issued.map(|at| rfc3339(at.wall_ms));
     put("issued", issued.into());
@@ -167,7 +167,7 @@ fn slot(fields: &mut Map<String, Value>, view: &CredentialView, snapshot: &Snaps
             "due_in_seconds": due_ms.saturating_sub(now.wall_ms).div_euclid(1000),
             "why": why(snapshot),
             "action": snapshot.action.as_ref().map_or(&view.action, |(_, text)| text),
-            "reason": snapshot.action.as_ref().map(|(action, _)| action.word()),
+            "reason": snapshot.action.as_ref().map(|(action, _)| action.as_str()),
         })
     });
     put("human", human.into());

@@ -18,8 +18,8 @@ use crate::cli::check::OutputFormat;
 use crate::cli::quick::Quick;
 use crate::cli::{EX_CONFIG, EX_NOPERM, EX_TEMPFAIL, EX_UNAVAILABLE, EX_USAGE, online, run};
 use crate::config::{self, Config, load};
-use crate::credential::MintError;
 use crate::credential::transcript::RecordedExchange;
+use crate::credential::{MintError, UnavailableReason};
 use crate::net::egress::OwnAddresses;
 
 /// Obtain one credential now and show how, with every secret masked.
@@ -163,9 +163,10 @@ fn named<'c>(
 pub fn exit_code<T>(outcome: &Result<T, MintError>) -> u8 {
     match outcome {
         Ok(_) => 0,
-        Err(MintError::Unavailable { reason, .. }) if matches!(*reason, "connect" | "timeout") => {
-            EX_UNAVAILABLE
-        }
+        Err(MintError::Unavailable {
+            reason: UnavailableReason::Connect | UnavailableReason::Timeout,
+            ..
+        }) => EX_UNAVAILABLE,
         Err(MintError::Unavailable { .. }) => EX_TEMPFAIL,
         Err(MintError::Refused { .. }) => EX_NOPERM,
         Err(MintError::Secret { .. }) => EX_CONFIG,
@@ -175,9 +176,10 @@ pub fn exit_code<T>(outcome: &Result<T, MintError>) -> u8 {
 /// One word for a failure.
 pub fn class(error: &MintError) -> &'static str {
     match error {
-        MintError::Unavailable { reason, .. } if matches!(*reason, "connect" | "timeout") => {
-            "out of reach"
-        }
+        MintError::Unavailable {
+            reason: UnavailableReason::Connect | UnavailableReason::Timeout,
+            ..
+        } => "out of reach",
         MintError::Unavailable { .. } => "try again later",
         MintError::Refused { .. } => "refused",
         MintError::Secret { .. } => "a secret cannot be used",
@@ -344,6 +346,7 @@ pub fn outcome_json(outcome: &Result<Obtained, MintError>) -> Json {
 mod tests {
     use super::*;
     use crate::config::load::tests::load_text;
+    use crate::credential::RefusalReason;
 
     #[test]
     fn each_failure_has_the_exit_code_that_tells_what_to_do() {
@@ -354,14 +357,14 @@ mod tests {
         };
         let code = |error: MintError| exit_code::<()>(&Err(error));
         assert_eq!(exit_code(&Ok(())), 0);
-        assert_eq!(code(unavailable("connect")), 69);
-        assert_eq!(code(unavailable("timeout")), 69);
-        assert_eq!(code(unavailable("status")), 75);
-        assert_eq!(code(unavailable("body")), 75);
+        assert_eq!(code(unavailable(UnavailableReason::Connect)), 69);
+        assert_eq!(code(unavailable(UnavailableReason::Timeout)), 69);
+        assert_eq!(code(unavailable(UnavailableReason::Status)), 75);
+        assert_eq!(code(unavailable(UnavailableReason::Body)), 75);
         let detail = String::new();
         assert_eq!(
             code(MintError::Refused {
-                reason: "refused",
+                reason: RefusalReason::Refused,
                 detail
             }),
             77

@@ -175,6 +175,7 @@ impl TriedCredential {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::credential::{RefusalReason, UnavailableReason};
 
     fn tried(outcome: Result<Obtained, MintError>) -> TriedCredential {
         TriedCredential {
@@ -217,7 +218,7 @@ mod tests {
     #[test]
     fn a_refusal_outweighs_what_is_out_of_reach() {
         let refused = || MintError::Refused {
-            reason: "refused",
+            reason: RefusalReason::Refused,
             detail: "no".into(),
         };
         let unavailable = |reason| MintError::Unavailable {
@@ -231,12 +232,18 @@ mod tests {
             format!("{:?}", exit(&all))
         };
         let is = |code: u8| format!("{:?}", ExitCode::from(code));
-        assert_eq!(code(vec![unavailable("connect"), refused()]), is(77));
         assert_eq!(
-            code(vec![unavailable("status"), unavailable("connect")]),
+            code(vec![unavailable(UnavailableReason::Connect), refused()]),
+            is(77)
+        );
+        assert_eq!(
+            code(vec![
+                unavailable(UnavailableReason::Status),
+                unavailable(UnavailableReason::Connect)
+            ]),
             is(69)
         );
-        assert_eq!(code(vec![unavailable("status")]), is(75));
+        assert_eq!(code(vec![unavailable(UnavailableReason::Status)]), is(75));
         assert_eq!(code(vec![]), is(0));
     }
 }

@@ -15,7 +15,7 @@ use tokio::task::AbortHandle;
 use zeroize::Zeroizing;
 
 use super::slot::{RejectOutcome, Slot};
-use super::{Cause, MintError, Minted};
+use super::{Cause, MintError, Minted, RefusalReason, UnavailableReason};
 use crate::base::name::Name;
 use crate::secret::{Secret, SecretSource};
 
@@ -187,7 +187,7 @@ impl Chained {
         let source = &self.source;
         let Some(slot) = self.chains.slot(source) else {
             return Err(MintError::Unavailable {
-                reason: "chain",
+                reason: UnavailableReason::Chain,
                 detail: format!("the credential {source}, which proves this one, is not running"),
                 retry_after: None,
             });
@@ -207,7 +207,7 @@ impl Chained {
             .filter(|text| !text.starts_with("Basic "));
         let Some(token) = token else {
             return Err(MintError::Refused {
-                reason: "chain",
+                reason: RefusalReason::Chain,
                 detail: format!(
                     "the credential {source} yields no bearer; chain to one of a kind that \
                      logs in for a token"
@@ -258,11 +258,11 @@ fn along(source: &Name, cause: &Cause) -> MintError {
         format!("the credential {source}, which proves this one, is not to be had: {cause}");
     match cause {
         Cause::Failed(MintError::Refused { .. } | MintError::Secret { .. }) => MintError::Refused {
-            reason: "chain",
+            reason: RefusalReason::Chain,
             detail,
         },
         _ => MintError::Unavailable {
-            reason: "chain",
+            reason: UnavailableReason::Chain,
             detail,
             retry_after: None,
         },

@@ -7,77 +7,52 @@
 
 use std::time::Duration;
 
-use super::MintError;
+use super::{MintError, RefusalReason};
+use crate::base::closed_set::closed_set;
 use crate::base::time::{Deadline, Moment};
 
-/// What a person must do after an attempt failed: one for each cause.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Action {
-    /// The login secret (an admin bearer, a password) has expired or is not accepted.
-    RenewLogin,
-    /// A secret cannot be read.
-    RestoreSecret,
-    /// The name is somebody else's registration.
-    ChooseName,
-    /// The account may not do that, or this machine's address is not allowed.
-    AllowAccess,
-    /// The issuer does not take a field of the request.
-    FixField,
-    /// The account is locked.
-    UnblockAccount,
-    /// Another session of the same user is in the way.
-    EndSession,
-    /// The credential that this one is chained to is refused.
-    SeeToSource,
-    /// Some other refusal, which says itself what it wants.
-    ReadError,
+closed_set! {
+    /// What a person must do after an attempt failed: one for each cause. The word is the
+    /// value of the label `action`, and the heading in `docs/runbooks.md`.
+    pub enum Action {
+        /// The login secret (an admin bearer, a password) has expired or is not accepted.
+        RenewLogin = "renew_login",
+        /// A secret cannot be read.
+        RestoreSecret = "restore_secret",
+        /// The name is somebody else's registration.
+        ChooseName = "choose_name",
+        /// The account may not do that, or this machine's address is not allowed.
+        AllowAccess = "allow_access",
+        /// The issuer does not take a field of the request.
+        FixField = "fix_field",
+        /// The account is locked.
+        UnblockAccount = "unblock_account",
+        /// Another session of the same user is in the way.
+        EndSession = "end_session",
+        /// The credential that this one is chained to is refused.
+        SeeToSource = "see_to_source",
+        /// Some other refusal, which says itself what it wants.
+        ReadError = "read_error",
+    }
 }
 
 impl Action {
-    /// Every action, in the order of `docs/metrics.md`.
-    pub const ALL: [Action; 9] = [
-        Action::RenewLogin,
-        Action::RestoreSecret,
-        Action::ChooseName,
-        Action::AllowAccess,
-        Action::FixField,
-        Action::UnblockAccount,
-        Action::EndSession,
-        Action::SeeToSource,
-        Action::ReadError,
-    ];
-
     /// What a person must do after `error`. `None` where it passes without one: an
     /// issuer that is out of reach or answers 500 is asked again until it recovers.
     pub fn after(error: &MintError) -> Option<Action> {
         match error {
             MintError::Unavailable { .. } => None,
             MintError::Secret { .. } => Some(Action::RestoreSecret),
-            MintError::Refused { reason, .. } => Some(match *reason {
-                "bearer_expired" | "not_accepted" => Action::RenewLogin,
-                "foreign" => Action::ChooseName,
-                "forbidden" => Action::AllowAccess,
-                "bad_request" => Action::FixField,
-                "locked" => Action::UnblockAccount,
-                "occupied" => Action::EndSession,
-                "chain" => Action::SeeToSource,
-                _ => Action::ReadError,
+            MintError::Refused { reason, .. } => Some(match reason {
+                RefusalReason::BearerExpired | RefusalReason::NotAccepted => Action::RenewLogin,
+                RefusalReason::Foreign => Action::ChooseName,
+                RefusalReason::Forbidden => Action::AllowAccess,
+                RefusalReason::BadRequest => Action::FixField,
+                RefusalReason::Locked => Action::UnblockAccount,
+                RefusalReason::Occupied => Action::EndSession,
+                RefusalReason::Chain => Action::SeeToSource,
+                RefusalReason::Refused => Action::ReadError,
             }),
-        }
-    }
-
-    /// The value of the `action` label, and its heading in `docs/runbooks.md`.
-    pub fn word(self) -> &'static str {
-        match self {
-            Action::RenewLogin => "renew_login",
-            Action::RestoreSecret => "restore_secret",
-            Action::ChooseName => "choose_name",
-            Action::AllowAccess => "allow_access",
-            Action::FixField => "fix_field",
-            Action::UnblockAccount => "unblock_account",
-            Action::EndSession => "end_session",
-            Action::SeeToSource => "see_to_source",
-            Action::ReadError => "read_error",
         }
     }
 
@@ -215,6 +190,7 @@ impl Reminder {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::credential::UnavailableReason;
 
     const HOUR: i64 = 3_600_000;
 
@@ -340,7 +316,7 @@ mod tests {
             detail: "file /run/secrets/headset/password: it cannot be read".into(),
         };
         let outage = MintError::Unavailable {
-            reason: "status",
+            reason: UnavailableReason::Status,
             detail: "the issuer answered 500".into(),
             retry_after: None,
         };
@@ -351,34 +327,54 @@ mod tests {
                 "restore_secret",
                 "restore the secret (file /run/secrets/headset/password: it cannot be read)",
             ),
-            (refused("foreign"), "choose_name", "adopt = true"),
-            (refused("forbidden"), "allow_access", "allow-list"),
             (
-                refused("bad_request"),
+                refused(RefusalReason::Foreign),
+                "choose_name",
+                "adopt = true",
+            ),
+            (
+                refused(RefusalReason::Forbidden),
+                "allow_access",
+                "allow-list",
+            ),
+            (
+                refused(RefusalReason::BadRequest),
                 "fix_field",
                 "correct the field of the credential",
             ),
             (
-                refused("locked"),
+                refused(RefusalReason::Locked),
                 "unblock_account",
                 "have the account unblocked",
             ),
             (
-                refused("not_accepted"),
+                refused(RefusalReason::NotAccepted),
                 "renew_login",
                 "put a fresh one into file /b",
             ),
             (
-                refused("bearer_expired"),
+                refused(RefusalReason::BearerExpired),
                 "renew_login",
                 "put a fresh one into file /b",
             ),
-            (refused("occupied"), "end_session", "end the other session"),
-            (refused("chain"), "see_to_source", "takes its bearer from"),
-            (refused("refused"), "read_error", "(what the issuer said)"),
+            (
+                refused(RefusalReason::Occupied),
+                "end_session",
+                "end the other session",
+            ),
+            (
+                refused(RefusalReason::Chain),
+                "see_to_source",
+                "takes its bearer from",
+            ),
+            (
+                refused(RefusalReason::Refused),
+                "read_error",
+                "(what the issuer said)",
+            ),
         ] {
             let action = Action::after(&error).unwrap();
-            assert_eq!(action.word(), word);
+            assert_eq!(action.as_str(), word);
             let text = action.text("put a fresh one into file /b", &error);
             assert!(text.contains(part), "{text}");
             assert!(Action::ALL.contains(&action));

@@ -21,6 +21,7 @@ use hyper::body::{Body as _, Incoming};
 use hyper::client::conn::http1;
 use zeroize::Zeroizing;
 
+use super::UnavailableReason;
 use super::transcript::OpenRecording;
 use crate::base::time::{Clock, Moment};
 use crate::net::connect::{ConnectError, Connector};
@@ -97,13 +98,13 @@ impl IssuerError {
         }
     }
 
-    /// The `reason` label of a [`MintError`](super::MintError).
-    pub fn reason(&self) -> &'static str {
+    /// What it is as the reason of a [`MintError`](super::MintError).
+    pub fn reason(&self) -> UnavailableReason {
         match self {
-            IssuerError::Connect(ConnectError::TimedOut { .. }) => "timeout",
-            IssuerError::Connect(_) | IssuerError::Broken { .. } => "connect",
-            IssuerError::TimedOut { .. } => "timeout",
-            IssuerError::TooLong => "body",
+            IssuerError::Connect(ConnectError::TimedOut { .. }) => UnavailableReason::Timeout,
+            IssuerError::Connect(_) | IssuerError::Broken { .. } => UnavailableReason::Connect,
+            IssuerError::TimedOut { .. } => UnavailableReason::Timeout,
+            IssuerError::TooLong => UnavailableReason::Body,
         }
     }
 
@@ -389,7 +390,7 @@ mod tests {
         drop(closed);
         let error = login(port, LONG).send(get("/")).await.unwrap_err();
         assert!(!error.reached(), "{error}");
-        assert_eq!(error.reason(), "connect");
+        assert_eq!(error.reason(), UnavailableReason::Connect);
     }
 
     #[tokio::test]
@@ -405,7 +406,7 @@ mod tests {
             matches!(error, IssuerError::TimedOut { reached: true, .. }),
             "{error}"
         );
-        assert_eq!(error.reason(), "timeout");
+        assert_eq!(error.reason(), UnavailableReason::Timeout);
     }
 
     fn heard(headers: &[(&'static str, &str)], sent_ms: i64, received_ms: i64) -> IssuerResponse {

@@ -34,6 +34,7 @@ use super::human::Action;
 use super::metrics::Meter;
 use super::schedule::{self, PROPAGATION};
 use super::{Cause, Mint, MintError, Minted, Rejection, Unavailable};
+use crate::base::closed_set::closed_set;
 use crate::base::name::Name;
 use crate::base::time::{Clock, Deadline, Moment};
 use rejections::Rejections;
@@ -85,71 +86,38 @@ pub enum RejectOutcome {
     Stands,
 }
 
-/// What a credential is worth now.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum SlotState {
-    /// There has never been one.
-    None,
-    /// It can be used.
-    Live,
-    /// It can be used, but the last attempt to renew it failed.
-    Failing,
-    /// It has ended and there is no newer one.
-    Expired,
-    /// Nothing can be used, and the issuer refused us.
-    Refused,
-}
-
-impl SlotState {
-    /// All of them, in the order of a life.
-    pub const ALL: [SlotState; 5] = [
-        SlotState::None,
-        SlotState::Live,
-        SlotState::Failing,
-        SlotState::Expired,
-        SlotState::Refused,
-    ];
-
-    /// The value of the `state` label.
-    pub fn word(self) -> &'static str {
-        match self {
-            SlotState::None => "none",
-            SlotState::Live => "live",
-            SlotState::Failing => "failing",
-            SlotState::Expired => "expired",
-            SlotState::Refused => "refused",
-        }
+closed_set! {
+    /// What a credential is worth now, in the order of a life; the value of the label
+    /// `state`.
+    pub enum SlotState {
+        /// There has never been one.
+        None = "none",
+        /// It can be used.
+        Live = "live",
+        /// It can be used, but the last attempt to renew it failed.
+        Failing = "failing",
+        /// It has ended and there is no newer one.
+        Expired = "expired",
+        /// Nothing can be used, and the issuer refused us.
+        Refused = "refused",
     }
 }
 
-/// Why an attempt is made.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum AttemptCause {
-    /// The first of the process.
-    Start,
-    /// The credential ends soon, or has ended.
-    Renewal,
-    /// The last attempt failed.
-    Retry,
-    /// The upstream rejected the credential.
-    Rejected,
-    /// A secret changed.
-    SecretChanged,
-    /// A keep-alive was answered with the session's death.
-    SessionEnded,
-}
-
-impl AttemptCause {
-    /// The value of the `reason` label of a success.
-    pub fn word(self) -> &'static str {
-        match self {
-            AttemptCause::Start => "start",
-            AttemptCause::Renewal => "renewal",
-            AttemptCause::Retry => "retry",
-            AttemptCause::Rejected => "rejected",
-            AttemptCause::SecretChanged => "secret_changed",
-            AttemptCause::SessionEnded => "session_ended",
-        }
+closed_set! {
+    /// Why an attempt is made; the value of the label `reason` of a success.
+    pub enum AttemptCause {
+        /// The first of the process.
+        Start = "start",
+        /// The credential ends soon, or has ended.
+        Renewal = "renewal",
+        /// The last attempt failed.
+        Retry = "retry",
+        /// The upstream rejected the credential.
+        Rejected = "rejected",
+        /// A secret changed.
+        SecretChanged = "secret_changed",
+        /// A keep-alive was answered with the session's death.
+        SessionEnded = "session_ended",
     }
 }
 

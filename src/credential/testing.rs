@@ -17,7 +17,7 @@ use prometheus::Registry;
 
 use super::metrics::CredentialMetrics;
 use super::slot::{Slot, SlotParts};
-use super::{Change, Fresh, Mint, MintError};
+use super::{Change, Fresh, Mint, MintError, RefusalReason, UnavailableReason};
 use crate::base::name::Name;
 use crate::base::time::{Clock, Deadline};
 
@@ -75,7 +75,7 @@ impl ScriptedMint {
 
 pub(crate) fn unavailable(retry_after: Option<u64>) -> MintError {
     MintError::Unavailable {
-        reason: "status",
+        reason: UnavailableReason::Status,
         detail: "the issuer answered 503".into(),
         retry_after: retry_after.map(Duration::from_secs),
     }
@@ -83,7 +83,7 @@ pub(crate) fn unavailable(retry_after: Option<u64>) -> MintError {
 
 pub(crate) fn refused() -> MintError {
     MintError::Refused {
-        reason: "refused",
+        reason: RefusalReason::Refused,
         detail: "the issuer answered 401".into(),
     }
 }

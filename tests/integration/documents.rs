@@ -64,7 +64,7 @@ fn every_alert_has_a_runbook_and_every_runbook_an_alert() {
     let headings: BTreeSet<&str> = page.lines().filter_map(|l| l.strip_prefix("## ")).collect();
     assert_eq!(headings, alerts.iter().map(String::as_str).collect());
     for action in headset::credential::human::Action::ALL {
-        let row = format!("| `{}` |", action.word());
+        let row = format!("| `{}` |", action.as_str());
         assert!(page.contains(&row), "{row}");
     }
 }

@@ -53,7 +53,9 @@ use crate::credential::chain::{Bearer, ReadBearer};
 use crate::credential::issuer_client::IssuerResponse;
 use crate::credential::secret_parts::SecretParts;
 use crate::credential::store::{Digest, Fingerprint, Hidden, Since, StoreScope, digest_of};
-use crate::credential::{Change, CredentialOrigin, Fresh, Mint, MintError, schedule};
+use crate::credential::{
+    Change, CredentialOrigin, Fresh, Mint, MintError, RefusalReason, UnavailableReason, schedule,
+};
 use crate::secret::{Secret, SecretSource};
 
 /// The entry in the list.
@@ -229,10 +231,16 @@ impl Registrar {
     async fn attempt(self: &Arc<Self>) -> Result<Fresh, MintError> {
         let patience = Instant::now() + self.mint_limit.saturating_sub(Duration::from_millis(500));
         let Ok(_turn) = self.memory().turn.acquire().await else {
-            return Err(unavailable("connect", "headset is stopping"));
+            return Err(unavailable(
+                UnavailableReason::Connect,
+                "headset is stopping",
+            ));
         };
         if self.known().ending {
-            return Err(unavailable("connect", "headset is stopping"));
+            return Err(unavailable(
+                UnavailableReason::Connect,
+                "headset is stopping",
+            ));
         }
         self.load();
         let password = match &self.options.password {
@@ -259,8 +267,13 @@ impl Registrar {
         let outcome = self.register_with(held, password, patience).await;
         let refused = match &outcome {
             Err(error) => matches!(
-                error.labels().1,
-                "not_accepted" | "forbidden" | "bad_request" | "bearer_expired"
+                error.refusal(),
+                Some(
+                    RefusalReason::NotAccepted
+                        | RefusalReason::Forbidden
+                        | RefusalReason::BadRequest
+                        | RefusalReason::BearerExpired
+                )
             ),
             Ok(_) => false,
         };
@@ -290,7 +303,7 @@ impl Registrar {
         };
         if done
             .as_ref()
-            .is_err_and(|error| error.labels().1 == "foreign")
+            .is_err_and(|error| error.refusal() == Some(RefusalReason::Foreign))
         {
             let previous = self.options.previous_password.as_ref();
             let previous = previous.and_then(|source| source.fetch().ok());
@@ -324,7 +337,7 @@ impl Registrar {
         let ahead = bearer::ends_ms(token).map(|ends| ends.saturating_sub(self.issuer_ms(now)));
         if ahead.is_some_and(|ahead| ahead <= 0) {
             return Err(MintError::Refused {
-                reason: "bearer_expired",
+                reason: RefusalReason::BearerExpired,
                 detail: format!(
                     "the admin bearer has expired; log in to the contact center in the browser \
                      as its admin and put a fresh bearer into {}",
@@ -549,7 +562,7 @@ impl Registrar {
         let (part, spec) = self.ledger_label();
         let saved = self.keep().save(&part, &spec, ledger);
         saved.map_err(|error| MintError::Unavailable {
-            reason: "store",
+            reason: UnavailableReason::Store,
             detail: error.to_string(),
             retry_after: None,
         })
@@ -708,7 +721,7 @@ impl Registrar {
     }
 }
 
-fn unavailable(reason: &'static str, detail: &str) -> MintError {
+fn unavailable(reason: UnavailableReason, detail: &str) -> MintError {
     MintError::Unavailable {
         reason,
         detail: detail.into(),

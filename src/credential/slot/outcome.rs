@@ -3,7 +3,7 @@
 use tokio::task::JoinError;
 
 use crate::base::time::{Deadline, Moment};
-use crate::credential::{Fresh, MintError, Minted, schedule};
+use crate::credential::{Fresh, MintError, Minted, UnavailableReason, schedule};
 
 /// When to renew: as the schedule says, or just before what proves us ends.
 pub(super) fn renewal(
@@ -30,7 +30,7 @@ pub(super) fn renewal(
 pub(super) fn alive(fresh: Fresh, now: Moment) -> Result<Fresh, MintError> {
     if schedule::servable(&fresh.expires, now).is_zero() {
         return Err(MintError::Unavailable {
-            reason: "body",
+            reason: UnavailableReason::Body,
             detail: "the issuer gave a credential that has ended already; \
                      is its clock right, and the lifetime long enough?"
                 .into(),
@@ -48,7 +48,7 @@ pub(super) fn panicked(error: &JoinError) -> MintError {
         "the attempt was cut off: headset is stopping"
     };
     MintError::Unavailable {
-        reason: "panic",
+        reason: UnavailableReason::Panic,
         detail: detail.into(),
         retry_after: None,
     }

@@ -26,7 +26,8 @@ use crate::credential::schedule::{
     self, EXTENSION_INTERVAL, FORCED_INTERVAL, RENEWAL_INTERVAL, SECRET_AGAIN,
 };
 use crate::credential::{
-    Cause, Change, CredentialOrigin, Fresh, MintError, Minted, Rejection, human, too_slow,
+    Cause, Change, CredentialOrigin, Fresh, MintError, Minted, RefusalReason, Rejection, human,
+    too_slow,
 };
 
 /// No timer is longer than this.
@@ -520,7 +521,7 @@ impl RenewalTask {
             credential.name = %self.shared.name,
             credential.generation = generation,
             credential.expires = expires.map(rfc3339),
-            mint.why = why.word(),
+            mint.why = why.as_str(),
             "{}",
             if fresh.origin != CredentialOrigin::Issued {
                 "credential reused: it still lives"
@@ -561,7 +562,7 @@ impl RenewalTask {
             MintError::Refused { .. } => {
                 self.refusals = self.refusals.saturating_add(1);
                 self.stopped.get_or_insert(now);
-                if error.is_lock() {
+                if error.refusal() == Some(RefusalReason::Locked) {
                     // Every further try may make it worse.
                     Duration::MAX
                 } else {

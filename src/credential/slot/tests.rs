@@ -11,7 +11,9 @@ use crate::base::time::{Clock, Deadline};
 use crate::credential::testing::{
     START_MS, ScriptedAct, ScriptedMint, measured_slot, refused, slot, unavailable,
 };
-use crate::credential::{Cause, Change, MintError, Minted, Rejection};
+use crate::credential::{
+    Cause, Change, MintError, Minted, RefusalReason, Rejection, UnavailableReason,
+};
 
 fn secs(n: u64) -> Duration {
     Duration::from_secs(n)
@@ -125,7 +127,7 @@ async fn a_panic_is_a_failure_and_frees_the_slot() {
         matches!(
             &*error.cause,
             Cause::Failed(MintError::Unavailable {
-                reason: "panic",
+                reason: UnavailableReason::Panic,
                 ..
             })
         ),
@@ -158,7 +160,7 @@ async fn an_attempt_ends_at_its_time_limit() {
         matches!(
             &*error.cause,
             Cause::Failed(MintError::Unavailable {
-                reason: "timeout",
+                reason: UnavailableReason::Timeout,
                 ..
             })
         ),
@@ -621,7 +623,7 @@ fn callers_on_other_runtimes_share_the_flight() {
 #[tokio::test(start_paused = true)]
 async fn a_locked_account_is_not_asked_about_before_something_changes() {
     let locked = MintError::Refused {
-        reason: "locked",
+        reason: RefusalReason::Locked,
         detail: "the account is blocked".into(),
     };
     let (slot, mint, _) = open([ScriptedAct::Fails(locked), life(3600)]);

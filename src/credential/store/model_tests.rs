@@ -26,7 +26,9 @@ use crate::base::time::{Clock, Deadline, Moment};
 use crate::credential::metrics::CredentialMetrics;
 use crate::credential::slot::{Slot, SlotParts};
 use crate::credential::testing::{START_MS, TempFolder};
-use crate::credential::{Change, Fresh, Mint, MintError, Minted, schedule};
+use crate::credential::{
+    Change, Fresh, Mint, MintError, Minted, RefusalReason, UnavailableReason, schedule,
+};
 use crate::secret::SecretSource;
 
 /// Entries in memory: what a folder is, without its disk.
@@ -165,7 +167,7 @@ impl Issuer {
                 })
             }
             Does::Fails(after) => Err(MintError::Unavailable {
-                reason: "status",
+                reason: UnavailableReason::Status,
                 detail: "the issuer answered 503".into(),
                 retry_after: after.map(|after| Duration::from_secs(after.into())),
             }),
@@ -173,7 +175,7 @@ impl Issuer {
                 let now = self.clock.now();
                 self.refused.lock().unwrap().insert(secret, now);
                 Err(MintError::Refused {
-                    reason: "refused",
+                    reason: RefusalReason::Refused,
                     detail: "the issuer answered 401".into(),
                 })
             }

@@ -25,7 +25,7 @@ use crate::config::url::HttpUrl;
 use crate::credential::kinds::sensitive;
 use crate::credential::secret_parts::SecretParts;
 use crate::credential::{
-    Change, CredentialOrigin, Fresh, KeepAlive, Mint, MintError, REFUSALS, Rejection, schedule,
+    Change, CredentialOrigin, Fresh, KeepAlive, Mint, MintError, RefusalReason, Rejection, schedule,
 };
 use crate::secret::{SecretSource, command};
 
@@ -73,7 +73,7 @@ struct StoredRefusal {
     wait_ms: Option<u64>,
     /// How many there were in a row.
     times: u32,
-    /// One of [`REFUSALS`]; empty where an older version wrote it.
+    /// The word of a [`RefusalReason`]; empty where an older version wrote it.
     #[serde(default)]
     reason: String,
     detail: String,
@@ -128,7 +128,7 @@ impl PersistentMint {
         match &outcome {
             Ok(fresh) => self.note_success(fresh, fingerprints),
             Err(MintError::Refused { reason, detail }) => {
-                self.note_refusal(reason, detail, fingerprints)
+                self.note_refusal(*reason, detail, fingerprints)
             }
             Err(_) => {}
         }
@@ -160,9 +160,8 @@ impl PersistentMint {
         }
         let wait = refusal.wait_ms.map_or(Duration::MAX, Duration::from_millis);
         refusal.since.deadline(wait, self.clock.now())?;
-        let known = REFUSALS.iter().find(|word| **word == refusal.reason);
         Some(MintError::Refused {
-            reason: known.copied().unwrap_or("refused"),
+            reason: RefusalReason::parse(&refusal.reason).unwrap_or(RefusalReason::Refused),
             detail: format!(
                 "{} (this was before a restart, and nobody has been asked since; remove {} to ask \
                  with the same secrets)",
@@ -250,11 +249,22 @@ impl PersistentMint {
         let _ = self.keep.save(LIVE, self.keep.spec(), &live);
     }
 
-    fn note_refusal(&self, reason: &str, detail: &str, fingerprints: Option<Vec<Fingerprint>>) {
+    fn note_refusal(
+        &self,
+        reason: RefusalReason,
+        detail: &str,
+        fingerprints: Option<Vec<Fingerprint>>,
+    ) {
         // Nobody was asked with a dead bearer or without the source of a chain, and a
         // foreign name locks nobody.
-        if matches!(reason, "bearer_expired" | "chain" | "foreign") {
-            return;
+        match reason {
+            RefusalReason::BearerExpired | RefusalReason::Chain | RefusalReason::Foreign => return,
+            RefusalReason::NotAccepted
+            | RefusalReason::Forbidden
+            | RefusalReason::BadRequest
+            | RefusalReason::Occupied
+            | RefusalReason::Refused
+            | RefusalReason::Locked => {}
         }
         let Some(fingerprints) = fingerprints else {
             return;
@@ -267,9 +277,9 @@ impl PersistentMint {
         let wait = schedule::cool_down(times);
         let refusal = StoredRefusal {
             since: Since::of(self.clock.now()),
-            wait_ms: (!reason.starts_with("lock")).then(|| millis(wait)),
+            wait_ms: (reason != RefusalReason::Locked).then(|| millis(wait)),
             times,
-            reason: reason.to_owned(),
+            reason: reason.as_str().to_owned(),
             detail: detail.to_owned(),
             fingerprints,
             earlier: false,
@@ -616,7 +626,7 @@ mod tests {
     async fn trouble_and_a_dead_bearer_are_not_remembered() {
         let (folder, clock) = (TempFolder::new(), Clock::faked(START_MS));
         let expired = MintError::Refused {
-            reason: "bearer_expired",
+            reason: RefusalReason::BearerExpired,
             detail: "the bearer has expired".into(),
         };
         for error in [unavailable(None), expired] {

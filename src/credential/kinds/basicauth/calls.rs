@@ -14,8 +14,8 @@ use zeroize::Zeroizing;
 use super::list::{self, Listing, NameQuery, WantedName};
 use super::quote::quote;
 use crate::base::time::Moment;
-use crate::credential::MintError;
 use crate::credential::issuer_client::{IssuerClient, IssuerResponse};
+use crate::credential::{MintError, RefusalReason, UnavailableReason};
 use crate::secret::Secret;
 
 /// The server's own default is 2 a page.
@@ -229,7 +229,11 @@ impl Calls {
             let page = list::read(&answer.body, &wanted);
             answer.body = Zeroizing::default();
             let Some(page) = page else {
-                return Err(unavailable("body", "the list of registrations is not one").into());
+                return Err(unavailable(
+                    UnavailableReason::Body,
+                    "the list of registrations is not one",
+                )
+                .into());
             };
             offset += page.count;
             let is_exact = matches!(name, NameQuery::Exactly(_));
@@ -244,7 +248,11 @@ impl Calls {
                 });
             }
         }
-        Err(unavailable("body", "the list of registrations has no end").into())
+        Err(unavailable(
+            UnavailableReason::Body,
+            "the list of registrations has no end",
+        )
+        .into())
     }
 
     /// Whether the issuer takes `pair` itself: then its registration is ours.
@@ -299,7 +307,7 @@ impl Calls {
     /// The name is somebody else's, as far as can be told.
     pub(super) fn foreign(&self, username: &str, why: &str) -> MintError {
         MintError::Refused {
-            reason: "foreign",
+            reason: RefusalReason::Foreign,
             detail: format!(
                 "the contact center has a registration of the name {username} already {why}; \
                  overwriting it would lock its owner out. If it was registered for this \
@@ -332,17 +340,17 @@ impl Calls {
         );
         let (reason, fix) = match status {
             400 => (
-                "bad_request",
+                RefusalReason::BadRequest,
                 "check context, context_id, user_role and lifetime against what it says, and \
                  that the admin may register names"
                     .to_owned(),
             ),
             401 => (
-                "not_accepted",
+                RefusalReason::NotAccepted,
                 format!("the admin bearer is not accepted; {renew}"),
             ),
             403 => (
-                "forbidden",
+                RefusalReason::Forbidden,
                 format!(
                     "the admin may not register names, or this machine's address is not on the \
                      allow-list there; put it there, or {renew} that may"
@@ -354,7 +362,7 @@ impl Calls {
                     _ => String::new(),
                 };
                 return MintError::Unavailable {
-                    reason: "status",
+                    reason: UnavailableReason::Status,
                     detail: format!(
                         "the contact center answered the {doing} with {status}{said}{hint}"
                     ),
@@ -402,9 +410,12 @@ impl Calls {
         if !body.is_empty() {
             request = request.header(CONTENT_TYPE, "application/json");
         }
-        let request = request
-            .body(body)
-            .map_err(|_| unavailable("connect", "the issuer's URL makes no request target"))?;
+        let request = request.body(body).map_err(|_| {
+            unavailable(
+                UnavailableReason::Connect,
+                "the issuer's URL makes no request target",
+            )
+        })?;
         self.login
             .send(request)
             .await
@@ -431,7 +442,7 @@ pub(super) fn says_taken(answer: &IssuerResponse) -> bool {
     }
 }
 
-fn unavailable(reason: &'static str, detail: &str) -> MintError {
+fn unavailable(reason: UnavailableReason, detail: &str) -> MintError {
     MintError::Unavailable {
         reason,
         detail: detail.into(),

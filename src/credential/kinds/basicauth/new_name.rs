@@ -15,7 +15,7 @@ use super::ledger::{Entry, number_of};
 use super::list::{self, Listing, NameQuery};
 use super::{CompletedRegistration, Registrar, copied, unavailable};
 use crate::credential::store::{Fingerprint, Since};
-use crate::credential::{CredentialOrigin, MintError, schedule};
+use crate::credential::{CredentialOrigin, MintError, UnavailableReason, schedule};
 use crate::secret::Secret;
 
 /// How many taken numbers are passed over before giving up.
@@ -164,7 +164,8 @@ impl Registrar {
             Some(password) => copied(password),
             None => {
                 let made = self.options.policy.make();
-                let made = made.map_err(|error| unavailable("store", &error.to_string()))?;
+                let made = made
+                    .map_err(|error| unavailable(UnavailableReason::Store, &error.to_string()))?;
                 Secret::new(made.to_string(), "a generated password")
             }
         };
@@ -240,7 +241,7 @@ impl Registrar {
                 // knows the id.
                 self.note(|ledger| ledger.give_up_pending())?;
                 return Err(unavailable(
-                    "body",
+                    UnavailableReason::Body,
                     "the registration was in the issuer's past: doing it again by its clock",
                 ));
             }
@@ -292,7 +293,7 @@ impl Registrar {
         if !(listing.same_password || self.calls.accepts(&pair, admin).await?) {
             if entry.is_on_its_way(self.clock.now()) {
                 let why = "the name that was registered moments ago is not known yet";
-                return Err(unavailable("status", why));
+                return Err(unavailable(UnavailableReason::Status, why));
             }
             return self.give_way(&entry);
         }

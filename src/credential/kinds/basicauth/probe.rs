@@ -11,8 +11,8 @@ use http::header::{ACCEPT, AUTHORIZATION};
 use http::{HeaderValue, Request, StatusCode};
 use tokio::time::Instant;
 
-use crate::credential::MintError;
 use crate::credential::issuer_client::IssuerClient;
+use crate::credential::{MintError, UnavailableReason};
 
 /// The first pause between two tries; it doubles.
 const PAUSE_FIRST: Duration = Duration::from_millis(200);
@@ -80,7 +80,7 @@ impl Probe {
 
 fn failed(detail: String) -> MintError {
     MintError::Unavailable {
-        reason: "probe",
+        reason: UnavailableReason::Probe,
         detail,
         retry_after: None,
     }

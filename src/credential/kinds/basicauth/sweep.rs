@@ -16,7 +16,7 @@ use super::calls::Administrator;
 use super::ledger::Entry;
 use super::list::{Listing, NameQuery};
 use super::{LearntFacts, Registrar, unavailable};
-use crate::credential::{MintError, schedule};
+use crate::credential::{MintError, UnavailableReason, schedule};
 
 /// How often it is looked whether the last use of a name has ended.
 const LOOK: Duration = Duration::from_millis(200);
@@ -73,7 +73,10 @@ impl Registrar {
     ) -> Result<(), MintError> {
         self.known().ending = true;
         let Ok(_turn) = self.memory().turn.acquire().await else {
-            return Err(unavailable("connect", "headset is stopping"));
+            return Err(unavailable(
+                UnavailableReason::Connect,
+                "headset is stopping",
+            ));
         };
         self.load();
         let entries: Vec<Entry> = {

@@ -165,7 +165,7 @@ fn methods(server: &LoopbackServer) -> Vec<String> {
 
 fn refusal(error: MintError) -> (&'static str, String) {
     match error {
-        MintError::Refused { reason, detail } => (reason, detail),
+        MintError::Refused { reason, detail } => (reason.as_str(), detail),
         other => panic!("{other}"),
     }
 }
@@ -466,7 +466,7 @@ async fn trouble_at_the_issuer_is_waited_out() {
                 detail,
                 retry_after,
             } => {
-                assert_eq!(reason, "status");
+                assert_eq!(reason.as_str(), "status");
                 assert!(detail.contains(&status.to_string()), "{detail}");
                 assert_eq!(retry_after, after.map(|_| Duration::from_secs(30)));
             }

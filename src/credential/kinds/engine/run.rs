@@ -25,7 +25,10 @@ use crate::config::url::HttpUrl;
 use crate::credential::issuer_client::IssuerResponse;
 use crate::credential::kinds::sensitive;
 use crate::credential::secret_parts::SecretParts;
-use crate::credential::{Change, CredentialOrigin, Fresh, KeepAlive, Mint, MintError, Rejection};
+use crate::credential::{
+    Change, CredentialOrigin, Fresh, KeepAlive, Mint, MintError, RefusalReason, Rejection,
+    UnavailableReason,
+};
 use crate::secret::SecretSource;
 
 /// So many refreshes in a row may fail before a login is tried instead.
@@ -212,7 +215,7 @@ impl Engine {
             && read.json.as_ref().is_some_and(|json| json.says(key))
         {
             return Err(MintError::Refused {
-                reason: "refused",
+                reason: RefusalReason::Refused,
                 detail: format!("the login answered, but its session is of no use ({key}): {fix}"),
             });
         }
@@ -222,7 +225,7 @@ impl Engine {
         let assumed = self.recipe.default_life.filter(|_| known.said.is_none());
         let life = known.or(assumed).ok_or_else(|| {
             case.unavailable(
-                "body",
+                UnavailableReason::Body,
                 format!(
                     "the issuer's answer to the login does not say when it ends; {}",
                     read.shape(&proof.secrets)
@@ -251,7 +254,7 @@ impl Engine {
             return Ok(());
         };
         Err(MintError::Unavailable {
-            reason: "evicted",
+            reason: UnavailableReason::Evicted,
             detail: format!(
                 "the session was ended right after its login {times} times in a row: somebody \
                  else logs in as the same user by force, and each ends the other's session; \
@@ -293,7 +296,9 @@ impl Engine {
             // Only a login can be refused for good.
             let judged = case.judge(&Success::default(), no_codes);
             judged.map_err(|error| match error {
-                MintError::Refused { detail, .. } => case.unavailable("status", detail),
+                MintError::Refused { detail, .. } => {
+                    case.unavailable(UnavailableReason::Status, detail)
+                }
                 error => error,
             })?;
             let mut values = session.values.clone();
@@ -351,7 +356,7 @@ impl Engine {
                 state.session = None;
             }
             return Err(MintError::Refused {
-                reason: "refused",
+                reason: RefusalReason::Refused,
                 detail: format!(
                     "the issuer ended the session: it answered a sign of life with {}{}",
                     answer.status.as_u16(),
@@ -363,7 +368,7 @@ impl Engine {
             return Ok(());
         }
         Err(MintError::Unavailable {
-            reason: "status",
+            reason: UnavailableReason::Status,
             detail: format!(
                 "the issuer answered a sign of life with {}{}",
                 answer.status.as_u16(),
@@ -388,7 +393,7 @@ impl Engine {
             return Ok(());
         }
         Err(MintError::Unavailable {
-            reason: "status",
+            reason: UnavailableReason::Status,
             detail: format!(
                 "the issuer answered the logout with {}{}",
                 answer.status.as_u16(),
@@ -418,7 +423,7 @@ impl Engine {
     ) -> Result<CredentialLife, MintError> {
         expiry::life(expiries, case.read, values).map_err(|unread| {
             case.unavailable(
-                "body",
+                UnavailableReason::Body,
                 format!(
                     "the {} in the issuer's answer to the {} is not a time in the form that \
                      was expected",
@@ -447,13 +452,13 @@ impl Engine {
                     continue;
                 }
                 return Err(case.unavailable(
-                    "body",
+                    UnavailableReason::Body,
                     format!("a value that the header {} needs is not known", output.name),
                 ));
             };
             let value = sensitive(text).ok_or_else(|| {
                 case.unavailable(
-                    "body",
+                    UnavailableReason::Body,
                     format!(
                         "what the issuer gave holds a character that cannot stand in the \
                          header {}",

@@ -6,7 +6,7 @@
 
 use super::answer::{ReadAnswer, ValuePlace};
 use super::template::TemplateValues;
-use crate::credential::MintError;
+use crate::credential::{MintError, RefusalReason, UnavailableReason};
 
 /// What counts as success.
 #[derive(Clone, Debug)]
@@ -90,21 +90,23 @@ impl JudgedAnswer<'_> {
         let (doing, sources) = (self.doing, self.sources);
         match codes(self.read) {
             Some(Meaning::Refused(why)) => {
-                return Err(self.refused("refused", format!("{status}{said}: {why}")));
+                return Err(self.refused(RefusalReason::Refused, format!("{status}{said}: {why}")));
             }
             Some(Meaning::WrongLogin(why)) => {
                 let text = format!("{status}{said}: {why}; see {sources}");
-                return Err(self.refused("not_accepted", text));
+                return Err(self.refused(RefusalReason::NotAccepted, text));
             }
             Some(Meaning::WrongField(why)) => {
-                return Err(self.refused("bad_request", format!("{status}{said}: {why}")));
+                return Err(
+                    self.refused(RefusalReason::BadRequest, format!("{status}{said}: {why}"))
+                );
             }
             Some(Meaning::Occupied(why)) => {
-                return Err(self.refused("occupied", format!("{status}{said}: {why}")));
+                return Err(self.refused(RefusalReason::Occupied, format!("{status}{said}: {why}")));
             }
             Some(Meaning::Locked(why)) => {
                 return Err(self.refused(
-                    "locked",
+                    RefusalReason::Locked,
                     format!(
                         "{status}{said}: {why}; headset does not ask again until {sources} \
                          or the configuration changes, or it is started anew"
@@ -113,7 +115,7 @@ impl JudgedAnswer<'_> {
             }
             Some(Meaning::Transient(why)) => {
                 return Err(self.unavailable(
-                    "status",
+                    UnavailableReason::Status,
                     format!("the issuer answered the {doing} with {status}{said}: {why}"),
                 ));
             }
@@ -136,19 +138,19 @@ impl JudgedAnswer<'_> {
             status if fits(status) => {}
             400 => {
                 return Err(self.refused(
-                    "bad_request",
+                    RefusalReason::BadRequest,
                     format!("{told}: check the configuration of this credential against that"),
                 ));
             }
             401 => {
                 return Err(self.refused(
-                    "not_accepted",
+                    RefusalReason::NotAccepted,
                     format!("{told}: check the user name and {sources}, and the host or region in the URL"),
                 ));
             }
             403 => {
                 return Err(self.refused(
-                    "forbidden",
+                    RefusalReason::Forbidden,
                     format!(
                         "{told}: this account may not do that, or this machine's address is \
                          not on the allow-list there"
@@ -164,7 +166,7 @@ impl JudgedAnswer<'_> {
                     _ => String::new(),
                 };
                 return Err(self.unavailable(
-                    "status",
+                    UnavailableReason::Status,
                     format!("the issuer answered the {doing} with {told}{hint}"),
                 ));
             }
@@ -177,7 +179,7 @@ impl JudgedAnswer<'_> {
                     None => format!("no {find}; {}", self.read.shape(self.secrets)),
                 };
                 return Err(self.unavailable(
-                    "body",
+                    UnavailableReason::Body,
                     format!("the issuer answered the {doing} with {status} and {how}"),
                 ));
             }
@@ -190,13 +192,13 @@ impl JudgedAnswer<'_> {
         let shape = self.read.shape(self.secrets);
         let doing = self.doing;
         self.unavailable(
-            "body",
+            UnavailableReason::Body,
             format!("the issuer's answer to the {doing} has no {find}; {shape}"),
         )
     }
 
     /// That it cannot be used, for this reason.
-    pub fn unavailable(&self, reason: &'static str, detail: String) -> MintError {
+    pub fn unavailable(&self, reason: UnavailableReason, detail: String) -> MintError {
         MintError::Unavailable {
             reason,
             detail,
@@ -205,7 +207,7 @@ impl JudgedAnswer<'_> {
     }
 
     /// That the issuer refuses us.
-    pub fn refused(&self, reason: &'static str, how: String) -> MintError {
+    pub fn refused(&self, reason: RefusalReason, how: String) -> MintError {
         MintError::Refused {
             reason,
             detail: format!("the issuer refused the {} with {how}", self.doing),
