@@ -28,7 +28,7 @@ use crate::app::retired::Abandoned;
 use crate::base::name::Name;
 use crate::base::problem::Problem;
 use crate::base::time::Clock;
-use crate::config::keys::KindKeys;
+use crate::config::key::KindKeys;
 use crate::config::{self, Config};
 use crate::credential::Mint;
 use crate::credential::kinds::{BuiltMint, KINDS};

@@ -13,7 +13,7 @@ use serde_json::{Value as Json, json};
 use crate::base::problem::{Place, Problem};
 use crate::cli::online::{self, TriedCredential};
 use crate::cli::quick::Quick;
-use crate::config::keys::KindKeys;
+use crate::config::key::KindKeys;
 use crate::config::{Config, load};
 use crate::secret::SecretSource;
 

@@ -9,13 +9,12 @@ use ring::digest::{Context, SHA256};
 
 use crate::base::name::Name;
 use crate::base::problem::Problem;
-use crate::config::cross::{matcher, plain_host};
-use crate::config::keys::Values;
-use crate::config::lower::Section;
 use crate::config::outbound::{self, tls};
 use crate::config::places::Places;
+use crate::config::section::Section;
 use crate::config::tenant::{self, TenantRule};
-use crate::config::url::HttpUrl;
+use crate::config::url::{HttpUrl, plain_host};
+use crate::config::values::Values;
 use crate::config::{
     AdminConfig, Announce, Bind, Config, CredentialConfig, Effect, Limits, ListenerConfig,
     ListenerTls, LogConfig, LogFormat, RouteConfig, SocketAccess, StoreConfig, Timeouts,
@@ -142,7 +141,7 @@ fn listener_tls(values: &Values) -> Option<ListenerTls> {
 
 fn route(section: &Section, times: &Timeouts, trust: &UpstreamTls) -> Option<RouteConfig> {
     let values = &section.values;
-    let (host, path) = matcher(section)?;
+    let (host, path) = section.matcher()?;
     let mut own = times.clone();
     for (key, time) in [
         ("connect", &mut own.connect),

@@ -8,10 +8,10 @@
 
 use crate::base::name::Name;
 use crate::base::problem::{Place, Problem};
-use crate::config::keys::{self, KindKeys, ValueType};
-use crate::config::quick;
-use crate::config::read::near;
+use crate::config::fault::near;
+use crate::config::key::{KindKeys, ValueType};
 use crate::config::tree::{ConfigLayer, Node};
+use crate::config::{keys, quick};
 
 /// What all our variables begin with.
 pub const PREFIX: &str = "HEADSET_";

@@ -13,7 +13,8 @@ use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 use crate::base::problem::{Place, Problem};
-use crate::config::read::{curly, key_path, path as plain_path};
+use crate::config::fault::key_path;
+use crate::config::text::{curly, path as plain_path};
 use crate::config::tree::{ConfigLayer, Node, ScalarForm, Shape};
 
 /// No configuration is larger; a wrong path (a disk image, a log) often is.

@@ -3,99 +3,12 @@
 //! A row drives reading (`lower.rs`), `config/full.toml` and
 //! `docs/configuration.md` (both `reference.rs`), so a key that is not here does
 //! not exist. The keys of a credential kind stand in the kind's own file and are
-//! handed in as [`KindKeys`]: this floor knows no kind.
+//! handed in as [`KindKeys`](crate::config::key::KindKeys): this floor knows no kind.
 
-pub use crate::config::values::{Value, Values};
+use crate::config::key::Fallback::{Absent, Required, Text};
+use crate::config::key::{ConfigKey, ValueType, key};
+use crate::config::rules::{host, origin, path};
 use crate::config::{no_proxy, outbound, rules, tenant};
-
-/// One key of the configuration: it drives reading, `config/full.toml` and the
-/// reference.
-#[derive(Clone, Copy, Debug)]
-pub struct ConfigKey {
-    /// Dotted path; `*` stands for a name. A kind's keys are relative to its table.
-    pub path: &'static str,
-    /// How its text is read.
-    pub ty: ValueType,
-    /// What holds where nobody set it.
-    pub default: Fallback,
-    /// One or two sentences for the reference.
-    pub doc: &'static str,
-    /// A value to show, as TOML.
-    pub example: &'static str,
-    /// A rule beyond the type.
-    pub check: Option<Check>,
-    /// Of a kind's key: the issuer does not see it, so that a reload changes it while
-    /// the credential lives on (see `credential/identity.rs`).
-    pub in_place: bool,
-}
-
-/// A rule on one value that was already read by its type. `Err` is why the value
-/// will not do and how to mend it; neither may show a secret.
-pub type Check = fn(&Value) -> Result<(), (String, String)>;
-
-/// What a kind of credential tells the loader about itself.
-#[derive(Clone, Copy, Debug)]
-pub struct KindKeys {
-    /// The word for `kind = "…"`.
-    pub kind: &'static str,
-    /// One line for the reference.
-    pub summary: &'static str,
-    /// The keys of `[credential.NAME]` beyond the common ones; paths relative.
-    pub keys: &'static [ConfigKey],
-    /// A whole `[credential.NAME]` table as TOML. The optional keys that it sets are
-    /// set in `config/full.toml` too.
-    pub example: &'static str,
-}
-
-/// What a key is worth where nobody set it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Fallback {
-    /// It must be set.
-    Required,
-    /// It may be absent.
-    Absent,
-    /// This text, read like any other.
-    Text(&'static str),
-}
-
-/// How the text of a value is read.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ValueType {
-    /// Any text, not empty, without control characters and curly quotes.
-    Text,
-    /// `true` or `false`.
-    Bool,
-    /// A whole number within bounds.
-    Integer {
-        /// The least.
-        min: u64,
-        /// The greatest.
-        max: u64,
-    },
-    /// A time such as `30s` or `12h`, of at most 100 years; `"0"` is zero.
-    Duration,
-    /// A size such as `64KiB`, in bytes.
-    Size,
-    /// An absolute URL without userinfo, query and fragment.
-    Url,
-    /// A path of a file.
-    Path,
-    /// A list of texts; comma-separated outside the file.
-    List,
-    /// One of these words.
-    Choice(&'static [&'static str]),
-    /// An IP address and port, or `unix:` and a path.
-    Bind,
-    /// A reference to a secret: `{ file = "…" }`, `{ env = "…" }` or
-    /// `{ command = […] }`.
-    Secret,
-    /// The same, or `{ generate = true }` for one that headset makes itself.
-    OwnSecret,
-    /// A bearer: a reference to a secret, or `{ credential = "…" }`.
-    Bearer,
-    /// A table of header names, each with a reference to a secret.
-    SecretHeaders,
-}
 
 /// Splits a path of [`KEYS`] into its table and the rest: `route.*.upstream` is
 /// `("route", true, "upstream")`, where `true` says that names stand below it.
@@ -130,42 +43,6 @@ pub fn of_table(table: &str) -> Vec<(&'static str, &'static ConfigKey)> {
         .collect()
 }
 
-use Fallback::{Absent, Required, Text};
-
-/// A row without a rule beyond its type: where it stands, how it is read, what holds
-/// without it, a value to show as TOML, and what it is for.
-pub const fn key(
-    path: &'static str,
-    ty: ValueType,
-    default: Fallback,
-    example: &'static str,
-    doc: &'static str,
-) -> ConfigKey {
-    ConfigKey {
-        path,
-        ty,
-        default,
-        doc,
-        example,
-        check: None,
-        in_place: false,
-    }
-}
-
-impl ConfigKey {
-    /// The same key of a kind, as one that is no part of a credential's identity.
-    pub const fn in_place(mut self) -> ConfigKey {
-        self.in_place = true;
-        self
-    }
-
-    /// The same key with a rule beyond its type.
-    pub const fn checked(mut self, check: Check) -> ConfigKey {
-        self.check = Some(check);
-        self
-    }
-}
-
 const ROOTS: ValueType = ValueType::Choice(&["system", "bundled"]);
 const EFFECTS: ValueType = ValueType::Choice(&["read", "write", "message", "call"]);
 const LEVELS: ValueType = ValueType::Choice(&["error", "warn", "info", "debug", "trace"]);
@@ -181,10 +58,10 @@ pub const KEYS: &[ConfigKey] = &[
         "How calls come in. `reverse`: the application's base URL points at headset."),
     key("listener.*.hosts", ValueType::List, Absent, "[\"localhost\", \"127.0.0.1\", \"[::1]\"]",
         "The names it may be called by, without ports; `[\"*\"]` is any. On loopback the default is `localhost`, `127.0.0.1` and `[::1]`; elsewhere, and on a Unix socket, which no page of a browser reaches, it is any. A host that a route matches joins by itself.")
-        .checked(rules::hosts),
+        .checked(host::hosts),
     key("listener.*.origins", ValueType::List, Text(""), "[\"https://crm.example.com\"]",
         "Further origins that a browser page may call from.")
-        .checked(rules::origins),
+        .checked(origin::origins),
     key("listener.*.caller_token", ValueType::Secret, Absent, "{ file = \"/run/secrets/headset/caller-token\" }",
         "What a caller must send as `Proxy-Authorization: Bearer`, or there as the password of `Basic`; on loopback too. A file is watched, a command runs once, at the start."),
     key("listener.*.dangerous_allow_any_caller", ValueType::Bool, Text("false"), "false",
@@ -211,10 +88,10 @@ pub const KEYS: &[ConfigKey] = &[
 
     key("route.*.match.path", ValueType::Text, Text("/"), "\"/v1/cc-list\"",
         "The path prefix that a call must have, on segment boundaries and written decoded; the longest wins. `/` is any.")
-        .checked(rules::path_prefix),
+        .checked(path::path_prefix),
     key("route.*.match.host", ValueType::Text, Absent, "\"cms.localhost\"",
         "The host that a call must name, without a port. It joins the `hosts` of every listener.")
-        .checked(rules::host),
+        .checked(host::host),
     key("route.*.upstream", ValueType::Url, Required, "\"https://cms.example.com:8443\"",
         "Where its calls go. A path in it goes before the whole incoming path."),
     key("route.*.credential", ValueType::Text, Absent, "\"cms_key\"",
@@ -249,7 +126,7 @@ pub const KEYS: &[ConfigKey] = &[
         "Whether a `Location` on the upstream's own host, with either scheme, is turned to the listener."),
     key("route.*.host_header", ValueType::Text, Absent, "\"cms.example.com\"",
         "The `Host` that the upstream is sent, where it is to be another than the host and port of `upstream`; with a port where that is not the scheme's own. TLS goes by `upstream_tls.server_name`.")
-        .checked(rules::host_header),
+        .checked(host::host_header),
     key("route.*.timeouts.connect", ValueType::Duration, Absent, "\"3s\"",
         "As in `[timeouts]`, for this route.").checked(rules::positive),
     key("route.*.timeouts.connect_retry", ValueType::Duration, Absent, "\"1s\"",
@@ -273,7 +150,7 @@ pub const KEYS: &[ConfigKey] = &[
     key("route.*.upstream_tls.ca", ValueType::Path, Absent, "\"/etc/headset/ca.pem\"",
         "As in `[upstream_tls]`, for this route."),
     key("route.*.upstream_tls.server_name", ValueType::Text, Absent, "\"cms.example.com\"",
-        "As in `[upstream_tls]`, for this route.").checked(rules::host),
+        "As in `[upstream_tls]`, for this route.").checked(host::host),
     key("route.*.upstream_tls.pin_sha256", ValueType::List, Absent, PINS,
         "As in `[upstream_tls]`, for this route.").checked(outbound::pins),
     key("route.*.upstream_tls.client_cert", ValueType::Path, Absent, "\"/etc/headset/client.pem\"",
@@ -293,7 +170,7 @@ pub const KEYS: &[ConfigKey] = &[
     key("credential.*.tls.ca", ValueType::Path, Absent, "\"/etc/headset/ca.pem\"",
         "As in `[upstream_tls]`, towards the issuer of this credential."),
     key("credential.*.tls.server_name", ValueType::Text, Absent, "\"cms.example.com\"",
-        "As in `[upstream_tls]`, towards the issuer of this credential.").checked(rules::host),
+        "As in `[upstream_tls]`, towards the issuer of this credential.").checked(host::host),
     key("credential.*.tls.pin_sha256", ValueType::List, Absent, PINS,
         "As in `[upstream_tls]`, towards the issuer of this credential.").checked(outbound::pins),
     key("credential.*.tls.client_cert", ValueType::Path, Absent, "\"/etc/headset/client.pem\"",
@@ -358,7 +235,7 @@ pub const KEYS: &[ConfigKey] = &[
     key("upstream_tls.ca", ValueType::Path, Absent, "\"/etc/headset/ca.pem\"",
         "A PEM file of authorities to trust *instead*."),
     key("upstream_tls.server_name", ValueType::Text, Absent, "\"cms.example.com\"",
-        "The name to verify and to send as SNI, where it differs from the URL's host.").checked(rules::host),
+        "The name to verify and to send as SNI, where it differs from the URL's host.").checked(host::host),
     key("upstream_tls.pin_sha256", ValueType::List, Absent, PINS,
         "Servers to trust by the SHA-256 of their public key, as curl's `--pinnedpubkey` takes it, *instead* of any authority: also self-signed ones and those with only a common name. Name and expiry are then not checked.")
         .checked(outbound::pins),

@@ -7,8 +7,9 @@
 use std::path::PathBuf;
 
 use crate::base::problem::{Place, Problem};
-use crate::config::keys::KindKeys;
+use crate::config::key::KindKeys;
 use crate::config::places::Places;
+use crate::config::section::Section;
 use crate::config::tree::{ConfigLayer, Node};
 use crate::config::{Config, build, cross, environment, file, lower, quick, tree};
 use crate::secret::{SecretSource, exposed};
@@ -202,7 +203,7 @@ fn is_at_or_below(key: &str, table: &str) -> bool {
 
 /// The variables that secrets are taken from.
 fn variables_of(lowered: &lower::Lowered) -> Vec<String> {
-    let own = |section: &lower::Section| section.kind.as_ref().map(|(_, own)| own.clone());
+    let own = |section: &Section| section.kind.as_ref().map(|(_, own)| own.clone());
     let all = lowered.sections.iter();
     let all = all.flat_map(|section| std::iter::once(section.values.clone()).chain(own(section)));
     let mut names = Vec::new();
@@ -241,5 +242,4 @@ fn beside_a_file(beside: &quick::ShortcutConflict<'_>) -> Problem {
 }
 
 #[cfg(test)]
-#[path = "load_tests.rs"]
 pub(crate) mod tests;

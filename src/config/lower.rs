@@ -7,27 +7,12 @@
 use crate::base::name::Name;
 use crate::base::problem::{Place, Problem};
 use crate::config::environment::variable_of;
-use crate::config::keys::{self, ConfigKey, Fallback, KindKeys, ValueType, Values};
-use crate::config::quick;
-use crate::config::read::{self, key_path, near};
+use crate::config::fault::{key_path, near};
+use crate::config::key::{ConfigKey, Fallback, KindKeys, ValueType};
+use crate::config::section::Section;
 use crate::config::tree::{Node, ScalarForm, Shape};
-
-/// One table of the configuration, read.
-#[derive(Debug)]
-pub struct Section {
-    /// The table in [`keys::KEYS`]: `route`.
-    pub table: &'static str,
-    /// Its name, where the table holds names.
-    pub name: Option<Name>,
-    /// Its path, for messages: `route.contacts`.
-    pub at: String,
-    /// Where it begins.
-    pub place: Place,
-    /// Its values; those that would not do are left out.
-    pub values: Values,
-    /// A credential's kind and the kind's own values.
-    pub kind: Option<(&'static str, Values)>,
-}
+use crate::config::values::Values;
+use crate::config::{keys, quick, read};
 
 /// What the walk found.
 #[derive(Debug, Default)]

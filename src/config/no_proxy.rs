@@ -10,7 +10,8 @@ use std::net::IpAddr;
 
 use ipnet::IpNet;
 
-use crate::config::keys::Value;
+use crate::config::fault::{ValueFault, Verdict, fault};
+use crate::config::values::Value;
 
 /// One exception from the proxy.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -29,27 +30,26 @@ impl Exception {
     /// # Errors
     /// With why it is none and what to write; what was written is repeated unless it may
     /// carry a password.
-    pub fn parse(text: &str) -> Result<Exception, (String, String)> {
-        let refuse = |why: String, fix: &str| Err((why, fix.to_owned()));
+    pub fn parse(text: &str) -> Result<Exception, ValueFault> {
         let forms = "write a host, .domain, address, network such as \"10.0.0.0/8\", or \"*\"";
         if text == "*" {
             return Ok(Exception::All);
         }
         if text.contains("://") || text.contains('@') {
             let why = "one of the exceptions is a URL, which matches nothing".to_owned();
-            return refuse(
+            return fault(
                 why,
                 "write its host alone, with a port if only that is meant",
             );
         }
         if text.contains(char::is_whitespace) {
             let why = format!("{text:?} has a blank in it, and commas separate exceptions");
-            return refuse(why, "write a comma instead of the blank");
+            return fault(why, "write a comma instead of the blank");
         }
         if text.contains('/') {
             return match text.parse::<IpNet>() {
                 Ok(network) => Ok(Exception::Network(network, None)),
-                Err(_) => refuse(format!("{text:?} is not a network"), forms),
+                Err(_) => fault(format!("{text:?} is not a network"), forms),
             };
         }
         let bare = text
@@ -64,7 +64,7 @@ impl Exception {
                 Ok(port) if port > 0 => (host, Some(port)),
                 _ => {
                     let why = format!("{text:?} has no port from 1 to 65535 after its colon");
-                    return refuse(why, "write host:port, or the host alone");
+                    return fault(why, "write host:port, or the host alone");
                 }
             },
         };
@@ -86,7 +86,7 @@ impl Exception {
             .split('.')
             .all(|l| l.bytes().all(|b| b.is_ascii_digit()));
         if is_number || !name.split('.').all(label) {
-            return refuse(format!("{text:?} is neither a host nor an address"), forms);
+            return fault(format!("{text:?} is neither a host nor an address"), forms);
         }
         Ok(Exception::Domain(name.to_ascii_lowercase().into(), port))
     }
@@ -96,7 +96,7 @@ impl Exception {
     ///
     /// # Errors
     /// As [`Exception::parse`], for the first that is none.
-    pub fn list(text: &str) -> Result<Vec<Exception>, (String, String)> {
+    pub fn list(text: &str) -> Result<Vec<Exception>, ValueFault> {
         let items = text.split(',').map(str::trim);
         items
             .filter(|item| !item.is_empty())
@@ -125,7 +125,7 @@ impl Exception {
 }
 
 /// A rule of the table of keys: exceptions.
-pub fn exceptions(value: &Value) -> Result<(), (String, String)> {
+pub fn exceptions(value: &Value) -> Verdict {
     match value {
         Value::List(items) => items
             .iter()

@@ -5,18 +5,15 @@
 //! one inherits none of it. No secret is read here, and no file is opened.
 
 use std::fmt;
+use std::path::Path;
+use std::sync::Arc;
 
 use base64::prelude::{BASE64_STANDARD, Engine as _};
 
-use crate::config::cross::{Findings, plain_host};
-use crate::config::keys::Value;
-use crate::config::lower::Section;
-use crate::config::url::{HttpOrigin, HttpUrl};
-use crate::config::values::Values;
-use crate::config::{ClientCertificate, Roots, UpstreamTls};
+use crate::config::fault::{ValueFault, Verdict, fault};
+use crate::config::url::{HttpOrigin, HttpUrl, plain_host};
+use crate::config::values::{Value, Values};
 use crate::secret::SecretSource;
-
-type PinVerdict = Result<(), (String, String)>;
 
 /// The SHA-256 of a certificate's SubjectPublicKeyInfo (RFC 7469 §2.4), which curl
 /// writes as `sha256//` and base64. It is public.
@@ -36,6 +33,49 @@ impl fmt::Display for Pin {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "sha256//{}", BASE64_STANDARD.encode(self.0))
     }
+}
+
+/// `[upstream_tls]`, and the same table in a route or a credential.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub struct UpstreamTls {
+    /// Which authorities to trust.
+    pub roots: Roots,
+    /// A PEM file of authorities to trust *instead*.
+    pub ca: Option<Arc<Path>>,
+    /// Keys to trust *instead* of any authority; empty asks the authorities.
+    pub pins: Vec<Pin>,
+    /// The name to verify and to send as SNI, where it differs from the host.
+    pub server_name: Option<String>,
+    /// What to show a server that asks who we are.
+    pub identity: Option<ClientCertificate>,
+}
+
+/// A client certificate and its key: PEM files, read when they are needed.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct ClientCertificate {
+    /// The certificate, and those between it and its authority.
+    pub cert: Arc<Path>,
+    /// Its private key.
+    pub key: Arc<Path>,
+}
+
+impl UpstreamTls {
+    /// Every file that it names: who keeps what was made by it looks at their content.
+    pub fn files(&self) -> Vec<&Path> {
+        let identity = self.identity.iter();
+        let pairs = identity.flat_map(|identity| [&*identity.cert, &*identity.key]);
+        self.ca.as_deref().into_iter().chain(pairs).collect()
+    }
+}
+
+/// Which certificate authorities to trust.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Roots {
+    /// The machine's, or the bundled ones where it has none.
+    #[default]
+    System,
+    /// Mozilla's, as compiled in.
+    Bundled,
 }
 
 /// `[egress]`: headset's own way out, for calls and for issue calls.
@@ -62,26 +102,26 @@ pub enum Proxy {
 }
 
 /// A rule of the table of keys: pins, at least one.
-pub fn pins(value: &Value) -> PinVerdict {
+pub fn pins(value: &Value) -> Verdict {
     let Value::List(items) = value else {
         return Ok(());
     };
     let compute = "compute it with `openssl x509 -in leaf.pem -noout -pubkey | openssl pkey \
                    -pubin -outform der | openssl dgst -sha256 -binary | base64`";
     if items.is_empty() {
-        return Err(("an empty list pins nothing".into(), compute.into()));
+        return fault("an empty list pins nothing", compute);
     }
     match items.iter().find(|item| Pin::parse(item).is_none()) {
         None => Ok(()),
-        Some(item) => Err((
+        Some(item) => fault(
             format!("{item:?} is not the base64 of a SHA-256, with or without sha256// before it"),
-            compute.into(),
-        )),
+            compute,
+        ),
     }
 }
 
 /// A rule of the table of keys: `none`, `env` or the URL of a proxy.
-pub fn proxy(value: &Value) -> PinVerdict {
+pub fn proxy(value: &Value) -> Verdict {
     match value {
         Value::Text(text) => read_proxy(text).map(|_| ()),
         _ => Ok(()),
@@ -89,8 +129,7 @@ pub fn proxy(value: &Value) -> PinVerdict {
 }
 
 /// What was written stays unsaid: it may carry a password before the host.
-fn read_proxy(text: &str) -> Result<Proxy, (String, String)> {
-    let refuse = |why: &str, fix: &str| Err((why.to_owned(), fix.to_owned()));
+pub(super) fn read_proxy(text: &str) -> Result<Proxy, ValueFault> {
     let write = "write \"none\", \"env\" or a URL such as \"http://proxy.example.com:3128\"";
     match text {
         "none" => return Ok(Proxy::None),
@@ -98,19 +137,19 @@ fn read_proxy(text: &str) -> Result<Proxy, (String, String)> {
         _ => {}
     }
     if text.contains('@') {
-        return refuse(
+        return fault(
             "it carries a user or password before the host, and a secret is written by reference only",
             "remove it, and set egress.proxy_authorization = { file = \"/path\" } to user:password",
         );
     }
     match HttpUrl::parse(text) {
-        Ok(url) if url.origin.tls => refuse(
+        Ok(url) if url.origin.tls => fault(
             "headset speaks to a proxy in clear; TLS to the upstream goes through it unread",
             "write it as \"http://host:port\"",
         ),
-        Ok(url) if url.path.as_ref() != "/" => refuse("a proxy has no path", write),
+        Ok(url) if url.path.as_ref() != "/" => fault("a proxy has no path", write),
         Ok(url) => Ok(Proxy::At(url.origin)),
-        Err(why) => refuse(&format!("this proxy will not do: {why}"), write),
+        Err(why) => fault(format!("this proxy will not do: {why}"), write),
     }
 }
 
@@ -150,83 +189,6 @@ pub(super) fn tls(values: &Values, prefix: &str, base: &UpstreamTls) -> Upstream
         tls.server_name = Some(plain_host(name));
     }
     tls
-}
-
-/// What these tables owe themselves and the listeners at `ours`.
-pub(super) fn check(
-    found: &mut Findings,
-    sections: &[Section],
-    ours: impl Fn(&HttpOrigin) -> Option<String>,
-) {
-    for section in sections {
-        match section.table {
-            "upstream_tls" => check_tls(found, section, ""),
-            "route" => check_tls(found, section, "upstream_tls."),
-            "credential" => check_tls(found, section, "tls."),
-            "egress" => check_egress(found, section, &ours),
-            _ => {}
-        }
-    }
-}
-
-fn check_tls(found: &mut Findings, section: &Section, prefix: &str) {
-    let (values, at) = (&section.values, &section.at);
-    let is_set = |key: &str| values.is_set(&format!("{prefix}{key}"));
-    let place = |key: &str| values.place(&format!("{prefix}{key}"));
-    for (one, other) in [("client_cert", "client_key"), ("client_key", "client_cert")] {
-        if is_set(one) && !is_set(other) {
-            found.problem(
-                place(one),
-                format!("{at}.{prefix}{other}"),
-                format!(
-                    "{prefix}{one} is set and this is not, and one is of no use without the other"
-                ),
-                format!("set {other} to a PEM file too, or remove {one}"),
-            );
-        }
-    }
-    for whom in ["ca", "roots"] {
-        if is_set("pin_sha256") && is_set(whom) {
-            found.warn(
-                place(whom),
-                format!("{at}.{prefix}{whom}"),
-                "a pinned key is trusted by itself, so no authority is asked".into(),
-                format!("remove {whom} or pin_sha256"),
-            );
-        }
-    }
-}
-
-fn check_egress(
-    found: &mut Findings,
-    section: &Section,
-    ours: &impl Fn(&HttpOrigin) -> Option<String>,
-) {
-    let values = &section.values;
-    let Some(Ok(proxy)) = values.text("proxy").map(read_proxy) else {
-        return;
-    };
-    if let Proxy::At(origin) = &proxy
-        && let Some(own) = ours(origin)
-    {
-        found.problem(
-            values.place("proxy"),
-            "egress.proxy".into(),
-            format!("{origin} is headset itself ({own}.bind)"),
-            "name the proxy that leads out, or write \"none\"".into(),
-        );
-    }
-    let some = |key| values.list(key).is_none_or(|list| !list.is_empty());
-    for key in ["no_proxy", "proxy_authorization"] {
-        if proxy == Proxy::None && values.is_set(key) && some(key) {
-            found.warn(
-                values.place(key),
-                format!("egress.{key}"),
-                "no proxy is used, so this does nothing".into(),
-                "set egress.proxy, or remove it".into(),
-            );
-        }
-    }
 }
 
 #[cfg(test)]

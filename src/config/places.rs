@@ -8,7 +8,7 @@
 use std::collections::BTreeMap;
 
 use crate::base::problem::{Place, Problem};
-use crate::config::lower::Section;
+use crate::config::section::Section;
 
 /// Places by the dotted path of the key or table that stands there; defaults have none.
 #[derive(Clone, Debug, Default)]

@@ -7,21 +7,17 @@
 use std::time::Duration;
 
 use crate::base::problem::{Place, Problem};
-use crate::config::Bind;
-use crate::config::keys::{ConfigKey, Value, ValueType};
+use crate::config::fault::{ValueFault, fault, near};
+use crate::config::key::{ConfigKey, Fallback, ValueType};
+use crate::config::listener::Bind;
 use crate::config::read_secret::{bearer, secret, secret_headers};
+use crate::config::text::{path, plain, unquoted};
 use crate::config::tree::{Node, ScalarForm, Shape};
 use crate::config::url::{HttpUrl, shown};
+use crate::config::values::Value;
 
 /// Longer times are refused: none is meant, and sums with them could overflow.
 const MAX_TIME: Duration = Duration::from_secs(100 * 365 * 86_400);
-
-/// Why a value will not do, and how to mend it.
-pub(super) type ValueFault = (String, String);
-
-pub(super) fn fault<T>(why: impl Into<String>, fix: impl Into<String>) -> Result<T, ValueFault> {
-    Err((why.into(), fix.into()))
-}
 
 /// Reads `node`, which stands at the key path `at`, as `key` says.
 pub fn value(key: &ConfigKey, node: &Node, at: &str) -> Result<Value, Vec<Problem>> {
@@ -41,7 +37,11 @@ pub fn value(key: &ConfigKey, node: &Node, at: &str) -> Result<Value, Vec<Proble
         }
         (ty, _) => {
             let fault = (
-                format!("this is {} where {} is expected", node.what(), wants(ty)),
+                format!(
+                    "this is {} where {} is expected",
+                    node.what(),
+                    ty.in_words()
+                ),
                 format!("write {} = {}", last(at), key.example),
             );
             return Err(one(&node.place, fault));
@@ -58,7 +58,7 @@ pub fn value(key: &ConfigKey, node: &Node, at: &str) -> Result<Value, Vec<Proble
 /// # Panics
 /// Where a row's own default does not fit its type, which a test rules out.
 pub fn default(key: &ConfigKey) -> Option<Value> {
-    let crate::config::keys::Fallback::Text(text) = key.default else {
+    let Fallback::Text(text) = key.default else {
         return None;
     };
     let node = Node {
@@ -71,55 +71,6 @@ pub fn default(key: &ConfigKey) -> Option<Value> {
     }
 }
 
-/// A type in words.
-pub fn wants(ty: ValueType) -> String {
-    match ty {
-        ValueType::Text => "text".into(),
-        ValueType::Bool => "true or false".into(),
-        ValueType::Integer { min, max } => format!("a whole number from {min} to {max}"),
-        ValueType::Duration => "a time".into(),
-        ValueType::Size => "a size".into(),
-        ValueType::Url => "a URL".into(),
-        ValueType::Path => "a path".into(),
-        ValueType::List => "a list of texts".into(),
-        ValueType::Choice([word]) => format!("{word:?}, the only choice"),
-        ValueType::Choice(words) => format!("one of {}", words.join(", ")),
-        ValueType::Bind => "an address".into(),
-        ValueType::Secret | ValueType::OwnSecret => "a reference to a secret".into(),
-        ValueType::Bearer => "a reference to a secret or a credential".into(),
-        ValueType::SecretHeaders => "a table of headers".into(),
-    }
-}
-
-/// A dotted path for people; parts that TOML would have to quote are quoted.
-pub fn key_path<'a>(parts: impl Iterator<Item = &'a str>) -> String {
-    let bare = |part: &str| {
-        !part.is_empty()
-            && part
-                .bytes()
-                .all(|b| b.is_ascii_alphanumeric() || b == b'_' || b == b'-')
-    };
-    let shown: Vec<String> = parts
-        .map(|part| {
-            if bare(part) {
-                part.to_owned()
-            } else {
-                format!("{part:?}")
-            }
-        })
-        .collect();
-    shown.join(".")
-}
-
-/// The first curly quote (U+2018 to U+201F) in `text`: its one-based place, counted
-/// in characters, and itself.
-pub fn curly(text: &str) -> Option<(usize, char)> {
-    text.chars()
-        .enumerate()
-        .find(|(_, c)| ('\u{2018}'..='\u{201f}').contains(c))
-        .map(|(at, c)| (at + 1, c))
-}
-
 fn last(at: &str) -> &str {
     at.rsplit('.').next().unwrap_or(at)
 }
@@ -130,7 +81,7 @@ fn scalar(ty: ValueType, text: &str, written: ScalarForm) -> Result<Value, Value
         unquoted(text)?;
     }
     let words = loose || written == ScalarForm::Text;
-    let wrong = |fix: &str| fault(format!("{} is expected here", wants(ty)), fix);
+    let wrong = |fix: &str| fault(format!("{} is expected here", ty.in_words()), fix);
     match ty {
         ValueType::Bool => match text {
             "true" if loose || written == ScalarForm::Bool => Ok(Value::Bool(true)),
@@ -175,9 +126,9 @@ fn scalar(ty: ValueType, text: &str, written: ScalarForm) -> Result<Value, Value
             }
             let fix = match near(text, choices.iter().copied()) {
                 Some(word) => format!("did you mean {word:?}?"),
-                None => format!("write {}", wants(ty)),
+                None => format!("write {}", ty.in_words()),
             };
-            fault(format!("{text:?} is not {}", wants(ty)), fix)
+            fault(format!("{text:?} is not {}", ty.in_words()), fix)
         }
         ValueType::Url if words => match HttpUrl::parse(plain(text)?) {
             Ok(url) => Ok(Value::Url(url)),
@@ -190,65 +141,6 @@ fn scalar(ty: ValueType, text: &str, written: ScalarForm) -> Result<Value, Value
         ValueType::Bind if words => bind(plain(text)?),
         ValueType::List => wrong("write a list in brackets, such as [\"a\", \"b\"]"),
         _ => wrong("write it in quotes"),
-    }
-}
-
-/// Text without what an editor or a copy slips in.
-pub(super) fn plain(text: &str) -> Result<&str, ValueFault> {
-    if let Some((at, quote)) = curly(text) {
-        return fault(
-            format!("a curly quote ({quote}) stands at character {at}"),
-            "write straight quotes, or remove it",
-        );
-    }
-    if let Some(at) = text.chars().position(char::is_control) {
-        return fault(
-            format!("a control character stands at character {}", at + 1),
-            "remove it",
-        );
-    }
-    if let Some(at) = text.chars().position(|c| c == '\u{fffd}') {
-        return fault(
-            format!("it is not UTF-8 at character {}", at + 1),
-            "write it in UTF-8",
-        );
-    }
-    if text.is_empty() {
-        return fault("it is empty", "write a value, or remove it");
-    }
-    Ok(text)
-}
-
-/// Text from outside a file, where quotes are no syntax: a `.env` file or a manifest
-/// that quotes twice hands them over as a part of the value.
-pub(super) fn unquoted(text: &str) -> Result<&str, ValueFault> {
-    let mut inner = text.trim().chars();
-    match (inner.next(), inner.next_back()) {
-        (Some(first @ ('"' | '\'')), Some(last)) if first == last => fault(
-            format!("the quotes ({first}) around it are a part of the value here"),
-            "write it without quotes",
-        ),
-        _ => Ok(text),
-    }
-}
-
-/// A path as the kernel takes it: no shell reads it, so nothing in it is expanded.
-pub(super) fn path(text: &str) -> Result<&str, ValueFault> {
-    let variable = |at: usize| {
-        let next = text[at + 1..].chars().next();
-        next.is_some_and(|c| matches!(c, '{' | '(' | '_') || c.is_ascii_alphabetic())
-    };
-    let found = match text.find('$') {
-        Some(at) if variable(at) => Some("a $ and the name after it are"),
-        _ if text == "~" || text.starts_with('~') && text.contains('/') => Some("a ~ is"),
-        _ => None,
-    };
-    match found {
-        Some(what) => fault(
-            format!("nothing in a path is expanded: {what} taken as written"),
-            "write the whole path, such as \"/etc/headset/password\"",
-        ),
-        None => Ok(text),
     }
 }
 
@@ -349,19 +241,5 @@ fn list(items: &[Node], at: &str) -> Result<Vec<String>, Vec<Problem>> {
     }
 }
 
-/// The candidate that was most likely meant by `word`.
-pub fn near<'a>(word: &str, candidates: impl Iterator<Item = &'a str>) -> Option<&'a str> {
-    // The distance is quadratic in length, and no key is this long.
-    if word.len() > 64 {
-        return None;
-    }
-    candidates
-        .map(|candidate| (strsim::damerau_levenshtein(word, candidate), candidate))
-        .filter(|(distance, candidate)| *distance <= (candidate.len() / 3).max(1))
-        .min_by_key(|(distance, _)| *distance)
-        .map(|(_, candidate)| candidate)
-}
-
 #[cfg(test)]
-#[path = "read_tests.rs"]
 mod tests;

@@ -5,9 +5,10 @@
 
 use crate::base::name::Name;
 use crate::base::problem::{Place, Problem};
-use crate::config::keys::Value;
-use crate::config::read::{fault, key_path, path, plain, unquoted};
+use crate::config::fault::{fault, key_path};
+use crate::config::text::{path, plain, unquoted};
 use crate::config::tree::{Node, ScalarForm, Shape};
+use crate::config::values::Value;
 use crate::secret::{Program, SecretSource};
 
 const WRITE: &str = "write { file = \"/path\" }, { env = \"VARIABLE\" } or { command = [\"program\", \"argument\"] }";

@@ -10,9 +10,9 @@ use std::path::Path;
 
 use crate::base::name::Name;
 use crate::config::file;
-use crate::config::keys::{self, ConfigKey, Fallback, KindKeys, ValueType};
+use crate::config::key::{ConfigKey, Fallback, KindKeys, ValueType};
+use crate::config::keys;
 use crate::config::quick::SHORTCUTS;
-use crate::config::read::wants;
 use crate::config::tree::Node;
 
 const WIDTH: usize = 88;
@@ -214,7 +214,7 @@ fn rows<'a>(out: &mut String, keys: impl Iterator<Item = (&'a str, &'a ConfigKey
         let _ = writeln!(
             out,
             "| `{path}` | {}, as `{}` | {default} | {} |",
-            wants(key.ty),
+            key.ty.in_words(),
             key.example.replace('|', "\\|"),
             key.doc.replace('|', "\\|"),
         );

@@ -13,21 +13,14 @@ use http::header::{CONNECTION, EXPECT, PROXY_AUTHORIZATION, TE, TRAILER};
 use http::header::{TRANSFER_ENCODING, UPGRADE};
 use regex_lite::Regex;
 
-use crate::base::problem::Place;
-use crate::config::CredentialConfig;
-use crate::config::cross::Findings;
-use crate::config::keys::{Value, Values};
-use crate::config::lower::Section;
+use crate::config::fault::{Verdict, fault};
+use crate::config::values::{Value, Values};
 
 /// What stands for the tenant's name in the texts of a credential.
 pub const MARK: &str = "{tenant}";
 
 /// No tenant's name is longer, in bytes.
 pub const LONGEST: usize = 64;
-
-/// The key under which a credential made for one tenant holds its name; no file can
-/// write it.
-const NAME: &str = "{tenant}";
 
 /// `route.NAME.tenant`: the field that names a call's tenant, and who may be named.
 #[derive(Clone, Debug)]
@@ -65,40 +58,8 @@ pub(super) fn pattern(text: &str) -> Result<Regex, regex_lite::Error> {
     Regex::new(&format!("^(?:{text})$"))
 }
 
-impl CredentialConfig {
-    /// Whether `{tenant}` stands in one of its texts, so that each tenant has a
-    /// credential of its own.
-    pub fn is_per_tenant(&self) -> bool {
-        holds_mark(&self.values)
-    }
-
-    /// The same with `{tenant}` in its texts replaced by `name`.
-    pub fn for_tenant(&self, name: &str) -> CredentialConfig {
-        let mut own = self.clone();
-        for (value, _) in own.values.0.values_mut() {
-            match value {
-                Value::Text(text) => *text = text.replace(MARK, name),
-                Value::List(items) => {
-                    for item in items {
-                        *item = item.replace(MARK, name);
-                    }
-                }
-                _ => {}
-            }
-        }
-        let name = Value::Text(name.to_owned());
-        own.values.0.insert(NAME, (name, Place::Default));
-        own
-    }
-
-    /// The tenant that it was made for by [`CredentialConfig::for_tenant`]: whatever keeps
-    /// credentials by name must keep them by this too.
-    pub fn tenant(&self) -> Option<&str> {
-        self.values.text(NAME)
-    }
-}
-
-fn holds_mark(values: &Values) -> bool {
+/// Whether `{tenant}` stands in one of the texts of `values`.
+pub(super) fn holds_mark(values: &Values) -> bool {
     values.0.values().any(|(value, _)| match value {
         Value::Text(text) => text.contains(MARK),
         Value::List(items) => items.iter().any(|item| item.contains(MARK)),
@@ -106,18 +67,16 @@ fn holds_mark(values: &Values) -> bool {
     })
 }
 
-type TenantVerdict = Result<(), (String, String)>;
-
 /// A rule of the table of keys: a field that may name a tenant.
-pub(super) fn header(value: &Value) -> TenantVerdict {
+pub(super) fn header(value: &Value) -> Verdict {
     let Value::Text(text) = value else {
         return Ok(());
     };
     let Ok(name) = HeaderName::from_bytes(text.as_bytes()) else {
-        return Err((
-            "this is not the name of a header".into(),
-            "write letters, digits and dashes, such as \"x-context-id\"".into(),
-        ));
+        return fault(
+            "this is not the name of a header",
+            "write letters, digits and dashes, such as \"x-context-id\"",
+        );
     };
     let taken = [
         AUTHORIZATION,
@@ -136,157 +95,39 @@ pub(super) fn header(value: &Value) -> TenantVerdict {
     let ours = ["sessionid", "keep-alive", "proxy-connection"].contains(&name.as_str())
         || name.as_str().starts_with("headset-");
     if ours || taken.contains(&name) {
-        return Err((
+        return fault(
             format!("{name} has another meaning, or does not reach the upstream as it came"),
-            "name a header of the application's own, such as \"x-context-id\"".into(),
-        ));
+            "name a header of the application's own, such as \"x-context-id\"",
+        );
     }
     Ok(())
 }
 
 /// A rule of the table of keys: names of tenants.
-pub(super) fn names(value: &Value) -> TenantVerdict {
+pub(super) fn names(value: &Value) -> Verdict {
     let Value::List(items) = value else {
         return Ok(());
     };
     match items.iter().find(|item| !is_name(item)) {
-        Some(bad) => Err((
+        Some(bad) => fault(
             format!("{bad:?} cannot be a tenant's name"),
             format!("write 1 to {LONGEST} letters, digits, `-`, `.`, `_` and `~`"),
-        )),
+        ),
         None => Ok(()),
     }
 }
 
 /// A rule of the table of keys: a pattern.
-pub(super) fn a_pattern(value: &Value) -> TenantVerdict {
+pub(super) fn a_pattern(value: &Value) -> Verdict {
     let Value::Text(text) = value else {
         return Ok(());
     };
     match pattern(text) {
         Ok(_) => Ok(()),
-        Err(error) => Err((
+        Err(error) => fault(
             format!("this is not a regular expression ({error})"),
-            "write one for the whole name, such as \"[0-9]{1,6}\"".into(),
-        )),
-    }
-}
-
-/// What tenants, routes and credentials owe each other.
-pub(super) fn check(
-    found: &mut Findings,
-    routes: &[&Section],
-    credentials: &[&Section],
-    limits: Option<&Section>,
-) {
-    for route in routes {
-        rule(found, route, credentials, limits);
-    }
-    for credential in credentials {
-        marks(found, credential, routes);
-    }
-}
-
-fn rule(found: &mut Findings, route: &Section, credentials: &[&Section], limits: Option<&Section>) {
-    let at = format!("{}.tenant", route.at);
-    let set = |key: &str| route.values.is_set(&format!("tenant.{key}"));
-    let place = |key: &str| route.values.place(&format!("tenant.{key}"));
-    if !set("header") {
-        for key in ["allow", "allow_pattern"] {
-            if set(key) {
-                found.problem(
-                    place(key),
-                    format!("{at}.{key}"),
-                    "no header says which tenant a call is for".into(),
-                    format!("add {at}.header = \"x-context-id\", or remove it"),
-                );
-            }
-        }
-        return;
-    }
-    if !set("allow") && !set("allow_pattern") {
-        found.problem(
-            place("header"),
-            at.clone(),
-            "it allows no tenant, so each call would be refused".into(),
-            "list them in allow, or write an allow_pattern".into(),
-        );
-    }
-    let Some(name) = route.values.text("credential") else {
-        found.problem(
-            place("header"),
-            at,
-            "the route has no credential that could depend on a tenant".into(),
-            "name one in credential, or remove tenant".into(),
-        );
-        return;
-    };
-    let allowed = route.values.list("tenant.allow").map_or(0, <[_]>::len) as u64;
-    let most = limits.and_then(|limits| limits.values.integer("tenants"));
-    if let Some(most) = most.filter(|most| **most < allowed) {
-        found.warn(
-            place("allow"),
-            format!("{at}.allow"),
-            format!("it allows {allowed} tenants and limits.tenants keeps {most}, so those least used are obtained again and again"),
-            format!("set limits.tenants = {allowed} or more"),
-        );
-    }
-    let credential = credentials
-        .iter()
-        .find(|c| c.name.as_ref().is_some_and(|n| n.as_str() == name));
-    if let Some((_, values)) = credential.and_then(|c| c.kind.as_ref())
-        && !holds_mark(values)
-    {
-        found.warn(
-            place("header"),
-            at,
-            format!("{MARK} stands nowhere in credential {name}, so all tenants share one and this only decides who may call"),
-            format!("write {MARK} where its texts differ by tenant, or remove tenant"),
-        );
-    }
-}
-
-fn marks(found: &mut Findings, credential: &Section, routes: &[&Section]) {
-    let Some((_, values)) = &credential.kind else {
-        return;
-    };
-    for (path, (value, place)) in &values.0 {
-        let is_text = matches!(value, Value::Text(_) | Value::List(_));
-        if !is_text && value.canonical().contains(MARK) {
-            found.problem(
-                place.clone(),
-                format!("{}.{path}", credential.at),
-                format!("{MARK} may stand in texts alone: a caller must not choose where secrets are sent or read"),
-                "write it out, or use one credential for each tenant".into(),
-            );
-        }
-    }
-    if !holds_mark(values) {
-        return;
-    }
-    let name = credential.name.as_ref().map(|name| name.as_str());
-    let naming = routes
-        .iter()
-        .filter(|route| route.values.text("credential") == name);
-    let mut named = false;
-    for route in naming {
-        named = true;
-        if !route.values.is_set("tenant.header") {
-            found.problem(
-                route.values.place("credential"),
-                format!("{}.credential", route.at),
-                format!("{} has {MARK} in it, and this route says no tenant", credential.at),
-                format!("add tenant = {{ header = \"…\", allow = [\"…\"] }} to {}, or another credential", route.at),
-            );
-        }
-    }
-    if !named {
-        found.problem(
-            credential.place.clone(),
-            credential.at.clone(),
-            format!("it has {MARK} in it, and no route says which tenants there are"),
-            "name it in a route with tenant, or write the text out".into(),
-        );
+            "write one for the whole name, such as \"[0-9]{1,6}\"",
+        ),
     }
 }
 

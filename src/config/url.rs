@@ -29,6 +29,15 @@ impl HttpOrigin {
             format!("{}:{}", self.host, self.port)
         }
     }
+
+    /// Whether its host is this machine by every resolver: a loopback address, or
+    /// `localhost` itself (RFC 6761 §6.3).
+    pub fn is_loopback(&self) -> bool {
+        let host = self.host.strip_suffix('.').unwrap_or(&self.host);
+        host == "localhost"
+            || (host.trim_matches(['[', ']']).parse::<std::net::IpAddr>())
+                .is_ok_and(|ip| ip.to_canonical().is_loopback())
+    }
 }
 
 impl fmt::Display for HttpOrigin {
@@ -95,6 +104,12 @@ impl fmt::Display for HttpUrl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}{}", self.origin, self.path)
     }
+}
+
+/// A host as hosts are compared: lower case, without a trailing dot.
+pub fn plain_host(host: &str) -> String {
+    let host = host.strip_suffix('.').unwrap_or(host);
+    host.to_ascii_lowercase()
 }
 
 /// `text`, which is no URL that can be used, as it may be shown: in quotes, and without

@@ -12,34 +12,34 @@ use std::time::Duration;
 
 use crate::base::name::Name;
 use crate::base::problem::Place;
-use crate::config::Bind;
+use crate::config::listener::Bind;
 use crate::config::url::HttpUrl;
 use crate::secret::SecretSource;
 
-/// A value that was read by its [`Type`](crate::config::keys::ValueType).
+/// A value that was read by its [`ValueType`](crate::config::key::ValueType).
 #[derive(Clone, Debug)]
 pub enum Value {
-    /// `Type::Text` and `Type::Choice`.
+    /// `ValueType::Text` and `ValueType::Choice`.
     Text(String),
-    /// `Type::Bool`.
+    /// `ValueType::Bool`.
     Bool(bool),
-    /// `Type::Integer` and `Type::Size` (bytes).
+    /// `ValueType::Integer` and `ValueType::Size` (bytes).
     Integer(u64),
-    /// `Type::Duration`.
+    /// `ValueType::Duration`.
     Duration(Duration),
-    /// `Type::Url`.
+    /// `ValueType::Url`.
     Url(HttpUrl),
-    /// `Type::Path`.
+    /// `ValueType::Path`.
     Path(PathBuf),
-    /// `Type::List`.
+    /// `ValueType::List`.
     List(Vec<String>),
-    /// `Type::Bind`.
+    /// `ValueType::Bind`.
     Bind(Bind),
-    /// `Type::Secret` and `Type::OwnSecret`.
+    /// `ValueType::Secret` and `ValueType::OwnSecret`.
     Secret(SecretSource),
-    /// `Type::Bearer`, where it is another credential; else it is a `Secret`.
+    /// `ValueType::Bearer`, where it is another credential; else it is a `Secret`.
     Credential(Name),
-    /// `Type::SecretHeaders`; the names are lower case.
+    /// `ValueType::SecretHeaders`; the names are lower case.
     SecretHeaders(Vec<(String, SecretSource)>),
 }
 

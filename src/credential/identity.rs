@@ -3,12 +3,13 @@
 //! The kind, the URL, the account, the fields, and secrets by reference (slots notice by
 //! themselves when those change). All else is a limit or a habit of ours, and changes while
 //! the credential lives on: time limits, where it may go, TLS, the way out, and the keys of
-//! a kind that its table marks [`Key::in_place`](crate::config::keys::ConfigKey::in_place).
+//! a kind that its table marks [`Key::in_place`](crate::config::key::ConfigKey::in_place).
 //!
 //! This one definition decides which slots a reload keeps, and which stored entries a later
 //! process takes up.
 
-use crate::config::{self, keys::Value};
+use crate::config;
+use crate::config::values::Value;
 use crate::credential::kinds::Kind;
 use crate::credential::store::{Digest, digest_of};
 
@@ -74,8 +75,8 @@ mod tests {
     use super::*;
     use crate::base::name::Name;
     use crate::base::problem::Place;
-    use crate::config::keys::Values;
     use crate::config::url::HttpUrl;
+    use crate::config::values::Values;
     use crate::config::{CredentialConfig, Roots, UpstreamTls};
     use crate::secret::SecretSource;
 

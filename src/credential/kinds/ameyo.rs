@@ -16,7 +16,7 @@ use super::engine::verdict::Meaning;
 use super::login_kind::{self, template};
 use super::{KindContext, key};
 use crate::base::problem::Problem;
-use crate::config::keys::{ConfigKey, Fallback, ValueType};
+use crate::config::key::{ConfigKey, Fallback, ValueType};
 use crate::config::url::HttpUrl;
 use crate::credential::KeepAlive;
 

@@ -13,7 +13,7 @@ use super::engine::verdict::Success;
 use super::engine::{OutputField, Recipe, TakenValue};
 use super::login_kind::{self, template};
 use super::{BuiltMint, Kind, KindContext, ameyo, key};
-use crate::config::keys::{ConfigKey, Fallback, ValueType};
+use crate::config::key::{ConfigKey, Fallback, ValueType};
 
 /// The entry in the list.
 pub const KIND: Kind = Kind {

@@ -17,7 +17,7 @@ use super::engine::verdict::Success;
 use super::engine::{OutputField, Recipe, TakenValue};
 use super::login_kind::{self, SCHEME, password, template, token_by_scheme, url, username};
 use super::{BuiltMint, Kind, KindContext, key};
-use crate::config::keys::{ConfigKey, Fallback, ValueType};
+use crate::config::key::{ConfigKey, Fallback, ValueType};
 
 /// The entry in the list.
 pub const KIND: Kind = Kind {

@@ -10,7 +10,7 @@ use super::engine::template::Template;
 use super::engine::{ConfiguredName, Engine, Recipe};
 use super::{BuiltMint, Kind, KindContext, life_rule, username_rule};
 use crate::base::problem::Problem;
-use crate::config::keys::{ConfigKey, Fallback, ValueType, key};
+use crate::config::key::{ConfigKey, Fallback, ValueType, key};
 use crate::config::url::HttpUrl;
 
 /// The issue call; `example` is a whole URL as TOML.
@@ -186,7 +186,7 @@ mod tests {
     use crate::base::name::Name;
     use crate::base::problem::Place;
     use crate::base::time::Clock;
-    use crate::config::keys::{Value, Values};
+    use crate::config::values::{Value, Values};
     use crate::config::{CredentialConfig, UpstreamTls};
     use crate::secret::SecretSource;
 

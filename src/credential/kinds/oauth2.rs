@@ -16,7 +16,8 @@ use super::engine::verdict::Meaning;
 use super::engine::{OutputField, Recipe, TakenValue};
 use super::login_kind::{self, default_life, password, template, url, username};
 use super::{BuiltMint, Kind, KindContext, key};
-use crate::config::keys::{ConfigKey, Fallback, Value, ValueType};
+use crate::config::key::{ConfigKey, Fallback, ValueType};
+use crate::config::values::Value;
 
 /// The entry in the list.
 pub const KIND: Kind = Kind {

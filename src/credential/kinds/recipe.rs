@@ -19,7 +19,7 @@ use super::{
     BuiltMint, DEFAULT_LIFE, Kind, KindContext, key, life_rule, static_credential, username_fault,
 };
 use crate::base::problem::Problem;
-use crate::config::keys::{ConfigKey, Fallback, ValueType};
+use crate::config::key::{ConfigKey, Fallback, ValueType};
 use crate::config::url::HttpUrl;
 use crate::credential::KeepAlive;
 

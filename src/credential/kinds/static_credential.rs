@@ -19,7 +19,7 @@ use super::{
 };
 use crate::base::problem::Problem;
 use crate::base::time::{Clock, Deadline};
-use crate::config::keys::{ConfigKey, Fallback, ValueType};
+use crate::config::key::{ConfigKey, Fallback, ValueType};
 use crate::credential::secret_parts::SecretParts;
 use crate::credential::{Fresh, Mint, MintError};
 use crate::secret::SecretSource;
@@ -279,7 +279,7 @@ mod tests {
     use super::*;
     use crate::base::name::Name;
     use crate::base::problem::Place;
-    use crate::config::keys::{Value, Values};
+    use crate::config::values::{Value, Values};
     use crate::config::{CredentialConfig, Roots, UpstreamTls};
 
     fn built(options: Vec<(&'static str, Value)>) -> Result<Arc<dyn Mint>, Vec<Problem>> {

@@ -14,7 +14,7 @@ use super::engine::verdict::Success;
 use super::engine::{OutputField, Recipe, TakenValue};
 use super::login_kind::{self, default_life, password, required, template, url, username};
 use super::{BuiltMint, Kind, KindContext};
-use crate::config::keys::ConfigKey;
+use crate::config::key::ConfigKey;
 
 /// The entry in the list.
 pub const KIND: Kind = Kind {

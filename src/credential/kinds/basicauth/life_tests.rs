@@ -6,7 +6,7 @@ use prometheus::Registry;
 use super::*;
 use crate::base::name::Name;
 use crate::base::problem::Place;
-use crate::config::keys::{Value, Values};
+use crate::config::values::{Value, Values};
 use crate::config::{CredentialConfig, Roots, UpstreamTls};
 use crate::credential::metrics::CredentialMetrics;
 use crate::credential::slot::{Slot, SlotParts};

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::base::problem::Problem;
-use crate::config::keys::{ConfigKey, Fallback, ValueType, key};
+use crate::config::key::{ConfigKey, Fallback, ValueType, key};
 use crate::config::url::HttpUrl;
 use crate::credential::chain::Bearer;
 use crate::credential::issuer_client::IssuerClient;

@@ -10,7 +10,7 @@ use http::{Method, Response};
 use super::*;
 use crate::base::name::Name;
 use crate::base::problem::Place;
-use crate::config::keys::{Value, Values};
+use crate::config::values::{Value, Values};
 use crate::config::{CredentialConfig, Roots, UpstreamTls};
 use crate::credential::testing::{
     LoopbackServer, START_MS, SeenRequest, TempFolder, answer, dated,

@@ -1,4 +1,4 @@
-//! What each type takes and refuses, beyond what `load_tests.rs` shows.
+//! What each type takes and refuses, beyond what the tests of `load.rs` show.
 
 use super::*;
 
@@ -37,7 +37,7 @@ fn a_time_has_a_unit_and_an_end() {
 }
 
 #[test]
-fn a_size_is_octets_with_or_without_a_unit() {
+fn a_size_is_bytes_with_or_without_a_unit() {
     assert_eq!(bytes("64KiB"), Some(65_536));
     assert_eq!(bytes("1KB"), Some(1000));
     assert_eq!(bytes("100"), Some(100));

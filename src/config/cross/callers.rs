@@ -3,9 +3,9 @@
 //! A listener that other machines can reach would lend them the credential, so it
 //! must say who may call. Its TLS is whole or absent.
 
-use crate::config::Bind;
-use crate::config::cross::Findings;
-use crate::config::lower::Section;
+use crate::config::findings::Findings;
+use crate::config::listener::Bind;
+use crate::config::section::Section;
 
 const TOKEN: &str = "caller_token";
 const ANYONE: &str = "dangerous_allow_any_caller";

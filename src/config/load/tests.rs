@@ -5,7 +5,8 @@ use std::path::Path;
 use proptest::prelude::*;
 
 use super::*;
-use crate::config::keys::{Fallback, Value, ValueType, key};
+use crate::config::key::{Fallback, ValueType, key};
+use crate::config::values::Value;
 use crate::config::{Effect, LogFormat, Roots};
 use crate::secret::{Program, SecretSource};
 

@@ -1,0 +1,144 @@
+//! What routes owe each other, the credential that they name and headset's own
+//! listeners.
+
+use crate::config::fault::near;
+use crate::config::findings::Findings;
+use crate::config::listener::Bind;
+use crate::config::section::Section;
+use crate::config::url::{HttpOrigin, HttpUrl};
+
+/// Judges every route; `bound` are the tables that have an address of headset's.
+pub(super) fn check(
+    found: &mut Findings,
+    routes: &[&Section],
+    credentials: &[&Section],
+    bound: &[&Section],
+) {
+    matchers(found, routes);
+    for each in routes {
+        route(found, each, credentials, bound);
+    }
+}
+
+fn matchers(found: &mut Findings, routes: &[&Section]) {
+    for (index, route) in routes.iter().enumerate() {
+        let Some(this) = route.matcher() else {
+            continue;
+        };
+        let same = |other: &&&Section| other.matcher().as_ref() == Some(&this);
+        let Some(earlier) = routes[..index].iter().find(same) else {
+            continue;
+        };
+        let (host, path) = this;
+        let what = match host {
+            Some(host) => format!("host {host} and path {path}"),
+            None => format!("path {path}"),
+        };
+        found.problem(
+            match route.values.is_set("match.path") {
+                true => route.values.place("match.path"),
+                false => route.place.clone(),
+            },
+            format!("{}.match", route.at),
+            format!("{} matches {what} too ({})", earlier.at, earlier.place),
+            "give one of the two another path or host".into(),
+        );
+    }
+}
+
+fn route(found: &mut Findings, route: &Section, credentials: &[&Section], bound: &[&Section]) {
+    let at = &route.at;
+    let upstream = route.values.url("upstream");
+    if let Some(upstream) = upstream
+        && let Some(own) = bound.iter().find(|s| is_ours(s, &upstream.origin))
+    {
+        found.problem(
+            route.values.place("upstream"),
+            format!("{at}.upstream"),
+            format!("{} is headset itself ({}.bind)", upstream.origin, own.at),
+            "name the contact center".into(),
+        );
+    }
+    let effect = route.values.text("effect");
+    if route.values.flag("replay_401") && !matches!(effect, Some("message" | "call")) {
+        found.warn(
+            route.values.place("replay_401"),
+            format!("{at}.replay_401"),
+            "it only matters where effect is message or call".into(),
+            "remove it, or set effect".into(),
+        );
+    }
+    let Some(name) = route.values.text("credential") else {
+        return;
+    };
+    let named = |s: &&&Section| s.name.as_ref().is_some_and(|n| n.as_str() == name);
+    let Some(credential) = credentials.iter().find(named) else {
+        let known = credentials.iter().filter_map(|s| s.name.as_ref());
+        let known: Vec<&str> = known.map(|name| name.as_str()).collect();
+        let fix = match (near(name, known.iter().copied()), known.is_empty()) {
+            (Some(meant), _) => format!("did you mean {meant:?}?"),
+            (None, false) => format!("name one of {}", known.join(", ")),
+            (None, true) => format!("write [credential.{name}]"),
+        };
+        found.problem(
+            route.values.place("credential"),
+            format!("{at}.credential"),
+            format!("there is no credential {name:?}"),
+            fix,
+        );
+        return;
+    };
+    let Some(upstream) = upstream else {
+        return;
+    };
+    let origins = credential.values.list("origins").unwrap_or(&[]);
+    let origins: Vec<HttpUrl> = origins
+        .iter()
+        .filter_map(|url| HttpUrl::parse(url).ok())
+        .collect();
+    if !origins.is_empty() && !origins.iter().any(|origin| covers(origin, upstream)) {
+        found.problem(
+            route.values.place("upstream"),
+            format!("{at}.upstream"),
+            format!(
+                "{}.origins does not let the credential go there",
+                credential.at
+            ),
+            format!("add \"{upstream}\" to {}.origins", credential.at),
+        );
+    }
+    if !upstream.origin.tls && !upstream.origin.is_loopback() {
+        found.warn(
+            route.values.place("upstream"),
+            format!("{at}.upstream"),
+            "the credential goes there in clear".into(),
+            "use https".into(),
+        );
+    }
+}
+
+/// Whether `url` lies at or below `prefix`, on segment boundaries.
+fn covers(prefix: &HttpUrl, url: &HttpUrl) -> bool {
+    let path = prefix.path.trim_end_matches('/');
+    prefix.origin == url.origin
+        && url
+            .path
+            .strip_prefix(path)
+            .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+}
+
+/// Whether the listener of `section` stands at `origin`.
+pub(super) fn is_ours(section: &Section, origin: &HttpOrigin) -> bool {
+    let Some(Bind::Tcp(bind)) = section.values.bind("bind") else {
+        return false;
+    };
+    let bare = origin.host.trim_matches(['[', ']']);
+    let same = bare.parse::<std::net::IpAddr>().is_ok_and(|ip| {
+        ip.to_canonical() == bind.ip().to_canonical() && origin.port == bind.port()
+    });
+    let local = origin.is_loopback()
+        && origin.port == bind.port()
+        && (bind.ip().is_loopback() && origin.host.as_ref() == "localhost"
+            || bind.ip().is_unspecified());
+    bind.port() != 0 && (same || local)
+}
