@@ -174,7 +174,7 @@ impl Egress {
     /// # Errors
     /// Where what names it cannot be used.
     pub fn hop(&self, origin: &HttpOrigin) -> Result<Option<ProxyHop>, UnfitProxy> {
-        let Some(way) = self.way.as_ref().filter(|_| !is_loopback(&origin.host)) else {
+        let Some(way) = self.way.as_ref().filter(|_| !stays_here(origin)) else {
             return Ok(None);
         };
         let exceptions = |from, text: &str| {
@@ -301,11 +301,9 @@ impl Authorization {
     }
 }
 
-fn is_loopback(host: &str) -> bool {
-    let bare = host.trim_matches(['[', ']']);
-    bare == "localhost"
-        || bare.ends_with(".localhost")
-        || (bare.parse::<IpAddr>()).is_ok_and(|ip| ip.to_canonical().is_loopback())
+/// A name below `localhost` is this machine too (RFC 6761 §6.3).
+fn stays_here(origin: &HttpOrigin) -> bool {
+    origin.is_loopback() || origin.host.ends_with(".localhost")
 }
 
 #[cfg(test)]

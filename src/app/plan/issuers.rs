@@ -1,5 +1,6 @@
 //! Which targets issue credentials, so that no call fetches one for its caller.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use crate::config;
@@ -33,7 +34,7 @@ pub(super) fn marks_at(
 ) -> Vec<IssuerMark> {
     let same = |other: &HttpOrigin| {
         other.port == origin.port
-            && (bare(other) == bare(origin) || (is_loopback(other) && is_loopback(origin)))
+            && (bare(other) == bare(origin) || (is_here(other) && is_here(origin)))
     };
     let mut marks: Vec<IssuerMark> = issuers
         .iter()
@@ -51,13 +52,9 @@ fn bare(origin: &HttpOrigin) -> &str {
 
 /// Whether a connection to `origin` stays on this machine; one to the unspecified
 /// address does.
-fn is_loopback(origin: &HttpOrigin) -> bool {
-    let host = bare(origin).trim_matches(['[', ']']);
-    host == "localhost"
-        || host.parse::<std::net::IpAddr>().is_ok_and(|ip| {
-            let ip = ip.to_canonical();
-            ip.is_loopback() || ip.is_unspecified()
-        })
+fn is_here(origin: &HttpOrigin) -> bool {
+    let ip = bare(origin).trim_matches(['[', ']']).parse::<IpAddr>();
+    origin.is_loopback() || ip.is_ok_and(|ip| ip.to_canonical().is_unspecified())
 }
 
 #[cfg(test)]
