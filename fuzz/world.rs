@@ -12,7 +12,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use headset::app::plan::{Plan, PlanDraft, kind_keys};
+use headset::app::build::{self, Plan, PlanDraft, kind_keys};
 use headset::base::time::Clock;
 use headset::config::load::{self, Sources};
 use headset::gateway::route::Gateway;
@@ -106,7 +106,7 @@ impl World {
         let draft = PlanDraft::new(config, Clock::system(), Arc::default());
         let draft = draft.unwrap_or_else(|problems| panic!("{problems:?}"));
         let registry = prometheus::Registry::new();
-        let plan = draft.start(&registry, tokio::runtime::Handle::current());
+        let plan = build::start(draft, &registry, tokio::runtime::Handle::current());
         let (plan, _) = plan.unwrap();
         for slot in plan.shared_slots() {
             slot.obtain().await.expect("a live credential");

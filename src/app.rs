@@ -5,26 +5,10 @@
 //! its own. They share the plan, the slots and the metrics, and nothing else;
 //! a reload hands each worker what is to be served from then on.
 
-pub mod about;
-pub mod attempt;
-pub mod descriptors;
-pub mod human;
-pub mod listener_auth;
-pub mod listener_sockets;
-pub mod orphans;
-pub mod pages;
-pub mod plan;
-pub mod reload;
-pub mod restart_only;
-pub mod retired;
-pub mod secrets;
-pub mod shutdown;
-pub mod slot_readiness;
-pub mod supervisor;
+pub mod build;
+pub mod change;
+pub mod serve;
 pub mod telemetry;
-pub mod terminal;
-pub mod view;
-pub mod worker;
 
 use std::io;
 use std::net::SocketAddr;
@@ -36,23 +20,26 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::LocalSet;
 
 use crate::admin::Admin;
-use crate::admin::health::{Health, ReadinessCheck};
-use crate::app::about::BuildGauges;
-use crate::app::listener_auth::AuthWatch;
-use crate::app::listener_sockets::{ListenerSockets, SocketPlace, sockets};
-use crate::app::plan::{Plan, PlanDraft};
-use crate::app::reload::{ConfigOrigin, ReloadTriggers, Running};
-use crate::app::retired::Retired;
-use crate::app::shutdown::Stop;
-use crate::app::slot_readiness::SlotReadiness;
-use crate::app::worker::Workers;
+use crate::admin::health::Health;
+use crate::app::build::PlanDraft;
+use crate::app::change::listener_files::AuthWatch;
+use crate::app::change::reload::{ConfigOrigin, ReloadTriggers};
+use crate::app::change::retired::Retired;
+use crate::app::change::running::Running;
+use crate::app::change::stop::Stop;
+use crate::app::change::{secrets, shutdown, supervisor};
+use crate::app::serve::gauges::BuildGauges;
+use crate::app::serve::listener_sockets::{
+    ListenError, ListenerSockets, SocketPlace, bind, own_addresses, sockets,
+};
+use crate::app::serve::workers::Workers;
+use crate::app::serve::{admin_listener, admin_view, orphans, reminders};
 use crate::base::problem::Problem;
 use crate::base::time::Clock;
 use crate::config::{Bind, Config, SocketAccess};
 use crate::credential::store::file::{Claim, StoreInUse};
 use crate::net::egress::OwnAddresses;
-use crate::net::listen::access::Access;
-use crate::net::listen::{BindError, BoundSocket};
+use crate::net::listen::BoundSocket;
 
 /// Why headset cannot start.
 #[derive(Debug, thiserror::Error)]
@@ -60,24 +47,9 @@ pub enum StartError {
     /// The configuration is faulty: exit code 78.
     #[error("{} in the configuration", count(.0.len()))]
     Config(Vec<Problem>),
-    /// An address cannot be listened on: exit code 69.
-    #[error("{key} cannot be used; stop what listens there, or set {key} to another address")]
-    Bind {
-        /// The key that names the address.
-        key: String,
-        /// The address and what the kernel said.
-        source: BindError,
-    },
-    /// A Unix socket is for somebody who does not exist here: exit code 69.
-    #[error(
-        "{key}.socket_owner or {key}.socket_group cannot be used; write a number, or a name that exists here"
-    )]
-    Access {
-        /// The listener's table.
-        key: String,
-        /// What was looked for, and where.
-        source: io::Error,
-    },
+    /// A listener cannot have its socket: exit code 69.
+    #[error(transparent)]
+    Listen(#[from] ListenError),
     /// Another process keeps its credentials where this one would: exit code 69.
     #[error(
         "store.path cannot be used; stop the other one, or give each headset a folder of its own"
@@ -169,7 +141,7 @@ impl App {
     }
 
     /// Lets it read its configuration anew, from `origin` as at the start, whenever
-    /// there is an occasion (`app/reload.rs`).
+    /// there is an occasion (`change/reload.rs`).
     pub fn reloading(self, origin: ConfigOrigin) -> App {
         App {
             origin: Some(origin),
@@ -205,21 +177,21 @@ impl App {
         let registry = Registry::new();
         let clock = draft.clock().clone();
         let now = clock.now().unix_seconds();
-        let about = BuildGauges::register(&registry, &draft.config().digest, now)?;
+        let gauges = BuildGauges::register(&registry, &draft.config().digest, now)?;
         let count = draft.config().workers;
         let runtime = tokio::runtime::Handle::current();
-        let (plan, process_state) = draft.start(&registry, runtime)?;
+        let (plan, process_state) = build::start(draft, &registry, runtime)?;
         let (credentials, watched) = watch::channel(plan.credentials.clone());
         // Before the first wait, and so before the first attempt.
         tokio::spawn(secrets::watch(watched.clone()));
-        let health = Arc::new(Health::new(count, vitals(&plan)));
+        let health = Arc::new(Health::new(count, admin_view::readiness_checks(&plan)));
         let (workers, mut ended) = Workers::start(count, health.clone())?;
         let adopted = workers.adopt(sockets(&mut places, count)).await?;
         adopted.serve(listener_sockets.settle(&plan, places)).await;
         health.mark_bound();
         announce(&addresses);
         supervisor::ready();
-        let admin_view = Arc::new(ArcSwap::from_pointee(view::admin_view(&plan)));
+        let admin_view = Arc::new(ArcSwap::from_pointee(admin_view::admin_view(&plan)));
         let (ask, asked) = mpsc::channel(ASKERS);
         let shown = Admin {
             health: health.clone(),
@@ -229,8 +201,9 @@ impl App {
             clock: clock.clone(),
         };
         let metrics = Arc::new(process_state.admin_metrics()?);
-        let pages = pages::spawn(admin, shown, pages::rules(&plan.rules), metrics)?;
-        tokio::spawn(human::watch(watched, clock));
+        let rules = admin_listener::rules(&plan.rules);
+        let admin_listener = admin_listener::spawn(admin, shown, rules, metrics)?;
+        tokio::spawn(reminders::watch(watched, clock));
         tokio::spawn(orphans::reap());
         let mut running = Running {
             plan,
@@ -238,12 +211,12 @@ impl App {
             workers,
             retired: Retired::default(),
             process_state,
-            about,
+            gauges,
             health,
             admin_view,
             credentials,
             admin: addresses.admin,
-            pages,
+            admin_listener,
             listener_auths: AuthWatch::default(),
         };
         running.watch_listener_auth();
@@ -275,33 +248,6 @@ impl App {
 
 /// How many may ask for a reload while one is under way.
 const ASKERS: usize = 16;
-
-fn bind(bind: &Bind, access: &SocketAccess, key: &str) -> Result<BoundSocket, StartError> {
-    let found = Access::resolve(access).map_err(|source| StartError::Access {
-        key: key.to_owned(),
-        source,
-    });
-    BoundSocket::bind(bind, &found?).map_err(|source| StartError::Bind {
-        key: format!("{key}.bind"),
-        source,
-    })
-}
-
-/// What headset must not dial.
-fn own_addresses(listeners: &[(String, Bind)], admin: SocketAddr) -> Vec<SocketAddr> {
-    let tcp = listeners.iter().filter_map(|(_, bind)| match bind {
-        Bind::Tcp(address) => Some(*address),
-        Bind::Unix(_) => None,
-    });
-    tcp.chain([admin]).collect()
-}
-
-fn vitals(plan: &Plan) -> Vec<Arc<dyn ReadinessCheck>> {
-    plan.shared_slots()
-        .into_iter()
-        .map(|slot| Arc::new(SlotReadiness::new(slot)) as Arc<dyn ReadinessCheck>)
-        .collect()
-}
 
 fn announce(addresses: &BoundAddresses) {
     for (name, bind) in &addresses.listeners {

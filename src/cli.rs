@@ -21,6 +21,7 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 
 use crate::app::StartError;
+use crate::app::serve::listener_sockets::ListenError;
 
 /// Puts the right Authorization header on every contact-center call.
 #[derive(Debug, Parser)]
@@ -130,7 +131,10 @@ pub fn exit_code(error: &anyhow::Error) -> u8 {
     for cause in error.chain() {
         match cause.downcast_ref::<StartError>() {
             Some(StartError::Config(_)) => return EX_CONFIG,
-            Some(StartError::Bind { .. } | StartError::Access { .. } | StartError::Store(_)) => {
+            Some(
+                StartError::Listen(ListenError::Bind { .. } | ListenError::Access { .. })
+                | StartError::Store(_),
+            ) => {
                 return EX_UNAVAILABLE;
             }
             _ => {}

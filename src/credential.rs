@@ -5,6 +5,7 @@
 //! what is done after a rejection. Callers meet only the slot. [`kinds::KINDS`] is
 //! the list of kinds.
 
+pub mod attempt;
 pub mod chain;
 pub mod error;
 pub mod human;

@@ -6,7 +6,7 @@
 
 use std::time::Duration;
 
-use headset::app::plan::{PlanDraft, kind_keys};
+use headset::app::build::{PlanDraft, kind_keys};
 use headset::base::problem::{Place, Problem};
 use headset::base::time::Clock;
 use headset::config::load::{self, Sources};

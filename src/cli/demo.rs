@@ -14,8 +14,8 @@ use bytes::Bytes;
 use http::{Method, Request};
 use tokio::sync::oneshot;
 
-use crate::app::plan::kind_keys;
-use crate::app::shutdown::Stop;
+use crate::app::build::kind_keys;
+use crate::app::change::stop::Stop;
 use crate::app::{App, BoundAddresses, telemetry};
 use crate::base::time::Clock;
 use crate::config::load::{self, Sources};

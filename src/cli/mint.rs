@@ -11,13 +11,13 @@ use std::time::Duration;
 
 use serde_json::{Value as Json, json};
 
-use crate::app::attempt::{Attempt, Obtained, attempt};
-use crate::app::plan::{PlanDraft, kind_keys};
+use crate::app::build::{PlanDraft, kind_keys};
 use crate::base::time::Clock;
 use crate::cli::check::OutputFormat;
 use crate::cli::quick::Quick;
 use crate::cli::{EX_CONFIG, EX_NOPERM, EX_TEMPFAIL, EX_UNAVAILABLE, EX_USAGE, online, run};
 use crate::config::{self, Config, load};
+use crate::credential::attempt::{Attempt, Obtained, attempt};
 use crate::credential::transcript::RecordedExchange;
 use crate::credential::{MintError, UnavailableReason};
 use crate::net::egress::OwnAddresses;

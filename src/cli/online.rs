@@ -8,13 +8,13 @@ use std::time::Duration;
 use serde_json::{Value as Json, json};
 use tokio::time::timeout;
 
-use crate::app::attempt::{Obtained, attempt};
 use crate::base::name::Name;
 use crate::base::time::Clock;
 use crate::cli::mint::{class, date, ends, exit_code, outcome_json, span};
 use crate::cli::{EX_CONFIG, EX_NOPERM, EX_TEMPFAIL, EX_UNAVAILABLE};
 use crate::config::{self, Config};
 use crate::credential::MintError;
+use crate::credential::attempt::{Obtained, attempt};
 use crate::credential::minter_factory::{MinterFactory, listed_tenant};
 use crate::credential::slot_opener::open_sources;
 use crate::credential::store::NullStore;

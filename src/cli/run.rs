@@ -3,9 +3,9 @@
 use std::io::Write;
 use std::process::ExitCode;
 
-use crate::app::plan::{PlanDraft, kind_keys, open_store};
-use crate::app::reload::ConfigOrigin;
-use crate::app::shutdown::Stop;
+use crate::app::build::{PlanDraft, kind_keys, open_store};
+use crate::app::change::reload::ConfigOrigin;
+use crate::app::change::stop::Stop;
 use crate::app::{App, StartError, telemetry};
 use crate::base::problem::Problem;
 use crate::base::time::Clock;

@@ -5,7 +5,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
-use headset::app::plan::{PlanDraft, kind_keys};
+use headset::app::build::{PlanDraft, kind_keys};
 use headset::base::time::Clock;
 use headset::config::load::{self, Sources};
 use headset::config::reference;

@@ -12,7 +12,7 @@ use std::io;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use headset::app::plan::kind_keys;
+use headset::app::build::kind_keys;
 use headset::base::time::Clock;
 use headset::config::load::{self, Sources};
 use headset::credential::chain::Chains;

@@ -1,7 +1,7 @@
 //! What the options of the kinds must fit together to, and what is said where they
 //! do not: the chains between credentials, and recipes.
 
-use headset::app::plan::{PlanDraft, kind_keys};
+use headset::app::build::{PlanDraft, kind_keys};
 use headset::base::time::Clock;
 use headset::config::load::{self, Sources};
 

@@ -1,6 +1,6 @@
 //! How headset finds its way to an upstream: several addresses, and a proxy between.
 
-use headset::app::plan::kind_keys;
+use headset::app::build::kind_keys;
 use headset::config::load::{self, Sources};
 use headset_simulator::{Options, Simulator};
 

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use headset::app::plan::{PlanDraft, kind_keys};
+use headset::app::build::{self, PlanDraft, kind_keys};
 use headset::base::time::Clock;
 use headset::config::load::{self, Sources};
 use headset::net::egress::OwnAddresses;
@@ -274,7 +274,7 @@ async fn ten_thousand_callers_across_fifty_tenants_make_fifty_logins() {
     let draft = PlanDraft::new(config, Clock::system(), OwnAddresses::default()).unwrap();
     let registry = prometheus::Registry::new();
     let runtime = tokio::runtime::Handle::current();
-    let (plan, _standing) = draft.start(&registry, runtime).unwrap();
+    let (plan, _standing) = build::start(draft, &registry, runtime).unwrap();
     let tenants = plan.tenants().remove(0);
     let mut callers = tokio::task::JoinSet::new();
     for caller in 0..10_000 {

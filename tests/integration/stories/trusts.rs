@@ -1,7 +1,7 @@
 //! Whom headset trusts at the other end of TLS, who it says it is, and what it says
 //! where the two do not come together.
 
-use headset::app::plan::{PlanDraft, kind_keys};
+use headset::app::build::{PlanDraft, kind_keys};
 use headset::base::time::Clock;
 use headset::config::load::{self, Sources};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};

@@ -8,8 +8,8 @@ use std::sync::mpsc;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use headset::app::plan::kind_keys;
-use headset::app::shutdown::Stop;
+use headset::app::build::kind_keys;
+use headset::app::change::stop::Stop;
 use headset::app::{App, BoundAddresses};
 use headset::base::time::Clock;
 use headset::config::Bind;

@@ -7,9 +7,9 @@
 use std::sync::Arc;
 
 use super::blueprints::NONE;
-use super::{Credentials, Resolved};
 use crate::base::problem::{Place, Problem};
 use crate::config::{self, Config};
+use crate::credential::Mint;
 use crate::credential::minter_factory::MinterFactory;
 use crate::credential::store::file::{FileStore, OpenError};
 use crate::credential::store::{NullStore, Store};
@@ -17,6 +17,9 @@ use crate::gateway::stack::rewrite::UpstreamTarget;
 use crate::net::connect::Connector;
 use crate::net::egress::Egress;
 use crate::secret::SecretSource;
+
+pub(super) type Credentials = Vec<(config::CredentialConfig, Arc<dyn Mint>)>;
+pub(super) type Routes = Vec<(config::RouteConfig, Arc<UpstreamTarget>, Connector)>;
 
 /// The store of the configuration; nothing is written yet. Reads its key.
 ///
@@ -54,7 +57,7 @@ pub(super) fn resolve(
     config: &Config,
     factory: &MinterFactory,
     mut problems: Vec<Problem>,
-) -> Result<Resolved, Vec<Problem>> {
+) -> Result<(Credentials, Routes), Vec<Problem>> {
     let mut credentials = Vec::new();
     for credential in &config.credentials {
         match factory.example(credential, config) {
@@ -247,7 +250,7 @@ fn overwritten_tenant(route: &config::RouteConfig, credentials: &Credentials) ->
 
 #[cfg(test)]
 mod tests {
-    use crate::app::plan::{PlanDraft, kind_keys};
+    use crate::app::build::{PlanDraft, kind_keys};
     use crate::base::time::Clock;
     use crate::config::load::{Sources, load};
     use crate::secret::watch::testing::WatchedFolder;

@@ -1,22 +1,17 @@
-//! What guards listeners: their TLS, and the token that their callers must show, also that
-//! of the admin listener.
+//! What stands between callers and listeners: TLS, and the token that callers must show,
+//! that of the admin listener included.
 //!
 //! Opened before anything is bound, so that a missing file is a problem of the
-//! configuration; then watched. What changes counts for new connections and new calls.
-//! What will not do is logged with its file and changes nothing.
+//! configuration; read anew when a file changes. What changes counts for new connections
+//! and new calls. What cannot be used is logged with its file and changes nothing.
 
-use std::path::Path;
 use std::sync::Arc;
 
-use tokio::task::JoinSet;
-
-use crate::app::plan::Plan;
 use crate::base::problem::{Place, Problem};
 use crate::config::ListenerConfig;
 use crate::net::tls::server::TlsAcceptor;
 use crate::secret::SecretSource;
 use crate::secret::token::Token;
-use crate::secret::watch::Watch;
 
 /// What stands between a listener's callers and its gateway.
 #[derive(Clone, Debug, Default)]
@@ -27,7 +22,7 @@ pub struct ListenerAuth {
     pub token: Option<Arc<Token>>,
 }
 
-/// The access rules of all listeners of a configuration.
+/// Those of a configuration.
 #[derive(Debug, Default)]
 pub struct ListenerAuths {
     /// Those of the application listeners, in their order.
@@ -36,8 +31,8 @@ pub struct ListenerAuths {
     pub admin_token: Option<Arc<Token>>,
 }
 
-/// The access rules of `listeners` and of the admin listener, and every problem. Reads their
-/// files, and their tokens wherever those are. What equals one of the `known` is that very one:
+/// Those of `listeners` and of the admin listener, and every problem. Reads their files,
+/// and their tokens wherever those are. What is as in one of the `known` is that very one:
 /// its TLS sessions can be resumed, and the command of its token is not run once more.
 pub fn open(
     listeners: &[ListenerConfig],
@@ -123,77 +118,13 @@ fn token(
     }
 }
 
-/// The access rules of `plan`, listener by listener, the last that of the admin listener.
-pub fn of(plan: &Plan) -> Vec<ListenerAuth> {
-    let listener_auths = plan
-        .listeners
-        .iter()
-        .map(|listener| listener.listener_auth.clone());
-    let admin = ListenerAuth {
-        tls: None,
-        token: plan.admin_token.clone(),
-    };
-    listener_auths.chain([admin]).collect()
-}
-
-/// Keeps the access rules of `plan` as their files say, for as long as it is polled. Needs a tokio
-/// runtime with time.
-pub fn watch(plan: &Plan) -> impl Future<Output = ()> + use<> {
-    let names = plan.listeners.iter();
-    let names = names.map(|listener| listener.config.name.to_string());
-    let names = names.chain(["admin".to_owned()]);
-    let listener_auths: Vec<(String, ListenerAuth)> = names.zip(of(plan)).collect();
-    let tls = listener_auths
-        .iter()
-        .filter_map(|(_, listener_auth)| listener_auth.tls.as_ref());
-    let files = tls.flat_map(|acceptor| acceptor.files().map(file));
-    let tokens = listener_auths
-        .iter()
-        .filter_map(|(_, listener_auth)| listener_auth.token.as_ref());
-    let tokens = tokens.map(|token| token.source().clone());
-    let watched: Vec<SecretSource> = files.chain(tokens).collect();
-    let mut watch = Watch::start(watched.clone());
-    // What changed between reading the files and watching them was told to nobody.
-    let mut changed = watched;
-    changed.retain(|source| matches!(source, SecretSource::File(_)));
-    async move {
-        loop {
-            let listener_auths = listener_auths.clone();
-            // A disk may take its time, and the control thread must not.
-            let reread = tokio::task::spawn_blocking(move || {
-                for (name, listener_auth) in &listener_auths {
-                    listener_auth.reread(name, &changed);
-                }
-            });
-            if let Err(error) = reread.await {
-                tracing::error!(error.detail = %error, "files of listeners could not be read");
-            }
-            changed = watch.changed().await;
-        }
-    }
-}
-
-/// The task that watches those files; it ends with this.
-#[derive(Debug, Default)]
-pub struct AuthWatch(JoinSet<()>);
-
-impl AuthWatch {
-    /// Goes on with `watch` instead of what was watched before.
-    pub fn turn_to(&mut self, watch: impl Future<Output = ()> + Send + 'static) {
-        self.0.abort_all();
-        self.0.spawn(watch);
-    }
-}
-
-fn file(path: &Path) -> SecretSource {
-    SecretSource::File(path.to_owned())
-}
-
 impl ListenerAuth {
     /// Reads anew whatever is made of one of the `changed` sources.
-    fn reread(&self, listener: &str, changed: &[SecretSource]) {
+    pub fn reread(&self, listener: &str, changed: &[SecretSource]) {
         if let Some(acceptor) = &self.tls
-            && acceptor.files().any(|path| changed.contains(&file(path)))
+            && acceptor
+                .files()
+                .any(|path| changed.contains(&SecretSource::File(path.to_owned())))
         {
             match acceptor.reread() {
                 Ok(false) => {}

@@ -19,7 +19,7 @@ use tokio::sync::watch;
 use tower::Service as _;
 
 use crate::admin::{self, Admin};
-use crate::app::descriptors;
+use crate::app::build::descriptors;
 use crate::gateway::body::Body;
 use crate::gateway::error::CallerFault;
 use crate::gateway::framing;

@@ -6,16 +6,17 @@
 //! everything is as it was.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 
 use tokio::time::{Instant, timeout_at};
 
+use super::abandoned::Abandoned;
 use super::blueprints::{PlannedRoute, blueprint, lifetimes, origins_or_own};
+use super::descriptors::{self, DescriptorLimits};
+use super::draft::PlanDraft;
 use super::issuers::{issuers, marks_anywhere, marks_at};
+use super::plan::{Plan, PlannedCredential, PlannedListener, PoolId};
+use super::process_state::ProcessState;
 use super::spec::CredentialSpec;
-use super::{Plan, PlanDraft, PlannedCredential, PlannedListener, PoolId, ProcessState};
-use crate::app::descriptors::{self, DescriptorLimits};
-use crate::app::retired::Abandoned;
 use crate::base::name::Name;
 use crate::config;
 use crate::credential::chain::Chains;
@@ -198,7 +199,7 @@ impl OpenedPlan {
             }
         };
         let issuers = issuers(&draft.credentials);
-        let mut lines = Vec::new();
+        let mut pools = Vec::new();
         let mut planned = Vec::new();
         for (route, upstream_target, connector) in draft.routes {
             let grant = route.credential.as_ref().and_then(|name| {
@@ -212,7 +213,7 @@ impl OpenedPlan {
             let lifetimes = lifetimes(&route.timeouts, &config.limits);
             let kept = before
                 .into_iter()
-                .flat_map(|before| &before.lines)
+                .flat_map(|before| &before.pools)
                 .find(|line| {
                     line.route == route.name
                         && line.lifetimes == lifetimes
@@ -220,9 +221,9 @@ impl OpenedPlan {
                 });
             let line = match kept {
                 Some(line) => line.number,
-                None => process_state.lines.fetch_add(1, Ordering::Relaxed),
+                None => process_state.next_pool(),
             };
-            lines.push(PoolId {
+            pools.push(PoolId {
                 route: route.name.clone(),
                 connector: connector.clone(),
                 lifetimes,
@@ -285,7 +286,7 @@ impl OpenedPlan {
             credentials: running,
             allowance,
             specs,
-            lines,
+            pools,
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use tokio::sync::watch;
 
-use crate::app::plan::PlannedCredential;
+use crate::app::build::PlannedCredential;
 use crate::credential::tenants::CredentialHandle;
 use crate::secret::SecretSource;
 use crate::secret::watch::Watch;

@@ -13,19 +13,59 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
-use crate::app::StartError;
-use crate::app::plan::Plan;
-use crate::app::worker::{Assignment, WorkerSocket};
+use crate::app::build::Plan;
+use crate::app::serve::workers::{Assignment, WorkerSocket};
 use crate::base::name::Name;
 use crate::config::{self, Bind, SocketAccess};
 use crate::modes::Phase;
 use crate::net::activity::{Activity, ActivityCounts, QuietPeriod};
-use crate::net::listen::BoundSocket;
 use crate::net::listen::access::{Access, SocketFile};
+use crate::net::listen::{BindError, BoundSocket};
 
 /// How long no call must have begun on a removed listener before its idle connections are
 /// closed, so that none is lost that was on its way.
 const GRACE: Duration = Duration::from_secs(2);
+
+/// Why a listener cannot have its socket.
+#[derive(Debug, thiserror::Error)]
+pub enum ListenError {
+    /// Its address cannot be listened on.
+    #[error("{key} cannot be used; stop what listens there, or set {key} to another address")]
+    Bind {
+        /// The key that names the address.
+        key: String,
+        /// The address and what the kernel said.
+        source: BindError,
+    },
+    /// Its Unix socket is for somebody who does not exist here.
+    #[error(
+        "{key}.socket_owner or {key}.socket_group cannot be used; write a number, or a name that exists here"
+    )]
+    Access {
+        /// The listener's table.
+        key: String,
+        /// What was looked for, and where.
+        source: io::Error,
+    },
+    /// The machine refuses another handle of it.
+    #[error("headset cannot start")]
+    Machine(#[from] io::Error),
+}
+
+/// A socket at `bind`, open to whom `access` names; `key` is the listener's table.
+///
+/// # Errors
+/// Where the address is taken, or nobody is called as `access` says.
+pub fn bind(bind: &Bind, access: &SocketAccess, key: &str) -> Result<BoundSocket, ListenError> {
+    let found = Access::resolve(access).map_err(|source| ListenError::Access {
+        key: key.to_owned(),
+        source,
+    });
+    BoundSocket::bind(bind, &found?).map_err(|source| ListenError::Bind {
+        key: format!("{key}.bind"),
+        source,
+    })
+}
 
 /// See the module.
 #[derive(Debug, Default)]
@@ -139,7 +179,7 @@ impl ListenerSockets {
         &mut self,
         listeners: &[config::ListenerConfig],
         workers: usize,
-    ) -> Result<Vec<SocketPlace>, StartError> {
+    ) -> Result<Vec<SocketPlace>, ListenError> {
         let mut taken = Vec::new();
         let (open, next) = (&self.open, &mut self.next);
         let mut place = |listener: &config::ListenerConfig| {
@@ -157,7 +197,7 @@ impl ListenerSockets {
                 return Ok(SocketPlace::Kept(listener_socket.number));
             }
             let key = format!("listener.{}", listener.name);
-            let mut bound = super::bind(&listener.bind, &listener.access, &key)?;
+            let mut bound = bind(&listener.bind, &listener.access, &key)?;
             let handles: io::Result<Vec<BoundSocket>> =
                 (0..workers).map(|_| bound.share()).collect();
             *next += 1;
@@ -289,6 +329,15 @@ fn advance(phase: &watch::Sender<Phase>, now: Phase) {
         *phase = now.max(*phase);
         later
     });
+}
+
+/// The addresses of `listeners` and of the `admin` listener: what headset must not dial.
+pub fn own_addresses(listeners: &[(String, Bind)], admin: SocketAddr) -> Vec<SocketAddr> {
+    let tcp = listeners.iter().filter_map(|(_, bind)| match bind {
+        Bind::Tcp(address) => Some(*address),
+        Bind::Unix(_) => None,
+    });
+    tcp.chain([admin]).collect()
 }
 
 /// The TCP addresses among `places` that are new.

@@ -11,7 +11,7 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio::time::{MissedTickBehavior, interval};
 
-use crate::app::plan::PlannedCredential;
+use crate::app::build::PlannedCredential;
 use crate::base::time::Clock;
 use crate::credential::human::Reminder;
 

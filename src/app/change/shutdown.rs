@@ -5,20 +5,18 @@
 //! close`), keeps accepting until no call was open or began for 2 s or the drain
 //! time is over, and only then closes. Last, the credentials that are to end with the
 //! process are ended at their issuers, for which the end of the drain time is kept
-//! free. A second signal means now.
+//! free. A second signal means now (`stop.rs`).
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::signal::unix::{Signal, SignalKind, signal};
-use tokio::sync::oneshot;
 use tokio::time::{Instant, interval, timeout_at};
 
-use crate::app::plan::Plan;
-use crate::app::reload::Running;
-use crate::app::retired::Retired;
-use crate::app::terminal::Terminal;
-use crate::app::worker::WorkersEnded;
+use crate::app::build::Plan;
+use crate::app::change::retired::Retired;
+use crate::app::change::running::Running;
+use crate::app::change::stop::Stop;
+use crate::app::serve::workers::WorkersEnded;
 use crate::credential::slot::Slot;
 use crate::modes::Phase;
 use crate::net::activity::{ActivityCounts, QuietPeriod};
@@ -36,100 +34,6 @@ const REVOCATION: Duration = Duration::from_secs(5);
 /// For this long an issuer is asked to end a credential, however little of the drain time
 /// is left: one that lives on is somebody's to find.
 const REVOCATION_LEAST: Duration = Duration::from_secs(2);
-
-/// What makes headset stop.
-#[derive(Debug)]
-pub enum Stop {
-    /// SIGTERM, SIGINT or the SIGHUP of a terminal that was closed; a second SIGTERM or
-    /// SIGINT means now.
-    Signals(Signals),
-    /// Somebody in this process: a drain begins when the sender is used or dropped.
-    Asked(oneshot::Receiver<()>),
-}
-
-/// The signals that end a process, caught from the moment this is made. SIGHUP is one of
-/// them where it says that the terminal was closed, and else a wish for a reload.
-#[derive(Debug)]
-pub struct Signals {
-    terminate: Signal,
-    interrupt: Signal,
-    closed: Signal,
-    terminal: Terminal,
-    hangup: Option<Signal>,
-}
-
-impl Signals {
-    async fn next(&mut self) -> &'static str {
-        tokio::select! {
-            _ = self.terminate.recv() => "SIGTERM",
-            _ = self.interrupt.recv() => "SIGINT",
-            () = closed(&mut self.closed, &self.terminal) => "SIGHUP of a closed terminal",
-        }
-    }
-
-    /// The kernel and a shell may both send SIGHUP for one terminal: it says nothing anew.
-    async fn second(&mut self) {
-        tokio::select! {
-            _ = self.terminate.recv() => {}
-            _ = self.interrupt.recv() => {}
-        }
-    }
-}
-
-async fn closed(hangup: &mut Signal, terminal: &Terminal) {
-    while hangup.recv().await.is_some() {
-        if terminal.is_closed() {
-            return;
-        }
-    }
-    std::future::pending().await
-}
-
-impl Stop {
-    /// Stops at a signal. Call it before anything is announced.
-    ///
-    /// # Errors
-    /// Where the handlers cannot be installed.
-    pub fn at_signals() -> std::io::Result<Stop> {
-        // Before SIGHUP is caught.
-        let terminal = Terminal::at_start();
-        Ok(Stop::Signals(Signals {
-            closed: signal(SignalKind::hangup())?,
-            terminal,
-            terminate: signal(SignalKind::terminate())?,
-            interrupt: signal(SignalKind::interrupt())?,
-            hangup: Some(signal(SignalKind::hangup())?),
-        }))
-    }
-
-    /// SIGHUP, for whom it means something; the first time only. Whether it is taken or
-    /// not, it ends nothing.
-    pub fn take_hangup(&mut self) -> Option<Signal> {
-        match self {
-            Stop::Signals(signals) => signals.hangup.take(),
-            Stop::Asked(_) => None,
-        }
-    }
-
-    /// Waits until it says so, and tells what did.
-    pub async fn next(&mut self) -> &'static str {
-        match self {
-            Stop::Signals(signals) => signals.next().await,
-            Stop::Asked(asked) => {
-                let _ = asked.await;
-                "request"
-            }
-        }
-    }
-
-    /// Waits for what means now. A request has no second one.
-    async fn second(&mut self) {
-        match self {
-            Stop::Signals(signals) => signals.second().await,
-            Stop::Asked(_) => std::future::pending().await,
-        }
-    }
-}
 
 /// Stops `running` in order, since `why` asked for it.
 pub async fn run(why: &str, mut stop: Stop, running: Running, mut ended: WorkersEnded) {

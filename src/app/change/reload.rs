@@ -7,57 +7,30 @@
 
 use std::convert::Infallible;
 use std::path::Path;
-use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use arc_swap::ArcSwap;
 use tokio::signal::unix::Signal;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::mpsc;
 use tokio::time::{MissedTickBehavior, interval};
 
-use crate::admin::health::Health;
 use crate::admin::status::{AdminView, ReloadRequest, Reloaded};
-use crate::app::about::BuildGauges;
-use crate::app::listener_auth::{self, AuthWatch};
-use crate::app::listener_sockets::{ListenerSockets, new_addresses, sockets};
-use crate::app::plan::{OpenedPlan, Plan, PlanDraft, PlannedCredential, ProcessState, kind_keys};
-use crate::app::retired::{Ends, Retired};
-use crate::app::worker::Workers;
-use crate::app::{StartError, pages, restart_only, supervisor, view, vitals};
+use crate::app::build::{OpenedPlan, Plan, PlanDraft, PlannedCredential, kind_keys};
+use crate::app::change::retired::Ends;
+use crate::app::change::running::Running;
+use crate::app::change::{restart_only, supervisor};
+use crate::app::serve::listener_sockets::{ListenError, new_addresses, sockets};
+use crate::app::serve::{admin_listener, admin_view};
 use crate::base::problem::Problem;
 use crate::config::Config;
 use crate::config::load::{self, Sources};
 use crate::credential::identity::is_same_account;
 use crate::credential::tenants::CredentialHandle;
-use crate::modes::CurrentService;
 use crate::secret;
 use crate::secret::watch::Watch;
 
 /// How often what is out of use is looked at.
 const SWEEP: Duration = Duration::from_secs(1);
-
-/// A headset that serves, and all that a reload changes of it.
-pub struct Running {
-    /// What is in use.
-    pub plan: Plan,
-    /// The listeners.
-    pub listener_sockets: ListenerSockets,
-    /// The workers.
-    pub workers: Workers,
-    /// What is out of use.
-    pub retired: Retired,
-    pub(super) process_state: ProcessState,
-    pub(super) about: BuildGauges,
-    pub(super) health: Arc<Health>,
-    pub(super) admin_view: Arc<ArcSwap<AdminView>>,
-    pub(super) credentials: watch::Sender<Vec<PlannedCredential>>,
-    pub(super) admin: std::net::SocketAddr,
-    /// By what the admin listener is served.
-    pub(super) pages: Rc<CurrentService>,
-    /// What watches the files of listeners.
-    pub(super) listener_auths: AuthWatch,
-}
 
 /// From what a configuration is read, again and again.
 pub struct ConfigOrigin {
@@ -94,12 +67,9 @@ enum ReloadRefused {
     Told(String),
 }
 
-impl From<StartError> for ReloadRefused {
-    fn from(error: StartError) -> ReloadRefused {
-        match error {
-            StartError::Config(problems) => ReloadRefused::Problems(problems),
-            other => ReloadRefused::Told(format!("{:#}", anyhow::Error::from(other))),
-        }
+impl From<ListenError> for ReloadRefused {
+    fn from(error: ListenError) -> ReloadRefused {
+        ReloadRefused::Told(format!("{:#}", anyhow::Error::from(error)))
     }
 }
 
@@ -172,7 +142,7 @@ impl Running {
         let problems = match outcome {
             Ok(changed) => {
                 let config = &self.plan.config;
-                self.about.reloaded(&config.digest, now.unix_seconds());
+                self.gauges.reloaded(&config.digest, now.unix_seconds());
                 tracing::info!(
                     reload.why = why,
                     config.hash = config.digest,
@@ -183,7 +153,7 @@ impl Running {
                 Vec::new()
             }
             Err(refused) => {
-                self.about.refused();
+                self.gauges.refused();
                 let problems = match refused {
                     ReloadRefused::Problems(problems) => {
                         problems.iter().map(ToString::to_string).collect()
@@ -207,7 +177,7 @@ impl Running {
         };
         self.admin_view.store(Arc::new(AdminView {
             reloaded: Some(reloaded.clone()),
-            ..view::admin_view(&self.plan)
+            ..admin_view::admin_view(&self.plan)
         }));
         reloaded
     }
@@ -226,7 +196,7 @@ impl Running {
         }
         let factory = self.process_state.factory().clone();
         // Trust anchors are read from disk.
-        let listener_auths = listener_auth::of(&self.plan);
+        let listener_auths = self.plan.listener_auths();
         let draft = tokio::task::spawn_blocking(move || {
             PlanDraft::again(config, &factory, &listener_auths)
         });
@@ -263,8 +233,10 @@ impl Running {
         self.wake_chained();
         self.learn_addresses();
         self.watch_listener_auth();
-        self.pages.keep_by(pages::rules(&self.plan.rules));
-        self.health.watch_over(vitals(&self.plan));
+        self.admin_listener
+            .keep_by(admin_listener::rules(&self.plan.rules));
+        self.health
+            .watch_over(admin_view::readiness_checks(&self.plan));
         self.credentials.send_replace(self.plan.credentials.clone());
         adopted.serve(assignments).await;
         Ok(ReloadChanges { new, gone })
@@ -341,17 +313,6 @@ impl Running {
                 None => {}
             }
         }
-    }
-
-    /// Watches the files of the listeners that are in use now, and no others.
-    pub(super) fn watch_listener_auth(&mut self) {
-        self.listener_auths
-            .turn_to(listener_auth::watch(&self.plan));
-    }
-
-    fn learn_addresses(&self) {
-        let own = super::own_addresses(&self.listener_sockets.addresses(), self.admin);
-        self.process_state.own().store(Arc::new(own));
     }
 }
 

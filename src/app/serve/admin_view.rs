@@ -1,12 +1,14 @@
-//! The plan as the admin listener sees it: the admin floor knows no plan, so `app`
-//! lends it a view.
+//! The plan as the admin listener sees it. The admin floor knows neither plan nor slot,
+//! so `app` lends it views.
 
 use std::sync::Arc;
 
 use crate::admin::guard::AdminGuard;
+use crate::admin::health::ReadinessCheck;
 use crate::admin::status::{AdminView, CredentialView, RouteView, StatusSource};
-use crate::app::plan::{Plan, PlannedCredential};
+use crate::app::build::{Plan, PlannedCredential};
 use crate::config::Config;
+use crate::credential::slot::Slot;
 
 /// See the module.
 #[derive(Debug)]
@@ -33,6 +35,31 @@ pub fn admin_view(plan: &Plan) -> AdminView {
         routes: routes(&plan.config),
         config: plan.config.digest.clone(),
         reloaded: None,
+    }
+}
+
+/// What of `plan` must be live for headset to be of use.
+pub fn readiness_checks(plan: &Plan) -> Vec<Arc<dyn ReadinessCheck>> {
+    let all = plan.shared_slots().into_iter();
+    all.map(|slot| Arc::new(SlotReadiness(slot)) as Arc<dyn ReadinessCheck>)
+        .collect()
+}
+
+/// A slot as the probes see it.
+#[derive(Debug)]
+struct SlotReadiness(Arc<Slot>);
+
+impl ReadinessCheck for SlotReadiness {
+    fn name(&self) -> &str {
+        self.0.name().as_str()
+    }
+
+    fn is_live(&self) -> bool {
+        self.0.peek().is_some()
+    }
+
+    fn was_minted(&self) -> bool {
+        self.0.snapshot().generation > 0
     }
 }
 

@@ -6,12 +6,13 @@
 //! registered there may be what its successor uses. A session is its own, and is ended
 //! in any case. What a reload opened that is not used is given back.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout_at};
 
+use crate::app::build::abandoned::Abandoned;
 use crate::credential::Mint;
 use crate::credential::slot::Slot;
 use crate::credential::tenants::CredentialHandle;
@@ -36,27 +37,6 @@ pub enum Ends {
     AsConfigured,
     /// A session alone: what was registered may be what a successor uses.
     Session,
-}
-
-/// Slots that were opened for a configuration which is not used: all that they obtained
-/// is to be given back. Filled wherever such a configuration is dropped.
-#[derive(Clone, Debug, Default)]
-pub struct Abandoned(Arc<Mutex<Vec<Arc<Slot>>>>);
-
-impl Abandoned {
-    /// `slots` are not used after all.
-    pub fn add(&self, slots: Vec<Arc<Slot>>) {
-        self.slots().extend(slots);
-    }
-
-    /// Takes them out, to give back what they have.
-    pub fn take(&self) -> Vec<Arc<Slot>> {
-        std::mem::take(&mut *self.slots())
-    }
-
-    fn slots(&self) -> std::sync::MutexGuard<'_, Vec<Arc<Slot>>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
 }
 
 /// Gives back what `slot` obtained, for at most `limit` beside a flight under way.

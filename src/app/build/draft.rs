@@ -1,0 +1,139 @@
+//! A configuration that was resolved: every problem found, nothing running.
+//!
+//! It finds what only those see who would use the configuration (a kind over its
+//! options, a CA file over its PEM), so `check` makes one too. A later configuration
+//! goes the same way, by [`PlanDraft::again`].
+
+use std::sync::Arc;
+
+use super::listener_auth::{self, ListenerAuth, ListenerAuths};
+use super::resolve::{Credentials, Routes, open_store, resolve};
+use crate::base::problem::Problem;
+use crate::base::time::Clock;
+use crate::config::{self, Config};
+use crate::credential::kinds::BuiltMint;
+use crate::credential::minter_factory::MinterFactory;
+use crate::credential::slot_opener::open_sources;
+use crate::credential::store::NullStore;
+use crate::credential::tenants::CredentialHandle;
+use crate::net::egress::OwnAddresses;
+
+/// A resolved configuration.
+pub struct PlanDraft {
+    pub(super) config: Config,
+    pub(super) factory: MinterFactory,
+    pub(super) credentials: Credentials,
+    pub(super) routes: Routes,
+    pub(super) listener_auths: ListenerAuths,
+}
+
+impl PlanDraft {
+    /// Resolves `config`.
+    ///
+    /// # Errors
+    /// With every problem at once.
+    pub fn new(config: Config, clock: Clock, own: OwnAddresses) -> Result<PlanDraft, Vec<Problem>> {
+        let (listener_auths, found) =
+            listener_auth::open(&config.listeners, config.admin.token.as_ref(), &[]);
+        PlanDraft::resolved(config, clock, own, listener_auths, found)
+    }
+
+    /// The same to try a credential only: nobody will call, so the files and tokens of
+    /// listeners are left alone. It is not to be started.
+    ///
+    /// # Errors
+    /// With every problem at once.
+    pub fn to_mint(
+        config: Config,
+        clock: Clock,
+        own: OwnAddresses,
+    ) -> Result<PlanDraft, Vec<Problem>> {
+        PlanDraft::resolved(config, clock, own, ListenerAuths::default(), Vec::new())
+    }
+
+    fn resolved(
+        config: Config,
+        clock: Clock,
+        own: OwnAddresses,
+        listener_auths: ListenerAuths,
+        mut found: Vec<Problem>,
+    ) -> Result<PlanDraft, Vec<Problem>> {
+        let store = open_store(&config).unwrap_or_else(|problem| {
+            found.push(problem);
+            Arc::new(NullStore::new())
+        });
+        let factory = MinterFactory::of(&config, clock, own, store);
+        let (credentials, routes) = resolve(&config, &factory, found)?;
+        Ok(PlanDraft {
+            config,
+            factory,
+            credentials,
+            routes,
+            listener_auths,
+        })
+    }
+
+    /// Resolves `config`, which comes after the one that `factory` was made for: its
+    /// store, its chains and its clock stay, and what is as in one of the `known`.
+    ///
+    /// # Errors
+    /// With every problem at once.
+    pub fn again(
+        config: Config,
+        factory: &MinterFactory,
+        known: &[ListenerAuth],
+    ) -> Result<PlanDraft, Vec<Problem>> {
+        let factory = factory.again(&config);
+        let (listener_auths, found) =
+            listener_auth::open(&config.listeners, config.admin.token.as_ref(), known);
+        let (credentials, routes) = resolve(&config, &factory, found)?;
+        Ok(PlanDraft {
+            config,
+            factory,
+            credentials,
+            routes,
+            listener_auths,
+        })
+    }
+
+    /// Every problem that resolving `config` would find, secrets unread but for the keys
+    /// of listeners, each of which must fit its certificate.
+    pub fn judge(config: &Config, clock: &Clock) -> Vec<Problem> {
+        let own = OwnAddresses::default();
+        let factory = MinterFactory::of(config, clock.clone(), own, Arc::new(NullStore::new()));
+        let found = resolve(config, &factory, listener_auth::judge(&config.listeners));
+        found.err().unwrap_or_default()
+    }
+
+    /// The clock by which its credentials expire.
+    pub fn clock(&self) -> &Clock {
+        &self.factory.clock
+    }
+
+    /// Opens what `credential` is chained to, for one attempt: see [`open_sources`].
+    ///
+    /// # Errors
+    /// Where two metrics share a name, which would be a bug.
+    pub fn open_sources(
+        &self,
+        credential: &config::CredentialConfig,
+    ) -> Result<Vec<CredentialHandle>, prometheus::Error> {
+        open_sources(&self.factory, credential, &self.config)
+    }
+
+    /// What it was made from.
+    pub fn config(&self) -> &Config {
+        &self.config
+    }
+
+    /// A minter of `credential` as made for `tenant`, where each has its own.
+    ///
+    /// # Errors
+    /// With every problem that its kind finds.
+    pub fn mint(&self, credential: &config::CredentialConfig, tenant: Option<&str>) -> BuiltMint {
+        match tenant {
+            Some(tenant) => self.factory.build(&credential.for_tenant(tenant)),
+            None => self.factory.build(credential),
+        }
+    }
+}
