@@ -172,7 +172,7 @@ fn as_toml(ty: ValueType, text: &str) -> String {
 /// Renders `docs/configuration.md`.
 pub fn markdown(kinds: &[KindKeys]) -> String {
     let mut out = String::from(PREAMBLE);
-    out.push_str("\n| Flag | Variable | Key | |\n|---|---|---|---|\n");
+    out.push_str("\n| Flag | Variable | Key | Meaning |\n|---|---|---|---|\n");
     out.push_str("| `--config FILE` | `HEADSET_CONFIG` | | The configuration file |\n");
     for row in SHORTCUTS {
         let _ = writeln!(
@@ -204,7 +204,7 @@ pub fn markdown(kinds: &[KindKeys]) -> String {
 }
 
 fn rows<'a>(out: &mut String, keys: impl Iterator<Item = (&'a str, &'a ConfigKey)>) {
-    out.push_str("| Key | Takes | Default | |\n|---|---|---|---|\n");
+    out.push_str("| Key | Type | Example | Default | Meaning |\n|---|---|---|---|---|\n");
     for (path, key) in keys {
         let default = match key.default {
             Fallback::Required => "*required*".to_owned(),
@@ -213,7 +213,7 @@ fn rows<'a>(out: &mut String, keys: impl Iterator<Item = (&'a str, &'a ConfigKey
         };
         let _ = writeln!(
             out,
-            "| `{path}` | {}, as `{}` | {default} | {} |",
+            "| `{path}` | {} | `{}` | {default} | {} |",
             key.ty.in_words(),
             key.example.replace('|', "\\|"),
             key.doc.replace('|', "\\|"),
@@ -223,39 +223,41 @@ fn rows<'a>(out: &mut String, keys: impl Iterator<Item = (&'a str, &'a ConfigKey
 
 const PREAMBLE: &str = r#"# Configuration reference
 
-Generated from the table of keys; do not edit. `config/full.toml` holds the same keys as
+Generated from the table of keys; do not edit. `config/full.toml` holds the same keys in
 a file that loads, `config/minimal.toml` the least that does something.
 
-headset reads, the later ones winning key by key: its defaults, one TOML file
-(`--config FILE`), variables that begin with `HEADSET_`, and flags. `headset check` shows
+headset reads its defaults, then one TOML file (`--config FILE`), variables that begin with
+`HEADSET_`, and flags; for each key the last of them wins. `headset check` reports
 every problem at once and starts nothing; a faulty configuration ends with exit code 78.
 
 - Every key has one path, and so one variable: `route.contacts.upstream` is
   `HEADSET_ROUTE__CONTACTS__UPSTREAM`. Two underscores separate levels. A variable with
-  `__` that matches no key is an error; one that misses a key by single underscores or a
+  `__` that matches no key is an error; one that differs from a key only by single underscores or a
   typing error is a warning; any other `HEADSET_` variable that is not in the table below
   is ignored.
-- Variables and flags are text, read by the type of the key: `HEADSET_CONTEXT_ID=00912`
+- Variables and flags are text, interpreted by the type of the key: `HEADSET_CONTEXT_ID=00912`
   stays `00912`. Lists are separated by commas. Quotes around a value are refused, since
-  they would be a part of it.
+  they would be part of it.
 - Names of listeners, routes and credentials are lower-case letters and digits, a letter
   first, words joined by single underscores.
 - A time is a number with a unit (`30s`, `12h`, `30d`), a size likewise (`64KiB`).
 - A secret is written by reference only: `{ file = "/path" }`, `{ env = "VARIABLE" }` or
   `{ command = ["program", "argument"], env = ["VAULT_ADDR"] }` (run without a shell
   whenever the secret is needed, once a mint, for at most 10 s; its stderr is dropped; of
-  the environment it sees `PATH`, `HOME`, `LANG` and what `env` names; what it leaves
-  running when it ends goes on). It is read when it is needed. An end of line after it is trimmed; other control
-  characters, curly quotes, invisible characters, quotes around it and a header's or
-  variable's name before it are refused; nothing in it is expanded. A changed file is
-  acted on within 2 seconds.
-- Nothing in a path is expanded: `~` and `$NAME` are refused. Relative paths start at the folder that headset was started in.
+  the environment it sees `PATH`, `HOME`, `LANG` and what `env` names; processes that it
+  leaves running when it ends continue). headset reads a secret when it needs it. It trims
+  an end of line after it; it refuses other control characters, curly quotes, invisible
+  characters, quotes around it and a header's or variable's name before it; it expands
+  nothing in it. headset acts on a changed file within 2 seconds.
+- Nothing in a path is expanded: `~` and `$NAME` are refused. Relative paths start
+  at the folder that headset was started in.
 
 ## One route without a file
 
-Those of these that begin with `listener.app`, `route.default` or `credential.default`
-make the rest of these tables too. Beside a file that has listeners, routes or
-credentials of other names they are refused: set the variable of the file's own key. A secret is never the value of a flag.
+Flags and variables for keys that begin with `listener.app`, `route.default` or
+`credential.default` create the rest of these tables, too. Beside a file that has listeners,
+routes or credentials of other names they are refused: set the variable of the file's own
+key. A secret is never the value of a flag.
 "#;
 
 #[cfg(test)]

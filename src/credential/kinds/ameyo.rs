@@ -57,7 +57,7 @@ pub(super) const KEEP_ALIVE: ConfigKey = key(
     ValueType::Choice(&["off", "traffic", "always"]),
     Fallback::Text("traffic"),
     "\"traffic\"",
-    "When to give signs of life: while calls use the session, `always`, or `off`.",
+    "When to send keep-alive requests: while calls use the session (`traffic`), `always`, or never (`off`).",
 )
 .in_place();
 
@@ -66,7 +66,7 @@ pub(super) const KEEP_ALIVE_INTERVAL: ConfigKey = key(
     ValueType::Duration,
     Fallback::Text("20s"),
     "\"20s\"",
-    "The pause between two signs of life, from 1s.",
+    "The interval of keep-alive requests, from 1s.",
 )
 .in_place();
 
@@ -75,7 +75,7 @@ pub(super) const ON_SHUTDOWN: ConfigKey = key(
     ValueType::Choice(&["keep", "revoke"]),
     Fallback::Text("revoke"),
     "\"revoke\"",
-    "Whether to log out when headset stops. A session that is kept may bar the next login.",
+    "Whether to log out when headset stops. A session that is kept may block the next login.",
 )
 .in_place();
 
@@ -84,7 +84,7 @@ pub(super) const SESSION_URL: ConfigKey = key(
     ValueType::Url,
     Fallback::Absent,
     "\"https://ameyo.example.com:8443/ameyorestapi/session\"",
-    "Where keep-alive, refresh and logout are, on the same origin. By default the `session` beside the folder of `url`.",
+    "The URL below which keep-alive, refresh and logout are, on the same origin. Default: `session` beside the folder of `url`.",
 );
 
 /// A forced change of password lets a login answer, with a session that does nothing.

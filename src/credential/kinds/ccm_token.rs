@@ -18,7 +18,7 @@ use crate::config::key::{ConfigKey, Fallback, ValueType};
 /// The entry in the list.
 pub const KIND: Kind = Kind {
     name: "ccm_token",
-    summary: "an API key and token yield a bearer for some time",
+    summary: "logs in with an API key and token for a bearer that expires",
     example: EXAMPLE,
     keys: KEYS,
     build,
@@ -38,9 +38,9 @@ const KEYS: &[ConfigKey] = &[
     username_of_pair(r#""api_key""#, "The API key, without a `:`."),
     password(r#"{ file = "/run/secrets/headset/api-token" }"#, "The API token."),
     key("token", ValueType::Text, Fallback::Text("/response/data/access_token"), r#""/response/data/access_token""#,
-        "Where the answer holds the token: a JSON Pointer (RFC 6901)."),
+        "Where the response holds the token: a JSON Pointer (RFC 6901)."),
     key("expires_in", ValueType::Text, Fallback::Text("/response/data/expires_in"), r#""/response/data/expires_in""#,
-        "Where it says for how many seconds."),
+        "Where the response says for how many seconds the token lives."),
     default_life("1h"),
 ];
 

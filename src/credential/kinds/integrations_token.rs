@@ -22,7 +22,7 @@ use crate::config::key::{ConfigKey, Fallback, ValueType};
 /// The entry in the list.
 pub const KIND: Kind = Kind {
     name: "integrations_token",
-    summary: "an Id and a Secret yield a token for 90 days, sent raw in `Authorization`",
+    summary: "logs in with an Id and a Secret for a token of 90 days, sent raw in `Authorization`",
     example: EXAMPLE,
     keys: KEYS,
     build,
@@ -43,7 +43,7 @@ const KEYS: &[ConfigKey] = &[
     username(r#""integration_id""#, "The vendor's `Id`."),
     password(r#"{ file = "/run/secrets/headset/integration-secret" }"#, "The vendor's `Secret`."),
     key("entity", ValueType::Choice(&["customer", "app"]), Fallback::Text("customer"), r#""customer""#,
-        "The vendor's `Entity`: the two tokens are good for different calls."),
+        "The vendor's `Entity`: the two tokens are for different calls."),
     SCHEME,
 ];
 

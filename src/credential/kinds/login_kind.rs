@@ -60,7 +60,7 @@ pub(super) const SCHEME: ConfigKey = key(
     ValueType::Choice(&["raw", "bearer"]),
     Fallback::Text("raw"),
     "\"raw\"",
-    "Whether the token stands in `Authorization` as it is, or after `Bearer` (never doubled).",
+    "Whether to send the token in `Authorization` as it is, or after `Bearer` (never doubled).",
 );
 
 /// The token as [`SCHEME`] says.
@@ -78,7 +78,7 @@ pub(super) const fn default_life(default: &'static str) -> ConfigKey {
         ValueType::Duration,
         Fallback::Text(default),
         "\"1h\"",
-        "How long it lives where its answer does not say, or says 0, with a warning.",
+        "How long it lives where the response does not say, or says 0; the log warns of it.",
     )
     .checked(life_rule)
     .in_place()

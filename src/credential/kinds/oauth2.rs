@@ -22,7 +22,7 @@ use crate::config::values::Value;
 /// The entry in the list.
 pub const KIND: Kind = Kind {
     name: "oauth2",
-    summary: "a client id and secret yield a bearer (OAuth 2.0 client credentials)",
+    summary: "logs in with a client id and secret for a bearer (OAuth 2.0 client credentials)",
     example: EXAMPLE,
     keys: KEYS,
     build,
@@ -49,7 +49,7 @@ const KEYS: &[ConfigKey] = &[
     key("audience", ValueType::Text, Fallback::Absent, r#""https://api.example.com""#,
         "The `audience`, where the server takes one."),
     key("resource", ValueType::List, Fallback::Text(""), r#"["https://api.example.com"]"#,
-        "What the token is to be used at: absolute URIs (RFC 8707).").checked(absolute),
+        "Where the token is to be used: absolute URIs (RFC 8707).").checked(absolute),
     key("extra", ValueType::List, Fallback::Text(""), r#"["tenant=acme"]"#,
         "Further fields of the request, each as `name=value`.").checked(extra),
     default_life("1h"),

@@ -26,7 +26,7 @@ use crate::credential::KeepAlive;
 /// The entry in the list.
 pub const KIND: Kind = Kind {
     name: "recipe",
-    summary: "any login that yields values for headers, described here",
+    summary: "logs in as described here; the response yields values for headers",
     example: EXAMPLE,
     keys: KEYS,
     build,
@@ -81,7 +81,7 @@ const KEYS: &[ConfigKey] = &[
         ValueType::SecretHeaders,
         Fallback::Absent,
         r#"{ "client-id" = { file = "/run/secrets/headset/acme-client-id" } }"#,
-        "Further secrets, each with the name that texts call it by, here `{client-id}`.",
+        "Further secrets, each under the name that texts use, here `{client-id}`.",
     ),
     key(
         "request_headers",
@@ -95,7 +95,7 @@ const KEYS: &[ConfigKey] = &[
         ValueType::Text,
         Fallback::Absent,
         r#"'{"client":"{username}","secret":"{password}"}'"#,
-        "Its body. A value cannot change its shape: JSON is read, and a form split, before values are put in.",
+        "Its body. A value cannot change its structure: JSON is parsed, and a form split, before values are put in.",
     ),
     key(
         "body_format",
@@ -116,42 +116,42 @@ const KEYS: &[ConfigKey] = &[
         ValueType::List,
         Fallback::Text(""),
         r#"["/ok = true"]"#,
-        "What a success must say beside, each as `place = text`: for a 200 that may hold a failure.",
+        "What a success must also say, each as `place = text`: for a 200 that may be a failure.",
     ),
     key(
         "status_at",
         ValueType::List,
         Fallback::Text(""),
         r#"["/code"]"#,
-        "Places where the body repeats the status; 400 and above counts instead of a success.",
+        "Places where the body repeats the status; 400 and above there is a failure.",
     ),
     key(
         "token",
         ValueType::Text,
         Fallback::Required,
         r#""header:x-acme-token""#,
-        "Where the answer holds the value of `{token}`.",
+        "Where the response holds the value of `{token}`.",
     ),
     key(
         "values",
         ValueType::List,
         Fallback::Text(""),
         r#"["session = /session/id"]"#,
-        "Further values of the answer, each as `name = place`.",
+        "Further values of the response, each as `name = place`.",
     ),
     key(
         "expiry",
         ValueType::List,
         Fallback::Text(""),
         r#"["epoch_seconds header:x-acme-expires"]"#,
-        "What says when it ends; the earliest counts. `jwt` (the token's own `exp`), or a form and a place: seconds, milliseconds, epoch_seconds, epoch_milliseconds or iso8601.",
+        "What says when it expires; the earliest counts. `jwt` (the token's own `exp`), or a form and a place: seconds, milliseconds, epoch_seconds, epoch_milliseconds or iso8601.",
     ),
     key(
         "max_age",
         ValueType::Duration,
         Fallback::Absent,
         r#""12h""#,
-        "The longest that it lives; needed where nothing else says when it ends.",
+        "The longest that it lives; required where nothing else says when it expires.",
     )
     .in_place(),
     key(
@@ -159,7 +159,7 @@ const KEYS: &[ConfigKey] = &[
         ValueType::Duration,
         Fallback::Absent,
         r#""1h""#,
-        "How long it lives where its answer does not say, or says 0, with a warning. Without it `max_age`, or else an hour.",
+        "How long it lives where the response does not say, or says 0; the log warns of it. Default: `max_age`, or else an hour.",
     )
     .checked(life_rule)
     .in_place(),
@@ -175,7 +175,7 @@ const KEYS: &[ConfigKey] = &[
         ValueType::Url,
         Fallback::Absent,
         r#""https://login.acme.example/v2/sessions/refresh""#,
-        "Where a fresh token is to be had without a login.",
+        "Where to get a fresh token without a login.",
     ),
     key(
         "refresh.method",
@@ -203,14 +203,14 @@ const KEYS: &[ConfigKey] = &[
         ValueType::Text,
         Fallback::Absent,
         r#""header:x-acme-token""#,
-        "Where its answer holds the token; by default where the login's does.",
+        "Where its response holds the token; by default where the login's does.",
     ),
     key(
         "keep_alive.url",
         ValueType::Url,
         Fallback::Absent,
         r#""https://login.acme.example/v2/sessions/ping""#,
-        "Where a sign of life goes. A 401 says that the session is dead.",
+        "Where to send keep-alive requests. A 401 means that the session is dead.",
     ),
     key(
         "keep_alive.method",
@@ -238,7 +238,7 @@ const KEYS: &[ConfigKey] = &[
         ValueType::Duration,
         Fallback::Text("20s"),
         r#""20s""#,
-        "The pause between two signs of life, from 1s.",
+        "The interval of keep-alive requests, from 1s.",
     )
     .in_place(),
     key(
@@ -246,7 +246,7 @@ const KEYS: &[ConfigKey] = &[
         ValueType::Bool,
         Fallback::Text("false"),
         "false",
-        "Whether they are given while no call uses the session.",
+        "Whether to send them also while no call uses the session.",
     )
     .in_place(),
     key(
@@ -254,7 +254,7 @@ const KEYS: &[ConfigKey] = &[
         ValueType::Url,
         Fallback::Absent,
         r#""https://login.acme.example/v2/sessions/current""#,
-        "Where it is ended.",
+        "Where to revoke it.",
     ),
     key(
         "revoke.method",
@@ -282,7 +282,7 @@ const KEYS: &[ConfigKey] = &[
         ValueType::Choice(&["keep", "revoke"]),
         Fallback::Text("keep"),
         r#""keep""#,
-        "Whether it is ended when headset stops.",
+        "Whether to keep or revoke it when headset stops.",
     )
     .in_place(),
 ];

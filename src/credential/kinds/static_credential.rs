@@ -27,7 +27,7 @@ use crate::secret::SecretSource;
 /// The entry in the list.
 pub const KIND: Kind = Kind {
     name: "static",
-    summary: "a user name and password, a bearer, or headers, as they stand in secrets",
+    summary: "sends a user name and password, a bearer, or headers from secrets, unchanged",
     example: EXAMPLE,
     keys: KEYS,
     build,
@@ -74,7 +74,7 @@ const KEYS: &[ConfigKey] = &[
         path: "headers",
         ty: ValueType::SecretHeaders,
         default: Fallback::Absent,
-        doc: "Header names, each with the secret that is its value, sent as it stands.",
+        doc: "Header names, each with the secret that is its value, sent unchanged.",
         example: r#"{ "hash-key" = { file = "/run/secrets/headset/hash-key" } }"#,
         check: None,
         in_place: false,

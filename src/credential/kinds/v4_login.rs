@@ -19,7 +19,7 @@ use crate::config::key::ConfigKey;
 /// The entry in the list.
 pub const KIND: Kind = Kind {
     name: "v4_login",
-    summary: "an API key, token and account yield a session token, sent as a bearer (legacy)",
+    summary: "logs in with an API key, token and account for a session token, sent as a bearer (legacy)",
     example: EXAMPLE,
     keys: KEYS,
     build,

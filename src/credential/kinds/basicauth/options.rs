@@ -30,14 +30,14 @@ const REVOKE: &str = "revoke";
 #[rustfmt::skip]
 pub(super) const KEYS: &[ConfigKey] = &[
     key("url", ValueType::Url, Fallback::Required, r#""https://cms.example.com:8443/configuration/basicauth""#,
-        "Where names are registered, as a whole URL; nothing is derived from a host name."),
+        "Where to register, as a whole URL; headset derives nothing from a host name."),
     key("username", ValueType::Text, Fallback::Required, r#""crm_sync""#,
         "The name to register, without a `:`; give each installation a name of its own.")
         .checked(username_rule),
     key("password", ValueType::OwnSecret, Fallback::Required, r#"{ file = "/run/secrets/headset/password" }"#,
         "The password to register. A changed one is registered at once. `{ generate = true }` makes a new one for each generation: it needs `rotation = \"new_name\"` and a `[store]`."),
     key("previous_password", ValueType::Secret, Fallback::Absent, r#"{ file = "/run/secrets/headset/previous-password" }"#,
-        "The password before the last change. It shows that a registration of this name is ours where neither the present one nor the mark in its `dateExpiry` does. It may be missing when it is not needed.")
+        "The password before the last change. It proves that a registration of this name is headset's own where neither the present password nor the mark in its `dateExpiry` does. It may be absent while it is not needed.")
         .in_place(),
     key("context", ValueType::Text, Fallback::Text("ContactCenter"), r#""ContactCenter""#,
         "The vendor's `context`."),
@@ -46,21 +46,21 @@ pub(super) const KEYS: &[ConfigKey] = &[
     key("user_role", ValueType::Text, Fallback::Text("Administrator"), r#""Administrator""#,
         "The vendor's `userRole`; choose the least role that works."),
     key("lifetime", ValueType::Duration, Fallback::Text("30d"), r#""30d""#,
-        "How long each registration is to live, from 1s to 3650d. Where the bearer is another credential, the default is 12h."),
+        "How long each registration lives, from 1s to 3650d. Where the bearer is another credential, the default is 12h."),
     key("admin_bearer", ValueType::Bearer, Fallback::Required, r#"{ file = "/run/secrets/headset/admin-bearer" }"#,
-        "The bearer of a contact-center admin, from a login in the browser. A fresh one extends the registration. Or `{ credential = \"…\" }`: another credential of a kind that logs in for a token."),
+        "The bearer of a contact-center admin, from a login in the browser. A fresh one extends the registration. Or `{ credential = \"…\" }`: another credential, of a kind that logs in for a token."),
     key("adopt", ValueType::Bool, Fallback::Text("false"), "false",
-        "Whether a registration of this name that cannot be shown to be ours may be overwritten, which locks its owner out.").in_place(),
+        "Whether headset may overwrite a registration of this name that it cannot prove to be its own, which locks out its owner.").in_place(),
     key("rotation", ValueType::Choice(&["in_place", NEW_NAME]), Fallback::Text("in_place"), r#""new_name""#,
-        "How it is renewed: `in_place` keeps the name; `new_name` registers USERNAME-1, USERNAME-2 and so on, probes each, switches to it, and deletes the one before when its last call has ended."),
+        "How to renew: `in_place` keeps the name; `new_name` registers USERNAME-1, USERNAME-2 and so on, probes each, switches to it, and deletes the previous one after its last call."),
     key("probe", ValueType::Text, Fallback::Absent, r#""/v1/cc-list""#,
-        "With `rotation = \"new_name\"`: a path on the first origin that answers a GET with the new pair 2xx before it is switched to. A 401 is asked again for as long as `timeouts.mint` allows.").in_place(),
+        "With `rotation = \"new_name\"`: a path on the first origin. headset switches to the new pair after a GET with it was answered 2xx there, and retries after a 401 for as long as `timeouts.mint` allows.").in_place(),
     key("generate.length", ValueType::Integer { min: 16, max: 256 }, Fallback::Text("32"), "32",
-        "How long a generated password is.").in_place(),
+        "The length of a generated password, in characters.").in_place(),
     key("generate.alphabet", ValueType::Text, Fallback::Absent, r#""abcdefghijkmnpqrstuvwxyz23456789""#,
-        "The characters of a generated password: printable ASCII, at least 16. Each class among them (lower case, upper case, digits, others) is in every password. Without it: letters and digits that look like no other, and `-_.~`.").in_place(),
+        "The characters of a generated password: printable ASCII, at least 16. Every password has each class among them (lower case, upper case, digits, others). Default: letters and digits that cannot be mistaken for each other, and `-_.~`.").in_place(),
     key("on_shutdown", ValueType::Choice(&["keep", REVOKE]), Fallback::Text("keep"), r#""keep""#,
-        "Whether the registration is kept when headset stops, or deleted after the last call has ended.").in_place(),
+        "Whether to keep the registration when headset stops, or to delete it after the last call.").in_place(),
 ];
 
 /// Nobody has to tend it, so it need not outlive a few days of neglect.
