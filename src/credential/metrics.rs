@@ -19,7 +19,7 @@ use prometheus::{
 
 use super::MintError;
 use super::human::Action;
-use super::slot::{AttemptCause, SlotState};
+use super::slot::view::{AttemptCause, SlotState};
 use crate::base::name::Name;
 
 /// The families, for all credentials.

@@ -15,10 +15,15 @@
 //! more, serves what it has, and whoever needs more is served by the successor.
 
 mod outcome;
+mod reject;
 mod rejections;
+mod renewal_log;
+mod renewal_state;
 mod renewal_task;
+mod shared;
 #[cfg(test)]
 mod tests;
+pub(super) mod view;
 
 use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -32,12 +37,14 @@ use tracing::Instrument as _;
 
 use super::human::Action;
 use super::metrics::Meter;
-use super::schedule::{self, PROPAGATION};
-use super::{Cause, Mint, MintError, Minted, Rejection, Unavailable};
-use crate::base::closed_set::closed_set;
+use super::schedule;
+use super::{Cause, Mint, MintError, Minted, Unavailable};
 use crate::base::name::Name;
-use crate::base::time::{Clock, Deadline, Moment};
-use rejections::Rejections;
+use crate::base::time::Clock;
+use shared::{RenewalOrder, SharedState};
+use view::{RememberedFailure, RenewalView};
+
+pub use view::{AttemptCause, SlotState, Snapshot};
 
 /// All that a slot needs.
 pub struct SlotParts {
@@ -84,73 +91,6 @@ pub enum RejectOutcome {
     Again(Arc<Minted>),
     /// Nothing better is to be had; the upstream's answer stands.
     Stands,
-}
-
-closed_set! {
-    /// What a credential is worth now, in the order of a life; the value of the label
-    /// `state`.
-    pub enum SlotState {
-        /// There has never been one.
-        None = "none",
-        /// It can be used.
-        Live = "live",
-        /// It can be used, but the last attempt to renew it failed.
-        Failing = "failing",
-        /// It has ended and there is no newer one.
-        Expired = "expired",
-        /// Nothing can be used, and the issuer refused us.
-        Refused = "refused",
-    }
-}
-
-closed_set! {
-    /// Why an attempt is made; the value of the label `reason` of a success.
-    pub enum AttemptCause {
-        /// The first of the process.
-        Start = "start",
-        /// The credential ends soon, or has ended.
-        Renewal = "renewal",
-        /// The last attempt failed.
-        Retry = "retry",
-        /// The upstream rejected the credential.
-        Rejected = "rejected",
-        /// A secret changed.
-        SecretChanged = "secret_changed",
-        /// A keep-alive was answered with the session's death.
-        SessionEnded = "session_ended",
-    }
-}
-
-/// A slot as it is at one moment, for probes and pages. Holds no secret.
-#[derive(Clone, Debug)]
-pub struct Snapshot {
-    /// Which credential.
-    pub name: Name,
-    /// Whose, where each tenant has its own.
-    pub tenant: Option<Box<str>>,
-    /// What it is worth.
-    pub state: SlotState,
-    /// How many this process has obtained; 0 until the first.
-    pub generation: u64,
-    /// When the newest was received.
-    pub issued: Option<Moment>,
-    /// When the newest dies.
-    pub expires: Option<Deadline>,
-    /// When the next renewal is planned, in milliseconds since the epoch.
-    pub renews_ms: Option<i64>,
-    /// Why the last attempt failed, if it did.
-    pub last_error: Option<String>,
-    /// When the next attempt may follow a failed one.
-    pub retries_ms: Option<i64>,
-    /// When the upstream last rejected the one that was newest then, in milliseconds
-    /// since the epoch.
-    pub rejected_ms: Option<i64>,
-    /// When a person must have acted (see `credential/human.rs`), in milliseconds
-    /// since the epoch.
-    pub human_due_ms: Option<i64>,
-    /// What a person must do after the last attempt; `None` where it did not fail, or
-    /// recovers by itself.
-    pub action: Option<(Action, String)>,
 }
 
 impl Slot {
@@ -312,89 +252,6 @@ impl Slot {
         }
     }
 
-    /// The upstream rejected `used`, which some call carried.
-    ///
-    /// Judged by identity: if another credential is in use by now, the call goes out
-    /// again with that. One younger than 2 s may still be on its way through the
-    /// upstream: it is tried again when it is 2 s old. An older one is replaced, by
-    /// at most one flight in 5 s, which all who rejected it share; one that was
-    /// rejected within those 5 s stays in use, as does one whose replacement fails
-    /// or is not to be had (a refused issuer, a running back-off, a static secret).
-    ///
-    /// Waits at most `credential_wait`, or 2 s if that is more. Dropping the future
-    /// cancels no flight.
-    pub async fn reject(&self, used: &Arc<Minted>) -> RejectOutcome {
-        self.reject_as(used, Rejection::Credential).await
-    }
-
-    /// As [`Slot::reject`], where the upstream said what it rejected: behind a dead
-    /// session no refreshed token is of use, so the replacement is a login.
-    pub async fn reject_as(&self, used: &Arc<Minted>, what: Rejection) -> RejectOutcome {
-        if let Some(current) = self.peek().filter(|now| !Arc::ptr_eq(now, used)) {
-            return RejectOutcome::Again(current);
-        }
-        if let Some(successor) = self.successor() {
-            return match successor.obtain().await {
-                Ok(current) => RejectOutcome::Again(current),
-                Err(_) => RejectOutcome::Stands,
-            };
-        }
-        if !self.mint().renews() {
-            return RejectOutcome::Stands;
-        }
-        let age = self.shared.clock.now().since(used.issued);
-        if age < PROPAGATION {
-            tokio::time::sleep(PROPAGATION - age).await;
-            return match self.obtain().await {
-                Ok(current) => RejectOutcome::Again(current),
-                Err(_) => RejectOutcome::Stands,
-            };
-        }
-        let (reply, verdict) = oneshot::channel();
-        let report = RejectionReport {
-            used: used.clone(),
-            what,
-            reply,
-        };
-        if self.orders.send(RenewalOrder::Rejected(report)).is_err() {
-            return RejectOutcome::Stands;
-        }
-        match tokio::time::timeout(self.shared.credential_wait(), verdict).await {
-            Ok(Ok(verdict)) => verdict,
-            Ok(Err(_)) | Err(_) => RejectOutcome::Stands,
-        }
-    }
-
-    /// The same for a caller who waits for nothing: its call cannot be sent again. Does
-    /// not wait.
-    pub fn reject_unheard(&self, used: &Arc<Minted>, what: Rejection) {
-        let is_old = self.peek().is_some_and(|now| !Arc::ptr_eq(&now, used));
-        let age = self.shared.clock.now().since(used.issued);
-        if is_old || age < PROPAGATION || !self.mint().renews() {
-            return;
-        }
-        let (reply, _) = oneshot::channel();
-        let used = used.clone();
-        // Where nobody takes it, the slot has ended.
-        let report = RejectionReport { used, what, reply };
-        let _ = self.orders.send(RenewalOrder::Rejected(report));
-    }
-
-    /// Notes that the upstream rejected `used`. Yields how many such answers there were
-    /// since they were last told of, where that is due: at most once a minute. One that
-    /// has a successor by now does not count. Does not wait.
-    pub fn note_rejection(&self, used: &Arc<Minted>) -> Option<u64> {
-        if let Some(successor) = self.successor() {
-            return successor.note_rejection(used);
-        }
-        let newest = self.shared.view.borrow().newest.clone();
-        if newest.is_some_and(|newest| !Arc::ptr_eq(&newest, used)) {
-            return None;
-        }
-        let now = self.shared.clock.now();
-        self.shared.rejected().note(now)
-    }
-
     /// Another slot takes over from now on, found by `successor`: this one makes no further
     /// attempt (one under way ends), and calls that it cannot serve are served by the
     /// successor. What it has is served on. Does not wait.
@@ -533,128 +390,4 @@ impl fmt::Debug for Slot {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Slot({})", self.shared.name)
     }
-}
-
-/// What both halves see.
-struct SharedState {
-    name: Name,
-    tenant: Option<Box<str>>,
-    header_names: Box<[HeaderName]>,
-    tuning: ArcSwap<SlotLimits>,
-    /// `tuning` has changed.
-    tuned: AtomicBool,
-    /// Whose taking over came to nothing, and whether it would have replaced at the issuer
-    /// what this one has.
-    former: Mutex<Option<(Arc<Slot>, bool)>>,
-    clock: Clock,
-    /// What calls may use. The renewal task stores here *before* it publishes a view.
-    current: ArcSwapOption<Minted>,
-    view: watch::Sender<RenewalView>,
-    /// Wakes the renewal task to look at the clock and at `secret_changed` again.
-    nudge: Notify,
-    secret_changed: AtomicBool,
-    /// Whether the kind wants to know of traffic, to keep a session alive.
-    marks_use: AtomicBool,
-    /// Whether a call has used it since the last keep-alive.
-    used: AtomicBool,
-    /// Who took over. Looked at only where there is nothing to serve, or after a
-    /// rejection.
-    successor: Mutex<Option<Successor>>,
-    /// What the upstream said against it.
-    rejected: Mutex<Rejections>,
-}
-
-impl SharedState {
-    fn mint(&self) -> Arc<dyn Mint> {
-        self.tuning.load().mint.clone()
-    }
-
-    fn credential_wait(&self) -> Duration {
-        self.tuning.load().credential_wait
-    }
-
-    fn mint_limit(&self) -> Duration {
-        self.tuning.load().mint_limit
-    }
-
-    fn successor(&self) -> std::sync::MutexGuard<'_, Option<Successor>> {
-        self.successor
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn rejected(&self) -> std::sync::MutexGuard<'_, Rejections> {
-        self.rejected.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn is_servable(&self, minted: &Minted) -> bool {
-        !schedule::servable(&minted.expires, self.clock.now()).is_zero()
-    }
-}
-
-/// What the renewal task tells.
-#[derive(Clone, Debug, Default)]
-struct RenewalView {
-    /// The newest credential, also while it is suspended or when it has ended.
-    newest: Option<Arc<Minted>>,
-    /// The last attempt's failure, until one succeeds.
-    failure: Option<RememberedFailure>,
-    renews: Option<Deadline>,
-    human_due_ms: Option<i64>,
-}
-
-impl RenewalView {
-    fn state(&self, now: Moment) -> SlotState {
-        let live = self
-            .newest
-            .as_ref()
-            .is_some_and(|minted| !schedule::servable(&minted.expires, now).is_zero());
-        let refused = self
-            .failure
-            .as_ref()
-            .is_some_and(RememberedFailure::is_refusal);
-        match (live, &self.failure) {
-            (true, None) => SlotState::Live,
-            (true, Some(_)) => SlotState::Failing,
-            (false, _) if refused => SlotState::Refused,
-            (false, _) if self.newest.is_some() => SlotState::Expired,
-            (false, _) => SlotState::None,
-        }
-    }
-}
-
-/// A failure that is remembered.
-#[derive(Clone, Debug)]
-struct RememberedFailure {
-    cause: Arc<Cause>,
-    /// When it happened, and until when nobody asks again.
-    until: Deadline,
-}
-
-impl RememberedFailure {
-    /// What went wrong, where an attempt did.
-    fn error(&self) -> Option<&MintError> {
-        match &*self.cause {
-            Cause::Failed(error) => Some(error),
-            Cause::StillMinting(_) => None,
-        }
-    }
-
-    fn is_refusal(&self) -> bool {
-        matches!(&*self.cause, Cause::Failed(MintError::Refused { .. }))
-    }
-}
-
-/// What the renewal task is told to do.
-enum RenewalOrder {
-    Rejected(RejectionReport),
-    LetGo(oneshot::Sender<()>),
-    Undo(oneshot::Sender<Result<(), MintError>>),
-}
-
-/// A call tells that the upstream rejected what it carried.
-struct RejectionReport {
-    used: Arc<Minted>,
-    what: Rejection,
-    reply: oneshot::Sender<RejectOutcome>,
 }

@@ -151,7 +151,7 @@ async fn with_a_store_a_password_that_changed_meanwhile_is_registered_at_once() 
     eventually("its end", async || headset.said("credential renewed") == 1).await;
     folder.write("password", "third");
     eventually("the third password", async || {
-        headset.said("a changed secret was seen") == 1 && center.state().replacements == 2
+        headset.said("a secret changed") == 1 && center.state().replacements == 2
     })
     .await;
     assert_eq!(client::get(headset.app(), PATH).await.status, 200);
