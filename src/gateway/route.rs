@@ -28,7 +28,7 @@ use crate::gateway::path::{is_under, normalise};
 use crate::gateway::replay::ReplayPolicy;
 use crate::gateway::stack::{self, Parts, RouteStack};
 use crate::gateway::upload::{self, Pace, Upload};
-use crate::gateway::{Call, CallResponse, ConnectionReuse, framing};
+use crate::gateway::{Call, CallResponse, ConnectionReuse, expect, framing};
 use crate::net::caller::ConnState;
 use crate::net::connect::Connector;
 
@@ -155,7 +155,7 @@ impl Gateway {
         let (index, fault) = self.place(&request, host.as_ref());
         let route = index.map(|index| &self.blueprint.routes[index]);
         if !incoming.is_end_stream() {
-            let held = upload::waits(&request);
+            let held = expect::waits(&request);
             let metrics = route.map_or(&self.blueprint.none.metrics, |r| &r.parts.metrics);
             let bytes = metrics.request_bytes.clone();
             let slow = self.blueprint.listener.refused(ListenerRefusal::SlowBody);

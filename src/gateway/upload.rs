@@ -19,7 +19,7 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use http::{HeaderName, HeaderValue, Request, Version, header};
+use http::HeaderName;
 use http_body::{Body as _, Frame, SizeHint};
 use hyper::body::Incoming;
 use prometheus::IntCounter;
@@ -27,7 +27,7 @@ use tokio::time::Instant;
 
 use crate::base::lazy_timer::LazyTimer;
 use crate::gateway::body::BodyError;
-use crate::gateway::stack::scrub;
+use crate::gateway::fields;
 use crate::net::io::SharedSocket;
 
 /// How long a caller may be waited for before its rate counts: connections begin
@@ -188,18 +188,6 @@ impl UploadSource {
     }
 }
 
-/// Whether the body of `request` waits for a 100: its caller promises to wait for one
-/// itself (RFC 9110 §10.1.1). HTTP/1.0 knows no 100, and other expectations are not ours.
-pub fn waits<B>(request: &Request<B>) -> bool {
-    let expects = request.headers().get(header::EXPECT);
-    expects.is_some_and(is_continue) && request.version() > Version::HTTP_10
-}
-
-/// Whether `value` of an `Expect` is the expectation of a 100.
-pub fn is_continue(value: &HeaderValue) -> bool {
-    value.as_bytes().eq_ignore_ascii_case(b"100-continue")
-}
-
 /// One attempt's reading of a [`UploadSource`], from the start.
 #[derive(Debug)]
 pub struct Upload {
@@ -346,8 +334,8 @@ impl Upload {
                 for name in source.trailers.borrow().iter() {
                     trailers.remove(name);
                 }
-                scrub::remove_from_trailers(&mut trailers);
-                scrub::remove_aliases(&mut trailers, &source.trailers.borrow(), None);
+                fields::remove_from_trailers(&mut trailers);
+                fields::remove_aliases(&mut trailers, &source.trailers.borrow(), None);
                 // Nothing follows them (RFC 9112 §7.1.2), and nobody asks further.
                 source.ended.set(true);
                 Frame::trailers(trailers)

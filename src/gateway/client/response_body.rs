@@ -17,7 +17,7 @@ use tokio::time::Instant;
 use crate::base::lazy_timer::LazyTimer;
 use crate::gateway::body::BodyError;
 use crate::gateway::client::pool::{Conn, ConnPool};
-use crate::gateway::stack::scrub;
+use crate::gateway::fields;
 
 /// The body of an answer.
 #[derive(Debug)]
@@ -159,7 +159,7 @@ impl http_body::Body for ResponseBody {
 pub(super) fn clean(frame: Frame<Bytes>) -> Frame<Bytes> {
     match frame.into_trailers() {
         Ok(mut trailers) => {
-            scrub::remove_from_trailers(&mut trailers);
+            fields::remove_from_trailers(&mut trailers);
             // Never a trailer (RFC 9110 §6.5.1), and no way around `upstream_cookies`.
             trailers.remove(http::header::SET_COOKIE);
             Frame::trailers(trailers)
