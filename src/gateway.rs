@@ -7,6 +7,7 @@
 pub mod announce;
 pub mod body;
 pub mod client;
+pub mod echoes;
 pub mod error;
 pub mod expect;
 pub mod failures;

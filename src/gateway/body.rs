@@ -16,9 +16,9 @@ use http_body::{Frame, SizeHint};
 use crate::gateway::client::h2::body::StreamBody;
 use crate::gateway::client::response_body::ResponseBody;
 use crate::gateway::client::tunnel::Tunnel;
+use crate::gateway::echoes;
 use crate::gateway::stack::limit::OpenStream;
 use crate::gateway::stack::record::RequestGuard;
-use crate::gateway::stack::strip_echoes;
 use crate::gateway::upload::Upload;
 use crate::net::caller::InFlight;
 use crate::net::io::SharedSocket;
@@ -212,7 +212,7 @@ impl Body {
             trailers.remove(name);
         }
         if let Some(finder) = &self.echoes {
-            strip_echoes::from_fields(finder, &mut trailers);
+            echoes::from_fields(finder, &mut trailers);
         }
         Frame::trailers(trailers)
     }

@@ -17,7 +17,6 @@ pub mod retry;
 pub mod rewrite;
 pub mod scrub;
 pub mod shield;
-pub mod strip_echoes;
 pub mod target;
 pub mod tenant;
 pub mod trace;

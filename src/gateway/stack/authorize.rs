@@ -18,9 +18,9 @@ use crate::config::url::{HttpOrigin, HttpUrl};
 use crate::credential::slot::Slot;
 use crate::credential::tenants::CredentialHandle;
 use crate::credential::{Minted, Unavailable};
+use crate::gateway::echoes::strip_echoes;
 use crate::gateway::error::Error;
 use crate::gateway::path::is_under;
-use crate::gateway::stack::strip_echoes::strip_echoes;
 use crate::gateway::{Call, CallResponse, HttpService};
 
 /// A credential and where it may go.
@@ -227,6 +227,8 @@ where
                     if let Ok(answer) = &mut outcome {
                         if let Some(minted) = used {
                             strip_echoes(&minted.echoes, &mut answer.response);
+                            let echoes = minted.echoes.clone();
+                            answer.response.body_mut().strip_echoes(echoes);
                         }
                         answer.used = used.take();
                         answer.waited += *waited;

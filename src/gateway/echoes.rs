@@ -1,4 +1,4 @@
-//! Removes from an answer what repeats the credential that the call carried.
+//! Removes from an answer what repeats the credential that the call carried. Pure.
 //!
 //! An upstream that echoes what it was sent (a debug field, a `Location`, an `ETag`, the
 //! reason phrase, a trailer) would hand the credential to the application. What counts is
@@ -6,22 +6,19 @@
 //! whole, in its name or in its value, and every other field stays. Bodies pass as they
 //! come.
 
-use std::sync::Arc;
-
 use http::{HeaderMap, HeaderName, Response};
 use hyper::ext::ReasonPhrase;
 
-use crate::gateway::body::Body;
 use crate::secret::spelling::Finder;
 
-/// Removes what `finder` finds in the head of `response`, and sees to its trailers.
-pub fn strip_echoes(finder: &Arc<Finder>, response: &mut Response<Body>) {
+/// Removes what `finder` finds in the head of `response`; its trailers are for its body
+/// to clean.
+pub fn strip_echoes<B>(finder: &Finder, response: &mut Response<B>) {
     from_fields(finder, response.headers_mut());
     let reason = response.extensions().get::<ReasonPhrase>();
     if reason.is_some_and(|reason| finder.finds(reason.as_bytes())) {
         response.extensions_mut().remove::<ReasonPhrase>();
     }
-    response.body_mut().strip_echoes(finder.clone());
 }
 
 /// Names of fields that are no echo, whatever words a secret is made of: without them an
@@ -82,6 +79,8 @@ fn remove(finder: &Finder, headers: &mut HeaderMap) {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use http::HeaderValue;
 
     use super::*;
@@ -97,7 +96,7 @@ mod tests {
     }
 
     fn left(finder: &Arc<Finder>, fields: &[(&'static str, &str)]) -> Vec<String> {
-        let mut response = Response::new(Body::empty());
+        let mut response = Response::new(());
         for (name, value) in fields {
             let value = HeaderValue::from_str(value).unwrap();
             response.headers_mut().append(*name, value);
@@ -159,7 +158,7 @@ mod tests {
     fn a_reason_phrase_that_repeats_it_is_removed() {
         let finder = finder(&["Bearer t0ken-abc"]);
         for (phrase, stays) in [("No t0ken-abc here", false), ("Fine", true)] {
-            let mut response = Response::new(Body::empty());
+            let mut response = Response::new(());
             let phrase = ReasonPhrase::from_static(phrase.as_bytes());
             response.extensions_mut().insert(phrase);
             strip_echoes(&finder, &mut response);
