@@ -6,23 +6,28 @@
 use std::net::IpAddr;
 
 use http::header::{FORWARDED, HeaderName, VIA};
-use http::{HeaderValue, Version};
+use http::{HeaderValue, Request, Version};
 
 use crate::config::Announce;
-use crate::gateway::Call;
+use crate::net::caller::Peer;
 
 const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
 
-/// Adds to `call` what `announce` asks for. Its version, `Host` and fields must still be
-/// those that came, less what is not the application's to forward.
-pub fn write(announce: Announce, call: &mut Call) {
-    let scheme = if call.peer.tls { "https" } else { "http" };
-    let host = call.host.clone();
-    let ip = call.peer.ip;
-    let version = call.request.version();
-    let headers = call.request.headers_mut();
+/// Adds to `request` of `peer`, who called us `host`, what `announce` asks for. Its
+/// version and fields must still be those that came, less what is not the application's
+/// to forward.
+pub fn write<B>(
+    announce: Announce,
+    request: &mut Request<B>,
+    peer: Peer,
+    host: Option<&HeaderValue>,
+) {
+    let scheme = if peer.tls { "https" } else { "http" };
+    let ip = peer.ip;
+    let version = request.version();
+    let headers = request.headers_mut();
     let mut append = |name: HeaderName, value: HeaderValue| {
         headers.append(name, value);
     };
@@ -46,11 +51,7 @@ pub fn write(announce: Announce, call: &mut Call) {
             None => "for=unknown".to_owned(),
         };
         let plain = |host: &&str| !host.contains(['"', '\\']);
-        if let Some(host) = host
-            .as_ref()
-            .and_then(|host| host.to_str().ok())
-            .filter(plain)
-        {
+        if let Some(host) = host.and_then(|host| host.to_str().ok()).filter(plain) {
             pair.push_str(&format!(";host=\"{host}\""));
         }
         pair.push_str(";proto=");
@@ -65,7 +66,7 @@ pub fn write(announce: Announce, call: &mut Call) {
         }
         append(X_FORWARDED_PROTO, HeaderValue::from_static(scheme));
         if let Some(host) = host {
-            append(X_FORWARDED_HOST, host);
+            append(X_FORWARDED_HOST, host.clone());
         }
     }
 }

@@ -8,12 +8,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use http::uri::PathAndQuery;
-use http::{HeaderValue, Method, StatusCode};
+use http::{HeaderValue, Method, Request, StatusCode};
 use tokio::time::Instant;
 
 use crate::base::log_limiter::LogLimiter;
 use crate::base::name::Name;
-use crate::gateway::Call;
 
 /// No method, path or host is told at greater length, in bytes.
 const LONGEST: usize = 1024;
@@ -32,13 +31,14 @@ pub struct CallFacts {
 }
 
 impl CallFacts {
-    /// Those of `call`, as it came from the application.
-    pub fn of(call: &Call) -> CallFacts {
+    /// Those of `request`, as it came from the application at `started`, who called us
+    /// `host`.
+    pub fn of<B>(request: &Request<B>, host: Option<&HeaderValue>, started: Instant) -> CallFacts {
         CallFacts {
-            started: call.started,
-            method: call.request.method().clone(),
-            target: call.request.uri().path_and_query().cloned(),
-            host: call.host.clone(),
+            started,
+            method: request.method().clone(),
+            target: request.uri().path_and_query().cloned(),
+            host: host.cloned(),
         }
     }
 
@@ -132,14 +132,9 @@ mod tests {
     use std::io::Write;
     use std::sync::Mutex;
 
-    use http::Request;
     use tracing_subscriber::fmt::MakeWriter;
 
     use super::*;
-    use crate::gateway::ConnectionReuse;
-    use crate::gateway::body::Body;
-    use crate::gateway::replay::ReplayPolicy;
-    use crate::net::caller::Peer;
 
     #[derive(Clone, Default)]
     struct WrittenLines(Arc<Mutex<Vec<u8>>>);
@@ -182,18 +177,9 @@ mod tests {
     }
 
     fn facts(target: &str) -> CallFacts {
-        let request = Request::get(target).body(Body::empty()).unwrap();
-        CallFacts::of(&Call {
-            replay_policy: ReplayPolicy::of(request.method(), None, false),
-            request: Box::new(request),
-            started: Instant::now(),
-            peer: Peer::default(),
-            host: Some(HeaderValue::from_static("localhost:8080")),
-            upgrade: false,
-            reuse: ConnectionReuse::Usual,
-            slot: None,
-            fault: None,
-        })
+        let request = Request::get(target).body(()).unwrap();
+        let host = HeaderValue::from_static("localhost:8080");
+        CallFacts::of(&request, Some(&host), Instant::now())
     }
 
     fn failure(code: &'static str) -> CallFailure {

@@ -6,8 +6,7 @@
 //! anew on each side; `Sec-WebSocket-*` is between the application and its upstream.
 
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, Version, header};
-
-use crate::gateway::body::Body;
+use http_body::Body;
 
 /// The one protocol that is switched to.
 const WEBSOCKET: &str = "websocket";
@@ -15,11 +14,11 @@ const WEBSOCKET: &str = "websocket";
 /// Whether `request` asks for WebSocket in the way that RFC 6455 §4.1 prescribes: a GET
 /// of HTTP/1.1 without a body, `websocket` among its `Upgrade` tokens and `upgrade`
 /// among its `Connection` options. Ask before hop-by-hop fields are removed.
-pub fn is_asked(request: &Request<Body>) -> bool {
+pub fn is_asked(request: &Request<impl Body>) -> bool {
     let headers = request.headers();
     request.version() == Version::HTTP_11
         && request.method() == Method::GET
-        && request.body().as_upload().is_none()
+        && request.body().is_end_stream()
         && names(headers, header::CONNECTION, "upgrade")
         && names(headers, header::UPGRADE, WEBSOCKET)
 }
@@ -62,6 +61,7 @@ fn names(headers: &HeaderMap, name: HeaderName, token: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use http_body_util::Empty;
 
     fn asks(method: &str, version: Version, connection: &[&str], upgrade: &[&str]) -> bool {
         let mut request = Request::builder().method(method).version(version);
@@ -71,7 +71,7 @@ mod tests {
         for value in upgrade {
             request = request.header("upgrade", *value);
         }
-        is_asked(&request.body(Body::empty()).unwrap())
+        is_asked(&request.body(Empty::<bytes::Bytes>::new()).unwrap())
     }
 
     #[test]

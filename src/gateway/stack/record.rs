@@ -129,7 +129,7 @@ impl RequestGuard {
     fn open(call: &Call, layer: Rc<RecordLayer>) -> Box<RequestGuard> {
         layer.metrics.in_flight.inc();
         Box::new(RequestGuard {
-            call: CallFacts::of(call),
+            call: CallFacts::of(&call.request, call.host.as_ref(), call.started),
             status: StatusCode::OK,
             layer,
         })

@@ -288,7 +288,7 @@ impl<S: HttpService> Service<Call> for Rewrite<S> {
 
     fn call(&mut self, mut call: Call) -> Self::Future {
         if let Some(announce) = self.announce {
-            announce::write(announce, &mut call);
+            announce::write(announce, &mut call.request, call.peer, call.host.as_ref());
         }
         if let Err(fault) = self.upstream_target.turn(&mut call.request) {
             return RewriteFuture::Refused {
