@@ -6,5 +6,6 @@ pub mod lazy_timer;
 pub mod log_limiter;
 pub mod name;
 pub mod panic;
+pub mod permits;
 pub mod problem;
 pub mod time;

@@ -22,10 +22,10 @@ use tokio::task::{JoinError, JoinSet};
 use tokio::time::Instant;
 
 use crate::base::panic::CatchPanic;
+use crate::base::permits::Permits;
 use crate::gateway::body::Body;
 use crate::gateway::metrics::{ListenerMetrics, ListenerRefusal};
 use crate::gateway::route::Gateway;
-use crate::gateway::stack::limit::Permits;
 use crate::modes::connection::ConnectionRules;
 use crate::net::caller::ConnState;
 use crate::net::listen::Listener;

@@ -3,7 +3,11 @@
 //! Concrete, so that no layer needs a bound on it. What must end with the last
 //! byte of an answer rides in it: [`RequestGuard`], a [`OpenStream`] with its permit, [`InFlight`].
 
-use std::collections::VecDeque;
+pub mod error;
+pub mod open_stream;
+pub mod peeked;
+pub mod request_guard;
+
 use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -13,11 +17,15 @@ use bytes::Bytes;
 use http::HeaderName;
 use http_body::{Frame, SizeHint};
 
+use crate::gateway::body::error::BodyError;
+use crate::gateway::body::open_stream::OpenStream;
+use crate::gateway::body::open_stream::OpenStream;
+use crate::gateway::body::peeked::Peeked;
+use crate::gateway::body::request_guard::RequestGuard;
 use crate::gateway::client::h2::body::StreamBody;
 use crate::gateway::client::response_body::ResponseBody;
 use crate::gateway::client::tunnel::Tunnel;
 use crate::gateway::echoes;
-use crate::gateway::stack::limit::OpenStream;
 use crate::gateway::stack::record::RequestGuard;
 use crate::gateway::upload::Upload;
 use crate::net::caller::InFlight;
@@ -56,64 +64,6 @@ enum BodyKind {
     Peeked(Box<(Peeked, Body)>),
     /// An answer that broke off, of which the caller is yet to be told.
     Broken(Box<BodyError>),
-}
-
-/// The beginning of a body, as it was read.
-#[derive(Debug, Default)]
-pub struct Peeked {
-    frames: VecDeque<Result<Frame<Bytes>, BodyError>>,
-    length: usize,
-}
-
-impl Peeked {
-    /// Adds what came next.
-    pub fn push(&mut self, frame: Result<Frame<Bytes>, BodyError>) {
-        let data = frame.as_ref().ok().and_then(Frame::data_ref);
-        self.length += data.map_or(0, Bytes::len);
-        self.frames.push_back(frame);
-    }
-
-    /// How many bytes of data that is.
-    pub fn len(&self) -> usize {
-        self.length
-    }
-
-    /// Whether nothing was read.
-    pub fn is_empty(&self) -> bool {
-        self.frames.is_empty()
-    }
-
-    /// Its data; the bytes are shared.
-    pub fn octets(&self) -> Vec<Bytes> {
-        let frames = self.frames.iter().flatten();
-        frames
-            .filter_map(|frame| frame.data_ref().cloned())
-            .collect()
-    }
-
-    fn pop(&mut self) -> Option<Result<Frame<Bytes>, BodyError>> {
-        let frame = self.frames.pop_front()?;
-        let data = frame.as_ref().ok().and_then(Frame::data_ref);
-        self.length -= data.map_or(0, Bytes::len);
-        Some(frame)
-    }
-}
-
-/// Why a body ended early.
-#[derive(Debug, thiserror::Error)]
-pub enum BodyError {
-    /// The other side broke it off.
-    #[error("the body broke off")]
-    Broken(#[from] hyper::Error),
-    /// The upstream broke its stream off.
-    #[error("the body broke off")]
-    Reset(#[from] h2::Error),
-    /// Nothing moved for too long.
-    #[error("nothing moved for {0:?}")]
-    Idle(std::time::Duration),
-    /// It came more slowly than `limits.body_rate` allows.
-    #[error("fewer than {0} bytes a second came")]
-    Slow(usize),
 }
 
 impl Body {
@@ -225,8 +175,8 @@ impl Body {
         }
     }
 
-    /// Closes `request_guard` when this body has ended or is dropped.
-    pub fn set_books(&mut self, request_guard: Box<RequestGuard>) {
+    /// Ends the call of `request_guard` when this body has ended or is dropped.
+    pub fn set_request_guard(&mut self, request_guard: Box<RequestGuard>) {
         self.request_guard = Some(request_guard);
     }
 
@@ -257,7 +207,7 @@ impl Body {
 
 /// `frame` in memory of its own. What came in one read shares its memory, all of which
 /// is kept for as long as any of it; HTTP/2 keeps frames as they are until they leave.
-pub fn apart(frame: Frame<Bytes>) -> Frame<Bytes> {
+fn apart(frame: Frame<Bytes>) -> Frame<Bytes> {
     match frame.into_data() {
         Ok(octets) => Frame::data(Bytes::copy_from_slice(&octets)),
         Err(frame) => frame,

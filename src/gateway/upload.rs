@@ -26,7 +26,7 @@ use prometheus::IntCounter;
 use tokio::time::Instant;
 
 use crate::base::lazy_timer::LazyTimer;
-use crate::gateway::body::BodyError;
+use crate::gateway::body::error::BodyError;
 use crate::gateway::fields;
 use crate::net::io::SharedSocket;
 

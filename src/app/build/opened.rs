@@ -18,6 +18,7 @@ use super::plan::{Plan, PlannedCredential, PlannedListener, PoolId};
 use super::process_state::ProcessState;
 use super::spec::CredentialSpec;
 use crate::base::name::Name;
+use crate::base::permits::Permits;
 use crate::config;
 use crate::credential::chain::Chains;
 use crate::credential::identity::{is_same_account, is_same_user};
@@ -25,9 +26,9 @@ use crate::credential::slot::Slot;
 use crate::credential::slot_opener::{Predecessor, SlotOpener};
 use crate::credential::tenants::CredentialHandle;
 use crate::credential::{Cause, Mint, MintError, Unavailable};
+use crate::gateway::body::open_stream::Allowance;
 use crate::gateway::stack::admit::AdmitLayer;
 use crate::gateway::stack::authorize::Grant;
-use crate::gateway::stack::limit::{Allowance, Permits};
 use crate::modes::connection::ConnectionRules;
 
 /// A draft whose credentials are open.

@@ -19,12 +19,12 @@ use tokio::sync::watch;
 use tower::Service as _;
 
 use crate::admin::{self, Admin};
-use crate::app::build::descriptors;
+use crate::app::descriptors;
+use crate::base::permits::Permits;
 use crate::gateway::body::Body;
 use crate::gateway::error::CallerFault;
 use crate::gateway::framing;
 use crate::gateway::metrics::{ListenerMetrics, ListenerRefusal};
-use crate::gateway::stack::limit::Permits;
 use crate::modes::connection::ConnectionRules;
 use crate::modes::{CurrentService, Pages, Phase, Service, Serving, serve};
 use crate::net::listen::{BoundSocket, Listener};

@@ -19,9 +19,9 @@ use tokio::time::{MissedTickBehavior, interval};
 
 use crate::admin::health::Health;
 use crate::base::name::Name;
+use crate::base::permits::Permits;
 use crate::gateway::metrics::ListenerMetrics;
 use crate::gateway::route::{Blueprint, Gateway};
-use crate::gateway::stack::limit::Permits;
 use crate::modes::connection::ConnectionRules;
 use crate::modes::{CurrentService, Phase, Service, Serving, serve};
 use crate::net::activity::Activity;

@@ -15,7 +15,7 @@ use hyper::body::Incoming;
 use tokio::time::Instant;
 
 use crate::base::lazy_timer::LazyTimer;
-use crate::gateway::body::BodyError;
+use crate::gateway::body::error::BodyError;
 use crate::gateway::client::pool::{Conn, ConnPool};
 use crate::gateway::fields;
 

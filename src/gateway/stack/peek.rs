@@ -15,7 +15,8 @@ use http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE};
 use http_body::Body as _;
 
 use crate::gateway::CallResponse;
-use crate::gateway::body::{Body, Peeked};
+use crate::gateway::body::Body;
+use crate::gateway::body::peeked::Peeked;
 
 /// No envelope of an error is longer.
 const MOST: usize = 16 * 1024;

@@ -1,8 +1,8 @@
 //! Counts a call: when it came, how it was answered, how many bytes went each way,
 //! and what headset itself took; and tells of it where it failed (`failures.rs`).
 //!
-//! A call ends with the last byte of its answer, so the open count rides
-//! in the answer's body.
+//! A call ends with the last byte of its answer, so its [`RequestGuard`] rides in the
+//! answer's body.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -10,13 +10,13 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
-use http::{HeaderName, StatusCode};
+use http::HeaderName;
 use pin_project_lite::pin_project;
 use tower::{Layer, Service};
 
-use crate::gateway::body::BodyError;
-use crate::gateway::error::{Error, chain};
-use crate::gateway::failures::{BROKEN_ANSWER, CallFacts, CallFailure, FailureLog};
+use crate::gateway::body::request_guard::{RequestGuard, RouteRecord};
+use crate::gateway::error::Error;
+use crate::gateway::failures::{CallFacts, FailureLog};
 use crate::gateway::metrics::RouteMetrics;
 use crate::gateway::{Call, CallResponse, HttpService};
 
@@ -25,15 +25,12 @@ const RATELIMIT_REMAINING: HeaderName = HeaderName::from_static("x-ratelimit-rem
 
 /// Adds [`Record`].
 #[derive(Clone, Debug)]
-pub struct RecordLayer {
-    metrics: Arc<RouteMetrics>,
-    failures: Arc<FailureLog>,
-}
+pub struct RecordLayer(RouteRecord);
 
 impl RecordLayer {
     /// Counts into `metrics`, and tells `failures` of what failed.
     pub fn new(metrics: Arc<RouteMetrics>, failures: Arc<FailureLog>) -> RecordLayer {
-        RecordLayer { metrics, failures }
+        RecordLayer(RouteRecord { metrics, failures })
     }
 }
 
@@ -42,7 +39,7 @@ impl<S> Layer<S> for RecordLayer {
     fn layer(&self, inner: S) -> Record<S> {
         Record {
             inner,
-            layer: Rc::new(self.clone()),
+            record: Rc::new(self.0.clone()),
         }
     }
 }
@@ -51,7 +48,7 @@ impl<S> Layer<S> for RecordLayer {
 #[derive(Clone, Debug)]
 pub struct Record<S> {
     inner: S,
-    layer: Rc<RecordLayer>,
+    record: Rc<RouteRecord>,
 }
 
 impl<S: HttpService> Service<Call> for Record<S> {
@@ -64,8 +61,11 @@ impl<S: HttpService> Service<Call> for Record<S> {
     }
 
     fn call(&mut self, call: Call) -> Self::Future {
-        self.layer.metrics.method(call.request.method()).inc();
-        let request_guard = RequestGuard::open(&call, self.layer.clone());
+        self.record.metrics.method(call.request.method()).inc();
+        let request_guard = RequestGuard::open(
+            CallFacts::of(&call.request, call.host.as_ref(), call.started),
+            self.record.clone(),
+        );
         RecordFuture {
             inner: self.inner.call(call),
             request_guard: Some(request_guard),
@@ -74,7 +74,7 @@ impl<S: HttpService> Service<Call> for Record<S> {
 }
 
 pin_project! {
-    /// The future of [`Record`]; dropped early, it ends the count.
+    /// The future of [`Record`]; dropped early, it ends the call.
     pub struct RecordFuture<F> {
         #[pin]
         inner: F,
@@ -89,75 +89,21 @@ impl<F: Future<Output = Result<CallResponse, Error>>> Future for RecordFuture<F>
         let this = self.project();
         let mut outcome = ready!(this.inner.poll(cx));
         if let (Ok(answer), Some(mut request_guard)) = (&mut outcome, this.request_guard.take()) {
-            let metrics = &request_guard.layer.metrics;
+            let metrics = request_guard.metrics();
             metrics.code(answer.response.status()).inc();
             if let Some(left) = answer.response.headers().get(RATELIMIT_REMAINING)
                 && let Some(left) = left.to_str().ok().and_then(|left| left.parse().ok())
             {
                 metrics.ratelimit(left);
             }
-            let overhead = request_guard
-                .call
-                .started()
-                .elapsed()
-                .saturating_sub(answer.waited);
+            let overhead = request_guard.elapsed().saturating_sub(answer.waited);
             metrics.overhead.observe(overhead.as_secs_f64());
-            request_guard.status = answer.response.status();
+            request_guard.answered(answer.response.status());
             if let Some(failure) = answer.failure.take() {
-                request_guard
-                    .layer
-                    .failures
-                    .tell(&request_guard.call, *failure);
+                request_guard.tell(*failure);
             }
-            answer.response.body_mut().set_books(request_guard);
+            answer.response.body_mut().set_request_guard(request_guard);
         }
         Poll::Ready(outcome)
-    }
-}
-
-/// An open call.
-#[derive(Debug)]
-pub struct RequestGuard {
-    call: CallFacts,
-    /// Of its answer, once there is one.
-    status: StatusCode,
-    layer: Rc<RecordLayer>,
-}
-
-impl RequestGuard {
-    /// Boxed, so that an answer on its way moves a pointer.
-    fn open(call: &Call, layer: Rc<RecordLayer>) -> Box<RequestGuard> {
-        layer.metrics.in_flight.inc();
-        Box::new(RequestGuard {
-            call: CallFacts::of(&call.request, call.host.as_ref(), call.started),
-            status: StatusCode::OK,
-            layer,
-        })
-    }
-
-    /// Bytes of the answer's body went by.
-    pub fn count(&self, bytes: usize) {
-        self.layer.metrics.response_bytes.inc_by(bytes as u64);
-    }
-
-    /// The answer broke off.
-    #[cold]
-    pub fn broke_off(&self, error: &BodyError) {
-        let failure = CallFailure {
-            code: BROKEN_ANSWER,
-            status: self.status,
-            detail: chain(error),
-            request_id: None,
-        };
-        self.layer.failures.tell(&self.call, failure);
-    }
-}
-
-impl Drop for RequestGuard {
-    fn drop(&mut self) {
-        let metrics = &self.layer.metrics;
-        metrics.in_flight.dec();
-        let duration = self.call.started().elapsed().as_secs_f64();
-        metrics.duration.observe(duration);
     }
 }

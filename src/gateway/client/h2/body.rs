@@ -15,7 +15,7 @@ use tokio::task::AbortHandle;
 use tokio::time::Instant;
 
 use crate::base::lazy_timer::LazyTimer;
-use crate::gateway::body::BodyError;
+use crate::gateway::body::error::BodyError;
 use crate::gateway::client::h2::H2Stream;
 use crate::gateway::client::response_body;
 

@@ -1,0 +1,20 @@
+//! Why a body ends before its end, whichever way it goes.
+
+use std::time::Duration;
+
+/// Why a body ended early.
+#[derive(Debug, thiserror::Error)]
+pub enum BodyError {
+    /// The other side broke it off.
+    #[error("the body broke off")]
+    Broken(#[from] hyper::Error),
+    /// The upstream broke its stream off.
+    #[error("the body broke off")]
+    Reset(#[from] h2::Error),
+    /// Nothing moved for too long.
+    #[error("nothing moved for {0:?}")]
+    Idle(Duration),
+    /// It came more slowly than `limits.body_rate` allows.
+    #[error("fewer than {0} octets a second came")]
+    Slow(usize),
+}

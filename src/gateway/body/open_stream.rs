@@ -1,0 +1,109 @@
+//! An answer on its way past its head: what it takes, and when it gives that back.
+//!
+//! `stack/limit.rs` takes permits and opens streams; the guard rides in the answer's body,
+//! so that both end with its last byte.
+
+use std::sync::Arc;
+
+use http::{HeaderMap, StatusCode, header};
+
+use crate::base::permits::{Permit, Permits};
+use crate::gateway::metrics::{ListenerMetrics, RouteMetrics, StreamKind};
+
+/// What calls may take, shared by all routes and workers.
+#[derive(Clone, Debug)]
+pub struct Allowance {
+    /// Up to the head of an answer.
+    pub in_flight: Arc<Permits>,
+    /// From there to its last byte.
+    pub streams: Arc<Permits>,
+}
+
+/// What the calls of one route and listener take and where that is counted, behind one
+/// count of references, so that a call touches one.
+#[derive(Debug)]
+pub struct RouteLimits {
+    /// What they take.
+    pub allowance: Allowance,
+    /// Counts what is refused.
+    pub listener: Arc<ListenerMetrics>,
+    /// Counts what streams.
+    pub route: Arc<RouteMetrics>,
+}
+
+/// An answer under way past its head: its permit, and its place in
+/// `headset_streams_open`. Dropping it ends both. It rides in the answer's body, also in
+/// that of a 101, which has no octets: who goes on after one keeps the body till the end.
+#[derive(Debug)]
+pub struct OpenStream {
+    _permit: Permit,
+    limits: Arc<RouteLimits>,
+    kind: StreamKind,
+}
+
+impl OpenStream {
+    /// One of `kind`, which gives `permit` back when it ends.
+    pub fn new(permit: Permit, limits: Arc<RouteLimits>, kind: StreamKind) -> OpenStream {
+        limits.route.streams(kind).inc();
+        OpenStream {
+            _permit: permit,
+            limits,
+            kind,
+        }
+    }
+}
+
+impl Drop for OpenStream {
+    fn drop(&mut self) {
+        self.limits.route.streams(self.kind).dec();
+    }
+}
+
+/// What an answer with this `status` and these `headers` streams. One whose `length` is
+/// known is not looked at further.
+pub fn kind(status: StatusCode, headers: &HeaderMap, length: Option<u64>) -> StreamKind {
+    if status == StatusCode::SWITCHING_PROTOCOLS {
+        return StreamKind::Upgrade;
+    }
+    let media = match length {
+        Some(_) => None,
+        None => headers.get(header::CONTENT_TYPE),
+    };
+    let is = |prefix: &[u8]| {
+        media.is_some_and(|media| {
+            let start = media.as_bytes().get(..prefix.len());
+            start.is_some_and(|start| start.eq_ignore_ascii_case(prefix))
+        })
+    };
+    if is(b"text/event-stream") {
+        StreamKind::Sse
+    } else if is(b"application/grpc") {
+        StreamKind::Grpc
+    } else {
+        StreamKind::Download
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_stream_is_told_by_its_media_type_unless_its_length_is_known() {
+        let told = |media: &'static str, length| {
+            let mut headers = HeaderMap::new();
+            headers.insert(header::CONTENT_TYPE, http::HeaderValue::from_static(media));
+            kind(StatusCode::OK, &headers, length)
+        };
+        assert_eq!(
+            told("Text/Event-Stream; charset=utf-8", None),
+            StreamKind::Sse
+        );
+        assert_eq!(told("application/grpc+proto", None), StreamKind::Grpc);
+        assert_eq!(told("text", None), StreamKind::Download);
+        assert_eq!(told("text/event-stream", Some(3)), StreamKind::Download);
+        let none = HeaderMap::new();
+        let switched = kind(StatusCode::SWITCHING_PROTOCOLS, &none, Some(0));
+        assert_eq!(switched, StreamKind::Upgrade);
+    }
+}

@@ -1,0 +1,92 @@
+//! A call from its head to the last byte of its answer, as it is counted and told of.
+//!
+//! `stack/record.rs` opens one for each call; it rides in the answer's body and ends with
+//! it, or with the call where that is dropped before it is answered.
+
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::StatusCode;
+
+use crate::gateway::body::error::BodyError;
+use crate::gateway::error::chain;
+use crate::gateway::failures::{BROKEN_ANSWER, CallFacts, CallFailure, FailureLog};
+use crate::gateway::metrics::RouteMetrics;
+
+/// Where the calls of one route are counted and their failures told.
+#[derive(Clone, Debug)]
+pub struct RouteRecord {
+    /// The route's handles.
+    pub metrics: Arc<RouteMetrics>,
+    /// Tells of calls that failed.
+    pub failures: Arc<FailureLog>,
+}
+
+/// An open call.
+#[derive(Debug)]
+pub struct RequestGuard {
+    call: CallFacts,
+    /// Of its answer, once there is one.
+    status: StatusCode,
+    record: Rc<RouteRecord>,
+}
+
+impl RequestGuard {
+    /// Opens `call` in `record`. Boxed, so that an answer on its way moves a pointer.
+    pub fn open(call: CallFacts, record: Rc<RouteRecord>) -> Box<RequestGuard> {
+        record.metrics.in_flight.inc();
+        Box::new(RequestGuard {
+            call,
+            status: StatusCode::OK,
+            record,
+        })
+    }
+
+    /// The handles of its route.
+    pub fn metrics(&self) -> &RouteMetrics {
+        &self.record.metrics
+    }
+
+    /// How long ago the call's head was read.
+    pub fn elapsed(&self) -> Duration {
+        self.call.started().elapsed()
+    }
+
+    /// The head of its answer has this `status`.
+    pub fn answered(&mut self, status: StatusCode) {
+        self.status = status;
+    }
+
+    /// Tells of the call's `failure`.
+    #[cold]
+    pub fn tell(&self, failure: CallFailure) {
+        self.record.failures.tell(&self.call, failure);
+    }
+
+    /// Octets of the answer's body went by.
+    pub fn count(&self, bytes: usize) {
+        self.record.metrics.response_bytes.inc_by(bytes as u64);
+    }
+
+    /// The answer broke off.
+    #[cold]
+    pub fn broke_off(&self, error: &BodyError) {
+        let failure = CallFailure {
+            code: BROKEN_ANSWER,
+            status: self.status,
+            detail: chain(error),
+            request_id: None,
+        };
+        self.tell(failure);
+    }
+}
+
+impl Drop for RequestGuard {
+    fn drop(&mut self) {
+        let metrics = &self.record.metrics;
+        metrics.in_flight.dec();
+        let duration = self.elapsed().as_secs_f64();
+        metrics.duration.observe(duration);
+    }
+}
