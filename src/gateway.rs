@@ -5,7 +5,7 @@
 //! the stack (`route.rs`), so that a layer holds its handles and looks nothing up.
 
 pub mod announce;
-pub mod body;
+pub mod body_error;
 pub mod client;
 pub mod echoes;
 pub mod error;
@@ -16,10 +16,11 @@ pub mod framing;
 pub mod metrics;
 pub mod path;
 pub mod replay;
+pub mod request_body;
+pub mod response_body;
 pub mod route;
 pub mod stack;
 pub mod upgrade;
-pub mod upload;
 
 use std::future::Future;
 use std::sync::Arc;
@@ -31,10 +32,11 @@ use tower::Service;
 
 use crate::credential::Minted;
 use crate::credential::slot::Slot;
-use crate::gateway::body::Body;
 use crate::gateway::error::{CallerFault, Error};
 use crate::gateway::failures::CallFailure;
 use crate::gateway::replay::ReplayPolicy;
+use crate::gateway::request_body::RequestBody;
+use crate::gateway::response_body::ResponseBody;
 use crate::net::caller::Peer;
 
 /// A call on its way down a stack.
@@ -42,7 +44,7 @@ use crate::net::caller::Peer;
 pub struct Call {
     /// The request; its target and fields change on the way.
     /// Boxed, so that a layer moves a pointer and not a head.
-    pub request: Box<Request<Body>>,
+    pub request: Box<Request<RequestBody>>,
     /// When its head was read.
     pub started: Instant,
     /// Who calls.
@@ -77,7 +79,7 @@ pub enum ConnectionReuse {
 #[derive(Debug)]
 pub struct CallResponse {
     /// The response.
-    pub response: Response<Body>,
+    pub response: Response<ResponseBody>,
     /// The credential that went with the call, by identity.
     pub used: Option<Arc<Minted>>,
     /// How long the call waited for the upstream and for a credential.

@@ -23,8 +23,8 @@ use tokio::time::Instant;
 
 use crate::base::panic::CatchPanic;
 use crate::base::permits::Permits;
-use crate::gateway::body::Body;
 use crate::gateway::metrics::{ListenerMetrics, ListenerRefusal};
+use crate::gateway::response_body::ResponseBody;
 use crate::gateway::route::Gateway;
 use crate::modes::connection::ConnectionRules;
 use crate::net::caller::ConnState;
@@ -60,12 +60,19 @@ pub enum Service {
 /// Pages of headset's own: what the admin listener shows.
 pub trait Pages: std::fmt::Debug {
     /// The answer to `request`.
-    fn answer(&self, request: Request<Incoming>) -> Pin<Box<dyn Future<Output = Response<Body>>>>;
+    fn answer(
+        &self,
+        request: Request<Incoming>,
+    ) -> Pin<Box<dyn Future<Output = Response<ResponseBody>>>>;
 }
 
 impl Service {
     /// The answer to a request of a caller of whom these are the `notes`.
-    async fn answer(&self, request: Request<Incoming>, notes: &ConnState) -> Response<Body> {
+    async fn answer(
+        &self,
+        request: Request<Incoming>,
+        notes: &ConnState,
+    ) -> Response<ResponseBody> {
         match self {
             Service::Gateway(gateway) => gateway.answer(request, notes).await,
             Service::Pages(pages) => pages.answer(request).await,

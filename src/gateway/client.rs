@@ -6,10 +6,10 @@
 //! upstream speaks HTTP/2, a call takes a stream of a shared connection (`h2.rs`).
 
 pub mod exchange;
+pub mod h1_body;
 pub mod h2;
 pub mod muted_waker;
 pub mod pool;
-pub mod response_body;
 pub mod session_auth;
 pub mod tunnel;
 

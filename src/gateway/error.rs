@@ -7,8 +7,8 @@
 use http::{HeaderName, Request};
 
 use crate::credential::Unavailable;
-use crate::gateway::body::Body;
 use crate::gateway::path::Oddity;
+use crate::gateway::request_body::RequestBody;
 use crate::net::connect::ConnectError;
 
 /// Why there is no upstream answer.
@@ -113,7 +113,7 @@ pub struct UpstreamFault {
     /// Whether the connection had carried another call before.
     pub reused: bool,
     /// The call itself, where the connection never took it.
-    pub unsent: Option<Box<Request<Body>>>,
+    pub unsent: Option<Box<Request<RequestBody>>>,
 }
 
 /// Kinds of upstream fault.

@@ -19,15 +19,16 @@ use tower::Service;
 
 use crate::base::name::Name;
 use crate::config::Effect;
-use crate::gateway::body::Body;
 use crate::gateway::client::Client;
 use crate::gateway::client::pool::{ConnPool, Lifetimes};
 use crate::gateway::error::{CallerFault, Error};
 use crate::gateway::metrics::{ListenerMetrics, ListenerRefusal};
 use crate::gateway::path::{is_under, normalise};
 use crate::gateway::replay::ReplayPolicy;
+use crate::gateway::request_body::min_rate::MinRate;
+use crate::gateway::request_body::{self, RequestBody};
+use crate::gateway::response_body::ResponseBody;
 use crate::gateway::stack::{self, Parts, RouteStack};
-use crate::gateway::upload::{self, Pace, Upload};
 use crate::gateway::{Call, CallResponse, ConnectionReuse, expect, framing};
 use crate::net::caller::ConnState;
 use crate::net::connect::Connector;
@@ -146,11 +147,15 @@ impl Gateway {
     /// Answers a call. Always: what fails below is answered as a problem. Dropping
     /// the future abandons the call and closes its upstream connection. `caller` learns
     /// whether the answer overtook the request's body.
-    pub async fn answer(&self, request: Request<Incoming>, caller: &ConnState) -> Response<Body> {
+    pub async fn answer(
+        &self,
+        request: Request<Incoming>,
+        caller: &ConnState,
+    ) -> Response<ResponseBody> {
         let started = Instant::now();
         let mut uploading = None;
         let (parts, incoming) = request.into_parts();
-        let mut request = Box::new(Request::from_parts(parts, Body::empty()));
+        let mut request = Box::new(Request::from_parts(parts, RequestBody::empty()));
         let host = host_of(&request);
         let (index, fault) = self.place(&request, host.as_ref());
         let route = index.map(|index| &self.blueprint.routes[index]);
@@ -159,10 +164,12 @@ impl Gateway {
             let metrics = route.map_or(&self.blueprint.none.metrics, |r| &r.parts.metrics);
             let bytes = metrics.request_bytes.clone();
             let slow = self.blueprint.listener.refused(ListenerRefusal::SlowBody);
-            let pace = Pace::new(self.blueprint.body_rate, slow);
-            let upload = Upload::new(incoming, self.blueprint.replay_body, bytes, pace, held);
-            uploading = Some((upload.source().clone(), drains(&request)));
-            *request.body_mut() = Body::upload(upload);
+            let rate = MinRate::new(self.blueprint.body_rate, slow);
+            let room = self.blueprint.replay_body;
+            let body = RequestBody::upload(incoming, room, bytes, rate, held);
+            let drains = drains(&request);
+            uploading = body.source().map(|source| (source.clone(), drains));
+            *request.body_mut() = body;
         }
         let (effect, replay_401) = route.map_or((None, false), |r| (r.effect, r.replay_401));
         let call = Call {
@@ -191,7 +198,7 @@ impl Gateway {
             && !source.has_ended()
         {
             if drains {
-                upload::drop_rest(&source).await;
+                request_body::drop_rest(&source).await;
             }
             caller.unread.set(!source.has_ended());
             // Nobody will ask for the rest, or it may or may not come at all
@@ -205,7 +212,7 @@ impl Gateway {
             Ok(answer) => answer.response,
             Err(_) => {
                 // `respond` has turned every error into an answer already.
-                let mut response = Response::new(Body::empty());
+                let mut response = Response::new(ResponseBody::empty());
                 *response.status_mut() = http::StatusCode::INTERNAL_SERVER_ERROR;
                 response
             }
@@ -221,7 +228,7 @@ impl Gateway {
 
     fn place(
         &self,
-        request: &Request<Body>,
+        request: &Request<RequestBody>,
         host: Option<&HeaderValue>,
     ) -> (Option<usize>, Option<CallerFault>) {
         if let Err(fault) = framing::check(request) {
@@ -243,12 +250,12 @@ impl Gateway {
 
 /// Whether the rest of a body that nobody wants is worth reading, so that the
 /// connection can be used again. Who asked for leave to send it will not send it.
-fn drains(request: &Request<Body>) -> bool {
+fn drains(request: &Request<RequestBody>) -> bool {
     request.version() <= http::Version::HTTP_11 && !request.headers().contains_key(header::EXPECT)
 }
 
 /// What the caller calls us: the `Host` field, or `:authority` over h2.
-fn host_of(request: &Request<Body>) -> Option<HeaderValue> {
+fn host_of(request: &Request<RequestBody>) -> Option<HeaderValue> {
     match request.headers().get(header::HOST) {
         Some(host) => Some(host.clone()),
         None => HeaderValue::from_str(request.uri().authority()?.as_str()).ok(),

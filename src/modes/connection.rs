@@ -20,8 +20,8 @@ use hyper_util::rt::TokioIo;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
-use crate::gateway::body::Body;
 use crate::gateway::metrics::{ListenerMetrics, ListenerRefusal};
+use crate::gateway::response_body::ResponseBody;
 use crate::modes::stream::Streams;
 use crate::modes::upgrade::Granted;
 use crate::modes::{CurrentService, Phase, Service};
@@ -179,7 +179,7 @@ async fn serve_http1(
                 let close = HeaderValue::from_static("close");
                 response.headers_mut().insert(header::CONNECTION, close);
             }
-            Ok::<Response<Body>, Infallible>(response)
+            Ok::<Response<ResponseBody>, Infallible>(response)
         }
     });
     let mut connection = builder.serve_connection(TokioIo::new(io), service);
@@ -249,14 +249,14 @@ async fn serve_http2(
         }
         async move {
             if too_many {
-                let mut response = Response::new(Body::empty());
+                let mut response = Response::new(ResponseBody::empty());
                 *response.status_mut() = StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE;
                 return Ok(response);
             }
             let busy = InFlight::begin_stream(notes.clone(), send_progress);
             let mut response = service.answer(request, &notes).await;
             response.body_mut().set_busy(busy);
-            Ok::<Response<Body>, Infallible>(response)
+            Ok::<Response<ResponseBody>, Infallible>(response)
         }
     });
     let mut connection = pin!(builder.serve_connection(TokioIo::new(io), service));

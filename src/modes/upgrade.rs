@@ -19,8 +19,8 @@ use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf, copy_bidirectiona
 use tokio::sync::watch;
 use tokio::time::Instant;
 
-use crate::gateway::body::Body;
 use crate::gateway::client::tunnel::Tunnel;
+use crate::gateway::response_body::ResponseBody;
 use crate::modes::Phase;
 
 /// A switch that was granted and waits for its 101 to be written.
@@ -28,12 +28,12 @@ use crate::modes::Phase;
 pub struct Granted {
     tunnel: Tunnel,
     /// What ends with the tunnel.
-    held: Body,
+    held: ResponseBody,
 }
 
 impl Granted {
     /// Takes the tunnel out of the body of a 101, whose answer is left with none.
-    pub fn take(body: &mut Body) -> Option<Granted> {
+    pub fn take(body: &mut ResponseBody) -> Option<Granted> {
         let mut held = std::mem::take(body);
         let tunnel = held.take_tunnel()?;
         Some(Granted { tunnel, held })

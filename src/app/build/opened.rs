@@ -26,7 +26,7 @@ use crate::credential::slot::Slot;
 use crate::credential::slot_opener::{Predecessor, SlotOpener};
 use crate::credential::tenants::CredentialHandle;
 use crate::credential::{Cause, Mint, MintError, Unavailable};
-use crate::gateway::body::open_stream::Allowance;
+use crate::gateway::response_body::open_stream::Allowance;
 use crate::gateway::stack::admit::AdmitLayer;
 use crate::gateway::stack::authorize::Grant;
 use crate::modes::connection::ConnectionRules;

@@ -19,12 +19,12 @@ use tokio::sync::watch;
 use tower::Service as _;
 
 use crate::admin::{self, Admin};
-use crate::app::descriptors;
+use crate::app::build::descriptors;
 use crate::base::permits::Permits;
-use crate::gateway::body::Body;
 use crate::gateway::error::CallerFault;
 use crate::gateway::framing;
 use crate::gateway::metrics::{ListenerMetrics, ListenerRefusal};
+use crate::gateway::response_body::ResponseBody;
 use crate::modes::connection::ConnectionRules;
 use crate::modes::{CurrentService, Pages, Phase, Service, Serving, serve};
 use crate::net::listen::{BoundSocket, Listener};
@@ -91,7 +91,10 @@ struct AdminPages {
 }
 
 impl Pages for AdminPages {
-    fn answer(&self, request: Request<Incoming>) -> Pin<Box<dyn Future<Output = Response<Body>>>> {
+    fn answer(
+        &self,
+        request: Request<Incoming>,
+    ) -> Pin<Box<dyn Future<Output = Response<ResponseBody>>>> {
         if let Err(fault) = framing::check(&request) {
             self.metrics.refused(ListenerRefusal::Framing).inc();
             return Box::pin(std::future::ready(refuse(&fault)));
@@ -105,7 +108,7 @@ impl Pages for AdminPages {
             let (parts, body) = response.into_parts();
             // Its pages are made whole.
             match axum::body::to_bytes(body, usize::MAX).await {
-                Ok(bytes) => Response::from_parts(parts, Body::whole(bytes)),
+                Ok(bytes) => Response::from_parts(parts, ResponseBody::whole(bytes)),
                 Err(_) => empty(StatusCode::INTERNAL_SERVER_ERROR),
             }
         })
@@ -113,18 +116,18 @@ impl Pages for AdminPages {
 }
 
 /// A request with more than one reading is the last of its connection.
-fn refuse(fault: &CallerFault) -> Response<Body> {
+fn refuse(fault: &CallerFault) -> Response<ResponseBody> {
     let mut response = empty(StatusCode::BAD_REQUEST);
     let headers = response.headers_mut();
     headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
     let text = HeaderValue::from_static("text/plain; charset=utf-8");
     headers.insert(header::CONTENT_TYPE, text);
-    *response.body_mut() = Body::whole(format!("{fault}\n"));
+    *response.body_mut() = ResponseBody::whole(format!("{fault}\n"));
     response
 }
 
-fn empty(status: StatusCode) -> Response<Body> {
-    let mut response = Response::new(Body::empty());
+fn empty(status: StatusCode) -> Response<ResponseBody> {
+    let mut response = Response::new(ResponseBody::empty());
     *response.status_mut() = status;
     response
 }

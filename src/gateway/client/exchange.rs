@@ -16,15 +16,16 @@ use tokio::task::coop;
 use tokio::time::Instant;
 
 use crate::base::lazy_timer::LazyTimer;
-use crate::gateway::body::Body;
+use crate::gateway::client::h1_body::H1Body;
 use crate::gateway::client::pool::{Conn, ConnPool, Lifetimes};
-use crate::gateway::client::response_body::ResponseBody;
 use crate::gateway::client::session_auth;
 use crate::gateway::client::tunnel::Tunnel;
 use crate::gateway::error::{CallerFault, Error, FaultKind, Reached, UpstreamFault};
 use crate::gateway::framing;
+use crate::gateway::request_body::RequestBody;
+use crate::gateway::request_body::UploadSource;
+use crate::gateway::response_body::ResponseBody;
 use crate::gateway::upgrade;
-use crate::gateway::upload::UploadSource;
 
 /// Sends `request` on `conn` and waits for the head of the answer. The answer's
 /// body goes on driving the connection and gives it back to `pool`. With `may_switch` the
@@ -38,11 +39,11 @@ use crate::gateway::upload::UploadSource;
 pub async fn exchange(
     pool: Rc<ConnPool>,
     mut conn: Box<Conn>,
-    mut request: Request<Body>,
+    mut request: Request<RequestBody>,
     may_switch: bool,
-) -> Result<Response<Body>, Error> {
+) -> Result<Response<ResponseBody>, Error> {
     let lifetimes = pool.lifetimes();
-    let source = request.body().as_upload().map(|u| u.source().clone());
+    let source = request.body().source().cloned();
     if let Some(source) = source.as_ref().filter(|source| source.is_held()) {
         await_continue(&mut request, source, lifetimes);
     }
@@ -106,7 +107,7 @@ pub async fn exchange(
             match (upgrade::settle(&mut response), switched) {
                 (Ok(()), Some(conn)) => {
                     let tunnel = Tunnel::of(*conn, &pool);
-                    Ok(response.map(|_| Body::tunnel(tunnel)))
+                    Ok(response.map(|_| ResponseBody::tunnel(tunnel)))
                 }
                 (Ok(()), None) => {
                     let why = "it switches protocols before the call was out";
@@ -140,7 +141,7 @@ pub async fn exchange(
 /// Lets the body of `source` go at the upstream's 100, or at once where the route does
 /// not wait. The callback runs while the connection is polled, right before the body is.
 #[cold]
-fn await_continue(request: &mut Request<Body>, source: &UploadSource, lifetimes: Lifetimes) {
+fn await_continue(request: &mut Request<RequestBody>, source: &UploadSource, lifetimes: Lifetimes) {
     if lifetimes.expect_continue.is_zero() {
         source.release();
     } else if let Some(gate) = source.gate().cloned() {
@@ -160,7 +161,7 @@ fn hand_on(
     source: Option<Rc<UploadSource>>,
     response: Response<Incoming>,
     reusable: bool,
-) -> Response<Body> {
+) -> Response<ResponseBody> {
     let (parts, incoming) = response.into_parts();
     let reusable = reusable && !session_auth::is_asked(parts.status, &parts.headers);
     let idle = pool.lifetimes().idle;
@@ -172,28 +173,28 @@ fn hand_on(
             } else if let Some(told) = keep_alive_timeout(&parts.headers) {
                 conn.keep_alive = conn.keep_alive.min(told);
             }
-            ResponseBody::driving(incoming, conn, pool)
+            H1Body::driving(incoming, conn, pool)
         }
         (Some(mut conn), Some(source)) if source.is_held() => {
             // The body was promised and will not come: the answer is the last thing
             // that this connection carries.
             conn.belongs_to_one_call();
-            ResponseBody::driving(incoming, conn, pool)
+            H1Body::driving(incoming, conn, pool)
         }
         (Some(conn), Some(source)) => {
             // The answer overtook the upload. Polled only with the answer's body the
             // two could wait for each other for ever, so the connection gets a task
             // of its own and never comes back to the pool.
             tokio::task::spawn_local(finish(conn, source, idle));
-            ResponseBody::loose(incoming, idle)
+            H1Body::loose(incoming, idle)
         }
-        (None, _) => ResponseBody::loose(incoming, idle),
+        (None, _) => H1Body::loose(incoming, idle),
     };
     let body = if http_body::Body::is_end_stream(&body) {
         body.release();
-        Body::empty()
+        ResponseBody::empty()
     } else {
-        Body::answer(body)
+        ResponseBody::answer(body)
     };
     Response::from_parts(parts, body)
 }

@@ -2,12 +2,12 @@
 //!
 //! A call takes a [`H2Stream`] on one stream of a [`H2Conn`]. Where every connection is full,
 //! too old or going away, one more is dialled; while it is not known that the
-//! upstream chooses HTTP/1.1, one call dials for all that wait. A connection has a task
-//! that reads and writes (`keep_alive.rs`); the streams are driven by the calls that use
-//! them (`exchange.rs`, `pump.rs`, `body.rs`). It knows nothing of replays.
+//! upstream chooses HTTP/1.1, one call dials for all that wait. A link has a task
+//! that reads and writes (`keep.rs`); the streams are driven by the calls that use
+//! them (`exchange.rs`, `pump.rs`, `h2_body.rs`). It knows nothing of replays.
 
-pub mod body;
 pub mod exchange;
+pub mod h2_body;
 pub mod intake;
 pub mod keep_alive;
 pub mod pump;

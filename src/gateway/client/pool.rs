@@ -26,10 +26,10 @@ use tokio::time::Instant;
 
 use crate::base::lazy_timer::LazyTimer;
 use crate::config::UpstreamProtocol;
-use crate::gateway::body::Body;
 use crate::gateway::client::h2::{DialedConn, H2Pool, H2Stream};
 use crate::gateway::client::muted_waker::MutedWaker;
 use crate::gateway::metrics::RouteMetrics;
+use crate::gateway::request_body::RequestBody;
 use crate::net::connect::{ConnectError, Connector};
 use crate::net::io::{Io, SharedSocket};
 use crate::net::turn;
@@ -120,8 +120,8 @@ pub enum Transport {
 /// One connection with hyper's two ends of it and our end of its socket.
 #[derive(Debug)]
 pub struct Conn {
-    connection: Connection<Io, Body>,
-    sender: SendRequest<Body>,
+    connection: Connection<Io, RequestBody>,
+    sender: SendRequest<RequestBody>,
     muted_waker: MutedWaker,
     /// The socket.
     pub wire: Arc<SharedSocket>,
@@ -148,8 +148,9 @@ impl Conn {
     /// future resolves while the connection is polled, so it needs no waker.
     pub fn send(
         &mut self,
-        request: Request<Body>,
-    ) -> impl Future<Output = Result<Response<Incoming>, TrySendError<Request<Body>>>> + use<> {
+        request: Request<RequestBody>,
+    ) -> impl Future<Output = Result<Response<Incoming>, TrySendError<Request<RequestBody>>>> + use<>
+    {
         let sender = &mut self.sender;
         self.muted_waker
             .muffled(|| sender.try_send_request(request))
@@ -394,7 +395,12 @@ mod tests {
 
     /// One call over `conn`; its other end answers it in whole.
     async fn call(pool: &Rc<ConnPool>, conn: Box<Conn>, upstream: &mut TcpStream) {
-        let answer = exchange::exchange(pool.clone(), conn, Request::new(Body::empty()), false);
+        let answer = exchange::exchange(
+            pool.clone(),
+            conn,
+            Request::new(RequestBody::empty()),
+            false,
+        );
         let answering = async {
             let mut octets = [0; 1024];
             while upstream.read(&mut octets).is_err() {

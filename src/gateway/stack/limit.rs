@@ -18,9 +18,9 @@ use pin_project_lite::pin_project;
 use tower::{Layer, Service};
 
 use crate::base::permits::Permit;
-use crate::gateway::body::open_stream::{self, Allowance, OpenStream, RouteLimits};
 use crate::gateway::error::Error;
 use crate::gateway::metrics::{ListenerMetrics, ListenerRefusal, RouteMetrics};
+use crate::gateway::response_body::open_stream::{self, Allowance, OpenStream, RouteLimits};
 use crate::gateway::stack::check::CheckFuture;
 use crate::gateway::{Call, CallResponse, HttpService};
 

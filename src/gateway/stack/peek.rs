@@ -15,8 +15,8 @@ use http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE};
 use http_body::Body as _;
 
 use crate::gateway::CallResponse;
-use crate::gateway::body::Body;
-use crate::gateway::body::peeked::Peeked;
+use crate::gateway::response_body::ResponseBody;
+use crate::gateway::response_body::peeked::Peeked;
 
 /// No envelope of an error is longer.
 const MOST: usize = 16 * 1024;
@@ -37,7 +37,7 @@ pub async fn says(answer: &mut CallResponse, words: &str) -> bool {
     // Frames are kept outside of it, so that running out of time loses none.
     let _ = tokio::time::timeout(SOON, read(&mut body, &mut peeked)).await;
     let found = contains(&peeked.octets(), words.as_bytes());
-    *answer.response.body_mut() = Body::peeked(peeked, body);
+    *answer.response.body_mut() = ResponseBody::peeked(peeked, body);
     found
 }
 
@@ -59,7 +59,7 @@ pub async fn drop_rest(answer: CallResponse) {
     let _ = tokio::time::timeout(REST_WITHIN, reading).await;
 }
 
-async fn read(body: &mut Body, peeked: &mut Peeked) {
+async fn read(body: &mut ResponseBody, peeked: &mut Peeked) {
     while peeked.len() <= MOST {
         match poll_fn(|cx| Pin::new(&mut *body).poll_frame(cx)).await {
             Some(frame) => peeked.push(frame),
@@ -92,7 +92,7 @@ mod tests {
     use http_body_util::BodyExt;
 
     fn answer(headers: &[(&'static str, &'static str)], body: &str) -> CallResponse {
-        let mut response = Response::new(Body::whole(body.to_owned()));
+        let mut response = Response::new(ResponseBody::whole(body.to_owned()));
         for (name, value) in headers {
             let value = http::HeaderValue::from_static(value);
             response.headers_mut().insert(*name, value);

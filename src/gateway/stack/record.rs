@@ -14,10 +14,10 @@ use http::HeaderName;
 use pin_project_lite::pin_project;
 use tower::{Layer, Service};
 
-use crate::gateway::body::request_guard::{RequestGuard, RouteRecord};
 use crate::gateway::error::Error;
 use crate::gateway::failures::{CallFacts, FailureLog};
 use crate::gateway::metrics::RouteMetrics;
+use crate::gateway::response_body::request_guard::{RequestGuard, RouteRecord};
 use crate::gateway::{Call, CallResponse, HttpService};
 
 /// The vendor's count of calls left in the window (its rate-limit page).

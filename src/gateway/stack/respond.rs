@@ -16,10 +16,10 @@ use pin_project_lite::pin_project;
 use serde_json::json;
 use tower::{Layer, Service};
 
-use crate::gateway::body::Body;
 use crate::gateway::error::{CallerFault, Error, FaultKind, Reached, chain};
 use crate::gateway::failures::CallFailure;
 use crate::gateway::metrics::RouteMetrics;
+use crate::gateway::response_body::ResponseBody;
 use crate::gateway::{Call, CallResponse, HttpService};
 use crate::net::connect::ConnectError;
 
@@ -300,7 +300,7 @@ impl RespondLayer {
             "reached_upstream": reached,
             "hint": face.hint,
         });
-        let mut response = Response::new(Body::whole(problem.to_string()));
+        let mut response = Response::new(ResponseBody::whole(problem.to_string()));
         *response.status_mut() = face.status;
         let headers = response.headers_mut();
         let kind = HeaderValue::from_static("application/problem+json");

@@ -21,12 +21,11 @@ use tower::{Layer, Service};
 
 use crate::credential::slot::{RejectOutcome, Slot};
 use crate::credential::{Minted, Rejection};
-use crate::gateway::body::Body;
 use crate::gateway::error::{Error, FaultKind, Reached, UpstreamFault};
 use crate::gateway::metrics::{AuthFailure, ConnectRetry, ReplayResult, RouteMetrics};
 use crate::gateway::replay::{AttemptOutcome, BackOff, ReplayPolicy};
+use crate::gateway::request_body::{RequestBody, UploadSource};
 use crate::gateway::stack::peek;
-use crate::gateway::upload::{Upload, UploadSource};
 use crate::gateway::{Call, CallResponse, ConnectionReuse, HttpService};
 use crate::net::caller::Peer;
 
@@ -177,7 +176,7 @@ impl ReplayCopy {
             host: call.host.clone(),
             peer: call.peer,
             slot: call.slot.clone(),
-            source: request.body().as_upload().map(|u| u.source().clone()),
+            source: request.body().source().cloned(),
             replay_policy: call.replay_policy,
             upgrade: call.upgrade,
             started: call.started,
@@ -205,8 +204,8 @@ impl ReplayCopy {
     /// The call once more, from the start; `None` where its body is gone.
     fn rebuild(&self, reuse: ConnectionReuse) -> Option<Call> {
         let body = match &self.source {
-            Some(source) => Body::upload(Upload::again(source)?),
-            None => Body::empty(),
+            Some(source) => RequestBody::again(source)?,
+            None => RequestBody::empty(),
         };
         let mut request = Box::new(Request::new(body));
         *request.method_mut() = self.method.clone();
@@ -215,7 +214,7 @@ impl ReplayCopy {
         Some(self.call(request, reuse))
     }
 
-    fn call(&self, request: Box<Request<Body>>, reuse: ConnectionReuse) -> Call {
+    fn call(&self, request: Box<Request<RequestBody>>, reuse: ConnectionReuse) -> Call {
         Call {
             request,
             started: self.started,

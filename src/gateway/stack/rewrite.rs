@@ -20,8 +20,8 @@ use tower::{Layer, Service};
 use crate::config::Announce;
 use crate::config::url::{HttpOrigin, HttpUrl};
 use crate::gateway::announce;
-use crate::gateway::body::Body;
 use crate::gateway::error::{CallerFault, Error};
+use crate::gateway::request_body::RequestBody;
 use crate::gateway::{Call, CallResponse, HttpService};
 
 /// Where calls of a route go.
@@ -114,7 +114,7 @@ impl UpstreamTarget {
         Ok(Uri::from(target))
     }
 
-    fn turn(&self, request: &mut Request<Body>) -> Result<(), CallerFault> {
+    fn turn(&self, request: &mut Request<RequestBody>) -> Result<(), CallerFault> {
         if request.uri().authority().is_some() || !(self.base.is_empty() && self.strip.is_empty()) {
             *request.uri_mut() = self.target(request.uri())?;
         }
@@ -197,7 +197,7 @@ impl UpstreamTarget {
 /// Says how long the body is in the one way that hyper will keep to: the length
 /// where it is known, else `chunked`, whatever the method (left to itself, hyper
 /// would lose a GET's body of unknown length).
-fn frame(request: &mut Request<Body>) {
+fn frame(request: &mut Request<RequestBody>) {
     let ended = request.body().is_end_stream();
     let exact = request.body().size_hint().exact();
     let headers = request.headers_mut();
@@ -381,7 +381,7 @@ mod tests {
     #[test]
     fn a_call_without_a_body_says_so_in_one_way() {
         for (length, sent) in [("", "0"), ("0", "0"), ("000", "0")] {
-            let mut request = Request::new(Body::empty());
+            let mut request = Request::new(RequestBody::empty());
             let value = HeaderValue::from_static(length);
             request.headers_mut().insert(header::CONTENT_LENGTH, value);
             frame(&mut request);
@@ -391,7 +391,7 @@ mod tests {
                 "{length:?}"
             );
         }
-        let mut request = Request::new(Body::empty());
+        let mut request = Request::new(RequestBody::empty());
         frame(&mut request);
         assert!(request.headers().is_empty());
     }
@@ -403,7 +403,7 @@ mod tests {
             (Version::HTTP_2, vec!["a=1; b=2; c=3"]),
             (Version::HTTP_11, vec!["a=1", "b=2", "c=3"]),
         ] {
-            let mut request = Request::new(Body::empty());
+            let mut request = Request::new(RequestBody::empty());
             *request.version_mut() = version;
             for crumb in ["a=1", "b=2", "c=3"] {
                 let crumb = HeaderValue::from_static(crumb);

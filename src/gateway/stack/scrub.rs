@@ -143,8 +143,8 @@ impl<S> Scrub<S> {
         if stripped && self.rules.credential.is_some() {
             self.rules.metrics.stripped.inc();
         }
-        if let Some(upload) = call.request.body().as_upload() {
-            upload.source().forbid_trailers(self.in_trailers.clone());
+        if let Some(source) = call.request.body().source() {
+            source.forbid_trailers(self.in_trailers.clone());
         }
         if expects {
             settle_expectation(call);
@@ -157,8 +157,8 @@ impl<S> Scrub<S> {
 /// §10.1.1).
 #[cold]
 fn settle_expectation(call: &mut Call) {
-    let upload = call.request.body().as_upload();
-    if upload.is_some_and(|upload| upload.source().is_held()) {
+    let source = call.request.body().source();
+    if source.is_some_and(|source| source.is_held()) {
         return;
     }
     let headers = call.request.headers_mut();

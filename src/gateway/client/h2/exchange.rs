@@ -15,13 +15,14 @@ use http::{Request, Response, Uri, Version, header};
 use http_body::Body as _;
 
 use crate::base::lazy_timer::LazyTimer;
-use crate::gateway::body::Body;
 use crate::gateway::client::exchange::Patience;
-use crate::gateway::client::h2::body::StreamBody;
+use crate::gateway::client::h2::h2_body::H2Body;
 use crate::gateway::client::h2::pump::{BodyEnd, Pump};
 use crate::gateway::client::h2::{H2Conn, H2Stream};
 use crate::gateway::error::{CallerFault, Error, FaultKind, Reached, UpstreamFault};
 use crate::gateway::framing;
+use crate::gateway::request_body::RequestBody;
+use crate::gateway::response_body::ResponseBody;
 
 /// Sends `request` on the stream of `lease`, to `scheme`, and waits for the head of
 /// the answer. Dropping the future resets the stream; the connection lives on.
@@ -31,8 +32,8 @@ use crate::gateway::framing;
 pub async fn exchange(
     lease: H2Stream,
     scheme: Scheme,
-    request: Request<Body>,
-) -> Result<Response<Body>, Error> {
+    request: Request<RequestBody>,
+) -> Result<Response<ResponseBody>, Error> {
     let link = lease.link.clone();
     let lifetimes = link.lifetimes;
     let reused = lease.is_reused();
@@ -58,7 +59,7 @@ pub async fn exchange(
     if !matches!(ready, Poll::Ready(Ok(()))) {
         return Err(fault(FaultKind::Closed(None), Some(Box::new(request))));
     }
-    let source = request.body().as_upload().map(|u| u.source().clone());
+    let source = request.body().source().cloned();
     // No 100 comes through HTTP/2 here, so nothing is waited for.
     if let Some(source) = &source {
         source.release();
@@ -110,7 +111,7 @@ fn hand_on(
     response: Response<RecvStream>,
     lease: Rc<H2Stream>,
     pump: Option<Pump>,
-) -> Response<Body> {
+) -> Response<ResponseBody> {
     lease.heard(0);
     let idle = lease.link.lifetimes.idle;
     let (parts, stream) = response.into_parts();
@@ -118,16 +119,19 @@ fn hand_on(
     // could wait for each other for ever.
     let upload = pump.map(|pump| tokio::task::spawn_local(pump.finish(idle)).abort_handle());
     if stream.is_end_stream() {
-        return Response::from_parts(parts, Body::empty());
+        return Response::from_parts(parts, ResponseBody::empty());
     }
     let length = parts.headers.get(header::CONTENT_LENGTH);
     let length = length.and_then(|length| length.to_str().ok()?.parse().ok());
-    let body = StreamBody::new(stream, lease, upload, length, idle);
-    Response::from_parts(parts, Body::stream(body))
+    let body = H2Body::new(stream, lease, upload, length, idle);
+    Response::from_parts(parts, ResponseBody::stream(body))
 }
 
 /// Turns a call that is framed for HTTP/1.1 to HTTP/2 (RFC 9113 §8.2.2, §8.3.1).
-fn turn(request: Request<Body>, scheme: Scheme) -> Result<(Request<()>, Body), CallerFault> {
+fn turn(
+    request: Request<RequestBody>,
+    scheme: Scheme,
+) -> Result<(Request<()>, RequestBody), CallerFault> {
     let (mut parts, body) = request.into_parts();
     let host = parts.headers.remove(header::HOST);
     // `Connection` names `TE` alone here: `scrub` removed what it named before.

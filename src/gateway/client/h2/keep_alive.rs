@@ -121,12 +121,12 @@ mod tests {
     use crate::base::name::Name;
     use crate::config::url::HttpOrigin;
     use crate::config::{Roots, UpstreamProtocol, UpstreamTls};
-    use crate::gateway::body::Body;
     use crate::gateway::client::h2::exchange::exchange;
     use crate::gateway::client::h2::{DialedConn, H2Pool, H2Stream};
     use crate::gateway::client::pool::Lifetimes;
     use crate::gateway::error::{Error, FaultKind, Reached};
     use crate::gateway::metrics::Families;
+    use crate::gateway::request_body::RequestBody;
     use crate::net::connect::Connector;
     use crate::net::egress::Egress;
 
@@ -186,9 +186,9 @@ mod tests {
         (lease, pings)
     }
 
-    fn request() -> http::Request<Body> {
+    fn request() -> http::Request<RequestBody> {
         let request = http::Request::get("/").header("host", "a");
-        request.body(Body::empty()).unwrap()
+        request.body(RequestBody::empty()).unwrap()
     }
 
     #[tokio::test]

@@ -14,8 +14,8 @@ use h2::{Reason, SendStream};
 use http_body::Body as _;
 
 use crate::base::lazy_timer::LazyTimer;
-use crate::gateway::body::Body;
 use crate::gateway::client::h2::H2Stream;
+use crate::gateway::request_body::RequestBody;
 
 /// How a body ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,7 +31,7 @@ pub enum BodyEnd {
 /// The body and the stream it goes into.
 #[derive(Debug)]
 pub struct Pump {
-    body: Body,
+    body: RequestBody,
     stream: SendStream<Bytes>,
     /// A frame that waits for room, and whether it is the last.
     waiting: Option<(Bytes, bool)>,
@@ -40,7 +40,7 @@ pub struct Pump {
 
 impl Pump {
     /// Will send `body` into `stream`.
-    pub fn new(body: Body, stream: SendStream<Bytes>, lease: Rc<H2Stream>) -> Pump {
+    pub fn new(body: RequestBody, stream: SendStream<Bytes>, lease: Rc<H2Stream>) -> Pump {
         Pump {
             body,
             stream,

@@ -38,7 +38,7 @@ impl Service<Call> for ScriptedUpstream {
         let next = self.script.borrow_mut().pop_front();
         let next = next.unwrap_or_else(|| Err(refused()));
         ready(next.map(|status| {
-            let mut response = Response::new(Body::empty());
+            let mut response = Response::new(ResponseBody::empty());
             *response.status_mut() = status;
             CallResponse {
                 response,
@@ -88,7 +88,7 @@ async fn call(method: Method, connect_retry: Duration, script: AttemptScript) ->
         began: Instant::now(),
     };
     let layer = RetryLayer::new(None, connect_retry, metrics.clone());
-    let mut request = Request::new(Body::empty());
+    let mut request = Request::new(RequestBody::empty());
     *request.method_mut() = method.clone();
     let outcome = layer.layer(upstream.clone()).call(Call {
         request: Box::new(request),

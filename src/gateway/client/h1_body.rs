@@ -15,13 +15,13 @@ use hyper::body::Incoming;
 use tokio::time::Instant;
 
 use crate::base::lazy_timer::LazyTimer;
-use crate::gateway::body::error::BodyError;
+use crate::gateway::body_error::BodyError;
 use crate::gateway::client::pool::{Conn, ConnPool};
 use crate::gateway::fields;
 
 /// The body of an answer.
 #[derive(Debug)]
-pub struct ResponseBody {
+pub struct H1Body {
     incoming: Incoming,
     link: BodyConn,
     idle: Duration,
@@ -36,10 +36,10 @@ enum BodyConn {
     Loose(LazyTimer),
 }
 
-impl ResponseBody {
+impl H1Body {
     /// A body that drives `conn` and gives it back to `pool`.
-    pub fn driving(incoming: Incoming, conn: Box<Conn>, pool: Rc<ConnPool>) -> ResponseBody {
-        ResponseBody {
+    pub fn driving(incoming: Incoming, conn: Box<Conn>, pool: Rc<ConnPool>) -> H1Body {
+        H1Body {
             incoming,
             idle: pool.lifetimes().idle,
             link: BodyConn::Driving(conn, pool),
@@ -48,8 +48,8 @@ impl ResponseBody {
     }
 
     /// A body whose connection is somebody else's business.
-    pub fn loose(incoming: Incoming, idle: Duration) -> ResponseBody {
-        ResponseBody {
+    pub fn loose(incoming: Incoming, idle: Duration) -> H1Body {
+        H1Body {
             incoming,
             link: BodyConn::Loose(LazyTimer::default()),
             idle,
@@ -135,7 +135,7 @@ impl ResponseBody {
     }
 }
 
-impl http_body::Body for ResponseBody {
+impl http_body::Body for H1Body {
     type Data = Bytes;
     type Error = BodyError;
 
@@ -143,15 +143,15 @@ impl http_body::Body for ResponseBody {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
-        ResponseBody::poll_frame(&mut self, cx)
+        H1Body::poll_frame(&mut self, cx)
     }
 
     fn is_end_stream(&self) -> bool {
-        ResponseBody::is_end_stream(self)
+        H1Body::is_end_stream(self)
     }
 
     fn size_hint(&self) -> SizeHint {
-        ResponseBody::size_hint(self)
+        H1Body::size_hint(self)
     }
 }
 

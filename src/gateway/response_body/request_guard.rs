@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use http::StatusCode;
 
-use crate::gateway::body::error::BodyError;
+use crate::gateway::body_error::BodyError;
 use crate::gateway::error::chain;
 use crate::gateway::failures::{BROKEN_ANSWER, CallFacts, CallFailure, FailureLog};
 use crate::gateway::metrics::RouteMetrics;

@@ -15,13 +15,13 @@ use tokio::task::AbortHandle;
 use tokio::time::Instant;
 
 use crate::base::lazy_timer::LazyTimer;
-use crate::gateway::body::error::BodyError;
+use crate::gateway::body_error::BodyError;
+use crate::gateway::client::h1_body;
 use crate::gateway::client::h2::H2Stream;
-use crate::gateway::client::response_body;
 
 /// The body of an answer.
 #[derive(Debug)]
-pub struct StreamBody {
+pub struct H2Body {
     /// Gone when it has ended; the stream goes before its place.
     stream: Option<(RecvStream, Rc<H2Stream>)>,
     /// The task that still uploads under this answer.
@@ -33,8 +33,8 @@ pub struct StreamBody {
     since: Option<Instant>,
 }
 
-impl StreamBody {
-    /// What `stream` brings: `length` bytes where that is known. It breaks off where
+impl H2Body {
+    /// What `stream` brings: `length` octets where that is known. It breaks off where
     /// nothing moves either way for `idle`; zero is no bound.
     pub fn new(
         stream: RecvStream,
@@ -42,8 +42,8 @@ impl StreamBody {
         upload: Option<AbortHandle>,
         length: Option<u64>,
         idle: Duration,
-    ) -> StreamBody {
-        StreamBody {
+    ) -> H2Body {
+        H2Body {
             stream: Some((stream, lease)),
             upload,
             left: length,
@@ -87,7 +87,7 @@ impl StreamBody {
                 self.upload = None;
                 self.stream = None;
                 let trailers = trailers.and_then(Result::ok).map(Frame::trailers);
-                Poll::Ready(trailers.map(|frame| Ok(response_body::clean(frame))))
+                Poll::Ready(trailers.map(|frame| Ok(h1_body::clean(frame))))
             }
         }
     }
@@ -132,7 +132,7 @@ impl StreamBody {
     }
 }
 
-impl Drop for StreamBody {
+impl Drop for H2Body {
     fn drop(&mut self) {
         // Read to its end without being asked for more, it is not broken off.
         if self.is_end_stream() {

@@ -1,7 +1,7 @@
-//! The one body type of the gateway, both ways.
+//! The body of an answer on its way to the caller: the one body type of responses.
 //!
-//! Concrete, so that no layer needs a bound on it. What must end with the last
-//! byte of an answer rides in it: [`RequestGuard`], a [`OpenStream`] with its permit, [`InFlight`].
+//! Concrete, so that no layer needs a bound on it. What must end with the last byte of an
+//! answer rides in it: [`RequestGuard`], an [`OpenStream`] with its permit, [`InFlight`].
 
 pub mod error;
 pub mod open_stream;
@@ -17,24 +17,22 @@ use bytes::Bytes;
 use http::HeaderName;
 use http_body::{Frame, SizeHint};
 
-use crate::gateway::body::error::BodyError;
-use crate::gateway::body::open_stream::OpenStream;
-use crate::gateway::body::open_stream::OpenStream;
-use crate::gateway::body::peeked::Peeked;
-use crate::gateway::body::request_guard::RequestGuard;
-use crate::gateway::client::h2::body::StreamBody;
-use crate::gateway::client::response_body::ResponseBody;
+use crate::gateway::body_error::BodyError;
+use crate::gateway::client::h1_body::H1Body;
+use crate::gateway::client::h2::h2_body::H2Body;
 use crate::gateway::client::tunnel::Tunnel;
 use crate::gateway::echoes;
+use crate::gateway::response_body::open_stream::OpenStream;
+use crate::gateway::response_body::open_stream::OpenStream;
+use crate::gateway::response_body::peeked::Peeked;
+use crate::gateway::response_body::request_guard::RequestGuard;
 use crate::gateway::stack::record::RequestGuard;
-use crate::gateway::upload::Upload;
 use crate::net::caller::InFlight;
-use crate::net::io::SharedSocket;
 use crate::secret::spelling::Finder;
 
 /// A body, and what ends with it.
 #[derive(Debug, Default)]
-pub struct Body {
+pub struct ResponseBody {
     kind: BodyKind,
     request_guard: Option<Box<RequestGuard>>,
     stream: Option<OpenStream>,
@@ -52,44 +50,37 @@ enum BodyKind {
     Empty,
     /// An answer of our own.
     Whole(Bytes),
-    /// On its way to the upstream.
-    Upload(Upload),
-    /// On its way back.
-    Answer(ResponseBody),
+    /// From an upstream over HTTP/1.1.
+    Answer(H1Body),
     /// What follows a 101 and is no body.
     Tunnel(Box<Tunnel>),
-    /// On its way back over HTTP/2.
-    Stream(Box<StreamBody>),
-    /// On its way back, after its beginning was looked at.
-    Peeked(Box<(Peeked, Body)>),
+    /// From an upstream over HTTP/2.
+    Stream(Box<H2Body>),
+    /// One whose beginning was looked at.
+    Peeked(Box<(Peeked, ResponseBody)>),
     /// An answer that broke off, of which the caller is yet to be told.
     Broken(Box<BodyError>),
 }
 
-impl Body {
+impl ResponseBody {
     /// No body.
-    pub fn empty() -> Body {
-        Body::default()
+    pub fn empty() -> ResponseBody {
+        ResponseBody::default()
     }
 
     /// A body of our own making.
-    pub fn whole(octets: impl Into<Bytes>) -> Body {
-        Body::of(BodyKind::Whole(octets.into()))
-    }
-
-    /// A caller's body.
-    pub fn upload(upload: Upload) -> Body {
-        Body::of(BodyKind::Upload(upload))
+    pub fn whole(octets: impl Into<Bytes>) -> ResponseBody {
+        ResponseBody::of(BodyKind::Whole(octets.into()))
     }
 
     /// An upstream's body.
-    pub fn answer(answer: ResponseBody) -> Body {
-        Body::of(BodyKind::Answer(answer))
+    pub fn answer(answer: H1Body) -> ResponseBody {
+        ResponseBody::of(BodyKind::Answer(answer))
     }
 
     /// No body, but what comes in its place after a 101.
-    pub fn tunnel(tunnel: Tunnel) -> Body {
-        Body::of(BodyKind::Tunnel(Box::new(tunnel)))
+    pub fn tunnel(tunnel: Tunnel) -> ResponseBody {
+        ResponseBody::of(BodyKind::Tunnel(Box::new(tunnel)))
     }
 
     /// Takes out what follows a 101, if this is one's body. What ends with the body
@@ -112,31 +103,23 @@ impl Body {
     }
 
     /// An upstream's body over HTTP/2.
-    pub fn stream(stream: StreamBody) -> Body {
-        Body::of(BodyKind::Stream(Box::new(stream)))
+    pub fn stream(stream: H2Body) -> ResponseBody {
+        ResponseBody::of(BodyKind::Stream(Box::new(stream)))
     }
 
     /// A body of which `peeked` was read before; the rest is still in `rest`.
-    pub fn peeked(peeked: Peeked, rest: Body) -> Body {
-        Body::of(BodyKind::Peeked(Box::new((peeked, rest))))
+    pub fn peeked(peeked: Peeked, rest: ResponseBody) -> ResponseBody {
+        ResponseBody::of(BodyKind::Peeked(Box::new((peeked, rest))))
     }
 
-    fn of(kind: BodyKind) -> Body {
-        Body {
+    fn of(kind: BodyKind) -> ResponseBody {
+        ResponseBody {
             kind,
             request_guard: None,
             stream: None,
             busy: None,
             echoes: None,
             forbidden: None,
-        }
-    }
-
-    /// Lets a caller's body go into `wire` no faster than it leaves; without effect on
-    /// any other.
-    pub fn pace(&mut self, wire: &Arc<SharedSocket>) {
-        if let BodyKind::Upload(upload) = &mut self.kind {
-            upload.pace(wire.clone());
         }
     }
 
@@ -165,14 +148,6 @@ impl Body {
             echoes::from_fields(finder, &mut trailers);
         }
         Frame::trailers(trailers)
-    }
-
-    /// The caller's body, if this is one.
-    pub fn as_upload(&self) -> Option<&Upload> {
-        match &self.kind {
-            BodyKind::Upload(upload) => Some(upload),
-            _ => None,
-        }
     }
 
     /// Ends the call of `request_guard` when this body has ended or is dropped.
@@ -214,7 +189,7 @@ fn apart(frame: Frame<Bytes>) -> Frame<Bytes> {
     }
 }
 
-impl http_body::Body for Body {
+impl http_body::Body for ResponseBody {
     type Data = Bytes;
     type Error = BodyError;
 
@@ -237,7 +212,6 @@ impl http_body::Body for Body {
                 let frame = (!octets.is_empty()).then(|| Ok(Frame::data(octets)));
                 Poll::Ready(frame)
             }
-            BodyKind::Upload(upload) => upload.poll_frame(cx),
             BodyKind::Answer(answer) => answer.poll_frame(cx),
             BodyKind::Stream(stream) => stream.poll_frame(cx),
             BodyKind::Peeked(peeked) => match peeked.0.pop() {
@@ -283,7 +257,6 @@ impl http_body::Body for Body {
         match &self.kind {
             BodyKind::Empty | BodyKind::Tunnel(_) => true,
             BodyKind::Whole(octets) => octets.is_empty(),
-            BodyKind::Upload(upload) => upload.is_end_stream(),
             BodyKind::Answer(answer) => answer.is_end_stream(),
             BodyKind::Stream(stream) => stream.is_end_stream(),
             BodyKind::Peeked(peeked) => peeked.0.is_empty() && peeked.1.is_end_stream(),
@@ -295,7 +268,6 @@ impl http_body::Body for Body {
         match &self.kind {
             BodyKind::Empty | BodyKind::Tunnel(_) => SizeHint::with_exact(0),
             BodyKind::Whole(octets) => SizeHint::with_exact(octets.len() as u64),
-            BodyKind::Upload(upload) => upload.size_hint(),
             BodyKind::Answer(answer) => answer.size_hint(),
             BodyKind::Stream(stream) => stream.size_hint(),
             BodyKind::Broken(_) => SizeHint::default(),

@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 use bytes::Bytes;
 use http_body::Frame;
 
-use crate::gateway::body::error::BodyError;
+use crate::gateway::body_error::BodyError;
 
 /// The beginning of a body, as it was read.
 #[derive(Debug, Default)]
