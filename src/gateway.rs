@@ -21,6 +21,7 @@ pub mod response_body;
 pub mod route;
 pub mod stack;
 pub mod upgrade;
+pub mod upstream;
 
 use std::future::Future;
 use std::sync::Arc;

@@ -1,28 +1,28 @@
 //! The leaf of every stack: one attempt at one upstream, over pooled connections.
 //!
-//! It belongs to one worker and never hops a task: an HTTP/1.1 connection has no
-//! task of its own but is driven by the call that uses it (`exchange.rs`) and then
-//! by the answer's body (`answer.rs`), which gives it back to the pool. Where the
-//! upstream speaks HTTP/2, a call takes a stream of a shared connection (`h2.rs`).
+//! It belongs to one worker and never hops a task: an HTTP/1.1 connection has no task of
+//! its own but is driven by the call that uses it (`h1.rs`) and then by the answer's body
+//! (`upstream/h1_body.rs`), which gives it back to the pool. Where the upstream speaks
+//! HTTP/2, a call takes a stream of a shared connection (`h2.rs`, `pump.rs`).
 
-pub mod exchange;
-pub mod h1_body;
+pub mod h1;
 pub mod h2;
-pub mod muted_waker;
-pub mod pool;
+pub mod patience;
+pub mod pump;
 pub mod session_auth;
-pub mod tunnel;
 
 use std::future::Future;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll};
 
+use http::Response;
 use tokio::time::Instant;
 use tower::Service;
 
-use crate::gateway::client::pool::{ConnPool, Transport};
 use crate::gateway::error::{Error, FaultKind, Reached, UpstreamFault};
+use crate::gateway::response_body::ResponseBody;
+use crate::gateway::upstream::pool::{ConnPool, Transport};
 use crate::gateway::{Call, CallResponse, ConnectionReuse};
 
 /// Sends calls to one upstream. Clones share its pool.
@@ -77,10 +77,7 @@ impl Service<Call> for Client {
     }
 }
 
-async fn attempt(
-    pool: Rc<ConnPool>,
-    call: Call,
-) -> Result<http::Response<crate::gateway::body::Body>, Error> {
+async fn attempt(pool: Rc<ConnPool>, call: Call) -> Result<Response<ResponseBody>, Error> {
     // It authenticates its connection, so that must be its own.
     let own = session_auth::is_shown(call.request.headers());
     let wary = call.replay_policy.must_not_be_lost() || call.reuse == ConnectionReuse::Checked;
@@ -88,7 +85,7 @@ async fn attempt(
         ConnectionReuse::Never => None,
         ConnectionReuse::Usual | ConnectionReuse::Checked => pool.checkout(wary),
     };
-    let way = match pooled {
+    let transport = match pooled {
         Some(conn) => Ok(Transport::H1(conn)),
         // Connecting is rare: boxed, so that calls on a rested connection do not carry
         // its size. Only HTTP/1.1 can be switched from (RFC 9113 §8.6), or belongs to one
@@ -96,15 +93,15 @@ async fn attempt(
         None if call.upgrade || own => Box::pin(pool.connect_h1()).await.map(Transport::H1),
         None => Box::pin(pool.open(wary)).await,
     };
-    match way {
+    match transport {
         Ok(Transport::H1(mut conn)) => {
             if own {
                 conn.belongs_to_one_call();
             }
-            exchange::exchange(pool, conn, *call.request, call.upgrade).await
+            h1::exchange(pool, conn, *call.request, call.upgrade).await
         }
-        Ok(Transport::H2(lease)) => {
-            let answer = h2::exchange::exchange(lease, pool.scheme(), *call.request);
+        Ok(Transport::H2(stream)) => {
+            let answer = h2::exchange(stream, pool.scheme(), *call.request);
             // Boxed, so that calls over HTTP/1.1 do not carry its size.
             Box::pin(answer).await
         }

@@ -3,7 +3,6 @@
 //! Concrete, so that no layer needs a bound on it. What must end with the last byte of an
 //! answer rides in it: [`RequestGuard`], an [`OpenStream`] with its permit, [`InFlight`].
 
-pub mod error;
 pub mod open_stream;
 pub mod peeked;
 pub mod request_guard;
@@ -18,15 +17,13 @@ use http::HeaderName;
 use http_body::{Frame, SizeHint};
 
 use crate::gateway::body_error::BodyError;
-use crate::gateway::client::h1_body::H1Body;
-use crate::gateway::client::h2::h2_body::H2Body;
-use crate::gateway::client::tunnel::Tunnel;
 use crate::gateway::echoes;
-use crate::gateway::response_body::open_stream::OpenStream;
 use crate::gateway::response_body::open_stream::OpenStream;
 use crate::gateway::response_body::peeked::Peeked;
 use crate::gateway::response_body::request_guard::RequestGuard;
-use crate::gateway::stack::record::RequestGuard;
+use crate::gateway::upstream::h1_body::H1Body;
+use crate::gateway::upstream::h2::body::H2Body;
+use crate::gateway::upstream::tunnel::Tunnel;
 use crate::net::caller::InFlight;
 use crate::secret::spelling::Finder;
 

@@ -19,8 +19,8 @@ use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf, copy_bidirectiona
 use tokio::sync::watch;
 use tokio::time::Instant;
 
-use crate::gateway::client::tunnel::Tunnel;
 use crate::gateway::response_body::ResponseBody;
+use crate::gateway::upstream::tunnel::Tunnel;
 use crate::modes::Phase;
 
 /// A switch that was granted and waits for its 101 to be written.

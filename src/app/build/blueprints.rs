@@ -8,7 +8,6 @@ use crate::base::name::Name;
 use crate::config::url::HttpUrl;
 use crate::config::{self, Announce, Config};
 use crate::credential::tenants::CredentialHandle;
-use crate::gateway::client::pool::Lifetimes;
 use crate::gateway::failures::FailureLog;
 use crate::gateway::metrics::{ListenerMetrics, RouteMetrics};
 use crate::gateway::path::IssuerMark;
@@ -23,6 +22,7 @@ use crate::gateway::stack::scrub::{self, ScrubLayer};
 use crate::gateway::stack::shield::{OriginPolicy, ShieldLayer};
 use crate::gateway::stack::target::{self, TargetLayer};
 use crate::gateway::stack::tenant::{self, TenantLayer};
+use crate::gateway::upstream::lifetimes::Lifetimes;
 use crate::net::connect::Connector;
 
 /// The built-in route, which answers what no route takes.

@@ -10,6 +10,7 @@ use prometheus::Registry;
 use super::*;
 use crate::base::name::Name;
 use crate::gateway::metrics::Families;
+use crate::gateway::response_body::ResponseBody;
 use crate::net::connect::ConnectError;
 use crate::net::race::DialError;
 

@@ -14,8 +14,8 @@ use h2::{Reason, SendStream};
 use http_body::Body as _;
 
 use crate::base::lazy_timer::LazyTimer;
-use crate::gateway::client::h2::H2Stream;
 use crate::gateway::request_body::RequestBody;
+use crate::gateway::upstream::h2::conn::H2Stream;
 
 /// How a body ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,17 +35,17 @@ pub struct Pump {
     stream: SendStream<Bytes>,
     /// A frame that waits for room, and whether it is the last.
     waiting: Option<(Bytes, bool)>,
-    lease: Rc<H2Stream>,
+    place: Rc<H2Stream>,
 }
 
 impl Pump {
     /// Will send `body` into `stream`.
-    pub fn new(body: RequestBody, stream: SendStream<Bytes>, lease: Rc<H2Stream>) -> Pump {
+    pub fn new(body: RequestBody, stream: SendStream<Bytes>, place: Rc<H2Stream>) -> Pump {
         Pump {
             body,
             stream,
             waiting: None,
-            lease,
+            place,
         }
     }
 
@@ -64,7 +64,7 @@ impl Pump {
                     }
                 }
                 if let Some((octets, last)) = self.waiting.take() {
-                    self.lease.touch();
+                    self.place.touch();
                     if self.stream.send_data(octets, last).is_err() {
                         return Poll::Ready(BodyEnd::Unwanted);
                     }
@@ -124,7 +124,7 @@ impl Pump {
             if idle.is_zero() {
                 return Poll::Pending;
             }
-            ready!(lazy_timer.poll(cx, self.lease.moved() + idle));
+            ready!(lazy_timer.poll(cx, self.place.moved() + idle));
             self.stream.send_reset(Reason::CANCEL);
             Poll::Ready(())
         })

@@ -9,8 +9,9 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use crate::gateway::client::pool::{Conn, ConnPool, CountedConn};
 use crate::gateway::metrics::RouteMetrics;
+use crate::gateway::upstream::conn::{Conn, CountedConn};
+use crate::gateway::upstream::pool::ConnPool;
 use crate::net::io::Io;
 
 /// See the module.

@@ -18,8 +18,8 @@ use tokio::sync::oneshot;
 use tokio::time::Instant;
 
 use crate::base::lazy_timer::LazyTimer;
-use crate::gateway::client::h2::H2State;
-use crate::gateway::client::h2::intake::CountingSocket;
+use crate::gateway::upstream::h2::conn::H2State;
+use crate::gateway::upstream::h2::intake::CountingSocket;
 use crate::net::io::Io;
 
 /// A silence on open streams that is worth a question.
@@ -121,16 +121,17 @@ mod tests {
     use crate::base::name::Name;
     use crate::config::url::HttpOrigin;
     use crate::config::{Roots, UpstreamProtocol, UpstreamTls};
-    use crate::gateway::client::h2::exchange::exchange;
-    use crate::gateway::client::h2::{DialedConn, H2Pool, H2Stream};
-    use crate::gateway::client::pool::Lifetimes;
+    use crate::gateway::client::h2::exchange;
     use crate::gateway::error::{Error, FaultKind, Reached};
     use crate::gateway::metrics::Families;
     use crate::gateway::request_body::RequestBody;
+    use crate::gateway::upstream::h2::conn::H2Stream;
+    use crate::gateway::upstream::h2::{DialedConn, H2Pool};
+    use crate::gateway::upstream::lifetimes::Lifetimes;
     use crate::net::connect::Connector;
     use crate::net::egress::Egress;
 
-    fn links(port: u16) -> Rc<H2Pool> {
+    fn pool(port: u16) -> Rc<H2Pool> {
         let origin = HttpOrigin {
             tls: false,
             host: "127.0.0.1".into(),
@@ -180,10 +181,10 @@ mod tests {
         let port = listener.local_addr().unwrap().port();
         let pings = Rc::new(std::cell::Cell::new(0));
         tokio::task::spawn_local(peer(listener, pongs, pings.clone()));
-        let DialedConn::Stream(lease) = links(port).open(false).await.unwrap() else {
+        let DialedConn::Stream(stream) = pool(port).open(false).await.unwrap() else {
             panic!("a stream was expected");
         };
-        (lease, pings)
+        (stream, pings)
     }
 
     fn request() -> http::Request<RequestBody> {
@@ -195,10 +196,10 @@ mod tests {
     async fn a_peer_that_answers_no_ping_loses_its_connection() {
         let local = tokio::task::LocalSet::new();
         let run = local.run_until(async {
-            let (lease, pings) = opened(false).await;
+            let (stream, pings) = opened(false).await;
             tokio::time::pause();
             let begun = Instant::now();
-            let outcome = exchange(lease, Scheme::HTTP, request()).await;
+            let outcome = exchange(stream, Scheme::HTTP, request()).await;
             let Err(Error::Upstream(fault)) = outcome else {
                 panic!("a dead peer answers nothing");
             };
@@ -216,9 +217,9 @@ mod tests {
     async fn a_long_silence_of_a_living_peer_is_asked_about_rarely() {
         let local = tokio::task::LocalSet::new();
         let run = local.run_until(async {
-            let (lease, pings) = opened(true).await;
+            let (stream, pings) = opened(true).await;
             tokio::time::pause();
-            let answer = exchange(lease, Scheme::HTTP, request());
+            let answer = exchange(stream, Scheme::HTTP, request());
             let waited = tokio::time::timeout(AGAIN * 2, answer).await;
             assert!(waited.is_err(), "it says nothing");
             assert!((1..=3).contains(&pings.get()), "{}", pings.get());

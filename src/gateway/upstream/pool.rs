@@ -8,53 +8,21 @@
 //! answer may have come behind the first.
 
 use std::cell::RefCell;
-use std::future::Future;
-use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::task::{Context, Poll, Waker};
-use std::time::Duration;
 
-use bytes::Bytes;
 use http::uri::Scheme;
-use http::{Request, Response};
-use http_body::{Body as _, Frame};
-use hyper::body::Incoming;
-use hyper::client::conn::TrySendError;
-use hyper::client::conn::http1::{self, Connection, SendRequest};
 use tokio::time::Instant;
 
-use crate::base::lazy_timer::LazyTimer;
 use crate::config::UpstreamProtocol;
-use crate::gateway::client::h2::{DialedConn, H2Pool, H2Stream};
-use crate::gateway::client::muted_waker::MutedWaker;
 use crate::gateway::metrics::RouteMetrics;
-use crate::gateway::request_body::RequestBody;
+use crate::gateway::upstream::conn::Conn;
+use crate::gateway::upstream::h2::conn::H2Stream;
+use crate::gateway::upstream::h2::{DialedConn, H2Pool};
+use crate::gateway::upstream::lifetimes::Lifetimes;
 use crate::net::connect::{ConnectError, Connector};
-use crate::net::io::{Io, SharedSocket};
+use crate::net::io::Io;
 use crate::net::turn;
-
-/// hyper's own bound on fields; setting another costs an allocation an answer.
-const OWN_HEADER_COUNT: usize = 100;
-
-/// How long a connection may live and lie, and what it may bring.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Lifetimes {
-    /// The longest rest between two calls; zero closes after each call.
-    pub keep_alive: Duration,
-    /// The greatest age; zero is no bound.
-    pub age: Duration,
-    /// To the head of an answer, from the last byte of the call; zero is no bound.
-    pub first_byte: Duration,
-    /// Without a byte either way; zero is no bound.
-    pub idle: Duration,
-    /// The same in a tunnel; zero is no bound.
-    pub tunnel_idle: Duration,
-    /// How long a held body waits for the upstream's 100; zero does not wait.
-    pub expect_continue: Duration,
-    /// Fields in the head of an answer.
-    pub header_count: usize,
-}
 
 /// The pool.
 #[derive(Debug)]
@@ -63,7 +31,7 @@ pub struct ConnPool {
     lifetimes: Lifetimes,
     metrics: Arc<RouteMetrics>,
     /// Where HTTP/2 is offered.
-    links: Option<Rc<H2Pool>>,
+    h2: Option<Rc<H2Pool>>,
     idle: RefCell<IdleConns>,
 }
 
@@ -117,94 +85,6 @@ pub enum Transport {
     H2(H2Stream),
 }
 
-/// One connection with hyper's two ends of it and our end of its socket.
-#[derive(Debug)]
-pub struct Conn {
-    connection: Connection<Io, RequestBody>,
-    sender: SendRequest<RequestBody>,
-    muted_waker: MutedWaker,
-    /// The socket.
-    pub wire: Arc<SharedSocket>,
-    /// Shared by all exchanges on it.
-    pub lazy_timer: LazyTimer,
-    /// How many calls it has carried.
-    pub calls: u64,
-    /// How long it may rest, as the upstream said or as configured.
-    pub keep_alive: Duration,
-    born: Instant,
-    rested: Instant,
-    counted: CountedConn,
-}
-
-/// A connection's place in `headset_upstream_connections`, held until it is closed.
-#[derive(Debug)]
-pub struct CountedConn {
-    resting: bool,
-    metrics: Arc<RouteMetrics>,
-}
-
-impl Conn {
-    /// Hands `request` to the connection, which sends it when it is polled next. The
-    /// future resolves while the connection is polled, so it needs no waker.
-    pub fn send(
-        &mut self,
-        request: Request<RequestBody>,
-    ) -> impl Future<Output = Result<Response<Incoming>, TrySendError<Request<RequestBody>>>> + use<>
-    {
-        let sender = &mut self.sender;
-        self.muted_waker
-            .muffled(|| sender.try_send_request(request))
-    }
-
-    /// Reads and writes; nothing moves without it. Ready when the connection is over.
-    pub fn poll(&mut self, cx: &Context<'_>) -> Poll<()> {
-        let mut cx = Context::from_waker(self.muted_waker.ringing(cx));
-        Pin::new(&mut self.connection).poll(&mut cx).map(drop)
-    }
-
-    /// Asks for the next frame of the body that this connection brings. Poll the
-    /// connection next where it is pending.
-    pub fn ask(&self, body: &mut Incoming) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
-        let mut unwoken = Context::from_waker(Waker::noop());
-        self.muted_waker
-            .muffled(|| Pin::new(body).poll_frame(&mut unwoken))
-    }
-
-    /// Whether both sides of the last exchange are over. It says nothing of whether
-    /// the connection still lives.
-    pub fn is_rested(&self) -> bool {
-        self.sender.is_ready()
-    }
-
-    /// From now on it is not pooled.
-    pub fn belongs_to_one_call(&mut self) {
-        self.keep_alive = Duration::ZERO;
-    }
-
-    /// What is left of a connection that is over because its protocol was switched:
-    /// the socket, and what was read of it beyond the head of the answer.
-    pub fn into_wire(self) -> (Io, Bytes, CountedConn) {
-        let parts = self.connection.into_parts();
-        (parts.io, parts.read_buf, self.counted)
-    }
-
-    /// Drives the connection once without being woken for it. `true` while it lives.
-    fn settle(&mut self) -> bool {
-        let mut cx = Context::from_waker(Waker::noop());
-        Pin::new(&mut self.connection).poll(&mut cx).is_pending()
-    }
-}
-
-impl Drop for CountedConn {
-    fn drop(&mut self) {
-        if self.resting {
-            self.metrics.connections_idle.dec();
-        } else {
-            self.metrics.connections_active.dec();
-        }
-    }
-}
-
 impl ConnPool {
     /// An empty pool over `connector`.
     pub fn new(
@@ -212,10 +92,10 @@ impl ConnPool {
         lifetimes: Lifetimes,
         metrics: Arc<RouteMetrics>,
     ) -> Rc<ConnPool> {
-        let links = (connector.protocol() != UpstreamProtocol::H1)
+        let h2 = (connector.protocol() != UpstreamProtocol::H1)
             .then(|| H2Pool::new(connector.clone(), lifetimes, metrics.clone()));
         Rc::new(ConnPool {
-            links,
+            h2,
             connector,
             lifetimes,
             metrics,
@@ -239,18 +119,13 @@ impl ConnPool {
         let now = Instant::now();
         loop {
             let (mut conn, seen) = self.idle.borrow_mut().pop()?;
-            if self.is_spent(&conn, now) {
+            if conn.is_spent(self.lifetimes.age, now) {
                 continue;
             }
-            // Under TLS, readable bytes may be a session ticket: let rustls have
-            // them, then look again.
-            let look = wary || !seen;
-            if look && !conn.wire.is_quiet() && !(conn.settle() && conn.wire.is_quiet()) {
+            if (wary || !seen) && !conn.is_quiet() {
                 continue;
             }
-            conn.counted.resting = false;
-            self.metrics.connections_idle.dec();
-            self.metrics.connections_active.inc();
+            conn.resume();
             return Some(conn);
         }
     }
@@ -269,11 +144,11 @@ impl ConnPool {
     /// # Errors
     /// Where no connection comes about.
     pub async fn open(&self, wary: bool) -> Result<Transport, ConnectError> {
-        let Some(links) = &self.links else {
+        let Some(h2) = &self.h2 else {
             return self.connect_h1().await.map(Transport::H1);
         };
-        match Box::pin(links.open(wary)).await? {
-            DialedConn::Stream(lease) => Ok(Transport::H2(lease)),
+        match Box::pin(h2.open(wary)).await? {
+            DialedConn::Stream(stream) => Ok(Transport::H2(stream)),
             DialedConn::H1(io) => self.shake_hands(io).await.map(Transport::H1),
         }
     }
@@ -288,54 +163,20 @@ impl ConnPool {
     }
 
     async fn shake_hands(&self, io: Io) -> Result<Box<Conn>, ConnectError> {
-        let wire = io.wire();
-        let mut builder = http1::Builder::new();
-        // A small head and body leave in one write; measured, see benches/.
-        builder.writev(false);
-        if self.lifetimes.header_count != OWN_HEADER_COUNT {
-            builder.max_headers(self.lifetimes.header_count);
-        }
-        let (sender, connection) =
-            builder
-                .handshake(io)
-                .await
-                .map_err(|error| ConnectError::Tls {
-                    host: self.connector.origin().host.clone(),
-                    source: std::io::Error::other(error),
-                })?;
-        self.metrics.connections_active.inc();
-        let now = Instant::now();
-        Ok(Box::new(Conn {
-            connection,
-            sender,
-            muted_waker: MutedWaker::default(),
-            wire,
-            lazy_timer: LazyTimer::default(),
-            calls: 0,
-            keep_alive: self.lifetimes.keep_alive,
-            born: now,
-            rested: now,
-            counted: CountedConn {
-                resting: false,
-                metrics: self.metrics.clone(),
-            },
-        }))
+        Conn::begin(io, self.lifetimes, &self.metrics)
+            .await
+            .map_err(|error| ConnectError::Tls {
+                host: self.connector.origin().host.clone(),
+                source: std::io::Error::other(error),
+            })
     }
 
     /// Takes back a connection whose exchange is over on both sides, or closes it
     /// where it cannot carry another call.
     pub fn release(&self, mut conn: Box<Conn>) {
-        // hyper is ready for the next call once it has seen the end of this one.
-        let usable = (conn.sender.is_ready() || conn.settle()) && conn.sender.is_ready();
-        let now = Instant::now();
-        conn.rested = now;
-        if !usable || conn.keep_alive.is_zero() || self.is_spent(&conn, now) {
-            return;
+        if conn.rest(self.lifetimes.age, Instant::now()) {
+            self.idle.borrow_mut().push(conn);
         }
-        conn.counted.resting = true;
-        self.metrics.connections_active.dec();
-        self.metrics.connections_idle.inc();
-        self.idle.borrow_mut().push(conn);
     }
 
     /// Closes what has rested or lived too long. Called now and then by the worker.
@@ -343,15 +184,10 @@ impl ConnPool {
         let now = Instant::now();
         self.idle
             .borrow_mut()
-            .retain(|conn| !self.is_spent(conn, now) && conn.wire.is_quiet());
-        if let Some(links) = &self.links {
-            links.sweep();
+            .retain(|conn| !conn.is_spent(self.lifetimes.age, now) && conn.wire.is_quiet());
+        if let Some(h2) = &self.h2 {
+            h2.sweep();
         }
-    }
-
-    fn is_spent(&self, conn: &Conn, now: Instant) -> bool {
-        let too_old = !self.lifetimes.age.is_zero() && now - conn.born >= self.lifetimes.age;
-        too_old || now.saturating_duration_since(conn.rested) >= conn.keep_alive
     }
 }
 
@@ -360,14 +196,18 @@ mod tests {
     use std::io::{Read as _, Write as _};
     use std::net::{TcpListener, TcpStream};
 
+    use http::Request;
     use prometheus::Registry;
     use tokio::task::LocalSet;
+
+    use std::time::Duration;
 
     use super::*;
     use crate::base::name::Name;
     use crate::config::url::HttpOrigin;
-    use crate::gateway::client::exchange;
+    use crate::gateway::client::h1;
     use crate::gateway::metrics::Families;
+    use crate::gateway::request_body::RequestBody;
     use crate::net::egress::Egress;
 
     fn pool(upstream: &TcpListener) -> Rc<ConnPool> {
@@ -380,7 +220,7 @@ mod tests {
         let egress = Egress::new(&Default::default(), Arc::default());
         let connector = Connector::new(origin, &Default::default(), limit, egress).unwrap();
         let lifetimes = Lifetimes {
-            header_count: OWN_HEADER_COUNT,
+            header_count: 100,
             keep_alive: limit,
             age: limit,
             first_byte: limit,
@@ -395,7 +235,7 @@ mod tests {
 
     /// One call over `conn`; its other end answers it in whole.
     async fn call(pool: &Rc<ConnPool>, conn: Box<Conn>, upstream: &mut TcpStream) {
-        let answer = exchange::exchange(
+        let answer = h1::exchange(
             pool.clone(),
             conn,
             Request::new(RequestBody::empty()),

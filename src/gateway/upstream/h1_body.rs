@@ -16,8 +16,9 @@ use tokio::time::Instant;
 
 use crate::base::lazy_timer::LazyTimer;
 use crate::gateway::body_error::BodyError;
-use crate::gateway::client::pool::{Conn, ConnPool};
 use crate::gateway::fields;
+use crate::gateway::upstream::conn::Conn;
+use crate::gateway::upstream::pool::ConnPool;
 
 /// The body of an answer.
 #[derive(Debug)]
@@ -90,7 +91,7 @@ impl H1Body {
         conn.ask(&mut self.incoming)
     }
 
-    pub(in crate::gateway) fn poll_frame(
+    pub(crate) fn poll_frame(
         &mut self,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
@@ -126,11 +127,11 @@ impl H1Body {
             .map(|()| Some(Err(BodyError::Idle(self.idle))))
     }
 
-    pub(in crate::gateway) fn is_end_stream(&self) -> bool {
+    pub(crate) fn is_end_stream(&self) -> bool {
         self.incoming.is_end_stream()
     }
 
-    pub(in crate::gateway) fn size_hint(&self) -> SizeHint {
+    pub(crate) fn size_hint(&self) -> SizeHint {
         self.incoming.size_hint()
     }
 }

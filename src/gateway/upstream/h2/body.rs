@@ -16,8 +16,8 @@ use tokio::time::Instant;
 
 use crate::base::lazy_timer::LazyTimer;
 use crate::gateway::body_error::BodyError;
-use crate::gateway::client::h1_body;
-use crate::gateway::client::h2::H2Stream;
+use crate::gateway::upstream::h1_body;
+use crate::gateway::upstream::h2::conn::H2Stream;
 
 /// The body of an answer.
 #[derive(Debug)]
@@ -38,13 +38,13 @@ impl H2Body {
     /// nothing moves either way for `idle`; zero is no bound.
     pub fn new(
         stream: RecvStream,
-        lease: Rc<H2Stream>,
+        place: Rc<H2Stream>,
         upload: Option<AbortHandle>,
         length: Option<u64>,
         idle: Duration,
     ) -> H2Body {
         H2Body {
-            stream: Some((stream, lease)),
+            stream: Some((stream, place)),
             upload,
             left: length,
             idle,
@@ -53,16 +53,16 @@ impl H2Body {
         }
     }
 
-    pub(in crate::gateway) fn poll_frame(
+    pub(crate) fn poll_frame(
         &mut self,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
-        let Some((stream, lease)) = &mut self.stream else {
+        let Some((stream, place)) = &mut self.stream else {
             return Poll::Ready(None);
         };
         match stream.poll_data(cx) {
             Poll::Ready(Some(Ok(octets))) => {
-                lease.heard(octets.len());
+                place.heard(octets.len());
                 // Refused only where more is released than came.
                 let _ = stream.flow_control().release_capacity(octets.len());
                 if let Some(left) = &mut self.left {
@@ -79,7 +79,7 @@ impl H2Body {
             Poll::Ready(trailers) => trailers,
             Poll::Pending => return self.poll_idle(cx),
         };
-        lease.heard(0);
+        place.heard(0);
         match trailers.transpose() {
             Some(Err(error)) => Poll::Ready(Some(Err(self.broken(error)))),
             trailers => {
@@ -98,7 +98,7 @@ impl H2Body {
     }
 
     fn poll_idle(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
-        let Some((_, lease)) = &self.stream else {
+        let Some((_, place)) = &self.stream else {
             return Poll::Pending;
         };
         if self.idle.is_zero() {
@@ -107,7 +107,7 @@ impl H2Body {
         let since = *self.since.get_or_insert_with(Instant::now);
         ready!(
             self.lazy_timer
-                .poll(cx, since.max(lease.moved()) + self.idle)
+                .poll(cx, since.max(place.moved()) + self.idle)
         );
         self.end();
         Poll::Ready(Some(Err(BodyError::Idle(self.idle))))
@@ -121,13 +121,13 @@ impl H2Body {
         self.stream = None;
     }
 
-    pub(in crate::gateway) fn is_end_stream(&self) -> bool {
+    pub(crate) fn is_end_stream(&self) -> bool {
         self.stream
             .as_ref()
             .is_none_or(|(stream, _)| stream.is_end_stream())
     }
 
-    pub(in crate::gateway) fn size_hint(&self) -> SizeHint {
+    pub(crate) fn size_hint(&self) -> SizeHint {
         self.left.map_or_else(SizeHint::new, SizeHint::with_exact)
     }
 }

@@ -1,4 +1,4 @@
-//! One call on one connection, up to the head of its answer.
+//! One call on one HTTP/1.1 connection, up to the head of its answer.
 //!
 //! This file alone owns a connection while a call uses it, and every way in which
 //! that can end becomes one [`UpstreamFault`] that says how far the call got.
@@ -12,20 +12,20 @@ use std::time::Duration;
 
 use http::{HeaderMap, HeaderName, Request, Response, StatusCode};
 use hyper::body::Incoming;
-use tokio::task::coop;
-use tokio::time::Instant;
 
-use crate::base::lazy_timer::LazyTimer;
-use crate::gateway::client::h1_body::H1Body;
-use crate::gateway::client::pool::{Conn, ConnPool, Lifetimes};
+use crate::gateway::client::patience::Patience;
 use crate::gateway::client::session_auth;
-use crate::gateway::client::tunnel::Tunnel;
 use crate::gateway::error::{CallerFault, Error, FaultKind, Reached, UpstreamFault};
 use crate::gateway::framing;
 use crate::gateway::request_body::RequestBody;
 use crate::gateway::request_body::UploadSource;
 use crate::gateway::response_body::ResponseBody;
 use crate::gateway::upgrade;
+use crate::gateway::upstream::conn::Conn;
+use crate::gateway::upstream::h1_body::H1Body;
+use crate::gateway::upstream::lifetimes::Lifetimes;
+use crate::gateway::upstream::pool::ConnPool;
+use crate::gateway::upstream::tunnel::Tunnel;
 
 /// Sends `request` on `conn` and waits for the head of the answer. The answer's
 /// body goes on driving the connection and gives it back to `pool`. With `may_switch` the
@@ -232,91 +232,6 @@ fn keep_alive_timeout(headers: &HeaderMap) -> Option<Duration> {
         .parse::<u64>()
         .ok()?;
     Some(Duration::from_secs(seconds.saturating_sub(1)))
-}
-
-/// How long to wait for the head: `first_byte` once the call is out, `idle` while
-/// it is still going out.
-pub(super) struct Patience {
-    lifetimes: Lifetimes,
-    source: Option<Rc<UploadSource>>,
-    held_since: Option<Instant>,
-    out_since: Option<Instant>,
-    /// How often the whole turn of the task was used up by what came.
-    crowded: u32,
-}
-
-/// Turns of a task, 128 reads each, in which an upstream may send interim answers (1xx)
-/// and nothing else: some megabytes.
-const CROWDED: u32 = 16;
-
-impl Patience {
-    pub(super) fn new(lifetimes: Lifetimes, source: Option<Rc<UploadSource>>) -> Patience {
-        Patience {
-            lifetimes,
-            held_since: None,
-            source,
-            out_since: None,
-            crowded: 0,
-        }
-    }
-
-    /// Whether a held body was let go just now, so that the connection must be polled
-    /// once more.
-    fn lets_go(&mut self, lazy_timer: &mut LazyTimer, cx: &mut Context<'_>) -> bool {
-        let Some(source) = &self.source else {
-            return false;
-        };
-        if !source.is_held() {
-            if self.held_since.take().is_some() {
-                source.touch();
-            }
-            return false;
-        }
-        let since = *self.held_since.get_or_insert_with(Instant::now);
-        let is_over = lazy_timer.rings(cx, since + self.lifetimes.expect_continue);
-        if is_over {
-            source.release();
-        }
-        is_over
-    }
-
-    pub(super) fn poll(
-        &mut self,
-        lazy_timer: &mut LazyTimer,
-        cx: &mut Context<'_>,
-    ) -> Poll<FaultKind> {
-        if self.held_since.is_some() {
-            return Poll::Pending;
-        }
-        let uploading = self
-            .source
-            .as_ref()
-            .filter(|source| !source.has_ended())
-            .map(|source| source.moved());
-        let (since, limit) = match uploading {
-            Some(moved) => (moved, self.lifetimes.idle),
-            None => (
-                *self.out_since.get_or_insert_with(Instant::now),
-                self.lifetimes.first_byte,
-            ),
-        };
-        if uploading.is_none() && !coop::has_budget_remaining() {
-            self.crowded += 1;
-            if self.crowded > CROWDED {
-                let why = "it sends interim answers (1xx) without end";
-                return Poll::Ready(FaultKind::Unfit(why));
-            }
-        }
-        if limit.is_zero() {
-            return Poll::Pending;
-        }
-        lazy_timer
-            .poll(cx, since + limit)
-            .map(|()| match uploading {
-                Some(_) => FaultKind::Idle(limit),
-                None => FaultKind::FirstByte(limit),
-            })
-    }
 }
 
 #[cfg(test)]

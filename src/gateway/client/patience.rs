@@ -1,0 +1,95 @@
+//! How long a call waits for the head of its answer, whatever the protocol.
+
+use std::rc::Rc;
+use std::task::{Context, Poll};
+
+use tokio::task::coop;
+use tokio::time::Instant;
+
+use crate::base::lazy_timer::LazyTimer;
+use crate::gateway::error::FaultKind;
+use crate::gateway::request_body::UploadSource;
+use crate::gateway::upstream::lifetimes::Lifetimes;
+
+/// How long to wait for the head: `first_byte` once the call is out, `idle` while
+/// it is still going out.
+pub struct Patience {
+    lifetimes: Lifetimes,
+    source: Option<Rc<UploadSource>>,
+    held_since: Option<Instant>,
+    out_since: Option<Instant>,
+    /// How often the whole turn of the task was used up by what came.
+    crowded: u32,
+}
+
+/// Turns of a task, 128 reads each, in which an upstream may send interim answers (1xx)
+/// and nothing else: some megabytes.
+const CROWDED: u32 = 16;
+
+impl Patience {
+    /// For a call whose body, where it has one, is `source`.
+    pub fn new(lifetimes: Lifetimes, source: Option<Rc<UploadSource>>) -> Patience {
+        Patience {
+            lifetimes,
+            held_since: None,
+            source,
+            out_since: None,
+            crowded: 0,
+        }
+    }
+
+    /// Whether a held body was let go just now, so that the connection must be polled
+    /// once more.
+    pub fn lets_go(&mut self, lazy_timer: &mut LazyTimer, cx: &mut Context<'_>) -> bool {
+        let Some(source) = &self.source else {
+            return false;
+        };
+        if !source.is_held() {
+            if self.held_since.take().is_some() {
+                source.touch();
+            }
+            return false;
+        }
+        let since = *self.held_since.get_or_insert_with(Instant::now);
+        let is_over = lazy_timer.rings(cx, since + self.lifetimes.expect_continue);
+        if is_over {
+            source.release();
+        }
+        is_over
+    }
+
+    /// Ready, with why, when the wait is over. It is `lazy_timer` that wakes the task.
+    pub fn poll(&mut self, lazy_timer: &mut LazyTimer, cx: &mut Context<'_>) -> Poll<FaultKind> {
+        if self.held_since.is_some() {
+            return Poll::Pending;
+        }
+        let uploading = self
+            .source
+            .as_ref()
+            .filter(|source| !source.has_ended())
+            .map(|source| source.moved());
+        let (since, limit) = match uploading {
+            Some(moved) => (moved, self.lifetimes.idle),
+            None => (
+                *self.out_since.get_or_insert_with(Instant::now),
+                self.lifetimes.first_byte,
+            ),
+        };
+        if uploading.is_none() && !coop::has_budget_remaining() {
+            self.crowded += 1;
+            if self.crowded > CROWDED {
+                let why = "it sends interim answers (1xx) without end";
+                return Poll::Ready(FaultKind::Unfit(why));
+            }
+        }
+        if limit.is_zero() {
+            return Poll::Pending;
+        }
+        lazy_timer
+            .poll(cx, since + limit)
+            .map(|()| match uploading {
+                Some(_) => FaultKind::Idle(limit),
+                None => FaultKind::FirstByte(limit),
+            })
+    }
+}
