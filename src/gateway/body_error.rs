@@ -15,6 +15,6 @@ pub enum BodyError {
     #[error("nothing moved for {0:?}")]
     Idle(Duration),
     /// It came more slowly than `limits.body_rate` allows.
-    #[error("fewer than {0} octets a second came")]
+    #[error("fewer than {0} bytes a second came")]
     Slow(usize),
 }

@@ -1,31 +1,26 @@
-//! What is counted about calls.
+//! What is counted about calls: the families, each declared once.
 //!
-//! Families are declared once; a route's and a listener's handles are resolved
-//! when its stack is built, so that a call looks up no label. Labels come from the
-//! configuration and from closed sets, never from traffic, and every member of a
-//! closed set is there from the start with a 0 (so that `rate()` sees the first
-//! event).
+//! A route's and a listener's handles (`handles.rs`) are resolved when its stack is built.
+//! Labels come from the configuration and from closed sets (`labels.rs`), never from
+//! traffic, and every member of a closed set is there from the start with a 0 (so that
+//! `rate()` sees the first event).
+
+mod handles;
+mod labels;
 
 use std::sync::OnceLock;
 
-use http::{Method, StatusCode};
 use prometheus::{
-    Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts,
-    Registry,
+    HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGaugeVec, Opts, Registry,
 };
 
 use crate::base::name::Name;
 use crate::gateway::error::{self, FaultKind};
-
-/// Statuses with a series of their own; others fall into their class.
-const CODES: &[u16] = &[
-    101, 200, 201, 202, 204, 301, 302, 304, 400, 401, 403, 404, 409, 413, 429, 500, 502, 503, 504,
-    512,
-];
-const CLASSES: &[&str] = &["2xx", "3xx", "4xx", "5xx", "other"];
-const METHODS: &[&str] = &[
-    "GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "other",
-];
+pub use handles::{ListenerMetrics, RouteMetrics};
+use labels::{
+    AUTH_FAILURES, CLASSES, CODES, CONNECT_RETRIES, METHODS, OF_ADMIN, REFUSALS, REPLAYS, STREAMS,
+};
+pub use labels::{AuthFailure, ConnectRetry, ListenerRefusal, ReplayResult, StreamKind};
 
 /// From a fast local answer to a long poll, in seconds.
 const DURATION_BUCKETS: &[f64] = &[
@@ -35,121 +30,6 @@ const DURATION_BUCKETS: &[f64] = &[
 const OVERHEAD_BUCKETS: &[f64] = &[
     0.000_05, 0.000_1, 0.000_25, 0.000_5, 0.001, 0.005, 0.025, 0.1,
 ];
-
-/// Why a listener refused a call or a connection.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ListenerRefusal {
-    /// The Host is none of the listener's.
-    Host,
-    /// A browser says that another site made the call.
-    CrossSite,
-    /// A browser's Origin is not allowed.
-    Origin,
-    /// More than one reading of the framing.
-    Framing,
-    /// hyper could not read the head.
-    BadHead,
-    /// The head was too large.
-    HeadTooLarge,
-    /// The head did not end in time.
-    SlowHead,
-    /// As many connections are open as may be.
-    Connections,
-    /// As many calls are under way as may be.
-    InFlight,
-    /// The body of a request came too slowly.
-    SlowBody,
-    /// The caller took nothing of an answer.
-    SlowReader,
-    /// HTTP/2: too many streams were reset.
-    ResetFlood,
-    /// HTTP/2: too many frames that move nothing.
-    FrameFlood,
-    /// The caller did not show the listener's token.
-    CallerToken,
-    /// TLS did not come about, or what came was none.
-    TlsHandshake,
-    /// TLS did not come about in time.
-    SlowHandshake,
-    /// The caller showed no certificate that the listener takes.
-    ClientCertificate,
-    /// A look for connections found no descriptor for them; they wait.
-    Descriptors,
-}
-
-const REFUSALS: [(ListenerRefusal, &str); 18] = [
-    (ListenerRefusal::Host, "host"),
-    (ListenerRefusal::CrossSite, "cross_site"),
-    (ListenerRefusal::Origin, "origin"),
-    (ListenerRefusal::Framing, "framing"),
-    (ListenerRefusal::BadHead, "bad_head"),
-    (ListenerRefusal::HeadTooLarge, "head_too_large"),
-    (ListenerRefusal::SlowHead, "slow_head"),
-    (ListenerRefusal::Connections, "connections"),
-    (ListenerRefusal::InFlight, "in_flight"),
-    (ListenerRefusal::SlowBody, "slow_body"),
-    (ListenerRefusal::SlowReader, "slow_reader"),
-    (ListenerRefusal::ResetFlood, "reset_flood"),
-    (ListenerRefusal::FrameFlood, "frame_flood"),
-    (ListenerRefusal::CallerToken, "caller_token"),
-    (ListenerRefusal::TlsHandshake, "tls_handshake"),
-    (ListenerRefusal::SlowHandshake, "slow_handshake"),
-    (ListenerRefusal::ClientCertificate, "client_certificate"),
-    (ListenerRefusal::Descriptors, "descriptors"),
-];
-
-/// Those of the admin listener that have a series: what keeps probes and Prometheus out.
-const OF_ADMIN: [ListenerRefusal; 3] = [
-    ListenerRefusal::SlowHead,
-    ListenerRefusal::Connections,
-    ListenerRefusal::Descriptors,
-];
-
-/// What an answer is, past its head.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum StreamKind {
-    /// Anything that is none of the others.
-    Download,
-    /// Server-sent events.
-    Sse,
-    /// gRPC.
-    Grpc,
-    /// Bytes after a 101.
-    Upgrade,
-}
-const STREAMS: [&str; 4] = ["download", "sse", "grpc", "upgrade"];
-
-/// How a replay ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ReplayResult {
-    /// The second attempt was answered, with anything but a 401.
-    Answered,
-    /// The second attempt was rejected too.
-    Rejected,
-    /// The second attempt failed.
-    Failed,
-}
-const REPLAYS: [&str; 3] = ["answered", "rejected", "failed"];
-
-/// How a call ended of which nothing could be sent at first.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ConnectRetry {
-    /// A later try got a connection that took the call.
-    Connected,
-    /// None did within `timeouts.connect_retry`.
-    Failed,
-}
-const CONNECT_RETRIES: [&str; 2] = ["connected", "failed"];
-
-/// What was done about an upstream's 401.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum AuthFailure {
-    /// The call was sent once more.
-    Replayed,
-    /// The upstream's answer was passed on, be it the first or that to the second attempt.
-    PassedOn,
-}
-const AUTH_FAILURES: [&str; 2] = ["replayed", "passed_on"];
 
 /// All families about calls.
 #[derive(Debug)]
@@ -424,138 +304,10 @@ impl Families {
     }
 }
 
-/// The handles of one route. Shared by all workers.
-#[derive(Debug)]
-pub struct RouteMetrics {
-    codes: Box<[IntCounter]>,
-    methods: Box<[IntCounter]>,
-    own_answers: Box<[IntCounter]>,
-    upstream_errors: Box<[IntCounter]>,
-    /// Upstream connections that carry a call.
-    pub connections_active: IntGauge,
-    /// Upstream connections that wait for one.
-    pub connections_idle: IntGauge,
-    /// To the last byte of an answer.
-    pub duration: Histogram,
-    /// To the head of the upstream's answer.
-    pub upstream_duration: Histogram,
-    /// What headset itself took.
-    pub overhead: Histogram,
-    /// Calls whose answer has not ended.
-    pub in_flight: IntGauge,
-    streams: Box<[IntGauge]>,
-    /// Bytes sent on.
-    pub request_bytes: IntCounter,
-    /// Bytes passed back.
-    pub response_bytes: IntCounter,
-    /// Calls from which credentials were removed.
-    pub stripped: IntCounter,
-    replays: Box<[IntCounter]>,
-    connect_retries: Box<[IntCounter]>,
-    auth_failures: Box<[IntCounter]>,
-    /// Made when the upstream first says: a 0 before would fire alerts.
-    ratelimit_remaining: OnceLock<IntGauge>,
-    ratelimit_family: IntGaugeVec,
-    route: Name,
-}
-
-impl RouteMetrics {
-    /// Which route.
-    pub fn route(&self) -> &Name {
-        &self.route
-    }
-
-    /// The counter of answers with `status`.
-    pub fn code(&self, status: StatusCode) -> &IntCounter {
-        let code = status.as_u16();
-        let index = CODES.iter().position(|&c| c == code).unwrap_or_else(|| {
-            CODES.len()
-                + match code {
-                    200..=299 => 0,
-                    300..=399 => 1,
-                    400..=499 => 2,
-                    500..=599 => 3,
-                    _ => 4,
-                }
-        });
-        &self.codes[index]
-    }
-
-    /// The counter of calls with `method`.
-    pub fn method(&self, method: &Method) -> &IntCounter {
-        let index = match *method {
-            Method::GET => 0,
-            Method::HEAD => 1,
-            Method::POST => 2,
-            Method::PUT => 3,
-            Method::PATCH => 4,
-            Method::DELETE => 5,
-            Method::OPTIONS => 6,
-            _ => 7,
-        };
-        &self.methods[index]
-    }
-
-    /// The counter of locally generated responses with a problem code of
-    /// [`error::CODES`].
-    pub fn own_answer(&self, code: &str) -> Option<&IntCounter> {
-        let index = error::CODES.iter().position(|&c| c == code)?;
-        Some(&self.own_answers[index])
-    }
-
-    /// The counter of upstream faults of this kind.
-    pub fn upstream_error(&self, kind: &FaultKind) -> Option<&IntCounter> {
-        let reason = kind.reason();
-        let index = FaultKind::REASONS.iter().position(|&r| r == reason)?;
-        Some(&self.upstream_errors[index])
-    }
-
-    /// How many answers of this kind are past their head and have not ended.
-    pub fn streams(&self, kind: StreamKind) -> &IntGauge {
-        &self.streams[kind as usize]
-    }
-
-    /// The counter of replays that ended so.
-    pub fn replay(&self, outcome: ReplayResult) -> &IntCounter {
-        &self.replays[outcome as usize]
-    }
-
-    /// The counter of calls that were tried anew and ended so.
-    pub fn connect_retry(&self, outcome: ConnectRetry) -> &IntCounter {
-        &self.connect_retries[outcome as usize]
-    }
-
-    /// The upstream has said how many calls are left in its window.
-    pub fn ratelimit(&self, remaining: i64) {
-        self.ratelimit_remaining
-            .get_or_init(|| {
-                self.ratelimit_family
-                    .with_label_values(&[self.route.as_str()])
-            })
-            .set(remaining);
-    }
-
-    /// The counter of rejected credentials that were handled so.
-    pub fn auth_failure(&self, action: AuthFailure) -> &IntCounter {
-        &self.auth_failures[action as usize]
-    }
-}
-
-/// The handles of one listener. Shared by all workers.
-#[derive(Debug)]
-pub struct ListenerMetrics {
-    refused: Box<[IntCounter]>,
-}
-
-impl ListenerMetrics {
-    /// The counter of refusals for this reason.
-    pub fn refused(&self, why: ListenerRefusal) -> &IntCounter {
-        &self.refused[why as usize]
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use http::{Method, StatusCode};
+
     use super::*;
 
     #[test]
@@ -617,13 +369,6 @@ mod tests {
             counter.inc();
             let same = route.code(StatusCode::from_u16(again).unwrap());
             assert_eq!(same.get(), 1, "{status} and {again}");
-        }
-    }
-
-    #[test]
-    fn every_refusal_counts_under_its_own_reason() {
-        for (index, (refusal, _)) in REFUSALS.iter().enumerate() {
-            assert_eq!(*refusal as usize, index);
         }
     }
 }

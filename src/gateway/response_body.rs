@@ -92,7 +92,7 @@ impl ResponseBody {
         }
     }
 
-    /// Counts `octets` that went to the caller past this body.
+    /// Counts `bytes` that went to the caller past this body.
     pub fn count(&self, octets: usize) {
         if let Some(request_guard) = &self.request_guard {
             request_guard.count(octets);

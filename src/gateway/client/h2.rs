@@ -90,7 +90,7 @@ pub async fn exchange(
     })
     .await;
     let mut response = head?;
-    // h2 bounds the octets of a head only.
+    // h2 bounds the bytes of a head only.
     if response.headers().len() > lifetimes.header_count {
         let why = "its head has more fields than limits.response_header_count allows";
         return Err(fault(FaultKind::Unfit(why), None));

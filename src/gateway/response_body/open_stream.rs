@@ -33,7 +33,7 @@ pub struct RouteLimits {
 
 /// An answer under way past its head: its permit, and its place in
 /// `headset_streams_open`. Dropping it ends both. It rides in the answer's body, also in
-/// that of a 101, which has no octets: who goes on after one keeps the body till the end.
+/// that of a 101, which has no bytes: who goes on after one keeps the body till the end.
 #[derive(Debug)]
 pub struct OpenStream {
     _permit: Permit,

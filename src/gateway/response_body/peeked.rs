@@ -22,7 +22,7 @@ impl Peeked {
         self.frames.push_back(frame);
     }
 
-    /// How many octets of data that is.
+    /// How many bytes of data that is.
     pub fn len(&self) -> usize {
         self.length
     }
@@ -32,7 +32,7 @@ impl Peeked {
         self.frames.is_empty()
     }
 
-    /// Its data; the octets are shared.
+    /// Its data; the bytes are shared.
     pub fn octets(&self) -> Vec<Bytes> {
         let frames = self.frames.iter().flatten();
         frames

@@ -64,7 +64,7 @@ impl RequestGuard {
         self.record.failures.tell(&self.call, failure);
     }
 
-    /// Octets of the answer's body went by.
+    /// Bytes of the answer's body went by.
     pub fn count(&self, bytes: usize) {
         self.record.metrics.response_bytes.inc_by(bytes as u64);
     }

@@ -34,7 +34,7 @@ pub struct H2Body {
 }
 
 impl H2Body {
-    /// What `stream` brings: `length` octets where that is known. It breaks off where
+    /// What `stream` brings: `length` bytes where that is known. It breaks off where
     /// nothing moves either way for `idle`; zero is no bound.
     pub fn new(
         stream: RecvStream,

@@ -1,0 +1,145 @@
+//! What a call counts into: the series of one route, and of one listener.
+//!
+//! Resolved when a stack is built, and shared by all workers, so that a call looks up no
+//! label.
+
+use std::sync::OnceLock;
+
+use http::{Method, StatusCode};
+use prometheus::{Histogram, IntCounter, IntGauge, IntGaugeVec};
+
+use crate::base::name::Name;
+use crate::gateway::error::{self, FaultKind};
+use crate::gateway::metrics::labels::{
+    AuthFailure, CODES, ConnectRetry, ListenerRefusal, ReplayResult, StreamKind,
+};
+
+/// The handles of one route. Shared by all workers.
+#[derive(Debug)]
+pub struct RouteMetrics {
+    pub(super) codes: Box<[IntCounter]>,
+    pub(super) methods: Box<[IntCounter]>,
+    pub(super) own_answers: Box<[IntCounter]>,
+    pub(super) upstream_errors: Box<[IntCounter]>,
+    /// Upstream connections that carry a call.
+    pub connections_active: IntGauge,
+    /// Upstream connections that wait for one.
+    pub connections_idle: IntGauge,
+    /// To the last byte of an answer.
+    pub duration: Histogram,
+    /// To the head of the upstream's answer.
+    pub upstream_duration: Histogram,
+    /// What headset itself took.
+    pub overhead: Histogram,
+    /// Calls whose answer has not ended.
+    pub in_flight: IntGauge,
+    pub(super) streams: Box<[IntGauge]>,
+    /// Bytes sent on.
+    pub request_bytes: IntCounter,
+    /// Bytes passed back.
+    pub response_bytes: IntCounter,
+    /// Calls from which credentials were removed.
+    pub stripped: IntCounter,
+    pub(super) replays: Box<[IntCounter]>,
+    pub(super) connect_retries: Box<[IntCounter]>,
+    pub(super) auth_failures: Box<[IntCounter]>,
+    /// Made when the upstream first says: a 0 before would fire alerts.
+    pub(super) ratelimit_remaining: OnceLock<IntGauge>,
+    pub(super) ratelimit_family: IntGaugeVec,
+    pub(super) route: Name,
+}
+
+impl RouteMetrics {
+    /// Which route.
+    pub fn route(&self) -> &Name {
+        &self.route
+    }
+
+    /// The counter of answers with `status`.
+    pub fn code(&self, status: StatusCode) -> &IntCounter {
+        let code = status.as_u16();
+        let index = CODES.iter().position(|&c| c == code).unwrap_or_else(|| {
+            CODES.len()
+                + match code {
+                    200..=299 => 0,
+                    300..=399 => 1,
+                    400..=499 => 2,
+                    500..=599 => 3,
+                    _ => 4,
+                }
+        });
+        &self.codes[index]
+    }
+
+    /// The counter of calls with `method`.
+    pub fn method(&self, method: &Method) -> &IntCounter {
+        let index = match *method {
+            Method::GET => 0,
+            Method::HEAD => 1,
+            Method::POST => 2,
+            Method::PUT => 3,
+            Method::PATCH => 4,
+            Method::DELETE => 5,
+            Method::OPTIONS => 6,
+            _ => 7,
+        };
+        &self.methods[index]
+    }
+
+    /// The counter of locally generated responses with a problem code of
+    /// [`error::CODES`].
+    pub fn own_answer(&self, code: &str) -> Option<&IntCounter> {
+        let index = error::CODES.iter().position(|&c| c == code)?;
+        Some(&self.own_answers[index])
+    }
+
+    /// The counter of upstream faults of this kind.
+    pub fn upstream_error(&self, kind: &FaultKind) -> Option<&IntCounter> {
+        let reason = kind.reason();
+        let index = FaultKind::REASONS.iter().position(|&r| r == reason)?;
+        Some(&self.upstream_errors[index])
+    }
+
+    /// How many answers of this kind are past their head and have not ended.
+    pub fn streams(&self, kind: StreamKind) -> &IntGauge {
+        &self.streams[kind as usize]
+    }
+
+    /// The counter of replays that ended so.
+    pub fn replay(&self, outcome: ReplayResult) -> &IntCounter {
+        &self.replays[outcome as usize]
+    }
+
+    /// The counter of calls that were tried anew and ended so.
+    pub fn connect_retry(&self, outcome: ConnectRetry) -> &IntCounter {
+        &self.connect_retries[outcome as usize]
+    }
+
+    /// The upstream has said how many calls are left in its window.
+    pub fn ratelimit(&self, remaining: i64) {
+        self.ratelimit_remaining
+            .get_or_init(|| {
+                self.ratelimit_family
+                    .with_label_values(&[self.route.as_str()])
+            })
+            .set(remaining);
+    }
+
+    /// The counter of rejected credentials that were handled so.
+    pub fn auth_failure(&self, action: AuthFailure) -> &IntCounter {
+        &self.auth_failures[action as usize]
+    }
+}
+
+/// The handles of one listener. Shared by all workers.
+#[derive(Debug)]
+pub struct ListenerMetrics {
+    pub(super) refused: Box<[IntCounter]>,
+}
+
+impl ListenerMetrics {
+    /// The counter of refusals for this reason.
+    pub fn refused(&self, why: ListenerRefusal) -> &IntCounter {
+        &self.refused[why as usize]
+    }
+}
