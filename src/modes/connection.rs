@@ -22,9 +22,10 @@ use tokio::time::Instant;
 
 use crate::gateway::metrics::{ListenerMetrics, ListenerRefusal};
 use crate::gateway::response_body::ResponseBody;
+use crate::modes::phase::Phase;
+use crate::modes::serving::{ConnectionRules, CurrentService, Service};
 use crate::modes::stream::Streams;
 use crate::modes::upgrade::Granted;
-use crate::modes::{CurrentService, Phase, Service};
 use crate::net::caller::{CallerIo, ConnState, InFlight, Protocol};
 use crate::net::frames::Flood;
 use crate::net::read_ahead;
@@ -60,22 +61,6 @@ const OWN_HEADER_COUNT: usize = 100;
 
 /// The least buffer that hyper reads with.
 const LEAST_BUFFER: usize = 8192;
-
-/// How callers' connections are kept.
-#[derive(Clone, Debug)]
-pub struct ConnectionRules {
-    /// Bytes of a head.
-    pub header_bytes: usize,
-    /// Fields of a head.
-    pub header_count: usize,
-    /// For a head, from its first byte, and for the first byte of a connection; zero is no
-    /// bound.
-    pub header: Duration,
-    /// Between calls; zero is no bound.
-    pub keep_alive: Duration,
-    /// For a caller that takes nothing of its answer; zero is no bound.
-    pub idle: Duration,
-}
 
 /// Serves `io` until it closes, over TLS where there is a `acceptor`. Its errors are its
 /// own; they are counted.

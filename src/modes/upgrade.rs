@@ -21,7 +21,7 @@ use tokio::time::Instant;
 
 use crate::gateway::response_body::ResponseBody;
 use crate::gateway::upstream::tunnel::Tunnel;
-use crate::modes::Phase;
+use crate::modes::phase::Phase;
 
 /// A switch that was granted and waits for its 101 to be written.
 #[derive(Debug)]

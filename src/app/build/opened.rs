@@ -29,7 +29,7 @@ use crate::credential::{Cause, Mint, MintError, Unavailable};
 use crate::gateway::response_body::open_stream::Allowance;
 use crate::gateway::stack::admit::AdmitLayer;
 use crate::gateway::stack::authorize::Grant;
-use crate::modes::connection::ConnectionRules;
+use crate::modes::ConnectionRules;
 
 /// A draft whose credentials are open.
 pub struct OpenedPlan {

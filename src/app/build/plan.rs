@@ -14,7 +14,7 @@ use crate::gateway::metrics::ListenerMetrics;
 use crate::gateway::route::Blueprint;
 use crate::gateway::response_body::open_stream::Allowance;
 use crate::gateway::upstream::lifetimes::Lifetimes;
-use crate::modes::connection::ConnectionRules;
+use crate::modes::ConnectionRules;
 use crate::net::connect::Connector;
 use crate::secret::token::Token;
 

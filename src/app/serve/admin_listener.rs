@@ -25,8 +25,7 @@ use crate::gateway::error::CallerFault;
 use crate::gateway::framing;
 use crate::gateway::metrics::{ListenerMetrics, ListenerRefusal};
 use crate::gateway::response_body::ResponseBody;
-use crate::modes::connection::ConnectionRules;
-use crate::modes::{CurrentService, Pages, Phase, Service, Serving, serve};
+use crate::modes::{ConnectionRules, CurrentService, Pages, Phase, Service, Serving, serve};
 use crate::net::listen::{BoundSocket, Listener};
 
 /// How long one of its few connections may rest between calls. A client that rests longer
