@@ -22,6 +22,7 @@ pub mod route;
 pub mod stack;
 pub mod upgrade;
 pub mod upstream;
+pub mod upstream_target;
 
 use std::future::Future;
 use std::sync::Arc;

@@ -17,12 +17,13 @@ use crate::gateway::stack::Parts;
 use crate::gateway::stack::admit::AdmitLayer;
 use crate::gateway::stack::authorize::{AuthorizeLayer, Grant};
 use crate::gateway::stack::limit::LimitLayer;
-use crate::gateway::stack::rewrite::{RewriteLayer, UpstreamTarget};
+use crate::gateway::stack::rewrite::RewriteLayer;
 use crate::gateway::stack::scrub::{self, ScrubLayer};
 use crate::gateway::stack::shield::{OriginPolicy, ShieldLayer};
 use crate::gateway::stack::target::{self, TargetLayer};
 use crate::gateway::stack::tenant::{self, TenantLayer};
 use crate::gateway::upstream::lifetimes::Lifetimes;
+use crate::gateway::upstream_target::UpstreamTarget;
 use crate::net::connect::Connector;
 
 /// The built-in route, which answers what no route takes.

@@ -13,7 +13,7 @@ use crate::credential::Mint;
 use crate::credential::minter_factory::MinterFactory;
 use crate::credential::store::file::{FileStore, OpenError};
 use crate::credential::store::{NullStore, Store};
-use crate::gateway::stack::rewrite::UpstreamTarget;
+use crate::gateway::upstream_target::UpstreamTarget;
 use crate::net::connect::Connector;
 use crate::net::egress::Egress;
 use crate::secret::SecretSource;

@@ -13,7 +13,7 @@ use tower::{Layer, Service};
 use crate::gateway::error::{CallerFault, Error};
 use crate::gateway::path::IssuerMark;
 use crate::gateway::stack::check::CheckFuture;
-use crate::gateway::stack::rewrite::UpstreamTarget;
+use crate::gateway::upstream_target::UpstreamTarget;
 use crate::gateway::{Call, CallResponse, HttpService};
 
 /// What a route refuses.
