@@ -1,0 +1,263 @@
+//! What each error looks like from outside: its status, code, title and hint. Pure.
+
+use std::time::Duration;
+
+use http::StatusCode;
+
+use crate::gateway::error::{CallerFault, Error, FaultKind, Reached};
+use crate::net::connect::ConnectError;
+
+/// What an error looks like from outside.
+pub struct ErrorResponse {
+    /// The status.
+    pub status: StatusCode,
+    /// A code of [`CODES`](crate::gateway::error::CODES).
+    pub code: &'static str,
+    /// What happened, in a few words.
+    pub title: &'static str,
+    /// A `Proxy-Status` error type (RFC 9209 §2.3), where one fits.
+    pub proxy_error: Option<&'static str>,
+    /// How far the call got; `None` where the upstream answered.
+    pub reached: Option<Reached>,
+    /// What to do.
+    pub hint: &'static str,
+    /// When to try again, where that is known.
+    pub retry_after: Option<Duration>,
+}
+
+/// How `error` is answered: one exhaustive match, so that a new variant does not compile
+/// until it is answered here.
+pub fn error_response(error: &Error) -> ErrorResponse {
+    let plain = |status, code, title, proxy_error, hint| ErrorResponse {
+        status,
+        code,
+        title,
+        proxy_error,
+        reached: Some(Reached::No),
+        hint,
+        retry_after: None,
+    };
+    match error {
+        Error::Caller(fault) => match fault {
+            CallerFault::Framing(_) => plain(
+                StatusCode::BAD_REQUEST,
+                "framing",
+                "The request has more than one reading",
+                Some("http_request_error"),
+                "send one Host, and either a Content-Length or one `Transfer-Encoding: chunked`",
+            ),
+            CallerFault::OddPath(_) => plain(
+                StatusCode::BAD_REQUEST,
+                "ambiguous_path",
+                "The path has more than one reading",
+                Some("http_request_error"),
+                "send the path without dot segments, encoded slashes, backslashes or NUL",
+            ),
+            CallerFault::TwoRoutes => plain(
+                StatusCode::BAD_REQUEST,
+                "ambiguous_path",
+                "The path has more than one reading",
+                Some("http_request_error"),
+                "send the path with single slashes, without `;parameters`, and with escapes only where they are needed",
+            ),
+            CallerFault::NoRoute => plain(
+                StatusCode::NOT_FOUND,
+                "no_route",
+                "No route matches",
+                Some("destination_not_found"),
+                "compare the host and path with the `match` of the routes; `headset check` lists them",
+            ),
+            CallerFault::HostNotServed(_) => plain(
+                StatusCode::MISDIRECTED_REQUEST,
+                "host_not_served",
+                "This listener does not go by that name",
+                Some("http_request_denied"),
+                "call it by one of its `hosts`, or add the name to `hosts` of the listener; its address is the base URL of the application, not the proxy",
+            ),
+            CallerFault::CrossSite => plain(
+                StatusCode::FORBIDDEN,
+                "cross_site",
+                "A page of another site made this call",
+                Some("http_request_denied"),
+                "if the page is yours, add its origin to `origins` of the listener",
+            ),
+            CallerFault::OriginNotAllowed => plain(
+                StatusCode::FORBIDDEN,
+                "origin_not_allowed",
+                "Pages of that Origin may not call here",
+                Some("http_request_denied"),
+                "if the page is yours, add its origin to `origins` of the listener",
+            ),
+            CallerFault::CallerToken(_) => plain(
+                StatusCode::FORBIDDEN,
+                "caller_token",
+                "The caller token is missing or another one",
+                Some("http_request_denied"),
+                "send the `caller_token` of the listener once, as `Proxy-Authorization: Bearer` or as the password of `Basic`",
+            ),
+            CallerFault::Tenant { .. } => plain(
+                StatusCode::FORBIDDEN,
+                "tenant",
+                "The call is for no tenant of this route",
+                Some("http_request_denied"),
+                "send the header once, with a tenant that `tenant` of the route allows",
+            ),
+            CallerFault::IssuerTarget => plain(
+                StatusCode::FORBIDDEN,
+                "issuer_target",
+                "Credentials are issued there",
+                Some("http_request_denied"),
+                "applications need not go there; `expose_issuer = true` in the route allows it",
+            ),
+            CallerFault::Trace => plain(
+                StatusCode::FORBIDDEN,
+                "trace_refused",
+                "TRACE would show the credential",
+                Some("http_request_denied"),
+                "use another method",
+            ),
+            CallerFault::Connect => plain(
+                StatusCode::FORBIDDEN,
+                "connect_refused",
+                "This listener opens no tunnels",
+                Some("http_request_denied"),
+                "send the call itself: headset's address is the base URL of the application, not the proxy (HTTPS_PROXY)",
+            ),
+            CallerFault::BodyBroken => ErrorResponse {
+                reached: Some(Reached::Unknown),
+                ..plain(
+                    StatusCode::BAD_REQUEST,
+                    "body_broken",
+                    "The request body broke off",
+                    Some("http_request_error"),
+                    "send the whole body",
+                )
+            },
+        },
+        Error::Credential(unavailable) => ErrorResponse {
+            retry_after: Some(unavailable.retry_after),
+            ..plain(
+                StatusCode::SERVICE_UNAVAILABLE,
+                "credential_unavailable",
+                "There is no live credential",
+                None,
+                "see the detail; `headset_credential_state` and the log tell the history",
+            )
+        },
+        Error::ForeignOrigin { .. } => plain(
+            StatusCode::FORBIDDEN,
+            "credential_origin",
+            "The credential may not go there",
+            Some("http_request_denied"),
+            "add the target to `origins` of the credential, or take the credential from the route",
+        ),
+        Error::Overloaded { .. } => ErrorResponse {
+            retry_after: Some(Duration::from_secs(1)),
+            ..plain(
+                StatusCode::SERVICE_UNAVAILABLE,
+                "overloaded",
+                "Too many calls are under way",
+                Some("proxy_internal_response"),
+                "try again, or raise `limits.in_flight`",
+            )
+        },
+        Error::Upstream(fault) => {
+            let reached = Some(fault.reached);
+            let upstream = |status, code, title, proxy_error, hint| ErrorResponse {
+                status,
+                code,
+                title,
+                proxy_error: Some(proxy_error),
+                reached,
+                hint,
+                retry_after: None,
+            };
+            match &fault.kind {
+                FaultKind::Connect(ConnectError::Resolve { .. }) => upstream(
+                    StatusCode::BAD_GATEWAY,
+                    "upstream_unreachable",
+                    "The upstream's name cannot be resolved",
+                    "dns_error",
+                    "check the host of `upstream`, and DNS from where headset runs",
+                ),
+                FaultKind::Connect(ConnectError::Dial { .. }) => upstream(
+                    StatusCode::BAD_GATEWAY,
+                    "upstream_unreachable",
+                    "The upstream cannot be reached",
+                    "connection_refused",
+                    "check that it runs, and the host and port of `upstream`",
+                ),
+                FaultKind::Connect(ConnectError::Tls { .. }) => upstream(
+                    StatusCode::BAD_GATEWAY,
+                    "upstream_tls",
+                    "TLS with the upstream failed",
+                    "tls_protocol_error",
+                    "the detail says what is wrong and which key to set, in `upstream_tls` of the route or of all",
+                ),
+                FaultKind::Connect(ConnectError::NoHttp2 { .. }) => upstream(
+                    StatusCode::BAD_GATEWAY,
+                    "upstream_protocol",
+                    "The upstream does not speak HTTP/2",
+                    "http_protocol_error",
+                    "set `upstream_protocol` of the route to \"h1\", or let the upstream speak HTTP/2",
+                ),
+                FaultKind::Connect(ConnectError::OwnListener { .. }) => upstream(
+                    StatusCode::BAD_GATEWAY,
+                    "upstream_loop",
+                    "The upstream is headset itself",
+                    "proxy_loop_detected",
+                    "set `upstream` to the contact center and `egress.proxy` to a proxy, not to a listener of headset",
+                ),
+                FaultKind::Connect(ConnectError::Proxy { .. }) => upstream(
+                    StatusCode::BAD_GATEWAY,
+                    "upstream_proxy",
+                    "The proxy gives no way to the upstream",
+                    "destination_unavailable",
+                    "the detail says what the proxy answered; `egress.proxy` and `egress.no_proxy` say when it is used",
+                ),
+                FaultKind::Connect(ConnectError::TimedOut { .. }) => upstream(
+                    StatusCode::GATEWAY_TIMEOUT,
+                    "connect_timeout",
+                    "The upstream did not accept the connection in time",
+                    "connection_timeout",
+                    "check the network in between, or raise `timeouts.connect`",
+                ),
+                FaultKind::Unprocessed(_) => upstream(
+                    StatusCode::BAD_GATEWAY,
+                    "upstream_refused",
+                    "The upstream turned the call away",
+                    "http_response_incomplete",
+                    "it did not process the call: send it again, not at once if the upstream is overloaded",
+                ),
+                FaultKind::Garbled(_) => upstream(
+                    StatusCode::BAD_GATEWAY,
+                    "upstream_nonsense",
+                    "The upstream broke HTTP/2",
+                    "http_protocol_error",
+                    "see the detail; `upstream_protocol = \"h1\"` in the route goes round it",
+                ),
+                FaultKind::Closed(_) | FaultKind::Reset(_) => upstream(
+                    StatusCode::BAD_GATEWAY,
+                    "upstream_closed",
+                    "The upstream closed the connection",
+                    "connection_terminated",
+                    "where `reached_upstream` is `unknown`, find out whether the call took effect before sending it again",
+                ),
+                FaultKind::Nonsense(_) | FaultKind::Unfit(_) => upstream(
+                    StatusCode::BAD_GATEWAY,
+                    "upstream_nonsense",
+                    "The upstream's answer is not HTTP/1.1",
+                    "http_protocol_error",
+                    "check the scheme and port of `upstream`",
+                ),
+                FaultKind::FirstByte(_) | FaultKind::Idle(_) => upstream(
+                    StatusCode::GATEWAY_TIMEOUT,
+                    "upstream_timeout",
+                    "The upstream was too slow",
+                    "http_response_timeout",
+                    "find out whether the call took effect; `timeouts.first_byte` and `timeouts.idle` set the limits",
+                ),
+            }
+        }
+    }
+}
