@@ -20,6 +20,8 @@ pub mod request_body;
 pub mod response_body;
 pub mod route;
 pub mod stack;
+#[cfg(test)]
+pub(crate) mod testing;
 pub mod upgrade;
 pub mod upstream;
 pub mod upstream_target;

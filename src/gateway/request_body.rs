@@ -333,3 +333,6 @@ pub async fn drop_rest(source: &Rc<UploadSource>) {
         source.ended.set(true);
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -165,3 +165,6 @@ fn leave_out_body(answer: &mut CallResponse) {
         headers.insert(header::CONTENT_LENGTH, length.into());
     }
 }
+
+#[cfg(test)]
+mod tests;
