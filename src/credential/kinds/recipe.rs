@@ -11,7 +11,7 @@ use http::{HeaderName, Method};
 
 use super::engine::answer::ValuePlace;
 use super::engine::expiry::{Expiry, TimeForm};
-use super::engine::issuer_request::{IssuerRequest, JsonTemplate, RequestBody};
+use super::engine::issuer_request::{BodyTemplate, IssuerRequest, JsonTemplate};
 use super::engine::template::Template;
 use super::engine::verdict::Success;
 use super::engine::{ConfiguredName, Engine, OutputField, Recipe, Refresh, TakenValue};
@@ -466,9 +466,9 @@ impl Reading<'_> {
         let method = building.text(&at("method")).unwrap_or(method);
         let headers = self.headers(&at("request_headers"));
         let body = match building.text(&at("body")) {
-            None => RequestBody::Empty,
+            None => BodyTemplate::Empty,
             Some(text) if building.text("body_format") == Some("form") => {
-                RequestBody::Form(self.form(&at("body"), text))
+                BodyTemplate::Form(self.form(&at("body"), text))
             }
             Some(text) => self.json(&at("body"), text)?,
         };
@@ -480,13 +480,13 @@ impl Reading<'_> {
         })
     }
 
-    fn json(&mut self, key: &str, text: &str) -> Option<RequestBody> {
+    fn json(&mut self, key: &str, text: &str) -> Option<BodyTemplate> {
         let read = serde_json::from_str(text).map_err(|error| {
             // The text holds no secret, but it need not be shown for that.
             format!("it is not JSON (at character {})", error.column())
         });
         match read.and_then(JsonTemplate::of) {
-            Ok(tree) => Some(RequestBody::Json(tree)),
+            Ok(tree) => Some(BodyTemplate::Json(tree)),
             Err(why) => {
                 self.fault(key, why, "mend it, or set body_format = \"form\"");
                 None

@@ -32,12 +32,12 @@ pub struct IssuerRequest {
     /// Its fields beyond `accept`, `content-type`, `host` and `user-agent`.
     pub headers: Vec<(HeaderName, Template)>,
     /// Its body.
-    pub body: RequestBody,
+    pub body: BodyTemplate,
 }
 
 /// The body of a request.
 #[derive(Clone, Debug)]
-pub enum RequestBody {
+pub enum BodyTemplate {
     /// None.
     Empty,
     /// JSON, whose texts may name values.
@@ -150,7 +150,7 @@ impl Default for IssuerRequest {
             method: Method::POST,
             path: String::new(),
             headers: Vec::new(),
-            body: RequestBody::Empty,
+            body: BodyTemplate::Empty,
         }
     }
 }
@@ -160,7 +160,7 @@ impl IssuerRequest {
     pub fn json(body: Value) -> IssuerRequest {
         let tree = JsonTemplate::of(body).unwrap_or_else(|why| unreachable!("{why}"));
         IssuerRequest {
-            body: RequestBody::Json(tree),
+            body: BodyTemplate::Json(tree),
             ..IssuerRequest::default()
         }
     }
@@ -168,7 +168,7 @@ impl IssuerRequest {
     /// A POST of a form.
     pub fn form(fields: Vec<(String, Template)>) -> IssuerRequest {
         IssuerRequest {
-            body: RequestBody::Form(fields),
+            body: BodyTemplate::Form(fields),
             ..IssuerRequest::default()
         }
     }
@@ -181,9 +181,9 @@ impl IssuerRequest {
             .flat_map(|(_, template)| template.names())
             .collect();
         match &self.body {
-            RequestBody::Empty => {}
-            RequestBody::Json(tree) => tree.names(&mut names),
-            RequestBody::Form(fields) => {
+            BodyTemplate::Empty => {}
+            BodyTemplate::Json(tree) => tree.names(&mut names),
+            BodyTemplate::Form(fields) => {
                 names.extend(fields.iter().flat_map(|(_, value)| value.names()))
             }
         }
@@ -194,13 +194,13 @@ impl IssuerRequest {
     /// a field.
     pub fn request(&self, scope: &Scope<'_>) -> Option<Request<Bytes>> {
         let (body, media) = match &self.body {
-            RequestBody::Empty => (Bytes::new(), None),
-            RequestBody::Json(tree) => {
+            BodyTemplate::Empty => (Bytes::new(), None),
+            BodyTemplate::Json(tree) => {
                 let mut out = Zeroizing::new(Vec::with_capacity(tree.room(scope)));
                 tree.write(&mut out, scope)?;
                 (octets(out), Some("application/json"))
             }
-            RequestBody::Form(fields) => (
+            BodyTemplate::Form(fields) => (
                 form(fields, scope)?,
                 Some("application/x-www-form-urlencoded"),
             ),
@@ -264,7 +264,7 @@ mod tests {
     use super::*;
     use crate::credential::kinds::engine::template::TemplateValues;
 
-    fn asked(body: RequestBody) -> Request<Bytes> {
+    fn asked(body: BodyTemplate) -> Request<Bytes> {
         let mut given = TemplateValues::default();
         given.set("password", Zeroizing::new("a\"b&c=\\ é".into()));
         let found = TemplateValues::default();
@@ -289,7 +289,7 @@ mod tests {
         let value: Value =
             serde_json::from_str(r#"{"z":"{password}","a":[true,1,null,{"p":"x{password}"}]}"#)
                 .unwrap();
-        let request = asked(RequestBody::Json(JsonTemplate::of(value).unwrap()));
+        let request = asked(BodyTemplate::Json(JsonTemplate::of(value).unwrap()));
         assert_eq!(request.headers()[CONTENT_TYPE], "application/json");
         assert!(request.headers()["authorization"].is_sensitive());
         let sent: Value = serde_json::from_slice(request.body()).unwrap();
@@ -308,7 +308,7 @@ mod tests {
             ("user".to_owned(), Template::parse("a b").unwrap()),
             ("token".to_owned(), Template::parse("{password}").unwrap()),
         ];
-        let request = asked(RequestBody::Form(fields));
+        let request = asked(BodyTemplate::Form(fields));
         assert_eq!(
             request.body().as_ref(),
             b"user=a%20b&token=a%22b%26c%3D%5C%20%C3%A9"
