@@ -440,4 +440,6 @@ impl<'a> Attempts<'a> {
 }
 
 #[cfg(test)]
+mod rejection_tests;
+#[cfg(test)]
 mod tests;
