@@ -1,8 +1,19 @@
 //! From a call of the application to the answer of its upstream.
 //!
-//! The vocabulary stands here: a [`Call`] walks down the stack of its route
-//! (`stack.rs` lists the layers), an [`CallResponse`] climbs back. Routing comes before
-//! the stack (`route.rs`), so that a layer holds its handles and looks nothing up.
+//! A [`Call`] walks down the stack of its route (`stack.rs` lists the layers), a
+//! [`CallResponse`] climbs back. Routing comes before the stack (`route.rs`), so that a
+//! layer holds its handles and looks nothing up.
+//!
+//! It reads bottom-up, each of these using only those before it:
+//! 1. pure decisions: `path`, `expect`, `fields`, `echoes`, `announce`, `upgrade`, `replay`;
+//! 2. what a caller sends: `request_body`, which ends early with a `body_error`;
+//! 3. what goes wrong: `error`, and what decides by it: `framing`, `upstream_target`;
+//! 4. what is counted and told: `metrics`, `failures`;
+//! 5. `upstream`: connections at rest and under calls;
+//! 6. what a caller gets: `response_body`, with all that ends with its last byte;
+//! 7. this file: what travels between layers;
+//! 8. `client`: one attempt at one upstream;
+//! 9. `stack`: the layers, then their list; `route`: the routes.
 
 pub mod announce;
 pub mod body_error;

@@ -20,67 +20,6 @@ use crate::gateway::request_body::RequestBody;
 use crate::gateway::upstream_target::UpstreamTarget;
 use crate::gateway::{Call, CallResponse, HttpService};
 
-/// Turns `request` to `to`.
-fn turn(to: &UpstreamTarget, request: &mut Request<RequestBody>) -> Result<(), CallerFault> {
-    if request.uri().authority().is_some() || !to.keeps_targets() {
-        *request.uri_mut() = to.target(request.uri())?;
-    }
-    if request.version() == Version::HTTP_2 {
-        join_cookies(request.headers_mut());
-    }
-    *request.version_mut() = Version::HTTP_11;
-    frame(request);
-    let host = to.host().clone();
-    request.headers_mut().insert(header::HOST, host);
-    Ok(())
-}
-
-/// Says how long the body is in the one way that hyper will keep to: the length
-/// where it is known, else `chunked`, whatever the method (left to itself, hyper
-/// would lose a GET's body of unknown length).
-fn frame(request: &mut Request<RequestBody>) {
-    let ended = request.body().is_end_stream();
-    let exact = request.body().size_hint().exact();
-    let headers = request.headers_mut();
-    match exact {
-        Some(_) if ended => {
-            // h2 lets an empty value pass for 0.
-            if headers
-                .get(header::CONTENT_LENGTH)
-                .is_some_and(|length| length.as_bytes() != b"0")
-            {
-                headers.insert(header::CONTENT_LENGTH, HeaderValue::from_static("0"));
-            }
-        }
-        Some(length) => {
-            headers.insert(header::CONTENT_LENGTH, length.into());
-        }
-        None => {
-            headers.remove(header::CONTENT_LENGTH);
-            let chunked = HeaderValue::from_static("chunked");
-            headers.insert(header::TRANSFER_ENCODING, chunked);
-        }
-    }
-}
-
-/// HTTP/2 may split `Cookie` into crumbs, which HTTP/1.1 does not know (RFC 9113
-/// §8.2.3).
-fn join_cookies(headers: &mut HeaderMap) {
-    let mut crumbs = headers.get_all(header::COOKIE).iter();
-    if crumbs.next().is_none() || crumbs.next().is_none() {
-        return;
-    }
-    let crumbs: Vec<&[u8]> = headers
-        .get_all(header::COOKIE)
-        .iter()
-        .map(HeaderValue::as_bytes)
-        .collect();
-    if let Ok(mut whole) = HeaderValue::from_bytes(&crumbs.join(&b"; "[..])) {
-        whole.set_sensitive(true);
-        headers.insert(header::COOKIE, whole);
-    }
-}
-
 /// Adds [`Rewrite`].
 #[derive(Clone, Debug)]
 pub struct RewriteLayer {
@@ -208,6 +147,67 @@ fn rewrite_location(
         && let Ok(value) = HeaderValue::from_str(&turned)
     {
         headers.insert(header::LOCATION, value);
+    }
+}
+
+/// Turns `request` to `to`.
+fn turn(to: &UpstreamTarget, request: &mut Request<RequestBody>) -> Result<(), CallerFault> {
+    if request.uri().authority().is_some() || !to.keeps_targets() {
+        *request.uri_mut() = to.target(request.uri())?;
+    }
+    if request.version() == Version::HTTP_2 {
+        join_cookies(request.headers_mut());
+    }
+    *request.version_mut() = Version::HTTP_11;
+    frame(request);
+    let host = to.host().clone();
+    request.headers_mut().insert(header::HOST, host);
+    Ok(())
+}
+
+/// Says how long the body is in the one way that hyper will keep to: the length
+/// where it is known, else `chunked`, whatever the method (left to itself, hyper
+/// would lose a GET's body of unknown length).
+fn frame(request: &mut Request<RequestBody>) {
+    let ended = request.body().is_end_stream();
+    let exact = request.body().size_hint().exact();
+    let headers = request.headers_mut();
+    match exact {
+        Some(_) if ended => {
+            // h2 lets an empty value pass for 0.
+            if headers
+                .get(header::CONTENT_LENGTH)
+                .is_some_and(|length| length.as_bytes() != b"0")
+            {
+                headers.insert(header::CONTENT_LENGTH, HeaderValue::from_static("0"));
+            }
+        }
+        Some(length) => {
+            headers.insert(header::CONTENT_LENGTH, length.into());
+        }
+        None => {
+            headers.remove(header::CONTENT_LENGTH);
+            let chunked = HeaderValue::from_static("chunked");
+            headers.insert(header::TRANSFER_ENCODING, chunked);
+        }
+    }
+}
+
+/// HTTP/2 may split `Cookie` into crumbs, which HTTP/1.1 does not know (RFC 9113
+/// §8.2.3).
+fn join_cookies(headers: &mut HeaderMap) {
+    let mut crumbs = headers.get_all(header::COOKIE).iter();
+    if crumbs.next().is_none() || crumbs.next().is_none() {
+        return;
+    }
+    let crumbs: Vec<&[u8]> = headers
+        .get_all(header::COOKIE)
+        .iter()
+        .map(HeaderValue::as_bytes)
+        .collect();
+    if let Ok(mut whole) = HeaderValue::from_bytes(&crumbs.join(&b"; "[..])) {
+        whole.set_sensitive(true);
+        headers.insert(header::COOKIE, whole);
     }
 }
 

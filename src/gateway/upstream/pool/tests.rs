@@ -134,6 +134,7 @@ async fn each_connection_is_counted_where_it_is_until_it_is_closed() {
         let conn = pool.connect_h1().await.unwrap();
         assert_eq!(counted(&pool), (1, 0));
         drop(conn);
+        drop(upstream.accept());
         assert_eq!(counted(&pool), (0, 0));
         let _stream = connected(&pool, &upstream).await;
         assert_eq!(counted(&pool), (0, 1));
