@@ -7,6 +7,8 @@
 //! The upstream's answer is held while a new credential is obtained; where none can be
 //! obtained, the caller gets that answer, untouched.
 
+mod replay_copy;
+
 use std::future::Future;
 use std::pin::Pin;
 use std::rc::Rc;
@@ -14,7 +16,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use http::{HeaderMap, HeaderValue, Method, Request, StatusCode, Uri};
+use http::StatusCode;
 use pin_project_lite::pin_project;
 use tokio::time::Instant;
 use tower::{Layer, Service};
@@ -23,11 +25,10 @@ use crate::credential::slot::{RejectOutcome, Slot};
 use crate::credential::{Minted, Rejection};
 use crate::gateway::error::{Error, FaultKind, Reached, UpstreamFault};
 use crate::gateway::metrics::{AuthFailure, ConnectRetry, ReplayResult, RouteMetrics};
-use crate::gateway::replay::{AttemptOutcome, BackOff, ReplayPolicy};
-use crate::gateway::request_body::{RequestBody, UploadSource};
+use crate::gateway::replay::{AttemptOutcome, BackOff};
 use crate::gateway::stack::peek;
 use crate::gateway::{Call, CallResponse, ConnectionReuse, HttpService};
-use crate::net::caller::Peer;
+use replay_copy::ReplayCopy;
 
 /// Adds [`Retry`].
 #[derive(Clone)]
@@ -135,10 +136,9 @@ where
             let outcome = ready!(this.first.as_mut().poll(cx));
             let is_clean = match outcome.as_ref().map(|answer| answer.response.status()) {
                 Ok(StatusCode::UNAUTHORIZED) | Err(_) => false,
-                Ok(StatusCode::FORBIDDEN) => this
-                    .rest
-                    .as_ref()
-                    .is_none_or(|(copy, _, layer)| copy.dead_session(layer).is_none()),
+                Ok(StatusCode::FORBIDDEN) => this.rest.as_ref().is_none_or(|(copy, _, layer)| {
+                    copy.dead_session(layer.slot.as_ref()).is_none()
+                }),
                 Ok(_) => true,
             };
             if is_clean {
@@ -148,83 +148,6 @@ where
                 return Poll::Ready(outcome);
             };
             *this.second = Some(Box::pin(again(outcome, copy, service, layer)));
-        }
-    }
-}
-
-/// What is needed to build a call anew. The fields share their bytes.
-pub struct ReplayCopy {
-    method: Method,
-    uri: Uri,
-    headers: HeaderMap,
-    host: Option<HeaderValue>,
-    peer: Peer,
-    slot: Option<Arc<Slot>>,
-    source: Option<Rc<UploadSource>>,
-    replay_policy: ReplayPolicy,
-    upgrade: bool,
-    started: Instant,
-}
-
-impl ReplayCopy {
-    fn of(call: &Call) -> ReplayCopy {
-        let request = &call.request;
-        ReplayCopy {
-            method: request.method().clone(),
-            uri: request.uri().clone(),
-            headers: request.headers().clone(),
-            host: call.host.clone(),
-            peer: call.peer,
-            slot: call.slot.clone(),
-            source: request.body().source().cloned(),
-            replay_policy: call.replay_policy,
-            upgrade: call.upgrade,
-            started: call.started,
-        }
-    }
-
-    /// The slot of this call's credential.
-    fn slot(&self, layer: &RetryLayer) -> Option<Arc<Slot>> {
-        self.slot.clone().or_else(|| layer.slot.clone())
-    }
-
-    /// The words in a 403 by which a dead session is known, where it has one.
-    fn dead_session(&self, layer: &RetryLayer) -> Option<&'static str> {
-        let slot = self.slot.as_ref().or(layer.slot.as_ref())?;
-        slot.mint().dead_session()
-    }
-
-    fn has_whole_body(&self) -> bool {
-        // A held body was not begun: the caller still has all of it.
-        self.source
-            .as_ref()
-            .is_none_or(|s| s.is_in_hand() || s.is_held())
-    }
-
-    /// The call once more, from the start; `None` where its body is gone.
-    fn rebuild(&self, reuse: ConnectionReuse) -> Option<Call> {
-        let body = match &self.source {
-            Some(source) => RequestBody::again(source)?,
-            None => RequestBody::empty(),
-        };
-        let mut request = Box::new(Request::new(body));
-        *request.method_mut() = self.method.clone();
-        *request.uri_mut() = self.uri.clone();
-        *request.headers_mut() = self.headers.clone();
-        Some(self.call(request, reuse))
-    }
-
-    fn call(&self, request: Box<Request<RequestBody>>, reuse: ConnectionReuse) -> Call {
-        Call {
-            request,
-            started: self.started,
-            host: self.host.clone(),
-            peer: self.peer,
-            replay_policy: self.replay_policy,
-            upgrade: self.upgrade,
-            reuse,
-            slot: self.slot.clone(),
-            fault: None,
         }
     }
 }
@@ -306,13 +229,13 @@ impl<'a> Attempts<'a> {
         self.unsent = false;
         let rejected = match answer.response.status() {
             StatusCode::UNAUTHORIZED => true,
-            StatusCode::FORBIDDEN => match self.copy.dead_session(self.layer) {
+            StatusCode::FORBIDDEN => match self.copy.dead_session(self.layer.slot.as_ref()) {
                 Some(words) if !words.is_empty() => peek::says(&mut answer, words).await,
                 _ => false,
             },
             _ => false,
         };
-        let slot = self.copy.slot(self.layer);
+        let slot = self.copy.slot(self.layer.slot.as_ref());
         let (true, Some(slot), Some(used)) = (rejected, slot, answer.used.clone()) else {
             // On a pass-through route a 401 is the caller's own business.
             return NextStep::Done(Ok(answer));
@@ -323,9 +246,9 @@ impl<'a> Attempts<'a> {
             _ => Rejection::Credential,
         };
         let metrics = &self.layer.metrics;
-        self.layer.tell(&slot, &used, answer.response.status());
+        self.layer.tell(slot, &used, answer.response.status());
         self.rejected = self.is_second;
-        if self.is_second || !self.may_repeat(AttemptOutcome::CredentialRejected) {
+        if self.is_second || !self.copy.may_repeat(AttemptOutcome::CredentialRejected) {
             // The slot must know, but this caller has nothing to wait for.
             slot.reject_unheard(&used, what);
             metrics.auth_failure(AuthFailure::PassedOn).inc();
@@ -364,7 +287,7 @@ impl<'a> Attempts<'a> {
         };
         // Such an attempt does not count: the upstream has seen nothing of the call.
         self.unsent = outcome == AttemptOutcome::NothingSent;
-        if (self.is_second && !self.unsent) || !self.may_repeat(outcome) {
+        if (self.is_second && !self.unsent) || !self.copy.may_repeat(outcome) {
             return NextStep::Done(Err(fault.into()));
         }
         let pause = match self.unsent {
@@ -399,11 +322,6 @@ impl<'a> Attempts<'a> {
             return Some(Duration::ZERO);
         }
         self.back_off.next(Instant::now(), fastrand::f64())
-    }
-
-    fn may_repeat(&self, outcome: AttemptOutcome) -> bool {
-        let whole_body = self.copy.has_whole_body();
-        self.copy.replay_policy.may_repeat(outcome, whole_body)
     }
 
     /// Counts how it ended. Of several failures the worst is told: a later attempt that

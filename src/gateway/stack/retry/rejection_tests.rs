@@ -4,7 +4,7 @@
 use std::cell::RefCell;
 use std::collections::VecDeque;
 
-use http::Response;
+use http::{Method, Response};
 use http_body_util::BodyExt;
 use tokio::task::LocalSet;
 use tower::service_fn;
@@ -13,6 +13,8 @@ use super::*;
 use crate::base::time::Clock;
 use crate::config::Effect;
 use crate::credential::testing::{self as credentials, START_MS, ScriptedAct, ScriptedMint};
+use crate::gateway::replay::ReplayPolicy;
+use crate::gateway::request_body::RequestBody;
 use crate::gateway::response_body::ResponseBody;
 use crate::gateway::testing::{self, ScriptedCaller};
 

@@ -4,13 +4,16 @@ use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::future::{Ready, ready};
 
-use http::Response;
+use http::{Method, Request, Response};
 use prometheus::Registry;
 
 use super::*;
 use crate::base::name::Name;
 use crate::gateway::metrics::Families;
+use crate::gateway::replay::ReplayPolicy;
+use crate::gateway::request_body::RequestBody;
 use crate::gateway::response_body::ResponseBody;
+use crate::net::caller::Peer;
 use crate::net::connect::ConnectError;
 use crate::net::race::DialError;
 

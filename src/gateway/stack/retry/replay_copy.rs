@@ -1,0 +1,97 @@
+//! What a call is built anew from.
+
+use std::rc::Rc;
+use std::sync::Arc;
+
+use http::{HeaderMap, HeaderValue, Method, Request, Uri};
+use tokio::time::Instant;
+
+use crate::credential::slot::Slot;
+use crate::gateway::replay::{AttemptOutcome, ReplayPolicy};
+use crate::gateway::request_body::{RequestBody, UploadSource};
+use crate::gateway::{Call, ConnectionReuse};
+use crate::net::caller::Peer;
+
+/// What is needed to build a call anew. The fields share their bytes.
+pub struct ReplayCopy {
+    method: Method,
+    uri: Uri,
+    headers: HeaderMap,
+    host: Option<HeaderValue>,
+    peer: Peer,
+    slot: Option<Arc<Slot>>,
+    source: Option<Rc<UploadSource>>,
+    replay_policy: ReplayPolicy,
+    upgrade: bool,
+    started: Instant,
+}
+
+impl ReplayCopy {
+    /// Of `call`, before it is sent.
+    pub fn of(call: &Call) -> ReplayCopy {
+        let request = &call.request;
+        ReplayCopy {
+            method: request.method().clone(),
+            uri: request.uri().clone(),
+            headers: request.headers().clone(),
+            host: call.host.clone(),
+            peer: call.peer,
+            slot: call.slot.clone(),
+            source: request.body().source().cloned(),
+            replay_policy: call.replay_policy,
+            upgrade: call.upgrade,
+            started: call.started,
+        }
+    }
+
+    /// The slot of this call's credential, be it its tenant's or that `of_route`.
+    pub fn slot<'a>(&'a self, of_route: Option<&'a Arc<Slot>>) -> Option<&'a Arc<Slot>> {
+        self.slot.as_ref().or(of_route)
+    }
+
+    /// The words in a 403 by which a dead session is known, where it has one.
+    pub fn dead_session(&self, of_route: Option<&Arc<Slot>>) -> Option<&'static str> {
+        self.slot(of_route)?.mint().dead_session()
+    }
+
+    /// Whether it may be sent once more after an attempt that ended so.
+    pub fn may_repeat(&self, outcome: AttemptOutcome) -> bool {
+        let whole_body = self.has_whole_body();
+        self.replay_policy.may_repeat(outcome, whole_body)
+    }
+
+    fn has_whole_body(&self) -> bool {
+        // A held body was not begun: the caller still has all of it.
+        self.source
+            .as_ref()
+            .is_none_or(|s| s.is_in_hand() || s.is_held())
+    }
+
+    /// The call once more, from the start; `None` where its body is gone.
+    pub fn rebuild(&self, reuse: ConnectionReuse) -> Option<Call> {
+        let body = match &self.source {
+            Some(source) => RequestBody::again(source)?,
+            None => RequestBody::empty(),
+        };
+        let mut request = Box::new(Request::new(body));
+        *request.method_mut() = self.method.clone();
+        *request.uri_mut() = self.uri.clone();
+        *request.headers_mut() = self.headers.clone();
+        Some(self.call(request, reuse))
+    }
+
+    /// The call once more, as `request`.
+    pub fn call(&self, request: Box<Request<RequestBody>>, reuse: ConnectionReuse) -> Call {
+        Call {
+            request,
+            started: self.started,
+            host: self.host.clone(),
+            peer: self.peer,
+            replay_policy: self.replay_policy,
+            upgrade: self.upgrade,
+            reuse,
+            slot: self.slot.clone(),
+            fault: None,
+        }
+    }
+}
