@@ -4,16 +4,12 @@ use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::future::{Ready, ready};
 
-use http::{Method, Request, Response};
-use prometheus::Registry;
+use http::{Method, Response};
 
 use super::*;
-use crate::base::name::Name;
-use crate::gateway::metrics::Families;
-use crate::gateway::replay::ReplayPolicy;
 use crate::gateway::request_body::RequestBody;
 use crate::gateway::response_body::ResponseBody;
-use crate::net::caller::Peer;
+use crate::gateway::testing;
 use crate::net::connect::ConnectError;
 use crate::net::race::DialError;
 
@@ -84,30 +80,15 @@ impl CallEnd {
 }
 
 async fn call(method: Method, connect_retry: Duration, script: AttemptScript) -> CallEnd {
-    let families = Families::register(&Registry::new()).unwrap();
-    let metrics = Arc::new(families.route(&Name::parse("contacts").unwrap()));
+    let metrics = testing::metrics();
     let upstream = ScriptedUpstream {
         script: Rc::new(RefCell::new(script)),
         seen: Rc::default(),
         began: Instant::now(),
     };
     let layer = RetryLayer::new(None, connect_retry, metrics.clone());
-    let mut request = Request::new(RequestBody::empty());
-    *request.method_mut() = method.clone();
-    let outcome = layer.layer(upstream.clone()).call(Call {
-        request: Box::new(request),
-        started: Instant::now(),
-        peer: Peer {
-            ip: None,
-            tls: false,
-        },
-        host: None,
-        replay_policy: ReplayPolicy::of(&method, None, false),
-        upgrade: false,
-        reuse: ConnectionReuse::Usual,
-        slot: None,
-        fault: None,
-    });
+    let call = testing::call(method, RequestBody::empty());
+    let outcome = layer.layer(upstream.clone()).call(call);
     let outcome = outcome.await.map(|answer| answer.response.status());
     let seen = upstream.seen.borrow().clone();
     CallEnd {
