@@ -1,5 +1,6 @@
 //! The ground floor: what every other floor may use.
 
+pub mod causes;
 pub mod closed_set;
 pub mod file;
 pub mod lazy_timer;
@@ -8,4 +9,6 @@ pub mod name;
 pub mod panic;
 pub mod permits;
 pub mod problem;
+#[cfg(test)]
+pub(crate) mod temp_folder;
 pub mod time;

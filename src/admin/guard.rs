@@ -127,8 +127,8 @@ pub(super) async fn check(State(admin): State<Admin>, request: Request, next: Ne
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::base::temp_folder::TempFolder;
     use crate::secret::SecretSource;
-    use crate::secret::watch::testing::WatchedFolder;
 
     fn guard(bind: &str, token: Option<SecretSource>) -> AdminGuard {
         let read = |source| Arc::new(Token::read(source).unwrap());
@@ -174,7 +174,7 @@ mod tests {
             Err(GuardRefusal::NoToken)
         );
 
-        let folder = WatchedFolder::new();
+        let folder = TempFolder::new();
         let token = SecretSource::File(folder.write("token", "s3cret\n"));
         for bind in ["0.0.0.0:9464", "127.0.0.1:9464"] {
             let guard = guard(bind, Some(token.clone()));
@@ -215,7 +215,7 @@ mod tests {
     #[cfg(unix)]
     #[test]
     fn no_caller_makes_a_program_run() {
-        let folder = WatchedFolder::new();
+        let folder = TempFolder::new();
         let runs = folder.write("runs", "");
         let script = format!("echo >> {}; echo s3cret", runs.display());
         let argv = ["/bin/sh".into(), "-c".into(), script];

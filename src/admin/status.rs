@@ -14,7 +14,7 @@ use tokio::sync::oneshot;
 use crate::admin::Admin;
 use crate::admin::guard::AdminGuard;
 use crate::base::name::Name;
-use crate::base::time::Moment;
+use crate::base::time::{Moment, rfc3339};
 use crate::credential::slot::{SlotState as Worth, Snapshot};
 
 /// What lets the admin listener see the credentials.
@@ -184,8 +184,4 @@ fn why(snapshot: &Snapshot) -> String {
               and only a person can renew that"
             .into(),
     }
-}
-
-fn rfc3339(ms: i64) -> String {
-    jiff::Timestamp::from_millisecond(ms).map_or_else(|_| ms.to_string(), |at| at.to_string())
 }

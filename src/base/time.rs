@@ -154,6 +154,13 @@ impl Clock {
     }
 }
 
+/// A wall time, in milliseconds since the epoch, as RFC 3339 writes it; the number itself
+/// where that has no such year.
+pub fn rfc3339(wall_ms: i64) -> String {
+    let at = jiff::Timestamp::from_millisecond(wall_ms);
+    at.map_or_else(|_| wall_ms.to_string(), |at| at.to_string())
+}
+
 fn millis(d: Duration) -> i64 {
     i64::try_from(d.as_millis()).unwrap_or(i64::MAX)
 }
@@ -214,6 +221,13 @@ mod tests {
         let second = clock.now();
         assert!(second.boot >= first.boot);
         assert!(first.wall_ms > 1_700_000_000_000);
+    }
+
+    #[test]
+    fn a_wall_time_is_written_in_utc_or_as_the_number_that_it_is() {
+        assert_eq!(rfc3339(0), "1970-01-01T00:00:00Z");
+        assert_eq!(rfc3339(1_800_000_000_250), "2027-01-15T08:00:00.25Z");
+        assert_eq!(rfc3339(i64::MAX), i64::MAX.to_string());
     }
 
     #[test]

@@ -229,8 +229,8 @@ fn as_json(outcome: &Result<Config, Vec<Problem>>, tried: &[TriedCredential]) ->
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::base::temp_folder::TempFolder;
     use crate::config::load::tests::{KINDS, load_text};
-    use crate::secret::watch::testing::WatchedFolder;
 
     fn text(password: &str, bearer: &str) -> String {
         format!(
@@ -252,7 +252,7 @@ mod tests {
 
     #[test]
     fn each_secret_is_tried_and_none_is_shown() {
-        let folder = WatchedFolder::new();
+        let folder = TempFolder::new();
         let password = folder.write("password", "hunter2\u{2019}");
         let text = text(password.to_str().unwrap(), "/nonexistent/bearer");
         // Whatever else is wrong.

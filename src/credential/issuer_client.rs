@@ -8,7 +8,6 @@
 //! are out of reach), and no error carries any of it. `transcript.rs` hears each call,
 //! masked, while somebody listens.
 
-use std::error::Error as StdError;
 use std::fmt;
 use std::pin::pin;
 use std::time::{Duration, UNIX_EPOCH};
@@ -106,18 +105,6 @@ impl IssuerError {
             IssuerError::TimedOut { .. } => UnavailableReason::Timeout,
             IssuerError::TooLong => UnavailableReason::Body,
         }
-    }
-
-    /// The error and its causes in one line.
-    pub fn chain(&self) -> String {
-        let mut text = self.to_string();
-        let mut cause = self.source();
-        while let Some(error) = cause {
-            text.push_str(": ");
-            text.push_str(&error.to_string());
-            cause = error.source();
-        }
-        text
     }
 }
 
@@ -310,6 +297,7 @@ fn http_date_ms(value: &HeaderValue) -> Option<i64> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::base::causes::with_causes;
     use crate::config::url::HttpUrl;
     use crate::config::{Roots, UpstreamTls};
     use crate::credential::testing::{LoopbackServer, START_MS, answer, dated};
@@ -380,9 +368,9 @@ mod tests {
             "{error}"
         );
         assert!(
-            error.chain().contains("may have acted"),
+            with_causes(&error).contains("may have acted"),
             "{}",
-            error.chain()
+            with_causes(&error)
         );
 
         let closed = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();

@@ -267,27 +267,3 @@ pub(crate) fn dated(mut response: Response<String>, ms: i64) -> Response<String>
 
 /// Some moment of the wall clock, for tests: 2027-01-15T08:00:00Z.
 pub(crate) const START_MS: i64 = 1_800_000_000_000;
-
-/// A folder of its own under the system's temporary one, removed on drop.
-pub(crate) struct TempFolder(std::path::PathBuf);
-
-impl TempFolder {
-    pub(crate) fn new() -> TempFolder {
-        static NEXT: AtomicUsize = AtomicUsize::new(0);
-        let n = NEXT.fetch_add(1, Ordering::Relaxed);
-        let name = format!("headset-credential-{}-{n}", std::process::id());
-        let path = std::env::temp_dir().join(name);
-        std::fs::create_dir_all(&path).unwrap();
-        TempFolder(path)
-    }
-
-    pub(crate) fn path(&self) -> &std::path::Path {
-        &self.0
-    }
-}
-
-impl Drop for TempFolder {
-    fn drop(&mut self) {
-        let _ = std::fs::remove_dir_all(&self.0);
-    }
-}

@@ -29,6 +29,7 @@ use zeroize::Zeroizing;
 
 use super::issuer_client::{IssuerError, IssuerResponse};
 use super::kinds::basicauth::quote::looks_like_a_name;
+use crate::base::causes::with_causes;
 use crate::config::url::HttpOrigin;
 use crate::secret::Secret;
 use crate::secret::spelling::Finder;
@@ -460,7 +461,7 @@ impl OpenRecording {
                     body: recorder.body(&answer.headers, &answer.body),
                 })
             }
-            Err(error) => Err(error.chain()),
+            Err(error) => Err(with_causes(&error)),
         };
         held(&recorder.calls).push(self.call);
     }

@@ -223,8 +223,8 @@ fn end(mut child: Child, fault: SecretFault) -> SecretFault {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::base::temp_folder::TempFolder;
     use crate::secret::SecretSource;
-    use crate::secret::watch::testing::WatchedFolder;
 
     fn argv(script: &str) -> Program {
         let argv = ["/bin/sh", "-c", script].map(String::from);
@@ -270,7 +270,7 @@ mod tests {
 
     #[test]
     fn a_slow_one_is_killed_with_all_that_it_started() {
-        let folder = WatchedFolder::new();
+        let folder = TempFolder::new();
         let pids = folder.path().join("pids");
         let script = format!("sleep 600 & echo $! $$ > {}; wait", pids.display());
         let fault = read_within(&argv(&script), Duration::from_millis(500)).unwrap_err();
@@ -299,7 +299,7 @@ mod tests {
     #[test]
     fn a_program_that_ends_yields_what_it_printed_whatever_it_left_running() {
         for start in ["sleep 600 & echo $!", "setsid sleep 600 & echo $!"] {
-            let folder = WatchedFolder::new();
+            let folder = TempFolder::new();
             let pid = folder.path().join("pid");
             let script = format!("{start} > {}; printf p$w", pid.display()).replace("$w", "@w");
             let secret = SecretSource::Command(argv(&script)).fetch().unwrap();
@@ -313,7 +313,7 @@ mod tests {
 
     #[test]
     fn one_that_fails_with_a_child_at_its_pipe_has_failed() {
-        let folder = WatchedFolder::new();
+        let folder = TempFolder::new();
         let pid = folder.path().join("pid");
         let script = format!("sleep 600 & echo $! > {}; echo no; exit 3", pid.display());
         let fault = read(&argv(&script)).unwrap_err();
@@ -348,7 +348,7 @@ mod tests {
 
     #[tokio::test]
     async fn within_one_attempt_it_runs_once() {
-        let folder = WatchedFolder::new();
+        let folder = TempFolder::new();
         let count = folder.path().join("count");
         let script = format!("echo ran >> {}; echo p@w", count.display());
         let source = SecretSource::Command(argv(&script));

@@ -56,11 +56,11 @@ mod tests {
     use std::os::unix::fs::{PermissionsExt as _, symlink};
 
     use super::*;
-    use crate::secret::watch::testing::WatchedFolder;
+    use crate::base::temp_folder::TempFolder;
 
     #[test]
     fn what_others_can_read_or_write_is_told_with_its_mode() {
-        let here = WatchedFolder::new();
+        let here = TempFolder::new();
         let path = here.write("password", "p");
         let link = here.path().join("link");
         symlink(&path, &link).unwrap();

@@ -26,12 +26,12 @@ pub(super) fn read(path: &Path) -> Result<Zeroizing<Vec<u8>>, SecretFault> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::base::temp_folder::TempFolder;
     use crate::secret::SecretSource;
-    use crate::secret::watch::testing::WatchedFolder;
 
     #[test]
     fn a_file_is_read_anew_each_time() {
-        let folder = WatchedFolder::new();
+        let folder = TempFolder::new();
         let path = folder.write("password", "first\r\n");
         let source = SecretSource::File(path.clone());
         assert_eq!(source.fetch().unwrap().expose(), "first");
@@ -43,7 +43,7 @@ mod tests {
 
     #[test]
     fn a_fault_names_the_file_and_shows_nothing_of_it() {
-        let folder = WatchedFolder::new();
+        let folder = TempFolder::new();
         let path = folder.write("password", "hunter2\u{201d}");
         let error = SecretSource::File(path.clone())
             .fetch()
@@ -59,7 +59,7 @@ mod tests {
 
     #[test]
     fn what_is_no_plain_small_file_is_refused() {
-        let folder = WatchedFolder::new();
+        let folder = TempFolder::new();
         assert!(matches!(read(folder.path()), Err(SecretFault::NotAFile)));
         let missing = read(&folder.path().join("none"));
         assert!(matches!(missing, Err(SecretFault::Unreadable(_))));
@@ -69,7 +69,7 @@ mod tests {
 
     #[test]
     fn reading_never_grows_the_buffer() {
-        let folder = WatchedFolder::new();
+        let folder = TempFolder::new();
         let path = folder.write("big", &"a".repeat(MAX_BYTES * 2));
         let bytes = read(&path).unwrap();
         assert_eq!(bytes.len(), MAX_BYTES + 1);

@@ -59,11 +59,11 @@ impl Token {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::secret::watch::testing::WatchedFolder;
+    use crate::base::temp_folder::TempFolder;
 
     #[test]
     fn what_cannot_be_read_anew_stays_as_it_was() {
-        let folder = WatchedFolder::new();
+        let folder = TempFolder::new();
         let token = Token::read(SecretSource::File(folder.write("token", "one"))).unwrap();
         folder.write("token", "");
         assert!(token.reread().is_err());

@@ -320,48 +320,9 @@ fn folders(path: &Path, found: &mut BTreeSet<PathBuf>) {
 }
 
 #[cfg(test)]
-pub(crate) mod testing {
-    //! A folder for a test, removed at its end.
-
-    use std::path::{Path, PathBuf};
-    use std::sync::atomic::{AtomicU64, Ordering};
-
-    /// A fresh folder below the system's temporary one.
-    pub(crate) struct WatchedFolder(PathBuf);
-
-    impl WatchedFolder {
-        pub(crate) fn new() -> WatchedFolder {
-            static COUNT: AtomicU64 = AtomicU64::new(0);
-            let number = COUNT.fetch_add(1, Ordering::Relaxed);
-            let name = format!("headset-test-{}-{number}", std::process::id());
-            let path = std::env::temp_dir().join(name);
-            std::fs::create_dir_all(&path).unwrap();
-            WatchedFolder(path)
-        }
-
-        pub(crate) fn path(&self) -> &Path {
-            &self.0
-        }
-
-        /// Writes a file and yields its path.
-        pub(crate) fn write(&self, name: &str, text: &str) -> PathBuf {
-            let path = self.0.join(name);
-            std::fs::write(&path, text).unwrap();
-            path
-        }
-    }
-
-    impl Drop for WatchedFolder {
-        fn drop(&mut self) {
-            let _ = std::fs::remove_dir_all(&self.0);
-        }
-    }
-}
-
-#[cfg(test)]
 mod tests {
-    use super::testing::WatchedFolder;
     use super::*;
+    use crate::base::temp_folder::TempFolder;
 
     /// Well above the two seconds that are promised, well below the slow re-read,
     /// so that what passes was told and not stumbled upon.
@@ -375,7 +336,7 @@ mod tests {
 
     #[tokio::test]
     async fn an_overwritten_file_is_noticed_and_only_that_one() {
-        let folder = WatchedFolder::new();
+        let folder = TempFolder::new();
         let path = folder.write("a", "one");
         let other = folder.write("b", "one");
         let source = SecretSource::File(path);
@@ -388,7 +349,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_file_renamed_into_place_is_noticed() {
-        let folder = WatchedFolder::new();
+        let folder = TempFolder::new();
         let source = SecretSource::File(folder.write("a", "one"));
         let mut watch = Watch::start(vec![source.clone()]);
         let beside = folder.write("a.new", "two");
@@ -400,7 +361,7 @@ mod tests {
     #[tokio::test]
     async fn the_data_link_of_kubernetes_is_followed_swap_after_swap() {
         use std::os::unix::fs::symlink;
-        let folder = WatchedFolder::new();
+        let folder = TempFolder::new();
         let root = folder.path();
         let version = |name: &str, text: &str| {
             std::fs::create_dir(root.join(name)).unwrap();
@@ -425,14 +386,14 @@ mod tests {
     #[tokio::test]
     async fn a_link_from_elsewhere_into_a_swapped_folder_is_followed() {
         use std::os::unix::fs::symlink;
-        let folder = WatchedFolder::new();
+        let folder = TempFolder::new();
         let root = folder.path();
         for version in ["v1", "v2"] {
             std::fs::create_dir(root.join(version)).unwrap();
             folder.write(&format!("{version}/password"), version);
         }
         symlink("v1", root.join("current")).unwrap();
-        let away = WatchedFolder::new();
+        let away = TempFolder::new();
         let link = away.path().join("password");
         symlink(root.join("current/password"), &link).unwrap();
         let mut watch = Watch::start(vec![SecretSource::File(link.clone())]);
@@ -443,7 +404,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_file_that_appears_later_is_noticed_in_a_later_folder_too() {
-        let folder = WatchedFolder::new();
+        let folder = TempFolder::new();
         let source = SecretSource::File(folder.path().join("later/still/password"));
         let mut watch = Watch::start(vec![source.clone()]);
         std::fs::create_dir_all(folder.path().join("later/still")).unwrap();
@@ -453,7 +414,7 @@ mod tests {
 
     #[tokio::test]
     async fn the_same_content_anew_and_a_vanished_file_are_no_change() {
-        let folder = WatchedFolder::new();
+        let folder = TempFolder::new();
         let path = folder.write("a", "one");
         let marker = SecretSource::File(folder.write("marker", "one"));
         let mut watch = Watch::start(vec![SecretSource::File(path.clone()), marker.clone()]);
@@ -469,7 +430,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_change_is_not_lost_when_the_wait_is_dropped() {
-        let folder = WatchedFolder::new();
+        let folder = TempFolder::new();
         let source = SecretSource::File(folder.write("a", "one"));
         let mut watch = Watch::start(vec![source.clone()]);
         folder.write("a", "two");
@@ -484,7 +445,7 @@ mod tests {
 
     #[tokio::test]
     async fn what_it_turns_to_is_told_and_what_it_keeps_is_not() {
-        let folder = WatchedFolder::new();
+        let folder = TempFolder::new();
         let file = |name: &str| SecretSource::File(folder.path().join(name));
         for name in ["a", "b"] {
             folder.write(name, "one");
@@ -509,7 +470,7 @@ mod tests {
     /// given time to fall silent.
     #[tokio::test]
     async fn in_a_busy_folder_a_change_is_seen_by_a_caller_who_looks_away() {
-        let folder = WatchedFolder::new();
+        let folder = TempFolder::new();
         let source = SecretSource::File(folder.write("a", "one"));
         let mut watch = Watch::start(vec![source.clone()]);
         folder.write("a", "two");
@@ -529,7 +490,7 @@ mod tests {
     /// A writer that never pauses keeps notify's thread busy, not ours.
     #[tokio::test]
     async fn a_folder_that_is_written_to_without_a_pause_holds_up_nobody() {
-        let folder = WatchedFolder::new();
+        let folder = TempFolder::new();
         let source = SecretSource::File(folder.write("a", "one"));
         let mut watch = Watch::start(vec![source.clone()]);
         let noise = folder.path().join("noise");

@@ -163,10 +163,10 @@ impl ListenerAuth {
 mod tests {
     use super::*;
     use crate::base::name::Name;
+    use crate::base::temp_folder::TempFolder;
     use crate::config::{Bind, ListenerTls, SocketAccess};
-    use crate::secret::watch::testing::WatchedFolder;
 
-    fn listener(folder: &WatchedFolder, token: SecretSource) -> ListenerConfig {
+    fn listener(folder: &TempFolder, token: SecretSource) -> ListenerConfig {
         let pair = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
         ListenerConfig {
             name: Name::parse("app").unwrap(),
@@ -201,7 +201,7 @@ mod tests {
 
     #[test]
     fn what_is_as_it_was_is_the_same_and_what_changed_is_new() {
-        let folder = WatchedFolder::new();
+        let folder = TempFolder::new();
         let token = SecretSource::File(folder.write("token", "s3cret"));
         let before = listener(&folder, token.clone());
         let first = opened(&before, &[]);
@@ -217,7 +217,7 @@ mod tests {
 
     #[test]
     fn a_command_runs_once_for_as_long_as_it_is_the_same() {
-        let folder = WatchedFolder::new();
+        let folder = TempFolder::new();
         let runs = folder.path().join("runs");
         let script = |word: &str| {
             let text = format!("echo run >> {}; echo {word}", runs.display());

@@ -251,13 +251,13 @@ fn overwritten_tenant(route: &config::RouteConfig, credentials: &Credentials) ->
 #[cfg(test)]
 mod tests {
     use crate::app::build::{PlanDraft, kind_keys};
+    use crate::base::temp_folder::TempFolder;
     use crate::base::time::Clock;
     use crate::config::load::{Sources, load};
-    use crate::secret::watch::testing::WatchedFolder;
 
     /// What is found where `more` follows two routes and a credential.
     fn judged(more: &str, password: &str) -> Vec<String> {
-        let folder = WatchedFolder::new();
+        let folder = TempFolder::new();
         let text = format!(
             "[listener.app]\nbind = \"127.0.0.1:8080\"\n\
              [route.a]\nmatch.path = \"/a\"\nupstream = \"https://cms.example.com\"\ncredential = \"key\"\n\

@@ -12,7 +12,7 @@ use tokio::sync::watch;
 use tokio::time::{MissedTickBehavior, interval};
 
 use crate::app::build::PlannedCredential;
-use crate::base::time::Clock;
+use crate::base::time::{Clock, rfc3339};
 use crate::credential::human::Reminder;
 
 const LOOK: Duration = Duration::from_secs(5);
@@ -95,8 +95,7 @@ impl RemindedCredential {
 }
 
 fn tell(told: &DueReminder, now_ms: i64) {
-    let due = jiff::Timestamp::from_millisecond(told.due_ms);
-    let due = due.map_or_else(|_| told.due_ms.to_string(), |at| at.to_string());
+    let due = rfc3339(told.due_ms);
     if told.due_ms <= now_ms {
         tracing::error!(
             credential.name = told.credential,

@@ -322,7 +322,7 @@ mod tests {
 
     #[tokio::test]
     async fn each_form_renders_its_headers_and_follows_its_secret() {
-        let dir = crate::credential::testing::TempFolder::new();
+        let dir = crate::base::temp_folder::TempFolder::new();
         let secret = file(dir.path(), "s", "first\n");
         let forms = [
             (
@@ -363,7 +363,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_secret_that_cannot_be_read_or_sent_is_named_and_not_shown() {
-        let dir = crate::credential::testing::TempFolder::new();
+        let dir = crate::base::temp_folder::TempFolder::new();
         let broken = file(dir.path(), "broken", "hush\u{1}hush");
         for source in [nowhere(), broken, file(dir.path(), "empty", "")] {
             let mint = built(vec![(

@@ -9,6 +9,7 @@ use std::time::Duration;
 use super::renewal_state::Renewed;
 use super::view::AttemptCause;
 use crate::base::name::Name;
+use crate::base::time::rfc3339;
 use crate::credential::human::Action;
 use crate::credential::{Change, CredentialOrigin, MintError, RefusalReason};
 
@@ -179,8 +180,4 @@ impl RenewalLog {
     pub(super) fn keep_alive_failed(&self, why: &str) {
         tracing::debug!(credential.name = %self.name, error = why, "a keep-alive failed");
     }
-}
-
-fn rfc3339(ms: i64) -> String {
-    jiff::Timestamp::from_millisecond(ms).map_or_else(|_| ms.to_string(), |at| at.to_string())
 }

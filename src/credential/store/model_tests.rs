@@ -22,10 +22,11 @@ use zeroize::Zeroizing;
 
 use super::persistent_mint::kept;
 use super::*;
+use crate::base::temp_folder::TempFolder;
 use crate::base::time::{Clock, Deadline, Moment};
 use crate::credential::metrics::CredentialMetrics;
 use crate::credential::slot::{Slot, SlotParts};
-use crate::credential::testing::{START_MS, TempFolder};
+use crate::credential::testing::START_MS;
 use crate::credential::{
     Change, Fresh, Mint, MintError, Minted, RefusalReason, UnavailableReason, schedule,
 };

@@ -441,10 +441,9 @@ mod tests {
 
     use super::*;
     use crate::base::name::Name;
+    use crate::base::temp_folder::TempFolder;
     use crate::credential::store::file::FileStore;
-    use crate::credential::testing::{
-        START_MS, ScriptedAct, ScriptedMint, TempFolder, refused, unavailable,
-    };
+    use crate::credential::testing::{START_MS, ScriptedAct, ScriptedMint, refused, unavailable};
     use crate::secret::Secret;
 
     fn keep(folder: &Path, kind: &'static str) -> StoreScope {

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use super::file::{FileStore, OpenError};
 use super::*;
-use crate::credential::testing::TempFolder;
+use crate::base::temp_folder::TempFolder;
 use crate::secret::Secret;
 
 const KEY: &str = "0123456789abcdef0123456789abcdef";

@@ -9,8 +9,8 @@ use std::time::Duration;
 
 use http::StatusCode;
 
+use crate::base::causes::with_causes;
 use crate::gateway::body_error::BodyError;
-use crate::gateway::error::chain;
 use crate::gateway::failures::{BROKEN_ANSWER, CallFacts, CallFailure, FailureLog};
 use crate::gateway::metrics::RouteMetrics;
 
@@ -75,7 +75,7 @@ impl RequestGuard {
         let failure = CallFailure {
             code: BROKEN_ANSWER,
             status: self.status,
-            detail: chain(error),
+            detail: with_causes(error),
             request_id: None,
         };
         self.tell(failure);

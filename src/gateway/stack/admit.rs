@@ -116,8 +116,8 @@ impl<S: HttpService> Service<Call> for Admit<S> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::base::temp_folder::TempFolder;
     use crate::secret::SecretSource;
-    use crate::secret::watch::testing::WatchedFolder;
 
     fn verdict(token: &Token, values: &[&str]) -> Result<(), &'static str> {
         let mut headers = HeaderMap::new();
@@ -129,7 +129,7 @@ mod tests {
 
     #[test]
     fn it_comes_as_a_bearer_or_as_a_password_and_once() {
-        let folder = WatchedFolder::new();
+        let folder = TempFolder::new();
         let path = folder.write("token", "s3:cret\n");
         let token = Token::read(SecretSource::File(path)).unwrap();
         let basic = |pair: &str| format!("Basic {}", STANDARD.encode(pair));

@@ -19,7 +19,8 @@ use pin_project_lite::pin_project;
 use serde_json::json;
 use tower::{Layer, Service};
 
-use crate::gateway::error::{CallerFault, Error, Reached, chain};
+use crate::base::causes::with_causes;
+use crate::gateway::error::{CallerFault, Error, Reached};
 use crate::gateway::failures::CallFailure;
 use crate::gateway::metrics::RouteMetrics;
 use crate::gateway::response_body::ResponseBody;
@@ -40,7 +41,7 @@ impl RespondLayer {
 
     fn answer(&self, error: &Error) -> CallResponse {
         let seen = error_response(error);
-        let detail = chain(error);
+        let detail = with_causes(error);
         let request_id = format!("{:016x}", fastrand::u64(..));
         if let Some(counter) = self.metrics.own_answer(seen.code) {
             counter.inc();

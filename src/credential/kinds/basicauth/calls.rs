@@ -13,6 +13,7 @@ use zeroize::Zeroizing;
 
 use super::list::{self, Listing, NameQuery, WantedName};
 use super::quote::quote;
+use crate::base::causes::with_causes;
 use crate::base::time::Moment;
 use crate::credential::issuer_client::{IssuerClient, IssuerResponse};
 use crate::credential::{MintError, RefusalReason, UnavailableReason};
@@ -421,7 +422,7 @@ impl Calls {
             .await
             .map_err(|error| MintError::Unavailable {
                 reason: error.reason(),
-                detail: error.chain(),
+                detail: with_causes(&error),
                 retry_after: None,
             })
     }

@@ -6,6 +6,7 @@ use prometheus::Registry;
 use super::*;
 use crate::base::name::Name;
 use crate::base::problem::Place;
+use crate::base::temp_folder::TempFolder;
 use crate::config::values::{Value, Values};
 use crate::config::{CredentialConfig, Roots, UpstreamTls};
 use crate::credential::metrics::CredentialMetrics;
@@ -13,7 +14,7 @@ use crate::credential::slot::{Slot, SlotParts};
 use crate::credential::store::NullStore;
 use crate::credential::store::file::FileStore;
 use crate::credential::store::persistent_mint::kept;
-use crate::credential::testing::{LoopbackServer, START_MS, TempFolder, answer};
+use crate::credential::testing::{LoopbackServer, START_MS, answer};
 use headset_simulator::{
     Clock as CenterClock, Faults, ListPasswords, Options as Center, Simulator,
 };

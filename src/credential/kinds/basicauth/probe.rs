@@ -11,6 +11,7 @@ use http::header::{ACCEPT, AUTHORIZATION};
 use http::{HeaderValue, Request, StatusCode};
 use tokio::time::Instant;
 
+use crate::base::causes::with_causes;
 use crate::credential::issuer_client::IssuerClient;
 use crate::credential::{MintError, UnavailableReason};
 
@@ -72,7 +73,7 @@ impl Probe {
             Err(error) => Err(failed(format!(
                 "the probe of {} with the new registration failed: {}",
                 self.path,
-                error.chain()
+                with_causes(&error)
             ))),
         }
     }

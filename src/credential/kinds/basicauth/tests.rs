@@ -10,11 +10,10 @@ use http::{Method, Response};
 use super::*;
 use crate::base::name::Name;
 use crate::base::problem::Place;
+use crate::base::temp_folder::TempFolder;
 use crate::config::values::{Value, Values};
 use crate::config::{CredentialConfig, Roots, UpstreamTls};
-use crate::credential::testing::{
-    LoopbackServer, START_MS, SeenRequest, TempFolder, answer, dated,
-};
+use crate::credential::testing::{LoopbackServer, START_MS, SeenRequest, answer, dated};
 
 const PASSWORD: &str = "customer_manager@123$";
 const PAIR: &str = "Basic Y3VzdG9tZXJfbWFuYWdlcjpjdXN0b21lcl9tYW5hZ2VyQDEyMyQ=";

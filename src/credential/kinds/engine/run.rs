@@ -20,6 +20,7 @@ use super::issuer_request::IssuerRequest;
 use super::template::{Scope, TemplateValues};
 use super::verdict::{JudgedAnswer, Meaning, Success, no_codes};
 use super::{Engine, EngineState, LoginSecrets, Refresh, Session, TakenValue};
+use crate::base::causes::with_causes;
 use crate::base::time::{Deadline, Moment};
 use crate::config::url::HttpUrl;
 use crate::credential::issuer_client::IssuerResponse;
@@ -520,7 +521,7 @@ impl Engine {
             .await
             .map_err(|error| MintError::Unavailable {
                 reason: error.reason(),
-                detail: error.chain(),
+                detail: with_causes(&error),
                 retry_after: None,
             })
     }
