@@ -7,7 +7,7 @@ use std::process::ExitCode;
 use clap::Parser;
 use clap::error::ErrorKind;
 use headset::app::telemetry;
-use headset::cli::{self, Cli};
+use headset::cli::{self, Cli, exit};
 
 fn main() -> ExitCode {
     let cli = match Cli::try_parse() {
@@ -16,7 +16,7 @@ fn main() -> ExitCode {
             let _ = error.print();
             return match error.kind() {
                 ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => ExitCode::SUCCESS,
-                _ => ExitCode::from(cli::EX_USAGE),
+                _ => ExitCode::from(exit::EX_USAGE),
             };
         }
     };
@@ -26,7 +26,7 @@ fn main() -> ExitCode {
         Ok(code) => code,
         Err(error) => {
             let _ = writeln!(std::io::stderr(), "headset: {error:#}");
-            ExitCode::from(cli::exit_code(&error))
+            ExitCode::from(exit::of_error(&error))
         }
     }
 }

@@ -10,15 +10,15 @@ use std::process::ExitCode;
 
 use serde_json::{Value as Json, json};
 
+use crate::app::build::{PlanDraft, kind_keys, open_store};
 use crate::base::problem::{Place, Problem};
+use crate::base::time::Clock;
+use crate::cli::exit;
 use crate::cli::online::{self, TriedCredential};
 use crate::cli::quick::Quick;
-use crate::config::key::KindKeys;
+use crate::cli::report::{self, OutputFormat};
 use crate::config::{Config, load};
 use crate::secret::SecretSource;
-
-/// The exit code for a faulty configuration: `EX_CONFIG` of sysexits(3).
-pub const EXIT_CONFIG: u8 = 78;
 
 /// Checks a configuration and shows every problem at once; starts nothing.
 #[derive(clap::Args, Clone, Debug)]
@@ -35,38 +35,23 @@ pub struct CheckArgs {
     pub output: OutputFormat,
 }
 
-/// A form of output.
-#[derive(clap::ValueEnum, Clone, Copy, Debug, PartialEq, Eq)]
-pub enum OutputFormat {
-    /// For people.
-    Human,
-    /// One JSON object.
-    Json,
-}
-
-/// Checks what `args` name, with the `kinds` of credentials that there are. `judge`
-/// adds the problems that only those see who would use the configuration, such as
-/// each kind over its own options; `try_all` asks for each credential where the
-/// configuration is good and `--online` was given.
+/// Checks what `args` name; with `--online`, and where the configuration is good, each
+/// credential is asked for.
 ///
 /// # Errors
-/// Only where stdout or stderr cannot be written; a faulty configuration is exit code
-/// 78.
-pub fn run(
-    args: CheckArgs,
-    kinds: &[KindKeys],
-    judge: impl FnOnce(&Config) -> Vec<Problem>,
-    try_all: impl FnOnce(&Config) -> std::io::Result<Vec<TriedCredential>>,
-) -> anyhow::Result<ExitCode> {
+/// Only where stdout or stderr cannot be written or the machine refuses a runtime; a
+/// faulty configuration is exit code 78.
+pub fn run(args: CheckArgs) -> anyhow::Result<ExitCode> {
     let sources = args.quick.sources();
-    let mut problems = unreadable(&load::secrets(&sources, kinds));
-    let outcome = match load::load(&sources, kinds) {
+    let kinds = kind_keys();
+    let mut problems = unreadable(&load::secrets(&sources, &kinds));
+    let outcome = match load::load(&sources, &kinds) {
         Ok(mut config) => {
             let exposed = load::exposed(&config);
             config.warnings.extend(exposed);
             // A key whose secret cannot be read has been told about.
             let told: Vec<String> = problems.iter().map(|p| p.key.clone()).collect();
-            let more = judge(&config).into_iter();
+            let more = used(&config).into_iter();
             problems.extend(more.filter(|problem| !told.contains(&problem.key)));
             problems.is_empty().then_some(config)
         }
@@ -79,10 +64,10 @@ pub fn run(
     problems.dedup();
     let outcome = outcome.ok_or(problems);
     let tried = match &outcome {
-        Ok(config) if args.online => try_all(config)?,
+        Ok(config) if args.online => online::try_all(config)?,
         _ => Vec::new(),
     };
-    report(
+    write(
         &outcome,
         &tried,
         args.output,
@@ -90,9 +75,18 @@ pub fn run(
         &mut std::io::stderr().lock(),
     )?;
     Ok(match outcome {
-        Ok(_) => online::exit(&tried),
-        Err(_) => ExitCode::from(EXIT_CONFIG),
+        Ok(_) => ExitCode::from(online::exit_code(&tried)),
+        Err(_) => ExitCode::from(exit::EX_CONFIG),
     })
+}
+
+/// What shows only when `config` is used: each kind over its own options, the files of
+/// TLS, the store.
+fn used(config: &Config) -> Vec<Problem> {
+    let mut problems = PlanDraft::judge(config, &Clock::system());
+    problems.extend(open_store(config).err());
+    config.places.settle(&mut problems);
+    problems
 }
 
 /// Tries every one of these secrets once.
@@ -115,7 +109,7 @@ pub fn unreadable(secrets: &[(String, SecretSource, Place)]) -> Vec<Problem> {
 }
 
 /// Writes what was found.
-pub fn report(
+pub fn write(
     outcome: &Result<Config, Vec<Problem>>,
     tried: &[TriedCredential],
     output: OutputFormat,
@@ -124,15 +118,7 @@ pub fn report(
 ) -> std::io::Result<()> {
     match (outcome, output) {
         (_, OutputFormat::Json) => writeln!(stdout, "{}", as_json(outcome, tried)),
-        (Err(problems), OutputFormat::Human) => {
-            for problem in problems {
-                writeln!(stderr, "{problem}")?;
-            }
-            match problems.len() {
-                1 => writeln!(stderr, "1 problem"),
-                count => writeln!(stderr, "{count} problems"),
-            }
-        }
+        (Err(problems), OutputFormat::Human) => report::problems(problems, stderr),
         (Ok(config), OutputFormat::Human) => {
             for warning in &config.warnings {
                 writeln!(stderr, "warning: {warning}")?;
@@ -148,7 +134,7 @@ pub fn report(
                     writeln!(stdout, "{line}")?;
                 }
             }
-            let word = match online::exit(tried) == ExitCode::SUCCESS {
+            let word = match online::exit_code(tried) == 0 {
                 true => "ok",
                 false => "the configuration is good, not every credential is",
             };
@@ -202,7 +188,7 @@ fn as_json(outcome: &Result<Config, Vec<Problem>>, tried: &[TriedCredential]) ->
     match outcome {
         Err(problems) => json!({ "ok": false, "problems": listed(problems) }),
         Ok(config) => json!({
-            "ok": online::exit(tried) == ExitCode::SUCCESS,
+            "ok": online::exit_code(tried) == 0,
             "online": tried.iter().map(TriedCredential::json).collect::<Vec<_>>(),
             "digest": config.digest,
             "warnings": listed(&config.warnings),
@@ -245,7 +231,7 @@ mod tests {
 
     fn written(outcome: &Result<Config, Vec<Problem>>, output: OutputFormat) -> (String, String) {
         let (mut stdout, mut stderr) = (Vec::new(), Vec::new());
-        report(outcome, &[], output, &mut stdout, &mut stderr).unwrap();
+        write(outcome, &[], output, &mut stdout, &mut stderr).unwrap();
         let text = |bytes| String::from_utf8(bytes).unwrap();
         (text(stdout), text(stderr))
     }

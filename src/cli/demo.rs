@@ -58,7 +58,7 @@ pub fn run(args: DemoArgs) -> anyhow::Result<ExitCode> {
         level: tracing::Level::WARN,
         format: LogFormat::Auto,
     });
-    super::runtime()?.block_on(tell_and_serve(args))?;
+    super::process::runtime()?.block_on(tell_and_serve(args))?;
     Ok(ExitCode::SUCCESS)
 }
 

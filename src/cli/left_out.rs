@@ -7,7 +7,7 @@ use std::ffi::OsString;
 use std::io::Write;
 use std::process::ExitCode;
 
-use super::EX_UNAVAILABLE;
+use super::exit::EX_UNAVAILABLE;
 
 /// Whatever stands after the command: none of it matters.
 #[derive(Clone, Debug, clap::Args)]

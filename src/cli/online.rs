@@ -1,24 +1,21 @@
 //! `headset check --online`: tries each credential once, one after the other, as
 //! `headset mint` does, and warns where a person must act soon.
 
-use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::{Value as Json, json};
-use tokio::time::timeout;
 
 use crate::base::name::Name;
-use crate::base::time::Clock;
-use crate::cli::mint::{class, date, ends, exit_code, outcome_json, span};
-use crate::cli::{EX_CONFIG, EX_NOPERM, EX_TEMPFAIL, EX_UNAVAILABLE};
+use crate::base::time::{Clock, rfc3339};
+use crate::cli::report::{class, ends, outcome_json, span};
+use crate::cli::{attempt, exit, process};
 use crate::config::{self, Config};
 use crate::credential::MintError;
-use crate::credential::attempt::{Obtained, attempt};
+use crate::credential::attempt::Obtained;
 use crate::credential::minter_factory::{MinterFactory, listed_tenant};
 use crate::credential::slot_opener::open_sources;
 use crate::credential::store::NullStore;
-use crate::credential::tenants::CredentialHandle;
 use crate::net::egress::OwnAddresses;
 
 /// A person who must act within this should hear of it now.
@@ -43,7 +40,7 @@ pub fn try_all(config: &Config) -> std::io::Result<Vec<TriedCredential>> {
     // One attempt each, outside any slot: nothing is kept.
     let nowhere = Arc::new(NullStore::new());
     let factory = MinterFactory::of(config, clock.clone(), OwnAddresses::default(), nowhere);
-    super::runtime()?.block_on(async {
+    process::runtime()?.block_on(async {
         let mut all = Vec::new();
         for credential in &config.credentials {
             all.push(try_one(credential, config, &factory, &clock).await);
@@ -72,47 +69,25 @@ async fn try_one(
         None if credential.is_per_tenant() => return tried,
         None => factory.build(credential),
     };
-    // What it is chained to lives as long as the attempt.
-    let sources = open_sources(factory, credential, config);
+    let limit = config.timeouts.mint;
+    let sources = open_sources(factory, credential, config).unwrap_or_default();
     tried.outcome = Some(match built {
-        Ok(mint) => attempt(&mint, config.timeouts.mint, clock).await.outcome,
+        Ok(mint) => attempt::once(&mint, sources, limit, clock).await.outcome,
         // It was judged a moment ago; a file went away in between.
-        Err(problems) => Err(MintError::Secret {
-            detail: problems
-                .iter()
-                .map(|p| p.why.as_str())
-                .collect::<Vec<_>>()
-                .join("; "),
-        }),
+        Err(problems) => {
+            let each: Vec<&str> = problems.iter().map(|problem| &*problem.why).collect();
+            let detail = each.join("; ");
+            Err(MintError::Secret { detail })
+        }
     });
-    end(sources.unwrap_or_default(), config.timeouts.mint).await;
     tried
 }
 
-/// Ends what `sources` obtained for one attempt, for at most `limit` each: a session
-/// that stays open may bar the next login of its user.
-pub(super) async fn end(sources: Vec<CredentialHandle>, limit: Duration) {
-    for slot in sources.iter().filter_map(CredentialHandle::one) {
-        if slot.mint().revokes_on_shutdown()
-            && !matches!(timeout(limit, slot.mint().revoke()).await, Ok(Ok(())))
-        {
-            tracing::warn!(
-                credential.name = %slot.name(),
-                "what was obtained for this attempt could not be ended at the issuer"
-            );
-        }
-    }
-}
-
-/// The one exit code for all of them: what only a person can mend goes first.
-pub fn exit(all: &[TriedCredential]) -> ExitCode {
-    let codes: Vec<u8> = all
-        .iter()
-        .filter_map(|tried| tried.outcome.as_ref().map(exit_code))
-        .collect();
-    let order = [EX_CONFIG, EX_NOPERM, EX_UNAVAILABLE, EX_TEMPFAIL];
-    let worst = order.into_iter().find(|code| codes.contains(code));
-    ExitCode::from(worst.unwrap_or(0))
+/// The exit code of all of them.
+pub fn exit_code(all: &[TriedCredential]) -> u8 {
+    let tried = all.iter().filter_map(|tried| tried.outcome.as_ref());
+    let codes: Vec<u8> = tried.map(exit::of_attempt).collect();
+    exit::worst(&codes)
 }
 
 impl TriedCredential {
@@ -150,7 +125,7 @@ impl TriedCredential {
             "warning: {}: calls begin to fail in {}, at {}, unless a person acts: {}",
             self.who(),
             span(left),
-            date(obtained.human_due_ms?),
+            rfc3339(obtained.human_due_ms?),
             obtained.action
         ))
     }
@@ -203,16 +178,13 @@ mod tests {
         let warning = tried(Ok(obtained(Some(13)))).bad().unwrap();
         assert!(warning.starts_with("warning: "), "{warning}");
         assert!(
-            warning.contains("13days") && warning.ends_with("do something"),
+            warning.contains("13 days") && warning.ends_with("do something"),
             "{warning}"
         );
         assert_eq!(tried(Ok(obtained(Some(14)))).bad(), None);
         assert_eq!(tried(Ok(obtained(None))).bad(), None);
         let all = [tried(Ok(obtained(Some(1))))];
-        assert_eq!(
-            format!("{:?}", exit(&all)),
-            format!("{:?}", ExitCode::SUCCESS)
-        );
+        assert_eq!(exit_code(&all), 0);
     }
 
     #[test]
@@ -229,21 +201,20 @@ mod tests {
         let code = |errors: Vec<MintError>| {
             let all: Vec<TriedCredential> =
                 errors.into_iter().map(|error| tried(Err(error))).collect();
-            format!("{:?}", exit(&all))
+            exit_code(&all)
         };
-        let is = |code: u8| format!("{:?}", ExitCode::from(code));
         assert_eq!(
             code(vec![unavailable(UnavailableReason::Connect), refused()]),
-            is(77)
+            77
         );
         assert_eq!(
             code(vec![
                 unavailable(UnavailableReason::Status),
                 unavailable(UnavailableReason::Connect)
             ]),
-            is(69)
+            69
         );
-        assert_eq!(code(vec![unavailable(UnavailableReason::Status)]), is(75));
-        assert_eq!(code(vec![]), is(0));
+        assert_eq!(code(vec![unavailable(UnavailableReason::Status)]), 75);
+        assert_eq!(code(vec![]), 0);
     }
 }
