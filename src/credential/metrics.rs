@@ -5,22 +5,33 @@
 //! they are known: a 0 would be an expiry in 1970 and fire every alert.
 //!
 //! The slots of one credential (its tenants) share its series, through a [`SharedSeries`]:
-//! the states are counted, generations added up, of expiries and of what a person
-//! must do the earliest counts, of receipts the latest. A credential that has no
-//! tenants is a pool of one. When its last slot is gone, so are its series.
+//! the states are counted, generations added up, of expiries and of manual actions the
+//! earliest counts, of receipts the latest. A credential that has no tenants is a pool
+//! of one. When its last slot is gone, so are its series.
+
+mod meter;
+mod rows;
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 
+use prometheus::core::Collector;
 use prometheus::{
-    GaugeVec, Histogram, HistogramOpts, HistogramVec, IntCounterVec, IntGauge, IntGaugeVec, Opts,
-    Registry,
+    Error, GaugeVec, HistogramOpts, HistogramVec, IntCounterVec, IntGaugeVec, Opts, Registry,
 };
 
 use super::MintError;
-use super::human::Action;
-use super::slot::view::{AttemptCause, SlotState};
+use super::slot::view::AttemptCause;
 use crate::base::name::Name;
+
+pub use meter::{Meter, SharedSeries};
+
+/// The outcome of an attempt that yields a credential.
+const SUCCESS: &str = "success";
+
+/// Bounds of the time that an attempt takes, in seconds: from a registration on the same
+/// floor to the default time limit.
+const DURATION_BUCKETS: [f64; 8] = [0.025, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0];
 
 /// The families, for all credentials.
 #[derive(Clone, Debug)]
@@ -42,85 +53,69 @@ impl CredentialMetrics {
     ///
     /// # Errors
     /// Where `registry` has one of them already.
-    pub fn register(registry: &Registry) -> Result<CredentialMetrics, prometheus::Error> {
+    pub fn register(registry: &Registry) -> Result<CredentialMetrics, Error> {
         let one = &["credential"];
-        let metrics = CredentialMetrics {
-            expiry: GaugeVec::new(
-                Opts::new(
-                    "headset_credential_expiry_timestamp_seconds",
-                    "When the newest credential expires; absent until there is one, and for one that never does.",
-                ),
+        let gauge = |name: &str, help: &str| {
+            registered(registry, GaugeVec::new(Opts::new(name, help), one))
+        };
+        let whole = |name: &str, help: &str, labels: &[&str]| {
+            registered(registry, IntGaugeVec::new(Opts::new(name, help), labels))
+        };
+        Ok(CredentialMetrics {
+            expiry: gauge(
+                "headset_credential_expiry_timestamp_seconds",
+                "When the newest credential expires; absent until there is one, and for one that never does.",
+            )?,
+            issued: gauge(
+                "headset_credential_issued_timestamp_seconds",
+                "When the newest credential was received; absent until there is one.",
+            )?,
+            generation: whole(
+                "headset_credential_generation",
+                "How many credentials this process has minted under this name.",
                 one,
             )?,
-            issued: GaugeVec::new(
-                Opts::new(
-                    "headset_credential_issued_timestamp_seconds",
-                    "When the newest credential was received; absent until there is one.",
-                ),
-                one,
-            )?,
-            generation: IntGaugeVec::new(
-                Opts::new(
-                    "headset_credential_generation",
-                    "How many credentials this process has obtained under this name.",
-                ),
-                one,
-            )?,
-            state: IntGaugeVec::new(
-                Opts::new(
-                    "headset_credential_state",
-                    "1 for the state it is in: none, live, failing (live, but renewal fails), expired or refused.",
-                ),
+            state: whole(
+                "headset_credential_state",
+                "1 for the state it is in: none, live, failing (live, but renewal fails), expired or refused.",
                 &["credential", "state"],
             )?,
-            mints: IntCounterVec::new(
-                Opts::new(
-                    "headset_mints_total",
-                    "Attempts to obtain a credential, by outcome and by why they were made or why they failed.",
+            mints: registered(
+                registry,
+                IntCounterVec::new(
+                    Opts::new(
+                        "headset_mints_total",
+                        "Attempts to mint a credential, by outcome and by why they were made or why they failed.",
+                    ),
+                    &["credential", "outcome", "reason"],
                 ),
-                &["credential", "outcome", "reason"],
             )?,
-            duration: HistogramVec::new(
-                HistogramOpts::new(
-                    "headset_mint_duration_seconds",
-                    "How long attempts to obtain a credential took, failed ones included.",
-                )
-                .buckets(DURATION_BUCKETS.to_vec()),
-                one,
-            )?,
-            due: GaugeVec::new(
-                Opts::new(
-                    "headset_human_action_due_timestamp_seconds",
-                    "When calls begin to fail unless a person acts; absent where nobody has to.",
+            duration: registered(
+                registry,
+                HistogramVec::new(
+                    HistogramOpts::new(
+                        "headset_mint_duration_seconds",
+                        "How long attempts to mint a credential took, failed ones included.",
+                    )
+                    .buckets(DURATION_BUCKETS.to_vec()),
+                    one,
                 ),
-                one,
             )?,
-            action: IntGaugeVec::new(
-                Opts::new(
-                    "headset_human_action_required",
-                    "1 for what a person must do after the last attempt was refused; none where nothing.",
-                ),
+            due: gauge(
+                "headset_human_action_due_timestamp_seconds",
+                "When calls start to fail unless a person acts; absent where no manual action is required.",
+            )?,
+            action: whole(
+                "headset_human_action_required",
+                "1 for the manual action that is required since the last attempt was refused, or for none.",
                 &["credential", "action"],
             )?,
-            skew: GaugeVec::new(
-                Opts::new(
-                    "headset_clock_skew_seconds",
-                    "How far the issuer's clock is ahead of ours; absent until an answer showed it.",
-                ),
-                one,
+            skew: gauge(
+                "headset_clock_skew_seconds",
+                "How far the issuer's clock is ahead of ours; absent until an answer showed it.",
             )?,
             pools: Arc::default(),
-        };
-        registry.register(Box::new(metrics.expiry.clone()))?;
-        registry.register(Box::new(metrics.issued.clone()))?;
-        registry.register(Box::new(metrics.generation.clone()))?;
-        registry.register(Box::new(metrics.state.clone()))?;
-        registry.register(Box::new(metrics.mints.clone()))?;
-        registry.register(Box::new(metrics.duration.clone()))?;
-        registry.register(Box::new(metrics.due.clone()))?;
-        registry.register(Box::new(metrics.action.clone()))?;
-        registry.register(Box::new(metrics.skew.clone()))?;
-        Ok(metrics)
+        })
     }
 
     /// The meter of the credential `name`, which has one slot; closed sets at 0.
@@ -136,269 +131,20 @@ impl CredentialMetrics {
         if let Some(pool) = pools.get(name).and_then(Weak::upgrade) {
             return pool;
         }
-        let pool = self.pool(name);
+        let pool = Arc::new(SharedSeries::new(name, self));
         pools.insert(name.into(), Arc::downgrade(&pool));
         pool
     }
-
-    fn pool(&self, name: &str) -> Arc<SharedSeries> {
-        for (outcome, reason) in mint_labels() {
-            self.mints.with_label_values(&[name, outcome, reason]);
-        }
-        Arc::new(SharedSeries {
-            name: name.into(),
-            generation: self.generation.with_label_values(&[name]),
-            states: SlotState::ALL
-                .iter()
-                .map(|&state| (state, self.state.with_label_values(&[name, state.as_str()])))
-                .collect(),
-            no_action: self.action.with_label_values(&[name, NO_ACTION]),
-            duration: self.duration.with_label_values(&[name]),
-            families: self.clone(),
-            rows: Mutex::default(),
-        })
-    }
 }
 
-/// The series of one credential, and what each of its slots adds to them.
-#[derive(Debug)]
-pub struct SharedSeries {
-    name: Box<str>,
-    generation: IntGauge,
-    states: Box<[(SlotState, IntGauge)]>,
-    no_action: IntGauge,
-    duration: Histogram,
-    families: CredentialMetrics,
-    rows: Mutex<SlotSeriesRows>,
+fn registered<F: Collector + Clone + 'static>(
+    registry: &Registry,
+    family: Result<F, Error>,
+) -> Result<F, Error> {
+    let family = family?;
+    registry.register(Box::new(family.clone()))?;
+    Ok(family)
 }
-
-impl Drop for SharedSeries {
-    /// The series go with the last slot, unless a namesake has them by now.
-    fn drop(&mut self) {
-        let families = &self.families;
-        let mut pools = families
-            .pools
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
-        let mine: *const SharedSeries = self;
-        if pools
-            .get(&self.name)
-            .is_none_or(|pool| pool.as_ptr() != mine)
-        {
-            return;
-        }
-        pools.remove(&self.name);
-        let one = &[&*self.name];
-        for family in [
-            &families.expiry,
-            &families.issued,
-            &families.due,
-            &families.skew,
-        ] {
-            let _ = family.remove_label_values(one);
-        }
-        let _ = families.generation.remove_label_values(one);
-        let _ = families.duration.remove_label_values(one);
-        for state in SlotState::ALL {
-            let _ = families
-                .state
-                .remove_label_values(&[&self.name, state.as_str()]);
-        }
-        let actions = Action::ALL.iter().map(|action| action.as_str());
-        for word in actions.chain([NO_ACTION]) {
-            let _ = families.action.remove_label_values(&[&self.name, word]);
-        }
-        for (outcome, reason) in mint_labels() {
-            let labels = &[&*self.name, outcome, reason];
-            let _ = families.mints.remove_label_values(labels);
-        }
-    }
-}
-
-#[derive(Debug, Default)]
-struct SlotSeriesRows {
-    next: u64,
-    open: BTreeMap<u64, SlotSeries>,
-    /// The generations of slots that are gone.
-    gone: u64,
-}
-
-/// What one slot last said.
-#[derive(Clone, Copy, Debug, PartialEq)]
-struct SlotSeries {
-    state: SlotState,
-    generation: u64,
-    issued: Option<f64>,
-    expires: Option<f64>,
-    due: Option<f64>,
-    action: Option<Action>,
-    /// Another slot has taken over: only its generations count.
-    replaced: bool,
-}
-
-impl SharedSeries {
-    /// A meter for one more slot; dropping it takes the slot out of the series.
-    pub fn meter(self: &Arc<SharedSeries>) -> Meter {
-        let row = SlotSeries {
-            state: SlotState::None,
-            generation: 0,
-            issued: None,
-            expires: None,
-            due: None,
-            action: None,
-            replaced: false,
-        };
-        let mut rows = self.rows();
-        let id = rows.next;
-        rows.next += 1;
-        rows.open.insert(id, row);
-        self.show(&rows);
-        drop(rows);
-        Meter {
-            pool: self.clone(),
-            id,
-        }
-    }
-
-    fn show(&self, rows: &SlotSeriesRows) {
-        let all = || rows.open.values().filter(|row| !row.replaced);
-        for (state, gauge) in &self.states {
-            let count = all().filter(|row| row.state == *state).count();
-            gauge.set(i64::try_from(count).unwrap_or(i64::MAX));
-        }
-        let acting = |action| {
-            let count = all().filter(|row| row.action == action).count();
-            i64::try_from(count).unwrap_or(i64::MAX)
-        };
-        self.no_action.set(acting(None));
-        for &action in Action::ALL {
-            let labels = &[&*self.name, action.as_str()];
-            let family = &self.families.action;
-            match acting(Some(action)) {
-                // Nine series at 0 for each credential would tell nothing.
-                0 => drop(family.remove_label_values(labels)),
-                count => family.with_label_values(labels).set(count),
-            }
-        }
-        let generations = rows.open.values().map(|row| row.generation).sum::<u64>() + rows.gone;
-        self.generation
-            .set(i64::try_from(generations).unwrap_or(i64::MAX));
-        // While others live, one that has ended says nothing about when the next will:
-        // the states tell of it.
-        let live = |row: &&SlotSeries| matches!(row.state, SlotState::Live | SlotState::Failing);
-        let ends = all().filter(live).filter_map(|row| row.expires);
-        let ended = all().filter_map(|row| row.expires);
-        let expires = ends.reduce(f64::min).or_else(|| ended.reduce(f64::max));
-        self.put(&self.families.expiry, expires);
-        let due = all().filter_map(|row| row.due).reduce(f64::min);
-        self.put(&self.families.due, due);
-        let issued = all().filter_map(|row| row.issued).reduce(f64::max);
-        self.put(&self.families.issued, issued);
-    }
-
-    fn put(&self, family: &GaugeVec, value: Option<f64>) {
-        match value {
-            Some(value) => family.with_label_values(&[&self.name]).set(value),
-            // It is not there the first time; that is what we want.
-            None => drop(family.remove_label_values(&[&self.name])),
-        }
-    }
-
-    /// A panic elsewhere left them whole: every change is one step.
-    fn rows(&self) -> MutexGuard<'_, SlotSeriesRows> {
-        self.rows.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-/// The metrics of one slot.
-#[derive(Debug)]
-pub struct Meter {
-    pool: Arc<SharedSeries>,
-    id: u64,
-}
-
-impl Drop for Meter {
-    fn drop(&mut self) {
-        let mut rows = self.pool.rows();
-        if let Some(row) = rows.open.remove(&self.id) {
-            rows.gone += row.generation;
-        }
-        self.pool.show(&rows);
-    }
-}
-
-impl Meter {
-    fn change(&self, change: impl FnOnce(&mut SlotSeries)) {
-        let mut rows = self.pool.rows();
-        let Some(row) = rows.open.get_mut(&self.id) else {
-            return;
-        };
-        let before = *row;
-        change(row);
-        if *row != before {
-            self.pool.show(&rows);
-        }
-    }
-
-    pub(super) fn minted(&self, why: AttemptCause) {
-        self.count(SUCCESS, why.as_str());
-    }
-
-    pub(super) fn failed(&self, error: &MintError) {
-        let (outcome, reason) = error.labels();
-        self.count(outcome, reason);
-    }
-
-    fn count(&self, outcome: &str, reason: &str) {
-        let SharedSeries { families, name, .. } = &*self.pool;
-        let labels = &[name, outcome, reason];
-        families.mints.with_label_values(labels).inc();
-    }
-
-    pub(super) fn took(&self, seconds: f64) {
-        self.pool.duration.observe(seconds);
-    }
-
-    pub(super) fn state(&self, now: SlotState) {
-        self.change(|row| row.state = now);
-    }
-
-    pub(super) fn credential(&self, generation: u64, issued: f64, expires: Option<f64>) {
-        self.change(|row| {
-            row.generation = generation;
-            row.issued = Some(issued);
-            row.expires = expires;
-        });
-    }
-
-    pub(super) fn due(&self, due_ms: Option<i64>) {
-        self.change(|row| row.due = due_ms.map(|ms| ms as f64 / 1000.0));
-    }
-
-    pub(super) fn action(&self, action: Option<Action>) {
-        self.change(|row| row.action = action);
-    }
-
-    /// Whether another slot has taken over from this one.
-    pub(super) fn replaced(&self, replaced: bool) {
-        self.change(|row| row.replaced = replaced);
-    }
-
-    pub(super) fn skew(&self, skew_ms: i64) {
-        // The issuer is one, and so is its clock.
-        let pool = &self.pool;
-        pool.put(&pool.families.skew, Some(skew_ms as f64 / 1000.0));
-    }
-}
-
-/// The action of a slot for which nobody has to do anything.
-const NO_ACTION: &str = "none";
-
-/// From a registration on the same floor to the default time limit of 10 s.
-const DURATION_BUCKETS: [f64; 8] = [0.025, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0];
-
-/// The outcome of an attempt that yields a credential.
-const SUCCESS: &str = "success";
 
 /// Every `outcome` with every `reason` that it has.
 fn mint_labels() -> impl Iterator<Item = (&'static str, &'static str)> {
@@ -410,6 +156,7 @@ fn mint_labels() -> impl Iterator<Item = (&'static str, &'static str)> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::credential::slot::view::SlotState;
     use prometheus::TextEncoder;
 
     #[test]
