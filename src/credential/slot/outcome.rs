@@ -53,3 +53,64 @@ pub(super) fn panicked(error: &JoinError) -> MintError {
         retry_after: None,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::time::Duration;
+
+    use super::*;
+    use crate::credential::CredentialOrigin;
+
+    const HOUR: Duration = Duration::from_secs(3600);
+
+    fn at(seconds: u64) -> Moment {
+        Moment {
+            wall_ms: seconds as i64 * 1000,
+            boot: Duration::from_secs(seconds),
+        }
+    }
+
+    fn minted(life: Duration) -> Minted {
+        Minted {
+            headers: Box::default(),
+            echoes: Arc::default(),
+            issued: at(0),
+            expires: Deadline::new(at(0), life),
+            generation: 1,
+        }
+    }
+
+    #[test]
+    fn a_login_secret_that_ends_first_brings_the_renewal_forward() {
+        let after = |life, source_ends| {
+            let due = renewal(&minted(life), source_ends, 0.0)?;
+            Some(due.remaining(at(0)))
+        };
+        // 180 s before the end of an hour; 60 s before that of the source.
+        let planned = Some(Duration::from_secs(3420));
+        assert_eq!(after(HOUR, None), planned);
+        assert_eq!(after(HOUR, Some(at(1000))), Some(Duration::from_secs(940)));
+        assert_eq!(after(HOUR, Some(at(86_400))), planned);
+        assert_eq!(after(HOUR, Some(at(5))), planned, "it would gain nothing");
+        assert_eq!(after(Duration::MAX, Some(at(1000))), None, "it never ends");
+    }
+
+    #[test]
+    fn what_has_ended_on_arrival_is_a_failure() {
+        let fresh = |life| Fresh {
+            headers: Box::default(),
+            secrets: Default::default(),
+            expires: Deadline::new(at(0), life),
+            source_ends: None,
+            skew_ms: None,
+            origin: CredentialOrigin::Issued,
+            assumed_life: None,
+        };
+        assert!(alive(fresh(HOUR), at(3599)).is_ok());
+        let error = alive(fresh(HOUR), at(3600)).unwrap_err();
+        assert_eq!(error.labels(), ("unavailable", "body"));
+        // The last quarter of a second is for the time on the wire.
+        assert!(alive(fresh(schedule::LEEWAY), at(0)).is_err());
+    }
+}

@@ -36,3 +36,24 @@ impl Rejections {
         self.last.map(|last| last.wall_ms)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_first_is_told_and_then_once_a_minute_how_many_there_were() {
+        let at = |seconds: u64| Moment {
+            wall_ms: seconds as i64 * 1000,
+            boot: Duration::from_secs(seconds),
+        };
+        let mut rejections = Rejections::default();
+        assert_eq!(rejections.last_ms(), None);
+        assert_eq!(rejections.note(at(10)), Some(1));
+        assert_eq!(rejections.note(at(20)), None);
+        assert_eq!(rejections.note(at(69)), None);
+        assert_eq!(rejections.note(at(70)), Some(3));
+        assert_eq!(rejections.note(at(71)), None);
+        assert_eq!(rejections.last_ms(), Some(71_000));
+    }
+}

@@ -131,3 +131,70 @@ impl RememberedFailure {
         matches!(&*self.cause, Cause::Failed(MintError::Refused { .. }))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::credential::{RefusalReason, UnavailableReason};
+
+    fn at(seconds: u64) -> Moment {
+        Moment {
+            wall_ms: seconds as i64 * 1000,
+            boot: Duration::from_secs(seconds),
+        }
+    }
+
+    /// A view of a credential that lives for a minute, and of a failure.
+    fn view(has_one: bool, error: Option<MintError>) -> RenewalView {
+        let minted = Minted {
+            headers: Box::default(),
+            echoes: Arc::default(),
+            issued: at(0),
+            expires: Deadline::new(at(0), Duration::from_secs(60)),
+            generation: 1,
+        };
+        RenewalView {
+            newest: has_one.then(|| Arc::new(minted)),
+            failure: error.map(|error| RememberedFailure {
+                cause: Arc::new(Cause::Failed(error)),
+                until: Deadline::new(at(0), Duration::MAX),
+            }),
+            ..RenewalView::default()
+        }
+    }
+
+    #[test]
+    fn a_state_follows_from_what_can_be_used_and_from_the_last_failure() {
+        let detail = || "no".to_owned();
+        let refused = || {
+            Some(MintError::Refused {
+                reason: RefusalReason::Refused,
+                detail: detail(),
+            })
+        };
+        let unavailable = || {
+            Some(MintError::Unavailable {
+                reason: UnavailableReason::Connect,
+                detail: detail(),
+                retry_after: None,
+            })
+        };
+        let (early, late) = (at(1), at(60));
+        for (has_one, error, now, state) in [
+            (false, None, early, SlotState::None),
+            (false, unavailable(), early, SlotState::None),
+            (false, refused(), early, SlotState::Refused),
+            (true, None, early, SlotState::Live),
+            (true, unavailable(), early, SlotState::Failing),
+            (true, refused(), early, SlotState::Failing),
+            (true, None, late, SlotState::Expired),
+            (true, unavailable(), late, SlotState::Expired),
+            (true, refused(), late, SlotState::Refused),
+        ] {
+            let view = view(has_one, error);
+            assert_eq!(view.state(now), state, "{view:?} at {now:?}");
+        }
+    }
+}
