@@ -180,7 +180,7 @@ mod tests {
         mints: Arc<Mutex<Vec<Arc<ScriptedMint>>>>,
     }
 
-    fn log_limiter(
+    fn shared(
         capacity: usize,
         script: impl Fn() -> Arc<ScriptedMint> + Send + Sync + 'static,
     ) -> SharedMint {
@@ -200,26 +200,20 @@ mod tests {
         SharedMint { tenants, mints }
     }
 
-    fn logins(log_limiter: &SharedMint) -> usize {
-        log_limiter
-            .mints
-            .lock()
-            .unwrap()
-            .iter()
-            .map(|m| m.calls())
-            .sum()
+    fn logins(shared: &SharedMint) -> usize {
+        shared.mints.lock().unwrap().iter().map(|m| m.calls()).sum()
     }
 
     #[tokio::test(start_paused = true)]
     async fn ten_thousand_callers_of_fifty_tenants_make_fifty_logins() {
-        let log_limiter = log_limiter(1000, || {
+        let shared = shared(1000, || {
             let mint = ScriptedMint::lives(3600);
             *mint.takes.lock().unwrap() = Duration::from_secs(2);
             mint
         });
         let callers: Vec<_> = (0..10_000)
             .map(|caller| {
-                let tenants = log_limiter.tenants.clone();
+                let tenants = shared.tenants.clone();
                 tokio::spawn(async move {
                     let slot = tenants.slot(&format!("t{}", caller % 50)).unwrap();
                     slot.obtain().await.unwrap().generation
@@ -229,20 +223,20 @@ mod tests {
         for caller in callers {
             assert_eq!(caller.await.unwrap(), 1);
         }
-        assert_eq!(logins(&log_limiter), 50);
-        assert_eq!(log_limiter.tenants.all().len(), 50);
+        assert_eq!(logins(&shared), 50);
+        assert_eq!(shared.tenants.all().len(), 50);
     }
 
     #[tokio::test(start_paused = true)]
     async fn callers_of_more_tenants_than_are_kept_still_share_each_flight() {
-        let log_limiter = log_limiter(4, || {
+        let shared = shared(4, || {
             let mint = ScriptedMint::lives(3600);
             *mint.takes.lock().unwrap() = Duration::from_secs(2);
             mint
         });
         let callers: Vec<_> = (0..2_000)
             .map(|caller| {
-                let tenants = log_limiter.tenants.clone();
+                let tenants = shared.tenants.clone();
                 tokio::spawn(async move {
                     tokio::time::sleep(Duration::from_millis(caller % 7 * 250)).await;
                     let slot = tenants.slot(&format!("t{}", caller % 50)).unwrap();
@@ -253,7 +247,7 @@ mod tests {
         for caller in callers {
             caller.await.unwrap();
         }
-        assert_eq!(logins(&log_limiter), 50, "the cache holds four of them");
+        assert_eq!(logins(&shared), 50, "the cache holds four of them");
     }
 
     /// A login that is down for a minute, under 500 calls a second.
@@ -309,20 +303,15 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn one_tenants_trouble_is_not_anothers() {
         let first = AtomicUsize::new(0);
-        let log_limiter = log_limiter(10, move || match first.fetch_add(1, Ordering::SeqCst) {
+        let shared = shared(10, move || match first.fetch_add(1, Ordering::SeqCst) {
             1 => ScriptedMint::new([ScriptedAct::Fails(unavailable(None))]),
             _ => ScriptedMint::lives(3600),
         });
-        let slot = |tenant: &str| log_limiter.tenants.slot(tenant).unwrap();
+        let slot = |tenant: &str| shared.tenants.slot(tenant).unwrap();
         slot("bad").obtain().await.unwrap_err();
         slot("good").obtain().await.unwrap();
         assert!(slot("bad").peek().is_none());
-        let names: Vec<_> = log_limiter
-            .tenants
-            .all()
-            .into_iter()
-            .map(|(t, _)| t)
-            .collect();
+        let names: Vec<_> = shared.tenants.all().into_iter().map(|(t, _)| t).collect();
         assert_eq!(names, ["bad".into(), "good".into()] as [Box<str>; 2]);
     }
 
