@@ -180,8 +180,8 @@ fn why(snapshot: &Snapshot) -> String {
     );
     match &snapshot.last_error {
         Some(error) if stopped => error.clone(),
-        _ => "headset renews it unattended as long as what proves it to the issuer is good, \
-              and only a person can renew that"
+        _ => "headset renews the credential unattended while its login secret is valid; only a \
+              person can renew that secret"
             .into(),
     }
 }

@@ -188,7 +188,7 @@ impl Chained {
         let Some(slot) = self.chains.slot(source) else {
             return Err(MintError::Unavailable {
                 reason: UnavailableReason::Chain,
-                detail: format!("the credential {source}, which proves this one, is not running"),
+                detail: format!("credential {source}, which supplies the bearer, is not running"),
                 retry_after: None,
             });
         };
@@ -209,7 +209,7 @@ impl Chained {
             return Err(MintError::Refused {
                 reason: RefusalReason::Chain,
                 detail: format!(
-                    "the credential {source} yields no bearer; chain to one of a kind that \
+                    "credential {source} yields no bearer; take the bearer from one of a kind that \
                      logs in for a token"
                 ),
             });
@@ -255,7 +255,7 @@ impl Chained {
 /// What stops a source, as it stops the chain.
 fn along(source: &Name, cause: &Cause) -> MintError {
     let detail =
-        format!("the credential {source}, which proves this one, is not to be had: {cause}");
+        format!("credential {source}, which supplies the bearer, is not available: {cause}");
     match cause {
         Cause::Failed(MintError::Refused { .. } | MintError::Secret { .. }) => MintError::Refused {
             reason: RefusalReason::Chain,

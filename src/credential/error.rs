@@ -144,7 +144,7 @@ pub enum Cause {
     #[error("{0}")]
     Failed(#[from] MintError),
     /// An attempt is under way and took longer than a call may wait.
-    #[error("it is still being obtained after {0:?}")]
+    #[error("it is still being minted after {0:?}")]
     StillMinting(Duration),
 }
 

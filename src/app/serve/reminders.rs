@@ -101,7 +101,7 @@ fn tell(told: &DueReminder, now_ms: i64) {
             credential.name = told.credential,
             human.due = due,
             human.action = told.action,
-            "calls fail until a person acts"
+            "calls fail: manual action required"
         );
     } else {
         tracing::warn!(
@@ -109,7 +109,7 @@ fn tell(told: &DueReminder, now_ms: i64) {
             human.due = due,
             human.within = told.within,
             human.action = told.action,
-            "calls begin to fail at human.due unless a person acts"
+            "manual action required: without it, calls start to fail at human.due"
         );
     }
 }

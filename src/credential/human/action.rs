@@ -58,26 +58,26 @@ impl Action {
             Action::ChooseName => "choose another username, delete the registration that has this \
                                    one, or set adopt = true if it may be overwritten"
                 .into(),
-            Action::AllowAccess => "put this machine's address on the allow-list of the contact \
-                                    center, or give the account the right to do that"
-                .into(),
+            Action::AllowAccess => {
+                "add this machine's address to the contact center's allow-list, \
+                                    or grant the account the permission that it lacks"
+                    .into()
+            }
             Action::FixField => {
-                format!(
-                    "correct the field of the credential that the issuer does not take ({error})"
-                )
+                format!("correct the field of the credential that the issuer rejects ({error})")
             }
             Action::UnblockAccount => {
                 "have the account unblocked at the contact center, then change \
-                                       its secret or start headset anew"
+                                       its secret or restart headset"
                     .into()
             }
             Action::EndSession => "end the other session of this user, or give this credential a \
                                    user of its own"
                 .into(),
             Action::SeeToSource => {
-                format!("see to the credential that this one takes its bearer from ({error})")
+                format!("repair the credential that this one takes its bearer from ({error})")
             }
-            Action::ReadError => format!("do what the issuer's refusal asks for ({error})"),
+            Action::ReadError => format!("follow what the issuer answered ({error})"),
         }
     }
 }

@@ -31,8 +31,8 @@ pub(super) fn alive(fresh: Fresh, now: Moment) -> Result<Fresh, MintError> {
     if schedule::servable(&fresh.expires, now).is_zero() {
         return Err(MintError::Unavailable {
             reason: UnavailableReason::Body,
-            detail: "the issuer gave a credential that has ended already; \
-                     is its clock right, and the lifetime long enough?"
+            detail: "the issuer returned a credential that has expired already; \
+                     check its clock and the configured lifetime"
                 .into(),
             retry_after: None,
         });
@@ -43,9 +43,9 @@ pub(super) fn alive(fresh: Fresh, now: Moment) -> Result<Fresh, MintError> {
 pub(super) fn panicked(error: &JoinError) -> MintError {
     // The payload of a panic may hold anything; only the fact is told.
     let detail = if error.is_panic() {
-        "the attempt panicked, which is a fault of headset"
+        "the attempt panicked: this is a fault in headset, please report it"
     } else {
-        "the attempt was cut off: headset is stopping"
+        "the attempt was aborted: headset is stopping"
     };
     MintError::Unavailable {
         reason: UnavailableReason::Panic,

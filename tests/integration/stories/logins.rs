@@ -235,7 +235,7 @@ async fn a_session_is_kept_alive_while_calls_use_it_or_always() {
             &format!("{SESSION}\nkeep_alive = \"{keep_alive}\"\nkeep_alive_interval = \"1s\""),
         );
         headset.ready().await;
-        eventually("signs of life for longer than it may idle", async || {
+        eventually("keep-alives for longer than it may idle", async || {
             if keep_alive == "traffic" {
                 assert_eq!(client::get(headset.app(), CAMPAIGNS).await.status, 200);
             }
@@ -367,7 +367,7 @@ async fn a_session_outlives_a_killed_process_with_all_that_keeps_and_ends_it() {
         next.ready().await;
         assert_eq!(client::get(next.app(), path).await.status, 200, "{kind:?}");
         let signs = center.state().of(kind).keep_alives;
-        eventually("a sign of life", async || {
+        eventually("a keep-alive", async || {
             center.state().of(kind).keep_alives > signs
         })
         .await;

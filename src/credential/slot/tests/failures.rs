@@ -123,7 +123,7 @@ async fn a_credential_that_is_dead_on_arrival_is_a_failure_not_a_loop() {
     let (slot, mint, _) = open([ScriptedAct::Lives(Duration::from_millis(300))]);
     *mint.takes.lock().unwrap() = Duration::from_millis(100);
     let error = slot.obtain().await.unwrap_err();
-    assert!(error.to_string().contains("ended already"), "{error}");
+    assert!(error.to_string().contains("expired already"), "{error}");
     sleep(secs(60)).await;
     assert!(mint.calls() < 40, "{}", mint.calls());
 }
