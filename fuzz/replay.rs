@@ -69,6 +69,11 @@ fn answer() {
 }
 
 #[test]
+fn response() {
+    replay("response");
+}
+
+#[test]
 fn config() {
     replay("config");
 }

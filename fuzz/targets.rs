@@ -10,6 +10,7 @@ mod config;
 mod path;
 mod recipe;
 mod request_head;
+mod response;
 mod structured;
 
 /// A target by its name, which is also the folder of its inputs.
@@ -31,6 +32,10 @@ pub const ALL: &[Target] = &[
     Target {
         name: "answer",
         check: answer::check,
+    },
+    Target {
+        name: "response",
+        check: response::check,
     },
     Target {
         name: "config",

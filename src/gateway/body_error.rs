@@ -2,12 +2,20 @@
 
 use std::time::Duration;
 
+use crate::h1::body::BodyFault;
+
 /// Why a body ended early.
 #[derive(Debug, thiserror::Error)]
 pub enum BodyError {
-    /// The other side broke it off.
+    /// The caller broke it off.
     #[error("the body broke off")]
     Broken(#[from] hyper::Error),
+    /// The upstream's connection failed.
+    #[error("the body broke off")]
+    Connection(#[from] std::io::Error),
+    /// The upstream broke it off, or its framing.
+    #[error("the body broke off")]
+    Response(#[from] BodyFault),
     /// The upstream broke its stream off.
     #[error("the body broke off")]
     Reset(#[from] h2::Error),

@@ -98,7 +98,7 @@ async fn attempt(pool: Rc<ConnPool>, call: Call) -> Result<Response<ResponseBody
             if own {
                 conn.belongs_to_one_call();
             }
-            h1::exchange(pool, conn, *call.request, call.upgrade).await
+            h1::exchange(pool, conn, call.request, call.upgrade).await
         }
         Ok(Transport::H2(stream)) => {
             let answer = h2::exchange(stream, pool.scheme(), *call.request);

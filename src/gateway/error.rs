@@ -9,6 +9,7 @@ use http::{HeaderName, Request};
 use crate::credential::Unavailable;
 use crate::gateway::path::Oddity;
 use crate::gateway::request_body::RequestBody;
+use crate::h1::response::HeadError;
 use crate::net::connect::ConnectError;
 
 /// Why there is no upstream answer.
@@ -124,10 +125,10 @@ pub enum FaultKind {
     Connect(#[source] ConnectError),
     /// The connection ended before the answer did.
     #[error("the upstream closed the connection before it answered")]
-    Closed(#[source] Option<hyper::Error>),
+    Closed(#[source] Option<std::io::Error>),
     /// What came was not HTTP/1.1, or broke a rule that keeps answers apart.
     #[error("the upstream's answer could not be read")]
-    Nonsense(#[source] hyper::Error),
+    Nonsense(#[source] HeadError),
     /// The upstream proves that it did not process the call (RFC 9113 §8.7): it
     /// refused the stream, or went away having processed only earlier ones.
     #[error("the upstream turned the call away unprocessed")]

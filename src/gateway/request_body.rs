@@ -31,7 +31,6 @@ use crate::gateway::body_error::BodyError;
 use crate::gateway::fields;
 use crate::gateway::request_body::min_rate::MinRate;
 use crate::gateway::request_body::replay_buffer::ReplayBuffer;
-use crate::net::io::SharedSocket;
 
 /// What is known of a body across attempts. Shared by them, and by the exchange
 /// that watches its progress.
@@ -176,8 +175,6 @@ pub struct RequestBody {
     source: Option<Rc<UploadSource>>,
     next: usize,
     left: Option<u64>,
-    /// Where it goes over HTTP/1.1, which takes no more than it can send soon.
-    wire: Option<Arc<SharedSocket>>,
 }
 
 impl RequestBody {
@@ -213,14 +210,6 @@ impl RequestBody {
             })),
             next: 0,
             left: length,
-            wire: None,
-        }
-    }
-
-    /// From now on yields no more than `wire` can take soon.
-    pub fn pace(&mut self, wire: &Arc<SharedSocket>) {
-        if self.source.is_some() {
-            self.wire = Some(wire.clone());
         }
     }
 
@@ -236,7 +225,6 @@ impl RequestBody {
             source: Some(source.clone()),
             next: 0,
             left: source.length,
-            wire: None,
         })
     }
 
@@ -244,9 +232,6 @@ impl RequestBody {
         let bytes = frame.data_ref().map_or(0, Bytes::len);
         if let Some(left) = &mut self.left {
             *left = left.saturating_sub(bytes as u64);
-        }
-        if let Some(wire) = &self.wire {
-            wire.offered(bytes);
         }
         frame
     }
@@ -265,9 +250,6 @@ impl http_body::Body for RequestBody {
         };
         if source.is_held() {
             // Whoever opens the gate polls the connection, and so this, next.
-            return Poll::Pending;
-        }
-        if self.wire.as_ref().is_some_and(|wire| wire.is_full()) {
             return Poll::Pending;
         }
         // Nothing is kept of a body that has overflowed.

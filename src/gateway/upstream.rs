@@ -8,6 +8,5 @@ pub mod conn;
 pub mod h1_body;
 pub mod h2;
 pub mod lifetimes;
-pub mod muted_waker;
 pub mod pool;
 pub mod tunnel;

@@ -8,16 +8,17 @@
 use std::io::{self, IoSlice};
 use std::mem::MaybeUninit;
 use std::pin::Pin;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
 
 use hyper::rt::{Read, ReadBufCursor, Write};
 use hyper_util::rt::TokioIo;
+use tokio::io::{AsyncRead, ReadBuf};
 use tokio::net::TcpStream;
 use tokio_rustls::client::TlsStream;
 
-use crate::net::read_ahead::{AHEAD, FRAMING, ReadAheadLimit, SEALED};
+use crate::net::read_ahead::{ReadAheadLimit, SEALED};
 
 /// Plain or TLS bytes to an upstream.
 #[derive(Debug)]
@@ -31,8 +32,6 @@ enum UpstreamStream {
 pub struct SharedSocket {
     stream: Mutex<UpstreamStream>,
     sent: AtomicU64,
-    /// Bytes of a body that were handed over since all was written last.
-    ahead: AtomicUsize,
 }
 
 impl SharedSocket {
@@ -41,17 +40,6 @@ impl SharedSocket {
     /// of that call was sent.
     pub fn sent(&self) -> u64 {
         self.sent.load(Ordering::Relaxed)
-    }
-
-    /// Whether the next piece of a body must wait until the ones before have left. Whoever
-    /// drives the connection is woken then.
-    pub fn is_full(&self) -> bool {
-        self.ahead.load(Ordering::Relaxed) >= AHEAD
-    }
-
-    /// Notes that `bytes` of a body will be written.
-    pub fn offered(&self, bytes: usize) {
-        self.ahead.fetch_add(bytes + FRAMING, Ordering::Relaxed);
     }
 
     /// Whether an idle connection can carry another call: nothing has arrived on
@@ -121,7 +109,6 @@ impl Io {
             wire: Arc::new(SharedSocket {
                 stream: Mutex::new(stream),
                 sent: AtomicU64::new(0),
-                ahead: AtomicUsize::new(0),
             }),
             peer: UpstreamPeer::There,
             lost: UpstreamPeer::Gone,
@@ -205,6 +192,24 @@ impl Read for Io {
     }
 }
 
+/// As much as there is room for: whoever reads so bounds the room.
+impl AsyncRead for Io {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let read = match &mut *self.wire.lock() {
+            UpstreamStream::Plain(io) => Pin::new(&mut io.inner_mut().0).poll_read(cx, buf),
+            UpstreamStream::Tls(io) => Pin::new(&mut io.inner_mut().0).poll_read(cx, buf),
+        };
+        if self.peer == UpstreamPeer::Gone && read.is_ready() {
+            self.peer = UpstreamPeer::Heard;
+        }
+        read
+    }
+}
+
 impl Write for Io {
     fn poll_write(
         mut self: Pin<&mut Self>,
@@ -255,13 +260,6 @@ impl Write for Io {
         };
         match flushed {
             Poll::Ready(Err(error)) => self.fail((), error),
-            // hyper flushes when it has written all that it had.
-            Poll::Ready(Ok(())) if self.wire.ahead.load(Ordering::Relaxed) > 0 => {
-                if self.wire.ahead.swap(0, Ordering::Relaxed) >= AHEAD {
-                    cx.waker().wake_by_ref();
-                }
-                flushed
-            }
             other => other,
         }
     }
@@ -310,7 +308,7 @@ mod tests {
     async fn read(io: &mut Io) -> usize {
         let mut bytes = [0; 64];
         let mut buf = hyper::rt::ReadBuf::new(&mut bytes);
-        poll_fn(|cx| Pin::new(&mut *io).poll_read(cx, buf.unfilled()))
+        poll_fn(|cx| Read::poll_read(Pin::new(&mut *io), cx, buf.unfilled()))
             .await
             .unwrap();
         buf.filled().len()

@@ -1,194 +1,226 @@
-//! One call on one HTTP/1.1 connection, up to the head of its answer.
+//! One call on one HTTP/1.1 connection, up to the head of its response.
 //!
 //! This file alone owns a connection while a call uses it, and every way in which
 //! that can end becomes one [`UpstreamFault`] that says how far the call got.
 
-use std::future::{Future, poll_fn};
+use std::cell::RefCell;
+use std::future::poll_fn;
 use std::pin::pin;
 use std::rc::Rc;
-use std::sync::atomic::Ordering;
-use std::task::{Context, Poll, Waker};
+use std::task::Poll;
 use std::time::Duration;
 
 use http::{HeaderMap, HeaderName, Request, Response, StatusCode};
-use hyper::body::Incoming;
+use hyper::ext::ReasonPhrase;
+use tokio::sync::mpsc;
 
 use crate::gateway::client::patience::Patience;
 use crate::gateway::client::session_auth;
 use crate::gateway::error::{CallerFault, Error, FaultKind, Reached, UpstreamFault};
 use crate::gateway::framing;
-use crate::gateway::request_body::RequestBody;
-use crate::gateway::request_body::UploadSource;
+use crate::gateway::request_body::{RequestBody, UploadSource};
 use crate::gateway::response_body::ResponseBody;
 use crate::gateway::upgrade;
-use crate::gateway::upstream::conn::Conn;
-use crate::gateway::upstream::h1_body::H1Body;
-use crate::gateway::upstream::lifetimes::Lifetimes;
+use crate::gateway::upstream::conn::{Conn, ReceiveError, SendError};
+use crate::gateway::upstream::h1_body::{self, H1Body, Sent};
 use crate::gateway::upstream::pool::ConnPool;
 use crate::gateway::upstream::tunnel::Tunnel;
+use crate::h1::body::Decoder;
+use crate::h1::response::ResponseHead;
 
-/// Sends `request` on `conn` and waits for the head of the answer. The answer's
+/// Interim responses (1xx) that may come without a pause: where one is made, the time
+/// limits are looked at.
+const INTERIM: u32 = 1000;
+
+/// Why there is no response.
+enum Ended {
+    Fault(FaultKind),
+    /// The caller's body broke off.
+    Body,
+}
+
+/// Sends `request` on `conn` and waits for the head of the response. The response's
 /// body goes on driving the connection and gives it back to `pool`. With `may_switch` the
-/// connection of a 101 becomes a [`Tunnel`] in the answer's body.
+/// connection of a 101 becomes a [`Tunnel`] in the response's body.
 ///
 /// A held upload (`Expect: 100-continue`) is let go when the upstream sends 100, or when
-/// `expect_continue` is over. A final answer before that leaves it unread.
+/// `expect_continue` is over. A final response before that leaves it unread.
 ///
 /// Dropping the future closes the connection, so that the upstream learns at once
-/// that nobody waits for its answer any more.
+/// that nobody waits for its response any more.
+///
+/// # Errors
+/// As [`FaultKind`] tells; with the request itself, where nothing of it was sent and nothing
+/// of its body was taken.
 pub async fn exchange(
     pool: Rc<ConnPool>,
     mut conn: Box<Conn>,
-    mut request: Request<RequestBody>,
+    request: Box<Request<RequestBody>>,
     may_switch: bool,
 ) -> Result<Response<ResponseBody>, Error> {
     let lifetimes = pool.lifetimes();
     let source = request.body().source().cloned();
-    if let Some(source) = source.as_ref().filter(|source| source.is_held()) {
-        await_continue(&mut request, source, lifetimes);
+    if lifetimes.expect_continue.is_zero()
+        && let Some(source) = &source
+    {
+        source.release();
     }
     let sent_before = conn.wire.sent();
-    let wire = conn.wire.clone();
     let reused = conn.calls > 0;
     conn.calls += 1;
-    request.body_mut().pace(&wire);
+    let method = request.method().clone();
     let mut patience = Patience::new(lifetimes, source.clone());
-    let mut answer = pin!(conn.send(request));
-    let mut held = Some(conn);
-    // The connection of a 101: over, but not closed.
-    let mut switched = None;
+    let mut waiting = Some(request);
 
     let head = poll_fn(|cx| {
-        // The connection first: it is what makes the answer ready. It alone needs
-        // waking, since the answer becomes ready only while it is being polled.
-        loop {
-            let mut unwoken = Context::from_waker(Waker::noop());
-            if let Some(conn) = &mut held
-                && conn.poll(cx).is_ready()
-            {
-                if may_switch && let Poll::Ready(head) = answer.as_mut().poll(&mut unwoken) {
-                    switched = held.take();
-                    return Poll::Ready(Ok(head));
+        if let Some(request) = waiting.take() {
+            // What comes before the call is no response to it (RFC 9112 §9.3.2), and a
+            // connection that has ended carries nothing.
+            match conn.poll_read(cx) {
+                Poll::Pending => conn.begin(request),
+                Poll::Ready(read) => {
+                    waiting = Some(request);
+                    return Poll::Ready(Err(Ended::Fault(FaultKind::Closed(read.err()))));
                 }
-                // Dropping it resolves the answer, with the call itself if the
-                // connection never took it.
-                held = None;
             }
-            if let Poll::Ready(head) = answer.as_mut().poll(&mut unwoken) {
-                return Poll::Ready(Ok(head));
+        }
+        let mut interim = 0;
+        loop {
+            match conn.poll_send(cx) {
+                Poll::Ready(Err(SendError::Body)) => return Poll::Ready(Err(Ended::Body)),
+                Poll::Ready(Err(SendError::Io(error))) => {
+                    return Poll::Ready(Err(Ended::Fault(FaultKind::Closed(Some(error)))));
+                }
+                Poll::Ready(Ok(())) | Poll::Pending => {}
             }
-            let Some(conn) = &mut held else {
-                return Poll::Ready(Err(FaultKind::Closed(None)));
-            };
+            match conn.poll_head(cx, lifetimes.header_count) {
+                Poll::Ready(Ok(head)) if is_interim(&head) => {
+                    if head.status == StatusCode::CONTINUE
+                        && let Some(source) = &source
+                    {
+                        source.release();
+                    }
+                    interim += 1;
+                    if interim > INTERIM {
+                        let why = "it sends interim answers (1xx) without end";
+                        return Poll::Ready(Err(Ended::Fault(FaultKind::Unfit(why))));
+                    }
+                    continue;
+                }
+                Poll::Ready(head) => {
+                    return Poll::Ready(head.map_err(|error| {
+                        Ended::Fault(match error {
+                            ReceiveError::Closed(error) => FaultKind::Closed(error),
+                            ReceiveError::Head(error) => FaultKind::Nonsense(error),
+                        })
+                    }));
+                }
+                Poll::Pending => {}
+            }
             if !patience.lets_go(&mut conn.lazy_timer, cx) {
-                return patience.poll(&mut conn.lazy_timer, cx).map(Err);
+                return patience
+                    .poll(&mut conn.lazy_timer, cx)
+                    .map(|kind| Err(Ended::Fault(kind)));
             }
         }
     })
     .await;
 
-    let fault = |kind, unsent| {
-        let reached = if wire.sent() == sent_before {
-            Reached::No
-        } else {
-            Reached::Unknown
+    let fault = |kind, conn: &mut Conn, waiting: Option<Box<Request<RequestBody>>>| {
+        let (reached, unsent) = match conn.wire.sent() == sent_before {
+            true => (Reached::No, waiting.or_else(|| conn.take_untouched())),
+            false => (Reached::Unknown, None),
         };
-        Box::new(UpstreamFault {
+        Error::from(Box::new(UpstreamFault {
             kind,
             reached,
             reused,
             unsent,
-        })
+        }))
     };
-    match head {
-        Ok(Ok(mut response))
-            if may_switch && response.status() == StatusCode::SWITCHING_PROTOCOLS =>
-        {
-            match (upgrade::settle(&mut response), switched) {
-                (Ok(()), Some(conn)) => {
-                    let tunnel = Tunnel::of(*conn, &pool);
-                    Ok(response.map(|_| ResponseBody::tunnel(tunnel)))
-                }
-                (Ok(()), None) => {
-                    let why = "it switches protocols before the call was out";
-                    Err(fault(FaultKind::Unfit(why), None).into())
-                }
-                (Err(why), _) => Err(fault(FaultKind::Unfit(why), None).into()),
-            }
+    let head = match head {
+        Ok(head) => head,
+        Err(Ended::Fault(kind)) => return Err(fault(kind, &mut conn, waiting)),
+        Err(Ended::Body) => return Err(CallerFault::BodyBroken.into()),
+    };
+    let decoder = match Decoder::of(&method, &head) {
+        Ok(decoder) => decoder,
+        Err(error) => return Err(fault(FaultKind::Nonsense(error), &mut conn, None)),
+    };
+    let keep_alive = head.keep_alive;
+    let mut response = response(head);
+    if may_switch && response.status() == StatusCode::SWITCHING_PROTOCOLS {
+        if let Err(why) = upgrade::settle(&mut response) {
+            return Err(fault(FaultKind::Unfit(why), &mut conn, None));
         }
-        Ok(Ok(mut response)) => match framing::settle(&mut response) {
-            Ok(reusable) => Ok(hand_on(pool, held, source, response, reusable)),
-            // Dropping the answer closes its connection.
-            Err(why) => Err(fault(FaultKind::Unfit(why), None).into()),
-        },
-        Ok(Err(_)) if source.is_some_and(|source| source.is_broken()) => {
-            Err(CallerFault::BodyBroken.into())
+        if conn.is_sending() {
+            let why = "it switches protocols before the call was out";
+            return Err(fault(FaultKind::Unfit(why), &mut conn, None));
         }
-        Ok(Err(mut failed)) => {
-            let unsent = failed.take_message().map(Box::new);
-            let error = failed.into_error();
-            let kind = if error.is_parse() || error.is_parse_status() {
-                FaultKind::Nonsense(error)
-            } else {
-                FaultKind::Closed(Some(error))
-            };
-            Err(fault(kind, unsent).into())
+        let tunnel = Tunnel::of(*conn, &pool);
+        return Ok(response.map(|()| ResponseBody::tunnel(tunnel)));
+    }
+    match framing::settle(&mut response) {
+        Ok(reusable) => {
+            let reusable = reusable && keep_alive;
+            Ok(hand_on(pool, conn, source, response, decoder, reusable))
         }
-        Err(kind) => Err(fault(kind, None).into()),
+        // Dropping the connection closes it.
+        Err(why) => Err(fault(FaultKind::Unfit(why), &mut conn, None)),
     }
 }
 
-/// Lets the body of `source` go at the upstream's 100, or at once where the route does
-/// not wait. The callback runs while the connection is polled, right before the body is.
-#[cold]
-fn await_continue(request: &mut Request<RequestBody>, source: &UploadSource, lifetimes: Lifetimes) {
-    if lifetimes.expect_continue.is_zero() {
-        source.release();
-    } else if let Some(gate) = source.gate().cloned() {
-        hyper::ext::on_informational(request, move |informational| {
-            if informational.status() == StatusCode::CONTINUE {
-                gate.store(true, Ordering::Relaxed);
-            }
-        });
-    }
+/// Whether another head follows this one (RFC 9110 §15.2).
+fn is_interim(head: &ResponseHead) -> bool {
+    head.status.is_informational() && head.status != StatusCode::SWITCHING_PROTOCOLS
 }
 
-/// Joins the connection to the answer's body, or lets go of it. Without `reusable` it
+fn response(head: ResponseHead) -> Response<()> {
+    let mut response = Response::new(());
+    *response.status_mut() = head.status;
+    *response.version_mut() = head.version;
+    *response.headers_mut() = head.headers;
+    // hyper writes it towards the caller.
+    if let Some(Ok(reason)) = head.reason.map(ReasonPhrase::try_from) {
+        response.extensions_mut().insert(reason);
+    }
+    response
+}
+
+/// Joins the connection to the response's body, or lets go of it. Without `reusable` it
 /// carries no other call.
 fn hand_on(
     pool: Rc<ConnPool>,
-    held: Option<Box<Conn>>,
+    mut conn: Box<Conn>,
     source: Option<Rc<UploadSource>>,
-    response: Response<Incoming>,
+    response: Response<()>,
+    decoder: Decoder,
     reusable: bool,
 ) -> Response<ResponseBody> {
-    let (parts, incoming) = response.into_parts();
-    let reusable = reusable && !session_auth::is_asked(parts.status, &parts.headers);
+    let (parts, ()) = response.into_parts();
+    if !reusable || session_auth::is_asked(parts.status, &parts.headers) {
+        conn.belongs_to_one_call();
+    } else if let Some(told) = keep_alive_timeout(&parts.headers) {
+        conn.keep_alive = conn.keep_alive.min(told);
+    }
     let idle = pool.lifetimes().idle;
-    let uploading = source.filter(|source| !source.has_ended());
-    let body = match (held, uploading) {
-        (Some(mut conn), None) => {
-            if !reusable {
-                conn.belongs_to_one_call();
-            } else if let Some(told) = keep_alive_timeout(&parts.headers) {
-                conn.keep_alive = conn.keep_alive.min(told);
-            }
-            H1Body::driving(incoming, conn, pool)
-        }
-        (Some(mut conn), Some(source)) if source.is_held() => {
-            // The body was promised and will not come: the answer is the last thing
-            // that this connection carries.
-            conn.belongs_to_one_call();
-            H1Body::driving(incoming, conn, pool)
-        }
-        (Some(conn), Some(source)) => {
-            // The answer overtook the upload. Polled only with the answer's body the
+    if source.as_ref().is_some_and(|source| source.is_held()) {
+        // The body was promised and will not come: the response is the last thing
+        // that this connection carries.
+        conn.belongs_to_one_call();
+        conn.stop_sending();
+    }
+    let body = match source.filter(|_| conn.is_sending()) {
+        Some(source) => {
+            // The response overtook the upload. Polled only with the response's body the
             // two could wait for each other for ever, so the connection gets a task
             // of its own and never comes back to the pool.
-            tokio::task::spawn_local(finish(conn, source, idle));
-            H1Body::loose(incoming, idle)
+            let (sender, receiver) = mpsc::channel(1);
+            let body = H1Body::apart(receiver, &decoder, idle);
+            tokio::task::spawn_local(finish(conn, decoder, source, idle, sender));
+            body
         }
-        (None, _) => H1Body::loose(incoming, idle),
+        None => H1Body::driving(conn, decoder, pool),
     };
     let body = if http_body::Body::is_end_stream(&body) {
         body.release();
@@ -199,22 +231,48 @@ fn hand_on(
     Response::from_parts(parts, body)
 }
 
-/// Drives a connection whose upload goes on under its answer, until either ends.
-async fn finish(mut conn: Box<Conn>, source: Rc<UploadSource>, idle: Duration) {
-    poll_fn(|cx| {
-        if conn.poll(cx).is_ready() {
-            return Poll::Ready(());
+/// Drives a connection whose upload goes on under its response, which goes to `sender`.
+/// It ends with both, or as soon as nobody wants the response any more.
+async fn finish(
+    conn: Box<Conn>,
+    mut decoder: Decoder,
+    source: Rc<UploadSource>,
+    idle: Duration,
+    sender: mpsc::Sender<Sent>,
+) {
+    let conn = RefCell::new(conn);
+    let mut sending = pin!(poll_fn(|cx| {
+        let mut conn = conn.borrow_mut();
+        match conn.poll_send(cx) {
+            // What the upstream sends can still be read.
+            Poll::Ready(_) => return Poll::Ready(true),
+            Poll::Pending if idle.is_zero() || source.has_ended() => return Poll::Pending,
+            Poll::Pending => {}
         }
-        // Ready for another call: both sides of this one are over.
-        if conn.is_rested() {
-            return Poll::Ready(());
+        conn.lazy_timer
+            .poll(cx, source.moved() + idle)
+            .map(|()| false)
+    }));
+    let mut receiving = pin!(async {
+        while let Ok(permit) = sender.reserve().await {
+            let next = poll_fn(|cx| h1_body::poll_next(&mut conn.borrow_mut(), &mut decoder, cx));
+            let next = next.await;
+            let is_last = decoder.is_done() || next.is_err();
+            permit.send((next, is_last));
+            if is_last {
+                return true;
+            }
         }
-        if idle.is_zero() || source.has_ended() {
-            return Poll::Pending;
-        }
-        conn.lazy_timer.poll(cx, source.moved() + idle)
-    })
-    .await;
+        false
+    });
+    tokio::select! {
+        whole = &mut receiving => if whole {
+            sending.await;
+        },
+        lives = &mut sending => if lives {
+            receiving.await;
+        },
+    }
 }
 
 const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");

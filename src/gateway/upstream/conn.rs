@@ -1,39 +1,45 @@
-//! One HTTP/1.1 connection to an upstream, driven by whoever holds it.
+//! One HTTP/1.1 connection to an upstream: a socket, what was read of it and not yet
+//! used, and what is still to be written.
 //!
-//! It has no task: the call that uses it polls it, then the answer's body, and nobody
-//! while it rests.
+//! It has no task and no waker of its own: the call that uses it polls it, then the body
+//! of the response does. It is read only as far as somebody asks, and written no further
+//! ahead than one piece, so a peer that stalls holds a bounded part of each call. At rest
+//! it holds no buffer.
 
-use std::future::Future;
+use std::io::{self, IoSlice};
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Poll, Waker, ready};
 use std::time::Duration;
 
-use bytes::Bytes;
-use http::{Request, Response};
-use http_body::{Body as _, Frame};
-use hyper::body::Incoming;
-use hyper::client::conn::TrySendError;
-use hyper::client::conn::http1::{self, Connection, SendRequest};
+use bytes::{Buf, BufMut, Bytes, BytesMut};
+use http::Request;
+use http_body::Body as _;
+use hyper::rt::Write as _;
 use tokio::time::Instant;
 
 use crate::base::lazy_timer::LazyTimer;
+use crate::gateway::body_error::BodyError;
 use crate::gateway::metrics::RouteMetrics;
 use crate::gateway::request_body::RequestBody;
-use crate::gateway::upstream::lifetimes::Lifetimes;
-use crate::gateway::upstream::muted_waker::MutedWaker;
+use crate::h1::body::{Decoded, Decoder};
+use crate::h1::request::{self, Framing};
+use crate::h1::response::{HeadError, HeadParser, ResponseHead};
 use crate::net::io::{Io, SharedSocket};
+use crate::net::read_ahead::PIECE;
 
-/// hyper's own bound on fields; setting another costs an allocation an answer.
-const OWN_HEADER_COUNT: usize = 100;
+/// Room for a head, in bytes: one read takes most.
+const HEAD: usize = 8 * 1024;
 
-/// One connection with hyper's two ends of it and our end of its socket.
+/// Data up to this many bytes is copied behind the head or chunk line before it, which
+/// is cheaper than a second piece of memory in the write.
+const COPIED: usize = 4 * 1024;
+
+/// One connection.
 #[derive(Debug)]
 pub struct Conn {
-    connection: Connection<Io, RequestBody>,
-    sender: SendRequest<RequestBody>,
-    muted_waker: MutedWaker,
-    /// The socket.
+    io: Io,
+    /// The same socket, to look at.
     pub wire: Arc<SharedSocket>,
     /// Shared by all exchanges on it.
     pub lazy_timer: LazyTimer,
@@ -44,6 +50,52 @@ pub struct Conn {
     born: Instant,
     rested: Instant,
     counted: CountedConn,
+    unread: BytesMut,
+    heads: HeadParser,
+    /// The upstream has closed its side, or the socket has failed.
+    is_over: bool,
+    unwritten: Unwritten,
+    sending: Option<Sending>,
+}
+
+/// The request under way.
+#[derive(Debug)]
+struct Sending {
+    request: Box<Request<RequestBody>>,
+    framing: Framing,
+    /// Something of its body was taken.
+    begun: bool,
+    /// All of it is in [`Unwritten`], or beyond.
+    gathered: bool,
+}
+
+/// What is to be written, in this order.
+#[derive(Debug, Default)]
+struct Unwritten {
+    bytes: BytesMut,
+    /// Data too long to be copied behind `bytes`.
+    piece: Bytes,
+    piece_end: &'static [u8],
+    /// Something was written and may rest in the TLS session.
+    unflushed: bool,
+}
+
+/// Why a request cannot be sent on.
+#[derive(Debug)]
+pub enum SendError {
+    /// The socket failed.
+    Io(io::Error),
+    /// The caller's body broke off, or was not as long as it said.
+    Body,
+}
+
+/// Why no head came.
+#[derive(Debug)]
+pub enum ReceiveError {
+    /// The connection ended; with the failure of the socket, where there was one.
+    Closed(Option<io::Error>),
+    /// What came is no head.
+    Head(HeadError),
 }
 
 /// A connection's place in `headset_upstream_connections`, held until it is closed.
@@ -54,92 +106,233 @@ pub struct CountedConn {
 }
 
 impl Conn {
-    /// A connection over `io`, which carries a call from now on and is counted in
-    /// `metrics`.
-    ///
-    /// # Errors
-    /// Where hyper takes no such socket.
-    pub async fn begin(
-        io: Io,
-        lifetimes: Lifetimes,
-        metrics: &Arc<RouteMetrics>,
-    ) -> Result<Box<Conn>, hyper::Error> {
-        let wire = io.wire();
-        let mut builder = http1::Builder::new();
-        // A small head and body leave in one write; measured, see benches/.
-        builder.writev(false);
-        if lifetimes.header_count != OWN_HEADER_COUNT {
-            builder.max_headers(lifetimes.header_count);
-        }
-        let (sender, connection) = builder.handshake(io).await?;
+    /// A connection over `io`, which may rest for `keep_alive`.
+    pub fn new(io: Io, keep_alive: Duration, metrics: &Arc<RouteMetrics>) -> Box<Conn> {
         let now = Instant::now();
-        Ok(Box::new(Conn {
-            connection,
-            sender,
-            muted_waker: MutedWaker::default(),
-            wire,
+        Box::new(Conn {
+            wire: io.wire(),
+            io,
             lazy_timer: LazyTimer::default(),
             calls: 0,
-            keep_alive: lifetimes.keep_alive,
+            keep_alive,
             born: now,
             rested: now,
-            counted: CountedConn::active(metrics.clone()),
-        }))
+            counted: CountedConn::active(metrics),
+            unread: BytesMut::new(),
+            heads: HeadParser::default(),
+            is_over: false,
+            unwritten: Unwritten::default(),
+            sending: None,
+        })
     }
 
-    /// Hands `request` to the connection, which sends it when it is polled next. The
-    /// future resolves while the connection is polled, so it needs no waker.
-    pub fn send(
+    /// Begins with `request`. Nothing is written before [`Conn::poll_send`].
+    pub fn begin(&mut self, request: Box<Request<RequestBody>>) {
+        let (method, uri, headers) = (request.method(), request.uri(), request.headers());
+        request::write_head(&mut self.unwritten.bytes, method, uri, headers);
+        self.sending = Some(Sending {
+            framing: request::framing(headers),
+            request,
+            begun: false,
+            gathered: false,
+        });
+    }
+
+    /// The request under way, if nothing of its body was taken.
+    pub fn take_untouched(&mut self) -> Option<Box<Request<RequestBody>>> {
+        let sending = self.sending.take()?;
+        (!sending.begun).then_some(sending.request)
+    }
+
+    /// Gives up the request under way; the upstream may have a part of it.
+    pub fn stop_sending(&mut self) {
+        self.sending = None;
+    }
+
+    /// Whether something of the request under way is still to be written.
+    pub fn is_sending(&self) -> bool {
+        !self.unwritten.is_empty() || self.sending.as_ref().is_some_and(|sent| !sent.gathered)
+    }
+
+    /// Writes the request, its body as it comes. Ready when all of it is with the kernel.
+    ///
+    /// # Errors
+    /// Where that cannot be; [`SharedSocket::sent`] tells how much was written.
+    pub fn poll_send(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), SendError>> {
+        loop {
+            let gathered = self.poll_gather(cx)?;
+            ready!(self.poll_write(cx)).map_err(SendError::Io)?;
+            match gathered {
+                Poll::Ready(true) => return Poll::Ready(Ok(())),
+                Poll::Ready(false) => {}
+                Poll::Pending => return Poll::Pending,
+            }
+        }
+    }
+
+    /// Takes what the body yields, up to a piece; `true` at its end.
+    fn poll_gather(&mut self, cx: &mut Context<'_>) -> Poll<Result<bool, SendError>> {
+        let Some(sending) = self.sending.as_mut().filter(|sending| !sending.gathered) else {
+            return Poll::Ready(Ok(true));
+        };
+        while !self.unwritten.is_full() {
+            let body = sending.request.body_mut();
+            if sending.framing == Framing::None {
+                sending.gathered = true;
+                return Poll::Ready(Ok(true));
+            }
+            let frame = match ready!(Pin::new(body).poll_frame(cx)) {
+                Some(Ok(frame)) => frame,
+                Some(Err(_)) => return Poll::Ready(Err(SendError::Body)),
+                None => {
+                    sending.gathered = true;
+                    return Poll::Ready(match sending.framing {
+                        Framing::Length(_) => Err(SendError::Body),
+                        Framing::None => Ok(true),
+                        Framing::Chunked => {
+                            request::write_last_chunk(&mut self.unwritten.bytes, None);
+                            Ok(true)
+                        }
+                    });
+                }
+            };
+            sending.begun = true;
+            let frame = match frame.into_data() {
+                Ok(data) if data.is_empty() => continue,
+                Ok(data) => {
+                    match &mut sending.framing {
+                        Framing::Length(left) if data.len() as u64 > *left => {
+                            return Poll::Ready(Err(SendError::Body));
+                        }
+                        Framing::Length(left) => {
+                            *left -= data.len() as u64;
+                            if *left == 0 {
+                                sending.framing = Framing::None;
+                            }
+                            self.unwritten.push(data, b"");
+                        }
+                        Framing::None => return Poll::Ready(Err(SendError::Body)),
+                        Framing::Chunked => {
+                            request::write_chunk_head(&mut self.unwritten.bytes, data.len());
+                            self.unwritten.push(data, request::CHUNK_END);
+                        }
+                    }
+                    continue;
+                }
+                Err(frame) => frame,
+            };
+            // Trailers: nothing follows them (RFC 9112 §7.1.2), and only chunks carry them.
+            if let (Framing::Chunked, Ok(trailers)) = (sending.framing, frame.into_trailers()) {
+                request::write_last_chunk(&mut self.unwritten.bytes, Some(&trailers));
+                sending.gathered = true;
+                return Poll::Ready(Ok(true));
+            }
+        }
+        Poll::Ready(Ok(false))
+    }
+
+    fn poll_write(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let Conn { io, unwritten, .. } = self;
+        let mut io = Pin::new(io);
+        while !unwritten.is_empty() {
+            let written = if unwritten.piece.is_empty() {
+                io.as_mut().poll_write(cx, &unwritten.bytes)
+            } else {
+                let parts = [&unwritten.bytes[..], &unwritten.piece, unwritten.piece_end];
+                io.as_mut()
+                    .poll_write_vectored(cx, &parts.map(IoSlice::new))
+            };
+            match ready!(written)? {
+                0 => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
+                bytes => unwritten.advance(bytes),
+            }
+        }
+        if unwritten.unflushed {
+            ready!(io.poll_flush(cx))?;
+            unwritten.unflushed = false;
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    /// Reads what has come, at most a piece; 0 is the end. Ready with the end for ever
+    /// after that, or after an error.
+    ///
+    /// # Errors
+    /// As the socket tells.
+    pub fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
+        if self.is_over {
+            return Poll::Ready(Ok(0));
+        }
+        let room = if self.unread.is_empty() { HEAD } else { PIECE };
+        self.unread.reserve(room);
+        let mut limited = (&mut self.unread).limit(PIECE);
+        let read = ready!(tokio_util::io::poll_read_buf(
+            Pin::new(&mut self.io),
+            cx,
+            &mut limited
+        ));
+        self.is_over = !matches!(read, Ok(bytes) if bytes > 0);
+        Poll::Ready(read)
+    }
+
+    /// Reads the head of a response, with at most `fields` fields.
+    ///
+    /// # Errors
+    /// Where none comes.
+    pub fn poll_head(
         &mut self,
-        request: Request<RequestBody>,
-    ) -> impl Future<Output = Result<Response<Incoming>, TrySendError<Request<RequestBody>>>> + use<>
-    {
-        let sender = &mut self.sender;
-        self.muted_waker
-            .muffled(|| sender.try_send_request(request))
+        cx: &mut Context<'_>,
+        fields: usize,
+    ) -> Poll<Result<ResponseHead, ReceiveError>> {
+        loop {
+            let head = self.heads.take(&mut self.unread, fields);
+            if let Some(head) = head.map_err(ReceiveError::Head)? {
+                return Poll::Ready(Ok(head));
+            }
+            match ready!(self.poll_read(cx)) {
+                Ok(0) => return Poll::Ready(Err(ReceiveError::Closed(None))),
+                Ok(_) => {}
+                Err(error) => return Poll::Ready(Err(ReceiveError::Closed(Some(error)))),
+            }
+        }
     }
 
-    /// Reads and writes; nothing moves without it. Ready when the connection is over.
-    pub fn poll(&mut self, cx: &Context<'_>) -> Poll<()> {
-        let mut cx = Context::from_waker(self.muted_waker.ringing(cx));
-        Pin::new(&mut self.connection).poll(&mut cx).map(drop)
+    /// Reads the next piece of a body.
+    ///
+    /// # Errors
+    /// Where the body breaks off or breaks its framing.
+    pub fn poll_decode(
+        &mut self,
+        cx: &mut Context<'_>,
+        decoder: &mut Decoder,
+    ) -> Poll<Result<Decoded, BodyError>> {
+        loop {
+            match decoder.take(&mut self.unread)? {
+                Decoded::Wait => {}
+                decoded => return Poll::Ready(Ok(decoded)),
+            }
+            if ready!(self.poll_read(cx))? == 0 {
+                decoder.close()?;
+            }
+        }
     }
 
-    /// Asks for the next frame of the body that this connection brings. Poll the
-    /// connection next where it is pending.
-    pub fn ask(&self, body: &mut Incoming) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
-        let mut unwoken = Context::from_waker(Waker::noop());
-        self.muted_waker
-            .muffled(|| Pin::new(body).poll_frame(&mut unwoken))
-    }
-
-    /// Whether both sides of the last exchange are over. It says nothing of whether
-    /// the connection still lives.
+    /// Whether both sides of the last exchange are over and nothing has come since, as far
+    /// as was read: it says nothing of whether the connection still lives.
     pub fn is_rested(&self) -> bool {
-        self.sender.is_ready()
+        self.unread.is_empty() && !self.is_over && !self.is_sending()
     }
 
-    /// From now on it is not pooled.
-    pub fn belongs_to_one_call(&mut self) {
-        self.keep_alive = Duration::ZERO;
-    }
-
-    /// What is left of a connection that is over because its protocol was switched:
-    /// the socket, and what was read of it beyond the head of the answer.
-    pub fn into_wire(self) -> (Io, Bytes, CountedConn) {
-        let parts = self.connection.into_parts();
-        (parts.io, parts.read_buf, self.counted)
-    }
-
-    /// Ends the exchange under way, `now`. Whether the connection may rest and carry
-    /// another call; it must not be `age` old (zero is any).
+    /// Ends the exchange under way, `now`, and gives its memory back. Whether the connection
+    /// may rest and carry another call; it must not be `age` old (zero is any).
     pub fn rest(&mut self, age: Duration, now: Instant) -> bool {
-        // hyper is ready for the next call once it has seen the end of this one.
-        let is_usable = (self.sender.is_ready() || self.settle()) && self.sender.is_ready();
         self.rested = now;
-        if !is_usable || self.keep_alive.is_zero() || self.is_spent(age, now) {
+        if !self.is_rested() || self.keep_alive.is_zero() || self.is_spent(age, now) {
             return false;
         }
+        self.unread = BytesMut::new();
+        self.unwritten.bytes = BytesMut::new();
+        self.sending = None;
         self.counted.rest();
         true
     }
@@ -155,27 +348,68 @@ impl Conn {
         is_too_old || now.saturating_duration_since(self.rested) >= self.keep_alive
     }
 
-    /// Whether nothing has come on it while it rests, neither its end nor an answer that
+    /// Whether nothing has come on it while it rests, neither its end nor a response that
     /// no call asked for.
     pub fn is_quiet(&mut self) -> bool {
         // Under TLS, readable bytes may be a session ticket: let rustls have them, then
         // look again.
-        self.wire.is_quiet() || (self.settle() && self.wire.is_quiet())
+        let mut unwoken = Context::from_waker(Waker::noop());
+        self.wire.is_quiet() || (self.poll_read(&mut unwoken).is_pending() && self.wire.is_quiet())
     }
 
-    /// Drives the connection once without being woken for it. `true` while it lives.
-    fn settle(&mut self) -> bool {
-        let mut cx = Context::from_waker(Waker::noop());
-        Pin::new(&mut self.connection).poll(&mut cx).is_pending()
+    /// From now on it is not pooled.
+    pub fn belongs_to_one_call(&mut self) {
+        self.keep_alive = Duration::ZERO;
+    }
+
+    /// What is left of a connection whose protocol was switched: the socket, and what was
+    /// read of it beyond the head of the response.
+    pub fn into_wire(self) -> (Io, Bytes, CountedConn) {
+        (self.io, self.unread.freeze(), self.counted)
+    }
+}
+
+impl Unwritten {
+    fn is_empty(&self) -> bool {
+        self.bytes.is_empty() && self.piece.is_empty() && self.piece_end.is_empty()
+    }
+
+    /// Whether it is to be written before more is taken.
+    fn is_full(&self) -> bool {
+        !self.piece.is_empty() || self.bytes.len() >= PIECE
+    }
+
+    fn push(&mut self, data: Bytes, end: &'static [u8]) {
+        if data.len() <= COPIED {
+            self.bytes.extend_from_slice(&data);
+            self.bytes.extend_from_slice(end);
+        } else {
+            self.piece = data;
+            self.piece_end = end;
+        }
+    }
+
+    /// Drops the first `bytes`, which were written.
+    fn advance(&mut self, bytes: usize) {
+        self.unflushed = true;
+        let first = bytes.min(self.bytes.len());
+        let second = (bytes - first).min(self.piece.len());
+        self.bytes.advance(first);
+        self.piece.advance(second);
+        self.piece_end = &self.piece_end[bytes - first - second..];
+        if self.piece.is_empty() {
+            // Its memory is the caller's read buffer.
+            self.piece = Bytes::new();
+        }
     }
 }
 
 impl CountedConn {
-    fn active(metrics: Arc<RouteMetrics>) -> CountedConn {
+    fn active(metrics: &Arc<RouteMetrics>) -> CountedConn {
         metrics.connections_active.inc();
         CountedConn {
             resting: false,
-            metrics,
+            metrics: metrics.clone(),
         }
     }
 
@@ -198,6 +432,170 @@ impl Drop for CountedConn {
             self.metrics.connections_idle.dec();
         } else {
             self.metrics.connections_active.dec();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::poll_fn;
+
+    use http::{HeaderValue, Method};
+    use prometheus::IntCounter;
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    use tokio::net::{TcpListener, TcpStream};
+    use tokio::task::LocalSet;
+
+    use super::*;
+    use crate::gateway::testing::{self, ScriptedCaller};
+
+    /// A connection and its other end.
+    async fn pair() -> (Box<Conn>, TcpStream) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let ours = TcpStream::connect(listener.local_addr().unwrap()).await;
+        let (theirs, _) = listener.accept().await.unwrap();
+        let io = Io::plain(ours.unwrap());
+        let conn = Conn::new(io, Duration::from_secs(60), &testing::metrics());
+        (conn, theirs)
+    }
+
+    /// A request with one field, whose caller sends `body` behind the same field.
+    async fn post(
+        name: &'static str,
+        value: &'static str,
+        body: &str,
+    ) -> (ScriptedCaller, Box<Request<RequestBody>>) {
+        let (caller, came) = ScriptedCaller::sends(&format!("{name}: {value}\r\n"), body).await;
+        let bytes = IntCounter::new("bytes", "bytes").unwrap();
+        let body = RequestBody::upload(came.into_body(), 0, bytes, None, false);
+        let mut request = Box::new(Request::post("/p").body(body).unwrap());
+        let value = HeaderValue::from_static(value);
+        request.headers_mut().insert(name, value);
+        (caller, request)
+    }
+
+    /// What the other end gets of `request`, and how sending it ended.
+    async fn sent(request: Box<Request<RequestBody>>) -> (Vec<u8>, Result<(), SendError>) {
+        let (mut conn, mut theirs) = pair().await;
+        conn.begin(request);
+        let send = async {
+            let outcome = poll_fn(|cx| conn.poll_send(cx)).await;
+            drop(conn);
+            outcome
+        };
+        let mut got = Vec::new();
+        let (outcome, read) = tokio::join!(send, theirs.read_to_end(&mut got));
+        read.unwrap();
+        (got, outcome)
+    }
+
+    #[tokio::test]
+    async fn a_body_leaves_as_its_head_frames_it() {
+        let story = async {
+            let (_caller, request) = post("content-length", "5", "hello").await;
+            let (got, outcome) = sent(request).await;
+            assert!(outcome.is_ok());
+            assert_eq!(got, b"POST /p HTTP/1.1\r\ncontent-length: 5\r\n\r\nhello");
+            let large = "x".repeat(100_000);
+            let body =
+                format!("5;e=1\r\nhello\r\n186a0\r\n{large}\r\n1\r\n!\r\n0\r\nX-Sum: 7\r\n\r\n");
+            let (_caller, request) = post("transfer-encoding", "chunked", &body).await;
+            let (got, outcome) = sent(request).await;
+            assert!(outcome.is_ok());
+            let head = "POST /p HTTP/1.1\r\ntransfer-encoding: chunked\r\n\r\n";
+            let got = String::from_utf8(got).unwrap();
+            let body = got.strip_prefix(head).expect("its head");
+            assert!(body.ends_with("0\r\nx-sum: 7\r\n\r\n"), "{}", body.len());
+            let mut decoder = Decoder::Chunked(Default::default());
+            let (mut buf, mut data) = (BytesMut::from(body), Vec::new());
+            while let Decoded::Data(piece) = decoder.take(&mut buf).unwrap() {
+                data.extend_from_slice(&piece);
+            }
+            assert!(data == format!("hello{large}!").into_bytes());
+        };
+        LocalSet::new().run_until(story).await;
+    }
+
+    #[tokio::test]
+    async fn a_body_that_breaks_off_is_never_made_to_look_whole() {
+        let story = async {
+            for (name, value, body) in [
+                ("content-length", "6", "hello"),
+                ("transfer-encoding", "chunked", "5\r\nhello\r\n"),
+            ] {
+                let (caller, request) = post(name, value, body).await;
+                drop(caller);
+                let (got, outcome) = sent(request).await;
+                assert!(matches!(outcome, Err(SendError::Body)), "{outcome:?}");
+                let got = String::from_utf8(got).unwrap();
+                assert!(!got.contains("0\r\n\r\n"), "{got}");
+            }
+        };
+        LocalSet::new().run_until(story).await;
+    }
+
+    #[tokio::test]
+    async fn a_request_is_handed_back_while_its_body_is_untouched() {
+        let story = async {
+            let (_caller, request) = post("content-length", "5", "hello").await;
+            let (mut conn, _theirs) = pair().await;
+            conn.begin(request);
+            assert!(conn.is_sending());
+            let request = conn.take_untouched().expect("nothing was taken");
+            let (mut conn, _theirs) = pair().await;
+            conn.begin(request);
+            poll_fn(|cx| conn.poll_send(cx)).await.unwrap();
+            assert!(!conn.is_sending());
+            assert!(conn.take_untouched().is_none());
+        };
+        LocalSet::new().run_until(story).await;
+    }
+
+    async fn get(conn: &mut Conn) {
+        conn.begin(Box::new(Request::new(RequestBody::empty())));
+        poll_fn(|cx| conn.poll_send(cx)).await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_connection_rests_without_memory_where_nothing_is_left_over() {
+        for (rest, rests) in [("", true), ("H", false)] {
+            let (mut conn, mut theirs) = pair().await;
+            get(&mut conn).await;
+            let response = format!("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok{rest}");
+            theirs.write_all(response.as_bytes()).await.unwrap();
+            let head = poll_fn(|cx| conn.poll_head(cx, 100)).await.unwrap();
+            let mut decoder = Decoder::of(&Method::GET, &head).unwrap();
+            let decoded = poll_fn(|cx| conn.poll_decode(cx, &mut decoder)).await;
+            assert_eq!(decoded.unwrap(), Decoded::Data("ok".into()));
+            assert!(decoder.is_done());
+            assert_eq!(conn.rest(Duration::ZERO, Instant::now()), rests, "{rest:?}");
+            if rests {
+                assert_eq!(conn.unread.capacity(), 0);
+                assert_eq!(conn.unwritten.bytes.capacity(), 0);
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn a_body_is_whole_only_where_its_end_came() {
+        for (response, whole) in [
+            ("HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\nok", false),
+            (
+                "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n",
+                false,
+            ),
+            ("HTTP/1.1 200 OK\r\n\r\nok", true),
+        ] {
+            let (mut conn, mut theirs) = pair().await;
+            theirs.write_all(response.as_bytes()).await.unwrap();
+            drop(theirs);
+            let head = poll_fn(|cx| conn.poll_head(cx, 100)).await.unwrap();
+            let mut decoder = Decoder::of(&Method::GET, &head).unwrap();
+            let first = poll_fn(|cx| conn.poll_decode(cx, &mut decoder)).await;
+            assert_eq!(first.unwrap(), Decoded::Data("ok".into()));
+            let end = poll_fn(|cx| conn.poll_decode(cx, &mut decoder)).await;
+            assert_eq!(end.is_ok(), whole, "{response:?} {end:?}");
+            assert!(!conn.rest(Duration::ZERO, Instant::now()));
         }
     }
 }

@@ -6,12 +6,12 @@
 
 use std::pin::Pin;
 use std::rc::Rc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::Bytes;
-use http_body::{Body as _, Frame, SizeHint};
-use hyper::body::Incoming;
+use http_body::{Frame, SizeHint};
+use tokio::sync::mpsc;
 use tokio::time::Instant;
 
 use crate::base::lazy_timer::LazyTimer;
@@ -19,40 +19,59 @@ use crate::gateway::body_error::BodyError;
 use crate::gateway::fields;
 use crate::gateway::upstream::conn::Conn;
 use crate::gateway::upstream::pool::ConnPool;
+use crate::h1::body::{BodyFault, Decoded, Decoder};
+
+/// What comes of a body: a frame, the end, or why there is none.
+pub type Next = Result<Option<Frame<Bytes>>, BodyError>;
+
+/// The same from a connection's own task, and whether nothing follows it.
+pub type Sent = (Next, bool);
 
 /// The body of an answer.
 #[derive(Debug)]
 pub struct H1Body {
-    incoming: Incoming,
-    link: BodyConn,
+    from: From,
+    /// What is left of it, where its length was told.
+    left: Option<u64>,
+    ended: bool,
     idle: Duration,
     moved: Option<Instant>,
 }
 
 #[derive(Debug)]
-enum BodyConn {
+enum From {
     /// We drive the connection and give it back.
-    Driving(Box<Conn>, Rc<ConnPool>),
-    /// Somebody else drives it, or it is closed already.
-    Loose(LazyTimer),
+    Conn(Box<Conn>, Decoder, Rc<ConnPool>),
+    /// A task of its own drives it.
+    Task(mpsc::Receiver<Sent>, LazyTimer),
+    /// It is given back, or closed.
+    Nowhere,
 }
 
 impl H1Body {
     /// A body that drives `conn` and gives it back to `pool`.
-    pub fn driving(incoming: Incoming, conn: Box<Conn>, pool: Rc<ConnPool>) -> H1Body {
-        H1Body {
-            incoming,
-            idle: pool.lifetimes().idle,
-            link: BodyConn::Driving(conn, pool),
-            moved: None,
-        }
+    pub fn driving(conn: Box<Conn>, decoder: Decoder, pool: Rc<ConnPool>) -> H1Body {
+        let idle = pool.lifetimes().idle;
+        let mut body = H1Body::new(From::Nowhere, &decoder, idle);
+        body.from = From::Conn(conn, decoder, pool);
+        body
     }
 
-    /// A body whose connection is somebody else's business.
-    pub fn loose(incoming: Incoming, idle: Duration) -> H1Body {
+    /// A body whose connection is driven by a task that sends what comes. `decoder` is
+    /// how it began.
+    pub fn apart(from: mpsc::Receiver<Sent>, decoder: &Decoder, idle: Duration) -> H1Body {
+        H1Body::new(From::Task(from, LazyTimer::default()), decoder, idle)
+    }
+
+    fn new(from: From, decoder: &Decoder, idle: Duration) -> H1Body {
         H1Body {
-            incoming,
-            link: BodyConn::Loose(LazyTimer::default()),
+            from,
+            left: match decoder {
+                Decoder::Done => Some(0),
+                Decoder::Length(left) => Some(*left),
+                Decoder::Chunked(_) | Decoder::UntilClose => None,
+            },
+            ended: decoder.is_done(),
             idle,
             moved: None,
         }
@@ -65,49 +84,54 @@ impl H1Body {
     }
 
     fn let_go(&mut self) {
-        let loose = BodyConn::Loose(LazyTimer::default());
-        if let BodyConn::Driving(conn, pool) = std::mem::replace(&mut self.link, loose) {
-            pool.release(conn);
+        self.ended = true;
+        match std::mem::replace(&mut self.from, From::Nowhere) {
+            From::Conn(conn, _, pool) => pool.release(conn),
+            From::Task(..) | From::Nowhere => {}
         }
     }
 
-    fn poll_incoming(
-        &mut self,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
-        let BodyConn::Driving(conn, _) = &mut self.link else {
-            return Pin::new(&mut self.incoming).poll_frame(cx);
-        };
-        // Asking first tells hyper that a frame is wanted; the frame becomes ready
-        // only while the connection is polled, which alone needs waking.
-        if let Poll::Ready(frame) = conn.ask(&mut self.incoming) {
-            return Poll::Ready(frame);
+    fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Next> {
+        match &mut self.from {
+            From::Conn(conn, decoder, _) => {
+                let next = ready!(poll_next(conn, decoder, cx));
+                self.ended = decoder.is_done();
+                Poll::Ready(next)
+            }
+            From::Task(receiver, _) => {
+                // Without a last one the task gave up.
+                let sent = ready!(receiver.poll_recv(cx));
+                let (next, is_last) = sent.unwrap_or((Err(BodyFault::Truncated.into()), true));
+                self.ended = is_last;
+                Poll::Ready(next)
+            }
+            From::Nowhere => Poll::Ready(Ok(None)),
         }
-        if conn.poll(cx).is_ready() {
-            // Closed: what was read stays readable, and the end follows it.
-            self.link = BodyConn::Loose(LazyTimer::default());
-            return Pin::new(&mut self.incoming).poll_frame(cx);
-        }
-        conn.ask(&mut self.incoming)
     }
 
     pub(crate) fn poll_frame(
         &mut self,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
-        let polled = self.poll_incoming(cx);
-        match polled {
-            Poll::Ready(Some(Ok(frame))) => {
+        match self.poll_next(cx) {
+            Poll::Ready(Ok(Some(frame))) => {
                 self.moved = None;
-                if self.incoming.is_end_stream() {
+                if let Some(left) = &mut self.left {
+                    let bytes = frame.data_ref().map_or(0, Bytes::len);
+                    *left = left.saturating_sub(bytes as u64);
+                }
+                if self.ended {
                     self.let_go();
                 }
                 Poll::Ready(Some(Ok(clean(frame))))
             }
-            Poll::Ready(Some(Err(error))) => Poll::Ready(Some(Err(error.into()))),
-            Poll::Ready(None) => {
+            Poll::Ready(Ok(None)) => {
                 self.let_go();
                 Poll::Ready(None)
+            }
+            Poll::Ready(Err(error)) => {
+                self.from = From::Nowhere;
+                Poll::Ready(Some(Err(error)))
             }
             Poll::Pending => self.poll_idle(cx),
         }
@@ -118,9 +142,10 @@ impl H1Body {
             return Poll::Pending;
         }
         let since = *self.moved.get_or_insert_with(Instant::now);
-        let lazy_timer = match &mut self.link {
-            BodyConn::Driving(conn, _) => &mut conn.lazy_timer,
-            BodyConn::Loose(lazy_timer) => lazy_timer,
+        let lazy_timer = match &mut self.from {
+            From::Conn(conn, ..) => &mut conn.lazy_timer,
+            From::Task(_, lazy_timer) => lazy_timer,
+            From::Nowhere => return Poll::Ready(None),
         };
         lazy_timer
             .poll(cx, since + self.idle)
@@ -128,12 +153,23 @@ impl H1Body {
     }
 
     pub(crate) fn is_end_stream(&self) -> bool {
-        self.incoming.is_end_stream()
+        self.ended
     }
 
     pub(crate) fn size_hint(&self) -> SizeHint {
-        self.incoming.size_hint()
+        self.left
+            .map_or_else(SizeHint::default, SizeHint::with_exact)
     }
+}
+
+/// Reads what comes next of a body from its connection.
+pub fn poll_next(conn: &mut Conn, decoder: &mut Decoder, cx: &mut Context<'_>) -> Poll<Next> {
+    let decoded = ready!(conn.poll_decode(cx, decoder))?;
+    Poll::Ready(Ok(match decoded {
+        Decoded::Data(data) => Some(Frame::data(data)),
+        Decoded::Trailers(trailers) => Some(Frame::trailers(trailers)),
+        Decoded::End | Decoded::Wait => None,
+    }))
 }
 
 impl http_body::Body for H1Body {

@@ -2,8 +2,8 @@
 //!
 //! Last in, first out, so that a quiet hour lets the surplus grow old. Nobody
 //! drives an idle connection; whoever takes it out looks at the socket first, where
-//! a lost call could not be repeated. hyper sees what has arrived on it before it sends
-//! a call, but only as far as the runtime has looked at the sockets since; so a connection
+//! a lost call could not be repeated. What has arrived on it is seen before a call is sent,
+//! but only as far as the runtime has looked at the sockets since; so a connection
 //! that came back in the same turn is taken last, and looked at in any case: a second
 //! answer may have come behind the first.
 
@@ -149,7 +149,7 @@ impl ConnPool {
         };
         match Box::pin(h2.open(wary)).await? {
             DialedConn::Stream(stream) => Ok(Transport::H2(stream)),
-            DialedConn::H1(io) => self.shake_hands(io).await.map(Transport::H1),
+            DialedConn::H1(io) => Ok(Transport::H1(self.over(io))),
         }
     }
 
@@ -159,16 +159,11 @@ impl ConnPool {
     /// # Errors
     /// Where no connection comes about.
     pub async fn connect_h1(&self) -> Result<Box<Conn>, ConnectError> {
-        self.shake_hands(self.connector.connect_h1().await?).await
+        Ok(self.over(self.connector.connect_h1().await?))
     }
 
-    async fn shake_hands(&self, io: Io) -> Result<Box<Conn>, ConnectError> {
-        Conn::begin(io, self.lifetimes, &self.metrics)
-            .await
-            .map_err(|error| ConnectError::Tls {
-                host: self.connector.origin().host.clone(),
-                source: std::io::Error::other(error),
-            })
+    fn over(&self, io: Io) -> Box<Conn> {
+        Conn::new(io, self.lifetimes.keep_alive, &self.metrics)
     }
 
     /// Takes back a connection whose exchange is over on both sides, or closes it

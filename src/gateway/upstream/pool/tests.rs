@@ -46,7 +46,7 @@ async fn call(pool: &Rc<ConnPool>, conn: Box<Conn>, upstream: &mut TcpStream) {
     let answer = h1::exchange(
         pool.clone(),
         conn,
-        Request::new(RequestBody::empty()),
+        Box::new(Request::new(RequestBody::empty())),
         false,
     );
     let answering = async {

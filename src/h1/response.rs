@@ -1,0 +1,379 @@
+//! The head of a response (RFC 9112 §4, §5).
+
+use bytes::{Bytes, BytesMut};
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Version, header};
+use std::mem::MaybeUninit;
+
+/// Fields for which no memory is taken from the heap.
+const USUAL_FIELDS: usize = 100;
+
+/// The longest head, in bytes: far more than any real one, and what one call may hold.
+pub const LONGEST: usize = 400 * 1024;
+
+/// A head that was read.
+#[derive(Debug)]
+pub struct ResponseHead {
+    /// Three digits from 100.
+    pub status: StatusCode,
+    /// HTTP/1.0 or HTTP/1.1.
+    pub version: Version,
+    /// The reason phrase, where it is not the status's usual one. Its bytes share the
+    /// memory of the fields.
+    pub reason: Option<Bytes>,
+    /// The fields in the order in which they came.
+    pub headers: HeaderMap,
+    /// Whether the connection stays open after this response (RFC 9112 §9.3).
+    pub keep_alive: bool,
+}
+
+/// Why what came is no head of a response.
+#[derive(Debug, thiserror::Error)]
+pub enum HeadError {
+    /// It breaks the grammar of RFC 9112.
+    #[error("it is not HTTP/1: {0}")]
+    Syntax(#[from] httparse::Error),
+    /// Its status is no status of RFC 9110 §15.
+    #[error("its status {0:03} is not between 100 and 999")]
+    Status(u16),
+    /// A name or value that the grammar let pass cannot be a field.
+    #[error("one of its fields cannot be passed on")]
+    Field,
+    /// It has more fields than `response_header_count` allows.
+    #[error("it has more than {0} fields")]
+    TooManyFields(usize),
+    /// It does not end.
+    #[error("its head is longer than {LONGEST} bytes")]
+    TooLong,
+    /// It says in two ways, or in none that can be read, how long its body is (RFC 9112
+    /// §6.3).
+    #[error("{0}")]
+    Length(&'static str),
+}
+
+/// Reads heads. One for each connection.
+#[derive(Debug, Default)]
+pub struct HeadParser {
+    /// How much of a head that has not ended was read in vain.
+    looked: usize,
+}
+
+impl HeadParser {
+    /// Takes a head from the start of `buf`; `None` where its end has not come. At most
+    /// `fields` fields are taken. A head that comes byte by byte is not read anew at each
+    /// byte: the work is linear in its length.
+    ///
+    /// # Errors
+    /// Where it is no head: what follows it on this connection cannot be read either.
+    pub fn take(
+        &mut self,
+        buf: &mut BytesMut,
+        fields: usize,
+    ) -> Result<Option<ResponseHead>, HeadError> {
+        if !self.is_worth_a_look(buf) {
+            return match buf.len() > LONGEST {
+                true => Err(HeadError::TooLong),
+                false => Ok(None),
+            };
+        }
+        let parsed = match locate_in(buf, fields) {
+            Ok(Some(located)) => take_located(buf, &located).map(Some),
+            Ok(None) => Ok(None),
+            Err(error) => Err(error),
+        };
+        match parsed {
+            Ok(Some(head)) => {
+                self.looked = 0;
+                Ok(Some(head))
+            }
+            Ok(None) if buf.len() > LONGEST => Err(HeadError::TooLong),
+            Ok(None) => {
+                self.looked = buf.len();
+                Ok(None)
+            }
+            Err(HeadError::Syntax(httparse::Error::TooManyHeaders)) => {
+                Err(HeadError::TooManyFields(fields))
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Whether the head may have ended, or enough has come to see a fault in it.
+    fn is_worth_a_look(&self, buf: &[u8]) -> bool {
+        if self.looked == 0 {
+            return !buf.is_empty();
+        }
+        // An empty line ends a head: a line feed behind a line feed, or with a CR between.
+        let fresh = &buf[self.looked.saturating_sub(2)..];
+        let ends = memchr::memchr_iter(b'\n', fresh).any(|at| {
+            let rest = &fresh[at + 1..];
+            rest.starts_with(b"\n") || rest.starts_with(b"\r\n")
+        });
+        ends || buf.len() >= 2 * self.looked
+    }
+}
+
+/// The part of the bytes between two offsets.
+type Span = (u32, u32);
+
+/// Name and value of a field.
+type FieldSpans = (Span, Span);
+
+/// Fields whose places are kept on the stack.
+const FEW: usize = 32;
+
+/// A head that has ended, as places in the bytes that it is to be taken from.
+struct Located {
+    end: usize,
+    status: u16,
+    version: Version,
+    reason: Span,
+    count: usize,
+    few: [FieldSpans; FEW],
+    many: Vec<FieldSpans>,
+}
+
+fn locate_in(bytes: &[u8], fields: usize) -> Result<Option<Located>, HeadError> {
+    if fields <= USUAL_FIELDS {
+        let mut room = [const { MaybeUninit::uninit() }; USUAL_FIELDS];
+        locate(bytes, &mut room[..fields])
+    } else {
+        locate(bytes, &mut vec![MaybeUninit::uninit(); fields])
+    }
+}
+
+fn locate<'b>(
+    bytes: &'b [u8],
+    room: &mut [MaybeUninit<httparse::Header<'b>>],
+) -> Result<Option<Located>, HeadError> {
+    let mut response = httparse::Response::new(&mut []);
+    let parsed = httparse::ParserConfig::default().parse_response_with_uninit_headers(
+        &mut response,
+        bytes,
+        room,
+    )?;
+    let httparse::Status::Complete(end) = parsed else {
+        return Ok(None);
+    };
+    let span = |text: &[u8]| {
+        let from = text.as_ptr().addr() - bytes.as_ptr().addr();
+        (from as u32, (from + text.len()) as u32)
+    };
+    let mut located = Located {
+        end,
+        status: response.code.unwrap_or_default(),
+        version: match response.version {
+            Some(1) => Version::HTTP_11,
+            _ => Version::HTTP_10,
+        },
+        reason: reason(bytes),
+        count: response.headers.len(),
+        few: [FieldSpans::default(); FEW],
+        many: Vec::new(),
+    };
+    if located.count > FEW {
+        located.many.resize(located.count, FieldSpans::default());
+    }
+    for (spans, field) in located.fields_mut().iter_mut().zip(&*response.headers) {
+        *spans = (span(field.name.as_bytes()), span(field.value));
+    }
+    Ok(Some(located))
+}
+
+impl Located {
+    fn fields(&self) -> &[FieldSpans] {
+        match self.count {
+            0..=FEW => &self.few[..self.count],
+            _ => &self.many,
+        }
+    }
+
+    fn fields_mut(&mut self) -> &mut [FieldSpans] {
+        match self.count {
+            0..=FEW => &mut self.few[..self.count],
+            _ => &mut self.many,
+        }
+    }
+}
+
+/// Where the reason phrase of a head stands that httparse takes: behind `HTTP/1.x NNN` and
+/// one blank, up to the end of the line. httparse itself yields none that is not ASCII.
+fn reason(bytes: &[u8]) -> Span {
+    let begin = bytes.iter().position(|byte| !byte.is_ascii_control());
+    let begin = begin.unwrap_or_default() + "HTTP/1.1 200".len();
+    let end = memchr::memchr2(b'\r', b'\n', &bytes[begin..]).map_or(begin, |at| begin + at);
+    ((begin + 1).min(end) as u32, end as u32)
+}
+
+/// Takes the head that stands at the start of `buf`; its fields share the memory.
+fn take_located(buf: &mut BytesMut, located: &Located) -> Result<ResponseHead, HeadError> {
+    let bytes = buf.split_to(located.end).freeze();
+    let part = |(from, to): Span| from as usize..to as usize;
+    let status = StatusCode::from_u16(located.status);
+    let status = status.map_err(|_| HeadError::Status(located.status))?;
+    let reason = &bytes[part(located.reason)];
+    let is_usual = status.canonical_reason().map(str::as_bytes) == Some(reason);
+    let mut head = ResponseHead {
+        status,
+        version: located.version,
+        reason: (!is_usual).then(|| bytes.slice(part(located.reason))),
+        headers: HeaderMap::with_capacity(located.count),
+        keep_alive: located.version == Version::HTTP_11,
+    };
+    let mut closes = false;
+    for &(name, value) in located.fields() {
+        let name = HeaderName::from_bytes(&bytes[part(name)]).map_err(|_| HeadError::Field)?;
+        let value = HeaderValue::from_maybe_shared(bytes.slice(part(value)));
+        let value = value.map_err(|_| HeadError::Field)?;
+        if name == header::CONNECTION {
+            closes |= lists(&value, "close");
+            head.keep_alive |= lists(&value, "keep-alive");
+        }
+        head.headers.append(name, value);
+    }
+    head.keep_alive &= !closes;
+    Ok(head)
+}
+
+/// Whether `option` is one of the listed options (RFC 9110 §7.6.1), in any letter case.
+fn lists(value: &HeaderValue, option: &str) -> bool {
+    let mut options = value.as_bytes().split(|&byte| byte == b',');
+    options.any(|listed| listed.trim_ascii().eq_ignore_ascii_case(option.as_bytes()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn take(text: &[u8]) -> Result<Option<ResponseHead>, HeadError> {
+        HeadParser::default().take(&mut BytesMut::from(text), 100)
+    }
+
+    fn head(text: &[u8]) -> ResponseHead {
+        take(text).unwrap().unwrap()
+    }
+
+    #[test]
+    fn a_head_is_taken_and_what_follows_it_stays() {
+        let mut buf =
+            BytesMut::from(&b"HTTP/1.1 404 Gone fishing\r\nA: 1\r\na:2 \r\nB:\r\n\r\nrest"[..]);
+        let head = HeadParser::default().take(&mut buf, 100).unwrap().unwrap();
+        assert_eq!(&buf[..], b"rest");
+        assert_eq!(
+            (head.status.as_u16(), head.version),
+            (404, Version::HTTP_11)
+        );
+        assert_eq!(head.reason.unwrap(), "Gone fishing");
+        let fields: Vec<_> = head
+            .headers
+            .iter()
+            .map(|(name, value)| (name.as_str(), value.as_bytes()))
+            .collect();
+        assert_eq!(fields, [("a", &b"1"[..]), ("a", b"2"), ("b", b"")]);
+    }
+
+    #[test]
+    fn a_reason_phrase_is_kept_where_it_is_not_the_usual_one_whatever_its_bytes() {
+        for (line, reason) in [
+            (&b"HTTP/1.1 200 OK\r\n\r\n"[..], None),
+            (b"HTTP/1.1 200 Fine\r\n\r\n", Some(&b"Fine"[..])),
+            (b"HTTP/1.1 200 \xe4\xff\r\n\r\n", Some(b"\xe4\xff")),
+            (b"HTTP/1.1 200 \r\n\r\n", Some(b"")),
+            (b"HTTP/1.1 200\r\n\r\n", Some(b"")),
+            (b"\r\nHTTP/1.1 200 OK\n\n", None),
+        ] {
+            assert_eq!(head(line).reason.as_deref(), reason, "{line:?}");
+        }
+    }
+
+    /// RFC 9112 §9.3.
+    #[test]
+    fn a_connection_stays_open_as_its_version_and_its_options_say() {
+        for (version, options, stays) in [
+            ("1.1", "", true),
+            ("1.0", "", false),
+            ("1.0", "connection: Keep-Alive\r\n", true),
+            ("1.1", "connection: close\r\n", false),
+            ("1.1", "connection: x, CLOSE\r\n", false),
+            (
+                "1.1",
+                "connection: close\r\nconnection: keep-alive\r\n",
+                false,
+            ),
+            (
+                "1.0",
+                "connection: keep-alive\r\nconnection: close\r\n",
+                false,
+            ),
+            ("1.1", "connection: closed\r\n", true),
+        ] {
+            let text = format!("HTTP/{version} 200 OK\r\n{options}\r\n");
+            assert_eq!(head(text.as_bytes()).keep_alive, stays, "{text}");
+        }
+    }
+
+    /// RFC 9112 §2.2, §4, §5.
+    #[test]
+    fn what_is_no_head_is_refused() {
+        for text in [
+            "HTTP/2.0 200 OK\r\n\r\n",
+            "HTTP/1.2 200 OK\r\n\r\n",
+            "ICY 200 OK\r\n\r\n",
+            "HTTP/1.1 20 OK\r\n\r\n",
+            "HTTP/1.1 2000 OK\r\n\r\n",
+            "HTTP/1.1 099 OK\r\n\r\n",
+            "HTTP/1.1 200 OK\r\nA : 1\r\n\r\n",
+            "HTTP/1.1 200 OK\r\nA\r\n\r\n",
+            "HTTP/1.1 200 OK\r\nA: 1\r\n 2\r\n\r\n",
+            "HTTP/1.1 200 OK\r\nA: \0\r\n\r\n",
+            "HTTP/1.1 200 OK\r\nA: a\rb\r\n\r\n",
+            "HTTP/1.1 200 OK\r\nA\u{e4}: 1\r\n\r\n",
+        ] {
+            assert!(take(text.as_bytes()).is_err(), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn no_more_fields_are_taken_than_are_allowed() {
+        for (fields, allowed) in [(5, 5), (40, 40), (100, 100), (300, 300)] {
+            let text = |count: usize| {
+                let fields = "a: 1\r\n".repeat(count);
+                format!("HTTP/1.1 200 OK\r\n{fields}\r\n")
+            };
+            let take = |count| {
+                let mut buf = BytesMut::from(text(count).as_bytes());
+                HeadParser::default().take(&mut buf, allowed)
+            };
+            assert_eq!(take(fields).unwrap().unwrap().headers.len(), fields);
+            let error = take(fields + 1).unwrap_err();
+            assert!(matches!(error, HeadError::TooManyFields(n) if n == allowed));
+        }
+    }
+
+    #[test]
+    fn a_head_that_comes_byte_by_byte_is_found_at_its_last_byte() {
+        for end in ["\r\n\r\n", "\n\n", "\n\r\n"] {
+            let text = format!("HTTP/1.1 200 OK\r\nx: 1\r\ny: 2{end}");
+            let (mut buf, mut parser) = (BytesMut::new(), HeadParser::default());
+            for (at, byte) in text.bytes().enumerate() {
+                buf.extend_from_slice(&[byte]);
+                let head = parser.take(&mut buf, 100).unwrap();
+                assert_eq!(head.is_some(), at + 1 == text.len(), "{text:?} at {at}");
+            }
+            assert!(buf.is_empty());
+        }
+    }
+
+    #[test]
+    fn a_head_without_end_is_given_up() {
+        let mut buf = BytesMut::from(&b"HTTP/1.1 200 OK\r\na: "[..]);
+        let mut parser = HeadParser::default();
+        loop {
+            buf.extend_from_slice(&[b'a'; 4096]);
+            match parser.take(&mut buf, 100) {
+                Ok(None) => assert!(buf.len() <= 2 * LONGEST),
+                Ok(Some(_)) => panic!("a head without its end"),
+                Err(error) => return assert!(matches!(error, HeadError::TooLong)),
+            }
+        }
+    }
+}
