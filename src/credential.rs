@@ -7,13 +7,20 @@
 
 pub mod attempt;
 pub mod chain;
+pub mod engine;
 pub mod error;
 pub mod human;
 pub mod identity;
 pub mod issuer_client;
+pub mod issuer_response;
+mod jwt;
+pub mod kind;
 pub mod kinds;
+mod login_secret;
 pub mod metrics;
 pub mod minter_factory;
+mod quote;
+mod render;
 pub mod schedule;
 pub mod secret_parts;
 pub mod slot;
@@ -23,6 +30,7 @@ pub mod store;
 pub mod tenants;
 #[cfg(test)]
 pub(crate) mod testing;
+mod text;
 pub mod transcript;
 
 pub use error::{Cause, MintError, RefusalReason, Unavailable, UnavailableReason};

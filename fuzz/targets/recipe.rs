@@ -7,11 +7,11 @@
 use std::time::Duration;
 
 use headset::base::time::{Deadline, Moment};
-use headset::credential::issuer_client::IssuerResponse;
-use headset::credential::kinds::engine::answer::{ReadAnswer, ValuePlace};
-use headset::credential::kinds::engine::expiry::{self, Expiry, TimeForm};
-use headset::credential::kinds::engine::template::{Scope, Template, TemplateValues};
-use headset::credential::kinds::engine::verdict::{JudgedAnswer, Success, no_codes};
+use headset::credential::engine::answer::{ReadAnswer, ValuePlace};
+use headset::credential::engine::expiry::{self, Expiry, TimeForm};
+use headset::credential::engine::template::{Scope, Template, TemplateValues};
+use headset::credential::engine::verdict::{JudgedAnswer, Success, no_codes};
+use headset::credential::issuer_response::IssuerResponse;
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use serde_json::Value;
 use zeroize::Zeroizing;

@@ -14,6 +14,7 @@ use http::header::AUTHORIZATION;
 use tokio::task::AbortHandle;
 use zeroize::Zeroizing;
 
+use super::login_secret::fetched;
 use super::slot::{RejectOutcome, Slot};
 use super::{Cause, MintError, Minted, RefusalReason, UnavailableReason};
 use crate::base::name::Name;
@@ -92,7 +93,7 @@ impl Bearer {
     pub async fn read(&self) -> Result<ReadBearer, MintError> {
         match self {
             Bearer::Secret(source) => Ok(ReadBearer {
-                token: super::kinds::fetched(source).await?,
+                token: fetched(source).await?,
                 minted: None,
             }),
             Bearer::Chained(chained) => chained.read().await,

@@ -10,7 +10,7 @@
 
 use crate::config;
 use crate::config::values::Value;
-use crate::credential::kinds::Kind;
+use crate::credential::kinds;
 use crate::credential::store::{Digest, digest_of};
 
 /// See the module. Two with equal parts are one credential.
@@ -20,7 +20,7 @@ pub struct Identity(Digest);
 impl Identity {
     /// That of `credential`. Its name is no part of it.
     pub fn of(credential: &config::CredentialConfig) -> Identity {
-        let keys = Kind::named(credential.kind).map_or(&[][..], |kind| kind.keys);
+        let keys = kinds::named(credential.kind).map_or(&[][..], |kind| kind.keys);
         let in_place = |path: &str| keys.iter().any(|key| key.path == path && key.in_place);
         let mut parts = vec![credential.kind.to_owned()];
         for (path, (value, _)) in &credential.values.0 {

@@ -9,7 +9,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::chain::Chains;
-use super::kinds::{BuiltMint, Kind, KindContext};
+use super::kind::{BuiltMint, KindContext};
+use super::kinds;
 use super::store::Store;
 use crate::base::name::Name;
 use crate::base::problem::{Place, Problem};
@@ -93,7 +94,7 @@ impl MinterFactory {
             chains: &self.chains,
             egress: &self.egress,
         };
-        match Kind::named(credential.kind) {
+        match kinds::named(credential.kind) {
             Some(kind) => (kind.build)(&building),
             // The loader knows the same list of kinds.
             None => Err(vec![Problem::new(

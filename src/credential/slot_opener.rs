@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use prometheus::Registry;
 
+use super::identity::Identity;
 use super::metrics::CredentialMetrics;
 use super::minter_factory::MinterFactory;
 use super::slot::{Slot, SlotLimits, SlotParts};
@@ -164,7 +165,9 @@ impl MinterFactory {
         credential: &config::CredentialConfig,
         tenant: Option<&str>,
     ) -> Arc<dyn Mint> {
-        let keep = StoreScope::new(self.store.clone(), credential, tenant.map(Into::into));
+        let spec = Identity::of(credential).digest();
+        let tenant = tenant.map(Into::into);
+        let keep = StoreScope::new(self.store.clone(), &credential.name, tenant, spec);
         kept(mint, keep, self.clock.clone())
     }
 }

@@ -29,8 +29,6 @@ use zeroize::Zeroizing;
 pub use since::Since;
 
 use crate::base::name::Name;
-use crate::config;
-use crate::credential::identity::Identity;
 
 /// A salted fingerprint of a secret: equal for equal secrets under one store key,
 /// and of no use without it.
@@ -183,17 +181,20 @@ pub struct StoreScope {
 
 impl StoreScope {
     /// Where `credential`, for `tenant` where it has one for each, keeps its things
-    /// in `store`.
+    /// in `store`. `spec` is the digest of its [identity].
+    ///
+    /// [identity]: crate::credential::identity::Identity
     pub fn new(
         store: Arc<dyn Store>,
-        credential: &config::CredentialConfig,
+        credential: &Name,
         tenant: Option<Box<str>>,
+        spec: Digest,
     ) -> StoreScope {
         StoreScope {
             store,
-            credential: credential.name.clone(),
+            credential: credential.clone(),
             tenant,
-            spec: Identity::of(credential).digest(),
+            spec,
             told: Arc::default(),
         }
     }

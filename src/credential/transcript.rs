@@ -18,8 +18,6 @@ use std::hash::BuildHasher;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use base64::Engine as _;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use bytes::Bytes;
 use http::header::CONTENT_TYPE;
 use http::{HeaderMap, Request};
@@ -27,8 +25,9 @@ use serde_json::{Map, Value};
 use tokio::time::Instant;
 use zeroize::Zeroizing;
 
-use super::issuer_client::{IssuerError, IssuerResponse};
-use super::kinds::basicauth::quote::looks_like_a_name;
+use super::issuer_response::{IssuerError, IssuerResponse};
+use super::jwt;
+use super::quote::looks_like_a_name;
 use crate::base::causes::with_causes;
 use crate::config::url::HttpOrigin;
 use crate::secret::Secret;
@@ -220,7 +219,8 @@ impl Recorder {
         if let Some((place, _)) = times.iter().rev().find(|(_, time)| says(time)) {
             return Some(place.clone());
         }
-        let exp = jwt_exp_ms(value)?;
+        let token = value.split_once(' ').map_or(value, |(_, token)| token);
+        let exp = jwt::expiry_ms(token)?;
         theirs(exp).then(|| "exp of the token itself".into())
     }
 
@@ -523,15 +523,6 @@ fn is_time_key(name: &str) -> bool {
     bare.contains("exp") || bare.contains("valid") || bare.contains("ttl")
 }
 
-fn jwt_exp_ms(value: &str) -> Option<i64> {
-    let token = value.split_once(' ').map_or(value, |(_, token)| token);
-    let claims = token.split('.').nth(1)?;
-    let decoded = URL_SAFE_NO_PAD.decode(claims.trim_end_matches('=')).ok()?;
-    let decoded = Zeroizing::new(decoded);
-    let claims = Wiped(serde_json::from_slice(&decoded).ok()?);
-    Some((claims.0.get("exp")?.as_f64()? * 1000.0) as i64)
-}
-
 /// A panic elsewhere left it whole: every change is one step.
 fn held<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
@@ -539,6 +530,9 @@ fn held<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 #[cfg(test)]
 mod tests {
+    use base64::Engine as _;
+    use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+
     use super::*;
     use crate::base::time::Clock;
     use crate::config::url::HttpUrl;

@@ -11,7 +11,7 @@ use super::resolve::{Credentials, Routes, open_store, resolve};
 use crate::base::problem::Problem;
 use crate::base::time::Clock;
 use crate::config::{self, Config};
-use crate::credential::kinds::BuiltMint;
+use crate::credential::kind::BuiltMint;
 use crate::credential::minter_factory::MinterFactory;
 use crate::credential::slot_opener::open_sources;
 use crate::credential::store::NullStore;

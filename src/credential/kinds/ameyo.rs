@@ -9,16 +9,16 @@ use std::time::Duration;
 use http::HeaderName;
 use serde_json::json;
 
-use super::engine::Recipe;
-use super::engine::answer::ReadAnswer;
-use super::engine::issuer_request::IssuerRequest;
-use super::engine::verdict::Meaning;
 use super::login_kind::{self, template};
-use super::{KindContext, key};
 use crate::base::problem::Problem;
-use crate::config::key::{ConfigKey, Fallback, ValueType};
+use crate::config::key::{ConfigKey, Fallback, ValueType, key};
 use crate::config::url::HttpUrl;
 use crate::credential::KeepAlive;
+use crate::credential::engine::Recipe;
+use crate::credential::engine::answer::ReadAnswer;
+use crate::credential::engine::issuer_request::IssuerRequest;
+use crate::credential::engine::verdict::Meaning;
+use crate::credential::kind::KindContext;
 
 /// The login; `example` is a whole URL as TOML.
 pub(super) const fn url(example: &'static str) -> ConfigKey {
@@ -261,7 +261,7 @@ fn codes(read: &ReadAnswer<'_>) -> Option<Meaning> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::credential::kinds::engine::answer::tests::answered;
+    use crate::credential::engine::answer::tests::answered;
 
     fn meant(status: u16, body: &str) -> Option<Meaning> {
         let mut answer = answered(0, &[], body);

@@ -10,14 +10,15 @@ use http::HeaderName;
 use http::header::AUTHORIZATION;
 use serde_json::json;
 
-use super::engine::answer::ValuePlace;
-use super::engine::expiry::{Expiry, TimeForm};
-use super::engine::issuer_request::IssuerRequest;
-use super::engine::verdict::Success;
-use super::engine::{OutputField, Recipe, Refresh, TakenValue};
+use super::ameyo;
 use super::login_kind::{self, SCHEME, default_life, required, template, token_by_scheme};
-use super::{BuiltMint, Kind, KindContext, ameyo, key};
-use crate::config::key::{ConfigKey, Fallback, ValueType};
+use crate::config::key::{ConfigKey, Fallback, ValueType, key};
+use crate::credential::engine::answer::ValuePlace;
+use crate::credential::engine::expiry::{Expiry, TimeForm};
+use crate::credential::engine::issuer_request::IssuerRequest;
+use crate::credential::engine::verdict::Success;
+use crate::credential::engine::{OutputField, Recipe, Refresh, TakenValue};
+use crate::credential::kind::{BuiltMint, Kind, KindContext};
 
 /// The entry in the list.
 pub const KIND: Kind = Kind {
@@ -59,7 +60,7 @@ const KEYS: &[ConfigKey] = &[
 const LOGIN: &str = "/authenticationState/authPolicyVsUserInfo/auth.type.passwd/loginProperties";
 
 fn build(building: &KindContext<'_>) -> BuiltMint {
-    login_kind::build(building, |problems| {
+    login_kind::build(building, KEYS, |problems| {
         let force = building.flag("force_login").unwrap_or(false);
         let headers = [
             (AUTHORIZATION, "{token}"),

@@ -7,13 +7,14 @@
 
 use serde_json::json;
 
-use super::engine::expiry::Expiry;
-use super::engine::issuer_request::IssuerRequest;
-use super::engine::verdict::Success;
-use super::engine::{OutputField, Recipe, TakenValue};
+use super::ameyo;
 use super::login_kind::{self, template};
-use super::{BuiltMint, Kind, KindContext, ameyo, key};
-use crate::config::key::{ConfigKey, Fallback, ValueType};
+use crate::config::key::{ConfigKey, Fallback, ValueType, key};
+use crate::credential::engine::expiry::Expiry;
+use crate::credential::engine::issuer_request::IssuerRequest;
+use crate::credential::engine::verdict::Success;
+use crate::credential::engine::{OutputField, Recipe, TakenValue};
+use crate::credential::kind::{BuiltMint, Kind, KindContext};
 
 /// The entry in the list.
 pub const KIND: Kind = Kind {
@@ -47,7 +48,7 @@ const KEYS: &[ConfigKey] = &[
 ];
 
 fn build(building: &KindContext<'_>) -> BuiltMint {
-    login_kind::build(building, |problems| {
+    login_kind::build(building, KEYS, |problems| {
         let force = building.flag("force_login").unwrap_or(false);
         let headers = [(ameyo::session_header(), "{session}")];
         let common = ameyo::recipe(building, &headers, problems)?;

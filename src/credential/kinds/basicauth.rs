@@ -11,7 +11,6 @@
 //! the rest; no success code is documented, so any 2xx is one, whatever its body.
 //! This file holds what both rotations share; `calls.rs` the calls.
 
-pub(super) mod bearer;
 mod calls;
 mod in_place;
 mod ledger;
@@ -22,11 +21,9 @@ mod mark;
 mod new_name;
 mod options;
 mod probe;
-pub(in crate::credential) mod quote;
 mod sweep;
 #[cfg(test)]
 mod tests;
-mod text;
 
 use std::any::Any;
 use std::collections::HashMap;
@@ -45,12 +42,15 @@ use self::calls::{AHEAD_MOST_MS, Administrator, CORRECTION_MOST_MS, Calls, Pair,
 use self::ledger::{Entry, Ledger, RegistrationLife, number_of};
 use self::mark::Marked;
 use self::options::{Options, Rotation};
-use super::{Kind, KindContext, basic_value, bearer_value, fetched, fit, without_scheme};
 use crate::base::problem::Problem;
 use crate::base::time::{Clock, Deadline, Moment};
 use crate::config::url::HttpUrl;
 use crate::credential::chain::{Bearer, ReadBearer};
-use crate::credential::issuer_client::IssuerResponse;
+use crate::credential::issuer_response::IssuerResponse;
+use crate::credential::jwt;
+use crate::credential::kind::{Kind, KindContext};
+use crate::credential::login_secret::{fetched, fit};
+use crate::credential::render::{basic_value, bearer_value, without_scheme};
 use crate::credential::secret_parts::SecretParts;
 use crate::credential::store::{Digest, Fingerprint, Hidden, Since, StoreScope, digest_of};
 use crate::credential::{
@@ -334,7 +334,7 @@ impl Registrar {
         let bearer = copied(&held.token);
         let now = self.clock.now();
         let token = without_scheme(bearer.expose());
-        let ahead = bearer::ends_ms(token).map(|ends| ends.saturating_sub(self.issuer_ms(now)));
+        let ahead = jwt::expiry_ms(token).map(|ends| ends.saturating_sub(self.issuer_ms(now)));
         if ahead.is_some_and(|ahead| ahead <= 0) {
             return Err(MintError::Refused {
                 reason: RefusalReason::BearerExpired,

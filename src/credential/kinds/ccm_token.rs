@@ -7,13 +7,13 @@
 
 use http::header::{AUTHORIZATION, CONTENT_TYPE};
 
-use super::engine::expiry::{Expiry, TimeForm};
-use super::engine::issuer_request::IssuerRequest;
-use super::engine::verdict::Success;
-use super::engine::{OutputField, Recipe, TakenValue};
-use super::login_kind::{self, default_life, password, template, url, username_of_pair};
-use super::{BuiltMint, Kind, KindContext, key};
-use crate::config::key::{ConfigKey, Fallback, ValueType};
+use super::login_kind::{self, default_life, password, place, template, url, username_of_pair};
+use crate::config::key::{ConfigKey, Fallback, ValueType, key};
+use crate::credential::engine::expiry::{Expiry, TimeForm};
+use crate::credential::engine::issuer_request::IssuerRequest;
+use crate::credential::engine::verdict::Success;
+use crate::credential::engine::{OutputField, Recipe, TakenValue};
+use crate::credential::kind::{BuiltMint, Kind, KindContext};
 
 /// The entry in the list.
 pub const KIND: Kind = Kind {
@@ -45,9 +45,9 @@ const KEYS: &[ConfigKey] = &[
 ];
 
 fn build(building: &KindContext<'_>) -> BuiltMint {
-    login_kind::build(building, |problems| {
-        let token = building.find("token", problems);
-        let expires_in = building.find("expires_in", problems);
+    login_kind::build(building, KEYS, |problems| {
+        let token = place(building, "token", problems);
+        let expires_in = place(building, "expires_in", problems);
         Some(Recipe {
             ask: IssuerRequest {
                 headers: vec![

@@ -10,14 +10,14 @@ use std::time::Duration;
 use http::header::AUTHORIZATION;
 use serde_json::json;
 
-use super::engine::answer::ValuePlace;
-use super::engine::expiry::Expiry;
-use super::engine::issuer_request::IssuerRequest;
-use super::engine::verdict::Success;
-use super::engine::{OutputField, Recipe, TakenValue};
 use super::login_kind::{self, SCHEME, password, template, token_by_scheme, url, username};
-use super::{BuiltMint, Kind, KindContext, key};
-use crate::config::key::{ConfigKey, Fallback, ValueType};
+use crate::config::key::{ConfigKey, Fallback, ValueType, key};
+use crate::credential::engine::answer::ValuePlace;
+use crate::credential::engine::expiry::Expiry;
+use crate::credential::engine::issuer_request::IssuerRequest;
+use crate::credential::engine::verdict::Success;
+use crate::credential::engine::{OutputField, Recipe, TakenValue};
+use crate::credential::kind::{BuiltMint, Kind, KindContext};
 
 /// The entry in the list.
 pub const KIND: Kind = Kind {
@@ -51,7 +51,7 @@ const KEYS: &[ConfigKey] = &[
 const LIFE: Duration = Duration::from_secs(90 * 86_400);
 
 fn build(building: &KindContext<'_>) -> BuiltMint {
-    login_kind::build(building, |_| {
+    login_kind::build(building, KEYS, |_| {
         Some(Recipe {
             ask: IssuerRequest::json(json!({
                 "Id": "{username}",

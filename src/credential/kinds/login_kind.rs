@@ -6,12 +6,16 @@
 //! `{basic}` is both login secrets as RFC 7617 joins them, `{client_basic}` as RFC 6749
 //! does. An option that no template names is not read.
 
-use super::engine::template::Template;
-use super::engine::{ConfiguredName, Engine, Recipe};
-use super::{BuiltMint, Kind, KindContext, life_rule, username_rule};
+use std::sync::Arc;
+
+use super::option_rules::{life_rule, username_rule};
 use crate::base::problem::Problem;
 use crate::config::key::{ConfigKey, Fallback, ValueType, key};
 use crate::config::url::HttpUrl;
+use crate::credential::engine::answer::ValuePlace;
+use crate::credential::engine::template::Template;
+use crate::credential::engine::{ConfiguredName, Engine, Recipe};
+use crate::credential::kind::{BuiltMint, KindContext};
 
 /// The issue call; `example` is a whole URL as TOML.
 pub(super) const fn url(example: &'static str, doc: &'static str) -> ConfigKey {
@@ -84,21 +88,20 @@ pub(super) const fn default_life(default: &'static str) -> ConfigKey {
     .in_place()
 }
 
-/// The minter of the recipe that `describe` makes of the options, over the origin of
-/// `url`. `describe` notes what is wrong with an option, and may end early where one is
+/// The minter of the recipe that `describe` makes of the options in `keys`, over the origin
+/// of `url`. `describe` notes what is wrong with an option, and may end early where one is
 /// missing: that is a problem already.
 ///
 /// # Errors
 /// With every problem of the options.
 pub(super) fn build(
     building: &KindContext<'_>,
+    keys: &'static [ConfigKey],
     describe: impl FnOnce(&mut Vec<Problem>) -> Option<Recipe>,
 ) -> BuiltMint {
     let mut problems = Vec::new();
-    let kind = Kind::named(building.credential.kind);
-    let required: Vec<&str> = kind
+    let required: Vec<&str> = keys
         .iter()
-        .flat_map(|kind| kind.keys)
         .filter(|key| key.default == Fallback::Required)
         .map(|key| key.path)
         .collect();
@@ -109,7 +112,7 @@ pub(super) fn build(
         let url = building.url("url")?;
         let mut recipe = recipe?;
         recipe.ask.path = url.path.to_string();
-        let givens = givens(building, &recipe)?;
+        let givens = givens(building, keys, &recipe)?;
         let beside = [
             recipe.refresh.as_ref().map(|refresh| &refresh.ask),
             recipe.end.as_ref(),
@@ -122,13 +125,48 @@ pub(super) fn build(
         let clock = building.clock.clone();
         Some(Engine::new(recipe, givens, Vec::new(), urls, login?, clock))
     })();
-    super::built(made, problems)
+    built(made, problems)
+}
+
+/// The minter, or the problems, one of which there is.
+pub(super) fn built(made: Option<Engine>, problems: Vec<Problem>) -> BuiltMint {
+    match made {
+        Some(made) if problems.is_empty() => Ok(Arc::new(made)),
+        _ => Err(problems),
+    }
+}
+
+/// The place in an answer that the option `key` names.
+pub(super) fn place(
+    building: &KindContext<'_>,
+    key: &str,
+    problems: &mut Vec<Problem>,
+) -> Option<ValuePlace> {
+    place_in(building, key, building.text(key)?, problems)
+}
+
+/// The same of `text`, which is a part of that option.
+pub(super) fn place_in(
+    building: &KindContext<'_>,
+    key: &str,
+    text: &str,
+    problems: &mut Vec<Problem>,
+) -> Option<ValuePlace> {
+    match ValuePlace::parse(text) {
+        Ok(place) => Some(place),
+        Err(why) => {
+            let fix = "write it as `/a/b`, `header:NAME` or `cookie:NAME`";
+            problems.push(building.problem(key, why, fix));
+            None
+        }
+    }
 }
 
 /// The options that the recipe's templates name, each once. What is taken from an answer
 /// goes before an option of the same name: `token` may be where the token stands.
 fn givens(
     building: &KindContext<'_>,
+    keys: &'static [ConfigKey],
     recipe: &Recipe,
 ) -> Option<Vec<(&'static str, ConfiguredName)>> {
     let mut givens: Vec<(&'static str, ConfiguredName)> = Vec::new();
@@ -151,8 +189,7 @@ fn givens(
                 )
             }
             name => {
-                let kind = Kind::named(building.credential.kind)?;
-                let Some(key) = kind.keys.iter().find(|key| key.path == name) else {
+                let Some(key) = keys.iter().find(|key| key.path == name) else {
                     continue;
                 };
                 match (building.text(name), building.secret(name)) {
@@ -180,14 +217,14 @@ mod tests {
 
     use http::header::AUTHORIZATION;
 
-    use super::super::engine::issuer_request::IssuerRequest;
-    use super::super::engine::{OutputField, TakenValue};
     use super::*;
     use crate::base::name::Name;
     use crate::base::problem::Place;
     use crate::base::time::Clock;
     use crate::config::values::{Value, Values};
     use crate::config::{CredentialConfig, UpstreamTls};
+    use crate::credential::engine::issuer_request::IssuerRequest;
+    use crate::credential::engine::{OutputField, TakenValue};
     use crate::secret::SecretSource;
 
     /// `ccm_token` has an option `token`, which says where the answer holds it.
@@ -225,7 +262,7 @@ mod tests {
             outputs: vec![OutputField::of(AUTHORIZATION, template("Bearer {token}"))],
             ..Recipe::default()
         };
-        let givens = givens(&building, &recipe).unwrap();
+        let givens = givens(&building, super::super::ccm_token::KIND.keys, &recipe).unwrap();
         let names: Vec<&str> = givens.iter().map(|(name, _)| *name).collect();
         assert_eq!(names, ["basic"]);
     }

@@ -8,16 +8,16 @@
 
 use http::header::AUTHORIZATION;
 
-use super::engine::answer::{ReadAnswer, ValuePlace};
-use super::engine::expiry::{Expiry, TimeForm};
-use super::engine::issuer_request::IssuerRequest;
-use super::engine::template::Template;
-use super::engine::verdict::Meaning;
-use super::engine::{OutputField, Recipe, TakenValue};
 use super::login_kind::{self, default_life, password, template, url, username};
-use super::{BuiltMint, Kind, KindContext, key};
-use crate::config::key::{ConfigKey, Fallback, ValueType};
+use crate::config::key::{ConfigKey, Fallback, ValueType, key};
 use crate::config::values::Value;
+use crate::credential::engine::answer::{ReadAnswer, ValuePlace};
+use crate::credential::engine::expiry::{Expiry, TimeForm};
+use crate::credential::engine::issuer_request::IssuerRequest;
+use crate::credential::engine::template::Template;
+use crate::credential::engine::verdict::Meaning;
+use crate::credential::engine::{OutputField, Recipe, TakenValue};
+use crate::credential::kind::{BuiltMint, Kind, KindContext};
 
 /// The entry in the list.
 pub const KIND: Kind = Kind {
@@ -66,7 +66,7 @@ const OWN: [&str; 6] = [
 ];
 
 fn build(building: &KindContext<'_>) -> BuiltMint {
-    login_kind::build(building, |_| {
+    login_kind::build(building, KEYS, |_| {
         let field = |name: &str, value: &str| (name.to_owned(), Template::literal(value));
         let mut form = vec![field("grant_type", "client_credentials")];
         let mut headers = Vec::new();
@@ -204,7 +204,7 @@ fn codes(read: &ReadAnswer<'_>) -> Option<Meaning> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::credential::kinds::engine::answer::tests::answered;
+    use crate::credential::engine::answer::tests::answered;
 
     fn meant(status: u16, body: &str) -> Option<Meaning> {
         let mut answer = answered(0, &[], body);

@@ -9,19 +9,20 @@ use std::time::Duration;
 
 use http::{HeaderName, Method};
 
-use super::engine::answer::ValuePlace;
-use super::engine::expiry::{Expiry, TimeForm};
-use super::engine::issuer_request::{BodyTemplate, IssuerRequest, JsonTemplate};
-use super::engine::template::Template;
-use super::engine::verdict::Success;
-use super::engine::{ConfiguredName, Engine, OutputField, Recipe, Refresh, TakenValue};
-use super::{
-    BuiltMint, DEFAULT_LIFE, Kind, KindContext, key, life_rule, static_credential, username_fault,
-};
+use super::login_kind::{built, place, place_in};
+use super::option_rules::{life_rule, username_fault};
+use super::static_credential;
 use crate::base::problem::Problem;
-use crate::config::key::{ConfigKey, Fallback, ValueType};
+use crate::config::key::{ConfigKey, Fallback, ValueType, key};
 use crate::config::url::HttpUrl;
 use crate::credential::KeepAlive;
+use crate::credential::engine::answer::ValuePlace;
+use crate::credential::engine::expiry::{Expiry, TimeForm};
+use crate::credential::engine::issuer_request::{BodyTemplate, IssuerRequest, JsonTemplate};
+use crate::credential::engine::template::Template;
+use crate::credential::engine::verdict::Success;
+use crate::credential::engine::{ConfiguredName, Engine, OutputField, Recipe, Refresh, TakenValue};
+use crate::credential::kind::{BuiltMint, Kind, KindContext};
 
 /// The entry in the list.
 pub const KIND: Kind = Kind {
@@ -287,6 +288,10 @@ const KEYS: &[ConfigKey] = &[
     .in_place(),
 ];
 
+/// How long a token lives whose answer does not say: less than any life that the vendor
+/// documents.
+const DEFAULT_LIFE: Duration = Duration::from_secs(3600);
+
 fn build(building: &KindContext<'_>) -> BuiltMint {
     let mut reading = Reading {
         building,
@@ -309,7 +314,7 @@ fn build(building: &KindContext<'_>) -> BuiltMint {
     let made = made
         .zip(login)
         .map(|(recipe, login)| Engine::new(recipe, givens, secrets, urls, login, clock));
-    super::built(made, problems)
+    built(made, problems)
 }
 
 struct Reading<'a> {
@@ -329,7 +334,7 @@ impl Reading<'_> {
         let ask = self.ask("", "POST");
         let success = self.success();
         let mut takes = Vec::new();
-        let token = building.find("token", &mut self.problems);
+        let token = place(building, "token", &mut self.problems);
         takes.extend(token.clone().map(|at| TakenValue::at("token", at)));
         takes.extend(self.values());
         let mut expiries = self.expiries();
@@ -372,7 +377,7 @@ impl Reading<'_> {
             }
         }
         let refresh = self.beside("refresh", "POST").map(|ask| {
-            let own = building.find("refresh.token", &mut self.problems);
+            let own = place(building, "refresh.token", &mut self.problems);
             Refresh {
                 ask,
                 takes: own
@@ -617,15 +622,7 @@ impl Reading<'_> {
     }
 
     fn place(&mut self, key: &str, text: &str) -> Option<ValuePlace> {
-        ValuePlace::parse(text)
-            .map_err(|why| {
-                self.fault(
-                    key,
-                    why,
-                    "write it as `/a/b`, `header:NAME` or `cookie:NAME`",
-                )
-            })
-            .ok()
+        place_in(self.building, key, text, &mut self.problems)
     }
 
     /// A name that nothing stands for would fail every attempt.

@@ -13,13 +13,13 @@ use std::time::Duration;
 use http::header::{AUTHORIZATION, HeaderName, HeaderValue};
 use zeroize::Zeroizing;
 
-use super::{
-    Kind, KindContext, basic_value, bearer_value, fetched, fit, sensitive, username_fault,
-    username_rule,
-};
+use super::option_rules::{username_fault, username_rule};
 use crate::base::problem::Problem;
 use crate::base::time::{Clock, Deadline};
 use crate::config::key::{ConfigKey, Fallback, ValueType};
+use crate::credential::kind::{Kind, KindContext};
+use crate::credential::login_secret::{fetched, fit};
+use crate::credential::render::{basic_value, bearer_value, sensitive};
 use crate::credential::secret_parts::SecretParts;
 use crate::credential::{Fresh, Mint, MintError};
 use crate::secret::SecretSource;

@@ -7,14 +7,14 @@
 use http::header::AUTHORIZATION;
 use serde_json::json;
 
-use super::engine::answer::ValuePlace;
-use super::engine::expiry::{Expiry, TimeForm};
-use super::engine::issuer_request::IssuerRequest;
-use super::engine::verdict::Success;
-use super::engine::{OutputField, Recipe, TakenValue};
 use super::login_kind::{self, default_life, password, required, template, url, username};
-use super::{BuiltMint, Kind, KindContext};
 use crate::config::key::ConfigKey;
+use crate::credential::engine::answer::ValuePlace;
+use crate::credential::engine::expiry::{Expiry, TimeForm};
+use crate::credential::engine::issuer_request::IssuerRequest;
+use crate::credential::engine::verdict::Success;
+use crate::credential::engine::{OutputField, Recipe, TakenValue};
+use crate::credential::kind::{BuiltMint, Kind, KindContext};
 
 /// The entry in the list.
 pub const KIND: Kind = Kind {
@@ -43,7 +43,7 @@ const KEYS: &[ConfigKey] = &[
 ];
 
 fn build(building: &KindContext<'_>) -> BuiltMint {
-    login_kind::build(building, |_| {
+    login_kind::build(building, KEYS, |_| {
         Some(Recipe {
             ask: IssuerRequest::json(json!({
                 "username": "{username}",

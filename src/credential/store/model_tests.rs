@@ -349,21 +349,11 @@ impl World {
 
 fn start(issuer: &Arc<Issuer>, shelf: &Arc<Shelf>) -> Arc<Slot> {
     let name = Name::parse("cms_key").unwrap();
-    let credential = config::CredentialConfig {
-        name: name.clone(),
-        kind: "model",
-        values: Default::default(),
-        origins: Vec::new(),
-        tls: config::UpstreamTls {
-            roots: config::Roots::Bundled,
-            ..config::UpstreamTls::default()
-        },
-    };
     let client = Arc::new(ModelProcess {
         issuer: issuer.clone(),
         used: Mutex::default(),
     });
-    let keep = StoreScope::new(shelf.clone(), &credential, None);
+    let keep = StoreScope::new(shelf.clone(), &name, None, Digest::default());
     let metrics = CredentialMetrics::register(&Registry::new()).unwrap();
     Slot::start(SlotParts {
         meter: metrics.of(&name),

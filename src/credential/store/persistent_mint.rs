@@ -22,7 +22,7 @@ use zeroize::Zeroizing;
 use super::{Fingerprint, Hidden, Since, StoreScope};
 use crate::base::time::Clock;
 use crate::config::url::HttpUrl;
-use crate::credential::kinds::sensitive;
+use crate::credential::render::sensitive;
 use crate::credential::secret_parts::SecretParts;
 use crate::credential::{
     Change, CredentialOrigin, Fresh, KeepAlive, Mint, MintError, RefusalReason, Rejection, schedule,
@@ -442,6 +442,7 @@ mod tests {
     use super::*;
     use crate::base::name::Name;
     use crate::base::temp_folder::TempFolder;
+    use crate::credential::store::digest_of;
     use crate::credential::store::file::FileStore;
     use crate::credential::testing::{START_MS, ScriptedAct, ScriptedMint, refused, unavailable};
     use crate::secret::Secret;
@@ -449,17 +450,8 @@ mod tests {
     fn keep(folder: &Path, kind: &'static str) -> StoreScope {
         let key = Secret::new("0123456789abcdef0123456789abcdef".to_owned(), "test");
         let store = FileStore::open(folder, &key).unwrap();
-        let credential = crate::config::CredentialConfig {
-            name: Name::parse("cms_key").unwrap(),
-            kind,
-            values: Default::default(),
-            origins: Vec::new(),
-            tls: crate::config::UpstreamTls {
-                roots: crate::config::Roots::Bundled,
-                ..crate::config::UpstreamTls::default()
-            },
-        };
-        StoreScope::new(Arc::new(store), &credential, None)
+        let name = Name::parse("cms_key").unwrap();
+        StoreScope::new(Arc::new(store), &name, None, digest_of(&[kind]))
     }
 
     /// One life of the process.

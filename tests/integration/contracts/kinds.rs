@@ -16,7 +16,8 @@ use headset::app::build::kind_keys;
 use headset::base::time::Clock;
 use headset::config::load::{self, Sources};
 use headset::credential::chain::Chains;
-use headset::credential::kinds::{KINDS, Kind, KindContext};
+use headset::credential::kind::KindContext;
+use headset::credential::kinds::{self, KINDS};
 use headset::credential::metrics::CredentialMetrics;
 use headset::credential::slot::{RejectOutcome, Slot, SlotParts, SlotState};
 use headset::credential::{Minted, Rejection};
@@ -306,7 +307,7 @@ impl Stage {
             chains: &Chains::default(),
             egress: &Default::default(),
         };
-        let kind = Kind::named(contract.kind).expect("a kind of that name");
+        let kind = kinds::named(contract.kind).expect("a kind of that name");
         let mint = (kind.build)(&building).unwrap_or_else(|problems| panic!("{problems:?}"));
         let registry = prometheus::Registry::new();
         let metrics = CredentialMetrics::register(&registry).unwrap();

@@ -12,10 +12,12 @@ use serde::Serialize;
 use zeroize::Zeroizing;
 
 use super::list::{self, Listing, NameQuery, WantedName};
-use super::quote::quote;
 use crate::base::causes::with_causes;
 use crate::base::time::Moment;
-use crate::credential::issuer_client::{IssuerClient, IssuerResponse};
+use crate::credential::issuer_client::IssuerClient;
+use crate::credential::issuer_response::IssuerResponse;
+use crate::credential::quote::quote;
+use crate::credential::render::without_scheme;
 use crate::credential::{MintError, RefusalReason, UnavailableReason};
 use crate::secret::Secret;
 
@@ -328,7 +330,7 @@ impl Calls {
         pair: Option<&Pair>,
     ) -> MintError {
         let status = answer.status.as_u16();
-        let mut secrets = vec![super::without_scheme(admin.bearer.expose())];
+        let mut secrets = vec![without_scheme(admin.bearer.expose())];
         if let Some(pair) = pair {
             let basic = pair.value.to_str().unwrap_or("");
             secrets.push(pair.password.expose());

@@ -9,11 +9,12 @@ use crate::base::problem::Place;
 use crate::base::temp_folder::TempFolder;
 use crate::config::values::{Value, Values};
 use crate::config::{CredentialConfig, Roots, UpstreamTls};
+use crate::credential::identity::Identity;
 use crate::credential::metrics::CredentialMetrics;
 use crate::credential::slot::{Slot, SlotParts};
-use crate::credential::store::NullStore;
 use crate::credential::store::file::FileStore;
 use crate::credential::store::persistent_mint::kept;
+use crate::credential::store::{NullStore, Store};
 use crate::credential::testing::{LoopbackServer, START_MS, answer};
 use headset_simulator::{
     Clock as CenterClock, Faults, ListPasswords, Options as Center, Simulator,
@@ -117,8 +118,14 @@ impl LifeRig {
     fn stored_in(&self, folder: &std::path::Path) -> Arc<dyn Mint> {
         let key = Secret::new(STORE_KEY.to_owned(), "test");
         let store = FileStore::open(folder, &key).unwrap();
-        let keep = StoreScope::new(Arc::new(store), &self.credential(), None);
+        let keep = self.scope(Arc::new(store));
         kept(self.try_build().ok().unwrap(), keep, self.clock.clone())
+    }
+
+    fn scope(&self, store: Arc<dyn Store>) -> StoreScope {
+        let credential = self.credential();
+        let spec = Identity::of(&credential).digest();
+        StoreScope::new(store, &credential.name, None, spec)
     }
 
     fn stored(&self) -> Arc<dyn Mint> {
@@ -126,7 +133,7 @@ impl LifeRig {
     }
 
     fn unstored(&self) -> Arc<dyn Mint> {
-        let keep = StoreScope::new(Arc::new(NullStore::new()), &self.credential(), None);
+        let keep = self.scope(Arc::new(NullStore::new()));
         kept(self.try_build().ok().unwrap(), keep, self.clock.clone())
     }
 

@@ -8,7 +8,7 @@ use serde::Deserialize;
 use subtle::ConstantTimeEq;
 
 use super::ledger::number_of;
-use super::text::Text;
+use crate::credential::text::Text;
 
 /// Which name to look for.
 #[derive(Clone, Copy, Debug)]

@@ -69,7 +69,7 @@ impl Probe {
         match self.login.send(request).await {
             Ok(answer) => Ok(answer.status),
             // Long lists are answers too.
-            Err(crate::credential::issuer_client::IssuerError::TooLong) => Ok(StatusCode::OK),
+            Err(crate::credential::issuer_response::IssuerError::TooLong) => Ok(StatusCode::OK),
             Err(error) => Err(failed(format!(
                 "the probe of {} with the new registration failed: {}",
                 self.path,

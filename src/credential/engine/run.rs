@@ -23,8 +23,8 @@ use super::{Engine, EngineState, LoginSecrets, Refresh, Session, TakenValue};
 use crate::base::causes::with_causes;
 use crate::base::time::{Deadline, Moment};
 use crate::config::url::HttpUrl;
-use crate::credential::issuer_client::IssuerResponse;
-use crate::credential::kinds::sensitive;
+use crate::credential::issuer_response::IssuerResponse;
+use crate::credential::render::sensitive;
 use crate::credential::secret_parts::SecretParts;
 use crate::credential::{
     Change, CredentialOrigin, Fresh, KeepAlive, Mint, MintError, RefusalReason, Rejection,

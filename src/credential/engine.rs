@@ -33,10 +33,11 @@ use self::issuer_request::{IssuerRequest, form_encoded};
 use self::session::Session;
 use self::template::{Template, TemplateValues};
 use self::verdict::{Codes, Success, no_codes};
-use super::{basic_value, fetched, fit, usable};
 use crate::base::time::{Clock, Moment};
 use crate::config::url::HttpUrl;
 use crate::credential::issuer_client::IssuerClient;
+use crate::credential::login_secret::{fetched, fit, usable};
+use crate::credential::render::basic_value;
 use crate::credential::{KeepAlive, MintError};
 use crate::secret::{Secret, SecretSource};
 

@@ -1,7 +1,7 @@
-//! When an admin bearer ends, where it is a JWT that says so (RFC 7519 §4.1.4).
+//! When a token ends, where it is a JWT that says so (RFC 7519 §4.1.4).
 //!
 //! The signature is not looked at: the issuer judges it. This only spares asking
-//! with a bearer that cannot be accepted any more.
+//! with a token that cannot be accepted any more.
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -15,7 +15,7 @@ struct Claims {
 
 /// The `exp` of `token` in milliseconds since the epoch; `None` where it is not a
 /// JWT or has none.
-pub(in crate::credential::kinds) fn ends_ms(token: &str) -> Option<i64> {
+pub(super) fn expiry_ms(token: &str) -> Option<i64> {
     let mut parts = token.split('.');
     let (Some(_), Some(claims), Some(_), None) =
         (parts.next(), parts.next(), parts.next(), parts.next())
@@ -39,10 +39,10 @@ mod tests {
             format!("eyJhbGciOiJSUzUxMiJ9.{claims}.c2ln")
         };
         assert_eq!(
-            ends_ms(&jwt(r#"{"iss":"a","exp":1800000000}"#)),
+            expiry_ms(&jwt(r#"{"iss":"a","exp":1800000000}"#)),
             Some(1_800_000_000_000)
         );
-        assert_eq!(ends_ms(&jwt(r#"{"exp":1.5e9}"#)), Some(1_500_000_000_000));
+        assert_eq!(expiry_ms(&jwt(r#"{"exp":1.5e9}"#)), Some(1_500_000_000_000));
         for other in [
             jwt(r#"{"iss":"a"}"#),
             jwt(r#"{"exp":"soon"}"#),
@@ -52,7 +52,7 @@ mod tests {
             "a.b.c.d".into(),
             String::new(),
         ] {
-            assert_eq!(ends_ms(&other), None, "{other}");
+            assert_eq!(expiry_ms(&other), None, "{other}");
         }
     }
 }

@@ -48,7 +48,7 @@ pub(super) fn quote(body: &[u8], secrets: &[&str]) -> String {
 }
 
 /// `text`, bounded, on one line and without `secrets`.
-pub(in crate::credential::kinds) fn clean(text: &str, secrets: &[&str]) -> String {
+pub(super) fn clean(text: &str, secrets: &[&str]) -> String {
     // Looked through before it is cut, so that no cut hides a secret from us; a
     // longer message than this is not worth the look.
     let mut end = text.len().min(4 * 1024);
@@ -154,7 +154,7 @@ fn hide_tokens(text: &str, hidden: &mut [bool]) {
 
 /// Whether `key` is what somebody called a place, rather than what stands in it: a few
 /// words of a few letters, with two digits at most.
-pub(in crate::credential) fn looks_like_a_name(key: &str) -> bool {
+pub(super) fn looks_like_a_name(key: &str) -> bool {
     const LONGEST: usize = 40;
     const DIGITS: usize = 2;
     const SHORT: usize = 8;

@@ -14,8 +14,8 @@ use serde_json::Value;
 use zeroize::{Zeroize, Zeroizing};
 
 use super::template::TemplateValues;
-use crate::credential::issuer_client::IssuerResponse;
-use crate::credential::kinds::basicauth::quote;
+use crate::credential::issuer_response::IssuerResponse;
+use crate::credential::quote;
 
 /// Where a value stands in an answer.
 #[derive(Clone, Debug, PartialEq, Eq)]

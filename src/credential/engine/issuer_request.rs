@@ -12,7 +12,7 @@ use serde_json::Value;
 use zeroize::Zeroizing;
 
 use super::template::{Scope, Template};
-use crate::credential::kinds::sensitive;
+use crate::credential::render::sensitive;
 
 /// `application/x-www-form-urlencoded` as the URL standard serialises it, but with
 /// `%20` for a space, which every reader takes.
@@ -262,7 +262,7 @@ fn octets(held: Zeroizing<Vec<u8>>) -> Bytes {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::credential::kinds::engine::template::TemplateValues;
+    use crate::credential::engine::template::TemplateValues;
 
     fn asked(body: BodyTemplate) -> Request<Bytes> {
         let mut given = TemplateValues::default();

@@ -10,9 +10,9 @@ use std::time::Duration;
 
 use super::answer::{ReadAnswer, ValuePlace};
 use super::template::TemplateValues;
-use crate::credential::issuer_client::IssuerResponse;
-use crate::credential::kinds::basicauth::bearer;
-use crate::credential::kinds::without_scheme;
+use crate::credential::issuer_response::IssuerResponse;
+use crate::credential::jwt;
+use crate::credential::render::without_scheme;
 
 /// How far the issuer's `Date` may set a life ahead.
 const CORRECTION_MOST_MS: i64 = 5 * 60 * 1000;
@@ -173,7 +173,7 @@ pub fn life(
             },
             Expiry::Jwt(name) => found
                 .value(name)
-                .and_then(|token| bearer::ends_ms(without_scheme(token)))
+                .and_then(|token| jwt::expiry_ms(without_scheme(token)))
                 .map(End::At),
         };
         let left = match end {
@@ -198,7 +198,7 @@ fn left(end_ms: i64, answer: &IssuerResponse) -> Duration {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::credential::kinds::engine::answer::tests::answered;
+    use crate::credential::engine::answer::tests::answered;
     use crate::credential::testing::{START_MS, answer, dated};
     use proptest::prelude::*;
     use zeroize::Zeroizing;

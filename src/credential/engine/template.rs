@@ -5,7 +5,7 @@
 
 use zeroize::Zeroizing;
 
-use crate::credential::kinds::without_scheme;
+use crate::credential::render::without_scheme;
 
 /// A text with names in it.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -218,7 +218,7 @@ impl JudgedAnswer<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::credential::kinds::engine::answer::tests::answered;
+    use crate::credential::engine::answer::tests::answered;
     use http::StatusCode;
 
     fn judged(status: u16, body: &str, success: &Success) -> Result<(), MintError> {
