@@ -8,6 +8,7 @@ use tokio::time::timeout;
 
 use crate::base::time::Clock;
 use crate::credential::Mint;
+use crate::credential::Revocation;
 use crate::credential::attempt::{Attempt, attempt};
 use crate::credential::tenants::CredentialHandle;
 
@@ -28,8 +29,11 @@ pub(super) async fn once(
 /// that stays open may bar the next login of its user.
 async fn end(sources: Vec<CredentialHandle>, limit: Duration) {
     for slot in sources.iter().filter_map(CredentialHandle::one) {
-        if slot.mint().revokes_on_shutdown()
-            && !matches!(timeout(limit, slot.mint().revoke()).await, Ok(Ok(())))
+        if slot.mint().facts().revokes_on_shutdown
+            && !matches!(
+                timeout(limit, slot.mint().revoke(Revocation::Configured)).await,
+                Ok(Ok(()))
+            )
         {
             tracing::warn!(
                 credential.name = %slot.name(),

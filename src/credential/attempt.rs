@@ -13,7 +13,7 @@ use tokio::time::Instant;
 use crate::base::time::Clock;
 use crate::credential::human::{self, RenewalOutlook};
 use crate::credential::transcript::{MASK, RecordedExchange, Recorder};
-use crate::credential::{Fresh, Mint, MintError, too_slow};
+use crate::credential::{Fresh, Mint, MintError, Revocation, too_slow};
 
 /// How an attempt went. Holds no secret.
 #[derive(Clone, Debug)]
@@ -70,9 +70,12 @@ pub async fn attempt(mint: &Arc<dyn Mint>, limit: Duration, clock: &Clock) -> At
     let outcome = minted.unwrap_or_else(|_| Err(too_slow(&**mint, limit)));
     let took = started.elapsed();
     let outcome = outcome.map(|fresh| obtained(&fresh, mint, &recorder, clock));
-    if mint.leaves_a_trace() {
+    if mint.facts().leaves_a_trace {
         // Of no other use, and if it fails it ends of itself.
-        let revoked = recorder.listen(tokio::time::timeout(limit, mint.revoke()));
+        let revoked = recorder.listen(tokio::time::timeout(
+            limit,
+            mint.revoke(Revocation::Configured),
+        ));
         if !matches!(revoked.await, Ok(Ok(()))) {
             tracing::warn!("what was obtained for this attempt could not be ended at the issuer");
         }
@@ -88,7 +91,7 @@ fn obtained(fresh: &Fresh, mint: &Arc<dyn Mint>, recorder: &Recorder, clock: &Cl
     let now = clock.now();
     let known = RenewalOutlook {
         expires: Some(fresh.expires),
-        lifetime: mint.person_renews(),
+        lifetime: mint.facts().person_renews,
         source_ends: fresh.source_ends,
         stopped: None,
         outage: false,
@@ -121,7 +124,7 @@ fn obtained(fresh: &Fresh, mint: &Arc<dyn Mint>, recorder: &Recorder, clock: &Cl
             .and_then(|ends| values().find_map(|value| recorder.end_of(value, ends, skew_ms))),
         skew_ms: fresh.skew_ms,
         human_due_ms,
-        action: mint.person_does(),
+        action: mint.facts().person_does.clone(),
         runway: human_due_ms.map(|due| {
             let left = due.saturating_sub(now.wall_ms);
             Duration::from_millis(u64::try_from(left).unwrap_or(0))

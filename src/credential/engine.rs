@@ -38,7 +38,7 @@ use crate::config::url::HttpUrl;
 use crate::credential::issuer_client::IssuerClient;
 use crate::credential::login_secret::{fetched, fit, usable};
 use crate::credential::render::basic_value;
-use crate::credential::{KeepAlive, MintError};
+use crate::credential::{Facts, KeepAlive, MintError};
 use crate::secret::{Secret, SecretSource};
 
 /// What a kind must know and the issuer cannot tell.
@@ -216,8 +216,7 @@ pub struct Engine {
     recipe: Recipe,
     givens: Vec<(&'static str, ConfiguredName)>,
     secrets: Vec<(String, SecretSource)>,
-    names: Box<[HeaderName]>,
-    urls: Vec<HttpUrl>,
+    facts: Facts,
     login: IssuerClient,
     clock: Clock,
     memory: OnceLock<Arc<EngineMemory>>,
@@ -261,18 +260,12 @@ impl Engine {
         login: IssuerClient,
         clock: Clock,
     ) -> Engine {
-        let mut names: Vec<HeaderName> = Vec::new();
-        for output in &recipe.outputs {
-            if !names.contains(&output.name) {
-                names.push(output.name.clone());
-            }
-        }
+        let facts = facts(&recipe, sources(&givens, &secrets), urls);
         Engine {
             recipe,
             givens,
             secrets,
-            names: names.into(),
-            urls,
+            facts,
             login,
             clock,
             memory: OnceLock::new(),
@@ -282,9 +275,9 @@ impl Engine {
     /// What was configured, as it is now, without blocking.
     async fn read_givens(&self) -> Result<LoginSecrets, MintError> {
         let mut read = Vec::new();
-        for source in self.sources() {
-            let secret = fetched(&source).await?;
-            read.push((source, secret));
+        for source in &self.facts.sources {
+            let secret = fetched(source).await?;
+            read.push((source.clone(), secret));
         }
         self.proof(&read)
     }
@@ -292,9 +285,9 @@ impl Engine {
     /// The same where no command must run, at once: a disk may hold it up.
     fn read_givens_now(&self) -> Result<LoginSecrets, MintError> {
         let mut read = Vec::new();
-        for source in self.sources() {
+        for source in &self.facts.sources {
             let secret = usable(source.fetch())?;
-            read.push((source, secret));
+            read.push((source.clone(), secret));
         }
         self.proof(&read)
     }
@@ -353,25 +346,9 @@ impl Engine {
         Ok(proof)
     }
 
-    fn sources(&self) -> Vec<SecretSource> {
-        let mut sources: Vec<SecretSource> = Vec::new();
-        let given = self.givens.iter().filter_map(|(_, given)| match given {
-            ConfiguredName::Text(_) => None,
-            ConfiguredName::Secret(source)
-            | ConfiguredName::Basic(_, source)
-            | ConfiguredName::ClientBasic(_, source) => Some(source),
-        });
-        for source in given.chain(self.secrets.iter().map(|(_, source)| source)) {
-            if !sources.contains(source) {
-                sources.push(source.clone());
-            }
-        }
-        sources
-    }
-
-    /// The secrets that prove us, for a person.
+    /// The login secrets, for a person.
     fn sources_for_people(&self) -> String {
-        let list: Vec<String> = self.sources().iter().map(ToString::to_string).collect();
+        let list: Vec<String> = self.facts.sources.iter().map(ToString::to_string).collect();
         match list.is_empty() {
             true => "its secrets".into(),
             false => list.join(" and "),
@@ -386,6 +363,47 @@ impl Engine {
 
     fn memory(&self) -> &Arc<EngineMemory> {
         self.memory.get_or_init(Arc::default)
+    }
+}
+
+/// Every secret that is read, once each.
+fn sources(
+    givens: &[(&'static str, ConfiguredName)],
+    secrets: &[(String, SecretSource)],
+) -> Vec<SecretSource> {
+    let mut sources: Vec<SecretSource> = Vec::new();
+    let given = givens.iter().filter_map(|(_, given)| match given {
+        ConfiguredName::Text(_) => None,
+        ConfiguredName::Secret(source)
+        | ConfiguredName::Basic(_, source)
+        | ConfiguredName::ClientBasic(_, source) => Some(source),
+    });
+    for source in given.chain(secrets.iter().map(|(_, source)| source)) {
+        if !sources.contains(source) {
+            sources.push(source.clone());
+        }
+    }
+    sources
+}
+
+/// What a recipe makes true of its credentials.
+fn facts(recipe: &Recipe, sources: Vec<SecretSource>, issuer_urls: Vec<HttpUrl>) -> Facts {
+    let mut names: Vec<HeaderName> = Vec::new();
+    for output in &recipe.outputs {
+        if !names.contains(&output.name) {
+            names.push(output.name.clone());
+        }
+    }
+    let ends = recipe.ends_on_shutdown && recipe.end.is_some();
+    Facts {
+        issuer_urls,
+        dead_session: recipe.dead_session,
+        keep_alive: recipe.keep_alive.as_ref().map(|(how, _)| *how),
+        holds_session: recipe.end.is_some(),
+        revokes_on_shutdown: ends,
+        // The session is its own, and while it is open its user may not be let in again.
+        leaves_a_trace: ends,
+        ..Facts::new(&names, sources)
     }
 }
 

@@ -114,8 +114,8 @@ impl Slot {
         let (orders, ordered) = mpsc::unbounded_channel();
         let shared = Arc::new(SharedState {
             name: opening.name,
-            header_names: opening.mint.header_names().into(),
-            marks_use: AtomicBool::new(opening.mint.keep_alive().is_some()),
+            header_names: opening.mint.facts().header_names.clone(),
+            marks_use: AtomicBool::new(opening.mint.facts().keep_alive.is_some()),
             used: AtomicBool::new(false),
             tenant: tenant.map(Into::into),
             tuning: ArcSwap::from_pointee(SlotLimits {
@@ -173,7 +173,7 @@ impl Slot {
     /// asked because of it, except after an attempt that did not reach the issuer or was
     /// not answered: what was in the way may have changed. Does not wait.
     pub fn tune(&self, tuning: SlotLimits) {
-        let marks_use = tuning.mint.keep_alive().is_some();
+        let marks_use = tuning.mint.facts().keep_alive.is_some();
         self.shared.tuning.store(Arc::new(tuning));
         self.shared.marks_use.store(marks_use, Ordering::Relaxed);
         self.shared.tuned.store(true, Ordering::Release);
@@ -327,7 +327,7 @@ impl Slot {
                     let action = Action::after(error)?;
                     Some((
                         action,
-                        action.text(&self.shared.mint().person_does(), error),
+                        action.text(&self.shared.mint().facts().person_does, error),
                     ))
                 }),
         }

@@ -13,7 +13,7 @@ use super::identity::Identity;
 use super::metrics::CredentialMetrics;
 use super::minter_factory::MinterFactory;
 use super::slot::{Slot, SlotLimits, SlotParts};
-use super::store::persistent_mint::kept;
+use super::store::persistent_mint::persistent;
 use super::store::{NullStore, StoreScope};
 use super::tenants::{CredentialHandle, OpenSlot, Tenants};
 use super::{Mint, MintError};
@@ -167,8 +167,8 @@ impl MinterFactory {
     ) -> Arc<dyn Mint> {
         let spec = Identity::of(credential).digest();
         let tenant = tenant.map(Into::into);
-        let keep = StoreScope::new(self.store.clone(), &credential.name, tenant, spec);
-        kept(mint, keep, self.clock.clone())
+        let scope = StoreScope::new(self.store.clone(), &credential.name, tenant, spec);
+        persistent(mint, scope, self.clock.clone())
     }
 }
 
@@ -188,7 +188,8 @@ impl Predecessor {
         let old = old?;
         let before = old.mint();
         mint.follow(&*before, false);
-        let in_the_way = self.is_same_user && before.holds_session() && mint.holds_session();
+        let in_the_way =
+            self.is_same_user && before.facts().holds_session && mint.facts().holds_session;
         in_the_way.then_some(old)
     }
 }

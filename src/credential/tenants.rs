@@ -15,7 +15,6 @@ use super::slot::Slot;
 use super::slots::Slots;
 use super::{Cause, Mint, MintError, Unavailable};
 use crate::base::name::Name;
-use crate::secret::SecretSource;
 
 /// When it is worth trying again to open a slot that could not be opened: what is
 /// in the way is a file.
@@ -48,7 +47,7 @@ impl Tenants {
     pub fn new(name: Name, example: Arc<dyn Mint>, capacity: usize, open: OpenSlot) -> Tenants {
         Tenants {
             name,
-            header_names: example.header_names().into(),
+            header_names: example.facts().header_names.clone(),
             slots: Slots::new(capacity as u64),
             making: ArcSwap::from_pointee(Making {
                 example,
@@ -80,19 +79,9 @@ impl Tenants {
         &self.header_names
     }
 
-    /// The secrets that all tenants share.
-    pub fn sources(&self) -> Vec<SecretSource> {
-        self.making.load().example.sources()
-    }
-
-    /// The secret that they watch besides.
-    pub fn also_watched(&self) -> Option<SecretSource> {
-        self.making.load().example.also_watched()
-    }
-
-    /// What a person does for all of them; see [`Mint::person_does`].
-    pub fn person_does(&self) -> String {
-        self.making.load().example.person_does()
+    /// The minter of an example, whose facts are those of every tenant.
+    pub fn example(&self) -> Arc<dyn Mint> {
+        self.making.load().example.clone()
     }
 
     /// The slot of `tenant`, who must have been judged before (`TenantRule::allows`).
@@ -152,6 +141,14 @@ impl CredentialHandle {
         match self {
             CredentialHandle::One(slot) => slot.header_names(),
             CredentialHandle::PerTenant(tenants) => tenants.header_names(),
+        }
+    }
+
+    /// Its minter, or that of an example: the facts are those of every tenant.
+    pub fn mint(&self) -> Arc<dyn Mint> {
+        match self {
+            CredentialHandle::One(slot) => slot.mint(),
+            CredentialHandle::PerTenant(tenants) => tenants.example(),
         }
     }
 

@@ -2,14 +2,12 @@
 //! server on loopback that answers by a closure and remembers what it was asked.
 
 use std::collections::VecDeque;
-use std::future::Future;
-use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{HeaderMap, HeaderName, HeaderValue, Method, Response};
+use http::{HeaderMap, HeaderValue, Method, Response};
 use http_body_util::{BodyExt, Full};
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
@@ -17,7 +15,7 @@ use prometheus::Registry;
 
 use super::metrics::CredentialMetrics;
 use super::slot::{Slot, SlotParts};
-use super::{Change, Fresh, Mint, MintError, RefusalReason, UnavailableReason};
+use super::{Change, Facts, Fresh, Mint, MintError, MintFuture, RefusalReason, UnavailableReason};
 use crate::base::name::Name;
 use crate::base::time::{Clock, Deadline};
 
@@ -46,6 +44,8 @@ pub(crate) struct ScriptedMint {
     pub(crate) source_ends_in: Mutex<Option<Duration>>,
     pub(crate) clock: Mutex<Option<Clock>>,
     pub(crate) sources: Mutex<Vec<crate::secret::SecretSource>>,
+    /// Of what is above as it stands when they are first asked for.
+    facts: OnceLock<Facts>,
 }
 
 impl ScriptedMint {
@@ -61,6 +61,7 @@ impl ScriptedMint {
             source_ends_in: Mutex::new(None),
             clock: Mutex::new(None),
             sources: Mutex::default(),
+            facts: OnceLock::new(),
         })
     }
 
@@ -89,11 +90,18 @@ pub(crate) fn refused() -> MintError {
 }
 
 impl Mint for ScriptedMint {
-    fn header_names(&self) -> &[HeaderName] {
-        &[http::header::AUTHORIZATION]
+    fn facts(&self) -> &Facts {
+        self.facts.get_or_init(|| Facts {
+            renews: self.renews.load(Ordering::SeqCst),
+            person_renews: Some(Duration::from_secs(30 * 86_400)),
+            ..Facts::new(
+                &[http::header::AUTHORIZATION],
+                self.sources.lock().unwrap().clone(),
+            )
+        })
     }
 
-    fn mint(&self) -> Pin<Box<dyn Future<Output = Result<Fresh, MintError>> + Send + '_>> {
+    fn mint(&self) -> MintFuture<'_, Result<Fresh, MintError>> {
         Box::pin(async move {
             let n = self.calls.fetch_add(1, Ordering::SeqCst) + 1;
             let flying = self.at_once.fetch_add(1, Ordering::SeqCst) + 1;
@@ -125,24 +133,13 @@ impl Mint for ScriptedMint {
                 skew_ms: None,
                 origin: crate::credential::CredentialOrigin::Issued,
                 assumed_life: None,
+                session: None,
             })
         })
     }
 
-    fn renews(&self) -> bool {
-        self.renews.load(Ordering::SeqCst)
-    }
-
-    fn sources(&self) -> Vec<crate::secret::SecretSource> {
-        self.sources.lock().unwrap().clone()
-    }
-
     fn change(&self) -> Change {
         *self.change.lock().unwrap()
-    }
-
-    fn person_renews(&self) -> Option<Duration> {
-        Some(Duration::from_secs(30 * 86_400))
     }
 }
 

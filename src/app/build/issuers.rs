@@ -14,7 +14,7 @@ pub(super) fn issuers(
 ) -> Vec<(HttpOrigin, IssuerMark)> {
     credentials
         .iter()
-        .flat_map(|(_, mint)| mint.issuer_urls())
+        .flat_map(|(_, mint)| mint.facts().issuer_urls.clone())
         .filter_map(|url| Some((url.origin, IssuerMark::of(&url.path)?)))
         .collect()
 }

@@ -71,10 +71,7 @@ impl PlannedCredential {
 
     /// What a person does when one must act.
     pub fn person_does(&self) -> String {
-        match &self.handle {
-            CredentialHandle::One(slot) => slot.mint().person_does(),
-            CredentialHandle::PerTenant(tenants) => tenants.person_does(),
-        }
+        self.handle.mint().facts().person_does.clone()
     }
 }
 

@@ -192,7 +192,7 @@ fn sources_without_bearer(credentials: &Credentials) -> Vec<Problem> {
                 ));
                 continue;
             }
-            let names = mint.header_names();
+            let names = &mint.facts().header_names;
             if source.kind == "basicauth" || !names.contains(&http::header::AUTHORIZATION) {
                 problems.push(Problem::new(
                     place.clone(),
@@ -238,7 +238,7 @@ fn overwritten_tenant(route: &config::RouteConfig, credentials: &Credentials) ->
     let header = &route.tenant.as_ref()?.header;
     let name = route.credential.as_ref()?;
     let (_, mint) = credentials.iter().find(|(c, _)| c.name == *name)?;
-    mint.header_names().contains(header).then(|| {
+    mint.facts().header_names.contains(header).then(|| {
         Problem::new(
             Place::Default,
             format!("route.{}.tenant.header", route.name),

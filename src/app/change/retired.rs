@@ -13,9 +13,9 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout_at};
 
 use crate::app::build::abandoned::Abandoned;
-use crate::credential::Mint;
 use crate::credential::slot::Slot;
 use crate::credential::tenants::CredentialHandle;
+use crate::credential::{Mint, Revocation};
 
 /// See the module.
 #[derive(Debug, Default)]
@@ -73,8 +73,8 @@ impl Retired {
             tracing::info!(credential.name = %left.handle.name(), "credential not used any more");
             for mint in left.slots().iter().map(|slot| slot.mint()) {
                 let is_ended = match left.ends {
-                    Ends::AsConfigured => mint.revokes_on_shutdown(),
-                    Ends::Session => mint.holds_session(),
+                    Ends::AsConfigured => mint.facts().revokes_on_shutdown,
+                    Ends::Session => mint.facts().holds_session,
                 };
                 if !is_ended {
                     continue;
@@ -135,7 +135,7 @@ impl RetiredSlot {
 }
 
 async fn end(mint: Arc<dyn Mint>, name: String, limit: Duration) {
-    match tokio::time::timeout(limit, mint.revoke()).await {
+    match tokio::time::timeout(limit, mint.revoke(Revocation::Configured)).await {
         Ok(Ok(())) => tracing::info!(credential.name = name, "credential ended"),
         Ok(Err(error)) => tracing::warn!(
             credential.name = name,

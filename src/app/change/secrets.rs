@@ -31,19 +31,14 @@ pub fn watch(
 }
 
 fn sources(credentials: &[PlannedCredential]) -> Vec<SecretSource> {
-    let all = credentials.iter().flat_map(|one| match &one.handle {
-        CredentialHandle::One(slot) => {
-            let mint = slot.mint();
-            with(mint.sources(), mint.also_watched())
-        }
-        CredentialHandle::PerTenant(tenants) => with(tenants.sources(), tenants.also_watched()),
+    let all = credentials.iter().flat_map(|one| {
+        let mint = one.handle.mint();
+        let facts = mint.facts();
+        let mut sources = facts.sources.clone();
+        sources.extend(facts.also_watched.clone());
+        sources
     });
     all.collect()
-}
-
-fn with(mut sources: Vec<SecretSource>, more: Option<SecretSource>) -> Vec<SecretSource> {
-    sources.extend(more);
-    sources
 }
 
 fn tell(credentials: &[PlannedCredential], changed: &[SecretSource]) {

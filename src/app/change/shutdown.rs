@@ -17,6 +17,7 @@ use crate::app::change::retired::Retired;
 use crate::app::change::running::Running;
 use crate::app::change::stop::Stop;
 use crate::app::serve::workers::WorkersEnded;
+use crate::credential::Revocation;
 use crate::credential::slot::Slot;
 use crate::modes::Phase;
 use crate::net::activity::{ActivityCounts, QuietPeriod};
@@ -90,7 +91,7 @@ pub async fn run(why: &str, mut stop: Stop, running: Running, mut ended: Workers
 fn revoking(plan: &Plan, retired: &Retired) -> Vec<Arc<Slot>> {
     let mut all = plan.live_slots();
     all.extend(retired.slots());
-    all.retain(|slot| slot.mint().revokes_on_shutdown());
+    all.retain(|slot| slot.mint().facts().revokes_on_shutdown);
     all
 }
 
@@ -99,7 +100,7 @@ fn revoking(plan: &Plan, retired: &Retired) -> Vec<Arc<Slot>> {
 async fn revoke(slots: Vec<Arc<Slot>>, end: Instant) {
     let (first, last): (Vec<_>, Vec<_>) = slots
         .into_iter()
-        .partition(|slot| slot.mint().leans_on_another());
+        .partition(|slot| slot.mint().facts().leans_on_another);
     for slots in [first, last] {
         revoke_all(slots, end).await;
     }
@@ -109,7 +110,7 @@ async fn revoke_all(slots: Vec<Arc<Slot>>, end: Instant) {
     let mut revocations = tokio::task::JoinSet::new();
     for slot in slots {
         revocations.spawn(async move {
-            let revoked = timeout_at(end, slot.mint().revoke()).await;
+            let revoked = timeout_at(end, slot.mint().revoke(Revocation::Configured)).await;
             let error = match &revoked {
                 Ok(Ok(())) => {
                     tracing::info!(credential.name = %slot.name(), "credential ended");

@@ -6,8 +6,6 @@
 //! in a row that failed.
 
 use std::any::Any;
-use std::future::Future;
-use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -22,13 +20,12 @@ use super::verdict::{JudgedAnswer, Meaning, Success, no_codes};
 use super::{Engine, EngineState, LoginSecrets, Refresh, Session, TakenValue};
 use crate::base::causes::with_causes;
 use crate::base::time::{Deadline, Moment};
-use crate::config::url::HttpUrl;
 use crate::credential::issuer_response::IssuerResponse;
 use crate::credential::render::sensitive;
 use crate::credential::secret_parts::SecretParts;
 use crate::credential::{
-    Change, CredentialOrigin, Fresh, KeepAlive, Mint, MintError, RefusalReason, Rejection,
-    UnavailableReason,
+    Change, CredentialOrigin, Facts, Fresh, Mint, MintError, MintFuture, RefusalReason, Rejection,
+    Revocation, UnavailableReason,
 };
 use crate::secret::SecretSource;
 
@@ -39,21 +36,31 @@ const REFRESH_FAILURES_MOST: u32 = 3;
 const REFRESH_PROVES_IN: Duration = Duration::from_secs(60);
 
 impl Mint for Engine {
-    fn header_names(&self) -> &[HeaderName] {
-        &self.names
+    fn facts(&self) -> &Facts {
+        &self.facts
     }
 
-    fn mint(&self) -> Pin<Box<dyn Future<Output = Result<Fresh, MintError>> + Send + '_>> {
+    fn mint(&self) -> MintFuture<'_, Result<Fresh, MintError>> {
         Box::pin(self.attempt())
     }
 
-    fn sources(&self) -> Vec<SecretSource> {
-        Engine::sources(self)
+    fn keep_alive(&self) -> MintFuture<'_, Result<(), MintError>> {
+        Box::pin(self.ping())
+    }
+
+    fn revoke(&self, _what: Revocation) -> MintFuture<'_, Result<(), MintError>> {
+        Box::pin(async move {
+            let session = self.state().session.take();
+            match session {
+                Some(session) => self.end(&session).await,
+                None => Ok(()),
+            }
+        })
     }
 
     fn change(&self) -> Change {
         // What a command will print is not known without running it.
-        if Engine::sources(self).iter().any(SecretSource::is_unwatched) {
+        if self.facts.sources.iter().any(SecretSource::is_unwatched) {
             return Change::Replaces;
         }
         match self.read_givens_now() {
@@ -75,34 +82,17 @@ impl Mint for Engine {
         }
     }
 
-    fn dead_session(&self) -> Option<&'static str> {
-        self.recipe.dead_session
-    }
-
-    fn keep_alive(&self) -> Option<KeepAlive> {
-        self.recipe.keep_alive.as_ref().map(|(how, _)| *how)
-    }
-
-    fn ping(&self) -> Pin<Box<dyn Future<Output = Result<(), MintError>> + Send + '_>> {
-        Box::pin(self.sign_of_life())
-    }
-
-    // The session is its own, and while it is open its user may not be let in again.
-    fn leaves_a_trace(&self) -> bool {
-        self.revokes_on_shutdown()
-    }
-
-    fn revokes_on_shutdown(&self) -> bool {
-        self.recipe.ends_on_shutdown && self.recipe.end.is_some()
-    }
-
-    fn revoke(&self) -> Pin<Box<dyn Future<Output = Result<(), MintError>> + Send + '_>> {
+    fn resume(&self, stored: Option<Fresh>) -> MintFuture<'_, Option<Fresh>> {
         Box::pin(async move {
-            let session = self.state().session.take();
-            match session {
-                Some(session) => self.end(&session).await,
-                None => Ok(()),
+            let mut stored = stored?;
+            if let Some(session) = stored.session.take() {
+                let proof = self.read_givens().await.ok()?;
+                let session = Session::read(&session.0, proof.print)?;
+                let mut state = self.state();
+                state.used = Some(proof.print);
+                state.session = Some(Arc::new(session));
             }
+            Some(stored)
         })
     }
 
@@ -110,37 +100,6 @@ impl Mint for Engine {
         if same && let Some(before) = (before as &dyn Any).downcast_ref::<Engine>() {
             let _ = self.memory.set(before.memory().clone());
         }
-    }
-
-    fn holds_session(&self) -> bool {
-        self.recipe.end.is_some()
-    }
-
-    fn session(&self) -> Option<Zeroizing<Vec<u8>>> {
-        let session = self.state().session.clone()?;
-        session.written()
-    }
-
-    fn take_up(
-        &self,
-        session: Zeroizing<Vec<u8>>,
-    ) -> Pin<Box<dyn Future<Output = bool> + Send + '_>> {
-        Box::pin(async move {
-            let Ok(proof) = self.read_givens().await else {
-                return false;
-            };
-            let Some(session) = Session::read(&session, proof.print) else {
-                return false;
-            };
-            let mut state = self.state();
-            state.used = Some(proof.print);
-            state.session = Some(Arc::new(session));
-            true
-        })
-    }
-
-    fn issuer_urls(&self) -> Vec<HttpUrl> {
-        self.urls.clone()
     }
 }
 
@@ -233,16 +192,19 @@ impl Engine {
                 ),
             )
         })?;
-        let fresh = Fresh {
-            assumed_life: assumed.map(|_| life),
-            ..self.fresh(&values, life, &case, proof)?
-        };
-        let mut state = self.state();
-        state.session = Some(Arc::new(Session {
+        let fresh = self.fresh(&values, life, &case, proof)?;
+        let session = Session {
             values,
             print: proof.print,
             life,
-        }));
+        };
+        let fresh = Fresh {
+            assumed_life: assumed.map(|_| life),
+            session: session.written(),
+            ..fresh
+        };
+        let mut state = self.state();
+        state.session = Some(Arc::new(session));
         state.evictions.logged_in(answer.received, life);
         state.on_token(None);
         Ok(fresh)
@@ -311,16 +273,21 @@ impl Engine {
                 _ => life.or(None).unwrap_or(session.life),
             };
             let fresh = self.fresh(&values, life, &case, proof)?;
+            let session = Session {
+                values,
+                print: session.print,
+                life: session.life,
+            };
+            let fresh = Fresh {
+                session: session.written(),
+                ..fresh
+            };
             let mut state = self.state();
             if state.stale {
                 // Meanwhile the upstream said that the session is dead.
                 return Ok(None);
             }
-            state.session = Some(Arc::new(Session {
-                values,
-                print: session.print,
-                life: session.life,
-            }));
+            state.session = Some(Arc::new(session));
             state.on_token(Some(answer.received));
             Ok(Some(fresh))
         })();
@@ -331,7 +298,7 @@ impl Engine {
         }
     }
 
-    async fn sign_of_life(&self) -> Result<(), MintError> {
+    async fn ping(&self) -> Result<(), MintError> {
         let Some((_, ask)) = &self.recipe.keep_alive else {
             return Ok(());
         };
@@ -483,6 +450,7 @@ impl Engine {
             skew_ms: case.read.answer.skew_ms(),
             origin: CredentialOrigin::Issued,
             assumed_life: None,
+            session: None,
         })
     }
 

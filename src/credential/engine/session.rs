@@ -30,7 +30,7 @@ struct StoredSession {
 
 impl Session {
     /// Its written form.
-    pub fn written(&self) -> Option<Zeroizing<Vec<u8>>> {
+    pub fn written(&self) -> Option<Hidden> {
         let pairs = self.values.pairs();
         let written = StoredSession {
             life: self.life,
@@ -41,7 +41,7 @@ impl Session {
         // Large enough, since growing would leave copies behind.
         let mut text = Zeroizing::new(Vec::with_capacity(16 << 10));
         serde_json::to_writer(&mut *text, &written).ok()?;
-        Some(text)
+        Some(Hidden(text))
     }
 
     /// Reads what [`Session::written`] wrote, for secrets with the fingerprint `print`.
@@ -74,7 +74,7 @@ mod tests {
             life: Duration::MAX,
         };
         let text = session.written().unwrap();
-        let again = Session::read(&text, 2).unwrap();
+        let again = Session::read(&text.0, 2).unwrap();
         assert_eq!(again.values.value("token"), Some("a\"b"));
         assert_eq!(again.values.value("id"), Some("7"));
         assert_eq!((again.life, again.print), (Duration::MAX, 2));

@@ -27,8 +27,6 @@ mod tests;
 
 use std::any::Any;
 use std::collections::HashMap;
-use std::future::Future;
-use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
@@ -44,7 +42,6 @@ use self::mark::Marked;
 use self::options::{Options, Rotation};
 use crate::base::problem::Problem;
 use crate::base::time::{Clock, Deadline, Moment};
-use crate::config::url::HttpUrl;
 use crate::credential::chain::{Bearer, ReadBearer};
 use crate::credential::issuer_response::IssuerResponse;
 use crate::credential::jwt;
@@ -54,7 +51,8 @@ use crate::credential::render::{basic_value, bearer_value, without_scheme};
 use crate::credential::secret_parts::SecretParts;
 use crate::credential::store::{Digest, Fingerprint, Hidden, Since, StoreScope, digest_of};
 use crate::credential::{
-    Change, CredentialOrigin, Fresh, Mint, MintError, RefusalReason, UnavailableReason, schedule,
+    Change, CredentialOrigin, Facts, Fresh, Mint, MintError, MintFuture, RefusalReason, Revocation,
+    UnavailableReason, schedule,
 };
 use crate::secret::{Secret, SecretSource};
 
@@ -71,7 +69,7 @@ struct BasicAuth(Arc<Registrar>);
 
 /// Registers names and knows which are ours.
 struct Registrar {
-    names: [HeaderName; 1],
+    facts: Facts,
     options: Options,
     calls: Calls,
     clock: Clock,
@@ -128,7 +126,7 @@ struct LearntFacts {
 fn build(building: &KindContext<'_>) -> Result<Arc<dyn Mint>, Vec<Problem>> {
     let options = options::read(building)?;
     Ok(Arc::new(BasicAuth(Arc::new(Registrar {
-        names: [AUTHORIZATION],
+        facts: facts(&options),
         calls: Calls {
             login: options.login.clone(),
             path: options.url.path.clone(),
@@ -146,61 +144,28 @@ fn build(building: &KindContext<'_>) -> Result<Arc<dyn Mint>, Vec<Problem>> {
 }
 
 impl Mint for BasicAuth {
-    fn header_names(&self) -> &[HeaderName] {
-        &self.0.names
+    fn facts(&self) -> &Facts {
+        &self.0.facts
     }
 
-    fn mint(&self) -> Pin<Box<dyn Future<Output = Result<Fresh, MintError>> + Send + '_>> {
+    fn mint(&self) -> MintFuture<'_, Result<Fresh, MintError>> {
         Box::pin(self.0.attempt())
     }
 
-    fn sources(&self) -> Vec<SecretSource> {
-        let bearer = self.0.options.admin_bearer.secret();
-        let password = std::iter::once(&self.0.options.password);
-        password.chain(bearer).cloned().collect()
+    fn revoke(&self, what: Revocation) -> MintFuture<'_, Result<(), MintError>> {
+        Box::pin(self.0.revoke(what))
     }
 
     fn change(&self) -> Change {
         self.0.change()
     }
 
-    fn also_watched(&self) -> Option<SecretSource> {
-        self.0.options.previous_password.clone()
+    fn use_store(&self, scope: StoreScope) {
+        // Once only, as it is promised.
+        let _ = self.0.keep.set(scope);
     }
 
-    fn person_renews(&self) -> Option<Duration> {
-        // What a program prints is its own affair.
-        let tended = match &self.0.options.admin_bearer {
-            Bearer::Secret(source) => !matches!(source, SecretSource::Command(_)),
-            Bearer::Chained(_) => false,
-        };
-        tended.then_some(self.0.options.lifetime)
-    }
-
-    fn person_does(&self) -> String {
-        let bearer = &self.0.options.admin_bearer;
-        if bearer.is_chained() {
-            return format!("see to the {bearer}, which proves this one");
-        }
-        format!(
-            "log in to the contact center in the browser as its admin and put a fresh bearer into \
-             {bearer}"
-        )
-    }
-
-    fn leaves_a_trace(&self) -> bool {
-        self.0.leaves_a_trace()
-    }
-
-    fn leans_on_another(&self) -> bool {
-        self.0.options.admin_bearer.is_chained()
-    }
-
-    fn keep(&self, place: StoreScope) -> bool {
-        self.0.keep.set(place).is_ok()
-    }
-
-    fn resume(&self) -> Pin<Box<dyn Future<Output = Option<Fresh>> + Send + '_>> {
+    fn resume(&self, _stored: Option<Fresh>) -> MintFuture<'_, Option<Fresh>> {
         Box::pin(self.0.resume())
     }
 
@@ -209,21 +174,36 @@ impl Mint for BasicAuth {
             self.0.follow(&before.0, same);
         }
     }
+}
 
-    fn undo(&self) -> Pin<Box<dyn Future<Output = Result<(), MintError>> + Send + '_>> {
-        Box::pin(self.0.undo())
-    }
-
-    fn revokes_on_shutdown(&self) -> bool {
-        self.0.options.revoke
-    }
-
-    fn revoke(&self) -> Pin<Box<dyn Future<Output = Result<(), MintError>> + Send + '_>> {
-        Box::pin(self.0.revoke())
-    }
-
-    fn issuer_urls(&self) -> Vec<HttpUrl> {
-        vec![self.0.options.url.clone()]
+/// What the options make true of its credentials.
+fn facts(options: &Options) -> Facts {
+    let bearer = &options.admin_bearer;
+    let password = std::iter::once(&options.password);
+    let sources = password.chain(bearer.secret()).cloned().collect();
+    // What a program prints is its own affair.
+    let is_tended = match bearer {
+        Bearer::Secret(source) => !matches!(source, SecretSource::Command(_)),
+        Bearer::Chained(_) => false,
+    };
+    let person_does = match bearer.is_chained() {
+        true => format!("see to the {bearer}, which proves this one"),
+        false => format!(
+            "log in to the contact center in the browser as its admin and put a fresh bearer \
+             into {bearer}"
+        ),
+    };
+    Facts {
+        issuer_urls: vec![options.url.clone()],
+        also_watched: options.previous_password.clone(),
+        person_renews: is_tended.then_some(options.lifetime),
+        person_does,
+        revokes_on_shutdown: options.revoke,
+        // A new name that nobody would find again, since no ledger outlives the attempt.
+        leaves_a_trace: options.rotation == Rotation::NewName,
+        leans_on_another: bearer.is_chained(),
+        keeps_itself: true,
+        ..Facts::new(&[AUTHORIZATION], sources)
     }
 }
 
@@ -320,6 +300,7 @@ impl Registrar {
             skew_ms: done.skew_ms,
             origin: done.origin,
             assumed_life: None,
+            session: None,
         })
     }
 
@@ -432,6 +413,7 @@ impl Registrar {
                 false => CredentialOrigin::Outdated,
             },
             assumed_life: None,
+            session: None,
         })
     }
 
@@ -506,11 +488,6 @@ impl Registrar {
             return Fingerprint::default();
         }
         self.print("bearer", held.token.expose())
-    }
-
-    /// A new name that nobody would find again, since no ledger outlives the attempt.
-    fn leaves_a_trace(&self) -> bool {
-        self.options.rotation == Rotation::NewName && !self.is_in_a_slot()
     }
 
     /// Whether a slot keeps what is registered, rather than one attempt that ends.

@@ -5,8 +5,6 @@
 //! only a changed secret yields another credential.
 
 use std::collections::HashSet;
-use std::future::Future;
-use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -21,7 +19,7 @@ use crate::credential::kind::{Kind, KindContext};
 use crate::credential::login_secret::{fetched, fit};
 use crate::credential::render::{basic_value, bearer_value, sensitive};
 use crate::credential::secret_parts::SecretParts;
-use crate::credential::{Fresh, Mint, MintError};
+use crate::credential::{CredentialOrigin, Facts, Fresh, Mint, MintError, MintFuture};
 use crate::secret::SecretSource;
 
 /// The entry in the list.
@@ -100,7 +98,7 @@ pub(super) const FORBIDDEN: &[&str] = &[
 
 #[derive(Debug)]
 struct StaticCredential {
-    names: Box<[HeaderName]>,
+    facts: Facts,
     holds: Holds,
     clock: Clock,
 }
@@ -148,7 +146,12 @@ fn build(building: &KindContext<'_>) -> Result<Arc<dyn Mint>, Vec<Problem>> {
     };
     match made {
         Some((names, holds)) if problems.is_empty() => Ok(Arc::new(StaticCredential {
-            names: names.into(),
+            facts: Facts {
+                renews: false,
+                // Nothing ends; but an unreadable secret with nothing live calls for a person.
+                person_renews: Some(Duration::MAX),
+                ..Facts::new(&names, holds.sources())
+            },
             holds,
             clock: building.clock.clone(),
         })),
@@ -211,6 +214,16 @@ fn header_names(
     names
 }
 
+impl Holds {
+    fn sources(&self) -> Vec<SecretSource> {
+        match self {
+            Holds::Basic { password, .. } => vec![password.clone()],
+            Holds::Bearer(source) => vec![source.clone()],
+            Holds::Headers(sources) => sources.clone(),
+        }
+    }
+}
+
 impl StaticCredential {
     async fn render(&self) -> Result<Box<[(HeaderName, HeaderValue)]>, MintError> {
         let values = match &self.holds {
@@ -232,16 +245,17 @@ impl StaticCredential {
                 values
             }
         };
-        Ok(self.names.iter().cloned().zip(values).collect())
+        let names = self.facts.header_names.iter();
+        Ok(names.cloned().zip(values).collect())
     }
 }
 
 impl Mint for StaticCredential {
-    fn header_names(&self) -> &[HeaderName] {
-        &self.names
+    fn facts(&self) -> &Facts {
+        &self.facts
     }
 
-    fn mint(&self) -> Pin<Box<dyn Future<Output = Result<Fresh, MintError>> + Send + '_>> {
+    fn mint(&self) -> MintFuture<'_, Result<Fresh, MintError>> {
         Box::pin(async move {
             let headers = self.render().await?;
             Ok(Fresh {
@@ -250,27 +264,11 @@ impl Mint for StaticCredential {
                 expires: Deadline::new(self.clock.now(), Duration::MAX),
                 source_ends: None,
                 skew_ms: None,
-                origin: crate::credential::CredentialOrigin::Issued,
+                origin: CredentialOrigin::Issued,
                 assumed_life: None,
+                session: None,
             })
         })
-    }
-
-    fn renews(&self) -> bool {
-        false
-    }
-
-    fn sources(&self) -> Vec<SecretSource> {
-        match &self.holds {
-            Holds::Basic { password, .. } => vec![password.clone()],
-            Holds::Bearer(source) => vec![source.clone()],
-            Holds::Headers(sources) => sources.clone(),
-        }
-    }
-
-    /// Nothing ends; but an unreadable secret with nothing live calls for a person.
-    fn person_renews(&self) -> Option<Duration> {
-        Some(Duration::MAX)
     }
 }
 
@@ -350,8 +348,8 @@ mod tests {
         for (options, name, [first, second]) in forms {
             file(dir.path(), "s", "first\n");
             let mint = built(options).unwrap();
-            assert_eq!(mint.header_names(), [name]);
-            assert!(!mint.renews());
+            assert_eq!(*mint.facts().header_names, [name]);
+            assert!(!mint.facts().renews);
             let fresh = mint.mint().await.unwrap();
             assert_eq!(fresh.headers[0].1, first);
             assert!(fresh.headers[0].1.is_sensitive());

@@ -41,7 +41,7 @@ impl Slot {
                 Err(_) => RejectOutcome::Stands,
             };
         }
-        if !self.mint().renews() {
+        if !self.mint().facts().renews {
             return RejectOutcome::Stands;
         }
         let age = self.shared.clock.now().since(used.issued);
@@ -72,7 +72,7 @@ impl Slot {
     pub fn reject_unheard(&self, used: &Arc<Minted>, what: Rejection) {
         let is_old = self.peek().is_some_and(|now| !Arc::ptr_eq(&now, used));
         let age = self.shared.clock.now().since(used.issued);
-        if is_old || age < PROPAGATION || !self.mint().renews() {
+        if is_old || age < PROPAGATION || !self.mint().facts().renews {
             return;
         }
         let (reply, _) = oneshot::channel();

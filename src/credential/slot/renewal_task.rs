@@ -24,7 +24,7 @@ use super::{RejectOutcome, Slot};
 use crate::base::time::Moment;
 use crate::credential::human::Action;
 use crate::credential::metrics::Meter;
-use crate::credential::{Fresh, MintError, Minted, Rejection, too_slow};
+use crate::credential::{Fresh, MintError, Minted, Rejection, Revocation, too_slow};
 
 /// No timer is longer than this.
 const LONGEST_SLEEP: Duration = Duration::from_secs(30);
@@ -133,7 +133,7 @@ impl RenewalTask {
                 self.shared.current.store(None);
                 self.publish();
                 let (mint, limit) = (self.shared.mint(), self.shared.mint_limit());
-                let ended = tokio::time::timeout(limit, mint.revoke()).await;
+                let ended = tokio::time::timeout(limit, mint.revoke(Revocation::Configured)).await;
                 if !matches!(ended, Ok(Ok(()))) {
                     self.log.session_not_ended();
                 }
@@ -142,7 +142,7 @@ impl RenewalTask {
             RenewalOrder::Undo(reply) => {
                 self.undone = true;
                 self.shared.current.store(None);
-                let _ = reply.send(self.shared.mint().undo().await);
+                let _ = reply.send(self.shared.mint().revoke(Revocation::Own).await);
             }
         }
     }
@@ -150,7 +150,8 @@ impl RenewalTask {
     fn decide(&mut self) -> Step {
         let now = self.shared.clock.now();
         if self.shared.tuned.swap(false, Ordering::AcqRel) {
-            self.state.on_settings(self.shared.mint().keep_alive(), now);
+            self.state
+                .on_settings(self.shared.mint().facts().keep_alive, now);
         }
         if let Some(step) = self.state.renews_at_once() {
             return step;
@@ -171,7 +172,7 @@ impl RenewalTask {
     /// more than its outcome.
     async fn keep_alive(&mut self) {
         let mint = self.shared.mint();
-        let keep_alive = mint.keep_alive();
+        let keep_alive = mint.facts().keep_alive;
         self.state
             .plan_keep_alive(keep_alive, self.shared.clock.now());
         let Some(how) = keep_alive else { return };
@@ -183,10 +184,9 @@ impl RenewalTask {
             return;
         };
         let limit = self.shared.mint_limit().min(how.every);
-        let mut ping =
-            tokio::spawn(
-                async move { tokio::time::timeout(limit, async { mint.ping().await }).await },
-            );
+        let mut ping = tokio::spawn(async move {
+            tokio::time::timeout(limit, async { mint.keep_alive().await }).await
+        });
         let outcome = tokio::select! {
             biased;
             outcome = &mut ping => outcome,
@@ -302,7 +302,7 @@ impl RenewalTask {
 
     fn succeed(&mut self, why: AttemptCause, fresh: Fresh, now: Moment) -> Arc<Minted> {
         let (origin, skew_ms, assumed_life) = (fresh.origin, fresh.skew_ms, fresh.assumed_life);
-        let keep_alive = self.shared.mint().keep_alive();
+        let keep_alive = self.shared.mint().facts().keep_alive;
         let renewed = self
             .state
             .on_success(fresh, keep_alive, now, fastrand::f64());
@@ -327,7 +327,8 @@ impl RenewalTask {
         self.meter.failed(&error);
         self.state.on_failure(error, now, fastrand::f64());
         if let Some(error) = self.state.error() {
-            let renew = self.shared.mint().person_does();
+            let mint = self.shared.mint();
+            let renew = &mint.facts().person_does;
             self.log.failed(error, &renew, self.state.refusals());
         }
         // A rejected credential that nothing replaced stays in use.
@@ -337,7 +338,9 @@ impl RenewalTask {
     /// Tells callers and metrics. Wakes callers only where something changed for them.
     fn publish(&self) {
         let now = self.shared.clock.now();
-        let view = self.state.view(self.shared.mint().person_renews(), now);
+        let view = self
+            .state
+            .view(self.shared.mint().facts().person_renews, now);
         self.meter.state(view.state(now));
         self.meter.due(view.human_due_ms);
         self.meter

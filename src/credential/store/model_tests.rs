@@ -7,20 +7,18 @@
 //! all is well, calls get a credential.
 
 use std::collections::HashMap;
-use std::future::Future;
 use std::path::PathBuf;
-use std::pin::Pin;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use http::HeaderValue;
 use http::header::AUTHORIZATION;
-use http::{HeaderName, HeaderValue};
 use prometheus::Registry;
 use proptest::prelude::*;
 use zeroize::Zeroizing;
 
-use super::persistent_mint::kept;
+use super::persistent_mint::persistent;
 use super::*;
 use crate::base::temp_folder::TempFolder;
 use crate::base::time::{Clock, Deadline, Moment};
@@ -28,7 +26,8 @@ use crate::credential::metrics::CredentialMetrics;
 use crate::credential::slot::{Slot, SlotParts};
 use crate::credential::testing::START_MS;
 use crate::credential::{
-    Change, Fresh, Mint, MintError, Minted, RefusalReason, UnavailableReason, schedule,
+    Change, Facts, Fresh, Mint, MintError, MintFuture, Minted, RefusalReason, UnavailableReason,
+    schedule,
 };
 use crate::secret::SecretSource;
 
@@ -165,6 +164,7 @@ impl Issuer {
                     skew_ms: None,
                     origin: crate::credential::CredentialOrigin::Issued,
                     assumed_life: None,
+                    session: None,
                 })
             }
             Does::Fails(after) => Err(MintError::Unavailable {
@@ -201,6 +201,7 @@ impl Issuer {
 
 /// One process's view of the issuer.
 struct ModelProcess {
+    facts: Facts,
     issuer: Arc<Issuer>,
     used: Mutex<Option<String>>,
 }
@@ -212,18 +213,15 @@ impl ModelProcess {
 }
 
 impl Mint for ModelProcess {
-    fn header_names(&self) -> &[HeaderName] {
-        &[AUTHORIZATION]
+    fn facts(&self) -> &Facts {
+        &self.facts
     }
-    fn mint(&self) -> Pin<Box<dyn Future<Output = Result<Fresh, MintError>> + Send + '_>> {
+    fn mint(&self) -> MintFuture<'_, Result<Fresh, MintError>> {
         Box::pin(async {
             let secret = self.secret();
             *self.used.lock().unwrap() = Some(secret.clone());
             self.issuer.ask(secret).await
         })
-    }
-    fn sources(&self) -> Vec<SecretSource> {
-        vec![SecretSource::File(self.issuer.secret.clone())]
     }
     fn change(&self) -> Change {
         match *self.used.lock().unwrap() == Some(self.secret()) {
@@ -349,7 +347,9 @@ impl World {
 
 fn start(issuer: &Arc<Issuer>, shelf: &Arc<Shelf>) -> Arc<Slot> {
     let name = Name::parse("cms_key").unwrap();
+    let source = SecretSource::File(issuer.secret.clone());
     let client = Arc::new(ModelProcess {
+        facts: Facts::new(&[AUTHORIZATION], vec![source]),
         issuer: issuer.clone(),
         used: Mutex::default(),
     });
@@ -358,7 +358,7 @@ fn start(issuer: &Arc<Issuer>, shelf: &Arc<Shelf>) -> Arc<Slot> {
     Slot::start(SlotParts {
         meter: metrics.of(&name),
         name,
-        mint: kept(client, keep, issuer.clock.clone()),
+        mint: persistent(client, keep, issuer.clock.clone()),
         clock: issuer.clock.clone(),
         credential_wait: Duration::from_secs(5),
         mint_limit: Duration::from_secs(10),

@@ -13,7 +13,7 @@ use crate::credential::identity::Identity;
 use crate::credential::metrics::CredentialMetrics;
 use crate::credential::slot::{Slot, SlotParts};
 use crate::credential::store::file::FileStore;
-use crate::credential::store::persistent_mint::kept;
+use crate::credential::store::persistent_mint::persistent;
 use crate::credential::store::{NullStore, Store};
 use crate::credential::testing::{LoopbackServer, START_MS, answer};
 use headset_simulator::{
@@ -119,7 +119,7 @@ impl LifeRig {
         let key = Secret::new(STORE_KEY.to_owned(), "test");
         let store = FileStore::open(folder, &key).unwrap();
         let keep = self.scope(Arc::new(store));
-        kept(self.try_build().ok().unwrap(), keep, self.clock.clone())
+        persistent(self.try_build().ok().unwrap(), keep, self.clock.clone())
     }
 
     fn scope(&self, store: Arc<dyn Store>) -> StoreScope {
@@ -134,7 +134,7 @@ impl LifeRig {
 
     fn unstored(&self) -> Arc<dyn Mint> {
         let keep = self.scope(Arc::new(NullStore::new()));
-        kept(self.try_build().ok().unwrap(), keep, self.clock.clone())
+        persistent(self.try_build().ok().unwrap(), keep, self.clock.clone())
     }
 
     fn slot(&self, mint: Arc<dyn Mint>) -> Arc<Slot> {
@@ -327,15 +327,15 @@ async fn revoking_deletes_every_name_of_ours_and_none_of_others_and_ends_registe
         rig.center.register_foreign("crm-x", "theirs");
         rig.center.register_foreign("crm-1", "theirs");
         let mint = rig.unstored();
-        assert!(mint.revokes_on_shutdown());
+        assert!(mint.facts().revokes_on_shutdown);
         let first = mint.mint().await.unwrap();
         let second = mint.mint().await.unwrap();
         assert!(rig.names().len() > 2);
-        mint.revoke().await.unwrap();
+        mint.revoke(Revocation::Configured).await.unwrap();
         assert_eq!(rig.names(), ["crm-x", "crm-1"], "{rotation}");
         mint.mint().await.unwrap_err();
         assert_eq!(rig.names(), ["crm-x", "crm-1"]);
-        mint.revoke().await.unwrap();
+        mint.revoke(Revocation::Configured).await.unwrap();
         drop((first, second));
     }
 }
@@ -361,7 +361,7 @@ async fn a_process_that_stops_does_not_delete_what_another_has_written_since() {
         let new = rig.unstored();
         drop(new.mint().await.unwrap());
         assert_eq!(rig.center.state().replacements, 1, "taken by its mark");
-        old.revoke().await.unwrap();
+        old.revoke(Revocation::Configured).await.unwrap();
         assert_eq!(rig.names(), ["crm"], "{list_passwords:?}");
 
         // The other way round: the newer one stops, and the older has taken it back.
@@ -370,10 +370,10 @@ async fn a_process_that_stops_does_not_delete_what_another_has_written_since() {
         drop(newest.mint().await.unwrap());
         password("second");
         drop(new.mint().await.unwrap());
-        newest.revoke().await.unwrap();
+        newest.revoke(Revocation::Configured).await.unwrap();
         assert_eq!(rig.names(), ["crm"], "{list_passwords:?}");
         // It deletes what it wrote itself.
-        new.revoke().await.unwrap();
+        new.revoke(Revocation::Configured).await.unwrap();
         assert_eq!(rig.names(), [""; 0], "{list_passwords:?}");
     }
 }
@@ -390,9 +390,9 @@ async fn what_another_process_has_renewed_with_the_same_password_is_its_own() {
     rig.clock.sleep_machine(Duration::from_secs(120));
     drop(new.mint().await.unwrap());
     assert_eq!(rig.center.state().replacements, 1);
-    old.revoke().await.unwrap();
+    old.revoke(Revocation::Configured).await.unwrap();
     assert_eq!(rig.names(), ["crm"]);
-    new.revoke().await.unwrap();
+    new.revoke(Revocation::Configured).await.unwrap();
     assert_eq!(rig.names(), [""; 0]);
 }
 
@@ -418,7 +418,7 @@ async fn where_nobody_may_list_a_name_is_deleted_by_its_id_unless_its_pair_is_re
             .with("url", Value::Url(HttpUrl::parse(&url).unwrap()));
         let mint = rig.unstored();
         drop(mint.mint().await.unwrap());
-        mint.revoke().await.unwrap();
+        mint.revoke(Revocation::Configured).await.unwrap();
         let deleted = server.seen().iter().any(|seen| seen.method == "DELETE");
         assert_eq!(deleted, !taken);
     }
@@ -432,11 +432,11 @@ async fn one_attempt_outside_a_slot_leaves_nothing_behind_and_touches_nothing() 
     let alone = rig.try_build().ok().unwrap();
     drop(alone.mint().await.unwrap());
     assert_eq!(rig.names(), ["crm-1", "crm-2"]);
-    assert!(alone.leaves_a_trace() && !running.leaves_a_trace());
-    alone.revoke().await.unwrap();
+    assert!(alone.facts().leaves_a_trace);
+    alone.revoke(Revocation::Configured).await.unwrap();
     assert_eq!(rig.names(), ["crm-1"]);
     // What a slot keeps is not for a mere attempt to end.
-    running.revoke().await.unwrap();
+    running.revoke(Revocation::Configured).await.unwrap();
     assert_eq!(rig.names(), ["crm-1"]);
 }
 
@@ -457,7 +457,7 @@ async fn revoking_waits_for_the_registration_that_is_under_way() {
     while rig.center.state().registration_attempts == 0 {
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
-    mint.revoke().await.unwrap();
+    mint.revoke(Revocation::Configured).await.unwrap();
     flight.await.unwrap().unwrap();
     assert_eq!(rig.names(), [""; 0]);
     assert_eq!(rig.center.state().revocations, 1);
@@ -476,7 +476,7 @@ async fn secrets_may_come_from_commands() {
     mint.mint().await.unwrap();
     assert_eq!(rig.names(), ["crm"]);
     assert_eq!(mint.change(), Change::Nothing);
-    assert_eq!(mint.person_renews(), None);
+    assert_eq!(mint.facts().person_renews, None);
     let error = rig
         .with(
             "password",

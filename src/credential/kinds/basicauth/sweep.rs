@@ -16,7 +16,7 @@ use super::calls::Administrator;
 use super::ledger::Entry;
 use super::list::{Listing, NameQuery};
 use super::{LearntFacts, Registrar, unavailable};
-use crate::credential::{MintError, UnavailableReason, schedule};
+use crate::credential::{MintError, Revocation, UnavailableReason, schedule};
 
 /// How often it is looked whether the last use of a name has ended.
 const LOOK: Duration = Duration::from_millis(200);
@@ -51,20 +51,26 @@ impl Registrar {
         tokio::spawn(sweeping(Arc::downgrade(self), number));
     }
 
-    /// Deletes every name in the ledger; from now on nothing is registered. Does
-    /// nothing where the registration is to be kept.
-    pub(super) async fn revoke(&self) -> Result<(), MintError> {
-        if !(self.options.revoke || self.leaves_a_trace()) {
-            return Ok(());
+    /// Deletes the names in the ledger; from now on nothing is registered. Of
+    /// [`Revocation::Own`] those that were registered for this credential alone; else all,
+    /// unless the registration is to be kept.
+    pub(super) async fn revoke(&self, what: Revocation) -> Result<(), MintError> {
+        match what {
+            Revocation::Own => {
+                let is_made =
+                    |known: &LearntFacts, entry: &Entry| known.made.contains(&entry.username);
+                self.delete_all(is_made).await
+            }
+            Revocation::Configured if self.options.revoke || self.leaves_a_trace() => {
+                self.delete_all(|_, _| true).await
+            }
+            Revocation::Configured => Ok(()),
         }
-        self.delete_all(|_, _| true).await
     }
 
-    /// Deletes what was registered for this credential alone; from now on nothing is
-    /// registered.
-    pub(super) async fn undo(&self) -> Result<(), MintError> {
-        let is_made = |known: &LearntFacts, entry: &Entry| known.made.contains(&entry.username);
-        self.delete_all(is_made).await
+    /// Whether this one attempt, outside a slot, registered a name that nobody finds again.
+    fn leaves_a_trace(&self) -> bool {
+        self.facts.leaves_a_trace && !self.is_in_a_slot()
     }
 
     async fn delete_all(

@@ -585,7 +585,9 @@ async fn what_the_table_of_keys_cannot_see_is_a_problem() {
     assert!(text[0].contains("credential.cms_key.username") && text[0].contains("RFC 7617"));
     assert!(text[1].contains("credential.cms_key.lifetime"));
     assert_eq!(
-        Rig::new(&server).build().issuer_urls()[0].path.as_ref(),
+        Rig::new(&server).build().facts().issuer_urls[0]
+            .path
+            .as_ref(),
         "/configuration/basicauth"
     );
 }

@@ -51,7 +51,7 @@ impl ReplayCopy {
 
     /// The words in a 403 by which a dead session is known, where it has one.
     pub fn dead_session(&self, of_route: Option<&Arc<Slot>>) -> Option<&'static str> {
-        self.slot(of_route)?.mint().dead_session()
+        self.slot(of_route)?.mint().facts().dead_session
     }
 
     /// Whether it may be sent once more after an attempt that ended so.
