@@ -7,10 +7,9 @@ use std::time::Duration;
 use tokio::time::timeout;
 
 use crate::base::time::Clock;
-use crate::credential::Mint;
-use crate::credential::Revocation;
 use crate::credential::attempt::{Attempt, attempt};
 use crate::credential::tenants::CredentialHandle;
+use crate::credential::{Mint, Revocation};
 
 /// Makes one attempt by `mint` within `limit`. `sources` are the credentials that it is
 /// chained to; they live as long as the attempt and are ended after it.

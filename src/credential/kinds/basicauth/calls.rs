@@ -1,8 +1,7 @@
-//! The calls of the `basicauth` kind, and what their answers mean.
+//! The calls of the `basicauth` kind.
 //!
-//! Each is one request. Nothing here remembers anything or decides what comes next.
-
-use std::time::Duration;
+//! Each is one request. Nothing here remembers anything or decides what comes next; what
+//! an answer other than a 2xx means is in `response.rs`.
 
 use bytes::Bytes;
 use http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE};
@@ -13,12 +12,9 @@ use zeroize::Zeroizing;
 
 use super::list::{self, Listing, NameQuery, WantedName};
 use crate::base::causes::with_causes;
-use crate::base::time::Moment;
 use crate::credential::issuer_client::IssuerClient;
 use crate::credential::issuer_response::IssuerResponse;
-use crate::credential::quote::quote;
-use crate::credential::render::without_scheme;
-use crate::credential::{MintError, RefusalReason, UnavailableReason};
+use crate::credential::{MintError, UnavailableReason};
 use crate::secret::Secret;
 
 /// The server's own default is 2 a page.
@@ -26,13 +22,6 @@ const PAGE: usize = 100;
 
 /// A list that goes on for longer than this is not one.
 const PAGES_MOST: usize = 50;
-
-/// How far back the issuer's `Date` may set what is left of a listed life.
-pub(super) const CORRECTION_MOST_MS: i64 = 5 * 60 * 1000;
-
-/// How far ahead the issuer's `Date` is followed where `dateExpiry` is written: no zone
-/// that was mistaken for another is further.
-pub(super) const AHEAD_MOST_MS: i64 = 24 * 3600 * 1000;
 
 /// RFC 3986 §2.3: all but the unreserved characters.
 const ENCODED: &AsciiSet = &NON_ALPHANUMERIC
@@ -62,66 +51,6 @@ pub(super) struct Pair {
 pub(super) struct Administrator {
     pub(super) bearer: Secret<String>,
     pub(super) value: HeaderValue,
-}
-
-/// A registration as the issuer's answer leaves it.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Registered {
-    /// Just before the request was sent.
-    pub(super) sent: Moment,
-    /// `dateExpiry`, in milliseconds of the issuer's clock.
-    pub(super) expires_ms: i64,
-    /// How far the issuer's clock is ahead, where it said so.
-    pub(super) skew_ms: Option<i64>,
-    /// It was found in the list, not written now.
-    pub(super) is_found: bool,
-}
-
-impl Registered {
-    /// One that was found in the list that `answer` is.
-    pub(super) fn found(answer: &IssuerResponse, expires_ms: i64) -> Registered {
-        Registered {
-            is_found: true,
-            ..Registered::new(answer, expires_ms)
-        }
-    }
-
-    /// One that `answer` says was written.
-    pub(super) fn new(answer: &IssuerResponse, expires_ms: i64) -> Registered {
-        Registered {
-            sent: answer.sent,
-            expires_ms,
-            skew_ms: answer.skew_ms(),
-            is_found: false,
-        }
-    }
-
-    /// What is left of it, counted from `sent`. A `Date` that is ahead shortens a
-    /// life in full, since then the issuer ends it earlier; one that is behind
-    /// lengthens it by five minutes at most, since it may be wrong.
-    pub(super) fn left(&self) -> Duration {
-        let skew = self.skew_ms.unwrap_or(0).max(-CORRECTION_MOST_MS);
-        let issuer_ms = self.sent.wall_ms.saturating_add(skew);
-        let left = self.expires_ms.saturating_sub(issuer_ms);
-        Duration::from_millis(u64::try_from(left).unwrap_or(0))
-    }
-}
-
-/// A registration that did not come about.
-#[derive(Debug)]
-pub(super) struct Failed {
-    pub(super) error: MintError,
-    /// `dateExpiry` was in the issuer's past: it is worth sending once more.
-    pub(super) was_past: bool,
-}
-
-impl From<MintError> for Failed {
-    fn from(error: MintError) -> Failed {
-        Failed {
-            error,
-            was_past: false,
-        }
-    }
 }
 
 /// A look-up that found no list.
@@ -289,96 +218,6 @@ impl Calls {
         }
     }
 
-    /// What a call other than a 2xx means. `attempted` is what it would have been.
-    pub(super) fn failed(
-        &self,
-        doing: &str,
-        answer: &IssuerResponse,
-        attempted: &Registered,
-        admin: &Administrator,
-        pair: &Pair,
-    ) -> Failed {
-        let was_past = answer.status == StatusCode::BAD_REQUEST
-            && attempted.skew_ms.is_some()
-            && attempted.left().is_zero();
-        Failed {
-            error: self.refusal_or_wait(doing, answer, admin, Some(pair)),
-            was_past,
-        }
-    }
-
-    /// The name is somebody else's, as far as can be told.
-    pub(super) fn foreign(&self, username: &str, why: &str) -> MintError {
-        MintError::Refused {
-            reason: RefusalReason::Foreign,
-            detail: format!(
-                "the contact center has a registration of the name {username} already {why}; \
-                 overwriting it would lock its owner out. If it was registered for this \
-                 headset, set previous_password to the password it had; else choose another \
-                 username, delete that registration, or set adopt = true if it may be \
-                 overwritten"
-            ),
-        }
-    }
-
-    /// What an answer other than a 2xx to `doing` means.
-    pub(super) fn refusal_or_wait(
-        &self,
-        doing: &str,
-        answer: &IssuerResponse,
-        admin: &Administrator,
-        pair: Option<&Pair>,
-    ) -> MintError {
-        let status = answer.status.as_u16();
-        let mut secrets = vec![without_scheme(admin.bearer.expose())];
-        if let Some(pair) = pair {
-            let basic = pair.value.to_str().unwrap_or("");
-            secrets.push(pair.password.expose());
-            secrets.push(basic.strip_prefix("Basic ").unwrap_or(basic));
-        }
-        let said = quote(&answer.body, &secrets);
-        let bearer = admin.bearer.source();
-        let renew = format!(
-            "log in to it in the browser as its admin and put a fresh bearer into {bearer}"
-        );
-        let (reason, fix) = match status {
-            400 => (
-                RefusalReason::BadRequest,
-                "check context, context_id, user_role and lifetime against what it says, and \
-                 that the admin may register names"
-                    .to_owned(),
-            ),
-            401 => (
-                RefusalReason::NotAccepted,
-                format!("the admin bearer is not accepted; {renew}"),
-            ),
-            403 => (
-                RefusalReason::Forbidden,
-                format!(
-                    "the admin may not register names, or this machine's address is not on the \
-                     allow-list there; put it there, or {renew} that may"
-                ),
-            ),
-            _ => {
-                let hint = match status {
-                    404 | 405 => format!(" at {}: check `url`", self.login.url_of(&self.path)),
-                    _ => String::new(),
-                };
-                return MintError::Unavailable {
-                    reason: UnavailableReason::Status,
-                    detail: format!(
-                        "the contact center answered the {doing} with {status}{said}{hint}"
-                    ),
-                    retry_after: answer.retry_after(),
-                };
-            }
-        };
-        MintError::Refused {
-            reason,
-            detail: format!("the contact center refused the {doing} with {status}{said}: {fix}"),
-        }
-    }
-
     fn target_of(&self, id: &str) -> String {
         format!(
             "{}/{}",
@@ -430,22 +269,8 @@ impl Calls {
     }
 }
 
-/// Whether an answer says that the name is registered already: 409, or a 400 that
-/// says so in words (no code is documented).
-pub(super) fn says_taken(answer: &IssuerResponse) -> bool {
-    match answer.status {
-        StatusCode::CONFLICT => true,
-        StatusCode::BAD_REQUEST => {
-            let text = Zeroizing::new(answer.body.to_ascii_lowercase());
-            ["exist", "duplicate", "already", "conflict", "taken"]
-                .iter()
-                .any(|word| text.windows(word.len()).any(|part| part == word.as_bytes()))
-        }
-        _ => false,
-    }
-}
-
-fn unavailable(reason: UnavailableReason, detail: &str) -> MintError {
+/// Something that may work later.
+pub(super) fn unavailable(reason: UnavailableReason, detail: &str) -> MintError {
     MintError::Unavailable {
         reason,
         detail: detail.into(),
@@ -492,27 +317,5 @@ mod tests {
         assert_eq!(date_expiry(1_905_423_657_310), "2030-05-19T12:20:57.310Z");
         assert_eq!(date_expiry(1_905_423_657_000), "2030-05-19T12:20:57.000Z");
         assert_eq!(date_expiry(i64::MAX).len(), 24);
-    }
-
-    #[test]
-    fn what_is_left_is_counted_by_the_issuers_clock() {
-        let left = |skew_ms| {
-            let registered = Registered {
-                sent: Moment {
-                    wall_ms: 1_000_000,
-                    boot: Duration::ZERO,
-                },
-                expires_ms: 4_600_000,
-                skew_ms,
-                is_found: false,
-            };
-            registered.left().as_secs()
-        };
-        assert_eq!(left(None), 3600);
-        assert_eq!(left(Some(0)), 3600);
-        assert_eq!(left(Some(600_000)), 3000);
-        assert_eq!(left(Some(-60_000)), 3660);
-        assert_eq!(left(Some(-6_000_000)), 3900);
-        assert_eq!(left(Some(5_000_000)), 0);
     }
 }

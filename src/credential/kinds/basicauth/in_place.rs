@@ -6,10 +6,12 @@
 
 use http::StatusCode;
 
-use super::calls::{self, Administrator, Failed, Pair, Registered};
+use super::calls::{Administrator, Pair};
 use super::ledger::Entry;
 use super::list::{self, Listing, NameQuery};
-use super::{CompletedRegistration, Registrar};
+use super::registered::Registered;
+use super::registrar::{CompletedRegistration, Registrar};
+use super::response::{Failed, says_taken};
 use crate::credential::issuer_response::IssuerResponse;
 use crate::credential::login_secret::fetched;
 use crate::credential::store::Fingerprint;
@@ -92,7 +94,7 @@ impl Registrar {
         let failed = self
             .calls
             .failed("registration", &answer, &registered, admin, pair);
-        if failed.was_past || !calls::says_taken(&answer) {
+        if failed.was_past || !says_taken(&answer) {
             return Err(failed);
         }
         let name = NameQuery::Exactly(&pair.username);

@@ -1,14 +1,19 @@
 //! The kind over its whole life, against the simulated contact center: generations,
 //! restarts with a store, shutdown, and clocks that lie.
 
+use std::time::Duration;
+
 use prometheus::Registry;
 
 use super::*;
 use crate::base::name::Name;
-use crate::base::problem::Place;
+use crate::base::problem::{Place, Problem};
 use crate::base::temp_folder::TempFolder;
+use crate::base::time::Clock;
+use crate::config::url::HttpUrl;
 use crate::config::values::{Value, Values};
 use crate::config::{CredentialConfig, Roots, UpstreamTls};
+use crate::credential::CredentialOrigin;
 use crate::credential::identity::Identity;
 use crate::credential::metrics::CredentialMetrics;
 use crate::credential::slot::{Slot, SlotParts};
@@ -16,6 +21,7 @@ use crate::credential::store::file::FileStore;
 use crate::credential::store::persistent_mint::persistent;
 use crate::credential::store::{NullStore, Store};
 use crate::credential::testing::{LoopbackServer, START_MS, answer};
+use crate::secret::Secret;
 use headset_simulator::{
     Clock as CenterClock, Faults, ListPasswords, Options as Center, Simulator,
 };

@@ -10,10 +10,12 @@
 use http::StatusCode;
 use tokio::time::Instant;
 
-use super::calls::{self, Administrator, Pair, Registered};
+use super::calls::{Administrator, Pair, unavailable};
 use super::ledger::{Entry, number_of};
 use super::list::{self, Listing, NameQuery};
-use super::{CompletedRegistration, Registrar, copied, unavailable};
+use super::registered::Registered;
+use super::registrar::{CompletedRegistration, Registrar, copied};
+use super::response::says_taken;
 use crate::credential::store::{Fingerprint, Since};
 use crate::credential::{CredentialOrigin, MintError, UnavailableReason, schedule};
 use crate::secret::Secret;
@@ -250,7 +252,7 @@ impl Registrar {
         let failed = self
             .calls
             .failed("registration", &answer, &registered, admin, &pair);
-        if !calls::says_taken(&answer) {
+        if !says_taken(&answer) {
             return Err(failed.error);
         }
         if is_fresh {

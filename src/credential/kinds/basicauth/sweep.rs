@@ -12,10 +12,11 @@
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
-use super::calls::Administrator;
+use super::calls::{Administrator, unavailable};
 use super::ledger::Entry;
 use super::list::{Listing, NameQuery};
-use super::{LearntFacts, Registrar, unavailable};
+use super::memory::LearntFacts;
+use super::registrar::Registrar;
 use crate::credential::{MintError, Revocation, UnavailableReason, schedule};
 
 /// How often it is looked whether the last use of a name has ended.

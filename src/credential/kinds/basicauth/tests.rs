@@ -2,15 +2,18 @@
 //! as the dossier says and remembers what it was asked.
 
 use std::sync::atomic::{AtomicI64, Ordering};
+use std::time::Duration;
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use http::{Method, Response};
+use http::{HeaderValue, Method, Response};
 
 use super::*;
 use crate::base::name::Name;
-use crate::base::problem::Place;
+use crate::base::problem::{Place, Problem};
 use crate::base::temp_folder::TempFolder;
+use crate::base::time::Clock;
+use crate::config::url::HttpUrl;
 use crate::config::values::{Value, Values};
 use crate::config::{CredentialConfig, Roots, UpstreamTls};
 use crate::credential::testing::{LoopbackServer, START_MS, SeenRequest, answer, dated};
