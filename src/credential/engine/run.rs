@@ -1,4 +1,4 @@
-//! Running a recipe: log in, refresh, keep alive, end.
+//! Running a recipe: log in and refresh.
 //!
 //! An attempt refreshes where it can and logs in where it must: without a session,
 //! with other secrets than the session's, when issuer or upstream say that the
@@ -9,23 +9,21 @@ use std::any::Any;
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::{HeaderName, HeaderValue};
-use zeroize::Zeroizing;
-
 use super::answer::ReadAnswer;
-use super::expiry::{self, CredentialLife, Expiry};
 use super::issuer_request::IssuerRequest;
+use super::login_secrets::LoginSecrets;
+use super::recipe::Refresh;
+use super::session::Session;
 use super::template::{Scope, TemplateValues};
 use super::verdict::{JudgedAnswer, Meaning, Success, no_codes};
-use super::{Engine, EngineState, LoginSecrets, Refresh, Session, TakenValue};
+use super::yielded::{take, with};
+use super::{Engine, EngineState};
 use crate::base::causes::with_causes;
-use crate::base::time::{Deadline, Moment};
+use crate::base::time::Moment;
 use crate::credential::issuer_response::IssuerResponse;
-use crate::credential::render::sensitive;
-use crate::credential::secret_parts::SecretParts;
 use crate::credential::{
-    Change, CredentialOrigin, Facts, Fresh, Mint, MintError, MintFuture, RefusalReason, Rejection,
-    Revocation, UnavailableReason,
+    Change, Facts, Fresh, Mint, MintError, MintFuture, RefusalReason, Rejection, Revocation,
+    UnavailableReason,
 };
 use crate::secret::SecretSource;
 
@@ -298,176 +296,8 @@ impl Engine {
         }
     }
 
-    async fn ping(&self) -> Result<(), MintError> {
-        let Some((_, ask)) = &self.recipe.keep_alive else {
-            return Ok(());
-        };
-        let Some(session) = self.state().session.clone() else {
-            return Ok(());
-        };
-        let proof = self.read_givens().await?;
-        let scope = Scope {
-            given: &proof.values,
-            found: &session.values,
-        };
-        let answer = self.send(ask, &scope, &proof).await?;
-        let read = ReadAnswer::of(&answer);
-        let secrets = with(&proof.secrets, &session.values);
-        if self.says_dead(&read) {
-            let mut state = self.state();
-            // Another attempt may have replaced it meanwhile.
-            if state
-                .session
-                .as_ref()
-                .is_some_and(|now| Arc::ptr_eq(now, &session))
-            {
-                state.session = None;
-            }
-            return Err(MintError::Refused {
-                reason: RefusalReason::Refused,
-                detail: format!(
-                    "the issuer ended the session: it answered a sign of life with {}{}",
-                    answer.status.as_u16(),
-                    read.said(&secrets)
-                ),
-            });
-        }
-        if answer.status.is_success() {
-            return Ok(());
-        }
-        Err(MintError::Unavailable {
-            reason: UnavailableReason::Status,
-            detail: format!(
-                "the issuer answered a sign of life with {}{}",
-                answer.status.as_u16(),
-                read.said(&secrets)
-            ),
-            retry_after: answer.retry_after(),
-        })
-    }
-
-    async fn end(&self, session: &Session) -> Result<(), MintError> {
-        let Some(ask) = &self.recipe.end else {
-            return Ok(());
-        };
-        let proof = self.read_givens().await?;
-        let scope = Scope {
-            given: &proof.values,
-            found: &session.values,
-        };
-        let answer = self.send(ask, &scope, &proof).await?;
-        let read = ReadAnswer::of(&answer);
-        if answer.status.is_success() || self.says_dead(&read) {
-            return Ok(());
-        }
-        Err(MintError::Unavailable {
-            reason: UnavailableReason::Status,
-            detail: format!(
-                "the issuer answered the logout with {}{}",
-                answer.status.as_u16(),
-                read.said(&with(&proof.secrets, &session.values))
-            ),
-            retry_after: answer.retry_after(),
-        })
-    }
-
-    /// Whether an answer says that the session is unknown: a 401, or the one 403.
-    fn says_dead(&self, read: &ReadAnswer<'_>) -> bool {
-        match read.answer.status.as_u16() {
-            401 => true,
-            403 => self
-                .recipe
-                .dead_session
-                .is_some_and(|words| read.mentions(words)),
-            _ => false,
-        }
-    }
-
-    fn life(
-        &self,
-        expiries: &[Expiry],
-        case: &JudgedAnswer<'_>,
-        values: &TemplateValues,
-    ) -> Result<CredentialLife, MintError> {
-        expiry::life(expiries, case.read, values).map_err(|unread| {
-            case.unavailable(
-                UnavailableReason::Body,
-                format!(
-                    "the {} in the issuer's answer to the {} is not a time in the form that \
-                     was expected",
-                    unread.at, case.doing
-                ),
-            )
-        })
-    }
-
-    fn fresh(
-        &self,
-        values: &TemplateValues,
-        life: Duration,
-        case: &JudgedAnswer<'_>,
-        proof: &LoginSecrets,
-    ) -> Result<Fresh, MintError> {
-        let scope = Scope {
-            given: &proof.values,
-            found: values,
-        };
-        let mut headers: Vec<(HeaderName, HeaderValue)> = Vec::new();
-        let mut secrets = SecretParts::default();
-        for output in &self.recipe.outputs {
-            let Some(text) = output.value.render(&scope) else {
-                if output.optional {
-                    continue;
-                }
-                return Err(case.unavailable(
-                    UnavailableReason::Body,
-                    format!("a value that the header {} needs is not known", output.name),
-                ));
-            };
-            let value = sensitive(text).ok_or_else(|| {
-                case.unavailable(
-                    UnavailableReason::Body,
-                    format!(
-                        "what the issuer gave holds a character that cannot stand in the \
-                         header {}",
-                        output.name
-                    ),
-                )
-            })?;
-            headers.push((output.name.clone(), value));
-            for name in output.value.names() {
-                let named = [name, &format!("{name} password")];
-                let ours = named.iter().filter_map(|name| proof.secrets.value(name));
-                ours.chain(self.taken_secret(name, &scope))
-                    .for_each(|part| secrets.add(part));
-            }
-        }
-        Ok(Fresh {
-            headers: headers.into(),
-            secrets,
-            expires: Deadline::new(case.read.answer.sent, life),
-            source_ends: None,
-            skew_ms: case.read.answer.skew_ms(),
-            origin: CredentialOrigin::Issued,
-            assumed_life: None,
-            session: None,
-        })
-    }
-
-    /// The value of `name`, where an issuer gave it and it is a secret.
-    fn taken_secret<'a>(&self, name: &str, scope: &Scope<'a>) -> Option<&'a str> {
-        let refreshed = self
-            .recipe
-            .refresh
-            .iter()
-            .flat_map(|refresh| &refresh.takes);
-        let mut takes = self.recipe.takes.iter().chain(refreshed);
-        let is_secret = takes.any(|taken| taken.name == name && taken.secret);
-        let is_given = scope.given.value(name).is_some();
-        scope.found.value(name).filter(|_| is_secret && !is_given)
-    }
-
-    async fn send(
+    /// Sends what `ask` makes of `scope`.
+    pub(super) async fn send(
         &self,
         ask: &IssuerRequest,
         scope: &Scope<'_>,
@@ -502,27 +332,4 @@ impl EngineState {
         self.refresh_failures = 0;
         self.stale = false;
     }
-}
-
-fn take(
-    takes: &[TakenValue],
-    case: &JudgedAnswer<'_>,
-    values: &mut TemplateValues,
-) -> Result<(), MintError> {
-    for taken in takes {
-        match case.read.value(&taken.at) {
-            Some(value) => values.set(&taken.name, value),
-            None if taken.required => return Err(case.lacks(&taken.at)),
-            None => {}
-        }
-    }
-    Ok(())
-}
-
-fn with(secrets: &TemplateValues, more: &TemplateValues) -> TemplateValues {
-    let mut all = secrets.clone();
-    for (index, value) in more.all().enumerate() {
-        all.set(&format!("found {index}"), Zeroizing::new(value.to_owned()));
-    }
-    all
 }

@@ -14,9 +14,9 @@ use crate::base::problem::Problem;
 use crate::config::key::{ConfigKey, Fallback, ValueType, key};
 use crate::config::url::HttpUrl;
 use crate::credential::KeepAlive;
-use crate::credential::engine::Recipe;
 use crate::credential::engine::answer::ReadAnswer;
 use crate::credential::engine::issuer_request::IssuerRequest;
+use crate::credential::engine::recipe::Recipe;
 use crate::credential::engine::verdict::Meaning;
 use crate::credential::kind::KindContext;
 

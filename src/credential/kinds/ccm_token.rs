@@ -11,8 +11,8 @@ use super::login_kind::{self, default_life, password, place, template, url, user
 use crate::config::key::{ConfigKey, Fallback, ValueType, key};
 use crate::credential::engine::expiry::{Expiry, TimeForm};
 use crate::credential::engine::issuer_request::IssuerRequest;
+use crate::credential::engine::recipe::{OutputField, Recipe, TakenValue};
 use crate::credential::engine::verdict::Success;
-use crate::credential::engine::{OutputField, Recipe, TakenValue};
 use crate::credential::kind::{BuiltMint, Kind, KindContext};
 
 /// The entry in the list.

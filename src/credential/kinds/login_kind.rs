@@ -12,9 +12,10 @@ use super::option_rules::{life_rule, username_rule};
 use crate::base::problem::Problem;
 use crate::config::key::{ConfigKey, Fallback, ValueType, key};
 use crate::config::url::HttpUrl;
+use crate::credential::engine::Engine;
 use crate::credential::engine::answer::ValuePlace;
+use crate::credential::engine::recipe::{ConfiguredName, Recipe};
 use crate::credential::engine::template::Template;
-use crate::credential::engine::{ConfiguredName, Engine, Recipe};
 use crate::credential::kind::{BuiltMint, KindContext};
 
 /// The issue call; `example` is a whole URL as TOML.
@@ -224,7 +225,7 @@ mod tests {
     use crate::config::values::{Value, Values};
     use crate::config::{CredentialConfig, UpstreamTls};
     use crate::credential::engine::issuer_request::IssuerRequest;
-    use crate::credential::engine::{OutputField, TakenValue};
+    use crate::credential::engine::recipe::{OutputField, TakenValue};
     use crate::secret::SecretSource;
 
     /// `ccm_token` has an option `token`, which says where the answer holds it.

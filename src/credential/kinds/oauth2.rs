@@ -14,9 +14,9 @@ use crate::config::values::Value;
 use crate::credential::engine::answer::{ReadAnswer, ValuePlace};
 use crate::credential::engine::expiry::{Expiry, TimeForm};
 use crate::credential::engine::issuer_request::IssuerRequest;
+use crate::credential::engine::recipe::{OutputField, Recipe, TakenValue};
 use crate::credential::engine::template::Template;
 use crate::credential::engine::verdict::Meaning;
-use crate::credential::engine::{OutputField, Recipe, TakenValue};
 use crate::credential::kind::{BuiltMint, Kind, KindContext};
 
 /// The entry in the list.

@@ -9,6 +9,23 @@ use std::time::Duration;
 
 use crate::config::values::Value;
 
+/// Fields that belong to the connection or to HTTP itself (RFC 9110 §7.6.1, §7.2,
+/// §8.6, §10.1.1), or that speak to proxies; a credential cannot be one of them.
+pub(super) const CONNECTION_FIELDS: &[&str] = &[
+    "connection",
+    "content-length",
+    "expect",
+    "host",
+    "keep-alive",
+    "proxy-authenticate",
+    "proxy-authorization",
+    "proxy-connection",
+    "te",
+    "trailer",
+    "transfer-encoding",
+    "upgrade",
+];
+
 /// That a life is at least a second, or it would be asked for without end.
 pub(super) fn life_rule(value: &Value) -> Result<(), (String, String)> {
     match value {

@@ -11,7 +11,7 @@ use std::time::Duration;
 use http::header::{AUTHORIZATION, HeaderName, HeaderValue};
 use zeroize::Zeroizing;
 
-use super::option_rules::{username_fault, username_rule};
+use super::option_rules::{CONNECTION_FIELDS, username_fault, username_rule};
 use crate::base::problem::Problem;
 use crate::base::time::{Clock, Deadline};
 use crate::config::key::{ConfigKey, Fallback, ValueType};
@@ -77,23 +77,6 @@ const KEYS: &[ConfigKey] = &[
         check: None,
         in_place: false,
     },
-];
-
-/// Fields that belong to the connection or to HTTP itself (RFC 9110 §7.6.1, §7.2,
-/// §8.6, §10.1.1), or that speak to proxies; a credential cannot be one of them.
-pub(super) const FORBIDDEN: &[&str] = &[
-    "connection",
-    "content-length",
-    "expect",
-    "host",
-    "keep-alive",
-    "proxy-authenticate",
-    "proxy-authorization",
-    "proxy-connection",
-    "te",
-    "trailer",
-    "transfer-encoding",
-    "upgrade",
 ];
 
 #[derive(Debug)]
@@ -194,7 +177,7 @@ fn header_names(
     for (text, _) in headers {
         let fault = match HeaderName::from_bytes(text.as_bytes()) {
             Err(_) => Some("is not a header name (RFC 9110 §5.1)"),
-            Ok(name) if FORBIDDEN.contains(&name.as_str()) => {
+            Ok(name) if CONNECTION_FIELDS.contains(&name.as_str()) => {
                 Some("belongs to the connection, not to a credential")
             }
             Ok(name) if !seen.insert(name.clone()) => Some("is named twice"),

@@ -12,8 +12,8 @@ use crate::config::key::ConfigKey;
 use crate::credential::engine::answer::ValuePlace;
 use crate::credential::engine::expiry::{Expiry, TimeForm};
 use crate::credential::engine::issuer_request::IssuerRequest;
+use crate::credential::engine::recipe::{OutputField, Recipe, TakenValue};
 use crate::credential::engine::verdict::Success;
-use crate::credential::engine::{OutputField, Recipe, TakenValue};
 use crate::credential::kind::{BuiltMint, Kind, KindContext};
 
 /// The entry in the list.

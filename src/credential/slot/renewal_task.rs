@@ -329,7 +329,7 @@ impl RenewalTask {
         if let Some(error) = self.state.error() {
             let mint = self.shared.mint();
             let renew = &mint.facts().person_does;
-            self.log.failed(error, &renew, self.state.refusals());
+            self.log.failed(error, renew, self.state.refusals());
         }
         // A rejected credential that nothing replaced stays in use.
         self.shared.current.store(self.state.newest().cloned());

@@ -428,7 +428,7 @@ async fn mints(contract: Contract) -> Found {
         assert!(stage.slot.header_names().contains(name), "{name}");
     }
     assert_eq!(stage.logins(), usize::from(stage.contract.asks));
-    let urls = stage.slot.mint().facts().issuer_urls;
+    let urls = stage.slot.mint().facts().issuer_urls.clone();
     let covered = urls.iter().any(|url| *url.path == *stage.contract.login);
     assert_eq!(
         covered, stage.contract.asks,

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use http::{HeaderValue, Method, Response};
+use http::{Method, Response};
 
 use super::*;
 use crate::base::name::Name;

@@ -24,6 +24,7 @@ fn fresh(from: Moment, life: u64) -> Fresh {
         skew_ms: None,
         origin: CredentialOrigin::Issued,
         assumed_life: None,
+        session: None,
     }
 }
 
