@@ -12,8 +12,9 @@ use std::time::Duration;
 
 use http::HeaderName;
 
+use super::error::{MintError, UnavailableReason};
+use super::minted::Fresh;
 use super::store::StoreScope;
-use super::{Fresh, MintError, UnavailableReason};
 use crate::config::url::HttpUrl;
 use crate::secret::SecretSource;
 
