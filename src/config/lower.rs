@@ -33,7 +33,8 @@ pub fn lower(root: &Node, kinds: &[KindKeys]) -> Lowered {
     let tables = keys::tables();
     for (name, node) in root.children().into_iter().flatten() {
         if !tables.iter().any(|(table, _)| table == name) {
-            found.unknown("", name, node, tables.iter().map(|(table, _)| *table));
+            let known = tables.iter().map(|(table, _)| *table);
+            found.unknown("", name, node, known, kinds);
         }
     }
     for (table, named) in tables {
@@ -74,7 +75,7 @@ impl Lowered {
                     child.place.clone(),
                     at,
                     if known.iter().any(|(rest, _)| rest == text) {
-                        format!("this key stands in no named {table}")
+                        format!("this key is outside a named {table} table")
                     } else {
                         format!("this is {} where a table is expected", child.what())
                     },
@@ -125,7 +126,7 @@ impl Lowered {
             let words = node.and_then(Node::children).into_iter().flatten();
             for (name, child) in words.filter(|_| !values.is_set("kind")) {
                 if near(name, ["kind"].into_iter()).is_some_and(|kind| kind != name) {
-                    self.unknown(&at, name, child, ["kind"].into_iter());
+                    self.unknown(&at, name, child, ["kind"].into_iter(), kinds);
                 }
             }
             if let Some(found) = self.kind(&at, &values, kinds) {
@@ -133,12 +134,12 @@ impl Lowered {
                 let mut own_values = Values::default();
                 self.read(node, &at, &own, &mut own_values);
                 let all: Vec<_> = common.iter().chain(&own).copied().collect();
-                self.strangers(node, &at, "", &all);
+                self.strangers(node, &at, "", &all, kinds);
                 kind = Some((found.kind, own_values));
             }
         } else {
             self.read(node, &at, &common, &mut values);
-            self.strangers(node, &at, "", &common);
+            self.strangers(node, &at, "", &common, kinds);
         }
         self.sections.push(Section {
             table,
@@ -221,6 +222,7 @@ impl Lowered {
         at: &str,
         below: &str,
         keys: &[(&'static str, &'static ConfigKey)],
+        kinds: &[KindKeys],
     ) {
         for (name, child) in node.and_then(Node::children).into_iter().flatten() {
             let path = match below {
@@ -233,13 +235,22 @@ impl Lowered {
             }
             if let Some((known, key)) = keys.iter().find(|(known, _)| known.starts_with(&deeper)) {
                 if child.children().is_some() {
-                    self.strangers(Some(child), at, &path, keys);
+                    self.strangers(Some(child), at, &path, keys, kinds);
                 } else {
+                    let fix = match &child.shape {
+                        // A path may be shown: it is no secret, and plainly what was meant.
+                        Shape::Scalar(text, _)
+                            if *known == "match.path" && text.starts_with('/') =>
+                        {
+                            format!("write {known} = {text:?}")
+                        }
+                        _ => format!("write {known} = {}", key.example),
+                    };
                     self.problems.push(Problem::new(
                         child.place.clone(),
                         format!("{at}.{path}"),
                         format!("this is {} where a table is expected", child.what()),
-                        format!("write {known} = {}", key.example),
+                        fix,
                     ));
                 }
                 continue;
@@ -258,7 +269,7 @@ impl Lowered {
                 "" => at.to_owned(),
                 _ => format!("{at}.{below}"),
             };
-            self.unknown(&table, name, child, here.into_iter());
+            self.unknown(&table, name, child, here.into_iter(), kinds);
         }
     }
 
@@ -269,6 +280,7 @@ impl Lowered {
         name: &str,
         node: &Node,
         known: impl Iterator<Item = &'a str>,
+        kinds: &[KindKeys],
     ) {
         let known: Vec<&str> = known.collect();
         let at = |name: &str| {
@@ -278,17 +290,15 @@ impl Lowered {
         let meant = near(name, known.iter().copied());
         self.meant.extend(meant.map(at));
         let shown = at(&key_path([name].into_iter()));
-        let elsewhere = keys::KEYS
-            .iter()
-            .find(|key| key.path.rsplit('.').next() == Some(name));
+        let elsewhere = elsewhere(name, kinds);
         let fix = |from: &Place, rest: &str| {
             let spelled = |path: &str| match from {
                 Place::Variable(_) => variable_of(&format!("{path}{rest}")),
                 _ => path.to_owned(),
             };
-            match (meant, elsewhere) {
+            match (meant, &elsewhere) {
                 (Some(meant), _) => format!("did you mean {}?", spelled(&at(meant))),
-                (None, Some(key)) => format!("there is such a key at {}", key.path),
+                (None, Some(place)) => format!("there is such a key at {place}"),
                 (None, None) => format!("known here: {}", known.join(", ")),
             }
         };
@@ -312,6 +322,25 @@ impl Lowered {
             }
         }
     }
+}
+
+/// Where a key called `name` belongs: in a table of its own, or in a credential of some
+/// kinds.
+fn elsewhere(name: &str, kinds: &[KindKeys]) -> Option<String> {
+    let called = |key: &&ConfigKey| key.path.rsplit('.').next() == Some(name);
+    if let Some(key) = keys::KEYS.iter().find(called) {
+        return Some(key.path.to_owned());
+    }
+    let have = kinds
+        .iter()
+        .filter_map(|kind| Some((kind.kind, kind.keys.iter().find(called)?.path)));
+    let have: Vec<(&str, &str)> = have.collect();
+    let path = have.first()?.1;
+    let of: Vec<String> = have.iter().map(|(kind, _)| format!("{kind:?}")).collect();
+    Some(format!(
+        "credential.*.{path} where kind is {}",
+        of.join(" or ")
+    ))
 }
 
 /// The values below `node` that stand outside a file, each with its path from there.

@@ -124,17 +124,17 @@ fn scalar(ty: ValueType, text: &str, written: ScalarForm) -> Result<Value, Value
             if let Some(word) = known.find(|word| word.eq_ignore_ascii_case(text)) {
                 return Ok(Value::Text((*word).to_owned()));
             }
-            let fix = match near(text, choices.iter().copied()) {
+            let fix = match meant(text, choices) {
                 Some(word) => format!("did you mean {word:?}?"),
                 None => format!("write {}", ty.in_words()),
             };
-            fault(format!("{text:?} is not {}", ty.in_words()), fix)
+            fault(format!("{text:?} is not a choice here"), fix)
         }
         ValueType::Url if words => match HttpUrl::parse(plain(text)?) {
             Ok(url) => Ok(Value::Url(url)),
             // The URL itself stays unsaid: it may carry a password before its host.
             Err(why) => fault(
-                format!("this URL will not do: {why}"),
+                format!("this URL cannot be used: {why}"),
                 "write it as \"https://host:port/path\"",
             ),
         },
@@ -142,6 +142,21 @@ fn scalar(ty: ValueType, text: &str, written: ScalarForm) -> Result<Value, Value
         ValueType::List => wrong("write a list in brackets, such as [\"a\", \"b\"]"),
         _ => wrong("write it in quotes"),
     }
+}
+
+/// The choice that was most likely meant: a near one, or one that `text` lengthens or cuts
+/// short, as `warning` and `err` do.
+fn meant(text: &str, choices: &[&'static str]) -> Option<&'static str> {
+    let text = text.to_ascii_lowercase();
+    let alike = |word: &&&str| text.starts_with(**word) || word.starts_with(&*text);
+    let near = near(&text, choices.iter().copied());
+    near.or_else(|| {
+        choices
+            .iter()
+            .find(alike)
+            .copied()
+            .filter(|_| text.len() > 2)
+    })
 }
 
 fn duration(text: &str) -> Result<Value, ValueFault> {

@@ -146,6 +146,29 @@ fn one_fault_is_one_problem_and_this_is_its_text() {
              the file has (cms_key); write url below [credential.cms_key] in the file, or set \
              HEADSET_CREDENTIAL__CMS_KEY__URL",
         ),
+        // A choice is told in one sentence, with the one that was meant.
+        told(
+            "[route.contacts]",
+            "[log]\nlevel = \"loud\"\n[route.contacts]",
+            "h.toml:5:1: log.level: \"loud\" is not a choice here; write one of error, warn, info, debug, trace",
+        ),
+        told(
+            "[route.contacts]",
+            "[log]\nlevel = \"warning\"\n[route.contacts]",
+            "h.toml:5:1: log.level: \"warning\" is not a choice here; did you mean \"warn\"?",
+        ),
+        // A table that was written as the text in it, and a key of another table or kind.
+        told(
+            "match = { path = \"/v1/cc-list\", host = \"CMS.Local\" }",
+            "match = \"/v1\"",
+            "h.toml:5:1: route.contacts.match: this is text where a table is expected; write match.path = \"/v1\"",
+        ),
+        told(
+            "[route.contacts]",
+            "[route.contacts]\ncontext_id = \"1\"",
+            "h.toml:5:1: route.contacts.context_id: there is no such key; there is such a key at \
+             credential.*.context_id where kind is \"basicauth\"",
+        ),
         // A pattern, an exception that would never match.
         told(
             "path = \"/v1/cc-list\"",
