@@ -29,6 +29,7 @@ mod stories {
     mod logins;
     mod passes_through;
     mod process;
+    mod readme;
     mod refuses;
     mod reload;
     mod reloads_credentials;
