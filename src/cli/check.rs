@@ -21,13 +21,17 @@ use crate::config::{Config, load};
 use crate::secret::SecretSource;
 
 /// Checks a configuration and shows every problem at once; starts nothing.
+///
+/// A secret that cannot be read is a problem here. Where it is a credential's, `headset run`
+/// serves all the same and answers that credential's calls 503 until it can be read.
 #[derive(clap::Args, Clone, Debug)]
 pub struct CheckArgs {
     /// Where the configuration comes from.
     #[command(flatten)]
     pub quick: Quick,
-    /// Try each credential once: really ask for it, and warn where a person must act
-    /// within 14 days. Ends with 77 where one is refused, 69 where one is out of reach.
+    /// Mint each credential once, for real: this changes what its issuer holds, as
+    /// `headset mint --help` says. Warns where manual action is required within 14 days.
+    /// Ends with 77 where one is refused, 69 where one is out of reach.
     #[arg(long)]
     pub online: bool,
     /// How to write the outcome to stdout.
@@ -136,7 +140,7 @@ pub fn write(
             }
             let word = match online::exit_code(tried) == 0 {
                 true => "ok",
-                false => "the configuration is good, not every credential is",
+                false => "the configuration is valid, but not every credential could be obtained",
             };
             writeln!(stdout, "{word} ({})", config.digest)
         }

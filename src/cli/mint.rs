@@ -40,9 +40,13 @@ Examples:
   headset mint cms_key --config headset.toml --output json | jq .calls";
 
 const NOTES: &str = "\
-This really asks, so a wrong password counts as one wrong password. What it obtains is
-dropped; a session is logged out of, unless `on_shutdown` is `keep`. A forced login ends the
-user's other session.
+This asks the issuer for real and changes what the issuer holds:
+  - a basicauth registration is made, or extended with the configured password, and stays;
+    where `rotation` is `new_name`, one more name is registered and deleted again;
+  - a login opens a session, which is ended again unless `on_shutdown` is `keep`; a forced
+    login ends the user's other sessions, also that of a running headset;
+  - a wrong password counts as one failed login.
+headset stores nothing of it, and what a running headset uses is left alone otherwise.
 
 Exit codes: 0 obtained, 69 out of reach, 75 the issuer failed: try again later,
 77 refused, 78 the configuration or a secret is faulty.";
@@ -143,12 +147,14 @@ fn named<'c>(
     };
     match (credential.is_per_tenant(), tenant) {
         (true, None) => Err(format!(
-            "each tenant has its own {name}; say whose with --tenant"
+            "each tenant has its own {name}; name the tenant with --tenant"
         )),
         (true, Some(tenant)) if !allowed(tenant) => {
             Err(format!("no route with {name} allows the tenant {tenant:?}"))
         }
-        (false, Some(_)) => Err(format!("{name} is one for all; leave --tenant out")),
+        (false, Some(_)) => Err(format!(
+            "{name} is the same for every tenant; remove --tenant"
+        )),
         _ => Ok(credential),
     }
 }
@@ -180,7 +186,7 @@ mod tests {
             ("two", None, "name one of each, one"),
             ("each", None, "--tenant"),
             ("each", Some("2"), "no route"),
-            ("one", Some("1"), "leave --tenant out"),
+            ("one", Some("1"), "remove --tenant"),
         ] {
             let error = verdict(name, tenant).unwrap_err();
             assert!(error.contains(told), "{error}");

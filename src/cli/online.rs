@@ -1,5 +1,5 @@
 //! `headset check --online`: tries each credential once, one after the other, as
-//! `headset mint` does, and warns where a person must act soon.
+//! `headset mint` does, and warns where manual action is required soon.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -111,7 +111,7 @@ impl TriedCredential {
         let who = self.who();
         match &self.outcome {
             None => Some(format!(
-                "warning: {who}: not tried, since no route lists a tenant; headset mint {} --tenant … does",
+                "warning: {who}: not tried, because no route lists a tenant; try one with headset mint {} --tenant TENANT",
                 self.name
             )),
             Some(Err(error)) => Some(format!("{who}: {}: {error}", class(error))),
@@ -122,10 +122,10 @@ impl TriedCredential {
     fn warning(&self, obtained: &Obtained) -> Option<String> {
         let left = obtained.runway.filter(|left| *left < RUNWAY)?;
         Some(format!(
-            "warning: {}: calls begin to fail in {}, at {}, unless a person acts: {}",
+            "warning: {}: manual action required by {}, in {}, or calls begin to fail: {}",
             self.who(),
-            span(left),
             rfc3339(obtained.human_due_ms?),
+            span(left),
             obtained.action
         ))
     }

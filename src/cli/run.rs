@@ -34,7 +34,12 @@ const SIGNALS: &str = "\
 Signals: SIGTERM or SIGINT drains (new calls are still taken until nothing was in
 flight for 2 s), a second one stops at once. SIGHUP reads the configuration anew, as a
 change of its file does; one with faults changes nothing (docs/reload.md). Where the
-terminal was closed that headset was started in, it drains, unless nohup started it.";
+terminal was closed that headset was started in, it drains, unless nohup started it.
+
+A credential whose secret cannot be read does not keep headset from serving: the log and
+/startupz say so, its calls are answered 503, and headset reads the secret again every 2 s.
+`headset check` reports it as a problem. Without a caller token, the admin token or the
+store's key headset does not start.";
 
 /// Serves until a signal ends it.
 ///

@@ -34,7 +34,7 @@ pub(super) fn as_text(attempt: &Attempt) -> String {
         if let (Some(due), Some(left)) = (obtained.human_due_ms, obtained.runway) {
             let _ = writeln!(
                 out,
-                "a person must act by {}, in {}: {}",
+                "manual action required by {}, in {}: {}",
                 rfc3339(due),
                 span(left),
                 obtained.action

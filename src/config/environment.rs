@@ -187,8 +187,8 @@ impl Filled {
             self.problems.push(Problem::new(
                 place,
                 "",
-                "this matches no key: none is so deep",
-                "unset it",
+                "no key has so many levels",
+                "remove it",
             ));
         } else if let Err(other) = self.layer.root.insert(&parts, text, &place) {
             self.problems.push(Problem::new(

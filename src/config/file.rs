@@ -121,7 +121,7 @@ fn syntax(error: &toml::de::Error, text: &str, lines: &LineIndex<'_>) -> Problem
     let fix = if error.message().contains("duplicate key") {
         "remove one of the two"
     } else {
-        "mend the TOML here"
+        "correct the TOML syntax here"
     };
     Problem::new(
         place,
@@ -162,7 +162,7 @@ impl Reader<'_> {
             self.problems.push(Problem::new(
                 place.clone(),
                 key_path(path.iter().map(String::as_str)),
-                "no key is this deep",
+                "no key has so many levels",
                 "remove it",
             ));
             return None;
@@ -293,7 +293,7 @@ mod tests {
     #[test]
     fn a_bottomless_key_is_refused() {
         let deep = format!("{}x = 1", "a.".repeat(70));
-        assert!(problems(&deep)[0].contains("no key is this deep"));
+        assert!(problems(&deep)[0].contains("no key has so many levels"));
         let deeper = format!("{}x = 1", "a.".repeat(50_000));
         assert!(!problems(&deeper).is_empty());
         let nested = format!("a = {}", "[".repeat(50_000));

@@ -149,7 +149,7 @@ pub(super) fn read_proxy(text: &str) -> Result<Proxy, ValueFault> {
         ),
         Ok(url) if url.path.as_ref() != "/" => fault("a proxy has no path", write),
         Ok(url) => Ok(Proxy::At(url.origin)),
-        Err(why) => fault(format!("this proxy will not do: {why}"), write),
+        Err(why) => fault(format!("this proxy cannot be used: {why}"), write),
     }
 }
 

@@ -249,6 +249,10 @@ every problem at once and starts nothing; a faulty configuration ends with exit 
   an end of line after it; it refuses other control characters, curly quotes, invisible
   characters, quotes around it and a header's or variable's name before it; it expands
   nothing in it. headset acts on a changed file within 2 seconds.
+- `headset run` serves while a credential's secret cannot be read: that credential's calls are
+  answered 503, the log and `/startupz` say so, and the secret is read again every 2 s.
+  `headset check` reports it as a problem. Without a caller token, the admin token or the
+  store's key headset does not start.
 - Nothing in a path is expanded: `~` and `$NAME` are refused. Relative paths start
   at the folder that headset was started in.
 

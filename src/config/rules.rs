@@ -103,7 +103,7 @@ pub fn urls(value: &Value) -> Verdict {
         if let Err(why) = HttpUrl::parse(item) {
             // The item itself stays unsaid: it may carry a password before its host.
             return fault(
-                format!("one of the URLs will not do: {why}"),
+                format!("one of the URLs cannot be used: {why}"),
                 "write each as \"https://host:port/path\"",
             );
         }

@@ -150,7 +150,7 @@ impl Names {
                 }
                 tracing::debug!(
                     upstream.host = host,
-                    "the resolver fails, so the addresses of before are used"
+                    "the resolver fails; headset goes on with the addresses that it had"
                 );
                 Ok(last_good)
             }

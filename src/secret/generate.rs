@@ -38,7 +38,7 @@ impl Policy {
     pub fn new(length: usize, alphabet: &str) -> Result<Policy, Weak> {
         if !(16..=256).contains(&length) {
             return Err((
-                format!("a password of {length} characters will not do"),
+                format!("a password cannot have {length} characters"),
                 "write a length from 16 to 256".into(),
             ));
         }

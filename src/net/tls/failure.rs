@@ -117,10 +117,10 @@ fn certificate(bad: &CertificateError) -> io::Error {
             match other.0.downcast_ref::<NotPinned>() {
                 Some(not) => failure(format!("{not}, which is not pinned"), PIN),
                 // webpki's own errors come as text only, such as CaUsedAsEndEntity.
-                None => failure(format!("its certificate will not do ({other})"), CA),
+                None => failure(format!("its certificate cannot be accepted ({other})"), CA),
             }
         }
-        other => failure(format!("its certificate will not do ({other})"), CA),
+        other => failure(format!("its certificate cannot be accepted ({other})"), CA),
     }
 }
 

@@ -234,7 +234,7 @@ pub fn error_response(error: &Error) -> ErrorResponse {
                     "upstream_nonsense",
                     "The upstream broke HTTP/2",
                     "http_protocol_error",
-                    "see the detail; `upstream_protocol = \"h1\"` in the route goes round it",
+                    "see the detail; `upstream_protocol = \"h1\"` in the route avoids it",
                 ),
                 FaultKind::Closed(_) | FaultKind::Reset(_) => upstream(
                     StatusCode::BAD_GATEWAY,
