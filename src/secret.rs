@@ -6,9 +6,11 @@
 //! anew for each use, so a rotated secret needs no restart; `watch` tells when a
 //! file changed.
 
+mod clean;
 pub mod command;
 pub mod env;
 pub mod exposed;
+mod fault;
 pub mod file;
 pub mod generate;
 pub mod spelling;
@@ -18,7 +20,9 @@ pub mod watch;
 use std::fmt;
 use std::path::PathBuf;
 
-use zeroize::{Zeroize, Zeroizing};
+use zeroize::Zeroize;
+
+pub use self::fault::SecretFault;
 
 /// A value that is never printed and is zeroed on drop.
 pub struct Secret<T: Zeroize> {
@@ -111,9 +115,6 @@ impl fmt::Display for SecretSource {
     }
 }
 
-/// No secret is longer, in bytes.
-pub const MAX_BYTES: usize = 64 << 10;
-
 impl SecretSource {
     /// One spelling for one meaning, for digests: unlike `Display` with everything.
     pub fn canonical(&self) -> String {
@@ -195,7 +196,7 @@ impl SecretSource {
             SecretSource::Command(program) => command::read(program),
             SecretSource::Generate => Err(SecretFault::Generated),
         };
-        let text = bytes.and_then(clean);
+        let text = bytes.and_then(clean::clean);
         match text {
             Ok(text) => Ok(Secret::new(text, self.to_string())),
             Err(fault) => Err(SecretError {
@@ -206,7 +207,7 @@ impl SecretSource {
     }
 }
 
-/// Why a secret cannot be used: where it is, why, and how to mend it.
+/// Why a secret cannot be used: where it is, why, and what to do about it.
 #[derive(Debug, thiserror::Error)]
 #[error("{from}: {fault}; {}", fault.fix())]
 pub struct SecretError {
@@ -216,167 +217,9 @@ pub struct SecretError {
     pub fault: SecretFault,
 }
 
-/// What is wrong with a secret. Offsets are bytes from its start.
-#[derive(Debug, thiserror::Error)]
-pub enum SecretFault {
-    /// The variable does not exist.
-    #[error("it is not set")]
-    Unset,
-    /// The file cannot be opened or read.
-    #[error("it cannot be read ({0})")]
-    Unreadable(std::io::Error),
-    /// A folder, pipe or device, which cannot be read again when it is needed again.
-    #[error("it is not a regular file")]
-    NotAFile,
-    /// The program cannot be started.
-    #[error("it cannot be started ({0})")]
-    NotStarted(std::io::Error),
-    /// The program did not end well; what it printed is not told.
-    #[error("it ended with {0}")]
-    Failed(std::process::ExitStatus),
-    /// The program was killed for taking too long.
-    #[error("it took longer than 10 s")]
-    TooSlow,
-    /// A generated password is kept by its credential alone.
-    #[error("headset makes it, so there is nothing to read")]
-    Generated,
-    /// Nothing is in it, or only an end of line.
-    #[error("it is empty")]
-    Empty,
-    /// It is longer than [`MAX_BYTES`].
-    #[error("it is longer than 64 KiB")]
-    TooLong,
-    /// It is not UTF-8.
-    #[error("it is not UTF-8 at byte {0}")]
-    NotUtf8(usize),
-    /// A control character stands in it.
-    #[error("it has a control character at byte {0}")]
-    Control(usize),
-    /// A quote stands in it that an editor or a chat program put there.
-    #[error("it has a curly quote at byte {0}")]
-    CurlyQuote(usize),
-    /// A byte order mark, as some editors write.
-    #[error("it has a byte order mark at byte {0}")]
-    ByteOrderMark(usize),
-    /// A character without a shape, which a copy from a page brings along.
-    #[error("it has an invisible character (U+{code:04X}) at byte {at}", code = u32::from(*character))]
-    Invisible {
-        /// Where it stands.
-        at: usize,
-        /// What it is.
-        character: char,
-    },
-    /// Quotes around it, which would be sent too.
-    #[error("it stands in quotes ({0}), which would be a part of it")]
-    Quoted(char),
-    /// A whole header field instead of its value.
-    #[error("it begins with a header's name ({0}:), which would be a part of it")]
-    HeaderName(&'static str),
-    /// A line of a `.env` file or a shell script.
-    #[error("it begins with the name of a variable and =, which would be a part of it")]
-    Assignment,
-}
-
-impl SecretFault {
-    /// How to mend it.
-    pub fn fix(&self) -> &'static str {
-        match self {
-            SecretFault::Unset => "export it, or name a file instead",
-            SecretFault::Unreadable(_) => "check the path and who may read it",
-            SecretFault::NotAFile => "write the secret into a plain file",
-            SecretFault::NotStarted(_) => {
-                "write the program's whole path, and check who may run it"
-            }
-            SecretFault::Failed(_) => "run it by hand as the user that headset runs as",
-            SecretFault::TooSlow => {
-                "run it by hand as the user that headset runs as; it must not ask for anything"
-            }
-            SecretFault::Generated => {
-                "name a file, a variable or a command where headset cannot make it"
-            }
-            SecretFault::Empty => "write the secret into it",
-            SecretFault::TooLong => "check that it is the right one",
-            SecretFault::NotUtf8(_) => "write it anew as UTF-8",
-            SecretFault::Control(_) => "write it anew, on one line",
-            SecretFault::CurlyQuote(_) => "write it anew, with straight quotes if any",
-            SecretFault::ByteOrderMark(_) => "save it without one",
-            SecretFault::Invisible { .. } => "write it anew, without what was copied along with it",
-            SecretFault::Quoted(_) => "write it without quotes",
-            SecretFault::HeaderName(_) | SecretFault::Assignment => "write the value alone",
-        }
-    }
-}
-
-/// Trims and checks what was read. The buffer that came in is zeroed in any case.
-fn clean(bytes: Zeroizing<Vec<u8>>) -> Result<String, SecretFault> {
-    if bytes.len() > MAX_BYTES {
-        return Err(SecretFault::TooLong);
-    }
-    let text = match std::str::from_utf8(&bytes) {
-        Ok(text) => text.trim_end_matches(['\r', '\n']),
-        Err(error) => return Err(SecretFault::NotUtf8(error.valid_up_to())),
-    };
-    if text.is_empty() {
-        return Err(SecretFault::Empty);
-    }
-    for (at, c) in text.char_indices() {
-        match c {
-            '\u{2018}'..='\u{201f}' => return Err(SecretFault::CurlyQuote(at)),
-            '\u{feff}' => return Err(SecretFault::ByteOrderMark(at)),
-            // Unicode's zero-width, joining and direction marks, and the soft hyphen.
-            '\u{ad}'
-            | '\u{200b}'..='\u{200f}'
-            | '\u{202a}'..='\u{202e}'
-            | '\u{2060}'..='\u{206f}' => {
-                return Err(SecretFault::Invisible { at, character: c });
-            }
-            c if c.is_control() => return Err(SecretFault::Control(at)),
-            _ => {}
-        }
-    }
-    wrapped(text)?;
-    // Exactly as long as it is, so that growing never leaves a copy behind.
-    Ok(text.to_owned())
-}
-
-/// Refuses what a copy brings along with a secret, which no issuer would know.
-fn wrapped(text: &str) -> Result<(), SecretFault> {
-    let mut inner = text.trim().chars();
-    if let (Some(first @ ('"' | '\'' | '`')), Some(last)) = (inner.next(), inner.next_back())
-        && first == last
-    {
-        return Err(SecretFault::Quoted(first));
-    }
-    let begins = |word: &str| {
-        let start = text.trim_start().get(..word.len());
-        start.is_some_and(|start| start.eq_ignore_ascii_case(word))
-    };
-    for name in ["Authorization", "Proxy-Authorization", "Cookie"] {
-        if begins(&format!("{name}:")) {
-            return Err(SecretFault::HeaderName(name));
-        }
-    }
-    // Any other = may well be a part of a password; that of a padded Base64 text ends it.
-    let name = text.trim_start().split_once('=').map(|(name, _)| name);
-    let name = name.unwrap_or("").to_ascii_uppercase();
-    let name = name.strip_prefix("EXPORT ").unwrap_or(&name);
-    let is_name = name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_');
-    let says = [
-        "PASSWORD", "PASSWD", "TOKEN", "SECRET", "BEARER", "API_KEY", "APIKEY",
-    ];
-    if is_name && says.iter().any(|word| name.contains(word)) {
-        return Err(SecretFault::Assignment);
-    }
-    Ok(())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn cleaned(bytes: &[u8]) -> Result<String, SecretFault> {
-        clean(Zeroizing::new(bytes.to_vec()))
-    }
 
     #[test]
     fn debug_shows_the_source_and_never_the_value() {
@@ -402,90 +245,7 @@ mod tests {
     }
 
     #[test]
-    fn an_end_of_line_is_trimmed_and_nothing_else() {
-        assert_eq!(cleaned(b"pw\r\n").unwrap(), "pw");
-        assert_eq!(cleaned(b"pw\n\n").unwrap(), "pw");
-        assert_eq!(cleaned(b" p w ").unwrap(), " p w ");
-        assert_eq!(
-            cleaned(b"$HOME ${x} %41 ~ \\n").unwrap(),
-            "$HOME ${x} %41 ~ \\n"
-        );
-    }
-
-    #[test]
-    fn what_no_secret_should_hold_is_refused_with_its_offset() {
-        for (bytes, shown) in [
-            (b"\r\n".as_slice(), "it is empty"),
-            (b"", "it is empty"),
-            (b"ab\tc", "a control character at byte 2"),
-            (b"ab\ncd", "a control character at byte 2"),
-            (b"ab\0", "a control character at byte 2"),
-            ("a\u{201c}b".as_bytes(), "a curly quote at byte 1"),
-            ("\u{feff}ab".as_bytes(), "a byte order mark at byte 0"),
-            (b"abc\xff", "not UTF-8 at byte 3"),
-            (
-                "a\u{200b}b".as_bytes(),
-                "an invisible character (U+200B) at byte 1",
-            ),
-            (
-                "\u{2060}ab".as_bytes(),
-                "an invisible character (U+2060) at byte 0",
-            ),
-            (
-                "ab\u{ad}".as_bytes(),
-                "an invisible character (U+00AD) at byte 2",
-            ),
-            (
-                b"\"hunter2\"\n",
-                "it stands in quotes (\"), which would be a part of it",
-            ),
-            (
-                b"'hunter2'",
-                "it stands in quotes ('), which would be a part of it",
-            ),
-            (
-                b"`hunter2`",
-                "it stands in quotes (`), which would be a part of it",
-            ),
-            (
-                b"Authorization: Bearer hunter2",
-                "it begins with a header's name (Authorization:)",
-            ),
-            (
-                b"authorization:hunter2",
-                "it begins with a header's name (Authorization:)",
-            ),
-            (b"ADMIN_BEARER=hunter2", "the name of a variable and ="),
-            (
-                b"export CRM_PASSWORD=hunter2",
-                "the name of a variable and =",
-            ),
-            (b"password=hunter2", "the name of a variable and ="),
-        ] {
-            let fault = cleaned(bytes).expect_err(shown);
-            assert!(fault.to_string().contains(shown), "{fault}");
-            let all = format!("{fault}; {}", fault.fix());
-            assert!(!all.contains("hunter2"), "{all}");
-        }
-        for good in [
-            "a=b",
-            "QUJDRA==",
-            "\"",
-            "it's",
-            "\"a\" b",
-            "x:y",
-            "p\u{e4}ss",
-            "=TOKEN",
-        ] {
-            assert_eq!(cleaned(good.as_bytes()).unwrap(), good);
-        }
-        let long = vec![b'a'; MAX_BYTES + 1];
-        assert!(matches!(cleaned(&long), Err(SecretFault::TooLong)));
-        assert!(cleaned(&long[1..]).is_ok());
-    }
-
-    #[test]
-    fn an_error_says_where_why_and_how_to_mend_it() {
+    fn an_error_says_where_why_and_what_to_do() {
         let error = SecretSource::Env("HEADSET_TEST_NOT_SET".into())
             .fetch()
             .expect_err("nobody sets it");

@@ -20,7 +20,8 @@ use rustix::process::{Pid, Signal, kill_process_group};
 use tokio::time::Instant;
 use zeroize::Zeroizing;
 
-use super::{MAX_BYTES, Program, Secret, SecretFault};
+use super::fault::{MAX_BYTES, SecretFault};
+use super::{Program, Secret};
 
 /// How long a program may take.
 pub(super) const LIMIT: Duration = Duration::from_secs(10);

@@ -5,7 +5,7 @@
 
 use zeroize::Zeroizing;
 
-use super::SecretFault;
+use super::fault::SecretFault;
 
 /// The value of the variable called `name`.
 pub(super) fn read(name: &str) -> Result<Zeroizing<Vec<u8>>, SecretFault> {

@@ -8,7 +8,7 @@ use std::path::Path;
 
 use zeroize::Zeroizing;
 
-use super::{MAX_BYTES, SecretFault};
+use super::fault::{MAX_BYTES, SecretFault};
 use crate::base::file;
 
 /// The bytes of the file at `path`, one more than [`MAX_BYTES`] at most.
