@@ -103,7 +103,7 @@ impl World {
             ..Sources::default()
         };
         let config = load::load(&sources, &kind_keys()).unwrap();
-        let draft = PlanDraft::new(config, Clock::system(), Arc::default());
+        let draft = PlanDraft::new(config, Clock::system(), Default::default());
         let draft = draft.unwrap_or_else(|problems| panic!("{problems:?}"));
         let registry = prometheus::Registry::new();
         let plan = build::start(draft, &registry, tokio::runtime::Handle::current());

@@ -14,43 +14,25 @@
 //! None of them shows a secret, and only the POST changes anything. Probes and metrics need no
 //! token and no `Host` of ours: the kubelet and Prometheus come with the pod's
 //! address. All else is behind `guard.rs`: the browser shield, and off loopback the
-//! admin token. `app/pages.rs` puts it behind the HTTP server of all listeners, on the
+//! admin token. `app/serve/admin_listener.rs` puts it behind the HTTP server of all listeners, on the
 //! control thread. It sees snapshots only.
 
 pub mod guard;
 pub mod health;
 pub mod status;
+pub mod view;
 
-use std::sync::Arc;
-
-use arc_swap::ArcSwap;
 use axum::Router;
-use axum::extract::{RawQuery, State};
+use axum::extract::{RawQuery, Request, State};
 use axum::http::{StatusCode, header};
-use axum::middleware::from_fn_with_state;
+use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
-use prometheus::{Encoder, Registry, TextEncoder};
-use tokio::sync::{mpsc, oneshot};
+use prometheus::{Encoder, TextEncoder};
+use tokio::sync::oneshot;
 
-use crate::admin::health::{Health, ProbeVerdict};
-use crate::admin::status::{AdminView, ReloadRequest};
-use crate::base::time::Clock;
-
-/// What the admin listener shows.
-#[derive(Clone, Debug)]
-pub struct Admin {
-    /// Answers the probes.
-    pub health: Arc<Health>,
-    /// Holds every metric.
-    pub registry: Registry,
-    /// What a reload changes of what is shown.
-    pub admin_view: Arc<ArcSwap<AdminView>>,
-    /// Where to ask for a reload; `None` where none can be had.
-    pub ask: Option<mpsc::Sender<ReloadRequest>>,
-    /// The clock by which credentials expire.
-    pub clock: Clock,
-}
+use crate::admin::health::ProbeVerdict;
+use crate::admin::view::Admin;
 
 /// What it answers, each page behind what its callers must show.
 pub fn router(admin: Admin) -> Router {
@@ -58,7 +40,7 @@ pub fn router(admin: Admin) -> Router {
         .route("/", get(index))
         .route("/status", get(status::status))
         .route("/reload", post(reload))
-        .route_layer(from_fn_with_state(admin.clone(), guard::check));
+        .route_layer(from_fn_with_state(admin.clone(), guarded));
     Router::new()
         .merge(guarded)
         .route("/livez", get(livez))
@@ -66,6 +48,18 @@ pub fn router(admin: Admin) -> Router {
         .route("/startupz", get(startupz))
         .route("/metrics", get(metrics))
         .with_state(admin)
+}
+
+/// Lets pass who may see more than probes and metrics.
+async fn guarded(State(admin): State<Admin>, request: Request, next: Next) -> Response {
+    let view = admin.admin_view.load();
+    let judged = view.guard.judge(request.uri(), request.headers());
+    // Not across the wait for the answer.
+    drop(view);
+    match judged {
+        Ok(()) => next.run(request).await,
+        Err(refusal) => refusal.into_response(),
+    }
 }
 
 async fn index() -> &'static str {
@@ -91,11 +85,11 @@ async fn startupz(State(admin): State<Admin>) -> Response {
 
 async fn reload(State(admin): State<Admin>) -> Response {
     if !admin.admin_view.load().guard.has_token() {
-        let text = "this needs a token: set admin.token\n";
+        let text = "a reload needs a token: set admin.token\n";
         return (StatusCode::FORBIDDEN, text).into_response();
     }
     let Some(ask) = &admin.ask else {
-        let text = "this headset has no configuration to read anew\n";
+        let text = "this headset was started without a configuration that it could read again\n";
         return (StatusCode::NOT_FOUND, text).into_response();
     };
     let (asked, told) = oneshot::channel();
@@ -110,7 +104,7 @@ async fn reload(State(admin): State<Admin>) -> Response {
             (StatusCode::UNPROCESSABLE_ENTITY, text).into_response()
         }
         None => {
-            let text = "not now: headset is stopping, or too many ask\n";
+            let text = "try again later: headset is stopping, or too many reloads are waiting\n";
             (StatusCode::SERVICE_UNAVAILABLE, text).into_response()
         }
     }

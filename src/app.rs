@@ -19,11 +19,11 @@ use prometheus::Registry;
 use tokio::sync::{mpsc, watch};
 use tokio::task::LocalSet;
 
-use crate::admin::Admin;
 use crate::admin::health::Health;
+use crate::admin::view::Admin;
 use crate::app::build::PlanDraft;
-use crate::app::change::listener_files::AuthWatch;
-use crate::app::change::reload::{ConfigOrigin, ReloadTriggers};
+use crate::app::change::origin::ConfigOrigin;
+use crate::app::change::reload::ReloadTriggers;
 use crate::app::change::retired::Retired;
 use crate::app::change::running::Running;
 use crate::app::change::stop::Stop;
@@ -38,7 +38,7 @@ use crate::base::problem::Problem;
 use crate::base::time::Clock;
 use crate::config::{Bind, Config, SocketAccess};
 use crate::credential::store::file::{Claim, StoreInUse};
-use crate::net::egress::OwnAddresses;
+use crate::net::egress::ProcessContext;
 use crate::net::listen::BoundSocket;
 
 /// Why headset cannot start.
@@ -59,9 +59,7 @@ pub enum StartError {
     #[error("headset cannot start")]
     Machine(#[from] io::Error),
     /// Nobody serves calls any more, a while after the start: exit code 70.
-    #[error(
-        "every worker has ended, which is a fault of headset; start it again, and report the log"
-    )]
+    #[error("every worker has ended by a fault of headset; start it again, and report the log")]
     WorkersEnded,
     /// Two metrics share a name.
     #[error("the metrics cannot be registered")]
@@ -102,8 +100,36 @@ impl App {
     /// # Errors
     /// With every problem of the configuration, or the address that is taken.
     pub fn prepare(config: Config, clock: Clock) -> Result<App, StartError> {
-        let own = OwnAddresses::default();
-        let draft = PlanDraft::new(config, clock, own.clone()).map_err(StartError::Config)?;
+        App::prepare_in(ProcessContext::default(), config, clock)
+    }
+
+    /// The same for one that reads its configuration anew, from `origin` as at the start,
+    /// whenever there is an occasion (`change/reload.rs`).
+    ///
+    /// # Errors
+    /// As [`App::prepare`].
+    pub fn reloading(
+        origin: ConfigOrigin,
+        config: Config,
+        clock: Clock,
+    ) -> Result<App, StartError> {
+        let process = ProcessContext {
+            files: origin.files().clone(),
+            ..ProcessContext::default()
+        };
+        Ok(App {
+            origin: Some(origin),
+            ..App::prepare_in(process, config, clock)?
+        })
+    }
+
+    fn prepare_in(
+        process: ProcessContext,
+        config: Config,
+        clock: Clock,
+    ) -> Result<App, StartError> {
+        let own = process.own.clone();
+        let draft = PlanDraft::new(config, clock, process).map_err(StartError::Config)?;
         let config = draft.config();
         let claim = config.store.as_ref().map(|store| Claim::of(&store.path));
         let claim = claim.transpose()?;
@@ -140,15 +166,6 @@ impl App {
         })
     }
 
-    /// Lets it read its configuration anew, from `origin` as at the start, whenever
-    /// there is an occasion (`change/reload.rs`).
-    pub fn reloading(self, origin: ConfigOrigin) -> App {
-        App {
-            origin: Some(origin),
-            ..self
-        }
-    }
-
     /// Where it will be reached.
     pub fn addresses(&self) -> &BoundAddresses {
         &self.addresses
@@ -183,7 +200,10 @@ impl App {
         let (plan, process_state) = build::start(draft, &registry, runtime)?;
         let (credentials, watched) = watch::channel(plan.credentials.clone());
         // Before the first wait, and so before the first attempt.
-        tokio::spawn(secrets::watch(watched.clone()));
+        tokio::spawn(secrets::watch(
+            &process_state.process().files,
+            watched.clone(),
+        ));
         let health = Arc::new(Health::new(count, admin_view::readiness_checks(&plan)));
         let (workers, mut ended) = Workers::start(count, health.clone())?;
         let adopted = workers.adopt(sockets(&mut places, count)).await?;
@@ -217,9 +237,7 @@ impl App {
             credentials,
             admin: addresses.admin,
             admin_listener,
-            listener_auths: AuthWatch::default(),
         };
-        running.watch_listener_auth();
         let hangup = stop.take_hangup();
         let keep_up = async {
             match origin {
@@ -254,5 +272,5 @@ fn announce(addresses: &BoundAddresses) {
         tracing::info!(listener.name = %name, listener.address = %bind, "listening");
     }
     let admin = addresses.admin;
-    tracing::info!(admin.address = %admin, "admin listener is up");
+    tracing::info!(admin.address = %admin, "admin listening");
 }

@@ -18,7 +18,7 @@ pub mod token;
 pub mod watch;
 
 use std::fmt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use zeroize::Zeroize;
 
@@ -128,6 +128,14 @@ impl SecretSource {
                 text
             }
             other => other.to_string(),
+        }
+    }
+
+    /// The file that it is, where it is one.
+    pub fn file(&self) -> Option<&Path> {
+        match self {
+            SecretSource::File(path) => Some(path),
+            _ => None,
         }
     }
 

@@ -9,12 +9,9 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use axum::extract::{Request, State};
 use axum::http::{HeaderMap, StatusCode, Uri, header};
-use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 
-use crate::admin::Admin;
 use crate::base::log_limiter::LogLimiter;
 use crate::config;
 use crate::gateway::error::CallerFault;
@@ -34,9 +31,12 @@ pub struct AdminGuard {
 
 /// Why nothing is shown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum GuardRefusal {
+pub(super) enum GuardRefusal {
+    /// A page may have sent it.
     Shield(StatusCode),
+    /// It shows none, or another one.
     NeedsToken,
+    /// There is none that it could show.
     NoToken,
 }
 
@@ -66,7 +66,8 @@ impl AdminGuard {
         self.token.is_some()
     }
 
-    fn judge(&self, uri: &Uri, headers: &HeaderMap) -> Result<(), GuardRefusal> {
+    /// Whether a call for `uri` with `headers` may see what it asks for.
+    pub(super) fn judge(&self, uri: &Uri, headers: &HeaderMap) -> Result<(), GuardRefusal> {
         let name = authority(uri, headers.get(header::HOST)).map(host_name);
         if let Err((fault, _)) = shield::judge(&self.hosts, &[], name, headers) {
             let (kind, status) = match fault {
@@ -98,28 +99,23 @@ fn bearer(headers: &HeaderMap) -> Option<&str> {
     (all.next().is_none() && scheme.eq_ignore_ascii_case("bearer")).then(|| token.trim())
 }
 
-/// The middleware in front of what needs it.
-pub(super) async fn check(State(admin): State<Admin>, request: Request, next: Next) -> Response {
-    let say = |status: StatusCode, text: &'static str| (status, text).into_response();
-    let judged = admin
-        .admin_view
-        .load()
-        .guard
-        .judge(request.uri(), request.headers());
-    match judged {
-        Ok(()) => next.run(request).await,
-        Err(GuardRefusal::Shield(status)) => say(
-            status,
-            "this listener is called by localhost or its address, and by no page of another site\n",
-        ),
-        Err(GuardRefusal::NoToken) => say(
-            StatusCode::FORBIDDEN,
-            "off loopback this needs a token: set admin.token, or bind admin to 127.0.0.1\n",
-        ),
-        Err(GuardRefusal::NeedsToken) => {
-            let challenge = [(header::WWW_AUTHENTICATE, "Bearer realm=\"headset\"")];
-            let text = "send the admin token as Authorization: Bearer\n";
-            (StatusCode::UNAUTHORIZED, challenge, text).into_response()
+impl IntoResponse for GuardRefusal {
+    fn into_response(self) -> Response {
+        let say = |status: StatusCode, text: &'static str| (status, text).into_response();
+        match self {
+            GuardRefusal::Shield(status) => say(
+                status,
+                "call this listener as localhost or by its address; pages of other sites cannot call it\n",
+            ),
+            GuardRefusal::NoToken => say(
+                StatusCode::FORBIDDEN,
+                "this listener can be reached from outside this machine, so it needs a token: set admin.token, or bind admin to 127.0.0.1\n",
+            ),
+            GuardRefusal::NeedsToken => {
+                let challenge = [(header::WWW_AUTHENTICATE, "Bearer realm=\"headset\"")];
+                let text = "send the admin token as Authorization: Bearer\n";
+                (StatusCode::UNAUTHORIZED, challenge, text).into_response()
+            }
         }
     }
 }

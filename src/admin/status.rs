@@ -3,84 +3,15 @@
 //! It is made of snapshots, which hold no secret; times are RFC 3339 in UTC, spans
 //! are seconds. What is not known is `null`. Who may ask is `guard.rs`'s affair.
 
-use std::sync::Arc;
-
 use axum::Json;
 use axum::extract::State;
 use axum::http::{HeaderName, header};
 use serde_json::{Map, Value, json};
-use tokio::sync::oneshot;
 
-use crate::admin::Admin;
-use crate::admin::guard::AdminGuard;
-use crate::base::name::Name;
+use crate::admin::health::ProbeVerdict;
+use crate::admin::view::{Admin, CredentialView, RouteView};
 use crate::base::time::{Moment, rfc3339};
 use crate::credential::slot::{SlotState as Worth, Snapshot};
-
-/// What lets the admin listener see the credentials.
-pub trait StatusSource: Send + Sync + std::fmt::Debug {
-    /// Each credential that a route names, as it is now.
-    fn credentials(&self) -> Vec<CredentialView>;
-}
-
-/// One credential.
-#[derive(Clone, Debug)]
-pub struct CredentialView {
-    /// Its name.
-    pub name: Name,
-    /// Its kind.
-    pub kind: &'static str,
-    /// Whether each tenant has its own.
-    pub per_tenant: bool,
-    /// What a person does when one must act.
-    pub action: String,
-    /// Its slot, or one for each tenant that lives.
-    pub slots: Vec<Snapshot>,
-}
-
-/// One route.
-#[derive(Clone, Debug)]
-pub struct RouteView {
-    /// Its name.
-    pub name: Name,
-    /// The host that it matches; `None` is any.
-    pub host: Option<String>,
-    /// The path prefix that it matches.
-    pub path: String,
-    /// Where its calls go.
-    pub upstream: String,
-    /// The credential that it attaches.
-    pub credential: Option<Name>,
-    /// The field from which it takes its tenant.
-    pub tenant: Option<String>,
-}
-
-/// What a reload changes of what the admin listener shows.
-#[derive(Debug)]
-pub struct AdminView {
-    /// Who may see more than probes and metrics.
-    pub guard: AdminGuard,
-    /// The credentials.
-    pub credentials: Arc<dyn StatusSource>,
-    /// The routes.
-    pub routes: Vec<RouteView>,
-    /// The digest of the configuration in use.
-    pub config: String,
-    /// How the last reload went; `None` before the first.
-    pub reloaded: Option<Reloaded>,
-}
-
-/// How a reload went.
-#[derive(Clone, Debug)]
-pub struct Reloaded {
-    /// When, in milliseconds since the epoch.
-    pub at_ms: i64,
-    /// Why the configuration was refused, secrets by reference; empty where it is in use.
-    pub problems: Vec<String>,
-}
-
-/// Where somebody who asked for a reload waits for its outcome.
-pub type ReloadRequest = oneshot::Sender<Reloaded>;
 
 type StatusFields = [(HeaderName, &'static str); 2];
 
@@ -96,7 +27,7 @@ pub(super) async fn status(State(admin): State<Admin>) -> (StatusFields, Json<Va
         "version": env!("CARGO_PKG_VERSION"),
         "config": admin_view.config,
         "now": rfc3339(now.wall_ms),
-        "ready": admin.health.ready(false) == super::health::ProbeVerdict::Well,
+        "ready": admin.health.ready(false) == ProbeVerdict::Well,
     });
     all["credentials"] = credentials.iter().map(|c| credential(c, now)).collect();
     all["routes"] = admin_view.routes.iter().map(route).collect();

@@ -10,12 +10,16 @@ mod blueprints;
 pub mod descriptors;
 mod draft;
 mod issuers;
+mod layout;
 pub mod listener_auth;
 mod opened;
 mod plan;
 mod process_state;
 mod resolve;
 mod spec;
+pub mod succession;
+#[cfg(test)]
+pub(crate) mod testing;
 
 use prometheus::Registry;
 

@@ -2,12 +2,12 @@
 //!
 //! [`running::Running`] is a headset that serves. `reload` puts the next configuration in
 //! its place, or changes nothing; `restart_only` lists what it leaves alone; `retired`
-//! lets go of the credentials that it took out of use. `listener_files` and `secrets`
-//! notice changed files. `stop` waits for what ends the process (`terminal` tells a closed
+//! lets go of the credentials that it took out of use. `origin` notices a changed
+//! configuration, `secrets` a changed secret. `stop` waits for what ends the process (`terminal` tells a closed
 //! one), `shutdown` is the order of that end, and `supervisor` tells the service manager
 //! of all three.
 
-pub mod listener_files;
+pub mod origin;
 pub mod reload;
 pub mod restart_only;
 pub mod retired;

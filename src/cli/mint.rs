@@ -13,7 +13,7 @@ use crate::cli::quick::Quick;
 use crate::cli::report::{self, OutputFormat};
 use crate::cli::{attempt, exit, process, transcript};
 use crate::config::{self, Config, load};
-use crate::net::egress::OwnAddresses;
+use crate::net::egress::ProcessContext;
 
 /// Obtain one credential now and show how, with every secret masked.
 #[derive(Clone, Debug, clap::Args)]
@@ -71,7 +71,7 @@ pub fn run(args: MintArgs) -> anyhow::Result<ExitCode> {
     process::protect_memory();
     let limit = config.timeouts.mint;
     let clock = Clock::system();
-    let draft = match PlanDraft::to_mint(config, clock.clone(), OwnAddresses::default()) {
+    let draft = match PlanDraft::to_mint(config, clock.clone(), ProcessContext::default()) {
         Ok(draft) => draft,
         Err(problems) => return Ok(report::refuse(&problems)),
     };

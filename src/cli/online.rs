@@ -16,7 +16,7 @@ use crate::credential::attempt::Obtained;
 use crate::credential::minter_factory::{MinterFactory, listed_tenant};
 use crate::credential::slot_opener::open_sources;
 use crate::credential::store::NullStore;
-use crate::net::egress::OwnAddresses;
+use crate::net::egress::ProcessContext;
 
 /// A person who must act within this should hear of it now.
 const RUNWAY: Duration = Duration::from_secs(14 * 86_400);
@@ -39,7 +39,7 @@ pub fn try_all(config: &Config) -> std::io::Result<Vec<TriedCredential>> {
     let clock = Clock::system();
     // One attempt each, outside any slot: nothing is kept.
     let nowhere = Arc::new(NullStore::new());
-    let factory = MinterFactory::of(config, clock.clone(), OwnAddresses::default(), nowhere);
+    let factory = MinterFactory::of(config, clock.clone(), ProcessContext::default(), nowhere);
     process::runtime()?.block_on(async {
         let mut all = Vec::new();
         for credential in &config.credentials {

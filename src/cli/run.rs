@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use crate::app::build::kind_keys;
-use crate::app::change::reload::ConfigOrigin;
+use crate::app::change::origin::ConfigOrigin;
 use crate::app::change::stop::Stop;
 use crate::app::{App, StartError, telemetry};
 use crate::base::time::Clock;
@@ -57,8 +57,8 @@ pub fn run(args: RunArgs) -> anyhow::Result<ExitCode> {
     for warning in config.warnings.iter().chain(&load::exposed(&config)) {
         tracing::warn!(config.key = %warning.key, "{warning}");
     }
-    let app = match App::prepare(config, Clock::system()) {
-        Ok(app) => app.reloading(origin),
+    let app = match App::reloading(origin, config, Clock::system()) {
+        Ok(app) => app,
         Err(StartError::Config(problems)) => return Ok(report::refuse(&problems)),
         Err(other) => return Err(other.into()),
     };

@@ -77,7 +77,9 @@ pub async fn attempt(mint: &Arc<dyn Mint>, limit: Duration, clock: &Clock) -> At
             mint.revoke(Revocation::Configured),
         ));
         if !matches!(revoked.await, Ok(Ok(()))) {
-            tracing::warn!("what was obtained for this attempt could not be ended at the issuer");
+            tracing::warn!(
+                "the credential of this attempt could not be ended at its issuer: it stays valid until it expires"
+            );
         }
     }
     Attempt {

@@ -17,7 +17,7 @@ use crate::base::problem::{Place, Problem};
 use crate::base::time::Clock;
 use crate::config::url::HttpUrl;
 use crate::config::{self, Config};
-use crate::net::egress::{Egress, OwnAddresses};
+use crate::net::egress::{Egress, ProcessContext};
 
 /// What every minter is made with.
 #[derive(Clone, Debug)]
@@ -42,7 +42,7 @@ impl MinterFactory {
     pub fn of(
         config: &Config,
         clock: Clock,
-        own: OwnAddresses,
+        process: ProcessContext,
         store: Arc<dyn Store>,
     ) -> MinterFactory {
         let upstream = |route: &config::RouteConfig| {
@@ -53,7 +53,7 @@ impl MinterFactory {
             clock,
             mint_limit: config.timeouts.mint,
             chains: Chains::default(),
-            egress: Egress::new(&config.egress, own),
+            egress: Egress::new(&config.egress, process),
             store,
             upstreams: config.routes.iter().filter_map(upstream).collect(),
         }
@@ -61,11 +61,11 @@ impl MinterFactory {
 
     /// The same for a later configuration: its store, its chains and its clock stay.
     pub fn again(&self, config: &Config) -> MinterFactory {
-        let own = self.egress.own().clone();
+        let process = self.egress.process().clone();
         let (clock, store) = (self.clock.clone(), self.store.clone());
         MinterFactory {
             chains: self.chains.clone(),
-            ..MinterFactory::of(config, clock, own, store)
+            ..MinterFactory::of(config, clock, process, store)
         }
     }
 

@@ -124,7 +124,7 @@ async fn shake_hands(
         _ = phase.wait_for(|phase| *phase >= Phase::Closing) => return None,
     };
     metrics.refused(why).inc();
-    tracing::debug!(reason = ?why, error.detail = ?error, "a caller's TLS did not come about");
+    tracing::debug!(reason = ?why, error.detail = ?error, "TLS with a caller failed");
     None
 }
 

@@ -172,7 +172,7 @@ impl Connector {
             let bare = name.trim_start_matches('[').trim_end_matches(']');
             let name = ServerName::try_from(bare.to_owned())
                 .map_err(|_| TlsError::Name { name: bare.into() })?;
-            Some((client::shared(tls)?, name))
+            Some((client::shared(tls, &egress.process().files)?, name))
         } else {
             None
         };
@@ -415,6 +415,7 @@ mod tests {
 
     use super::*;
     use crate::config::{self, Roots};
+    use crate::net::egress::ProcessContext;
     use crate::net::resolve::Names;
 
     async fn dial(host: &str, port: u16, egress: Egress) -> Result<Io, ConnectError> {
@@ -431,11 +432,15 @@ mod tests {
         connector.connect().await
     }
 
+    fn listening_at(own: SocketAddr) -> ProcessContext {
+        ProcessContext {
+            own: Arc::new(ArcSwap::from_pointee(vec![own])),
+            ..ProcessContext::default()
+        }
+    }
+
     fn owning(own: SocketAddr) -> Egress {
-        Egress::new(
-            &Default::default(),
-            Arc::new(ArcSwap::from_pointee(vec![own])),
-        )
+        Egress::new(&Default::default(), listening_at(own))
     }
 
     #[tokio::test]
@@ -488,7 +493,7 @@ mod tests {
             ..Default::default()
         };
         for (own, host) in [(bound, "cms.test"), (away, "192.0.2.1")] {
-            let egress = Egress::new(&told, Arc::new(ArcSwap::from_pointee(vec![own])));
+            let egress = Egress::new(&told, listening_at(own));
             let outcome = dial(host, 8080, egress).await;
             assert!(
                 matches!(outcome, Err(ConnectError::OwnListener { address }) if address == own),

@@ -6,46 +6,51 @@
 //! a problem then, never a silent way around the proxy. A password in one, and what
 //! `proxy_authorization` yields, is shown to the proxy alone.
 
+mod login;
+
 use std::fmt;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
-use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use base64::prelude::{BASE64_STANDARD, Engine as _};
 use hyper_util::client::proxy::matcher::Matcher;
-use tokio::sync::Mutex;
-use tokio::time::Instant;
 use zeroize::Zeroizing;
 
+use self::login::ProxyLogin;
 use crate::config;
 use crate::config::no_proxy::Exception;
 use crate::config::outbound::Proxy;
 use crate::config::url::HttpOrigin;
 use crate::net::resolve::Names;
-use crate::secret::SecretSource;
-
-/// How long what `proxy_authorization` yielded is used, unless the proxy refuses it.
-const AUTHORIZATION_HOLDS: Duration = Duration::from_secs(10);
+use crate::secret::watch::FileWatch;
 
 /// The addresses that headset itself listens on: stored when all are bound, and anew
 /// when a reload binds others.
 pub type OwnAddresses = Arc<ArcSwap<Vec<SocketAddr>>>;
+
+/// What all of a process goes by on its way out.
+#[derive(Clone, Debug, Default)]
+pub struct ProcessContext {
+    /// Where it listens itself.
+    pub own: OwnAddresses,
+    /// Tells when a file changed of which something was made.
+    pub files: FileWatch,
+}
 
 type Variables = dyn Fn(&str) -> Option<String> + Send + Sync;
 
 /// The way out. The default is the direct one.
 #[derive(Clone, Default)]
 pub struct Egress {
-    own: OwnAddresses,
+    process: ProcessContext,
     names: Names,
     way: Option<Arc<ProxyChoice>>,
 }
 
 struct ProxyChoice {
     told: config::outbound::EgressConfig,
-    authorization: Option<Authorization>,
+    login: Option<Arc<ProxyLogin>>,
     variables: Box<Variables>,
 }
 
@@ -115,24 +120,27 @@ pub fn same_ip(one: IpAddr, other: IpAddr) -> bool {
 }
 
 impl Egress {
-    /// The way that `told` describes, for a headset that listens on `own`.
-    pub fn new(told: &config::outbound::EgressConfig, own: OwnAddresses) -> Egress {
-        Egress::within(told, own, |name| std::env::var(name).ok())
+    /// The way that `told` describes, for the headset of `process`.
+    pub fn new(told: &config::outbound::EgressConfig, process: ProcessContext) -> Egress {
+        Egress::within(told, process, |name| std::env::var(name).ok())
     }
 
     /// The same with the environment that `variables` looks into.
     pub fn within(
         told: &config::outbound::EgressConfig,
-        own: OwnAddresses,
+        process: ProcessContext,
         variables: impl Fn(&str) -> Option<String> + Send + Sync + 'static,
     ) -> Egress {
         let way = ProxyChoice {
             told: told.clone(),
-            authorization: told.authorization.clone().map(Authorization::new),
+            login: told
+                .authorization
+                .clone()
+                .map(|source| ProxyLogin::new(source, &process.files)),
             variables: Box::new(variables),
         };
         Egress {
-            own,
+            process,
             names: Names::default(),
             way: (told.proxy != Proxy::None).then(|| Arc::new(way)),
         }
@@ -148,14 +156,19 @@ impl Egress {
         &self.names
     }
 
+    /// What it goes by, for another way out of this process.
+    pub fn process(&self) -> &ProcessContext {
+        &self.process
+    }
+
     /// headset's own listeners.
     pub fn own(&self) -> &OwnAddresses {
-        &self.own
+        &self.process.own
     }
 
     /// Whether `address` is one of headset's own listeners, on whichever interface.
     pub fn is_own(&self, address: SocketAddr) -> bool {
-        let own = self.own.load();
+        let own = self.process.own.load();
         own.iter().any(|bound| {
             bound.port() == address.port()
                 && (bound.ip().is_unspecified() || same_ip(bound.ip(), address.ip()))
@@ -164,7 +177,7 @@ impl Egress {
 
     /// Whether a listener of headset's is bound to exactly `address`.
     pub fn listens_at(&self, address: SocketAddr) -> bool {
-        let own = self.own.load();
+        let own = self.process.own.load();
         own.iter()
             .any(|bound| bound.port() == address.port() && same_ip(bound.ip(), address.ip()))
     }
@@ -238,14 +251,14 @@ impl ProxyChoice {
 }
 
 impl ProxyHop {
-    /// The value of `Proxy-Authorization` to show it, if any. Reads its source at most
-    /// every 10 s.
+    /// The value of `Proxy-Authorization` to show it, if any. Reads its source
+    /// where that changed, and a command at most every 10 s.
     ///
     /// # Errors
     /// Where the secret cannot be read or is neither of the two forms.
     pub async fn authorization(&self) -> io::Result<Option<Zeroizing<Vec<u8>>>> {
-        if let Some(authorization) = &self.way.authorization {
-            return authorization.value().await.map(Some);
+        if let Some(login) = &self.way.login {
+            return login.value().await.map(Some);
         }
         let own = self.from_variable.as_ref();
         Ok(own.map(|value| Zeroizing::new(value.as_bytes().to_vec())))
@@ -253,51 +266,9 @@ impl ProxyHop {
 
     /// Lets the next connection read the secret anew: the proxy refused it.
     pub async fn doubt(&self) {
-        if let Some(authorization) = &self.way.authorization {
-            *authorization.held.lock().await = None;
+        if let Some(login) = &self.way.login {
+            login.doubt().await;
         }
-    }
-}
-
-struct Authorization {
-    source: SecretSource,
-    held: Mutex<Option<(Instant, Zeroizing<Vec<u8>>)>>,
-}
-
-impl Authorization {
-    fn new(source: SecretSource) -> Authorization {
-        Authorization {
-            source,
-            held: Mutex::default(),
-        }
-    }
-
-    async fn value(&self) -> io::Result<Zeroizing<Vec<u8>>> {
-        let mut held = self.held.lock().await;
-        if let Some((read, value)) = held.as_ref()
-            && read.elapsed() < AUTHORIZATION_HOLDS
-        {
-            return Ok(value.clone());
-        }
-        let secret = self.source.read().await.map_err(io::Error::other)?;
-        let text = secret.expose();
-        let scheme = text.split_once(' ').map(|(scheme, _)| scheme);
-        let whole =
-            |scheme: &str| ["basic", "bearer"].contains(&scheme.to_ascii_lowercase().as_str());
-        let value = if scheme.is_some_and(whole) {
-            text.as_bytes().to_vec()
-        } else if text.contains(':') {
-            let pair = Zeroizing::new(BASE64_STANDARD.encode(text));
-            format!("Basic {}", *pair).into_bytes()
-        } else {
-            return Err(io::Error::other(format!(
-                "{} holds neither user:password nor a value with its scheme, such as `Bearer …`",
-                self.source
-            )));
-        };
-        let value = Zeroizing::new(value);
-        *held = Some((Instant::now(), value.clone()));
-        Ok(value)
     }
 }
 
@@ -322,7 +293,7 @@ mod tests {
             all.find(|(known, _)| *known == name)
                 .map(|(_, value)| (*value).to_owned())
         };
-        Egress::within(&told, OwnAddresses::default(), look)
+        Egress::within(&told, ProcessContext::default(), look)
     }
 
     fn hop(egress: &Egress, url: &str) -> Result<Option<String>, String> {

@@ -4,11 +4,13 @@
 //! send a request could make headset run a program otherwise. What is shown is compared in
 //! constant time. Shared by all who ask for it.
 
+use std::path::Path;
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 use subtle::ConstantTimeEq;
 
+use super::watch::FileWatch;
 use super::{Secret, SecretError, SecretSource};
 
 /// See the module.
@@ -36,6 +38,17 @@ impl Token {
     /// Whether `other` comes from the same place and is the same.
     pub fn is_same_as(&self, other: &Token) -> bool {
         self.source == other.source && self.is(other.now.load().expose().as_bytes())
+    }
+
+    /// Reads it anew whenever `watch` tells that its file changed, where it is one, and
+    /// tells `told` what came of it.
+    pub fn follow(
+        self: &Arc<Token>,
+        watch: &FileWatch,
+        told: impl Fn(Result<bool, SecretError>) + Send + Sync + 'static,
+    ) {
+        let file = self.source.file().map(Path::to_owned);
+        watch.follow(self, file, move |token: &Token| told(token.reread()));
     }
 
     /// Reads it anew; whoever comes later is judged by what is there now. Tells whether

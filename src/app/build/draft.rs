@@ -16,7 +16,7 @@ use crate::credential::minter_factory::MinterFactory;
 use crate::credential::slot_opener::open_sources;
 use crate::credential::store::NullStore;
 use crate::credential::tenants::CredentialHandle;
-use crate::net::egress::OwnAddresses;
+use crate::net::egress::ProcessContext;
 
 /// A resolved configuration.
 pub struct PlanDraft {
@@ -32,10 +32,18 @@ impl PlanDraft {
     ///
     /// # Errors
     /// With every problem at once.
-    pub fn new(config: Config, clock: Clock, own: OwnAddresses) -> Result<PlanDraft, Vec<Problem>> {
-        let (listener_auths, found) =
-            listener_auth::open(&config.listeners, config.admin.token.as_ref(), &[]);
-        PlanDraft::resolved(config, clock, own, listener_auths, found)
+    pub fn new(
+        config: Config,
+        clock: Clock,
+        process: ProcessContext,
+    ) -> Result<PlanDraft, Vec<Problem>> {
+        let (listener_auths, found) = listener_auth::open(
+            &config.listeners,
+            config.admin.token.as_ref(),
+            &[],
+            &process.files,
+        );
+        PlanDraft::resolved(config, clock, process, listener_auths, found)
     }
 
     /// The same to try a credential only: nobody will call, so the files and tokens of
@@ -46,15 +54,15 @@ impl PlanDraft {
     pub fn to_mint(
         config: Config,
         clock: Clock,
-        own: OwnAddresses,
+        process: ProcessContext,
     ) -> Result<PlanDraft, Vec<Problem>> {
-        PlanDraft::resolved(config, clock, own, ListenerAuths::default(), Vec::new())
+        PlanDraft::resolved(config, clock, process, ListenerAuths::default(), Vec::new())
     }
 
     fn resolved(
         config: Config,
         clock: Clock,
-        own: OwnAddresses,
+        process: ProcessContext,
         listener_auths: ListenerAuths,
         mut found: Vec<Problem>,
     ) -> Result<PlanDraft, Vec<Problem>> {
@@ -62,7 +70,7 @@ impl PlanDraft {
             found.push(problem);
             Arc::new(NullStore::new())
         });
-        let factory = MinterFactory::of(&config, clock, own, store);
+        let factory = MinterFactory::of(&config, clock, process, store);
         let (credentials, routes) = resolve(&config, &factory, found)?;
         Ok(PlanDraft {
             config,
@@ -84,8 +92,12 @@ impl PlanDraft {
         known: &[ListenerAuth],
     ) -> Result<PlanDraft, Vec<Problem>> {
         let factory = factory.again(&config);
-        let (listener_auths, found) =
-            listener_auth::open(&config.listeners, config.admin.token.as_ref(), known);
+        let (listener_auths, found) = listener_auth::open(
+            &config.listeners,
+            config.admin.token.as_ref(),
+            known,
+            &factory.egress.process().files,
+        );
         let (credentials, routes) = resolve(&config, &factory, found)?;
         Ok(PlanDraft {
             config,
@@ -99,8 +111,8 @@ impl PlanDraft {
     /// Every problem that resolving `config` would find, secrets unread but for the keys
     /// of listeners, each of which must fit its certificate.
     pub fn judge(config: &Config, clock: &Clock) -> Vec<Problem> {
-        let own = OwnAddresses::default();
-        let factory = MinterFactory::of(config, clock.clone(), own, Arc::new(NullStore::new()));
+        let process = ProcessContext::default();
+        let factory = MinterFactory::of(config, clock.clone(), process, Arc::new(NullStore::new()));
         let found = resolve(config, &factory, listener_auth::judge(&config.listeners));
         found.err().unwrap_or_default()
     }

@@ -12,6 +12,7 @@ use crate::config::ListenerConfig;
 use crate::net::tls::server::TlsAcceptor;
 use crate::secret::SecretSource;
 use crate::secret::token::Token;
+use crate::secret::watch::FileWatch;
 
 /// What stands between a listener's callers and its gateway.
 #[derive(Clone, Debug, Default)]
@@ -32,31 +33,41 @@ pub struct ListenerAuths {
 }
 
 /// Those of `listeners` and of the admin listener, and every problem. Reads their files,
-/// and their tokens wherever those are. What is as in one of the `known` is that very one:
-/// its TLS sessions can be resumed, and the command of its token is not run once more.
+/// and their tokens wherever those are; `watch` tells when they change. What is as in one of
+/// the `known` is that very one: its TLS sessions can be resumed, and the command of its
+/// token is not run once more.
 pub fn open(
     listeners: &[ListenerConfig],
     admin_token: Option<&SecretSource>,
     known: &[ListenerAuth],
+    watch: &FileWatch,
 ) -> (ListenerAuths, Vec<Problem>) {
     let mut problems = Vec::new();
-    let listeners = listeners
-        .iter()
-        .map(|listener| ListenerAuth {
-            tls: acceptor(listener, known).unwrap_or_else(|problem| {
-                problems.push(problem);
-                None
-            }),
-            token: {
-                let key = || format!("listener.{}.caller_token", listener.name);
-                token(listener.caller_token.as_ref(), key, known, &mut problems)
-            },
-        })
-        .collect();
-    let admin_token = token(admin_token, || "admin.token".into(), known, &mut problems);
+    let mut open = |listener: &ListenerConfig| {
+        let tls = tls(listener).unwrap_or_else(|problem| {
+            problems.push(problem);
+            None
+        });
+        let token = listener.caller_token.as_ref().and_then(|source| {
+            let key = format!("listener.{}.caller_token", listener.name);
+            token(source, key, known)
+                .map_err(|problem| problems.push(problem))
+                .ok()
+        });
+        ListenerAuth {
+            tls: tls.map(|read| kept_acceptor(read, known, watch, listener.name.as_str())),
+            token: token.map(|read| kept_token(read, watch, listener.name.as_str())),
+        }
+    };
+    let listeners = listeners.iter().map(&mut open).collect();
+    let admin_token = admin_token.and_then(|source| {
+        token(source, "admin.token".into(), known)
+            .map_err(|problem| problems.push(problem))
+            .ok()
+    });
     let listener_auths = ListenerAuths {
         listeners,
-        admin_token,
+        admin_token: admin_token.map(|read| kept_token(read, watch, "admin")),
     };
     (listener_auths, problems)
 }
@@ -65,98 +76,93 @@ pub fn open(
 pub fn judge(listeners: &[ListenerConfig]) -> Vec<Problem> {
     listeners
         .iter()
-        .filter_map(|listener| acceptor(listener, &[]).err())
+        .filter_map(|listener| tls(listener).err())
         .collect()
 }
 
-fn acceptor(
-    listener: &ListenerConfig,
-    known: &[ListenerAuth],
-) -> Result<Option<Arc<TlsAcceptor>>, Problem> {
-    let Some(files) = listener.tls.clone() else {
-        return Ok(None);
-    };
-    let acceptor = TlsAcceptor::read(files).map_err(|error| {
+fn tls(listener: &ListenerConfig) -> Result<Option<TlsAcceptor>, Problem> {
+    let read = listener.tls.clone().map(TlsAcceptor::read).transpose();
+    read.map_err(|error| {
         Problem::new(
             Place::Default,
             format!("listener.{}.tls.{}", listener.name, error.key),
             error.to_string(),
             error.fix,
         )
-    })?;
-    let mut known = known
-        .iter()
-        .filter_map(|listener_auth| listener_auth.tls.as_ref());
-    let same = known.find(|known| known.is_same_as(&acceptor)).cloned();
-    Ok(Some(same.unwrap_or_else(|| Arc::new(acceptor))))
+    })
 }
 
-fn token(
-    source: Option<&SecretSource>,
-    key: impl FnOnce() -> String,
+/// `read`, or that of the `known` ones which is the same.
+fn kept_acceptor(
+    read: TlsAcceptor,
     known: &[ListenerAuth],
-    problems: &mut Vec<Problem>,
-) -> Option<Arc<Token>> {
-    let source = source?;
-    let mut known = known
-        .iter()
-        .filter_map(|listener_auth| listener_auth.token.as_ref());
-    let known = known.find(|token| token.source() == source);
-    if let Some(known) = known.filter(|token| matches!(token.source(), SecretSource::Command(_))) {
-        return Some(known.clone());
+    watch: &FileWatch,
+    listener: &str,
+) -> Arc<TlsAcceptor> {
+    let mut all = known.iter().filter_map(|known| known.tls.as_ref());
+    if let Some(same) = all.find(|known| known.is_same_as(&read)) {
+        return same.clone();
     }
-    match Token::read(source.clone()) {
-        Ok(token) => {
-            let same = known.filter(|known| known.is_same_as(&token)).cloned();
-            Some(same.unwrap_or_else(|| Arc::new(token)))
-        }
-        Err(error) => {
-            let why = format!("{}: {}", error.from, error.fault);
-            problems.push(Problem::new(Place::Default, key(), why, error.fault.fix()));
-            None
-        }
-    }
+    let acceptor = Arc::new(read);
+    let listener = listener.to_owned();
+    acceptor.follow(watch, move |outcome| match outcome {
+        Ok(false) => {}
+        Ok(true) => tracing::info!(
+            listener.name = listener,
+            "TLS files changed: new connections get the new certificate"
+        ),
+        Err(error) => tracing::error!(
+            listener.name = listener,
+            tls.key = error.key,
+            error.detail = %error,
+            error.fix = error.fix,
+            "the new TLS files cannot be used, so the previous certificate stays in use"
+        ),
+    });
+    acceptor
 }
 
-impl ListenerAuth {
-    /// Reads anew whatever is made of one of the `changed` sources.
-    pub fn reread(&self, listener: &str, changed: &[SecretSource]) {
-        if let Some(acceptor) = &self.tls
-            && acceptor
-                .files()
-                .any(|path| changed.contains(&SecretSource::File(path.to_owned())))
-        {
-            match acceptor.reread() {
-                Ok(false) => {}
-                Ok(true) => tracing::info!(
-                    listener.name = listener,
-                    "the certificate of a listener was read"
-                ),
-                Err(error) => tracing::error!(
-                    listener.name = listener,
-                    tls.key = error.key,
-                    error.detail = %error,
-                    error.fix = error.fix,
-                    "new TLS files cannot be used, so the old certificate stays"
-                ),
-            }
-        }
-        if let Some(token) = &self.token
-            && changed.contains(token.source())
-        {
-            match token.reread() {
-                Ok(false) => {}
-                Ok(true) => {
-                    tracing::info!(listener.name = listener, "the token of a listener was read")
-                }
-                Err(error) => tracing::error!(
-                    listener.name = listener,
-                    error.detail = %error,
-                    "the new token of a listener cannot be used, so the old one stays"
-                ),
-            }
-        }
+/// A token, or one that stays.
+enum ReadToken {
+    Known(Arc<Token>),
+    New(Token),
+}
+
+fn token(source: &SecretSource, key: String, known: &[ListenerAuth]) -> Result<ReadToken, Problem> {
+    let mut all = known.iter().filter_map(|known| known.token.as_ref());
+    let known = all.find(|token| token.source() == source);
+    if let Some(known) = known.filter(|token| matches!(token.source(), SecretSource::Command(_))) {
+        return Ok(ReadToken::Known(known.clone()));
     }
+    let read = Token::read(source.clone()).map_err(|error| {
+        let why = format!("{}: {}", error.from, error.fault);
+        Problem::new(Place::Default, key, why, error.fault.fix())
+    })?;
+    Ok(match known.filter(|known| known.is_same_as(&read)) {
+        Some(same) => ReadToken::Known(same.clone()),
+        None => ReadToken::New(read),
+    })
+}
+
+fn kept_token(read: ReadToken, watch: &FileWatch, listener: &str) -> Arc<Token> {
+    let token = match read {
+        ReadToken::Known(token) => return token,
+        ReadToken::New(token) => Arc::new(token),
+    };
+    let listener = listener.to_owned();
+    token.follow(watch, move |outcome| match outcome {
+        Ok(false) => {}
+        Ok(true) => tracing::info!(
+            listener.name = listener,
+            "the caller token changed: new calls must show the new one"
+        ),
+        Err(error) => tracing::error!(
+            listener.name = listener,
+            error.detail = %error,
+            "the new caller token cannot be used, so the previous one stays in use"
+        ),
+    });
+    token
 }
 
 #[cfg(test)]
@@ -185,7 +191,10 @@ mod tests {
     }
 
     fn opened(listener: &ListenerConfig, known: &[ListenerAuth]) -> ListenerAuth {
-        let (mut listener_auths, problems) = open(std::slice::from_ref(listener), None, known);
+        let (mut listener_auths, problems) = {
+            let watch = FileWatch::default();
+            open(std::slice::from_ref(listener), None, known, &watch)
+        };
         assert!(problems.is_empty(), "{problems:?}");
         listener_auths.listeners.remove(0)
     }

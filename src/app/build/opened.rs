@@ -1,4 +1,4 @@
-//! From a draft to a plan, in two steps, so that a reload can stop between them.
+//! A draft whose credentials are open: half way to a plan, so that a reload can stop here.
 //!
 //! [`OpenedPlan::open`] opens the slots that are new or changed; the others stay who they
 //! are. A slot that replaces another under its name is asked for in its place from then
@@ -10,31 +10,23 @@ use std::sync::Arc;
 use tokio::time::{Instant, timeout_at};
 
 use super::abandoned::Abandoned;
-use super::blueprints::{PlannedRoute, blueprint, lifetimes, origins_or_own};
-use super::descriptors::{self, DescriptorLimits};
 use super::draft::PlanDraft;
-use super::issuers::{issuers, marks_anywhere, marks_at};
-use super::plan::{Plan, PlannedCredential, PlannedListener, PoolId};
+use super::plan::Plan;
 use super::process_state::ProcessState;
-use super::spec::CredentialSpec;
-use crate::base::name::Name;
-use crate::base::permits::Permits;
+use super::spec::{CredentialChange, CredentialSpec};
+use super::succession::{candidates, is_named};
 use crate::config;
 use crate::credential::chain::Chains;
-use crate::credential::identity::{is_same_account, is_same_user};
+use crate::credential::identity::is_same_user;
 use crate::credential::slot::Slot;
 use crate::credential::slot_opener::{Predecessor, SlotOpener};
 use crate::credential::tenants::CredentialHandle;
 use crate::credential::{Cause, Mint, MintError, Unavailable};
-use crate::gateway::response_body::open_stream::Allowance;
-use crate::gateway::stack::admit::AdmitLayer;
-use crate::gateway::stack::authorize::Grant;
-use crate::modes::ConnectionRules;
 
 /// A draft whose credentials are open.
 pub struct OpenedPlan {
-    draft: PlanDraft,
-    credentials: Vec<(config::CredentialConfig, CredentialHandle, CredentialSpec)>,
+    pub(super) draft: PlanDraft,
+    pub(super) credentials: Vec<(config::CredentialConfig, CredentialHandle, CredentialSpec)>,
     /// Those that stay, with other limits.
     tuned: Vec<(config::CredentialConfig, Arc<dyn Mint>, CredentialHandle)>,
     opener: SlotOpener,
@@ -88,14 +80,6 @@ impl OpenedPlan {
             metrics: process_state.credentials.clone(),
             runtime: process_state.runtime.clone(),
         };
-        let named = |name: &Name| {
-            let mut routes = draft.routes.iter();
-            routes.any(|(route, ..)| route.credential.as_ref() == Some(name))
-                || draft.credentials.iter().any(|(credential, _)| {
-                    let mut chained = credential.values.chained().into_iter();
-                    chained.any(|(_, source, _)| source == name)
-                })
-        };
         let mut begun = UncommittedPlan {
             new: Vec::new(),
             replaced: Vec::new(),
@@ -104,17 +88,22 @@ impl OpenedPlan {
         };
         let mut tuned = Vec::new();
         let mut credentials = Vec::new();
-        // One that neither a route nor another credential names is not asked for: the
-        // loader warned of it.
-        for (credential, mint) in draft.credentials.iter().filter(|(c, _)| named(&c.name)) {
+        // One that nobody names is not asked for: the loader warned of it.
+        let all = draft.credentials.iter();
+        let named = all.filter(|(credential, _)| is_named(&credential.name, config));
+        for (credential, mint) in named {
             let spec = CredentialSpec::of(credential, config, &draft.factory);
             let running = before.and_then(|before| before.running(&credential.name));
-            if let Some((same, was)) = running.filter(|(_, was)| was.identity == spec.identity) {
-                if *was != spec {
-                    tuned.push((credential.clone(), mint.clone(), same.handle.clone()));
+            let change = running.map(|(same, was)| (same, spec.change_from(was)));
+            match change {
+                Some((same, kept @ (CredentialChange::Nothing | CredentialChange::Limits))) => {
+                    if kept == CredentialChange::Limits {
+                        tuned.push((credential.clone(), mint.clone(), same.handle.clone()));
+                    }
+                    credentials.push((credential.clone(), same.handle.clone(), spec));
+                    continue;
                 }
-                credentials.push((credential.clone(), same.handle.clone(), spec));
-                continue;
+                Some((_, CredentialChange::Another)) | None => {}
             }
             let predecessor = predecessor(credential, config, before);
             let handle = opener.open(credential, mint, predecessor.as_ref());
@@ -160,6 +149,15 @@ impl OpenedPlan {
         Ok(())
     }
 
+    /// From here on there is no way back: what was handed over stays so, and what goes on
+    /// does so under its new limits.
+    pub(super) fn commit(&mut self) {
+        self.begun.commit();
+        for (credential, mint, handle) in &self.tuned {
+            self.opener.tune(credential, mint, handle);
+        }
+    }
+
     /// The slots that were opened now.
     pub fn new_slots(&self) -> Vec<CredentialHandle> {
         self.begun
@@ -168,164 +166,6 @@ impl OpenedPlan {
             .cloned()
             .map(CredentialHandle::One)
             .collect()
-    }
-
-    /// The plan. What `before` has and it needs too is the same there: counters, permits,
-    /// connections. From here on there is no way back for what was handed over.
-    pub fn lay_out(mut self, process_state: &ProcessState, before: Option<&Plan>) -> Plan {
-        self.begun.commit();
-        for (credential, mint, handle) in &self.tuned {
-            self.opener.tune(credential, mint, handle);
-        }
-        let OpenedPlan {
-            draft, credentials, ..
-        } = self;
-        let config = draft.config;
-        let wanted = |config: &config::Config| DescriptorLimits {
-            connections: config.limits.connections,
-            in_flight: config.limits.in_flight,
-            streams: config.limits.streams,
-        };
-        // Permits that are taken count on under the same limits.
-        let same = before.filter(|before| wanted(&before.config) == wanted(&config));
-        let (connections, allowance) = match same {
-            Some(before) => (before.connections.clone(), before.allowance.clone()),
-            None => {
-                let fit = descriptors::fit(wanted(&config));
-                let allowance = Allowance {
-                    in_flight: Permits::new(fit.in_flight),
-                    streams: Permits::new(fit.streams),
-                };
-                (Permits::new(fit.connections), allowance)
-            }
-        };
-        let issuers = issuers(&draft.credentials);
-        let mut pools = Vec::new();
-        let mut planned = Vec::new();
-        for (route, upstream_target, connector) in draft.routes {
-            let grant = route.credential.as_ref().and_then(|name| {
-                let (credential, handle, _) = credentials.iter().find(|(c, ..)| c.name == *name)?;
-                Some(Grant {
-                    handle: handle.clone(),
-                    origins: origins_or_own(&credential.origins, &route),
-                    wait: route.timeouts.credential_wait,
-                })
-            });
-            let lifetimes = lifetimes(&route.timeouts, &config.limits);
-            let kept = before
-                .into_iter()
-                .flat_map(|before| &before.pools)
-                .find(|line| {
-                    line.route == route.name
-                        && line.lifetimes == lifetimes
-                        && line.connector.is_same_as(&connector)
-                });
-            let line = match kept {
-                Some(line) => line.number,
-                None => process_state.next_pool(),
-            };
-            pools.push(PoolId {
-                route: route.name.clone(),
-                connector: connector.clone(),
-                lifetimes,
-                number: line,
-            });
-            planned.push(PlannedRoute {
-                metrics: Arc::new(process_state.families.route(&route.name)),
-                issuers: match &grant {
-                    // Our credential must not read out passwords through another
-                    // name, port or gateway of the same contact center either.
-                    Some(_) => marks_anywhere(&issuers),
-                    None => marks_at(&issuers, upstream_target.origin()),
-                },
-                grant,
-                route,
-                upstream_target,
-                connector,
-                line,
-            });
-        }
-        let listeners = config
-            .listeners
-            .iter()
-            .zip(draft.listener_auths.listeners)
-            .map(|(listener, listener_auth)| {
-                let metrics = Arc::new(process_state.families.listener(&listener.name));
-                let admit = AdmitLayer::new(listener_auth.token.clone(), metrics.clone());
-                let entrance = (listener, &admit);
-                let blueprint = blueprint(
-                    &planned,
-                    entrance,
-                    &metrics,
-                    &process_state.none,
-                    &allowance,
-                    &config,
-                );
-                PlannedListener {
-                    config: listener.clone(),
-                    listener_auth,
-                    blueprint: Arc::new(blueprint),
-                    metrics,
-                }
-            })
-            .collect();
-        let mut specs = Vec::new();
-        let mut running = Vec::new();
-        for (credential, handle, spec) in credentials {
-            specs.push(spec);
-            running.push(PlannedCredential {
-                kind: credential.kind,
-                handle,
-            });
-        }
-        Plan {
-            rules: Arc::new(rules(&config)),
-            admin_token: draft.listener_auths.admin_token,
-            connections,
-            config,
-            listeners,
-            credentials: running,
-            allowance,
-            specs,
-            pools,
-        }
-    }
-}
-
-/// The running credential in whose place `credential` comes: the one of its name, else one
-/// that the new configuration has no more and that logs in to the same account.
-fn predecessor(
-    credential: &config::CredentialConfig,
-    config: &config::Config,
-    before: Option<&Plan>,
-) -> Option<Predecessor> {
-    let before = before?;
-    let tables = before.config.credentials.iter();
-    let has_url = |table: &config::CredentialConfig| table.values.0.contains_key("url");
-    let is_gone = |name: &Name| config.credentials.iter().all(|kept| kept.name != *name);
-    let mut candidates: Vec<&config::CredentialConfig> = tables
-        .filter(|old| {
-            old.name == credential.name
-                || (is_gone(&old.name) && has_url(old) && is_same_account(old, credential))
-        })
-        .collect();
-    candidates.sort_by_key(|old| old.name != credential.name);
-    candidates.into_iter().find_map(|old| {
-        let (running, _) = before.running(&old.name)?;
-        Some(Predecessor {
-            handle: running.handle.clone(),
-            is_same_user: is_same_user(old, credential),
-        })
-    })
-}
-
-fn rules(config: &config::Config) -> ConnectionRules {
-    ConnectionRules {
-        header_bytes: config.limits.header_bytes,
-        header_count: config.limits.header_count,
-        header: config.timeouts.header,
-        keep_alive: config.timeouts.caller_keep_alive,
-        idle: config.timeouts.idle,
     }
 }
 
@@ -343,4 +183,21 @@ async fn first_mint(slot: Arc<Slot>, end: Instant) -> Result<(), Unavailable> {
         return Ok(());
     }
     Err(unavailable)
+}
+
+/// The running credential in whose place `credential` comes.
+fn predecessor(
+    credential: &config::CredentialConfig,
+    config: &config::Config,
+    before: Option<&Plan>,
+) -> Option<Predecessor> {
+    let before = before?;
+    let all = candidates(credential, config, &before.config.credentials);
+    all.into_iter().find_map(|old| {
+        let (running, _) = before.running(&old.name)?;
+        Some(Predecessor {
+            handle: running.handle.clone(),
+            is_same_user: is_same_user(old, credential),
+        })
+    })
 }

@@ -12,7 +12,7 @@ use crate::base::time::Clock;
 use crate::credential::metrics::CredentialMetrics;
 use crate::credential::minter_factory::MinterFactory;
 use crate::gateway::metrics::{Families, ListenerMetrics, RouteMetrics};
-use crate::net::egress::OwnAddresses;
+use crate::net::egress::{OwnAddresses, ProcessContext};
 
 /// What outlives the configurations of a process.
 pub struct ProcessState {
@@ -72,6 +72,11 @@ impl ProcessState {
     /// headset's own listeners, for whatever dials.
     pub fn own(&self) -> &OwnAddresses {
         self.factory.egress.own()
+    }
+
+    /// What all of the process goes by on its way out.
+    pub fn process(&self) -> &ProcessContext {
+        self.factory.egress.process()
     }
 
     /// The clock by which credentials expire.

@@ -14,8 +14,10 @@ use tokio::signal::unix::Signal;
 use tokio::sync::mpsc;
 use tokio::time::{MissedTickBehavior, interval};
 
-use crate::admin::status::{AdminView, ReloadRequest, Reloaded};
+use crate::admin::view::{AdminView, ReloadRequest, Reloaded};
+use crate::app::build::succession::has_successor;
 use crate::app::build::{OpenedPlan, Plan, PlanDraft, PlannedCredential, kind_keys};
+use crate::app::change::origin::ConfigOrigin;
 use crate::app::change::retired::Ends;
 use crate::app::change::running::Running;
 use crate::app::change::{restart_only, supervisor};
@@ -24,32 +26,10 @@ use crate::app::serve::{admin_listener, admin_view};
 use crate::base::problem::Problem;
 use crate::config::Config;
 use crate::config::load::{self, Sources};
-use crate::credential::identity::is_same_account;
 use crate::credential::tenants::CredentialHandle;
-use crate::secret;
-use crate::secret::watch::Watch;
 
 /// How often what is out of use is looked at.
 const SWEEP: Duration = Duration::from_secs(1);
-
-/// From what a configuration is read, again and again.
-pub struct ConfigOrigin {
-    /// The file, the variables and the flags.
-    pub sources: Sources,
-    watch: Watch,
-}
-
-impl ConfigOrigin {
-    /// Begins to watch the file of `sources`; read them afterwards, so that no change is
-    /// missed.
-    pub fn of(sources: Sources) -> ConfigOrigin {
-        let file = sources.file.clone().map(secret::SecretSource::File);
-        ConfigOrigin {
-            watch: Watch::start(file.into_iter().collect()),
-            sources,
-        }
-    }
-}
 
 /// What makes a running headset reload.
 pub struct ReloadTriggers {
@@ -84,19 +64,14 @@ impl Running {
     /// either the old or the new configuration in use, whole.
     pub async fn keep_up(&mut self, occasions: ReloadTriggers) -> Infallible {
         let ReloadTriggers {
-            origin: ConfigOrigin { sources, mut watch },
+            mut origin,
             mut hangup,
             mut asked,
         } = occasions;
         let mut sweep = interval(SWEEP);
         sweep.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let changed = watch.turn_to(watched(&sources, &self.plan.config)).await;
-        let is_ours = |file: &secret::SecretSource| {
-            let own = sources.file.as_ref();
-            own.is_some_and(|own| *file == secret::SecretSource::File(own.clone()))
-        };
         // It may have changed since it was read at the start.
-        let mut again = changed.iter().any(is_ours);
+        let mut again = origin.look(&self.plan.config).await;
         loop {
             let mut askers = Vec::new();
             let why = tokio::select! {
@@ -110,7 +85,7 @@ impl Running {
                     continue;
                 }
                 Some(()) = async { hangup.as_mut()?.recv().await } => "SIGHUP",
-                _ = watch.changed() => "a changed file",
+                () = origin.changed() => "a changed file",
                 Some(asker) = asked.recv() => {
                     askers.push(asker);
                     "the admin listener"
@@ -119,16 +94,13 @@ impl Running {
             askers.extend(std::iter::from_fn(|| asked.try_recv().ok()));
             supervisor::reloading();
             // What changes from here on is seen afterwards.
-            let before = watched(&sources, &self.plan.config);
-            watch.turn_to(before.clone()).await;
-            let reloaded = self.reload(&sources, why).await;
+            origin.look(&self.plan.config).await;
+            let reloaded = self.reload(&origin.sources, why).await;
             supervisor::reloaded(match reloaded.problems.is_empty() {
                 true => "configuration reloaded",
-                false => "configuration refused, the one before stays in use",
+                false => "configuration refused, the previous one stays in use",
             });
-            let after = watched(&sources, &self.plan.config);
-            let changed = watch.turn_to(after).await;
-            again = changed.iter().any(|file| before.contains(file));
+            again = origin.look(&self.plan.config).await;
             for asker in askers {
                 // Who does not wait any more is not told.
                 let _ = asker.send(reloaded.clone());
@@ -166,7 +138,7 @@ impl Running {
                 tracing::error!(
                     reload.why = why,
                     problems = problems.len(),
-                    "configuration refused: the one before stays in use"
+                    "configuration refused: the previous one stays in use"
                 );
                 problems
             }
@@ -191,7 +163,7 @@ impl Running {
         for key in restart_only::keep(&mut config, &self.plan.config) {
             tracing::warn!(
                 config.key = key,
-                "this cannot change while headset runs: restart it for what the configuration says"
+                "this key changes only at a restart: restart headset to apply it"
             );
         }
         let factory = self.process_state.factory().clone();
@@ -232,7 +204,6 @@ impl Running {
         let gone = self.put_away(before);
         self.wake_chained();
         self.learn_addresses();
-        self.watch_listener_auth();
         self.admin_listener
             .keep_by(admin_listener::rules(&self.plan.rules));
         self.health
@@ -282,10 +253,7 @@ impl Running {
             }
             let mut old = before.config.credentials.iter();
             let old = old.find(|credential| credential.name == *handle.name());
-            let successor = old.is_some_and(|old| {
-                let mut all = plan.config.credentials.iter();
-                all.any(|credential| is_same_account(credential, old))
-            });
+            let successor = old.is_some_and(|old| has_successor(old, &plan.config));
             let ends = match successor {
                 true => Ends::Session,
                 false => Ends::AsConfigured,
@@ -348,14 +316,4 @@ fn is_same(one: &CredentialHandle, other: &CredentialHandle) -> bool {
         }
         _ => false,
     }
-}
-
-/// The files whose change is an occasion: the configuration, and what its TLS tables
-/// name, which is read when it is.
-fn watched(sources: &Sources, config: &Config) -> Vec<secret::SecretSource> {
-    let routes = config.routes.iter().map(|route| &route.tls);
-    let credentials = config.credentials.iter().map(|credential| &credential.tls);
-    let files = routes.chain(credentials).flat_map(|tls| tls.files());
-    let files = files.map(Into::into).chain(sources.file.clone());
-    files.map(secret::SecretSource::File).collect()
 }

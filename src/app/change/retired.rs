@@ -49,8 +49,8 @@ async fn give_back(slot: Arc<Slot>, limit: Duration) {
     tracing::warn!(
         credential.name = %slot.name(),
         error = %error,
-        "what was obtained for a configuration that is not used could not be ended: it lives on \
-         until its expiry"
+        "a credential that was obtained for a refused configuration could not be ended at its \
+         issuer: it stays valid until it expires"
     );
 }
 
@@ -70,7 +70,7 @@ impl Retired {
         self.unused = used;
         let unused: Vec<RetiredSlot> = unused;
         for left in unused {
-            tracing::info!(credential.name = %left.handle.name(), "credential not used any more");
+            tracing::info!(credential.name = %left.handle.name(), "credential no longer used");
             for mint in left.slots().iter().map(|slot| slot.mint()) {
                 let is_ended = match left.ends {
                     Ends::AsConfigured => mint.facts().revokes_on_shutdown,
@@ -96,7 +96,7 @@ impl Retired {
         if timeout_at(end, ended).await.is_err() {
             tracing::warn!(
                 credentials = self.ending.len(),
-                "credentials out of use could not be ended in time: they live on until their expiry"
+                "credentials no longer used could not be ended at their issuers in time: they stay valid until they expire"
             );
         }
     }
@@ -136,15 +136,15 @@ impl RetiredSlot {
 
 async fn end(mint: Arc<dyn Mint>, name: String, limit: Duration) {
     match tokio::time::timeout(limit, mint.revoke(Revocation::Configured)).await {
-        Ok(Ok(())) => tracing::info!(credential.name = name, "credential ended"),
+        Ok(Ok(())) => tracing::info!(credential.name = name, "credential ended at its issuer"),
         Ok(Err(error)) => tracing::warn!(
             credential.name = name,
             error = %error,
-            "credential could not be ended: it lives on until its expiry"
+            "the credential could not be ended at its issuer: it stays valid until it expires"
         ),
         Err(_) => tracing::warn!(
             credential.name = name,
-            "credential could not be ended in time: it lives on until its expiry"
+            "the credential could not be ended at its issuer in time: it stays valid until it expires"
         ),
     }
 }

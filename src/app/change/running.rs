@@ -8,9 +8,8 @@ use arc_swap::ArcSwap;
 use tokio::sync::watch;
 
 use crate::admin::health::Health;
-use crate::admin::status::AdminView;
+use crate::admin::view::AdminView;
 use crate::app::build::{Plan, PlannedCredential, ProcessState};
-use crate::app::change::listener_files::{self, AuthWatch};
 use crate::app::change::retired::Retired;
 use crate::app::serve::gauges::BuildGauges;
 use crate::app::serve::listener_sockets::{ListenerSockets, own_addresses};
@@ -41,17 +40,9 @@ pub struct Running {
     pub admin: SocketAddr,
     /// By what the admin listener is served.
     pub admin_listener: Rc<CurrentService>,
-    /// What watches the files of listeners.
-    pub listener_auths: AuthWatch,
 }
 
 impl Running {
-    /// Watches the files of the listeners that are in use now, and no others.
-    pub fn watch_listener_auth(&mut self) {
-        self.listener_auths
-            .turn_to(listener_files::watch(&self.plan));
-    }
-
     /// Lets nothing dial the listeners that are open now.
     pub fn learn_addresses(&self) {
         let own = own_addresses(&self.listener_sockets.addresses(), self.admin);

@@ -57,10 +57,7 @@ pub async fn run(why: &str, mut stop: Stop, running: Running, mut ended: Workers
     listener_sockets.tell(Phase::Draining);
     let end = Instant::now() + drain;
     let revoking = revoking(&plan, &retired);
-    let deadline = match revoking.is_empty() && !retired.is_ending() {
-        true => end,
-        false => end - REVOCATION.min(drain / 4),
-    };
+    let deadline = end - kept_free(drain, !revoking.is_empty() || retired.is_ending());
     let orderly = async {
         quiet(|| listener_sockets.counts(), deadline).await;
         // While the sockets are ours: the next headset may bind its own there.
@@ -76,14 +73,22 @@ pub async fn run(why: &str, mut stop: Stop, running: Running, mut ended: Workers
     tokio::select! {
         finished = orderly => {
             if finished {
-                tracing::info!("stopped, nothing was cut");
+                tracing::info!("stopped: every call finished");
             } else {
-                tracing::warn!(in_flight = in_flight(), "stopped when the drain time ended");
+                tracing::warn!(in_flight = in_flight(), "stopped: the drain time ended before every call finished");
             }
         }
         () = stop.second() => {
-            tracing::warn!(in_flight = in_flight(), "stopped at a second signal");
+            tracing::warn!(in_flight = in_flight(), "stopped at once by a second signal");
         }
+    }
+}
+
+/// How much of the end of `drain` calls do not get, where credentials are to be ended.
+fn kept_free(drain: Duration, for_ending: bool) -> Duration {
+    match for_ending {
+        true => REVOCATION.min(drain / 4),
+        false => Duration::ZERO,
     }
 }
 
@@ -113,7 +118,7 @@ async fn revoke_all(slots: Vec<Arc<Slot>>, end: Instant) {
             let revoked = timeout_at(end, slot.mint().revoke(Revocation::Configured)).await;
             let error = match &revoked {
                 Ok(Ok(())) => {
-                    tracing::info!(credential.name = %slot.name(), "credential ended");
+                    tracing::info!(credential.name = %slot.name(), "credential ended at its issuer");
                     return;
                 }
                 Ok(Err(error)) => error.to_string(),
@@ -122,7 +127,7 @@ async fn revoke_all(slots: Vec<Arc<Slot>>, end: Instant) {
             tracing::warn!(
                 credential.name = %slot.name(),
                 error = %error,
-                "credential could not be ended: it lives on until its expiry"
+                "the credential could not be ended at its issuer: it stays valid until it expires"
             );
         });
     }
@@ -145,6 +150,14 @@ async fn quiet(counts: impl Fn() -> ActivityCounts, deadline: Instant) {
 mod tests {
     use super::*;
     use crate::net::activity::Activity;
+
+    #[test]
+    fn the_end_of_a_drain_is_kept_free_for_ending_credentials() {
+        let seconds = Duration::from_secs;
+        assert_eq!(kept_free(seconds(60), true), seconds(5));
+        assert_eq!(kept_free(seconds(8), true), seconds(2));
+        assert_eq!(kept_free(seconds(60), false), Duration::ZERO);
+    }
 
     #[tokio::test(start_paused = true)]
     async fn a_drain_goes_on_while_short_calls_begin() {

@@ -18,7 +18,8 @@ use hyper::body::Incoming;
 use tokio::sync::watch;
 use tower::Service as _;
 
-use crate::admin::{self, Admin};
+use crate::admin;
+use crate::admin::view::Admin;
 use crate::app::build::descriptors;
 use crate::base::permits::Permits;
 use crate::gateway::error::CallerFault;
@@ -74,8 +75,8 @@ pub fn spawn(
         let panicked = |panic: &str| {
             tracing::error!(
                 error.detail = panic,
-                "accepting connections of the admin listener failed by a fault of headset and \
-                 begins anew"
+                "a fault of headset interrupted accepting connections of the admin listener; it \
+                 goes on, report the log"
             );
         };
         serve(listener, serving, phase, panicked).await;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use crate::admin::guard::AdminGuard;
 use crate::admin::health::ReadinessCheck;
-use crate::admin::status::{AdminView, CredentialView, RouteView, StatusSource};
+use crate::admin::view::{AdminView, CredentialView, RouteView, StatusSource};
 use crate::app::build::{Plan, PlannedCredential};
 use crate::config::Config;
 use crate::credential::slot::Slot;

@@ -48,7 +48,7 @@ pub enum ListenError {
         source: io::Error,
     },
     /// The machine refuses another handle of it.
-    #[error("headset cannot start")]
+    #[error("a listener's socket cannot be shared among the workers")]
     Machine(#[from] io::Error),
 }
 
@@ -163,7 +163,7 @@ impl ListenerSocket {
             Err(error) => tracing::error!(
                 listener.name = %self.name,
                 error.detail = %error,
-                "the mode, owner or group of a listener's socket cannot be changed; the next reload tries again"
+                "the mode, owner or group of a listener's socket could not be changed; the next reload tries again"
             ),
         }
     }
@@ -254,7 +254,7 @@ impl ListenerSockets {
             tracing::info!(
                 listener.name = %listener_socket.name,
                 listener.address = %listener_socket.address,
-                "not listening there any more"
+                "no longer listening"
             );
             // Before nobody listens on it.
             drop(listener_socket.file);
@@ -346,4 +346,69 @@ pub fn new_addresses(places: &[SocketPlace]) -> impl Iterator<Item = SocketAddr>
         Bind::Tcp(address) => Some(*address),
         Bind::Unix(_) => None,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::app::build::testing::config;
+
+    fn listeners() -> Vec<config::ListenerConfig> {
+        config("[route.a]\nmatch.path = \"/\"\nupstream = \"https://cms.example.com\"\n").listeners
+    }
+
+    /// Settles `places` as if a plan had them.
+    fn settle(sockets: &mut ListenerSockets, places: Vec<SocketPlace>) {
+        for place in places {
+            if let SocketPlace::New(new) = place {
+                sockets.open.push(new.listener_socket);
+            }
+        }
+    }
+
+    fn kept(places: &[SocketPlace]) -> Vec<Option<u64>> {
+        let number = |place: &SocketPlace| match place {
+            SocketPlace::Kept(number) => Some(*number),
+            SocketPlace::New(_) => None,
+        };
+        places.iter().map(number).collect()
+    }
+
+    #[test]
+    fn a_listener_with_the_same_address_keeps_its_socket() {
+        let mut sockets = ListenerSockets::default();
+        let any = listeners();
+        let first = sockets.place(&any, 1).unwrap();
+        assert_eq!(kept(&first), [None]);
+        settle(&mut sockets, first);
+        assert_eq!(kept(&sockets.place(&any, 1).unwrap()), [Some(1)]);
+        // Any port under another name is another one.
+        let mut renamed = any.clone();
+        renamed[0].name = Name::parse("other").unwrap();
+        assert_eq!(kept(&sockets.place(&renamed, 1).unwrap()), [None]);
+        // What one has taken, another does not get.
+        let both = [any[0].clone(), any[0].clone()];
+        assert_eq!(kept(&sockets.place(&both, 1).unwrap()), [Some(1), None]);
+    }
+
+    #[test]
+    fn an_address_that_is_taken_is_told_with_its_key() {
+        let mut sockets = ListenerSockets::default();
+        let mut all = listeners();
+        let first = sockets.place(&all, 1).unwrap();
+        all[0].bind = first[0].address().unwrap().clone();
+        let error = sockets.place(&all, 1).unwrap_err();
+        assert!(matches!(error, ListenError::Bind { key, .. } if key == "listener.app.bind"));
+    }
+
+    #[test]
+    fn what_headset_listens_on_are_its_tcp_addresses() {
+        let admin = SocketAddr::from(([127, 0, 0, 1], 9464));
+        let tcp = SocketAddr::from(([127, 0, 0, 1], 8080));
+        let all = [
+            ("app".to_owned(), Bind::Tcp(tcp)),
+            ("local".to_owned(), Bind::Unix("/run/headset.sock".into())),
+        ];
+        assert_eq!(own_addresses(&all, admin), [tcp, admin]);
+    }
 }

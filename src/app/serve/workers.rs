@@ -114,7 +114,7 @@ impl Workers {
                         tracing::error!(
                             worker = index,
                             error.detail = %error,
-                            "a worker has ended, which is a fault of headset"
+                            "a worker ended by a fault of headset; report the log, and restart headset"
                         );
                     }
                 })?;
@@ -332,7 +332,7 @@ impl WorkerState {
                 listener.name = %name,
                 worker = index,
                 error.detail = panic,
-                "accepting connections failed by a fault of headset and begins anew"
+                "a fault of headset interrupted accepting connections; it goes on, report the log"
             );
         };
         self.serving

@@ -10,18 +10,19 @@ use rustls::pki_types::pem::PemObject;
 use rustls::{ClientConfig, RootCertStore};
 
 use super::error::TlsError;
-use super::identity::FileIdentity;
+use super::identity::{self, FileIdentity};
 use super::pin::Pinned;
 use crate::config::outbound::Pin;
 use crate::config::{ClientCertificate, Roots, UpstreamProtocol, UpstreamTls};
+use crate::secret::watch::FileWatch;
 
 /// The rustls configuration for `tls`, offering HTTP/1.1 by ALPN (RFC 7301).
-/// Reads the CA file or the machine's trust store, and the client certificate; call it
-/// when a route is built, not for each connection.
+/// Reads the CA file or the machine's trust store, and the client certificate, of which
+/// `files` tells when it changed; call it when a route is built, not for each connection.
 ///
 /// # Errors
 /// Where a file will not do.
-pub fn config(tls: &UpstreamTls) -> Result<Arc<ClientConfig>, TlsError> {
+pub fn config(tls: &UpstreamTls, files: &FileWatch) -> Result<Arc<ClientConfig>, TlsError> {
     let builder = ClientConfig::builder_with_provider(super::provider())
         .with_protocol_versions(&[&rustls::version::TLS13, &rustls::version::TLS12])?;
     let builder = if tls.pins.is_empty() {
@@ -35,8 +36,8 @@ pub fn config(tls: &UpstreamTls) -> Result<Arc<ClientConfig>, TlsError> {
     };
     let mut client = match &tls.identity {
         None => builder.with_no_client_auth(),
-        Some(files) => {
-            let shown = Arc::new(FileIdentity::read(files)?);
+        Some(pair) => {
+            let shown = FileIdentity::read(pair, files)?;
             let mut client = builder.with_client_cert_resolver(shown);
             // A resumed session goes on as whoever began it, so that a renewed
             // certificate would not be shown.
@@ -55,7 +56,7 @@ pub fn config(tls: &UpstreamTls) -> Result<Arc<ClientConfig>, TlsError> {
 ///
 /// # Errors
 /// As [`config`].
-pub fn shared(tls: &UpstreamTls) -> Result<Arc<ClientConfig>, TlsError> {
+pub fn shared(tls: &UpstreamTls, files: &FileWatch) -> Result<Arc<ClientConfig>, TlsError> {
     /// All that tells two configurations apart. The name to verify belongs to the
     /// connection.
     type Told = (
@@ -65,8 +66,8 @@ pub fn shared(tls: &UpstreamTls) -> Result<Arc<ClientConfig>, TlsError> {
         Option<ClientCertificate>,
     );
     static HELD: Mutex<Vec<(Told, Weak<ClientConfig>)>> = Mutex::new(Vec::new());
-    if let Some(files) = &tls.identity {
-        FileIdentity::read(files)?;
+    if let Some(pair) = &tls.identity {
+        identity::read(pair)?;
     }
     let told: Told = (
         tls.roots,
@@ -80,7 +81,7 @@ pub fn shared(tls: &UpstreamTls) -> Result<Arc<ClientConfig>, TlsError> {
     if let Some(client) = same.and_then(|(_, client)| client.upgrade()) {
         return Ok(client);
     }
-    let client = config(tls)?;
+    let client = config(tls, files)?;
     held.push((told, Arc::downgrade(&client)));
     Ok(client)
 }
@@ -178,7 +179,7 @@ mod tests {
         let path = std::env::temp_dir().join(name);
         let told = |text: String| {
             std::fs::write(&path, text).unwrap();
-            let outcome = config(&tls(Roots::System, Some(&path)));
+            let outcome = config(&tls(Roots::System, Some(&path)), &FileWatch::default());
             outcome.map_err(|error| error.to_string())
         };
         assert!(told(format!("\u{feff}{good}")).is_ok());
@@ -193,6 +194,7 @@ mod tests {
 
     #[test]
     fn the_same_authorities_are_held_once_and_a_changed_file_is_another() {
+        let shared = |tls: &UpstreamTls| shared(tls, &FileWatch::default());
         let bundled = shared(&tls(Roots::Bundled, None)).unwrap();
         let again = shared(&tls(Roots::Bundled, None)).unwrap();
         assert!(Arc::ptr_eq(&bundled, &again));

@@ -1,93 +1,75 @@
 //! Who we are to a server that asks: a client certificate and its key (mTLS).
 //!
 //! The pair is read and compared when a route is built, so a bad one is found at the
-//! start. At a handshake that asks for it the files are looked at, at most every 2 s,
-//! and read anew where they changed. While what they hold does not fit together (one
-//! of the two was replaced a moment before the other) the pair of before is shown. Our
-//! copies of the key's text are zeroed; the one inside ring is out of reach.
+//! start, and read anew when a file of it changes; no handshake waits for a disk. While
+//! what the files hold does not fit together (one of the two was replaced a moment before
+//! the other) the previous pair stays in use. Our copies of the key's text are zeroed; the
+//! one inside ring is out of reach.
 
-use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, SystemTime};
+use std::sync::Arc;
 
+use arc_swap::ArcSwap;
 use rustls::SignatureScheme;
 use rustls::client::ResolvesClientCert;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::sign::CertifiedKey;
-use tokio::time::Instant;
 use zeroize::Zeroizing;
 
 use super::error::TlsError;
 use crate::config::ClientCertificate;
-
-/// How often the files are looked at.
-const LOOK: Duration = Duration::from_secs(2);
+use crate::secret::watch::FileWatch;
 
 /// Shows the pair that the files hold.
 #[derive(Debug)]
 pub(super) struct FileIdentity {
     files: ClientCertificate,
-    held: Mutex<LoadedIdentity>,
+    pair: ArcSwap<CertifiedKey>,
 }
-
-#[derive(Debug)]
-struct LoadedIdentity {
-    pair: Arc<CertifiedKey>,
-    stamps: [FileStamp; 2],
-    looked: Instant,
-}
-
-/// What tells one state of a file from another without reading it.
-type FileStamp = Option<(SystemTime, u64, u64)>;
 
 impl FileIdentity {
-    /// Reads the pair.
+    /// Reads the pair, and anew whenever `watch` tells that it changed.
     ///
     /// # Errors
-    /// Naming the file that will not do.
-    pub(super) fn read(files: &ClientCertificate) -> Result<FileIdentity, TlsError> {
-        // Before the reading: what changes meanwhile is noticed at the next look.
-        let stamps = stamps(files);
-        let held = LoadedIdentity {
-            pair: Arc::new(read(files)?),
-            stamps,
-            looked: Instant::now(),
-        };
-        Ok(FileIdentity {
+    /// Naming the file that cannot be used.
+    pub(super) fn read(
+        files: &ClientCertificate,
+        watch: &FileWatch,
+    ) -> Result<Arc<FileIdentity>, TlsError> {
+        let identity = Arc::new(FileIdentity {
             files: files.clone(),
-            held: Mutex::new(held),
-        })
+            pair: ArcSwap::from_pointee(read(files)?),
+        });
+        let paths = [&files.cert, &files.key].map(|path| path.to_path_buf());
+        watch.follow(&identity, paths, FileIdentity::reread);
+        Ok(identity)
+    }
+
+    fn reread(&self) {
+        let cert = self.files.cert.display();
+        match read(&self.files) {
+            Ok(pair) if pair.cert == self.pair.load().cert => {}
+            Ok(pair) => {
+                self.pair.store(Arc::new(pair));
+                tracing::info!(tls.client_cert = %cert, "client certificate changed");
+            }
+            Err(error) => tracing::warn!(
+                tls.client_cert = %cert,
+                error.detail = %error,
+                "the new client certificate cannot be used, so the previous one stays in use"
+            ),
+        }
     }
 }
 
 impl ResolvesClientCert for FileIdentity {
-    /// One look at two files at most; the read of small ones where they changed.
     fn resolve(
         &self,
         _root_hint_subjects: &[&[u8]],
         _sigschemes: &[SignatureScheme],
     ) -> Option<Arc<CertifiedKey>> {
-        let mut held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
-        if held.looked.elapsed() >= LOOK {
-            held.looked = Instant::now();
-            let stamps = stamps(&self.files);
-            if stamps != held.stamps {
-                held.stamps = stamps;
-                match read(&self.files) {
-                    Ok(pair) => {
-                        held.pair = Arc::new(pair);
-                        tracing::info!(tls.client_cert = %self.files.cert.display(), "a new client certificate is shown");
-                    }
-                    Err(error) => tracing::warn!(
-                        error.detail = %error,
-                        "the client certificate of before is shown"
-                    ),
-                }
-            }
-        }
-        Some(held.pair.clone())
+        Some(self.pair.load_full())
     }
 
     fn has_certs(&self) -> bool {
@@ -95,14 +77,11 @@ impl ResolvesClientCert for FileIdentity {
     }
 }
 
-fn stamps(files: &ClientCertificate) -> [FileStamp; 2] {
-    [&files.cert, &files.key].map(|path| {
-        let found = std::fs::metadata(path).ok()?;
-        Some((found.modified().ok()?, found.len(), found.ino()))
-    })
-}
-
-fn read(files: &ClientCertificate) -> Result<CertifiedKey, TlsError> {
+/// The pair in `files`.
+///
+/// # Errors
+/// Naming the file that cannot be used.
+pub(super) fn read(files: &ClientCertificate) -> Result<CertifiedKey, TlsError> {
     let cert = |why: String| TlsError::ClientCert {
         path: files.cert.display().to_string(),
         why,
@@ -165,19 +144,23 @@ mod tests {
         };
         let ((first, one), (second, two)) = (made(), made());
         write(&files, Some(&first), Some(&one));
-        let shown = FileIdentity::read(&files).unwrap();
-        let look = |after: Duration| {
-            shown.held.lock().unwrap().looked -= after;
-            shown.resolve(&[], &[]).unwrap().cert[0].clone()
-        };
+        let watch = FileWatch::default();
+        let shown = FileIdentity::read(&files, &watch).unwrap();
+        let now = || shown.resolve(&[], &[]).unwrap().cert[0].clone();
         write(&files, Some(&second), None);
-        assert_eq!(look(LOOK), *first.der());
+        shown.reread();
+        assert_eq!(now(), *first.der(), "half a renewal");
         write(&files, None, Some(&two));
-        // Not at each handshake.
-        assert_eq!(look(Duration::ZERO), *first.der());
-        assert_eq!(look(LOOK), *second.der());
+        // No handshake reads it: whoever watches the files does.
+        let begun = tokio::time::Instant::now();
+        while now() != *second.der() {
+            let patience = std::time::Duration::from_secs(25);
+            assert!(begun.elapsed() < patience, "nobody noticed");
+            std::thread::yield_now();
+        }
         std::fs::remove_file(&files.cert).unwrap();
-        assert_eq!(look(LOOK), *second.der());
+        shown.reread();
+        assert_eq!(now(), *second.der());
         std::fs::remove_file(&files.key).unwrap();
     }
 }

@@ -19,6 +19,7 @@ use tokio_rustls::server::TlsStream;
 use zeroize::{Zeroize as _, Zeroizing};
 
 use crate::config::ListenerTls;
+use crate::secret::watch::FileWatch;
 
 /// HTTP/2 by ALPN (RFC 9113 §3.2).
 pub const H2: &[u8] = b"h2";
@@ -85,6 +86,19 @@ impl TlsAcceptor {
             .into_iter()
             .chain(client_ca)
             .map(PathBuf::as_path)
+    }
+
+    /// Reads its files anew whenever `watch` tells that one changed, and tells `told` what
+    /// came of it.
+    pub fn follow(
+        self: &Arc<TlsAcceptor>,
+        watch: &FileWatch,
+        told: impl Fn(Result<bool, ServerTlsError>) + Send + Sync + 'static,
+    ) {
+        let files: Vec<PathBuf> = self.files().map(Path::to_owned).collect();
+        watch.follow(self, files, move |acceptor: &TlsAcceptor| {
+            told(acceptor.reread());
+        });
     }
 
     /// Reads its files anew, for connections that are accepted later, and tells whether

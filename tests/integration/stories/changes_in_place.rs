@@ -253,7 +253,7 @@ async fn fifty_reloads_of_limits_routes_and_origins_ask_no_issuer_and_lose_no_ca
         let generation = format!("headset_credential_generation{{credential=\"{credential}\"}}");
         assert_eq!(headset.metric(&generation).await, Some(1.0), "{credential}");
     }
-    assert_eq!(headset.said("credential not used any more"), 0);
+    assert_eq!(headset.said("credential no longer used"), 0);
 }
 
 const SESSION: &str = r#"

@@ -121,7 +121,7 @@ async fn sigterm_with_fifty_open_streams_finishes_every_one() {
         () = going_on => {}
     }
     assert_eq!(headset.ended().await, Some(0));
-    assert!(headset.logged().contains("stopped, nothing was cut"));
+    assert!(headset.logged().contains("stopped: every call finished"));
 }
 
 #[tokio::test]
@@ -138,7 +138,11 @@ async fn a_second_signal_means_now_and_the_exit_code_is_0() {
     .await;
     headset.signal(Signal::INT);
     assert_eq!(headset.ended().await, Some(0));
-    assert!(headset.logged().contains("stopped at a second signal"));
+    assert!(
+        headset
+            .logged()
+            .contains("stopped at once by a second signal")
+    );
     raw.some().await;
     assert!(raw.is_closed().await);
 }
@@ -154,7 +158,7 @@ async fn what_never_ends_is_cut_when_the_drain_time_is_over() {
     assert!(
         headset
             .logged()
-            .contains("stopped when the drain time ended")
+            .contains("stopped: the drain time ended before every call finished")
     );
 }
 

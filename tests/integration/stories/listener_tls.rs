@@ -255,7 +255,7 @@ async fn files_that_will_not_do_change_nothing_and_are_logged_by_name() {
         folder.write("tls.key", key);
         eventually(said, async || {
             let log = process.logged();
-            log.contains("the old certificate stays") && log.contains(said)
+            log.contains("the previous certificate stays in use") && log.contains(said)
         })
         .await;
         assert_eq!(now().await, first.cert, "{said}");

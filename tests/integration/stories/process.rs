@@ -165,7 +165,7 @@ async fn sighup_ends_nothing_and_sigterm_does() {
         .unwrap();
     assert!(log.contains("configuration reloaded"), "{log}");
     assert!(
-        log.contains("stopped, nothing was cut"),
+        log.contains("stopped: every call finished"),
         "the last line too: {log}"
     );
 }
@@ -301,10 +301,10 @@ async fn when_its_terminal_is_closed_it_drains_and_ends() {
         .spawn()
         .expect("script(1), of util-linux");
     let said = |text: &str| std::fs::read_to_string(&log).is_ok_and(|log| log.contains(text));
-    eventually("headset", async || said("admin listener is up")).await;
+    eventually("headset", async || said("admin listening")).await;
     script.kill().await.unwrap();
     eventually("the drain", async || said("SIGHUP of a closed terminal")).await;
-    eventually("the end", async || said("stopped, nothing was cut")).await;
+    eventually("the end", async || said("stopped: every call finished")).await;
 }
 
 #[tokio::test]

@@ -122,7 +122,7 @@ async fn a_changed_credential_is_obtained_before_the_first_call_with_it() {
     assert_eq!(client::get(headset.app(), PATH).await.status, 200);
     let live = "headset_credential_state{credential=\"cms_key\",state=\"live\"}";
     eventually("the old one's end", async || {
-        headset.said("credential not used any more") == 1
+        headset.said("credential no longer used") == 1
     })
     .await;
     assert_eq!(headset.metric(live).await, Some(1.0));
@@ -243,7 +243,7 @@ async fn one_that_only_changed_its_name_in_the_file_is_not_ended() {
     });
     assert!(headset.reload().await);
     eventually("the old one's end", async || {
-        headset.said("credential not used any more") == 1
+        headset.said("credential no longer used") == 1
     })
     .await;
     assert_eq!(client::get(headset.app(), PATH).await.status, 200);
@@ -366,7 +366,7 @@ async fn tenants_keep_what_stays_and_obtain_what_changed_at_their_next_call() {
     }
     assert_eq!(center.state().registration_attempts, 4);
     eventually("the end of the old ones", async || {
-        headset.said("credential not used any more") == 1
+        headset.said("credential no longer used") == 1
     })
     .await;
 }

@@ -83,7 +83,7 @@ async fn a_websocket_lives_on_when_what_is_idle_is_closed() {
     assert_eq!(far.take(4).await, b"ping");
     drop((caller, far));
     assert_eq!(headset.ended().await, Some(0));
-    assert_eq!(headset.said("stopped, nothing was cut"), 1);
+    assert_eq!(headset.said("stopped: every call finished"), 1);
 }
 
 #[tokio::test]

@@ -6,7 +6,7 @@ use std::time::Duration;
 use headset::app::build::{self, PlanDraft, kind_keys};
 use headset::base::time::Clock;
 use headset::config::load::{self, Sources};
-use headset::net::egress::OwnAddresses;
+use headset::net::egress::ProcessContext;
 use headset_simulator::{Faults, Options, Simulator};
 
 use crate::support::client;
@@ -271,7 +271,7 @@ async fn ten_thousand_callers_across_fifty_tenants_make_fifty_logins() {
         ..Sources::default()
     };
     let config = load::load(&sources, &kind_keys()).unwrap();
-    let draft = PlanDraft::new(config, Clock::system(), OwnAddresses::default()).unwrap();
+    let draft = PlanDraft::new(config, Clock::system(), ProcessContext::default()).unwrap();
     let registry = prometheus::Registry::new();
     let runtime = tokio::runtime::Handle::current();
     let (plan, _standing) = build::start(draft, &registry, runtime).unwrap();

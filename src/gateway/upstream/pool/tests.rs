@@ -27,7 +27,7 @@ fn pool_with(upstream: &TcpListener, keep_alive: Duration, age: Duration) -> Rc<
         host: "127.0.0.1".into(),
         port: upstream.local_addr().unwrap().port(),
     };
-    let egress = Egress::new(&Default::default(), Arc::default());
+    let egress = Egress::default();
     let connector = Connector::new(origin, &Default::default(), LIMIT, egress).unwrap();
     let lifetimes = Lifetimes {
         header_count: 100,

@@ -1,0 +1,93 @@
+//! What the admin listener sees: snapshots, and who lends them to it.
+
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+use prometheus::Registry;
+use tokio::sync::{mpsc, oneshot};
+
+use crate::admin::guard::AdminGuard;
+use crate::admin::health::Health;
+use crate::base::name::Name;
+use crate::base::time::Clock;
+use crate::credential::slot::Snapshot;
+
+/// What the admin listener shows.
+#[derive(Clone, Debug)]
+pub struct Admin {
+    /// Answers the probes.
+    pub health: Arc<Health>,
+    /// Holds every metric.
+    pub registry: Registry,
+    /// What a reload changes of what is shown.
+    pub admin_view: Arc<ArcSwap<AdminView>>,
+    /// Where to ask for a reload; `None` where none can be had.
+    pub ask: Option<mpsc::Sender<ReloadRequest>>,
+    /// The clock by which credentials expire.
+    pub clock: Clock,
+}
+
+/// What lets the admin listener see the credentials.
+pub trait StatusSource: Send + Sync + std::fmt::Debug {
+    /// Each credential that a route names, as it is now.
+    fn credentials(&self) -> Vec<CredentialView>;
+}
+
+/// One credential.
+#[derive(Clone, Debug)]
+pub struct CredentialView {
+    /// Its name.
+    pub name: Name,
+    /// Its kind.
+    pub kind: &'static str,
+    /// Whether each tenant has its own.
+    pub per_tenant: bool,
+    /// What a person does when one must act.
+    pub action: String,
+    /// Its slot, or one for each tenant that lives.
+    pub slots: Vec<Snapshot>,
+}
+
+/// One route.
+#[derive(Clone, Debug)]
+pub struct RouteView {
+    /// Its name.
+    pub name: Name,
+    /// The host that it matches; `None` is any.
+    pub host: Option<String>,
+    /// The path prefix that it matches.
+    pub path: String,
+    /// Where its calls go.
+    pub upstream: String,
+    /// The credential that it attaches.
+    pub credential: Option<Name>,
+    /// The field from which it takes its tenant.
+    pub tenant: Option<String>,
+}
+
+/// What a reload changes of what the admin listener shows.
+#[derive(Debug)]
+pub struct AdminView {
+    /// Who may see more than probes and metrics.
+    pub guard: AdminGuard,
+    /// The credentials.
+    pub credentials: Arc<dyn StatusSource>,
+    /// The routes.
+    pub routes: Vec<RouteView>,
+    /// The digest of the configuration in use.
+    pub config: String,
+    /// How the last reload went; `None` before the first.
+    pub reloaded: Option<Reloaded>,
+}
+
+/// How a reload went.
+#[derive(Clone, Debug)]
+pub struct Reloaded {
+    /// When, in milliseconds since the epoch.
+    pub at_ms: i64,
+    /// Why the configuration was refused, secrets by reference; empty where it is in use.
+    pub problems: Vec<String>,
+}
+
+/// Where somebody who asked for a reload waits for its outcome.
+pub type ReloadRequest = oneshot::Sender<Reloaded>;

@@ -1,0 +1,203 @@
+//! From open credentials to a plan: routes, listeners, permits and connection pools, those
+//! that run already where nothing about them changed.
+
+use std::sync::Arc;
+
+use super::blueprints::{PlannedRoute, blueprint, lifetimes, origins_or_own};
+use super::descriptors::{self, DescriptorLimits};
+use super::issuers::{issuers, marks_anywhere, marks_at};
+use super::opened::OpenedPlan;
+use super::plan::{Plan, PlannedCredential, PlannedListener, PoolId};
+use super::process_state::ProcessState;
+use crate::base::name::Name;
+use crate::base::permits::Permits;
+use crate::config::Config;
+use crate::gateway::response_body::open_stream::Allowance;
+use crate::gateway::stack::admit::AdmitLayer;
+use crate::gateway::stack::authorize::Grant;
+use crate::gateway::upstream::lifetimes::Lifetimes;
+use crate::modes::ConnectionRules;
+use crate::net::connect::Connector;
+
+impl OpenedPlan {
+    /// The plan. What `before` has and it needs too is the same there: counters, permits,
+    /// connections. From here on there is no way back for what was handed over.
+    pub fn lay_out(mut self, process_state: &ProcessState, before: Option<&Plan>) -> Plan {
+        self.commit();
+        let OpenedPlan {
+            draft, credentials, ..
+        } = self;
+        let config = draft.config;
+        let (connections, allowance) = permits(&config, before);
+        let issuers = issuers(&draft.credentials);
+        let mut pools = Vec::new();
+        let mut planned = Vec::new();
+        for (route, upstream_target, connector) in draft.routes {
+            let grant = route.credential.as_ref().and_then(|name| {
+                let (credential, handle, _) = credentials.iter().find(|(c, ..)| c.name == *name)?;
+                Some(Grant {
+                    handle: handle.clone(),
+                    origins: origins_or_own(&credential.origins, &route),
+                    wait: route.timeouts.credential_wait,
+                })
+            });
+            let lifetimes = lifetimes(&route.timeouts, &config.limits);
+            let pools_before = before.map_or(&[][..], |before| &before.pools);
+            let pool = kept_pool(pools_before, &route.name, &connector, &lifetimes);
+            let pool = pool.unwrap_or_else(|| process_state.next_pool());
+            pools.push(PoolId {
+                route: route.name.clone(),
+                connector: connector.clone(),
+                lifetimes,
+                number: pool,
+            });
+            planned.push(PlannedRoute {
+                metrics: Arc::new(process_state.families.route(&route.name)),
+                issuers: match &grant {
+                    // Our credential must not read out passwords through another
+                    // name, port or gateway of the same contact center either.
+                    Some(_) => marks_anywhere(&issuers),
+                    None => marks_at(&issuers, upstream_target.origin()),
+                },
+                grant,
+                route,
+                upstream_target,
+                connector,
+                line: pool,
+            });
+        }
+        let listeners = config
+            .listeners
+            .iter()
+            .zip(draft.listener_auths.listeners)
+            .map(|(listener, listener_auth)| {
+                let metrics = Arc::new(process_state.families.listener(&listener.name));
+                let admit = AdmitLayer::new(listener_auth.token.clone(), metrics.clone());
+                let entrance = (listener, &admit);
+                let blueprint = blueprint(
+                    &planned,
+                    entrance,
+                    &metrics,
+                    &process_state.none,
+                    &allowance,
+                    &config,
+                );
+                PlannedListener {
+                    config: listener.clone(),
+                    listener_auth,
+                    blueprint: Arc::new(blueprint),
+                    metrics,
+                }
+            })
+            .collect();
+        let mut specs = Vec::new();
+        let mut running = Vec::new();
+        for (credential, handle, spec) in credentials {
+            specs.push(spec);
+            running.push(PlannedCredential {
+                kind: credential.kind,
+                handle,
+            });
+        }
+        Plan {
+            rules: Arc::new(rules(&config)),
+            admin_token: draft.listener_auths.admin_token,
+            connections,
+            config,
+            listeners,
+            credentials: running,
+            allowance,
+            specs,
+            pools,
+        }
+    }
+}
+
+/// Connections and calls that may be open: those of `before` under the same limits, since
+/// permits that are taken count on.
+fn permits(config: &Config, before: Option<&Plan>) -> (Arc<Permits>, Allowance) {
+    let wanted = |config: &Config| DescriptorLimits {
+        connections: config.limits.connections,
+        in_flight: config.limits.in_flight,
+        streams: config.limits.streams,
+    };
+    match before.filter(|before| wanted(&before.config) == wanted(config)) {
+        Some(before) => (before.connections.clone(), before.allowance.clone()),
+        None => {
+            let fit = descriptors::fit(wanted(config));
+            let allowance = Allowance {
+                in_flight: Permits::new(fit.in_flight),
+                streams: Permits::new(fit.streams),
+            };
+            (Permits::new(fit.connections), allowance)
+        }
+    }
+}
+
+/// The number of the pool that `route` has already, where its connections are the same.
+fn kept_pool(
+    pools: &[PoolId],
+    route: &Name,
+    connector: &Connector,
+    lifetimes: &Lifetimes,
+) -> Option<u64> {
+    let is_same = |pool: &&PoolId| {
+        pool.route == *route && pool.lifetimes == *lifetimes && pool.connector.is_same_as(connector)
+    };
+    pools.iter().find(is_same).map(|pool| pool.number)
+}
+
+fn rules(config: &Config) -> ConnectionRules {
+    ConnectionRules {
+        header_bytes: config.limits.header_bytes,
+        header_count: config.limits.header_count,
+        header: config.timeouts.header,
+        keep_alive: config.timeouts.caller_keep_alive,
+        idle: config.timeouts.idle,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::super::testing::config;
+    use super::*;
+    use crate::config::url::HttpUrl;
+    use crate::net::egress::Egress;
+
+    #[test]
+    fn a_route_keeps_its_pool_while_its_connections_are_the_same() {
+        let name = |name: &str| Name::parse(name).unwrap();
+        let connector = |url: &str| {
+            let origin = HttpUrl::parse(url).unwrap().origin;
+            let limit = Duration::from_secs(1);
+            Connector::new(origin, &Default::default(), limit, Egress::default()).unwrap()
+        };
+        let lifetimes = |keep_alive| {
+            let config = config(&format!(
+                "[timeouts]\nupstream_keep_alive = \"{keep_alive}s\"\n\
+                 [route.a]\nmatch.path = \"/\"\nupstream = \"http://cms.example.com\"\n"
+            ));
+            lifetimes(&config.timeouts, &config.limits)
+        };
+        let pools = [PoolId {
+            route: name("a"),
+            connector: connector("http://cms.example.com"),
+            lifetimes: lifetimes(5),
+            number: 7,
+        }];
+        let kept = |route: &str, url: &str, keep_alive| {
+            kept_pool(
+                &pools,
+                &name(route),
+                &connector(url),
+                &lifetimes(keep_alive),
+            )
+        };
+        assert_eq!(kept("a", "http://cms.example.com", 5), Some(7));
+        assert_eq!(kept("b", "http://cms.example.com", 5), None);
+        assert_eq!(kept("a", "http://cms.example.com:81", 5), None);
+        assert_eq!(kept("a", "http://cms.example.com", 6), None);
+    }
+}
