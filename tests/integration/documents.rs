@@ -87,7 +87,7 @@ fn the_tenants_page_shows_a_configuration_that_loads_without_a_warning() {
     let page = read("docs/tenants.md");
     let (_, rest) = page.split_once("```toml\n").unwrap();
     let (toml, _) = rest.split_once("```").unwrap();
-    let folder = crate::support::headset::Folder::new();
+    let folder = crate::support::folder::Folder::new();
     let config = load_file(&folder.write("tenants.toml", toml)).unwrap();
     assert_eq!(config.warnings, []);
     assert!(config.credentials[0].is_per_tenant());
@@ -98,7 +98,7 @@ fn the_tenants_page_shows_a_configuration_that_loads_without_a_warning() {
 fn the_credentials_page_has_a_section_for_every_kind_with_blocks_that_load() {
     let page = read("docs/credentials.md");
     let listener = "[listener.app]\nbind = \"127.0.0.1:8080\"\n";
-    let folder = crate::support::headset::Folder::new();
+    let folder = crate::support::folder::Folder::new();
     let mut sections = page.split("\n## ");
     let _introduction = sections.next();
     let mut kinds = Vec::new();

@@ -1,19 +1,34 @@
-//! Builders over the real thing: headset in a thread of its own, clients that speak
-//! raw bytes or plain HTTP, upstreams that record.
+//! What stories are told with. Headset and its other sides are real sockets and files:
+//!
+//! | Who | What it is | When |
+//! |---|---|---|
+//! | `headset`, `process`, `folder` | headset in a thread, whose clock a story moves; the binary itself; their files | always the thread; the binary for signals, logs and restarts |
+//! | `client`, `http2_client`, `tls_client`, `load` | callers: bytes and plain calls; single frames of HTTP/2; over TLS; without a pause | what an application does, well or badly |
+//! | `recorder`, `scripted`, `manual` | upstreams: answer by steps and record; read strictly and answer piece by piece; are played by the story itself | most stories; whoever judges each byte; when the moment counts |
+//! | `http2_upstream`, `tls_upstream`, `proxy` | upstreams over HTTP/2 and over TLS; a forward proxy | what they are named for |
+//! | `certificates`, `frames`, `strict` | authorities and what they sign; frames as bytes; HTTP/1.1 with one reading | building and judging what is on the wire |
+//! | `server`, `panics` | what the upstreams are made of; fails a story in whose tasks something panics | a new upstream |
+//!
+//! `headset_simulator` is the contact center.
 
+pub mod certificates;
 pub mod client;
+pub mod folder;
 pub mod frames;
-pub mod h2;
 pub mod headset;
-pub mod hostile;
+pub mod http2_client;
+pub mod http2_upstream;
+pub mod load;
 pub mod manual;
-pub mod pki;
+pub mod panics;
 pub mod process;
 pub mod proxy;
 pub mod recorder;
 pub mod scripted;
+pub mod server;
 pub mod strict;
-pub mod tls;
+pub mod tls_client;
+pub mod tls_upstream;
 
 use std::time::Duration;
 
@@ -28,14 +43,4 @@ pub async fn eventually(what: &str, mut test: impl AsyncFnMut() -> bool) {
         }
     });
     assert!(waited.await.is_ok(), "{what} did not come about");
-}
-
-/// Waits until what was `issued` then, in seconds since 1970, is 2 s old: a younger
-/// credential that is rejected is given until then to become known.
-pub async fn aged(issued: f64) {
-    eventually("a credential of 2 s", async || {
-        let now = std::time::SystemTime::UNIX_EPOCH.elapsed().unwrap();
-        now.as_secs_f64() - issued > 2.05
-    })
-    .await;
 }

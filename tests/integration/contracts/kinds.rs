@@ -1,59 +1,52 @@
 //! What every kind of credential must do, whatever its vendor does: one suite over
-//! every entry of `KINDS`, printed as a table of kind by case.
+//! every entry of `KINDS`, printed as a table of kind by case. Here is the list of kinds
+//! and the run; `stage.rs` is one kind before its issuer, `cases.rs` the suite.
 //!
 //! `cargo test --test integration kinds_by_case -- --nocapture`
 //!
 //! A kind without an entry here fails the suite. Time is faked by letting the machine
 //! sleep, so that hours pass at once and only the sockets are real.
 
+mod cases;
+mod stage;
+
 use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::io;
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
 
-use headset::app::build::kind_keys;
-use headset::base::time::Clock;
-use headset::config::load::{self, Sources};
-use headset::credential::chain::Chains;
-use headset::credential::kind::KindContext;
-use headset::credential::kinds::{self, KINDS};
-use headset::credential::metrics::CredentialMetrics;
-use headset::credential::slot::{RejectOutcome, Slot, SlotParts, SlotState};
-use headset::credential::{Minted, Rejection, Revocation};
+use headset::credential::kinds::KINDS;
 use http::Response;
-use percent_encoding::percent_decode_str;
 use tracing_subscriber::filter::dynamic_filter_fn;
 use tracing_subscriber::layer::{Layer as _, SubscriberExt as _};
 
-use super::issuer::{Asked, Good, Issuer, Mood};
-use crate::support::eventually;
-use crate::support::headset::Folder;
+use self::cases::{CASES, Found};
+use super::issuer::{Asked, Good};
 
 /// What proves us; no line, error or page may show it, nor any `TOKEN`.
 pub const PASSWORD: &str = "hunter2-Secret$4711";
-const NEW_PASSWORD: &str = "correct-horse-Secret$0815";
-const TOKEN: &str = "tok-0123456789-Secret";
+pub const NEW_PASSWORD: &str = "correct-horse-Secret$0815";
+pub const TOKEN: &str = "tok-0123456789-Secret";
 
-const START_MS: i64 = 1_800_000_000_000;
+pub const START_MS: i64 = 1_800_000_000_000;
 
 /// One kind's entry.
-struct Contract {
-    kind: &'static str,
+pub struct Contract {
+    pub kind: &'static str,
     /// Its options; `{base}` is the issuer, `{folder}/password` the secret.
-    options: &'static str,
+    pub options: &'static str,
     /// The path of the call that logs in.
-    login: &'static str,
-    good: Good,
+    pub login: &'static str,
+    pub good: Good,
     /// What its fields hold after the n-th call of the issuer, as `name: value`.
-    carries: fn(usize) -> Vec<String>,
+    pub carries: fn(usize) -> Vec<String>,
     /// Asks somebody; a static credential does not.
-    asks: bool,
+    pub asks: bool,
     /// Believes any 2xx, since the vendor promises no body.
-    believes_any_body: bool,
+    pub believes_any_body: bool,
 }
 
-fn contracts() -> Vec<Contract> {
+pub fn contracts() -> Vec<Contract> {
     vec![
         Contract {
             kind: "basicauth",
@@ -252,470 +245,9 @@ fn json(body: String) -> Response<String> {
     Response::new(body)
 }
 
-/// A body as it was before it was encoded as a form, where it was.
-fn unencoded(body: &str) -> String {
-    percent_decode_str(body).decode_utf8_lossy().into_owned()
-}
-
 fn assert_no_authorization(asked: &Asked) {
     let stale = asked.path.contains("ogin") && asked.headers.contains_key("authorization");
     assert!(!stale, "a login carried a stale Authorization");
-}
-
-/// One kind before its issuer.
-struct Stage {
-    contract: Contract,
-    issuer: Issuer,
-    folder: Folder,
-    clock: Clock,
-    slot: Arc<Slot>,
-}
-
-impl Stage {
-    async fn set(contract: Contract, mood: Mood) -> Stage {
-        Stage::set_within(contract, mood, Duration::from_secs(10)).await
-    }
-
-    async fn set_within(contract: Contract, mood: Mood, mint_limit: Duration) -> Stage {
-        let clock = Clock::faked(START_MS);
-        let issuer = Issuer::start(contract.good, clock.clone()).await;
-        issuer.is(mood);
-        let folder = Folder::new();
-        folder.write("password", PASSWORD);
-        folder.write("bearer", &format!("{TOKEN}-bearer"));
-        let options = contract.options.replace("{base}", &issuer.base());
-        let root = folder.path("");
-        let options = options.replace("{folder}", root.to_str().unwrap().trim_end_matches('/'));
-        let toml = format!(
-            "[listener.app]\nbind = \"127.0.0.1:0\"\n[route.all]\nupstream = \"http://127.0.0.1:9\"\n\
-             credential = \"it\"\n[credential.it]\nkind = \"{}\"\n{options}\n",
-            contract.kind
-        );
-        let sources = Sources {
-            file: Some(folder.write("headset.toml", &toml)),
-            ..Sources::default()
-        };
-        let config = load::load(&sources, &kind_keys()).unwrap_or_else(|problems| {
-            let list: Vec<String> = problems.iter().map(ToString::to_string).collect();
-            panic!("{}\n{toml}", list.join("\n"))
-        });
-        let credential = &config.credentials[0];
-        let building = KindContext {
-            credential,
-            clock: &clock,
-            mint_limit,
-            chains: &Chains::default(),
-            egress: &Default::default(),
-        };
-        let kind = kinds::named(contract.kind).expect("a kind of that name");
-        let mint = (kind.build)(&building).unwrap_or_else(|problems| panic!("{problems:?}"));
-        let registry = prometheus::Registry::new();
-        let metrics = CredentialMetrics::register(&registry).unwrap();
-        let slot = Slot::start(SlotParts {
-            meter: metrics.of(&credential.name),
-            name: credential.name.clone(),
-            mint,
-            clock: clock.clone(),
-            credential_wait: Duration::from_secs(20),
-            mint_limit,
-            runtime: tokio::runtime::Handle::current(),
-        });
-        Stage {
-            contract,
-            issuer,
-            folder,
-            clock,
-            slot,
-        }
-    }
-
-    async fn obtain(&self) -> Arc<Minted> {
-        match self.slot.obtain().await {
-            Ok(minted) => minted,
-            Err(error) => panic!("{error}"),
-        }
-    }
-
-    /// The failure that calls meet now.
-    async fn failure(&self) -> String {
-        let error = self.slot.obtain().await.expect_err("it fails");
-        let all = format!("{error} {error:?} {:?}", self.slot.snapshot());
-        for secret in [PASSWORD, NEW_PASSWORD, TOKEN] {
-            assert!(!all.contains(secret), "an error shows a secret: {all}");
-        }
-        error.to_string()
-    }
-
-    fn logins(&self) -> usize {
-        let asked = self.issuer.asked();
-        let login = self.contract.login;
-        asked.iter().filter(|asked| asked.path == login).count()
-    }
-
-    fn carries(&self, minted: &Minted, n: usize) {
-        let got: Vec<String> = minted
-            .headers
-            .iter()
-            .map(|(name, value)| {
-                assert!(value.is_sensitive(), "{name} is not marked sensitive");
-                format!("{name}: {}", value.to_str().unwrap())
-            })
-            .collect();
-        assert_eq!(got, (self.contract.carries)(n));
-    }
-
-    /// Hours pass; then the keeper looks at the clock again.
-    fn pass(&self, time: Duration) {
-        self.clock.sleep_machine(time);
-        self.slot.secret_changed();
-    }
-
-    async fn recovers(&self) {
-        self.issuer.is(Mood::Good);
-        self.pass(Duration::from_secs(61));
-        let slot = &self.slot;
-        eventually("recovery", async || slot.obtain().await.is_ok()).await;
-        assert_eq!(slot.snapshot().state, SlotState::Live);
-    }
-
-    /// Within the margin before its end, where it has one.
-    fn near_the_end(&self, minted: &Minted) {
-        let left = minted.expires.remaining(self.clock.now());
-        self.pass(left - Duration::from_secs(20));
-    }
-}
-
-/// What a case finds out.
-enum Found {
-    Holds,
-    /// The case has nothing to ask of this kind.
-    Nothing,
-}
-
-type Case = (&'static str, fn(Contract) -> Running);
-type Running = std::pin::Pin<Box<dyn Future<Output = Found>>>;
-
-macro_rules! cases {
-    ($($title:literal $name:ident),* $(,)?) => {
-        const CASES: &[Case] = &[$(($title, |contract| Box::pin($name(contract)))),*];
-    };
-}
-
-cases! {
-    "mints" mints,
-    "caches" caches,
-    "refreshes" refreshes_before_its_end,
-    "rejects" is_replaced_when_rejected,
-    "dead" a_dead_session_is_a_login,
-    "password" a_new_password_is_used,
-    "500" survives_500,
-    "500 later" serves_while_renewal_fails,
-    "429" waits_as_told,
-    "401" stops_when_refused,
-    "timeout" survives_silence,
-    "slow" survives_a_drip,
-    "garbage" survives_garbage,
-    "huge" survives_a_flood,
-    "redirect" follows_no_redirect,
-    "revoke" ends_what_it_began,
-}
-
-async fn mints(contract: Contract) -> Found {
-    let stage = Stage::set(contract, Mood::Good).await;
-    let minted = stage.obtain().await;
-    stage.carries(&minted, 1);
-    for (name, _) in minted.headers.iter() {
-        assert!(stage.slot.header_names().contains(name), "{name}");
-    }
-    assert_eq!(stage.logins(), usize::from(stage.contract.asks));
-    let urls = stage.slot.mint().facts().issuer_urls.clone();
-    let covered = urls.iter().any(|url| *url.path == *stage.contract.login);
-    assert_eq!(
-        covered, stage.contract.asks,
-        "applications must not reach it"
-    );
-    Found::Holds
-}
-
-async fn caches(contract: Contract) -> Found {
-    let stage = Stage::set(contract, Mood::Good).await;
-    let first = stage.obtain().await;
-    for _ in 0..100 {
-        assert!(Arc::ptr_eq(&first, &stage.obtain().await));
-    }
-    assert_eq!(stage.issuer.count(), usize::from(stage.contract.asks));
-    Found::Holds
-}
-
-async fn refreshes_before_its_end(contract: Contract) -> Found {
-    if !contract.asks {
-        return Found::Nothing;
-    }
-    let stage = Stage::set(contract, Mood::Good).await;
-    let first = stage.obtain().await;
-    stage.near_the_end(&first);
-    eventually("a renewal", async || {
-        let now = stage.slot.peek().expect("there is one all the time");
-        now.generation == 2
-    })
-    .await;
-    let second = stage.obtain().await;
-    let life = second.expires.remaining(stage.clock.now());
-    assert!(life > Duration::from_secs(1800), "{life:?}");
-    Found::Holds
-}
-
-async fn is_replaced_when_rejected(contract: Contract) -> Found {
-    let stage = Stage::set(contract, Mood::Good).await;
-    let first = stage.obtain().await;
-    stage.clock.sleep_machine(Duration::from_secs(3));
-    match stage.slot.reject(&first).await {
-        RejectOutcome::Again(second) => {
-            assert!(stage.contract.asks && second.generation == 2);
-            stage.carries(&second, stage.issuer.count());
-        }
-        RejectOutcome::Stands => assert!(!stage.contract.asks, "it could log in anew"),
-    }
-    Found::Holds
-}
-
-/// An issuer that keeps refreshing the token of a dead session is not asked to.
-async fn a_dead_session_is_a_login(contract: Contract) -> Found {
-    let stage = Stage::set(contract, Mood::Good).await;
-    if stage.slot.mint().facts().dead_session.is_none() {
-        return Found::Nothing;
-    }
-    let first = stage.obtain().await;
-    stage.clock.sleep_machine(Duration::from_secs(3));
-    let verdict = stage.slot.reject_as(&first, Rejection::Session).await;
-    let RejectOutcome::Again(second) = verdict else {
-        panic!("{verdict:?}")
-    };
-    assert_eq!((second.generation, stage.logins()), (2, 2));
-    stage.carries(&second, stage.issuer.count());
-    Found::Holds
-}
-
-async fn a_new_password_is_used(contract: Contract) -> Found {
-    let stage = Stage::set(contract, Mood::Good).await;
-    let first = stage.obtain().await;
-    stage.folder.write("password", NEW_PASSWORD);
-    stage.slot.secret_changed();
-    eventually("a mint with the new password", async || {
-        !Arc::ptr_eq(&first, &stage.obtain().await)
-    })
-    .await;
-    if stage.contract.asks {
-        let asked = stage.issuer.asked();
-        let mut logins = asked.iter().filter(|a| a.path == stage.contract.login);
-        let last = logins.next_back().unwrap();
-        let basic = "YXBpX2tleTpjb3JyZWN0LWhvcnNlLVNlY3JldCQwODE1";
-        let in_field = last
-            .headers
-            .values()
-            .any(|value| value.to_str().unwrap().contains(basic));
-        assert!(
-            in_field || unencoded(&last.body).contains(NEW_PASSWORD),
-            "{}",
-            last.path
-        );
-    }
-    // A secret that reads as before changes nothing.
-    let count = stage.issuer.count();
-    stage.slot.secret_changed();
-    stage.obtain().await;
-    assert_eq!(stage.issuer.count(), count);
-    Found::Holds
-}
-
-async fn survives_500(contract: Contract) -> Found {
-    if !contract.asks {
-        return Found::Nothing;
-    }
-    let stage = Stage::set(contract, Mood::Status(500, None)).await;
-    let said = stage.failure().await;
-    assert!(said.contains("500"), "{said}");
-    let asked = stage.issuer.count();
-    for _ in 0..50 {
-        stage.failure().await;
-    }
-    assert_eq!(
-        stage.issuer.count(),
-        asked,
-        "a crowd is answered from memory"
-    );
-    stage.recovers().await;
-    Found::Holds
-}
-
-async fn serves_while_renewal_fails(contract: Contract) -> Found {
-    if !contract.asks {
-        return Found::Nothing;
-    }
-    let stage = Stage::set(contract, Mood::Good).await;
-    let first = stage.obtain().await;
-    stage.issuer.is(Mood::Status(503, None));
-    stage.near_the_end(&first);
-    eventually("a failed renewal", async || {
-        stage.slot.snapshot().state == SlotState::Failing
-    })
-    .await;
-    assert!(
-        Arc::ptr_eq(&first, &stage.obtain().await),
-        "the live one serves"
-    );
-    stage.clock.sleep_machine(Duration::from_secs(30));
-    assert!(stage.slot.peek().is_none(), "and no longer than it lives");
-    stage.recovers().await;
-    Found::Holds
-}
-
-async fn waits_as_told(contract: Contract) -> Found {
-    if !contract.asks {
-        return Found::Nothing;
-    }
-    let stage = Stage::set(contract, Mood::Status(429, Some(40))).await;
-    stage.failure().await;
-    let asked = stage.issuer.count();
-    stage.issuer.is(Mood::Good);
-    stage.pass(Duration::from_secs(30));
-    stage.failure().await;
-    assert_eq!(stage.issuer.count(), asked, "Retry-After is a floor");
-    stage.recovers().await;
-    Found::Holds
-}
-
-async fn stops_when_refused(contract: Contract) -> Found {
-    if !contract.asks {
-        return Found::Nothing;
-    }
-    let stage = Stage::set(contract, Mood::Status(401, None)).await;
-    let said = stage.failure().await;
-    assert!(said.contains("401") && said.contains("file "), "{said}");
-    assert_eq!(stage.slot.snapshot().state, SlotState::Refused);
-    let asked = stage.issuer.count();
-    for _ in 0..10 {
-        stage.pass(Duration::from_secs(60));
-        stage.failure().await;
-    }
-    assert_eq!(
-        stage.issuer.count(),
-        asked,
-        "a refused password is tried once"
-    );
-    assert!(
-        stage.slot.snapshot().human_due_ms.is_some(),
-        "a person is called"
-    );
-    stage.issuer.is(Mood::Good);
-    stage.folder.write("password", NEW_PASSWORD);
-    stage.slot.secret_changed();
-    let slot = &stage.slot;
-    eventually("a try with the new password", async || {
-        slot.obtain().await.is_ok()
-    })
-    .await;
-    Found::Holds
-}
-
-async fn survives_silence(contract: Contract) -> Found {
-    if !contract.asks {
-        return Found::Nothing;
-    }
-    let limit = Duration::from_millis(300);
-    let stage = Stage::set_within(contract, Mood::Silent, limit).await;
-    let said = stage.failure().await;
-    assert!(said.contains("did not answer"), "{said}");
-    Found::Holds
-}
-
-async fn survives_a_drip(contract: Contract) -> Found {
-    if !contract.asks {
-        return Found::Nothing;
-    }
-    let limit = Duration::from_millis(300);
-    let stage = Stage::set_within(contract, Mood::Slow, limit).await;
-    let said = stage.failure().await;
-    assert!(said.contains("did not answer"), "{said}");
-    Found::Holds
-}
-
-async fn survives_garbage(contract: Contract) -> Found {
-    if !contract.asks {
-        return Found::Nothing;
-    }
-    let bodies = [
-        "",
-        "null",
-        "<html>Please sign in</html>",
-        "{\"acc\u{1}ess",
-        "[]",
-        "{}",
-        "7",
-        "\"x\"",
-        r#"{"response":null,"Data":{},"sessionId":{"a":1},"authenticationState":[1]}"#,
-        r#"{"status":"error","reason":"Invalid session Id"}"#,
-        r#"{"Status":"Failed","Code":500,"status":512,"http_code":503,"response":{"code":503},"ok":false}"#,
-        r#"{"response":{"data":{"access_token":"a\u0000b","expires_in":"soon","session_token":"x\ny","expires_at":"never"}},"Status":"Success","Data":"a\nb","sessionId":"a\u0007"}"#,
-    ];
-    for body in bodies {
-        let again = contracts().into_iter().find(|c| c.kind == contract.kind);
-        let stage = Stage::set(again.unwrap(), Mood::Body(body)).await;
-        if contract.believes_any_body {
-            stage.obtain().await;
-            continue;
-        }
-        let said = stage.failure().await;
-        assert!(!said.contains("panicked"), "{body}: {said}");
-        stage.issuer.is(Mood::Good);
-        // A 512 in the body is a refusal, which a new password ends.
-        stage.folder.write("password", NEW_PASSWORD);
-        stage.recovers().await;
-    }
-    Found::Holds
-}
-
-async fn survives_a_flood(contract: Contract) -> Found {
-    if !contract.asks {
-        return Found::Nothing;
-    }
-    let stage = Stage::set(contract, Mood::Huge).await;
-    let said = stage.failure().await;
-    assert!(said.contains("longer than"), "{said}");
-    stage.recovers().await;
-    Found::Holds
-}
-
-async fn follows_no_redirect(contract: Contract) -> Found {
-    if !contract.asks {
-        return Found::Nothing;
-    }
-    let elsewhere = Issuer::start(contract.good, Clock::faked(START_MS)).await;
-    let mood = Mood::Redirect(format!("{}{}", elsewhere.base(), contract.login));
-    let stage = Stage::set(contract, mood).await;
-    let said = stage.failure().await;
-    assert!(said.contains("307"), "{said}");
-    assert_eq!(elsewhere.count(), 0, "a redirect was followed");
-    stage.recovers().await;
-    Found::Holds
-}
-
-async fn ends_what_it_began(contract: Contract) -> Found {
-    let stage = Stage::set(contract, Mood::Good).await;
-    stage.obtain().await;
-    let before = stage.issuer.count();
-    let mint = stage.slot.mint();
-    let ends = mint.facts().revokes_on_shutdown;
-    mint.revoke(Revocation::Configured).await.unwrap();
-    if !ends {
-        assert_eq!(stage.issuer.count(), before, "nothing was to be ended");
-        return Found::Nothing;
-    }
-    assert_eq!(stage.issuer.count(), before + 1);
-    // What is ended once is not ended again.
-    mint.revoke(Revocation::Configured).await.unwrap();
-    assert_eq!(stage.issuer.count(), before + 1);
-    Found::Holds
 }
 
 /// Every line that is logged, from the most trivial on.

@@ -5,7 +5,7 @@ use headset::app::build::{PlanDraft, kind_keys};
 use headset::base::time::Clock;
 use headset::config::load::{self, Sources};
 
-use crate::support::headset::Folder;
+use crate::support::folder::Folder;
 
 /// Every problem of a configuration with these credentials; the route names `it`.
 fn problems(credentials: &str) -> Vec<String> {

@@ -4,8 +4,10 @@ use headset_simulator::{Options, Simulator};
 
 use crate::support::client::{self, Raw};
 use crate::support::eventually;
-use crate::support::headset::{Folder, Headset, Setup, plain};
-use crate::support::hostile::{self, Frame, Frames};
+use crate::support::folder::Folder;
+use crate::support::frames::{self, Frame};
+use crate::support::headset::{Headset, Setup, plain};
+use crate::support::http2_client::Http2Caller;
 use crate::support::process::Process;
 use crate::support::recorder::{Recorder, Step};
 
@@ -268,9 +270,9 @@ async fn its_heads_are_timed_and_bounded_and_have_one_reading() {
 async fn it_speaks_http2_and_tells_the_date() {
     let upstream = Recorder::start([Step::ok("")]).await;
     let headset = plain(&upstream.url(), "", "");
-    let mut caller = Frames::connect(headset.admin(), &[]).await;
+    let mut caller = Http2Caller::connect(headset.admin(), &[]).await;
     caller.send(&Frame::get(1)).await;
-    assert!(caller.next_of(hostile::HEADERS).await.is_some());
+    assert!(caller.next_of(frames::HEADERS).await.is_some());
     let answer = client::get(headset.admin(), "/livez").await;
     assert!(answer.field("date").is_some());
 }

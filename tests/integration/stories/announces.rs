@@ -1,7 +1,8 @@
 //! What a route tells its upstream of the way that a call took, where it is asked to.
 
 use crate::support::client::{self, Raw};
-use crate::support::headset::{Folder, Headset};
+use crate::support::folder::Folder;
+use crate::support::headset::Headset;
 use crate::support::recorder::{Recorder, Step};
 
 fn before(upstream: &Recorder, bind: &str, announce: &str) -> Headset {

@@ -5,7 +5,8 @@ use base64::engine::general_purpose::STANDARD;
 
 use crate::support::client::{self, Raw};
 use crate::support::eventually;
-use crate::support::headset::{FIXED, Folder, Headset};
+use crate::support::folder::Folder;
+use crate::support::headset::{Headset, STATIC};
 use crate::support::recorder::{Recorder, Step};
 
 const RIGHT: &str = "Bearer s3cret-of-callers";
@@ -55,7 +56,7 @@ async fn the_right_token_passes_and_goes_no_further() {
             assert!(!sent.contains("proxy-auth"), "{sent}");
             assert!(!sent.contains("s3cret"), "{sent}");
             let keyed = path == "/keyed";
-            assert_eq!(sent.contains(&FIXED.to_lowercase()), keyed, "{sent}");
+            assert_eq!(sent.contains(&STATIC.to_lowercase()), keyed, "{sent}");
         }
     }
     assert_eq!(headset.metric(REFUSED).await, Some(0.0));

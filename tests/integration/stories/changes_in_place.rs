@@ -1,15 +1,13 @@
 //! What a reload changes of a credential while it lives; what it does where the issuer
 //! would see another one; and what becomes of a reload that is not used.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-
 use headset_simulator::{Faults, Kind, Options, Simulator};
 use rustix::process::Signal;
 
-use crate::support::client::{self, Raw};
+use crate::support::client;
 use crate::support::eventually;
-use crate::support::headset::Folder;
+use crate::support::folder::Folder;
+use crate::support::load::Load;
 use crate::support::process::Process;
 
 const HEAD: &str = "[listener.app]\nbind = \"127.0.0.1:0\"\n[admin]\nbind = \"127.0.0.1:0\"\n";
@@ -127,18 +125,19 @@ impl Stage {
     }
 
     fn configure(&self, text: &str) {
-        let folder = self.folder.path("");
-        let folder = folder.to_str().unwrap().trim_end_matches('/');
         let text = format!("{HEAD}{text}")
             .replace("{base}", &self.center.base_url())
-            .replace("{folder}", folder);
+            .replace("{folder}", self.folder.root());
         self.folder.write("headset.toml", &text);
     }
 
-    async fn start(&self) -> Process {
-        let headset = Process::start(&self.folder.path("headset.toml")).await;
+    /// A contact center, and headset before it with the configuration `text`.
+    async fn with(text: &str) -> (Stage, Process) {
+        let stage = Stage::new().await;
+        stage.configure(text);
+        let headset = Process::start(&stage.folder.path("headset.toml")).await;
         headset.ready().await;
-        headset
+        (stage, headset)
     }
 
     /// Everything that issuers were asked for, by whatever call.
@@ -154,30 +153,6 @@ impl Stage {
         let keys = self.center.state().keys;
         keys.into_iter().map(|key| key.username).collect()
     }
-}
-
-/// Calls `targets` in turn until it is told to stop; tells how many calls there were.
-fn load(
-    to: std::net::SocketAddr,
-    targets: &'static [&'static str],
-) -> (Arc<AtomicBool>, tokio::task::JoinHandle<usize>) {
-    let stop = Arc::new(AtomicBool::new(false));
-    let stopped = stop.clone();
-    let calls = tokio::spawn(async move {
-        let mut raw = Raw::connect(to).await;
-        let mut calls = 0;
-        while !stopped.load(Ordering::Relaxed) {
-            for target in targets {
-                raw.send(format!("GET {target} HTTP/1.1\r\nHost: localhost\r\n\r\n"))
-                    .await;
-                let answer = raw.answer(false).await.expect("an answer");
-                assert_eq!(answer.status, 200, "{target}: {}", answer.text());
-                calls += 1;
-            }
-        }
-        calls
-    });
-    (stop, calls)
 }
 
 /// The configuration with the `n`-th change made to it, each another than the one before.
@@ -229,17 +204,14 @@ fn changed(n: usize) -> String {
 
 #[tokio::test]
 async fn fifty_reloads_of_limits_routes_and_origins_ask_no_issuer_and_lose_no_call() {
-    let stage = Stage::new().await;
-    stage.configure(&changed(11));
-    let headset = stage.start().await;
+    let (stage, headset) = Stage::with(&changed(11)).await;
     let asked = stage.asked();
-    let (stop, calls) = load(headset.app(), &TARGETS);
+    let load = Load::start(headset.app(), &TARGETS);
     for n in 0..50 {
         stage.configure(&changed(n));
         assert!(headset.reload().await, "{}", headset.logged());
     }
-    stop.store(true, Ordering::Relaxed);
-    assert!(calls.await.expect("no call failed") > 50);
+    assert!(load.end().await > 50);
     assert_eq!(stage.asked(), asked);
     for credential in [
         "keys",
@@ -272,10 +244,8 @@ const CAMPAIGNS: &[&str] = &["/ameyorestapi/cc/campaigns/getAssigned"];
 /// This user may be logged in once only, and headset may not force it.
 #[tokio::test]
 async fn a_session_is_ended_before_the_one_that_replaces_it_logs_in() {
-    let stage = Stage::new().await;
-    stage.configure(SESSION);
-    let headset = stage.start().await;
-    let (stop, calls) = load(headset.app(), CAMPAIGNS);
+    let (stage, headset) = Stage::with(SESSION).await;
+    let load = Load::start(headset.app(), CAMPAIGNS);
     let other_file = SESSION.replace("doc-admin\"", "doc-admin-2\"");
     for (round, text) in [
         other_file.clone(),
@@ -296,8 +266,7 @@ async fn a_session_is_ended_before_the_one_that_replaces_it_logs_in() {
         assert_eq!((sessions.logouts, sessions.open), (round, 1));
         assert_eq!(sessions.login_attempts, sessions.logins, "none was refused");
     }
-    stop.store(true, Ordering::Relaxed);
-    assert!(calls.await.expect("no call failed") > 0);
+    assert!(load.end().await > 0);
 }
 
 const BASIC: &str = r#"
@@ -317,11 +286,9 @@ admin_bearer = { file = "{folder}/bearer" }
 /// Of two changed credentials the second cannot be had: the first is given back.
 #[tokio::test]
 async fn a_reload_that_is_refused_gives_back_what_it_opened() {
-    let stage = Stage::new().await;
     let before = format!("{SESSION}{BASIC}");
-    stage.configure(&before);
-    let headset = stage.start().await;
-    let (stop, calls) = load(headset.app(), CAMPAIGNS);
+    let (stage, headset) = Stage::with(&before).await;
+    let load = Load::start(headset.app(), CAMPAIGNS);
     stage.folder.write("wrong", "not it");
     stage.configure(
         &format!(
@@ -343,17 +310,14 @@ async fn a_reload_that_is_refused_gives_back_what_it_opened() {
         sessions.open == 1 && sessions.logins == sessions.logouts + 1
     })
     .await;
-    stop.store(true, Ordering::Relaxed);
-    assert!(calls.await.expect("no call failed") > 0);
+    assert!(load.end().await > 0);
     let keys = client::get(headset.app(), "/configuration/cc/1/process").await;
     assert_eq!(keys.status, 200);
 }
 
 #[tokio::test]
 async fn a_reload_that_a_stop_overtakes_gives_back_what_it_opened() {
-    let stage = Stage::new().await;
-    stage.configure(BASIC);
-    let mut headset = stage.start().await;
+    let (stage, mut headset) = Stage::with(BASIC).await;
     stage.center.faults(Faults {
         registration_delay_ms: 1500,
         ..Faults::default()

@@ -7,7 +7,7 @@ use std::time::Duration;
 use headset_simulator::{Faults, Kind, Options, Simulator};
 use serde_json::Value;
 
-use crate::support::headset::Folder;
+use crate::support::folder::Folder;
 
 const PASSWORD: &str = "customer_manager@123$";
 

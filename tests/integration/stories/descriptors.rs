@@ -6,7 +6,7 @@ use tokio::time::Instant;
 
 use crate::support::client::{self, Raw};
 use crate::support::eventually;
-use crate::support::headset::Folder;
+use crate::support::folder::Folder;
 use crate::support::process::Process;
 use crate::support::recorder::{Recorder, Step};
 

@@ -4,12 +4,14 @@ use headset::app::build::kind_keys;
 use headset::config::load::{self, Sources};
 use headset_simulator::{Options, Simulator};
 
+use crate::support::certificates::Certificate;
 use crate::support::client;
-use crate::support::headset::{Folder, Headset, plain};
+use crate::support::folder::Folder;
+use crate::support::headset::{Headset, plain};
 use crate::support::process::Process;
 use crate::support::proxy::{Does, Proxy};
 use crate::support::recorder::{Recorder, Step};
-use crate::support::tls::{Pair, Speaks, TlsUpstream};
+use crate::support::tls_upstream::{Speaks, TlsUpstream};
 
 #[tokio::test]
 async fn an_upstream_is_found_by_whichever_address_its_name_has() {
@@ -58,7 +60,7 @@ fn start(upstream: &str, rest: &str) -> Headset {
 
 #[tokio::test]
 async fn tls_goes_through_the_proxy_unread_and_unnamed_by_our_resolver() {
-    let pair = Pair::self_signed();
+    let pair = Certificate::self_signed();
     let upstream = TlsUpstream::start(Speaks::with(&pair)).await;
     let proxy = Proxy::start(Does::LeadsTo(upstream.address())).await;
     // Only the proxy knows where this is.

@@ -6,7 +6,10 @@ use rustix::process::Signal;
 
 use crate::support::client::{self, Raw};
 use crate::support::eventually;
-use crate::support::headset::{Folder, Headset};
+use crate::support::folder::Folder;
+use crate::support::frames;
+use crate::support::headset::Headset;
+use crate::support::http2_client::Http2Caller;
 use crate::support::process::Process;
 use crate::support::recorder::{Recorder, Step};
 
@@ -162,18 +165,6 @@ async fn what_never_ends_is_cut_when_the_drain_time_is_over() {
     );
 }
 
-/// Whether a GOAWAY is among `frames` (RFC 9113 §4.1, §6.8).
-fn has_goaway(mut frames: &[u8]) -> bool {
-    while let [a, b, c, kind, ..] = *frames {
-        if kind == 7 {
-            return true;
-        }
-        let length = usize::from(a) << 16 | usize::from(b) << 8 | usize::from(c);
-        frames = frames.get(9 + length..).unwrap_or_default();
-    }
-    false
-}
-
 #[tokio::test]
 async fn http2_callers_are_told_to_go_at_once_and_their_calls_finish() {
     let upstream = Recorder::start([half()]).await;
@@ -183,18 +174,11 @@ async fn http2_callers_are_told_to_go_at_once_and_their_calls_finish() {
     let request = http::Request::get("http://localhost/").body(String::new());
     let response = sender.send_request(request.unwrap()).await.unwrap();
     assert_eq!(response.status(), 200);
-    // Another, whose frames are read by hand: the preface and empty SETTINGS.
-    let mut idle = Raw::connect(headset.app()).await;
-    idle.send(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0")
-        .await;
-    let mut frames = idle.some().await;
-    assert!(!has_goaway(&frames));
+    // Another, whose frames are read one by one.
+    let mut idle = Http2Caller::connect(headset.app(), &[]).await;
+    idle.next_of(frames::SETTINGS).await.unwrap();
     headset.signal(Signal::TERM);
-    while !has_goaway(&frames) {
-        let some = idle.some().await;
-        assert!(!some.is_empty(), "closed without a word");
-        frames.extend(some);
-    }
+    idle.next_of(frames::GOAWAY).await.expect("a word");
     drop(idle);
     upstream.cut();
     let body = http_body_util::BodyExt::collect(response.into_body()).await;

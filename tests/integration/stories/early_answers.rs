@@ -7,8 +7,9 @@ use tokio::time::Instant;
 
 use crate::support::client::Raw;
 use crate::support::eventually;
+use crate::support::frames::{self, Frame};
 use crate::support::headset::plain;
-use crate::support::hostile::{self, Frame, Frames};
+use crate::support::http2_client::Http2Caller;
 use crate::support::recorder::{Recorder, Step};
 
 /// Refused by headset for its origin.
@@ -205,21 +206,21 @@ async fn a_caller_that_does_not_close_does_not_hold_up_a_stop() {
 async fn over_http2_only_the_stream_ends_and_without_an_error() {
     let upstream = Recorder::start([Step::ok("fine")]).await;
     let headset = plain(&upstream.url(), "", "");
-    let mut caller = Frames::connect(headset.app(), &[]).await;
+    let mut caller = Http2Caller::connect(headset.app(), &[]).await;
     let mut post = Frame::post(1);
     // Another `:authority`, which headset does not go by.
     post.payload.truncate(4);
     post.payload.extend(*b"\x04evil");
     caller.send(&post).await;
     caller
-        .send(&Frame::new(hostile::DATA, 0, 1, &[b'x'; 10_000]))
+        .send(&Frame::new(frames::DATA, 0, 1, &[b'x'; 10_000]))
         .await;
     let mut body = Vec::new();
     let reset = loop {
         let frame = caller.next().await.unwrap();
         match frame.kind {
-            hostile::DATA => body.extend(frame.payload),
-            hostile::RST_STREAM => break frame,
+            frames::DATA => body.extend(frame.payload),
+            frames::RST_STREAM => break frame,
             _ => {}
         }
     };
@@ -227,8 +228,5 @@ async fn over_http2_only_the_stream_ends_and_without_an_error() {
     // NO_ERROR (RFC 9113 §8.1).
     assert_eq!((reset.stream, reset.reason()), (1, Some(0)));
     caller.send(&Frame::get(3)).await;
-    assert_eq!(
-        caller.next_of(hostile::DATA).await.unwrap().payload,
-        b"fine"
-    );
+    assert_eq!(caller.next_of(frames::DATA).await.unwrap().payload, b"fine");
 }

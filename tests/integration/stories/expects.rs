@@ -7,7 +7,7 @@ use headset_simulator::{Options, Simulator};
 
 use crate::support::client::{self, Raw};
 use crate::support::eventually;
-use crate::support::headset::{Setup, fixed, plain};
+use crate::support::headset::{Setup, plain, with_static};
 use crate::support::manual::ManualUpstream;
 use crate::support::recorder::{Recorder, Step};
 
@@ -178,7 +178,7 @@ async fn a_401_before_the_body_is_replayed_with_the_body_however_large() {
 #[tokio::test]
 async fn an_answer_of_headsets_own_promises_nothing() {
     let upstream = Recorder::start([Step::ok("never")]).await;
-    let headset = fixed(&upstream.url(), "", "");
+    let headset = with_static(&upstream.url(), "", "");
     headset.ready().await;
     for (from, to) in [
         ("POST /up", "POST /a/../up"),

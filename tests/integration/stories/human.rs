@@ -7,7 +7,8 @@ use serde_json::Value;
 
 use crate::support::client::{self, Answer};
 use crate::support::eventually;
-use crate::support::headset::{Folder, Headset, Setup, plain};
+use crate::support::folder::Folder;
+use crate::support::headset::{Headset, Setup, plain};
 
 async fn status(headset: &Headset) -> Value {
     let answer = client::get(headset.admin(), "/status").await;

@@ -3,7 +3,7 @@
 use headset_simulator::{Options, Simulator};
 
 use crate::support::client::{self, Raw};
-use crate::support::headset::{FIXED, Headset, fixed};
+use crate::support::headset::{Headset, STATIC, with_static};
 use crate::support::recorder::{Recorder, Step};
 
 /// The dossier's own vector for `customer_manager` and `customer_manager@123$`.
@@ -46,7 +46,7 @@ async fn it_works_the_same_over_tls_with_a_private_authority() {
 #[tokio::test]
 async fn whatever_the_caller_sends_the_upstream_sees_one_authorization_and_it_is_ours() {
     let upstream = Recorder::start([Step::ok("")]).await;
-    let headset = fixed(&upstream.url(), "", "");
+    let headset = with_static(&upstream.url(), "", "");
     headset.ready().await;
     let theirs = [
         "Authorization: Basic bWluZTptaW5l",
@@ -77,7 +77,11 @@ async fn whatever_the_caller_sends_the_upstream_sees_one_authorization_and_it_is
                 line.contains("authorization") || line.contains("sessionid")
             })
             .collect();
-        assert_eq!(credentials, [format!("authorization: {FIXED}")], "{fields}");
+        assert_eq!(
+            credentials,
+            [format!("authorization: {STATIC}")],
+            "{fields}"
+        );
         assert!(
             !seen.contains("mine") && !seen.contains("headset-"),
             "{seen}"
@@ -92,7 +96,7 @@ async fn whatever_the_caller_sends_the_upstream_sees_one_authorization_and_it_is
 #[tokio::test]
 async fn a_credential_hidden_in_a_trailer_does_not_arrive() {
     let upstream = Recorder::start([Step::ok("")]).await;
-    let headset = fixed(&upstream.url(), "", "");
+    let headset = with_static(&upstream.url(), "", "");
     headset.ready().await;
     let answer = client::raw(
         headset.app(),
@@ -109,7 +113,7 @@ async fn a_credential_hidden_in_a_trailer_does_not_arrive() {
         "the honest trailer passes: {seen}"
     );
     assert!(!seen.contains("mine"), "{seen}");
-    assert_eq!(seen.matches(FIXED).count(), 1, "{seen}");
+    assert_eq!(seen.matches(STATIC).count(), 1, "{seen}");
 }
 
 #[tokio::test]
@@ -117,12 +121,12 @@ async fn an_answer_never_carries_the_credential_or_a_second_one() {
     let cookie = "HTTP/1.1 200 OK\r\nContent-Length: 0\r\nSet-Cookie: JSESSIONID=live\r\n\
                   Set-Cookie: other=1\r\nX-Kept: 1\r\n\r\n";
     let upstream = Recorder::start([Step::Answer(cookie.into())]).await;
-    let headset = fixed(&upstream.url(), "", "");
+    let headset = with_static(&upstream.url(), "", "");
     let answer = client::get(headset.app(), "/").await;
     assert!(answer.all("set-cookie").is_empty());
     assert_eq!(answer.field("x-kept"), Some("1"));
 
-    let passing = fixed(&upstream.url(), "upstream_cookies = \"pass\"", "");
+    let passing = with_static(&upstream.url(), "upstream_cookies = \"pass\"", "");
     let answer = client::get(passing.app(), "/").await;
     assert_eq!(answer.all("set-cookie").len(), 2);
 }
@@ -130,10 +134,10 @@ async fn an_answer_never_carries_the_credential_or_a_second_one() {
 #[tokio::test]
 async fn a_changed_secret_file_is_acted_on_within_two_seconds() {
     let upstream = Recorder::start([Step::ok("")]).await;
-    let headset = fixed(&upstream.url(), "", "");
+    let headset = with_static(&upstream.url(), "", "");
     headset.ready().await;
     client::get(headset.app(), "/").await;
-    assert!(upstream.requests()[0].contains(FIXED));
+    assert!(upstream.requests()[0].contains(STATIC));
 
     // As Kubernetes does it: a new file under another name, then a rename.
     let fresh = headset.folder.write("password.new", "hunter3");
@@ -155,19 +159,19 @@ async fn a_changed_secret_file_is_acted_on_within_two_seconds() {
 #[tokio::test]
 async fn options_of_the_server_as_a_whole_carries_the_credential_too() {
     let upstream = Recorder::start([Step::ok("")]).await;
-    let headset = fixed(&upstream.url(), "", "");
+    let headset = with_static(&upstream.url(), "", "");
     headset.ready().await;
     let answer = client::call(headset.app(), "OPTIONS", "*", &[], b"").await;
     assert_eq!(answer.status, 200, "{}", answer.text());
     let seen = upstream.requests().concat();
     assert!(seen.starts_with("OPTIONS * HTTP/1.1\r\n"), "{seen}");
-    assert!(seen.contains(FIXED), "{seen}");
+    assert!(seen.contains(STATIC), "{seen}");
 }
 
 #[tokio::test]
 async fn http2_with_prior_knowledge_reaches_the_same_upstream() {
     let upstream = Recorder::start([Step::ok("plain")]).await;
-    let headset = fixed(&upstream.url(), "", "");
+    let headset = with_static(&upstream.url(), "", "");
     headset.ready().await;
     let (mut sender, driving) = client::http2(headset.app()).await;
     let request = http::Request::builder()
@@ -179,14 +183,14 @@ async fn http2_with_prior_knowledge_reaches_the_same_upstream() {
     assert_eq!(response.status(), 200);
     let seen = upstream.requests().concat();
     assert!(seen.starts_with("GET /h2?x={1} HTTP/1.1\r\n"), "{seen}");
-    assert!(seen.contains(FIXED) && !seen.contains("mine"), "{seen}");
+    assert!(seen.contains(STATIC) && !seen.contains("mine"), "{seen}");
     driving.abort();
 }
 
 #[tokio::test]
 async fn pipelined_calls_are_answered_in_order() {
     let upstream = Recorder::start([Step::ok("one"), Step::ok("two"), Step::ok("three")]).await;
-    let headset = fixed(&upstream.url(), "", "");
+    let headset = with_static(&upstream.url(), "", "");
     headset.ready().await;
     let mut raw = Raw::connect(headset.app()).await;
     raw.send("GET /1 HTTP/1.1\r\nHost: localhost\r\n\r\n".repeat(3))

@@ -9,7 +9,7 @@ use headset_simulator::{Faults, Options, Simulator};
 use tokio::io::AsyncReadExt;
 
 use crate::support::client;
-use crate::support::headset::Folder;
+use crate::support::folder::Folder;
 use crate::support::{PATIENCE, eventually};
 
 fn free_port() -> u16 {

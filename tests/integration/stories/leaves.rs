@@ -2,8 +2,10 @@
 
 use crate::support::client::Raw;
 use crate::support::eventually;
-use crate::support::headset::{Folder, Headset, plain};
-use crate::support::hostile::{self, Frame, Frames};
+use crate::support::folder::Folder;
+use crate::support::frames::{self, Frame};
+use crate::support::headset::{Headset, plain};
+use crate::support::http2_client::Http2Caller;
 use crate::support::recorder::{Recorder, Step};
 
 const GET: &str = "GET / HTTP/1.1\r\nHost: localhost\r\n\r\n";
@@ -56,28 +58,31 @@ async fn leaving_in_an_upload_closes_it_upstream() {
 async fn a_reset_stream_ends_its_call_and_no_other() {
     let upstream = Recorder::start([Step::Silence]).await;
     let headset = plain(&upstream.url(), "", "");
-    let mut caller = Frames::connect(headset.app(), &[]).await;
+    let mut caller = Http2Caller::connect(headset.app(), &[]).await;
     caller.send(&Frame::get(1)).await;
     caller.send(&Frame::get(3)).await;
     eventually("both calls", async || upstream.requests().len() == 2).await;
     caller.send(&Frame::reset(1)).await;
     eventually("one close", async || upstream.closed() == 1).await;
-    assert_eq!(headset.metric(IN_FLIGHT).await, Some(1.0));
+    eventually("one call's end", async || {
+        headset.metric(IN_FLIGHT).await == Some(1.0)
+    })
+    .await;
 }
 
 #[tokio::test]
 async fn a_stream_reset_in_a_download_closes_it_upstream() {
     let upstream = Recorder::start([Step::AnswerEarly(PART.into())]).await;
     let headset = plain(&upstream.url(), "", "");
-    let mut caller = Frames::connect(headset.app(), &[]).await;
+    let mut caller = Http2Caller::connect(headset.app(), &[]).await;
     caller.send(&Frame::get(1)).await;
-    assert_eq!(
-        caller.next_of(hostile::DATA).await.unwrap().payload,
-        b"some"
-    );
+    assert_eq!(caller.next_of(frames::DATA).await.unwrap().payload, b"some");
     caller.send(&Frame::reset(1)).await;
     eventually("the close", async || upstream.closed() == 1).await;
-    assert_eq!(headset.metric(IN_FLIGHT).await, Some(0.0));
+    eventually("the call's end", async || {
+        headset.metric(IN_FLIGHT).await == Some(0.0)
+    })
+    .await;
 }
 
 #[tokio::test]

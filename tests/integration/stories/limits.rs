@@ -3,9 +3,9 @@
 use crate::support::PATIENCE;
 use crate::support::client::{self, Raw};
 use crate::support::eventually;
-use crate::support::frames;
+use crate::support::frames::{self, Frame};
 use crate::support::headset::plain;
-use crate::support::hostile::{self, Frame, Frames};
+use crate::support::http2_client::Http2Caller;
 use crate::support::recorder::{Recorder, Step};
 
 #[tokio::test]
@@ -84,13 +84,13 @@ async fn a_head_that_does_not_end_is_cut_and_counted_and_rest_is_not() {
 async fn over_http2_what_was_begun_and_does_not_end_is_cut_and_counted_and_rest_is_not() {
     let upstream = Recorder::start([Step::ok("")]).await;
     let headset = plain(&upstream.url(), "", "[timeouts]\nheader = \"300ms\"\n");
-    let mut rested = Frames::connect(headset.app(), &[]).await;
+    let mut rested = Http2Caller::connect(headset.app(), &[]).await;
     rested.send(&Frame::get(1)).await;
-    rested.next_of(hostile::HEADERS).await.unwrap();
+    rested.next_of(frames::HEADERS).await.unwrap();
 
     let preface = &frames::preface()[..];
     let head = Frame::get(1).bytes();
-    let open = Frame::new(hostile::HEADERS, hostile::END_STREAM, 1, &[0x82]).bytes();
+    let open = Frame::new(frames::HEADERS, frames::END_STREAM, 1, &[0x82]).bytes();
     let cut = [
         (preface[..10].to_vec(), "half a preface"),
         (preface[..24].to_vec(), "a preface without SETTINGS"),
@@ -109,10 +109,7 @@ async fn over_http2_what_was_begun_and_does_not_end_is_cut_and_counted_and_rest_
     let slow = "headset_requests_refused_total{listener=\"app\",reason=\"slow_head\"}";
     assert_eq!(headset.metric(slow).await, Some(cases));
     rested.send(&Frame::get(3)).await;
-    assert!(
-        rested.next_of(hostile::HEADERS).await.is_some(),
-        "it rested"
-    );
+    assert!(rested.next_of(frames::HEADERS).await.is_some(), "it rested");
 }
 
 #[tokio::test]
@@ -137,11 +134,11 @@ async fn an_idle_http2_connection_goes_after_its_time_whatever_it_pings() {
         "",
         "[timeouts]\ncaller_keep_alive = \"200ms\"\n",
     );
-    let mut caller = Frames::connect(headset.app(), &[]).await;
+    let mut caller = Http2Caller::connect(headset.app(), &[]).await;
     caller.send(&Frame::get(1)).await;
-    caller.next_of(hostile::HEADERS).await.unwrap();
-    caller.send(&Frame::new(hostile::PING, 0, 0, &[7; 8])).await;
-    caller.next_of(hostile::PING).await.unwrap();
+    caller.next_of(frames::HEADERS).await.unwrap();
+    caller.send(&Frame::new(frames::PING, 0, 0, &[7; 8])).await;
+    caller.next_of(frames::PING).await.unwrap();
     while caller.next().await.is_some() {}
 }
 

@@ -3,12 +3,14 @@
 
 use rustls::HandshakeKind;
 
+use crate::support::certificates::{Authority, Certificate};
 use crate::support::client::{self, Raw};
 use crate::support::eventually;
-use crate::support::headset::{Folder, Headset};
-use crate::support::pki::{Authority, Identity, TlsCaller, VERSIONS, shown};
+use crate::support::folder::Folder;
+use crate::support::headset::Headset;
 use crate::support::process::Process;
 use crate::support::recorder::{Recorder, Step};
+use crate::support::tls_client::{TlsCaller, VERSIONS, shown};
 
 const GET: &str = "GET /x HTTP/1.1\r\nHost: localhost\r\n\r\n";
 
@@ -24,7 +26,10 @@ fn config(upstream: &Recorder, tls: &str, rest: &str) -> String {
 
 const CLIENT_CA: &str = "client_ca = \"{folder}/callers.pem\"";
 
-fn write(folder: &Folder, identity: &Identity) {
+/// What callers know headset by.
+const NAMES: &[&str] = &["localhost", "127.0.0.1"];
+
+fn write(folder: &Folder, identity: &Certificate) {
     folder.write("tls.crt", &identity.cert_pem);
     folder.write("tls.key", &identity.key_pem);
 }
@@ -33,7 +38,7 @@ fn write(folder: &Folder, identity: &Identity) {
 fn secured(upstream: &Recorder, rest: &str) -> (Headset, Authority) {
     let authority = Authority::new();
     let folder = Folder::new();
-    write(&folder, &authority.issue());
+    write(&folder, &authority.issue(NAMES));
     (
         Headset::start(folder, &config(upstream, "", rest)),
         authority,
@@ -122,24 +127,34 @@ async fn only_callers_with_a_certificate_of_the_right_authority_are_let_in() {
     let upstream = Recorder::start([Step::ok("here")]).await;
     let (authority, callers, strangers) = (Authority::new(), Authority::new(), Authority::new());
     let folder = Folder::new();
-    write(&folder, &authority.issue());
+    write(&folder, &authority.issue(NAMES));
     folder.write("callers.pem", &callers.pem());
     let headset = Headset::start(folder, &config(&upstream, CLIENT_CA, ""));
     for (n, version) in VERSIONS.into_iter().enumerate() {
         // In TLS 1.3 a caller learns of its refusal only when it reads.
-        let call = async |identity: Option<&Identity>| {
+        let call = async |identity: Option<&Certificate>| {
             let caller = TlsCaller::new(&authority, version, identity);
             let mut raw = Raw::over(caller.connect(headset.app()).await.ok()?);
             raw.send(GET).await;
             Some(raw.answer(false).await?.status)
         };
-        assert_eq!(call(Some(&callers.issue())).await, Some(200));
+        assert_eq!(call(Some(&callers.issue(NAMES))).await, Some(200));
         assert_eq!(call(None).await, None, "no certificate");
-        assert_eq!(call(Some(&strangers.issue())).await, None, "a stranger's");
-        assert_eq!(call(Some(&authority.issue())).await, None, "the listener's");
-        let over = callers.issue_with(|params| params.not_after = rcgen::date_time_ymd(2020, 1, 1));
+        assert_eq!(
+            call(Some(&strangers.issue(NAMES))).await,
+            None,
+            "a stranger's"
+        );
+        assert_eq!(
+            call(Some(&authority.issue(NAMES))).await,
+            None,
+            "the listener's"
+        );
+        let over = callers.issue_with(NAMES, |params| {
+            params.not_after = rcgen::date_time_ymd(2020, 1, 1)
+        });
         assert_eq!(call(Some(&over)).await, None, "an expired one");
-        let server = callers.issue_with(|params| {
+        let server = callers.issue_with(NAMES, |params| {
             params.extended_key_usages = vec![rcgen::ExtendedKeyUsagePurpose::ServerAuth];
         });
         assert_eq!(call(Some(&server)).await, None, "one for servers");
@@ -148,17 +163,17 @@ async fn only_callers_with_a_certificate_of_the_right_authority_are_let_in() {
     }
     refused(&headset, "app", "tls_handshake", 0).await;
     // Another authority counts for whoever comes later.
-    let held = TlsCaller::new(&authority, VERSIONS[1], Some(&callers.issue()));
+    let held = TlsCaller::new(&authority, VERSIONS[1], Some(&callers.issue(NAMES)));
     let mut held = Raw::over(held.connect(headset.app()).await.unwrap());
     held.send(GET).await;
     assert_eq!(held.answer(false).await.unwrap().status, 200);
     headset.folder.write("callers.pem", &strangers.pem());
-    let new = TlsCaller::new(&authority, VERSIONS[0], Some(&strangers.issue()));
+    let new = TlsCaller::new(&authority, VERSIONS[0], Some(&strangers.issue(NAMES)));
     eventually("the new authority", async || {
         new.connect(headset.app()).await.is_ok()
     })
     .await;
-    let old = TlsCaller::new(&authority, VERSIONS[0], Some(&callers.issue()));
+    let old = TlsCaller::new(&authority, VERSIONS[0], Some(&callers.issue(NAMES)));
     assert!(old.connect(headset.app()).await.is_err());
     held.send(GET).await;
     assert_eq!(held.answer(false).await.unwrap().status, 200);
@@ -187,7 +202,7 @@ async fn a_new_certificate_is_for_new_connections_and_open_ones_go_on() {
             again().await == HandshakeKind::Resumed
         })
         .await;
-        let renewed = authority.issue();
+        let renewed = authority.issue(NAMES);
         assert_ne!(before, renewed.cert);
         write(&headset.folder, &renewed);
         let stranger = || TlsCaller::new(&authority, version, None);
@@ -207,12 +222,12 @@ async fn the_swap_of_a_kubernetes_secret_is_a_new_certificate() {
     let upstream = Recorder::start([Step::ok("here")]).await;
     let authority = Authority::new();
     let folder = Folder::new();
-    let version = |name: &str, identity: &Identity| {
+    let version = |name: &str, identity: &Certificate| {
         std::fs::create_dir(folder.path(name)).unwrap();
         folder.write(&format!("{name}/tls.crt"), &identity.cert_pem);
         folder.write(&format!("{name}/tls.key"), &identity.key_pem);
     };
-    let (first, second) = (authority.issue(), authority.issue());
+    let (first, second) = (authority.issue(NAMES), authority.issue(NAMES));
     version("..1", &first);
     version("..2", &second);
     symlink("..1", folder.path("..data")).unwrap();
@@ -233,7 +248,7 @@ async fn files_that_will_not_do_change_nothing_and_are_logged_by_name() {
     let upstream = Recorder::start([Step::ok("here")]).await;
     let authority = Authority::new();
     let folder = Folder::new();
-    let (first, nothing) = (authority.issue(), "nothing\n".to_owned());
+    let (first, nothing) = (authority.issue(NAMES), "nothing\n".to_owned());
     write(&folder, &first);
     let whole = folder.path("");
     let text = config(&upstream, "", "").replace("{folder}", whole.to_str().unwrap());
@@ -241,7 +256,7 @@ async fn files_that_will_not_do_change_nothing_and_are_logged_by_name() {
     let caller = TlsCaller::new(&authority, VERSIONS[1], None);
     let now = async || shown(&caller.connect(process.app()).await.unwrap());
     assert_eq!(now().await, first.cert);
-    let second = authority.issue();
+    let second = authority.issue(NAMES);
     for (cert, key, said) in [
         (&second.cert_pem, &first.key_pem, "it is not the key of"),
         (&nothing, &first.key_pem, "tls.crt: it holds no certificate"),
@@ -273,7 +288,7 @@ async fn files_that_will_not_do_change_nothing_and_are_logged_by_name() {
 async fn a_faulty_pair_ends_the_start_with_78_and_its_key_and_file() {
     let upstream = Recorder::start([Step::ok("")]).await;
     let authority = Authority::new();
-    let (right, other) = (authority.issue(), authority.issue());
+    let (right, other) = (authority.issue(NAMES), authority.issue(NAMES));
     let swap = |pem: &str| pem.replace("PRIVATE KEY", "NOTHING");
     for (cert, key, ca, said) in [
         (None, Some(right.key_pem.clone()), None, "tls.cert: "),

@@ -7,7 +7,8 @@ use headset_simulator::{Faults, Kind, Options, SessionDeadAs, Simulator};
 
 use crate::support::client;
 use crate::support::eventually;
-use crate::support::headset::{Folder, Headset};
+use crate::support::folder::Folder;
+use crate::support::headset::Headset;
 use crate::support::process::Process;
 
 /// headset before `center` with one credential of these options; `{base}` and
@@ -121,7 +122,7 @@ async fn the_example_of_a_recipe_logs_in_to_the_second_vendor() {
     assert_eq!(refused.status, 403, "{}", refused.text());
 
     center.end_all(Kind::Acme);
-    headset.aged("acme").await;
+    headset.age();
     let answer = client::get(headset.app(), "/acme/things").await;
     assert_eq!(answer.status, 200, "replaced after a 401");
     assert_eq!(center.state().of(Kind::Acme).logins, 2);
@@ -315,7 +316,7 @@ async fn a_dead_session_is_logged_in_anew_after_the_refresh_says_so() {
     let headset = before(&center, "supervisor@123$", JWT);
     headset.ready().await;
     center.end_all(Kind::AmeyoJwt);
-    headset.aged("it").await;
+    headset.age();
     let answer = client::get(headset.app(), SECURE).await;
     assert_eq!(answer.status, 200, "{}", answer.text());
     let count = center.state().of(Kind::AmeyoJwt);
@@ -499,7 +500,7 @@ async fn a_403_that_names_a_dead_session_counts_as_a_rejection() {
     let headset = before(&center, "doc_admin", SESSION);
     headset.ready().await;
     center.end_all(Kind::AmeyoSession);
-    headset.aged("it").await;
+    headset.age();
     let answer = client::get(headset.app(), CAMPAIGNS).await;
     assert_eq!(answer.status, 200, "{}", answer.text());
     assert_eq!(center.state().of(Kind::AmeyoSession).logins, 2);

@@ -2,7 +2,7 @@
 //! lists.
 
 use crate::support::client::{self, Raw};
-use crate::support::headset::{fixed, plain};
+use crate::support::headset::{plain, with_static};
 use crate::support::recorder::{Recorder, Step};
 
 #[tokio::test]
@@ -94,7 +94,7 @@ async fn host_is_the_upstreams_and_hop_by_hop_fields_stay_behind() {
 #[tokio::test]
 async fn every_status_comes_back_as_it_is() {
     let upstream = Recorder::start([Step::status(200)]).await;
-    let headset = fixed(&upstream.url(), "", "");
+    let headset = with_static(&upstream.url(), "", "");
     for status in [
         200, 201, 204, 206, 304, 400, 403, 404, 409, 413, 429, 500, 502, 503, 512, 599, 999,
     ] {
@@ -114,7 +114,7 @@ async fn an_answer_to_head_keeps_the_length_it_tells() {
         "HTTP/1.1 200 OK\r\nContent-Length: 4711\r\n\r\n".into(),
     )])
     .await;
-    let headset = fixed(&upstream.url(), "", "");
+    let headset = with_static(&upstream.url(), "", "");
     let mut raw = Raw::connect(headset.app()).await;
     for _ in 0..2 {
         raw.send("HEAD / HTTP/1.1\r\nHost: localhost\r\n\r\n").await;
@@ -134,7 +134,7 @@ async fn an_answer_without_a_date_gets_none_of_ours() {
 #[tokio::test]
 async fn a_body_is_framed_anew_and_arrives_whole() {
     let upstream = Recorder::start([Step::ok("")]).await;
-    let headset = fixed(&upstream.url(), "", "");
+    let headset = with_static(&upstream.url(), "", "");
     let lengths = client::call(headset.app(), "POST", "/a", &[], b"hello").await;
     assert_eq!(lengths.status, 200);
     let seen = upstream.requests().pop().unwrap();
@@ -176,7 +176,7 @@ async fn an_answer_that_is_delimited_by_close_arrives_whole() {
         format!("HTTP/1.1 200 OK\r\n\r\n{text}").into(),
     )])
     .await;
-    let headset = fixed(&upstream.url(), "", "");
+    let headset = with_static(&upstream.url(), "", "");
     let answer = client::get(headset.app(), "/").await;
     assert_eq!(answer.text(), text);
 }
@@ -189,7 +189,7 @@ async fn trailers_of_an_answer_arrive_where_the_caller_takes_them() {
             .into(),
     )])
     .await;
-    let headset = fixed(&upstream.url(), "", "");
+    let headset = with_static(&upstream.url(), "", "");
     let answer = client::raw(
         headset.app(),
         "GET / HTTP/1.1\r\nHost: localhost\r\nTE: trailers\r\nConnection: te\r\n\r\n",
@@ -203,7 +203,7 @@ async fn trailers_of_an_answer_arrive_where_the_caller_takes_them() {
 #[tokio::test]
 async fn a_redirect_is_not_followed_and_leads_back_to_the_listener() {
     let upstream = Recorder::start([Step::status(200)]).await;
-    let headset = fixed(&upstream.url(), "", "");
+    let headset = with_static(&upstream.url(), "", "");
     let redirect = |location: &str| {
         let head = "HTTP/1.1 302 Found\r\nContent-Length: 0\r\nLocation: ";
         Step::Answer(format!("{head}{location}\r\n\r\n").into())
@@ -227,7 +227,7 @@ async fn a_redirect_is_not_followed_and_leads_back_to_the_listener() {
 async fn the_upstreams_own_path_goes_before_and_the_prefix_can_go_away() {
     let upstream = Recorder::start([Step::ok("")]).await;
     let base = format!("{}/gateway/", upstream.url());
-    let headset = fixed(&base, "match.path = \"/v1\"\nstrip_prefix = true", "");
+    let headset = with_static(&base, "match.path = \"/v1\"\nstrip_prefix = true", "");
     assert_eq!(client::get(headset.app(), "/v1/x?y").await.status, 200);
     assert!(upstream.requests()[0].starts_with("GET /gateway/x?y HTTP/1.1\r\n"));
     let other = client::get(headset.app(), "/v2/x").await;

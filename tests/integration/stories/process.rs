@@ -7,7 +7,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use tokio::process::{Child, Command};
 
 use crate::support::client::{self, Raw};
-use crate::support::headset::Folder;
+use crate::support::folder::Folder;
 use crate::support::recorder::{Recorder, Step};
 use crate::support::{PATIENCE, eventually};
 

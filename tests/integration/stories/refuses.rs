@@ -4,7 +4,7 @@
 use headset_simulator::{Options, Simulator};
 
 use crate::support::client::{self, Raw};
-use crate::support::headset::{Headset, Setup, fixed, plain};
+use crate::support::headset::{Headset, Setup, plain, with_static};
 use crate::support::recorder::{Recorder, Step};
 
 /// Spellings of the issuer's URL, each of which some server would take for it.
@@ -170,7 +170,7 @@ async fn expose_issuer_lifts_the_guard_but_not_the_strictness() {
 #[tokio::test]
 async fn a_request_with_two_readings_is_refused_and_its_connection_closed() {
     let upstream = Recorder::start([Step::ok("")]).await;
-    let headset = fixed(&upstream.url(), "", "");
+    let headset = with_static(&upstream.url(), "", "");
     headset.ready().await;
     let smuggled = "GET /smuggled HTTP/1.1\r\nHost: localhost\r\n\r\n";
     let cases = [
@@ -199,7 +199,7 @@ async fn a_request_with_two_readings_is_refused_and_its_connection_closed() {
 #[tokio::test]
 async fn what_hyper_tolerates_leaves_with_one_reading() {
     let upstream = Recorder::start([Step::ok("")]).await;
-    let headset = fixed(&upstream.url(), "", "");
+    let headset = with_static(&upstream.url(), "", "");
     headset.ready().await;
     for case in [
         "POST / HTTP/1.1\r\nHost: localhost\r\nContent-Length: 3\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nab\r\n0\r\n\r\n",
@@ -219,7 +219,7 @@ async fn what_hyper_tolerates_leaves_with_one_reading() {
 #[tokio::test]
 async fn trace_and_connect_are_refused() {
     let upstream = Recorder::start([Step::ok("")]).await;
-    let headset = fixed(&upstream.url(), "", "");
+    let headset = with_static(&upstream.url(), "", "");
     let trace = client::call(headset.app(), "TRACE", "/", &[], b"").await;
     assert_eq!(
         (trace.status, trace.json()["code"].as_str()),
@@ -234,7 +234,7 @@ async fn trace_and_connect_are_refused() {
 #[tokio::test]
 async fn a_page_in_a_browser_cannot_place_calls() {
     let upstream = Recorder::start([Step::ok("")]).await;
-    let headset = fixed(&upstream.url(), "", "");
+    let headset = with_static(&upstream.url(), "", "");
     headset.ready().await;
     let call = async |host: &str, fields: &str| {
         let request = format!("GET / HTTP/1.1\r\nHost: {host}\r\n{fields}\r\n");
@@ -282,7 +282,7 @@ async fn an_origin_can_be_allowed() {
         403
     );
 
-    let folder = crate::support::headset::Folder::new();
+    let folder = crate::support::folder::Folder::new();
     let allowing = Headset::start(
         folder,
         &format!(
@@ -302,7 +302,7 @@ async fn an_origin_can_be_allowed() {
 #[tokio::test]
 async fn our_own_answers_say_what_happened_and_whether_it_arrived() {
     let upstream = Recorder::start([Step::ok("")]).await;
-    let headset = fixed(&upstream.url(), "match.path = \"/v1\"", "");
+    let headset = with_static(&upstream.url(), "match.path = \"/v1\"", "");
     let answer = client::get(headset.app(), "/elsewhere").await;
     assert_eq!(answer.status, 404);
     assert_eq!(

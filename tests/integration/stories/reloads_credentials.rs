@@ -1,8 +1,6 @@
 //! A reload keeps the credentials that stay, obtains those that come before any call
 //! needs them, and ends those that go after their last call.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use headset_simulator::{Faults, Options, Simulator};
@@ -10,7 +8,8 @@ use rustix::process::Signal;
 
 use crate::support::client::{self, Raw};
 use crate::support::eventually;
-use crate::support::headset::Folder;
+use crate::support::folder::Folder;
+use crate::support::load::Load;
 use crate::support::process::Process;
 
 const PATH: &str = "/configuration/cc/1/process";
@@ -54,25 +53,6 @@ fn renamed(text: String) -> String {
     )
 }
 
-/// Calls without a pause until it is told to stop; tells how many there were.
-fn load(to: std::net::SocketAddr) -> (Arc<AtomicBool>, tokio::task::JoinHandle<usize>) {
-    let stop = Arc::new(AtomicBool::new(false));
-    let stopped = stop.clone();
-    let calls = tokio::spawn(async move {
-        let mut raw = Raw::connect(to).await;
-        let mut calls = 0;
-        while !stopped.load(Ordering::Relaxed) {
-            raw.send(format!("GET {PATH} HTTP/1.1\r\nHost: localhost\r\n\r\n"))
-                .await;
-            let answer = raw.answer(false).await.expect("an answer");
-            assert_eq!(answer.status, 200, "{}", answer.text());
-            calls += 1;
-        }
-        calls
-    });
-    (stop, calls)
-}
-
 #[tokio::test]
 async fn a_credential_that_is_as_it_was_is_not_obtained_anew() {
     let center = Simulator::start(Options::default()).await.unwrap();
@@ -101,7 +81,7 @@ async fn a_changed_credential_is_obtained_before_the_first_call_with_it() {
     let center = Simulator::start(Options::default()).await.unwrap();
     let setup = Setup::before(&center, "");
     let headset = setup.start().await;
-    let (stop, calls) = load(headset.app());
+    let load = Load::start(headset.app(), &[PATH]);
     center.faults(Faults {
         registration_delay_ms: 700,
         ..Faults::default()
@@ -109,8 +89,7 @@ async fn a_changed_credential_is_obtained_before_the_first_call_with_it() {
     setup.change(renamed);
     assert!(headset.reload().await);
     let unauthorised = center.state().unauthorised;
-    stop.store(true, Ordering::Relaxed);
-    assert!(calls.await.expect("no call failed") > 10);
+    assert!(load.end().await > 10);
     assert_eq!(unauthorised, 0);
     let names: Vec<String> = center
         .state()
@@ -138,7 +117,7 @@ async fn a_new_password_under_the_same_name_fails_no_call() {
     let headset = setup.start().await;
     // Old enough that a rejection is not taken for one of propagation.
     headset.aged("cms_key").await;
-    let (stop, calls) = load(headset.app());
+    let load = Load::start(headset.app(), &[PATH]);
     setup.folder.write("other-password", "another_manager@123$");
     setup.change(|text| text.replace("/password\"", "/other-password\""));
     assert!(headset.reload().await);
@@ -151,8 +130,7 @@ async fn a_new_password_under_the_same_name_fails_no_call() {
         center.state().calls > registered + 10
     })
     .await;
-    stop.store(true, Ordering::Relaxed);
-    assert!(calls.await.expect("no call failed") > 10);
+    assert!(load.end().await > 10);
 }
 
 #[tokio::test]
@@ -166,10 +144,9 @@ async fn a_credential_that_cannot_be_had_changes_nothing() {
         ..Faults::default()
     });
     setup.change(renamed);
-    let (stop, calls) = load(headset.app());
+    let load = Load::start(headset.app(), &[PATH]);
     assert!(!headset.reload().await);
-    stop.store(true, Ordering::Relaxed);
-    assert!(calls.await.expect("no call failed") > 0);
+    assert!(load.end().await > 0);
     let log = headset.logged();
     assert!(log.contains("credential cms_key: "), "{log}");
     assert!(!log.contains("customer_manager@123$"), "no secret is told");

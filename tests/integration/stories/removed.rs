@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 
 use crate::support::client::Raw;
 use crate::support::eventually;
-use crate::support::headset::Folder;
+use crate::support::folder::Folder;
 use crate::support::manual::ManualUpstream;
 use crate::support::process::Process;
 use crate::support::recorder::{Recorder, Step};

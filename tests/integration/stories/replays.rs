@@ -3,13 +3,13 @@
 use std::net::TcpListener;
 
 use crate::support::client;
-use crate::support::headset::{fixed, plain};
+use crate::support::headset::{plain, with_static};
 use crate::support::recorder::{Recorder, Step};
 
 /// Primes a pooled connection, then lets the upstream do `step` to the next call.
 async fn on_a_reused_connection(method: &str, step: Step) -> (u16, String, usize) {
     let upstream = Recorder::start([Step::ok("first")]).await;
-    let headset = fixed(&upstream.url(), "", "");
+    let headset = with_static(&upstream.url(), "", "");
     headset.ready().await;
     client::get(headset.app(), "/prime").await;
     upstream.then([step, Step::ok("again")]);
@@ -109,7 +109,7 @@ async fn an_upstream_that_is_down_is_a_502_that_says_it_was_not_reached() {
     let closed = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = closed.local_addr().unwrap();
     drop(closed);
-    let headset = fixed(&format!("http://{address}"), "", "");
+    let headset = with_static(&format!("http://{address}"), "", "");
     headset.ready().await;
     let answer = client::call(headset.app(), "POST", "/a", &[], b"x").await;
     let problem = answer.json();

@@ -6,7 +6,7 @@ use headset_simulator::{Faults, ListPasswords, Options, Simulator};
 
 use crate::support::client;
 use crate::support::eventually;
-use crate::support::headset::Folder;
+use crate::support::folder::Folder;
 use crate::support::process::Process;
 
 const PATH: &str = "/configuration/cc/1/process";

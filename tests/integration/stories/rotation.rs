@@ -1,14 +1,14 @@
 //! A new name for each generation, while calls go on.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::time::Duration;
+use std::sync::atomic::{AtomicI64, Ordering};
 
-use headset_simulator::{Duplicate, Faults, Options, Simulator};
+use headset_simulator::{Clock, Duplicate, Faults, Options, Simulator};
 
 use crate::support::client;
 use crate::support::eventually;
-use crate::support::headset::{Headset, Setup};
+use crate::support::headset::Setup;
+use crate::support::load::Load;
 
 const PATH: &str = "/configuration/cc/1/process";
 const NEW_NAME: &str = "rotation = \"new_name\"\nprobe = \"/configuration/cc/1/process\"\n";
@@ -16,47 +16,6 @@ const NEW_NAME: &str = "rotation = \"new_name\"\nprobe = \"/configuration/cc/1/p
 fn names(center: &Simulator) -> Vec<String> {
     let keys = center.state().keys;
     keys.into_iter().map(|key| key.username).collect()
-}
-
-/// Callers that call without a pause and count what they see.
-struct Load {
-    stop: Arc<AtomicBool>,
-    good: Arc<AtomicUsize>,
-    callers: tokio::task::JoinSet<Vec<u16>>,
-}
-
-impl Load {
-    fn start(headset: &Headset, callers: usize) -> Load {
-        let mut load = Load {
-            stop: Arc::default(),
-            good: Arc::default(),
-            callers: tokio::task::JoinSet::new(),
-        };
-        for _ in 0..callers {
-            let (to, stop, good) = (headset.app(), load.stop.clone(), load.good.clone());
-            load.callers.spawn(async move {
-                let mut bad = Vec::new();
-                while !stop.load(Ordering::Relaxed) {
-                    match client::get(to, PATH).await.status {
-                        200 => drop(good.fetch_add(1, Ordering::Relaxed)),
-                        other => bad.push(other),
-                    }
-                }
-                bad
-            });
-        }
-        load
-    }
-
-    /// How many calls were answered 200, if all were.
-    async fn end(mut self) -> usize {
-        self.stop.store(true, Ordering::Relaxed);
-        while let Some(bad) = self.callers.join_next().await {
-            let bad = bad.unwrap();
-            assert!(bad.is_empty(), "callers saw {bad:?} besides 200");
-        }
-        self.good.load(Ordering::Relaxed)
-    }
 }
 
 #[tokio::test]
@@ -88,7 +47,7 @@ async fn under_load_with_slow_propagation_no_caller_sees_a_401_and_only_old_name
     // The number that somebody else has is passed over.
     assert!(names(&center).contains(&"customer_manager-3".to_owned()));
 
-    let load = Load::start(&headset, 8);
+    let load = Load::of(8, headset.app(), &[PATH]);
     for (password, name) in [
         ("second", "customer_manager-4"),
         ("third", "customer_manager-5"),
@@ -114,7 +73,15 @@ async fn under_load_with_slow_propagation_no_caller_sees_a_401_and_only_old_name
 
 #[tokio::test]
 async fn a_probe_that_fails_keeps_the_old_name_in_use_and_says_so() {
-    let center = Simulator::start(Options::default()).await.unwrap();
+    let ahead = Arc::new(AtomicI64::new(0));
+    let shift = ahead.clone();
+    let now_ms = move || Clock::system().now_ms() + shift.load(Ordering::SeqCst);
+    let center = Simulator::start(Options {
+        clock: Clock::from_fn(now_ms),
+        ..Options::default()
+    })
+    .await
+    .unwrap();
     let rest = format!("{NEW_NAME}[timeouts]\nmint = \"1500ms\"\n");
     let headset = Setup {
         rest,
@@ -123,7 +90,7 @@ async fn a_probe_that_fails_keeps_the_old_name_in_use_and_says_so() {
     .before(&center)
     .await;
     // Longer than the probe's patience; the old one must be known all the while.
-    tokio::time::sleep(Duration::from_millis(2100)).await;
+    ahead.store(2100, Ordering::SeqCst);
     center.faults(Faults {
         propagation_ms: 2000,
         ..Faults::default()
@@ -164,7 +131,7 @@ async fn what_could_not_be_deleted_is_tried_again() {
     })
     .await;
     // Somebody deletes ours: calls are rejected, and the next name is registered.
-    headset.aged("cms_key").await;
+    headset.age();
     assert!(center.forget("customer_manager-2"));
     eventually("recovery", async || {
         client::get(headset.app(), PATH).await.status == 200

@@ -17,7 +17,7 @@ use tokio::sync::Notify;
 use tokio::task::JoinSet;
 
 use crate::support::eventually;
-use crate::support::headset::Folder;
+use crate::support::folder::Folder;
 use crate::support::process::Process;
 
 /// Calls that stall at the same time.

@@ -4,7 +4,7 @@ use headset_simulator::{Options, Simulator};
 
 use crate::support::client::{self, Raw};
 use crate::support::eventually;
-use crate::support::headset::{Headset, fixed, plain};
+use crate::support::headset::{Headset, plain, with_static};
 use crate::support::recorder::{Recorder, Step};
 
 #[tokio::test]
@@ -115,7 +115,7 @@ async fn an_upload_of_sixty_megabytes_arrives_with_its_hash() {
 async fn an_answer_that_overtakes_its_upload_is_delivered() {
     let refusal = "HTTP/1.1 413 Too Large\r\nContent-Length: 9\r\n\r\ntoo large";
     let upstream = Recorder::start([Step::AnswerEarly(refusal.into())]).await;
-    let headset = fixed(&upstream.url(), "", "");
+    let headset = with_static(&upstream.url(), "", "");
     headset.ready().await;
     let mut raw = Raw::connect(headset.app()).await;
     raw.send("POST / HTTP/1.1\r\nHost: localhost\r\nContent-Length: 10000000\r\n\r\n")

@@ -11,7 +11,8 @@ use headset_simulator::{Faults, Options, Simulator};
 
 use crate::support::client;
 use crate::support::eventually;
-use crate::support::headset::{Folder, Headset};
+use crate::support::folder::Folder;
+use crate::support::headset::Headset;
 use crate::support::recorder::{Recorder, Step};
 
 const PATH: &str = "/configuration/cc/1/process";
@@ -197,7 +198,7 @@ async fn a_rejected_credential_is_replaced_for_its_tenant_alone() {
         assert_eq!(call_for(&headset, PATH, &[tenant]).await.status, 200);
     }
     // Older than the time that a registration may take to be known.
-    tokio::time::sleep(Duration::from_millis(2100)).await;
+    headset.age();
     center.forget("crm_1");
     assert_eq!(call_for(&headset, PATH, &["1"]).await.status, 200);
     assert_eq!(call_for(&headset, PATH, &["2"]).await.status, 200);

@@ -7,10 +7,12 @@ use headset::config::load::{self, Sources};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 
+use crate::support::certificates::{Authority, Certificate};
 use crate::support::client;
 use crate::support::eventually;
-use crate::support::headset::{Folder, Headset, plain};
-use crate::support::tls::{Authority, Pair, Speaks, TlsUpstream};
+use crate::support::folder::Folder;
+use crate::support::headset::{Headset, plain};
+use crate::support::tls_upstream::{Speaks, TlsUpstream};
 
 fn tls(text: &str) -> String {
     format!("[upstream_tls]\n{text}\n")
@@ -31,8 +33,8 @@ async fn refused(headset: &Headset, parts: &[&str]) {
 
 #[tokio::test]
 async fn a_pinned_key_is_trusted_though_nobody_vouches_for_its_certificate() {
-    let pair = Pair::self_signed();
-    let other = Pair::self_signed();
+    let pair = Certificate::self_signed();
+    let other = Certificate::self_signed();
     for version in rustls::ALL_VERSIONS {
         let upstream = TlsUpstream::start(Speaks::with(&pair).only(version)).await;
         for pins in [
@@ -53,14 +55,14 @@ async fn a_pinned_key_is_trusted_though_nobody_vouches_for_its_certificate() {
 #[tokio::test]
 async fn another_key_than_the_pinned_one_is_refused_and_told_although_an_authority_vouches() {
     let authority = Authority::new();
-    let pair = authority.issue(&["127.0.0.1"], |_| {});
+    let pair = authority.issue(&["127.0.0.1"]);
     let upstream = TlsUpstream::start(Speaks::with(&pair)).await;
     let folder = Folder::new();
     let ca = folder.write("ca.pem", &authority.pem());
     let pins = format!(
         "ca = \"{}\"\npin_sha256 = [\"{}\"]",
         ca.display(),
-        Pair::self_signed().pin()
+        Certificate::self_signed().pin()
     );
     let headset = plain(&upstream.url(), "", &tls(&pins));
     refused(&headset, &[&pair.pin(), "`pin_sha256`", "127.0.0.1"]).await;
@@ -69,7 +71,7 @@ async fn another_key_than_the_pinned_one_is_refused_and_told_although_an_authori
 
 #[tokio::test]
 async fn whoever_shows_the_pinned_certificate_must_hold_its_key() {
-    let (pair, thief) = (Pair::self_signed(), Pair::self_signed());
+    let (pair, thief) = (Certificate::self_signed(), Certificate::self_signed());
     for version in rustls::ALL_VERSIONS {
         let speaks = Speaks::with_stolen(&pair, &thief).only(version);
         let upstream = TlsUpstream::start(speaks).await;
@@ -88,18 +90,18 @@ async fn a_certificate_that_will_not_do_is_explained_with_the_key_to_set() {
         "ca = \"{}\"",
         folder.write("ca.pem", &authority.pem()).display()
     );
-    let selfish = Pair::self_signed();
-    let own = folder.write("own.pem", &selfish.cert_pem());
+    let selfish = Certificate::self_signed();
+    let own = folder.write("own.pem", &selfish.cert_pem);
     let own = format!("ca = \"{}\"", own.display());
-    let good = || authority.issue(&["127.0.0.1"], |_| {});
-    let expired = authority.issue(&["127.0.0.1"], |params| {
+    let good = || authority.issue(&["127.0.0.1"]);
+    let expired = authority.issue_with(&["127.0.0.1"], |params| {
         params.not_after = rcgen::date_time_ymd(2020, 2, 3);
     });
-    let early = authority.issue(&["127.0.0.1"], |params| {
+    let early = authority.issue_with(&["127.0.0.1"], |params| {
         params.not_before = rcgen::date_time_ymd(4000, 1, 1);
     });
-    let named = authority.issue(&["cms.example.com", "*.example.org"], |_| {});
-    let nameless = authority.issue(&[], |params| {
+    let named = authority.issue(&["cms.example.com", "*.example.org"]);
+    let nameless = authority.issue_with(&[], |params| {
         params
             .distinguished_name
             .push(rcgen::DnType::CommonName, "127.0.0.1");
@@ -133,7 +135,7 @@ async fn a_certificate_that_will_not_do_is_explained_with_the_key_to_set() {
 #[tokio::test]
 async fn server_name_is_what_is_asked_for_and_verified() {
     let authority = Authority::new();
-    let pair = authority.issue(&["cms.example.com"], |_| {});
+    let pair = authority.issue(&["cms.example.com"]);
     let upstream = TlsUpstream::start(Speaks::with(&pair)).await;
     let folder = Folder::new();
     let ca = folder.write("ca.pem", &authority.pem());
@@ -190,7 +192,7 @@ async fn exclusive(
     authority: &Authority,
     versions: &[&'static rustls::SupportedProtocolVersion],
 ) -> (TlsUpstream, String) {
-    let pair = Pair::self_signed();
+    let pair = Certificate::self_signed();
     let mut speaks = Speaks::with(&pair).for_clients_of(authority);
     if let [version] = versions {
         speaks = speaks.only(version);
@@ -204,9 +206,9 @@ async fn a_client_certificate_is_shown_and_a_renewed_one_from_then_on() {
     let authority = Authority::new();
     let (upstream, pins) = exclusive(&authority, rustls::ALL_VERSIONS).await;
     let folder = Folder::new();
-    let first = authority.issue(&["headset.example"], |_| {});
-    folder.write("client.pem", &first.cert_pem());
-    folder.write("client.key", &first.key.serialize_pem());
+    let first = authority.issue(&["headset.example"]);
+    folder.write("client.pem", &first.cert_pem);
+    folder.write("client.key", &first.key_pem);
     let keys = format!(
         "{pins}\nclient_cert = \"{{folder}}/client.pem\"\nclient_key = \"{{folder}}/client.key\""
     );
@@ -223,15 +225,13 @@ async fn a_client_certificate_is_shown_and_a_renewed_one_from_then_on() {
     assert_eq!(shown(), first.cert);
 
     // While certificate and key do not fit together, the pair of before serves on.
-    let second = authority.issue(&["headset.example"], |_| {});
-    headset.folder.write("client.pem", &second.cert_pem());
+    let second = authority.issue(&["headset.example"]);
+    headset.folder.write("client.pem", &second.cert_pem);
     for _ in 0..3 {
         assert_eq!(client::get(headset.app(), "/a").await.status, 200);
         assert_eq!(shown(), first.cert);
     }
-    headset
-        .folder
-        .write("client.key", &second.key.serialize_pem());
+    headset.folder.write("client.key", &second.key_pem);
     eventually("the renewed certificate", async || {
         assert_eq!(client::get(headset.app(), "/a").await.status, 200);
         shown() == second.cert
@@ -260,10 +260,10 @@ async fn a_server_that_wants_a_client_certificate_turns_us_away_without_one() {
 fn a_client_certificate_that_will_not_do_is_a_problem_that_names_the_file() {
     let authority = Authority::new();
     let folder = Folder::new();
-    let pair = authority.issue(&["headset.example"], |_| {});
-    let cert = folder.write("client.pem", &pair.cert_pem());
-    let key = folder.write("client.key", &pair.key.serialize_pem());
-    let other = folder.write("other.key", &Pair::self_signed().key.serialize_pem());
+    let pair = authority.issue(&["headset.example"]);
+    let cert = folder.write("client.pem", &pair.cert_pem);
+    let key = folder.write("client.key", &pair.key_pem);
+    let other = folder.write("other.key", &Certificate::self_signed().key_pem);
     let missing = folder.path("missing.pem");
     let judged = |text: &str| -> String {
         let toml = format!(
@@ -330,7 +330,7 @@ fn a_client_certificate_that_will_not_do_is_a_problem_that_names_the_file() {
 
 #[tokio::test]
 async fn a_route_with_its_own_trust_takes_none_of_the_common_one() {
-    let pair = Pair::self_signed();
+    let pair = Certificate::self_signed();
     let upstream = TlsUpstream::start(Speaks::with(&pair)).await;
     let own = "upstream_tls.roots = \"bundled\"";
     let common = tls(&format!("pin_sha256 = [\"{}\"]", pair.pin()));

@@ -6,7 +6,8 @@ use headset_simulator::{Faults, Options, Simulator};
 use serde_json::Value;
 
 use crate::support::client::Raw;
-use crate::support::headset::{Folder, Headset, Setup, fixed};
+use crate::support::folder::Folder;
+use crate::support::headset::{Headset, Setup, with_static};
 use crate::support::process::Process;
 use crate::support::recorder::{Recorder, Step};
 use crate::support::{client, eventually};
@@ -15,7 +16,7 @@ use crate::support::{client, eventually};
 async fn a_key_that_was_dropped_is_registered_again_and_the_call_repeated() {
     let center = Simulator::start(Options::default()).await.unwrap();
     let headset = Headset::before(&center).await;
-    headset.aged("cms_key").await;
+    headset.age();
     assert!(center.forget("customer_manager"));
     let answer = client::get(headset.app(), "/configuration/cc/1/process").await;
     assert_eq!(answer.status, 200, "{}", answer.text());
@@ -32,7 +33,7 @@ async fn a_key_that_was_dropped_is_registered_again_and_the_call_repeated() {
 async fn a_crowd_that_is_rejected_together_costs_one_registration() {
     let center = Simulator::start(Options::default()).await.unwrap();
     let headset = Headset::before(&center).await;
-    headset.aged("cms_key").await;
+    headset.age();
     center.forget("customer_manager");
     let calls = (0..100).map(|_| {
         let to = headset.app();
@@ -49,7 +50,7 @@ async fn an_upload_in_hand_is_repeated_and_one_that_is_not_is_not() {
     let center = Simulator::start(Options::default()).await.unwrap();
     let headset = Headset::before(&center).await;
     for (bytes, status) in [(1_000, 200), (200_000, 401)] {
-        headset.aged("cms_key").await;
+        headset.age();
         center.forget("customer_manager");
         let effects = center.state().effects;
         let body = vec![b'x'; bytes];
@@ -72,7 +73,7 @@ async fn the_upstreams_401_reaches_the_caller_where_nothing_better_is_to_be_had(
         body.len()
     );
     let upstream = Recorder::start([Step::Answer(refusal.into())]).await;
-    let headset = fixed(&upstream.url(), "", "");
+    let headset = with_static(&upstream.url(), "", "");
     let answer = client::get(headset.app(), "/").await;
     assert_eq!((answer.status, answer.text().as_str()), (401, body));
     assert_eq!(answer.field("www-authenticate"), Some("Basic"));
@@ -253,7 +254,7 @@ async fn a_401_on_the_second_attempt_rejects_that_credential_too() {
 #[tokio::test]
 async fn an_upstream_that_rejects_a_static_credential_is_seen() {
     let upstream = Recorder::start([unauthorized()]).await;
-    let headset = fixed(&upstream.url(), "", "");
+    let headset = with_static(&upstream.url(), "", "");
     for calls in 1..4 {
         assert_eq!(client::get(headset.app(), "/").await.status, 401);
         let passed_on = auth_failures(&headset, "plain", "passed_on").await;

@@ -6,7 +6,8 @@ use headset_simulator::{Options, Simulator};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use crate::support::client::{self, Raw};
-use crate::support::headset::{FIXED, Folder, Headset, Setup, fixed, plain};
+use crate::support::folder::Folder;
+use crate::support::headset::{Headset, STATIC, Setup, plain, with_static};
 use crate::support::manual::ManualUpstream;
 use crate::support::recorder::{Recorder, Step};
 use crate::support::{PATIENCE, eventually};
@@ -43,7 +44,7 @@ async fn talk(caller: &mut Raw, far: &mut Raw) {
 #[tokio::test]
 async fn a_handshake_passes_with_the_credential_and_becomes_a_tunnel() {
     let upstream = ManualUpstream::open().await;
-    let headset = fixed(&upstream.url(), "", "");
+    let headset = with_static(&upstream.url(), "", "");
     headset.ready().await;
     let mut caller = Raw::connect(headset.app()).await;
     let ask = ASK.replace(
@@ -61,7 +62,7 @@ async fn a_handshake_passes_with_the_credential_and_becomes_a_tunnel() {
     assert!(head.starts_with("GET /chat?room=1 HTTP/1.1\r\n"), "{head}");
     assert_eq!(count("connection: upgrade"), 1, "{head}");
     assert_eq!(count("upgrade: websocket"), 1, "{head}");
-    assert_eq!(count(&format!("authorization: {FIXED}")), 1, "{head}");
+    assert_eq!(count(&format!("authorization: {STATIC}")), 1, "{head}");
     assert_eq!(count("sec-websocket-key: dGhlIHNhbXBsZSBub25jZQ=="), 1);
     assert_eq!(head.matches("uthorization").count(), 1, "{head}");
     far.send(GRANT).await;

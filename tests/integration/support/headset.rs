@@ -2,9 +2,6 @@
 
 use std::fmt::Write as _;
 use std::net::SocketAddr;
-use std::os::unix::fs::PermissionsExt as _;
-use std::path::PathBuf;
-use std::sync::mpsc;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -19,88 +16,24 @@ use tokio::sync::oneshot;
 
 use super::client;
 use super::eventually;
+use super::folder::Folder;
+use super::panics::PanicWatch;
 
-/// A folder of its own, gone when dropped.
-pub struct Folder(PathBuf);
-
-impl Folder {
-    pub fn new() -> Folder {
-        let name = format!(
-            "headset-test-{}-{:016x}",
-            std::process::id(),
-            fastrand::u64(..)
-        );
-        let path = std::env::temp_dir().join(name);
-        std::fs::create_dir_all(&path).unwrap();
-        Folder(path)
-    }
-
-    pub fn write(&self, name: &str, text: &str) -> PathBuf {
-        let path = self.0.join(name);
-        std::fs::write(&path, text).unwrap();
-        // Most of them are secrets, and headset warns of what everyone can read.
-        let alone = std::fs::Permissions::from_mode(0o600);
-        std::fs::set_permissions(&path, alone).unwrap();
-        path
-    }
-
-    pub fn path(&self, name: &str) -> PathBuf {
-        self.0.join(name)
-    }
-}
-
-impl Folder {
-    /// Writes a configuration with one route and one `basicauth` credential before
-    /// `center`, a store and `options` of the credential; a fresh bearer beside it.
-    pub fn configure(&self, center: &Simulator, options: &str) -> PathBuf {
-        self.write("bearer", &center.admin_bearer(Duration::from_secs(3600)));
-        self.write("store-key", "0123456789abcdef0123456789abcdef");
-        let (folder, base) = (self.0.display(), center.base_url());
-        self.write(
-            "headset.toml",
-            &format!(
-                r#"
-[listener.app]
-bind = "127.0.0.1:0"
-[admin]
-bind = "127.0.0.1:0"
-[store]
-path = "{folder}/store"
-key = {{ file = "{folder}/store-key" }}
-[route.contacts]
-upstream = "{base}"
-credential = "cms_key"
-[credential.cms_key]
-kind = "basicauth"
-url = "{base}/configuration/basicauth"
-username = "customer_manager"
-context_id = "1"
-admin_bearer = {{ file = "{folder}/bearer" }}
-{options}
-"#
-            ),
-        )
-    }
-}
-
-impl Drop for Folder {
-    fn drop(&mut self) {
-        let _ = std::fs::remove_dir_all(&self.0);
-    }
-}
-
-/// A running headset.
+/// A running headset. It ends at once when dropped; a panic in it fails the story.
 pub struct Headset {
     addresses: BoundAddresses,
+    clock: Clock,
     ask: Option<oneshot::Sender<()>>,
+    end: Option<oneshot::Sender<()>>,
     thread: Option<JoinHandle<()>>,
     pub folder: Folder,
+    _panics: PanicWatch,
 }
 
 impl Headset {
     /// Starts with the configuration `toml`, in which `{folder}` is its folder.
     pub fn start(folder: Folder, toml: &str) -> Headset {
-        let text = toml.replace("{folder}", folder.0.to_str().unwrap());
+        let text = toml.replace("{folder}", folder.root());
         let file = folder.write("headset.toml", &text);
         let sources = Sources {
             file: Some(file),
@@ -110,24 +43,35 @@ impl Headset {
             let list: Vec<String> = problems.iter().map(ToString::to_string).collect();
             panic!("{}\n{text}", list.join("\n"))
         });
-        let app = App::prepare(config, Clock::system()).unwrap();
+        // The time of day, which a story may move ahead.
+        let clock = Clock::faked(Clock::system().now().wall_ms);
+        let app = App::prepare(config, clock.clone()).unwrap();
         let addresses = app.addresses().clone();
         let (ask, asked) = oneshot::channel();
-        let (up, is_up) = mpsc::channel();
-        let thread = std::thread::spawn(move || {
+        let (end, ended) = oneshot::channel::<()>();
+        let name = format!("headset {:016x}", fastrand::u64(..));
+        let panics = PanicWatch::begin().and_thread(&name);
+        let thread = std::thread::Builder::new().name(name).spawn(move || {
             let runtime = tokio::runtime::Builder::new_current_thread()
                 .enable_all()
                 .build()
                 .unwrap();
-            up.send(()).unwrap();
-            runtime.block_on(app.serve(Stop::Asked(asked))).unwrap();
+            runtime.block_on(async {
+                tokio::select! {
+                    served = app.serve(Stop::Asked(asked)) => served.unwrap(),
+                    _ = ended => {}
+                }
+            });
+            runtime.shutdown_background();
         });
-        is_up.recv().unwrap();
         Headset {
             addresses,
+            clock,
             ask: Some(ask),
-            thread: Some(thread),
+            end: Some(end),
+            thread: Some(thread.unwrap()),
             folder,
+            _panics: panics,
         }
     }
 
@@ -182,13 +126,15 @@ impl Headset {
         .await;
     }
 
-    /// Waits until `credential` is too old to be excused as not known everywhere yet: a
-    /// younger one that is rejected is given until 2 s of age.
-    pub async fn aged(&self, credential: &str) {
-        let series =
-            format!("headset_credential_issued_timestamp_seconds{{credential=\"{credential}\"}}");
-        let issued = self.metric(&series).await.unwrap();
-        super::aged(issued).await;
+    /// Lets `time` pass for whatever looks at the clock; no timer wakes earlier for it.
+    pub fn pass(&self, time: Duration) {
+        self.clock.sleep_machine(time);
+    }
+
+    /// Makes every credential too old to be excused as not known everywhere yet: a younger
+    /// one that is rejected is given until 2 s of age.
+    pub fn age(&self) {
+        self.pass(Duration::from_millis(2050));
     }
 
     /// Asks for a drain, without waiting for its end.
@@ -204,9 +150,15 @@ impl Headset {
 
 impl Drop for Headset {
     fn drop(&mut self) {
-        self.ask = None;
-        // Not joined: a test need not wait out the quiet time of a drain.
-        drop(self.thread.take());
+        self.end = None;
+        let Some(thread) = self.thread.take() else {
+            return;
+        };
+        if let Err(panic) = thread.join()
+            && !std::thread::panicking()
+        {
+            std::panic::resume_unwind(panic);
+        }
     }
 }
 
@@ -297,7 +249,7 @@ pub fn plain(upstream: &str, route: &str, rest: &str) -> Headset {
 }
 
 /// Before any upstream, with a static Basic credential `robot:hunter2`.
-pub fn fixed(upstream: &str, route: &str, rest: &str) -> Headset {
+pub fn with_static(upstream: &str, route: &str, rest: &str) -> Headset {
     let folder = Folder::new();
     folder.write("password", "hunter2");
     Headset::start(
@@ -311,5 +263,5 @@ pub fn fixed(upstream: &str, route: &str, rest: &str) -> Headset {
     )
 }
 
-/// What `fixed` injects.
-pub const FIXED: &str = "Basic cm9ib3Q6aHVudGVyMg==";
+/// What a headset of [`with_static`] injects.
+pub const STATIC: &str = "Basic cm9ib3Q6aHVudGVyMg==";

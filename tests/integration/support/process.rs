@@ -7,16 +7,20 @@ use std::sync::{Arc, Mutex};
 
 use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::{Child, Command};
+use tokio::task::JoinHandle;
 
 use super::client;
 use super::eventually;
+use super::panics::PanicWatch;
 
 /// A running process; killed when dropped.
 pub struct Process {
     child: Child,
     log: Arc<Mutex<Vec<serde_json::Value>>>,
+    reading: JoinHandle<()>,
     app: Option<SocketAddr>,
     admin: SocketAddr,
+    _panics: PanicWatch,
 }
 
 impl Process {
@@ -47,7 +51,7 @@ impl Process {
         let log: Arc<Mutex<Vec<serde_json::Value>>> = Arc::default();
         let stderr = child.stderr.take().unwrap();
         let kept = log.clone();
-        tokio::spawn(async move {
+        let reading = tokio::spawn(async move {
             let mut lines = BufReader::new(stderr).lines();
             while let Ok(Some(line)) = lines.next_line().await {
                 let line = serde_json::from_str(&line).unwrap_or(serde_json::Value::String(line));
@@ -66,6 +70,8 @@ impl Process {
             admin: admin.unwrap(),
             child,
             log,
+            reading,
+            _panics: PanicWatch::begin(),
         }
     }
 
@@ -94,12 +100,17 @@ impl Process {
         line.rsplit(' ').next()?.parse().ok()
     }
 
-    /// Waits until `credential` is too old to be excused as not known everywhere yet.
+    /// Waits until `credential` is too old to be excused as not known everywhere yet: a
+    /// younger one that is rejected is given until 2 s of age.
     pub async fn aged(&self, credential: &str) {
         let series =
             format!("headset_credential_issued_timestamp_seconds{{credential=\"{credential}\"}}");
         let issued = self.metric(&series).await.unwrap();
-        super::aged(issued).await;
+        eventually("a credential of 2 s", async || {
+            let now = std::time::SystemTime::UNIX_EPOCH.elapsed().unwrap();
+            now.as_secs_f64() - issued > 2.05
+        })
+        .await;
     }
 
     #[cfg(target_os = "linux")]
@@ -129,10 +140,15 @@ impl Process {
         rustix::process::kill_process(pid, signal).unwrap();
     }
 
-    /// Waits for its end and tells its exit code.
+    /// Waits for its end and tells its exit code. All that it logged is read by then.
     pub async fn ended(&mut self) -> Option<i32> {
-        let ended = tokio::time::timeout(super::PATIENCE, self.child.wait()).await;
-        ended.expect("it stops").unwrap().code()
+        let ended = tokio::time::timeout(super::PATIENCE, async {
+            let status = self.child.wait().await.unwrap();
+            // Its last lines may still be in the pipe.
+            (&mut self.reading).await.unwrap();
+            status
+        });
+        ended.await.expect("it stops").code()
     }
 
     /// How many lines of its log say `text`.
@@ -143,13 +159,20 @@ impl Process {
             .count()
     }
 
-    /// SIGHUP; waits until that reload is over and tells whether it was successful.
+    /// SIGHUP; waits until that reload is over and tells whether it was successful. One
+    /// that a changed file brought about is another.
     pub async fn reload(&self) -> bool {
-        let over = || self.said("configuration reloaded") + self.said("configuration refused");
-        let (before, good) = (over(), self.said("configuration reloaded"));
+        let ended = |how: &str| {
+            let log = self.logged();
+            let ours = log.lines().filter(|line| line.contains("\"SIGHUP\""));
+            ours.filter(|line| line.contains(how)).count()
+        };
+        let reloaded = || ended("configuration reloaded");
+        let over = || reloaded() + ended("configuration refused");
+        let (before, good) = (over(), reloaded());
         self.signal(rustix::process::Signal::HUP);
         eventually("the end of the reload", async || over() > before).await;
-        self.said("configuration reloaded") > good
+        reloaded() > good
     }
 
     /// Waits until its credential is live.

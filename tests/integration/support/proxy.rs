@@ -4,7 +4,9 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpStream;
+
+use super::server::Server;
 
 /// What it does with a CONNECT.
 #[derive(Clone)]
@@ -19,47 +21,32 @@ pub enum Does {
 
 /// The proxy.
 pub struct Proxy {
-    address: SocketAddr,
+    server: Server,
     asked: Arc<Mutex<Vec<String>>>,
-    task: tokio::task::JoinHandle<()>,
 }
 
 impl Proxy {
     pub async fn start(does: Does) -> Proxy {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let address = listener.local_addr().unwrap();
         let asked: Arc<Mutex<Vec<String>>> = Arc::default();
         let kept = asked.clone();
-        let task = tokio::spawn(async move {
-            loop {
-                let (tcp, _) = listener.accept().await.unwrap();
-                tokio::spawn(serve(tcp, does.clone(), kept.clone()));
-            }
-        });
+        let server = Server::start(move |tcp| serve(tcp, does.clone(), kept.clone()));
         Proxy {
-            address,
+            server: server.await,
             asked,
-            task,
         }
     }
 
     pub fn url(&self) -> String {
-        format!("http://{}", self.address)
+        self.server.url()
     }
 
     pub fn address(&self) -> SocketAddr {
-        self.address
+        self.server.address()
     }
 
     /// The head of every request that it got.
     pub fn asked(&self) -> Vec<String> {
         self.asked.lock().unwrap().clone()
-    }
-}
-
-impl Drop for Proxy {
-    fn drop(&mut self) {
-        self.task.abort();
     }
 }
 

@@ -4,8 +4,10 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpStream;
 use tokio::sync::Notify;
+
+use super::server::Server;
 
 /// What to do with the next request.
 #[derive(Clone, Debug)]
@@ -54,50 +56,43 @@ struct Log {
 
 /// The upstream. The last step of the script repeats.
 pub struct Recorder {
-    address: SocketAddr,
+    server: Server,
     log: Arc<Mutex<Log>>,
     script: Arc<Mutex<Vec<Step>>>,
     cut: Arc<Notify>,
-    task: tokio::task::JoinHandle<()>,
 }
 
 impl Recorder {
     pub async fn start(script: impl IntoIterator<Item = Step>) -> Recorder {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let address = listener.local_addr().unwrap();
         let log = Arc::new(Mutex::new(Log::default()));
         let mut steps: Vec<Step> = script.into_iter().collect();
         steps.reverse();
         let script = Arc::new(Mutex::new(steps));
         let cut = Arc::new(Notify::new());
         let (logged, scripted, cutting) = (log.clone(), script.clone(), cut.clone());
-        let task = tokio::spawn(async move {
-            loop {
-                let (stream, _) = listener.accept().await.unwrap();
-                logged.lock().unwrap().connections += 1;
-                let (logged, scripted) = (logged.clone(), scripted.clone());
-                let cutting = cutting.clone();
-                tokio::spawn(async move {
-                    serve(stream, &logged, &scripted, &cutting).await;
-                    logged.lock().unwrap().closed += 1;
-                });
+        let server = Server::start(move |stream| {
+            logged.lock().unwrap().connections += 1;
+            let (logged, scripted) = (logged.clone(), scripted.clone());
+            let cutting = cutting.clone();
+            async move {
+                serve(stream, &logged, &scripted, &cutting).await;
+                logged.lock().unwrap().closed += 1;
             }
         });
         Recorder {
-            address,
+            server: server.await,
             log,
             script,
             cut,
-            task,
         }
     }
 
     pub fn url(&self) -> String {
-        format!("http://{}", self.address)
+        self.server.url()
     }
 
     pub fn address(&self) -> SocketAddr {
-        self.address
+        self.server.address()
     }
 
     /// Every request that arrived, whole, in order.
@@ -125,12 +120,6 @@ impl Recorder {
         let mut steps: Vec<Step> = script.into_iter().collect();
         steps.reverse();
         *self.script.lock().unwrap() = steps;
-    }
-}
-
-impl Drop for Recorder {
-    fn drop(&mut self) {
-        self.task.abort();
     }
 }
 

@@ -7,8 +7,9 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpStream;
 
+use super::server::Server;
 use super::strict::{self, Message, Read};
 
 /// A part of an answer.
@@ -41,9 +42,8 @@ struct Log {
 
 /// See the module.
 pub struct ScriptedUpstream {
-    address: SocketAddr,
+    server: Server,
     log: Arc<Mutex<Log>>,
-    task: tokio::task::JoinHandle<()>,
 }
 
 /// What it answers where no case wrote anything.
@@ -51,26 +51,24 @@ pub const USUAL: &str = "HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\nusual";
 
 impl ScriptedUpstream {
     pub async fn start() -> ScriptedUpstream {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let address = listener.local_addr().unwrap();
         let log = Arc::new(Mutex::new(Log::default()));
         let logged = log.clone();
-        let task = tokio::spawn(async move {
-            loop {
-                let (stream, _) = listener.accept().await.unwrap();
-                stream.set_nodelay(true).unwrap();
-                tokio::spawn(serve(stream, logged.clone()));
-            }
+        let server = Server::start(move |stream| {
+            stream.set_nodelay(true).unwrap();
+            serve(stream, logged.clone())
         });
-        ScriptedUpstream { address, log, task }
+        ScriptedUpstream {
+            server: server.await,
+            log,
+        }
     }
 
     pub fn address(&self) -> SocketAddr {
-        self.address
+        self.server.address()
     }
 
     pub fn url(&self) -> String {
-        format!("http://{}", self.address)
+        self.server.url()
     }
 
     /// What the next request gets.
@@ -87,12 +85,6 @@ impl ScriptedUpstream {
     /// its connection.
     pub fn faults(&self) -> Vec<String> {
         std::mem::take(&mut self.log.lock().unwrap().faults)
-    }
-}
-
-impl Drop for ScriptedUpstream {
-    fn drop(&mut self) {
-        self.task.abort();
     }
 }
 

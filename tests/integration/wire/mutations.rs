@@ -9,7 +9,7 @@ use tokio::net::TcpStream;
 
 use super::run::{Caller, headset, one_reading, own_answer, report, told};
 use super::{answers, bodies, fields, targets};
-use crate::support::headset::FIXED;
+use crate::support::headset::STATIC;
 use crate::support::scripted::{Piece, ScriptedUpstream};
 use crate::support::strict::{octets, text};
 
@@ -90,7 +90,7 @@ async fn of_requests_changed_at_random_one_reading_leaves_or_none() {
     }
     failures.extend(one_reading(&upstream).err());
     let reached = upstream.requests();
-    let own = format!("authorization: {FIXED}");
+    let own = format!("authorization: {STATIC}");
     for message in &reached {
         let open = message.line.contains(" /open");
         let mut credentials = message

@@ -87,7 +87,7 @@ const STORIES: &[(&str, &str, &str)] = &[
     ),
     (
         "over-http2",
-        "stories/http2_upstream",
+        "stories/http2_upstream/messages",
         "the_head_becomes_one_of_http2",
     ),
     (

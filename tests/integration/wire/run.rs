@@ -7,7 +7,8 @@ use tokio::net::TcpStream;
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 
 use crate::support::PATIENCE;
-use crate::support::headset::{FIXED, Folder, Headset};
+use crate::support::folder::Folder;
+use crate::support::headset::{Headset, STATIC};
 use crate::support::scripted::{Piece, ScriptedUpstream, bytes};
 use crate::support::strict::{self, Message, Read, octets};
 
@@ -209,7 +210,7 @@ pub fn compare(
     expected.push(format!("host: {}", upstream.address()));
     let path = line.split(' ').nth(1).unwrap();
     if path != "/open" && !path.starts_with("/open/") {
-        expected.push(format!("authorization: {FIXED}"));
+        expected.push(format!("authorization: {STATIC}"));
     }
     let line = format!("{line} HTTP/1.1");
     require(message.line == line, || format!("the line is not {line:?}"))?;

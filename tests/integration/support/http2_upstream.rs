@@ -12,27 +12,23 @@ use headset::net::tls::provider;
 use http::{HeaderMap, Request, Response};
 use rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpStream;
 use tokio::sync::Notify;
 use tokio_rustls::TlsAcceptor;
 
-/// Error codes (RFC 9113 §7).
-pub const NO_ERROR: u32 = 0;
-pub const INTERNAL_ERROR: u32 = 2;
-pub const REFUSED_STREAM: u32 = 7;
-pub const CANCEL: u32 = 8;
-pub const ENHANCE_YOUR_CALM: u32 = 11;
+use super::frames::frame;
+use super::server::Server;
 
 /// What to do once a request has come whole.
 #[derive(Clone, Debug)]
 pub enum Act {
     /// `200` with this body.
     Answer(&'static str),
-    /// The same, when [`Frames::release`] is called.
+    /// The same, when [`FrameUpstream::release`] is called.
     Later(&'static str),
     /// `200` and no end.
     Head,
-    /// Wait for [`Frames::release`].
+    /// Wait for [`FrameUpstream::release`].
     Hold,
     /// RST_STREAM.
     Reset(u32),
@@ -70,15 +66,14 @@ struct Shared {
 }
 
 /// The upstream of raw frames; the last acts of its script repeat.
-pub struct Frames {
-    address: SocketAddr,
+pub struct FrameUpstream {
+    server: Server,
     shared: Arc<Shared>,
-    task: tokio::task::JoinHandle<()>,
 }
 
-impl Frames {
-    pub async fn start(script: impl IntoIterator<Item = Vec<Act>>) -> Frames {
-        Frames::with(script, &[], true).await
+impl FrameUpstream {
+    pub async fn start(script: impl IntoIterator<Item = Vec<Act>>) -> FrameUpstream {
+        FrameUpstream::with(script, &[], true).await
     }
 
     /// With `settings` (RFC 9113 §6.5.2), and answering PING or not.
@@ -86,35 +81,29 @@ impl Frames {
         script: impl IntoIterator<Item = Vec<Act>>,
         settings: &[(u16, u32)],
         pongs: bool,
-    ) -> Frames {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let address = listener.local_addr().unwrap();
+    ) -> FrameUpstream {
         let shared = Arc::new(Shared::default());
         let mut steps: Vec<Vec<Act>> = script.into_iter().collect();
         steps.reverse();
         *shared.script.lock().unwrap() = steps;
         let (sharing, settings) = (shared.clone(), settings.to_vec());
-        let task = tokio::spawn(async move {
-            loop {
-                let (stream, _) = listener.accept().await.unwrap();
-                let number = sharing.connections.fetch_add(1, Ordering::SeqCst);
-                let (shared, settings) = (sharing.clone(), settings.clone());
-                tokio::spawn(async move {
-                    let _ = frames(stream, number, &shared, &settings, pongs).await;
-                    let mut events = shared.events.lock().unwrap();
-                    events.push(Event::Closed(number));
-                });
+        let server = Server::start(move |stream| {
+            let number = sharing.connections.fetch_add(1, Ordering::SeqCst);
+            let (shared, settings) = (sharing.clone(), settings.clone());
+            async move {
+                let _ = frames(stream, number, &shared, &settings, pongs).await;
+                let mut events = shared.events.lock().unwrap();
+                events.push(Event::Closed(number));
             }
         });
-        Frames {
-            address,
+        FrameUpstream {
+            server: server.await,
             shared,
-            task,
         }
     }
 
     pub fn url(&self) -> String {
-        format!("http://{}", self.address)
+        self.server.url()
     }
 
     pub fn connections(&self) -> usize {
@@ -142,20 +131,6 @@ impl Frames {
     pub fn release(&self) {
         self.shared.release.notify_one();
     }
-}
-
-impl Drop for Frames {
-    fn drop(&mut self) {
-        self.task.abort();
-    }
-}
-
-fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
-    let length = u32::try_from(payload.len()).unwrap().to_be_bytes();
-    let mut bytes = vec![length[1], length[2], length[3], kind, flags];
-    bytes.extend(stream.to_be_bytes());
-    bytes.extend(payload);
-    bytes
 }
 
 fn answer(stream: u32, body: &str) -> Vec<u8> {
@@ -269,81 +244,72 @@ async fn frames(
 }
 
 /// The upstream of the library's.
-pub struct Library {
-    address: SocketAddr,
+pub struct StreamUpstream {
+    server: Server,
     tls: bool,
     connections: Arc<AtomicUsize>,
-    task: tokio::task::JoinHandle<()>,
 }
 
-impl Library {
+impl StreamUpstream {
     /// Every stream goes to `handle`.
-    pub async fn start<F, Fut>(tls: Option<TlsAcceptor>, handle: F) -> Library
+    pub async fn start<F, Fut>(tls: Option<TlsAcceptor>, handle: F) -> StreamUpstream
     where
         F: Fn(Request<RecvStream>, SendResponse<Bytes>) -> Fut + Clone + Send + 'static,
         Fut: Future<Output = ()> + Send + 'static,
     {
-        Library::rotating(tls, usize::MAX, handle).await
+        StreamUpstream::rotating(tls, usize::MAX, handle).await
     }
 
     /// The same; a connection says that it goes away with its stream number `streams`.
-    pub async fn rotating<F, Fut>(tls: Option<TlsAcceptor>, streams: usize, handle: F) -> Library
+    pub async fn rotating<F, Fut>(
+        tls: Option<TlsAcceptor>,
+        streams: usize,
+        handle: F,
+    ) -> StreamUpstream
     where
         F: Fn(Request<RecvStream>, SendResponse<Bytes>) -> Fut + Clone + Send + 'static,
         Fut: Future<Output = ()> + Send + 'static,
     {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let address = listener.local_addr().unwrap();
         let connections = Arc::new(AtomicUsize::new(0));
         let (counted, is_tls) = (connections.clone(), tls.is_some());
-        let task = tokio::spawn(async move {
-            loop {
-                let (tcp, _) = listener.accept().await.unwrap();
-                counted.fetch_add(1, Ordering::SeqCst);
-                let (handle, tls) = (handle.clone(), tls.clone());
-                tokio::spawn(async move {
-                    let Some(tls) = tls else {
-                        return serve(tcp, streams, handle).await;
-                    };
-                    let Ok(mut stream) = tls.accept(tcp).await else {
+        let server = Server::start(move |tcp| {
+            counted.fetch_add(1, Ordering::SeqCst);
+            let (handle, tls) = (handle.clone(), tls.clone());
+            async move {
+                let Some(tls) = tls else {
+                    return serve(tcp, streams, handle).await;
+                };
+                let Ok(mut stream) = tls.accept(tcp).await else {
+                    return;
+                };
+                if stream.get_ref().1.alpn_protocol() == Some(b"h2") {
+                    return serve(stream, streams, handle).await;
+                }
+                let mut head = Vec::new();
+                while !head.ends_with(b"\r\n\r\n") {
+                    if stream.read_buf(&mut head).await.unwrap_or(0) == 0 {
                         return;
-                    };
-                    if stream.get_ref().1.alpn_protocol() == Some(b"h2") {
-                        return serve(stream, streams, handle).await;
                     }
-                    let mut head = Vec::new();
-                    while !head.ends_with(b"\r\n\r\n") {
-                        if stream.read_buf(&mut head).await.unwrap_or(0) == 0 {
-                            return;
-                        }
-                    }
-                    let answer = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nh1";
-                    let _ = stream.write_all(answer.as_bytes()).await;
-                    let _ = stream.read(&mut [0]).await;
-                });
+                }
+                let answer = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nh1";
+                let _ = stream.write_all(answer.as_bytes()).await;
+                let _ = stream.read(&mut [0]).await;
             }
         });
-        Library {
-            address,
+        StreamUpstream {
+            server: server.await,
             tls: is_tls,
             connections,
-            task,
         }
     }
 
     pub fn url(&self) -> String {
         let scheme = if self.tls { "https" } else { "http" };
-        format!("{scheme}://{}", self.address)
+        format!("{scheme}://{}", self.server.address())
     }
 
     pub fn connections(&self) -> usize {
         self.connections.load(Ordering::SeqCst)
-    }
-}
-
-impl Drop for Library {
-    fn drop(&mut self) {
-        self.task.abort();
     }
 }
 
