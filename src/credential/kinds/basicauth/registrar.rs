@@ -144,6 +144,10 @@ impl Registrar {
             known.foreign = None;
         }
         let (admin, bearer_ends) = self.admin(held)?;
+        // As it is before it is used: a change under way must not pass for what was tried.
+        let previous = self.options.previous_password.as_ref();
+        let previous = previous.and_then(|source| source.fetch().ok());
+        let previous = previous.map(|previous| self.print("previous", previous.expose()));
         let password = password.as_ref().map(copied);
         let done = match self.options.rotation {
             Rotation::InPlace => self.in_place(password, &admin, bearer).await,
@@ -153,10 +157,7 @@ impl Registrar {
             .as_ref()
             .is_err_and(|error| error.refusal() == Some(RefusalReason::Foreign))
         {
-            let previous = self.options.previous_password.as_ref();
-            let previous = previous.and_then(|source| source.fetch().ok());
-            let print = previous.map(|previous| self.print("previous", previous.expose()));
-            self.known().foreign = Some(print);
+            self.known().foreign = Some(previous);
         }
         let done = done?;
         self.sweep();
