@@ -93,3 +93,43 @@ impl Patience {
             })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::future::poll_fn;
+    use std::time::Duration;
+
+    #[tokio::test]
+    async fn what_takes_turn_after_turn_before_the_head_is_given_up_without_a_bound_of_time() {
+        let lifetimes = Lifetimes {
+            keep_alive: Duration::ZERO,
+            age: Duration::ZERO,
+            first_byte: Duration::ZERO,
+            idle: Duration::ZERO,
+            tunnel_idle: Duration::ZERO,
+            expect_continue: Duration::ZERO,
+            header_count: 100,
+        };
+        let mut patience = Patience::new(lifetimes, None);
+        let mut lazy_timer = LazyTimer::default();
+        for turn in 0..=CROWDED {
+            // A turn of the task begins with its whole budget.
+            tokio::task::yield_now().await;
+            let polled = poll_fn(|cx| {
+                while let Poll::Ready(read) = coop::poll_proceed(cx) {
+                    read.made_progress();
+                }
+                Poll::Ready(patience.poll(&mut lazy_timer, cx))
+            });
+            assert_eq!(polled.await.is_ready(), turn == CROWDED, "turn {turn}");
+        }
+        // One that leaves time to others may go on.
+        let mut patience = Patience::new(lifetimes, None);
+        for _ in 0..=CROWDED {
+            tokio::task::yield_now().await;
+            let polled = poll_fn(|cx| Poll::Ready(patience.poll(&mut lazy_timer, cx)));
+            assert!(polled.await.is_pending());
+        }
+    }
+}
