@@ -38,21 +38,20 @@ pub mod upstream;
 pub mod upstream_target;
 
 use std::future::Future;
+use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::{HeaderValue, Request, Response};
-use tokio::time::Instant;
+use http::{Request, Response};
 use tower::Service;
 
 use crate::credential::Minted;
 use crate::credential::slot::Slot;
 use crate::gateway::error::{CallerFault, Error};
-use crate::gateway::failures::CallFailure;
+use crate::gateway::failures::{CallFacts, CallFailure};
 use crate::gateway::replay::ReplayPolicy;
 use crate::gateway::request_body::RequestBody;
 use crate::gateway::response_body::ResponseBody;
-use crate::net::caller::Peer;
 
 /// A call on its way down a stack.
 #[derive(Debug)]
@@ -60,12 +59,8 @@ pub struct Call {
     /// The request; its target and fields change on the way.
     /// Boxed, so that a layer moves a pointer and not a head.
     pub request: Box<Request<RequestBody>>,
-    /// When its head was read.
-    pub started: Instant,
-    /// Who calls.
-    pub peer: Peer,
-    /// The `Host` (or `:authority`) that the application used.
-    pub host: Option<HeaderValue>,
+    /// What it was when it came, shared with whoever asks later.
+    pub facts: Rc<CallFacts>,
     /// How careful a replay must be.
     pub replay_policy: ReplayPolicy,
     /// Whether it asks to switch to WebSocket (`upgrade.rs`), so that a 101 may answer it.

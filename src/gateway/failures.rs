@@ -8,11 +8,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use http::uri::PathAndQuery;
-use http::{HeaderValue, Method, Request, StatusCode};
+use http::{HeaderValue, Method, StatusCode};
 use tokio::time::Instant;
 
 use crate::base::log_limiter::LogLimiter;
 use crate::base::name::Name;
+use crate::net::caller::Peer;
 
 /// No method, path or host is told at greater length, in bytes.
 const LONGEST: usize = 1024;
@@ -21,31 +22,19 @@ const LONGEST: usize = 1024;
 /// for one; `docs/errors.md` has an entry for it all the same.
 pub const BROKEN_ANSWER: &str = "answer_broken";
 
-/// Which call it is, from its head. The bytes are shared.
+/// Which call it is, as it came from the application.
 #[derive(Debug)]
 pub struct CallFacts {
-    started: Instant,
-    method: Method,
-    target: Option<PathAndQuery>,
-    host: Option<HeaderValue>,
-}
-
-impl CallFacts {
-    /// Those of `request`, as it came from the application at `started`, who called us
-    /// `host`.
-    pub fn of<B>(request: &Request<B>, host: Option<&HeaderValue>, started: Instant) -> CallFacts {
-        CallFacts {
-            started,
-            method: request.method().clone(),
-            target: request.uri().path_and_query().cloned(),
-            host: host.cloned(),
-        }
-    }
-
     /// When its head was read.
-    pub fn started(&self) -> Instant {
-        self.started
-    }
+    pub started: Instant,
+    /// Who calls.
+    pub peer: Peer,
+    /// Its method.
+    pub method: Method,
+    /// Its path and query, where the target has them.
+    pub target: Option<PathAndQuery>,
+    /// The `Host` (or `:authority`) that the application used.
+    pub host: Option<HeaderValue>,
 }
 
 /// Why a call failed.
@@ -177,9 +166,13 @@ mod tests {
     }
 
     fn facts(target: &str) -> CallFacts {
-        let request = Request::get(target).body(()).unwrap();
-        let host = HeaderValue::from_static("localhost:8080");
-        CallFacts::of(&request, Some(&host), Instant::now())
+        CallFacts {
+            started: Instant::now(),
+            peer: Peer::default(),
+            method: Method::GET,
+            target: Some(target.parse().unwrap()),
+            host: Some(HeaderValue::from_static("localhost:8080")),
+        }
     }
 
     fn failure(code: &'static str) -> CallFailure {

@@ -21,6 +21,7 @@ use crate::base::name::Name;
 use crate::config::Effect;
 use crate::gateway::client::Client;
 use crate::gateway::error::{CallerFault, Error};
+use crate::gateway::failures::CallFacts;
 use crate::gateway::metrics::{ListenerMetrics, ListenerRefusal};
 use crate::gateway::path::{is_under, normalise};
 use crate::gateway::replay::ReplayPolicy;
@@ -157,8 +158,14 @@ impl Gateway {
         let mut uploading = None;
         let (parts, incoming) = request.into_parts();
         let mut request = Box::new(Request::from_parts(parts, RequestBody::empty()));
-        let host = host_of(&request);
-        let (index, fault) = self.place(&request, host.as_ref());
+        let facts = Rc::new(CallFacts {
+            started,
+            peer: caller.peer,
+            method: request.method().clone(),
+            target: request.uri().path_and_query().cloned(),
+            host: host_of(&request),
+        });
+        let (index, fault) = self.place(&request, facts.host.as_ref());
         let route = index.map(|index| &self.blueprint.routes[index]);
         if !incoming.is_end_stream() {
             let held = expect::waits(&request);
@@ -176,9 +183,7 @@ impl Gateway {
         let call = Call {
             replay_policy: ReplayPolicy::of(request.method(), effect, replay_401),
             request,
-            started,
-            peer: caller.peer,
-            host,
+            facts,
             upgrade: false,
             reuse: ConnectionReuse::Usual,
             slot: None,

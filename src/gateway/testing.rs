@@ -18,6 +18,7 @@ use tokio::sync::oneshot;
 use tokio::time::Instant;
 
 use crate::base::name::Name;
+use crate::gateway::failures::CallFacts;
 use crate::gateway::metrics::{Families, RouteMetrics};
 use crate::gateway::replay::ReplayPolicy;
 use crate::gateway::request_body::RequestBody;
@@ -36,9 +37,13 @@ pub(crate) fn call(method: Method, body: RequestBody) -> Call {
     *request.method_mut() = method.clone();
     Call {
         request: Box::new(request),
-        started: Instant::now(),
-        peer: Peer::default(),
-        host: None,
+        facts: Rc::new(CallFacts {
+            started: Instant::now(),
+            peer: Peer::default(),
+            method: method.clone(),
+            target: None,
+            host: None,
+        }),
         replay_policy: ReplayPolicy::of(&method, None, false),
         upgrade: false,
         reuse: ConnectionReuse::Usual,

@@ -26,7 +26,7 @@ pub struct RouteRecord {
 /// An open call.
 #[derive(Debug)]
 pub struct RequestGuard {
-    call: CallFacts,
+    call: Rc<CallFacts>,
     /// Of its answer, once there is one.
     status: StatusCode,
     record: Rc<RouteRecord>,
@@ -34,7 +34,7 @@ pub struct RequestGuard {
 
 impl RequestGuard {
     /// Opens `call` in `record`. Boxed, so that an answer on its way moves a pointer.
-    pub fn open(call: CallFacts, record: Rc<RouteRecord>) -> Box<RequestGuard> {
+    pub fn open(call: Rc<CallFacts>, record: Rc<RouteRecord>) -> Box<RequestGuard> {
         record.metrics.in_flight.inc();
         Box::new(RequestGuard {
             call,
@@ -50,7 +50,7 @@ impl RequestGuard {
 
     /// How long ago the call's head was read.
     pub fn elapsed(&self) -> Duration {
-        self.call.started().elapsed()
+        self.call.started.elapsed()
     }
 
     /// The head of its answer has this `status`.

@@ -15,7 +15,7 @@ use pin_project_lite::pin_project;
 use tower::{Layer, Service};
 
 use crate::gateway::error::Error;
-use crate::gateway::failures::{CallFacts, FailureLog};
+use crate::gateway::failures::FailureLog;
 use crate::gateway::metrics::RouteMetrics;
 use crate::gateway::response_body::request_guard::{RequestGuard, RouteRecord};
 use crate::gateway::{Call, CallResponse, HttpService};
@@ -62,10 +62,7 @@ impl<S: HttpService> Service<Call> for Record<S> {
 
     fn call(&mut self, call: Call) -> Self::Future {
         self.record.metrics.method(call.request.method()).inc();
-        let request_guard = RequestGuard::open(
-            CallFacts::of(&call.request, call.host.as_ref(), call.started),
-            self.record.clone(),
-        );
+        let request_guard = RequestGuard::open(call.facts.clone(), self.record.clone());
         RecordFuture {
             inner: self.inner.call(call),
             request_guard: Some(request_guard),

@@ -5,6 +5,7 @@
 
 use std::future::Future;
 use std::pin::Pin;
+use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
@@ -16,6 +17,7 @@ use tower::{Layer, Service};
 use crate::config::Announce;
 use crate::gateway::announce;
 use crate::gateway::error::{CallerFault, Error};
+use crate::gateway::failures::CallFacts;
 use crate::gateway::request_body::RequestBody;
 use crate::gateway::upstream_target::UpstreamTarget;
 use crate::gateway::{Call, CallResponse, HttpService};
@@ -68,7 +70,8 @@ impl<S: HttpService> Service<Call> for Rewrite<S> {
 
     fn call(&mut self, mut call: Call) -> Self::Future {
         if let Some(announce) = self.announce {
-            announce::write(announce, &mut call.request, call.peer, call.host.as_ref());
+            let CallFacts { peer, host, .. } = &*call.facts;
+            announce::write(announce, &mut call.request, *peer, host.as_ref());
         }
         if let Err(fault) = turn(&self.upstream_target, &mut call.request) {
             return RewriteFuture::Refused {
@@ -76,9 +79,7 @@ impl<S: HttpService> Service<Call> for Rewrite<S> {
             };
         }
         RewriteFuture::Passed {
-            // Nobody below asks what the application calls us.
-            host: call.host.take(),
-            tls: call.peer.tls,
+            facts: call.facts.clone(),
             inner: self.inner.call(call),
             upstream_target: self.upstream_target.clone(),
         }
@@ -93,7 +94,7 @@ pin_project! {
         /// The target cannot be sent on.
         Refused { error: Option<Error> },
         /// Under way.
-        Passed { #[pin] inner: F, host: Option<HeaderValue>, tls: bool, upstream_target: Arc<UpstreamTarget> },
+        Passed { #[pin] inner: F, facts: Rc<CallFacts>, upstream_target: Arc<UpstreamTarget> },
     }
 }
 
@@ -108,8 +109,7 @@ impl<F: Future<Output = Result<CallResponse, Error>>> Future for RewriteFuture<F
             },
             Projected::Passed {
                 inner,
-                host,
-                tls,
+                facts,
                 upstream_target,
             } => {
                 let mut answer = ready!(inner.poll(cx))?;
@@ -119,8 +119,8 @@ impl<F: Future<Output = Result<CallResponse, Error>>> Future for RewriteFuture<F
                 {
                     rewrite_location(
                         upstream_target,
-                        *tls,
-                        host.as_ref(),
+                        facts.peer.tls,
+                        facts.host.as_ref(),
                         answer.response.headers_mut(),
                     );
                 }

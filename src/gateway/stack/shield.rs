@@ -31,7 +31,7 @@ pub struct OriginPolicy {
 
 impl OriginPolicy {
     fn check(&self, call: &Call) -> Result<(), (CallerFault, ListenerRefusal)> {
-        let name = authority(call.request.uri(), call.host.as_ref()).map(host_name);
+        let name = authority(call.request.uri(), call.facts.host.as_ref()).map(host_name);
         judge(&self.hosts, &self.origins, name, call.request.headers())
     }
 }

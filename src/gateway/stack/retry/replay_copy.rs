@@ -3,27 +3,23 @@
 use std::rc::Rc;
 use std::sync::Arc;
 
-use http::{HeaderMap, HeaderValue, Method, Request, Uri};
-use tokio::time::Instant;
+use http::{HeaderMap, Request, Uri};
 
 use crate::credential::slot::Slot;
+use crate::gateway::failures::CallFacts;
 use crate::gateway::replay::{AttemptOutcome, ReplayPolicy};
 use crate::gateway::request_body::{RequestBody, UploadSource};
 use crate::gateway::{Call, ConnectionReuse};
-use crate::net::caller::Peer;
 
 /// What is needed to build a call anew. The fields share their bytes.
 pub struct ReplayCopy {
-    method: Method,
+    facts: Rc<CallFacts>,
     uri: Uri,
     headers: HeaderMap,
-    host: Option<HeaderValue>,
-    peer: Peer,
     slot: Option<Arc<Slot>>,
     source: Option<Rc<UploadSource>>,
     replay_policy: ReplayPolicy,
     upgrade: bool,
-    started: Instant,
 }
 
 impl ReplayCopy {
@@ -31,16 +27,13 @@ impl ReplayCopy {
     pub fn of(call: &Call) -> ReplayCopy {
         let request = &call.request;
         ReplayCopy {
-            method: request.method().clone(),
+            facts: call.facts.clone(),
             uri: request.uri().clone(),
             headers: request.headers().clone(),
-            host: call.host.clone(),
-            peer: call.peer,
             slot: call.slot.clone(),
             source: request.body().source().cloned(),
             replay_policy: call.replay_policy,
             upgrade: call.upgrade,
-            started: call.started,
         }
     }
 
@@ -74,7 +67,7 @@ impl ReplayCopy {
             None => RequestBody::empty(),
         };
         let mut request = Box::new(Request::new(body));
-        *request.method_mut() = self.method.clone();
+        *request.method_mut() = self.facts.method.clone();
         *request.uri_mut() = self.uri.clone();
         *request.headers_mut() = self.headers.clone();
         Some(self.call(request, reuse))
@@ -84,9 +77,7 @@ impl ReplayCopy {
     pub fn call(&self, request: Box<Request<RequestBody>>, reuse: ConnectionReuse) -> Call {
         Call {
             request,
-            started: self.started,
-            host: self.host.clone(),
-            peer: self.peer,
+            facts: self.facts.clone(),
             replay_policy: self.replay_policy,
             upgrade: self.upgrade,
             reuse,
