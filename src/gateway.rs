@@ -88,8 +88,8 @@ pub enum ConnectionReuse {
 /// An answer on its way up a stack.
 #[derive(Debug)]
 pub struct CallResponse {
-    /// The response.
-    pub response: Response<ResponseBody>,
+    /// The response, boxed as the request is.
+    pub response: Box<Response<ResponseBody>>,
     /// The credential that went with the call, by identity.
     pub used: Option<Arc<Minted>>,
     /// How long the call waited for the upstream and for a credential.

@@ -77,7 +77,7 @@ impl Service<Call> for Client {
     }
 }
 
-async fn attempt(pool: Rc<ConnPool>, call: Call) -> Result<Response<ResponseBody>, Error> {
+async fn attempt(pool: Rc<ConnPool>, call: Call) -> Result<Box<Response<ResponseBody>>, Error> {
     // It authenticates its connection, so that must be its own.
     let own = session_auth::is_shown(call.request.headers());
     let wary = call.replay_policy.must_not_be_lost() || call.reuse == ConnectionReuse::Checked;
@@ -103,7 +103,7 @@ async fn attempt(pool: Rc<ConnPool>, call: Call) -> Result<Response<ResponseBody
         Ok(Transport::H2(stream)) => {
             let answer = h2::exchange(stream, pool.scheme(), *call.request);
             // Boxed, so that calls over HTTP/1.1 do not carry its size.
-            Box::pin(answer).await
+            Box::pin(answer).await.map(Box::new)
         }
         Err(error) => Err(Error::Upstream(Box::new(UpstreamFault {
             kind: FaultKind::Connect(error),

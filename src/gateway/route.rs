@@ -153,7 +153,7 @@ impl Gateway {
         &self,
         request: Request<Incoming>,
         caller: &ConnState,
-    ) -> Response<ResponseBody> {
+    ) -> Box<Response<ResponseBody>> {
         let started = Instant::now();
         let mut uploading = None;
         let (parts, incoming) = request.into_parts();
@@ -196,7 +196,8 @@ impl Gateway {
                 future.await
             }
             None => {
-                let future = self.none.borrow_mut().call(call);
+                // Boxed: rare, and every call would carry the room for it.
+                let future = Box::pin(self.none.borrow_mut().call(call));
                 future.await
             }
         };
@@ -218,7 +219,7 @@ impl Gateway {
             Ok(answer) => answer.response,
             Err(_) => {
                 // `respond` has turned every error into an answer already.
-                let mut response = Response::new(ResponseBody::empty());
+                let mut response = Box::new(Response::new(ResponseBody::empty()));
                 *response.status_mut() = http::StatusCode::INTERNAL_SERVER_ERROR;
                 response
             }

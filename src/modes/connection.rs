@@ -164,7 +164,7 @@ async fn serve_http1(
                 let close = HeaderValue::from_static("close");
                 response.headers_mut().insert(header::CONNECTION, close);
             }
-            Ok::<Response<ResponseBody>, Infallible>(response)
+            Ok::<Response<ResponseBody>, Infallible>(*response)
         }
     });
     let mut connection = builder.serve_connection(TokioIo::new(io), service);
@@ -241,7 +241,7 @@ async fn serve_http2(
             let busy = InFlight::begin_stream(notes.clone(), send_progress);
             let mut response = service.answer(request, &notes).await;
             response.body_mut().set_busy(busy);
-            Ok::<Response<ResponseBody>, Infallible>(response)
+            Ok::<Response<ResponseBody>, Infallible>(*response)
         }
     });
     let mut connection = pin!(builder.serve_connection(TokioIo::new(io), service));

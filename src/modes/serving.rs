@@ -58,10 +58,10 @@ impl Service {
         &self,
         request: Request<Incoming>,
         notes: &ConnState,
-    ) -> Response<ResponseBody> {
+    ) -> Box<Response<ResponseBody>> {
         match self {
             Service::Gateway(gateway) => gateway.answer(request, notes).await,
-            Service::Pages(pages) => pages.answer(request).await,
+            Service::Pages(pages) => Box::new(pages.answer(request).await),
         }
     }
 }

@@ -57,7 +57,7 @@ pub async fn exchange(
     mut conn: Box<Conn>,
     request: Box<Request<RequestBody>>,
     may_switch: bool,
-) -> Result<Response<ResponseBody>, Error> {
+) -> Result<Box<Response<ResponseBody>>, Error> {
     let lifetimes = pool.lifetimes();
     let source = request.body().source().cloned();
     if lifetimes.expect_continue.is_zero()
@@ -158,7 +158,7 @@ pub async fn exchange(
             return Err(fault(FaultKind::Unfit(why), &mut conn, None));
         }
         let tunnel = Tunnel::of(*conn, &pool);
-        return Ok(response.map(|()| ResponseBody::tunnel(tunnel)));
+        return Ok(Box::new(response.map(|()| ResponseBody::tunnel(tunnel))));
     }
     match framing::settle(&mut response) {
         Ok(reusable) => {
@@ -196,7 +196,7 @@ fn hand_on(
     response: Response<()>,
     decoder: Decoder,
     reusable: bool,
-) -> Response<ResponseBody> {
+) -> Box<Response<ResponseBody>> {
     let (parts, ()) = response.into_parts();
     if !reusable || session_auth::is_asked(parts.status, &parts.headers) {
         conn.belongs_to_one_call();
@@ -228,7 +228,7 @@ fn hand_on(
     } else {
         ResponseBody::answer(body)
     };
-    Response::from_parts(parts, body)
+    Box::new(Response::from_parts(parts, body))
 }
 
 /// Drives a connection whose upload goes on under its response, which goes to `sender`.

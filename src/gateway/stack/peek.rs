@@ -98,7 +98,7 @@ mod tests {
             response.headers_mut().insert(*name, value);
         }
         CallResponse {
-            response,
+            response: Box::new(response),
             used: None,
             waited: Duration::ZERO,
             failure: None,

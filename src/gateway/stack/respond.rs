@@ -79,7 +79,7 @@ impl RespondLayer {
             headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
         }
         CallResponse {
-            response,
+            response: Box::new(response),
             used: None,
             waited: Duration::ZERO,
             failure: Some(Box::new(CallFailure {

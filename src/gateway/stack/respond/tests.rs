@@ -258,7 +258,7 @@ async fn what_the_upstream_answers_passes_whatever_it_says() {
         let mut response = Response::new(ResponseBody::whole("theirs"));
         *response.status_mut() = status;
         let answer = CallResponse {
-            response,
+            response: Box::new(response),
             used: None,
             waited: Duration::ZERO,
             failure: None,

@@ -156,7 +156,7 @@ async fn attempt(
             let mut response = Response::new(ResponseBody::whole(BODY_OF_ANSWER));
             *response.status_mut() = StatusCode::from_u16(status).unwrap();
             Ok(CallResponse {
-                response,
+                response: Box::new(response),
                 used,
                 waited: Duration::ZERO,
                 failure: None,

@@ -41,7 +41,7 @@ impl Service<Call> for ScriptedUpstream {
             let mut response = Response::new(ResponseBody::empty());
             *response.status_mut() = status;
             CallResponse {
-                response,
+                response: Box::new(response),
                 used: None,
                 waited: Duration::ZERO,
                 failure: None,
