@@ -1,6 +1,6 @@
 //! Every file in `config/` loads, what is generated says what the code says, and what
 //! is written by hand names neither more nor less than there is: error codes, metric
-//! families with their labels, crates, and the rooms of the house.
+//! families with their labels, crates, floors, and a newcomer's way to the code.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -262,43 +262,78 @@ fn every_crate_stands_in_the_table_of_dependencies_with_its_reason() {
     );
 }
 
+/// Each floor, that is; what is below one says the `//!` of its front page.
 #[test]
-fn the_codemap_names_every_room_and_no_room_that_is_not_there() {
+fn the_architecture_names_every_floor_and_nothing_that_is_not_there() {
     let page = read("ARCHITECTURE.md");
-    let (_, section) = page.split_once("## Codemap").unwrap();
-    let (section, _) = section.split_once("\n## ").unwrap();
-    let mut mapped = String::new();
-    for row in rows(section).iter().skip(1) {
-        for place in quoted(row[0]) {
-            for path in spelled_out(place) {
-                let found = [root().join("src").join(&path), root().join(&path)]
-                    .iter()
-                    .any(|path| path.exists() || path.with_extension("rs").exists());
-                assert!(found, "{path} is in the codemap only");
-                mapped += &format!("{path}\n");
-            }
-        }
+    let (page, _) = page.split_once("## Dependencies").unwrap();
+    let named = quoted(page);
+    for place in named.iter().filter(|word| is_path(word)) {
+        assert!(
+            found(place),
+            "ARCHITECTURE.md names {place}, which is not there"
+        );
     }
     for entry in std::fs::read_dir(root().join("src")).unwrap() {
         let path = entry.unwrap().path();
-        let room = path.file_stem().unwrap().to_str().unwrap();
-        if !["lib", "main"].contains(&room) {
-            let named = mapped
-                .lines()
-                .any(|line| line.split(['/', '.']).next() == Some(room));
-            assert!(named, "the codemap lacks {room}");
+        let floor = path.file_stem().unwrap().to_str().unwrap();
+        let names = [format!("{floor}/"), format!("{floor}.rs")];
+        assert!(
+            floor == "lib" || names.iter().any(|name| named.contains(name.as_str())),
+            "ARCHITECTURE.md does not name {floor}"
+        );
+    }
+    let glossary = page.split_once("## Glossary").unwrap().1;
+    let lines = glossary.lines().filter(|line| line.starts_with('|'));
+    assert!(lines.count() <= 25, "the glossary is longer than 25 lines");
+}
+
+/// Each question is answered in at most three steps, from ARCHITECTURE.md to the line:
+/// every file that a step names is there, and holds what the step names of it.
+#[test]
+fn the_newcomers_page_leads_from_the_architecture_to_the_line() {
+    let architecture = read("ARCHITECTURE.md");
+    let page = read("docs/newcomer.md");
+    let questions: Vec<&str> = page.split("\n## ").skip(1).collect();
+    assert!(questions.len() >= 10, "{} questions", questions.len());
+    for question in questions {
+        let mut parts = question.split("\n1. ");
+        let title = parts.next().unwrap();
+        let steps: Vec<&str> = parts.collect();
+        assert!(
+            (1..=3).contains(&steps.len()),
+            "{title}: {} steps",
+            steps.len()
+        );
+        let mut named = 0;
+        for (at, step) in steps.iter().enumerate() {
+            let mut file = None;
+            for word in step.split('`').skip(1).step_by(2) {
+                if is_path(word) {
+                    assert!(found(word), "{title}: {word} is not there");
+                    let short = word.trim_start_matches("src/");
+                    assert!(
+                        at > 0 || architecture.contains(short),
+                        "{title}: ARCHITECTURE.md does not name {word}"
+                    );
+                    file = (!word.ends_with('/')).then(|| (word, read(word)));
+                } else if let Some((path, text)) = &file {
+                    assert!(text.contains(word), "{title}: {path} has no {word}");
+                    named += 1;
+                }
+            }
         }
+        assert!(named > 0, "{title} ends at no item");
     }
 }
 
-/// `a/{b,c}.rs` as `a/b.rs` and `a/c.rs`.
-fn spelled_out(path: &str) -> Vec<String> {
-    match path.split_once('{') {
-        Some((before, rest)) => {
-            let (choices, after) = rest.split_once('}').unwrap();
-            let whole = |choice| format!("{before}{choice}{after}");
-            choices.split(',').map(whole).collect()
-        }
-        None => vec![path.to_owned()],
-    }
+/// A file or folder of the repository, as the pages write them.
+fn is_path(word: &str) -> bool {
+    let ends = [".rs", ".md", ".toml", "/"];
+    ends.iter().any(|end| word.ends_with(end)) && !word.starts_with(['/', '<', '*'])
+}
+
+/// Whether `path` is there, from the root or below `src/`.
+fn found(path: &str) -> bool {
+    root().join(path).exists() || root().join("src").join(path).exists()
 }
