@@ -1,4 +1,4 @@
-//! From a call of the application to the answer of its upstream.
+//! From a call of the application to the response of its upstream.
 //!
 //! A [`Call`] walks down the stack of its route (`stack.rs` lists the layers), a
 //! [`CallResponse`] climbs back. Routing comes before the stack (`route.rs`), so that a
@@ -85,7 +85,7 @@ pub enum ConnectionReuse {
     Never,
 }
 
-/// An answer on its way up a stack.
+/// A response on its way up a stack.
 #[derive(Debug)]
 pub struct CallResponse {
     /// The response, boxed as the request is.

@@ -9,11 +9,11 @@ pub struct Limits {
     pub header_bytes: usize,
     /// Fields in a request head.
     pub header_count: usize,
-    /// Fields in the head of an upstream's answer.
+    /// Fields in the head of an upstream's response.
     pub response_header_count: usize,
     /// Open connections of callers, all listeners together.
     pub connections: usize,
-    /// Calls between their head and the head of their answer.
+    /// Calls between their head and the head of their response.
     pub in_flight: usize,
     /// Answers between their head and their last byte.
     pub streams: usize,
@@ -35,7 +35,7 @@ pub struct Timeouts {
     pub connect: Duration,
     /// How long a call of which nothing was sent is tried anew; zero is off.
     pub connect_retry: Duration,
-    /// From the last request byte sent to the head of the answer.
+    /// From the last request byte sent to the head of the response.
     pub first_byte: Duration,
     /// With no byte either way on an open exchange.
     pub idle: Duration,

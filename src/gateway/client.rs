@@ -1,7 +1,7 @@
 //! The leaf of every stack: one attempt at one upstream, over pooled connections.
 //!
 //! It belongs to one worker and never hops a task: an HTTP/1.1 connection has no task of
-//! its own but is driven by the call that uses it (`h1.rs`) and then by the answer's body
+//! its own but is driven by the call that uses it (`h1.rs`) and then by the response's body
 //! (`upstream/h1_body.rs`), which gives it back to the pool. Where the upstream speaks
 //! HTTP/2, a call takes a stream of a shared connection (`h2.rs`, `pump.rs`).
 

@@ -1,4 +1,4 @@
-//! Removes from an answer what repeats the credential that the call carried. Pure.
+//! Removes from a response what repeats the credential that the call carried. Pure.
 //!
 //! An upstream that echoes what it was sent (a debug field, a `Location`, an `ETag`, the
 //! reason phrase, a trailer) would hand the credential to the application. What counts is

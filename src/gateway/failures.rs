@@ -1,6 +1,6 @@
 //! One log line for a call that failed: which call it was, and why.
 //!
-//! A call has failed where headset answers it itself, or where its answer breaks off; what
+//! A call has failed where headset answers it itself, or where its response breaks off; what
 //! an upstream answers, a 500 included, is no failure of ours to tell. Their lines are limited
 //! to one line a second (`base/log_limiter.rs`) for each route and code.
 
@@ -18,7 +18,7 @@ use crate::net::caller::Peer;
 /// No method, path or host is told at greater length, in bytes.
 const LONGEST: usize = 1024;
 
-/// The word for an answer that broke off. It stands in no answer, as it comes too late
+/// The word for a response that broke off. It stands in no response, as it comes too late
 /// for one; `docs/errors.md` has an entry for it all the same.
 pub const BROKEN_ANSWER: &str = "answer_broken";
 

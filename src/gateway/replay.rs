@@ -24,13 +24,13 @@ pub enum AttemptOutcome {
     Unprocessed,
     /// A 401 rejected the credential.
     CredentialRejected,
-    /// The connection died after bytes were sent and before an answer began.
+    /// The connection died after bytes were sent and before a response began.
     Died {
         /// Whether the connection had carried a call before, so that the close may
         /// have been under way when this call was sent.
         reused: bool,
     },
-    /// Anything else: a timeout, a 5xx, an answer that broke off.
+    /// Anything else: a timeout, a 5xx, a response that broke off.
     Other,
 }
 

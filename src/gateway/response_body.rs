@@ -1,4 +1,4 @@
-//! The body of an answer on its way to the caller: the one body type of responses.
+//! The body of a response on its way to the caller: the one body type of responses.
 //!
 //! Concrete, so that no layer needs a bound on it. What must end with the last byte of an
 //! answer rides in it: [`RequestGuard`], an [`OpenStream`] with its permit, [`InFlight`].
@@ -45,7 +45,7 @@ enum BodyKind {
     /// Nothing.
     #[default]
     Empty,
-    /// An answer of our own.
+    /// A response of our own.
     Whole(Bytes),
     /// From an upstream over HTTP/1.1.
     Answer(H1Body),
@@ -55,7 +55,7 @@ enum BodyKind {
     Stream(Box<H2Body>),
     /// One whose beginning was looked at.
     Peeked(Box<(Peeked, ResponseBody)>),
-    /// An answer that broke off, of which the caller is yet to be told.
+    /// A response that broke off, of which the caller is yet to be told.
     Broken(Box<BodyError>),
 }
 
@@ -159,7 +159,7 @@ impl ResponseBody {
 
     /// Holds `error` back for one turn. The protocol library throws away what it has not
     /// written when it is told, and a caller who sees his connection close without a
-    /// byte of the answer may take it for an idle one that was lost, and send his call
+    /// byte of the response may take it for an idle one that was lost, and send his call
     /// once more.
     fn break_off(
         &mut self,

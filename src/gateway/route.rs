@@ -148,7 +148,7 @@ impl Gateway {
 
     /// Answers a call. Always: what fails below is answered as a problem. Dropping
     /// the future abandons the call and closes its upstream connection. `caller` learns
-    /// whether the answer overtook the request's body.
+    /// whether the response overtook the request's body.
     pub async fn answer(
         &self,
         request: Request<Incoming>,

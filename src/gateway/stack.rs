@@ -99,7 +99,7 @@ pub fn for_route<S: HttpService>(parts: Parts, leaf: S) -> RouteStack<S> {
         .layer(RecordLayer::new(metrics.clone(), failures))
         // The span is there before anything can be logged about the call.
         .layer(TraceLayer::new(route))
-        // Below here a failure is an `Error`; above, every call has an answer.
+        // Below here a failure is an `Error`; above, every call has a response.
         .layer(RespondLayer::new(metrics.clone()))
         // Who is calling comes before what they want.
         .layer(shield)

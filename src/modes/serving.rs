@@ -30,7 +30,7 @@ pub struct ConnectionRules {
     pub header: Duration,
     /// Between calls; zero is no bound.
     pub keep_alive: Duration,
-    /// For a caller that takes nothing of its answer; zero is no bound.
+    /// For a caller that takes nothing of its response; zero is no bound.
     pub idle: Duration,
 }
 
@@ -45,7 +45,7 @@ pub enum Service {
 
 /// Pages of headset's own: what the admin listener shows.
 pub trait Pages: std::fmt::Debug {
-    /// The answer to `request`.
+    /// The response to `request`.
     fn answer(
         &self,
         request: Request<Incoming>,
@@ -53,7 +53,7 @@ pub trait Pages: std::fmt::Debug {
 }
 
 impl Service {
-    /// The answer to a request of a caller of whom these are the `notes`.
+    /// The response to a request of a caller of whom these are the `notes`.
     pub async fn answer(
         &self,
         request: Request<Incoming>,

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// See the module. A call ends with the last byte of its answer, a WebSocket when it closes.
+/// See the module. A call ends with the last byte of its response, a WebSocket when it closes.
 #[derive(Debug, Default)]
 pub struct Activity {
     begun: AtomicU64,

@@ -68,7 +68,7 @@ impl SharedSocket {
 /// hyper's end of the same socket.
 ///
 /// An upstream may answer before it has read the whole call, and close: then a write
-/// fails while the answer waits to be read, and hyper would give up with the write. So
+/// fails while the response waits to be read, and hyper would give up with the write. So
 /// where a write fails and something waits to be read, writing waits as well until the
 /// read side has told what came, and then goes nowhere, uncounted and without an error.
 /// Over HTTP/2 it goes nowhere at once: h2 does not read while a frame of its own (the

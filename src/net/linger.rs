@@ -1,4 +1,4 @@
-//! A close that lets the caller read the answer (RFC 9112 §9.6).
+//! A close that lets the caller read the response (RFC 9112 §9.6).
 //!
 //! A socket that is closed with bytes unread makes the kernel send a reset, and a
 //! reset takes away from the caller what it has not read yet: the very answer that

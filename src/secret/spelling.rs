@@ -317,7 +317,7 @@ impl Finder {
     }
 }
 
-/// A gram's two bits, out of 4,096: with one, an answer has a gram of some needle's by
+/// A gram's two bits, out of 4,096: with one, a response has a gram of some needle's by
 /// chance, and then each needle is looked for.
 #[inline]
 fn places([a, b, c]: [u8; GRAM]) -> [usize; 2] {

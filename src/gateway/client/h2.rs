@@ -1,6 +1,6 @@
-//! One call on one HTTP/2 stream, up to the head of its answer.
+//! One call on one HTTP/2 stream, up to the head of its response.
 //!
-//! The call itself sends its body and waits for the answer; only the connection has a
+//! The call itself sends its body and waits for the response; only the connection has a
 //! task. Every way in which that can end becomes one [`UpstreamFault`] that says how
 //! far the call got.
 
@@ -25,10 +25,10 @@ use crate::gateway::upstream::h2::body::H2Body;
 use crate::gateway::upstream::h2::conn::{H2Conn, H2Stream};
 
 /// Sends `request` on `stream`, to `scheme`, and waits for the head of
-/// the answer. Dropping the future resets the stream; the connection lives on.
+/// the response. Dropping the future resets the stream; the connection lives on.
 ///
 /// # Errors
-/// Where there is no head of an answer; where the caller's body breaks off.
+/// Where there is no head of a response; where the caller's body breaks off.
 pub async fn exchange(
     stream: H2Stream,
     scheme: Scheme,
@@ -98,12 +98,12 @@ pub async fn exchange(
     match framing::settle(&mut response) {
         // Whether a connection may carry another call is a question of HTTP/1.1.
         Ok(_) => Ok(hand_on(response, stream, pump)),
-        // Dropping the answer resets its stream.
+        // Dropping the response resets its stream.
         Err(why) => Err(fault(FaultKind::Unfit(why), None)),
     }
 }
 
-/// Joins the stream to the answer's body.
+/// Joins the stream to the response's body.
 fn hand_on(
     response: Response<RecvStream>,
     stream: Rc<H2Stream>,
@@ -112,7 +112,7 @@ fn hand_on(
     stream.heard(0);
     let idle = stream.conn().lifetimes().idle;
     let (parts, incoming) = response.into_parts();
-    // The answer overtook the upload. Polled only with the answer's body the two
+    // The response overtook the upload. Polled only with the response's body the two
     // could wait for each other for ever.
     let upload = pump.map(|pump| tokio::task::spawn_local(pump.finish(idle)).abort_handle());
     if incoming.is_end_stream() {

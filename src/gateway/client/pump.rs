@@ -2,7 +2,7 @@
 //!
 //! A frame is asked of the caller only when there is room for the one before, so one
 //! frame at most waits beyond the upstream's window. It is polled by the call that it
-//! belongs to, or by a task of its own once the answer has overtaken it.
+//! belongs to, or by a task of its own once the response has overtaken it.
 
 use std::pin::Pin;
 use std::rc::Rc;
@@ -22,7 +22,7 @@ use crate::gateway::upstream::h2::conn::H2Stream;
 pub enum BodyEnd {
     /// All of it is on its way.
     Whole,
-    /// The upstream takes no more; its answer, or the want of one, says why.
+    /// The upstream takes no more; its response, or the want of one, says why.
     Unwanted,
     /// The caller broke it off; the stream is reset.
     Broken,
@@ -113,7 +113,7 @@ impl Pump {
         }
     }
 
-    /// Goes on under the answer until the body has ended, or until nothing moved
+    /// Goes on under the response until the body has ended, or until nothing moved
     /// either way for `idle` (zero is no bound); then the stream is reset.
     pub async fn finish(mut self, idle: Duration) {
         let mut lazy_timer = LazyTimer::default();

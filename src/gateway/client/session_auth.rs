@@ -17,7 +17,7 @@ pub fn is_shown(request: &HeaderMap) -> bool {
     shown.any(|value| lists_bound(value.as_bytes()))
 }
 
-/// Whether an answer asks for such an authentication.
+/// Whether a response asks for such an authentication.
 pub fn is_asked(status: StatusCode, response: &HeaderMap) -> bool {
     let is_challenge = matches!(
         status,

@@ -25,13 +25,13 @@ pub struct RouteMetrics {
     pub connections_active: IntGauge,
     /// Upstream connections that wait for one.
     pub connections_idle: IntGauge,
-    /// To the last byte of an answer.
+    /// To the last byte of a response.
     pub duration: Histogram,
-    /// To the head of the upstream's answer.
+    /// To the head of the upstream's response.
     pub upstream_duration: Histogram,
     /// What headset itself took.
     pub overhead: Histogram,
-    /// Calls whose answer has not ended.
+    /// Calls whose response has not ended.
     pub in_flight: IntGauge,
     pub(super) streams: Box<[IntGauge]>,
     /// Bytes sent on.
@@ -100,7 +100,7 @@ impl RouteMetrics {
         Some(&self.upstream_errors[index])
     }
 
-    /// How many answers of this kind are past their head and have not ended.
+    /// How many responses of this kind are past their head and have not ended.
     pub fn streams(&self, kind: StreamKind) -> &IntGauge {
         &self.streams[kind as usize]
     }

@@ -35,11 +35,11 @@ pub enum ListenerRefusal {
     InFlight,
     /// The body of a request came too slowly.
     SlowBody,
-    /// The caller took nothing of an answer.
+    /// The caller took nothing of a response.
     SlowReader,
     /// HTTP/2: too many streams were reset.
     ResetFlood,
-    /// HTTP/2: too many frames that move nothing.
+    /// HTTP/2: too many frames that carry no data.
     FrameFlood,
     /// The caller did not show the listener's token.
     CallerToken,
@@ -82,7 +82,7 @@ pub const OF_ADMIN: [ListenerRefusal; 3] = [
     ListenerRefusal::Descriptors,
 ];
 
-/// What an answer is, past its head.
+/// What a response is, past its head.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum StreamKind {
     /// Anything that is none of the others.
@@ -129,7 +129,7 @@ pub const CONNECT_RETRIES: [&str; 2] = ["connected", "failed"];
 pub enum AuthFailure {
     /// The call was sent once more.
     Replayed,
-    /// The upstream's answer was passed on, be it the first or that to the second attempt.
+    /// The upstream's response was passed on, be it the first or that to the second attempt.
     PassedOn,
 }
 

@@ -1,6 +1,6 @@
-//! An answer on its way past its head: what it takes, and when it gives that back.
+//! A response on its way past its head: what it takes, and when it gives that back.
 //!
-//! `stack/limit.rs` takes permits and opens streams; the guard rides in the answer's body,
+//! `stack/limit.rs` takes permits and opens streams; the guard rides in the response's body,
 //! so that both end with its last byte.
 
 use std::sync::Arc;
@@ -13,7 +13,7 @@ use crate::gateway::metrics::{ListenerMetrics, RouteMetrics, StreamKind};
 /// What calls may take, shared by all routes and workers.
 #[derive(Clone, Debug)]
 pub struct Allowance {
-    /// Up to the head of an answer.
+    /// Up to the head of a response.
     pub in_flight: Arc<Permits>,
     /// From there to its last byte.
     pub streams: Arc<Permits>,
@@ -31,8 +31,8 @@ pub struct RouteLimits {
     pub route: Arc<RouteMetrics>,
 }
 
-/// An answer under way past its head: its permit, and its place in
-/// `headset_streams_open`. Dropping it ends both. It rides in the answer's body, also in
+/// A response under way past its head: its permit, and its place in
+/// `headset_streams_open`. Dropping it ends both. It rides in the response's body, also in
 /// that of a 101, which has no bytes: who goes on after one keeps the body till the end.
 #[derive(Debug)]
 pub struct OpenStream {
@@ -59,7 +59,7 @@ impl Drop for OpenStream {
     }
 }
 
-/// What an answer with this `status` and these `headers` streams. One whose `length` is
+/// What a response with this `status` and these `headers` streams. One whose `length` is
 /// known is not looked at further.
 pub fn kind(status: StatusCode, headers: &HeaderMap, length: Option<u64>) -> StreamKind {
     if status == StatusCode::SWITCHING_PROTOCOLS {

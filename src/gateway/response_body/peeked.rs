@@ -1,4 +1,4 @@
-//! The beginning of an answer's body that was looked at before it was passed on.
+//! The beginning of a response's body that was looked at before it was passed on.
 
 use std::collections::VecDeque;
 

@@ -1,6 +1,6 @@
-//! A call from its head to the last byte of its answer, as it is counted and told of.
+//! A call from its head to the last byte of its response, as it is counted and told of.
 //!
-//! `stack/record.rs` opens one for each call; it rides in the answer's body and ends with
+//! `stack/record.rs` opens one for each call; it rides in the response's body and ends with
 //! it, or with the call where that is dropped before it is answered.
 
 use std::rc::Rc;
@@ -53,7 +53,7 @@ impl RequestGuard {
         self.call.started.elapsed()
     }
 
-    /// The head of its answer has this `status`.
+    /// The head of its response has this `status`.
     pub fn answered(&mut self, status: StatusCode) {
         self.status = status;
     }
@@ -64,12 +64,12 @@ impl RequestGuard {
         self.record.failures.tell(&self.call, failure);
     }
 
-    /// Bytes of the answer's body went by.
+    /// Bytes of the response's body went by.
     pub fn count(&self, bytes: usize) {
         self.record.metrics.response_bytes.inc_by(bytes as u64);
     }
 
-    /// The answer broke off.
+    /// The response broke off.
     #[cold]
     pub fn broke_off(&self, error: &BodyError) {
         let failure = CallFailure {

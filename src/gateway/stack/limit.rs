@@ -1,6 +1,6 @@
-//! How many calls may be under way, and how many answers may stream.
+//! How many calls may be under way, and how many responses may stream.
 //!
-//! A call holds an in-flight permit up to the head of its answer. There it trades it
+//! A call holds an in-flight permit up to the head of its response. There it trades it
 //! for a stream permit, which ends with the last byte, so that downloads and pushes
 //! that take hours do not keep short calls out. Where no stream permit is free it
 //! keeps the first: the two limits together bound what is open towards upstreams.
@@ -87,7 +87,7 @@ impl<S: HttpService> Service<Call> for Limit<S> {
 }
 
 pin_project! {
-    /// The future of [`Limit`]; it trades its permit at the head of the answer.
+    /// The future of [`Limit`]; it trades its permit at the head of the response.
     pub struct LimitFuture<F> {
         #[pin]
         inner: F,
@@ -100,7 +100,7 @@ impl<F: Future<Output = Result<CallResponse, Error>>> Future for LimitFuture<F> 
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.project();
-        // Changed in place: an answer is large to move.
+        // Changed in place: a response is large to move.
         let mut outcome = ready!(this.inner.poll(cx));
         let held = this.held.take();
         if let (Ok(answer), Some((first, limits))) = (&mut outcome, held) {

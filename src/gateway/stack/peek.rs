@@ -1,5 +1,5 @@
 //! Looks into a 403 for the words by which an issuer says that a session is dead, and
-//! reads what is left of an answer that the caller will not get.
+//! reads what is left of a response that the caller will not get.
 //!
 //! Only where the credential's kind names such words, only into JSON that is not
 //! coded, at most 16 KiB of it and at most for 2 s. What was looked at reaches the
@@ -24,7 +24,7 @@ const MOST: usize = 16 * 1024;
 /// It comes with the head, or soon after.
 const SOON: Duration = Duration::from_secs(2);
 
-/// How long the rest of an answer that nobody gets is waited for.
+/// How long the rest of a response that nobody gets is waited for.
 const REST_WITHIN: Duration = Duration::from_millis(250);
 
 /// Whether the body of `answer` holds `words`; the body is as it was, afterwards.
@@ -41,7 +41,7 @@ pub async fn says(answer: &mut CallResponse, words: &str) -> bool {
     found
 }
 
-/// Reads and drops the body of an answer that is not passed on, within the same bounds:
+/// Reads and drops the body of a response that is not passed on, within the same bounds:
 /// read to its end, it gives its connection back to the pool.
 pub async fn drop_rest(answer: CallResponse) {
     let mut body = answer.response.into_body();

@@ -1,7 +1,7 @@
 //! Counts a call: when it came, how it was answered, how many bytes went each way,
 //! and what headset itself took; and tells of it where it failed (`failures.rs`).
 //!
-//! A call ends with the last byte of its answer, so its [`RequestGuard`] rides in the
+//! A call ends with the last byte of its response, so its [`RequestGuard`] rides in the
 //! answer's body.
 
 use std::future::Future;

@@ -1,6 +1,6 @@
-//! Turns an [`Error`] into an answer: the only place where a failure gets a status.
+//! Turns an [`Error`] into a response: the only place where a failure gets a status.
 //!
-//! The answer is `application/problem+json` (RFC 9457) with `Proxy-Status`
+//! The response is `application/problem+json` (RFC 9457) with `Proxy-Status`
 //! (RFC 9209), and says whether the upstream was reached. It is JSON always, since
 //! the SDKs of this platform parse every body. It is never a 401: nobody must
 //! mistake headset's failure for the upstream's. It never shows a secret. Which error gets
@@ -34,7 +34,7 @@ pub struct RespondLayer {
 }
 
 impl RespondLayer {
-    /// Answers that are counted in `metrics`.
+    /// Responses that are counted in `metrics`.
     pub fn new(metrics: Arc<RouteMetrics>) -> RespondLayer {
         RespondLayer { metrics }
     }
@@ -156,7 +156,7 @@ impl<F: Future<Output = Result<CallResponse, Error>>> Future for RespondFuture<F
     }
 }
 
-/// An answer to a HEAD has the fields of its body and not the body (RFC 9110 §9.3.2).
+/// A response to a HEAD has the fields of its body and not the body (RFC 9110 §9.3.2).
 /// Over HTTP/1.1 hyper leaves it out by itself; over HTTP/2 it does not, and a caller
 /// takes what follows for a broken stream.
 fn leave_out_body(answer: &mut CallResponse) {

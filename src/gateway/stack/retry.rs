@@ -4,8 +4,8 @@
 //!
 //! A call is sent at most twice; `replay.rs` holds the table by which it decides. An
 //! attempt of which nothing was sent is tried anew for as long as `connect_retry` says.
-//! The upstream's answer is held while a new credential is obtained; where none can be
-//! obtained, the caller gets that answer, untouched.
+//! The upstream's response is held while a new credential is obtained; where none can be
+//! obtained, the caller gets that response, untouched.
 
 mod replay_copy;
 

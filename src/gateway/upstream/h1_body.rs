@@ -1,4 +1,4 @@
-//! The body of an upstream's answer, which drives the connection that brings it.
+//! The body of an upstream's response, which drives the connection that brings it.
 //!
 //! It passes frames as they come, keeps nothing back, and gives the connection to
 //! the pool with the last one. Dropped earlier, it closes the connection: the
@@ -27,7 +27,7 @@ pub type Next = Result<Option<Frame<Bytes>>, BodyError>;
 /// The same from a connection's own task, and whether nothing follows it.
 pub type Sent = (Next, bool);
 
-/// The body of an answer.
+/// The body of a response.
 #[derive(Debug)]
 pub struct H1Body {
     from: From,

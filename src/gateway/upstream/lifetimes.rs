@@ -9,7 +9,7 @@ pub struct Lifetimes {
     pub keep_alive: Duration,
     /// The greatest age; zero is no bound.
     pub age: Duration,
-    /// To the head of an answer, from the last byte of the call; zero is no bound.
+    /// To the head of a response, from the last byte of the call; zero is no bound.
     pub first_byte: Duration,
     /// Without a byte either way; zero is no bound.
     pub idle: Duration,
@@ -17,6 +17,6 @@ pub struct Lifetimes {
     pub tunnel_idle: Duration,
     /// How long a held body waits for the upstream's 100; zero does not wait.
     pub expect_continue: Duration,
-    /// Fields in the head of an answer.
+    /// Fields in the head of a response.
     pub header_count: usize,
 }

@@ -1,4 +1,4 @@
-//! The body of an answer that comes on an HTTP/2 stream.
+//! The body of a response that comes on an HTTP/2 stream.
 //!
 //! It passes frames as they come and keeps nothing back: the upstream's window opens
 //! again by what was passed on. Dropped before its end, it resets the stream, and the
@@ -19,12 +19,12 @@ use crate::gateway::body_error::BodyError;
 use crate::gateway::upstream::h1_body;
 use crate::gateway::upstream::h2::conn::H2Stream;
 
-/// The body of an answer.
+/// The body of a response.
 #[derive(Debug)]
 pub struct H2Body {
     /// Gone when it has ended; the stream goes before its place.
     stream: Option<(RecvStream, Rc<H2Stream>)>,
-    /// The task that still uploads under this answer.
+    /// The task that still uploads under this response.
     upload: Option<AbortHandle>,
     left: Option<u64>,
     idle: Duration,

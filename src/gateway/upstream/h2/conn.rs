@@ -202,7 +202,7 @@ impl H2Stream {
         self.moved.set(Instant::now());
     }
 
-    /// Notes that a frame with `bytes` of the answer came on this stream.
+    /// Notes that a frame with `bytes` of the response came on this stream.
     pub fn heard(&self, bytes: usize) {
         let now = Instant::now();
         self.conn.state.intake.taken(bytes);

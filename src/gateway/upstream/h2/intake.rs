@@ -48,7 +48,7 @@ impl Intake {
         self.expected.set(self.expected.get() + EACH_CALL);
     }
 
-    /// A frame with `bytes` of an answer was taken.
+    /// A frame with `bytes` of a response was taken.
     pub fn taken(&self, bytes: usize) {
         let frame = bytes as u64 + EACH_FRAME;
         self.expected.set(self.expected.get() + frame);

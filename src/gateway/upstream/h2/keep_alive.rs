@@ -2,7 +2,7 @@
 //!
 //! A peer that vanished without a word would take every new call with it. So where
 //! streams are open and nothing came for a while, a PING asks (RFC 9113 §6.7), and
-//! without an answer the connection is closed. At most one in a silence, and then
+//! without a response the connection is closed. At most one in a silence, and then
 //! one in five minutes: servers of gRPC close on more (`http2_ping_strikes`).
 
 use std::future::{Future, poll_fn};
@@ -24,7 +24,7 @@ use crate::net::io::Io;
 
 /// A silence on open streams that is worth a question.
 const SILENCE: Duration = Duration::from_secs(10);
-/// How long the answer may take.
+/// How long the response may take.
 const ANSWER: Duration = Duration::from_secs(10);
 /// The next question in the same silence: gRPC's `min_recv_ping_interval`.
 const AGAIN: Duration = Duration::from_secs(300);
@@ -100,7 +100,7 @@ impl PingTimer {
         if self.lazy_timer.rings(cx, due) && self.pings.send_ping(Ping::opaque()).is_ok() {
             let now = Instant::now();
             self.asked = Some(now);
-            // Wakes this task for the answer, or for the want of one.
+            // Wakes this task for the response, or for the want of one.
             let _ = self.pings.poll_pong(cx);
             return self.lazy_timer.poll(cx, now + ANSWER);
         }
