@@ -58,7 +58,7 @@ async fn persist(mut work: impl AsyncFnMut(), panicked: impl Fn(&str)) {
 /// A panic in one connection is that connection's end and nobody else's.
 fn note(ended: Result<(), JoinError>) {
     if let Err(error) = ended {
-        tracing::error!(error.detail = %error, "a caller's connection failed by a fault of headset");
+        tracing::error!(error.detail = %error, "a fault of headset ended a caller's connection");
     }
 }
 

@@ -250,7 +250,7 @@ impl Walkthrough<'_> {
         if answer.status.is_success() {
             Ok(())
         } else {
-            Err(anyhow!("the told call was answered with {}", answer.status))
+            Err(anyhow!("the call was answered with {}", answer.status))
         }
     }
 

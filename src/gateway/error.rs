@@ -1,4 +1,4 @@
-//! Why a call got no answer from its upstream, grouped by whose fault it is.
+//! Why a call got no response from its upstream, grouped by whose fault it is.
 //!
 //! The status, code and hint of each stand in `stack/respond.rs`, in one
 //! exhaustive match, so that a new variant does not compile until it is answered. The
@@ -62,7 +62,7 @@ pub enum CallerFault {
     #[error("the path holds {}", .0.describe())]
     OddPath(Oddity),
     /// Its path and the normal form of its path choose different routes.
-    #[error("the path as written and as read choose different routes")]
+    #[error("the raw path and its decoded form choose different routes")]
     TwoRoutes,
     /// No route matches.
     #[error("no route matches this host and path")]
@@ -74,7 +74,7 @@ pub enum CallerFault {
     #[error("a page of another site made this call")]
     CrossSite,
     /// A browser sent it for a page of this origin, which is not allowed.
-    #[error("pages of that Origin may not call here")]
+    #[error("pages of this origin may not call here")]
     OriginNotAllowed,
     /// It does not show the listener's token.
     #[error("{0}")]
@@ -89,7 +89,7 @@ pub enum CallerFault {
         why: &'static str,
     },
     /// It leads to where credentials are issued, listed or revoked.
-    #[error("the target is where credentials are issued")]
+    #[error("the target issues credentials")]
     IssuerTarget,
     /// TRACE would show the credential to the caller (RFC 9110 §9.3.8).
     #[error("TRACE is not sent where a credential is attached")]
@@ -98,7 +98,7 @@ pub enum CallerFault {
     #[error("this listener opens no tunnels")]
     Connect,
     /// Its body ended early or was broken while it was being sent on.
-    #[error("the request body broke off")]
+    #[error("the request body ended early")]
     BodyBroken,
 }
 
@@ -123,27 +123,27 @@ pub enum FaultKind {
     /// No connection came about.
     #[error("no connection to the upstream")]
     Connect(#[source] ConnectError),
-    /// The connection ended before the answer did.
-    #[error("the upstream closed the connection before it answered")]
+    /// The connection ended before the response did.
+    #[error("the upstream closed the connection before it responded")]
     Closed(#[source] Option<std::io::Error>),
-    /// What came was not HTTP/1.1, or broke a rule that keeps answers apart.
-    #[error("the upstream's answer could not be read")]
+    /// What came was not HTTP/1.1, or broke a rule that keeps responses apart.
+    #[error("the upstream's response could not be read")]
     Nonsense(#[source] HeadError),
     /// The upstream proves that it did not process the call (RFC 9113 §8.7): it
     /// refused the stream, or went away having processed only earlier ones.
-    #[error("the upstream turned the call away unprocessed")]
+    #[error("the upstream refused the call without processing it")]
     Unprocessed(#[source] h2::Error),
     /// The upstream reset the stream, which proves nothing.
-    #[error("the upstream reset the stream before it answered")]
+    #[error("the upstream reset the stream before it responded")]
     Reset(#[source] h2::Error),
     /// What came broke HTTP/2.
-    #[error("the upstream broke HTTP/2")]
+    #[error("the upstream violated HTTP/2")]
     Garbled(#[source] h2::Error),
     /// What came was HTTP/1.1, but cannot be passed on (`framing::settle`).
-    #[error("the upstream's answer cannot be passed on: {0}")]
+    #[error("the upstream's response cannot be passed on: {0}")]
     Unfit(&'static str),
-    /// No head of an answer in time.
-    #[error("the upstream did not begin to answer within {0:?}")]
+    /// No head of a response in time.
+    #[error("the upstream did not begin its response within {0:?}")]
     FirstByte(std::time::Duration),
     /// Nothing moved either way for too long.
     #[error("nothing moved on this exchange for {0:?}")]
@@ -187,7 +187,7 @@ impl FaultKind {
 pub enum Reached {
     /// No byte of it was sent, or the upstream proves that it processed none.
     No,
-    /// Bytes were sent and no answer came: it may or may not have taken effect.
+    /// Bytes were sent and no response came: it may or may not have taken effect.
     Unknown,
 }
 
@@ -201,7 +201,7 @@ impl Reached {
     }
 }
 
-/// Every code of an answer of our own; `docs/errors.md` has an entry for each.
+/// Every code of a response of our own; `docs/errors.md` has an entry for each.
 pub const CODES: &[&str] = &[
     "framing",
     "ambiguous_path",

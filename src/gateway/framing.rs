@@ -10,7 +10,7 @@ use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri, V
 use crate::gateway::error::CallerFault;
 
 /// Refuses a request with more than one reading; the connection must be closed
-/// after the answer.
+/// after the response.
 pub fn check<B>(request: &Request<B>) -> Result<(), CallerFault> {
     let refuse = |why| Err(CallerFault::Framing(why));
     let headers = request.headers();
@@ -59,18 +59,18 @@ fn check_values(headers: &HeaderMap) -> Result<(), CallerFault> {
     };
     if headers.values().any(is_padded) {
         return Err(CallerFault::Framing(
-            "a field's value begins or ends with a blank",
+            "a field's value begins or ends with a space or tab",
         ));
     }
     Ok(())
 }
 
-/// Makes the head of an answer agree with how hyper reads its body, and its version
+/// Makes the head of a response agree with how hyper reads its body, and its version
 /// with the one that headset speaks (RFC 9110 §6.2). Yields whether its connection may
 /// carry another call.
 ///
 /// # Errors
-/// Where the answer cannot be passed on: a coding that nobody decodes, a length that is
+/// Where the response cannot be passed on: a coding that nobody decodes, a length that is
 /// none, or a switch to a protocol that nobody asked for.
 pub fn settle<B>(response: &mut Response<B>) -> Result<bool, &'static str> {
     if response.status() == StatusCode::SWITCHING_PROTOCOLS {
@@ -79,7 +79,7 @@ pub fn settle<B>(response: &mut Response<B>) -> Result<bool, &'static str> {
     // hyper would speak HTTP/1.0 to it from now on, in which a body of unknown length
     // is lost.
     let mut reusable = response.version() == Version::HTTP_11;
-    // An HTTP/1.0 answer without a length ends with its connection; passed on as 1.0,
+    // An HTTP/1.0 response without a length ends with its connection; passed on as 1.0,
     // one that broke off would look whole.
     *response.version_mut() = Version::HTTP_11;
     let headers = response.headers_mut();
@@ -89,7 +89,7 @@ pub fn settle<B>(response: &mut Response<B>) -> Result<bool, &'static str> {
             return Err("its Transfer-Encoding is not exactly one `chunked`");
         }
         // RFC 9112 §6.3: the coding decides, and the length must not be passed on. Two
-        // framings may mean two answers.
+        // framings may mean two responses.
         reusable &= headers.remove(header::CONTENT_LENGTH).is_none();
     } else {
         reusable &= settle_length(headers)?;

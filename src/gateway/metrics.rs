@@ -86,12 +86,12 @@ impl Families {
             )?,
             own_answers: counter(
                 "headset_own_answers_total",
-                "Calls that headset answered itself, by problem code.",
+                "Locally generated responses, by problem code.",
                 &["route", "code_name"],
             )?,
             upstream_errors: counter(
                 "headset_upstream_errors_total",
-                "Attempts that got no whole answer from the upstream.",
+                "Attempts that got no complete response from the upstream.",
                 &["route", "reason"],
             )?,
             upstream_connections: gauge(
@@ -101,37 +101,37 @@ impl Families {
             )?,
             duration: histogram(
                 "headset_request_duration_seconds",
-                "From a call's head to the last byte of its answer.",
+                "From the head of a request to the last byte of its response.",
                 DURATION_BUCKETS,
             )?,
             upstream_duration: histogram(
                 "headset_upstream_duration_seconds",
-                "From sending a call to the head of the upstream's answer.",
+                "From sending a request to the head of the upstream's response.",
                 DURATION_BUCKETS,
             )?,
             overhead: histogram(
                 "headset_overhead_seconds",
-                "To the head of the answer, less the waits for the upstream and for a credential.",
+                "Time to the head of the response, less the waits for the upstream and for a credential.",
                 OVERHEAD_BUCKETS,
             )?,
             in_flight: gauge(
                 "headset_requests_in_flight",
-                "Calls whose answer has not ended.",
+                "Calls whose response has not ended.",
                 &["route"],
             )?,
             streams: gauge(
                 "headset_streams_open",
-                "Answers past their head and before their last byte, by what they are.",
+                "Responses past their head and before their last byte, by kind.",
                 &["route", "kind"],
             )?,
             request_bytes: counter(
                 "headset_request_bytes_total",
-                "Octets of request bodies sent on.",
+                "Bytes of request bodies sent on.",
                 &["route"],
             )?,
             response_bytes: counter(
                 "headset_response_bytes_total",
-                "Octets of answer bodies passed back.",
+                "Bytes of response bodies passed back.",
                 &["route"],
             )?,
             refused: counter(
@@ -151,17 +151,17 @@ impl Families {
             )?,
             connect_retries: counter(
                 "headset_connect_retries_total",
-                "Calls of which nothing could be sent at first, by how trying again ended.",
+                "Calls of which nothing could be sent at first, by how the retries ended.",
                 &["route", "outcome"],
             )?,
             auth_failures: counter(
                 "headset_auth_failures_total",
-                "Answers of the upstream that rejected a credential, by what was done.",
+                "Responses of the upstream that rejected a credential, by what headset did.",
                 &["route", "action"],
             )?,
             ratelimit_remaining: gauge(
                 "headset_ratelimit_remaining",
-                "What the upstream's last X-RateLimit-Remaining said; absent until it says.",
+                "The upstream's last X-RateLimit-Remaining; absent until there is one.",
                 &["route"],
             )?,
         })

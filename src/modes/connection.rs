@@ -49,10 +49,10 @@ const CONNECTION_WINDOW: u32 = 1024 * 1024;
 
 /// How long a connection that was told by GOAWAY may rest until its caller, which has to
 /// acknowledge a PING behind it, lets it end (RFC 9113 §6.8): far more than a round trip,
-/// and time to take the rest of an answer.
+/// and time to take the rest of a response.
 const GOODBYE: Duration = Duration::from_secs(60);
 
-/// How much of an answer is kept for a caller who does not take it, on each stream, beside
+/// How much of a response is kept for a caller who does not take it, on each stream, beside
 /// the piece that was read last.
 const SEND_BUFFER: usize = read_ahead::AHEAD;
 
@@ -124,7 +124,7 @@ async fn shake_hands(
         _ = phase.wait_for(|phase| *phase >= Phase::Closing) => return None,
     };
     metrics.refused(why).inc();
-    tracing::debug!(reason = ?why, error.detail = ?error, "TLS with a caller failed");
+    tracing::debug!(reason = ?why, error.detail = ?error, "a caller's TLS handshake failed");
     None
 }
 
@@ -273,7 +273,7 @@ async fn serve_http2(
     }
 }
 
-/// Whether its answers originate here (RFC 9110 §6.6.1).
+/// Whether its responses originate here (RFC 9110 §6.6.1).
 fn is_ours(current: &CurrentService) -> bool {
     matches!(current.service(), Service::Pages(_))
 }
@@ -322,7 +322,7 @@ fn refuse(metrics: &ListenerMetrics, why: Expired) {
         Expired::Head => metrics.refused(ListenerRefusal::SlowHead).inc(),
         Expired::Stuck => {
             metrics.refused(ListenerRefusal::SlowReader).inc();
-            tracing::debug!("closed a connection whose caller took nothing");
+            tracing::debug!("closed a connection whose caller read nothing");
         }
         Expired::Rest => {}
     }

@@ -86,7 +86,7 @@ impl<F: Future<Output = ()>> Future for WatchedStream<F> {
         };
         ready!(this.lazy_timer.poll(cx, since + *this.idle));
         this.slow.inc();
-        tracing::debug!("reset a stream whose caller took nothing");
+        tracing::debug!("reset a stream whose caller read nothing");
         Poll::Ready(())
     }
 }

@@ -32,7 +32,7 @@ pub struct Granted {
 }
 
 impl Granted {
-    /// Takes the tunnel out of the body of a 101, whose answer is left with none.
+    /// Takes the tunnel out of the body of a 101, whose response is left with none.
     pub fn take(body: &mut ResponseBody) -> Option<Granted> {
         let mut held = std::mem::take(body);
         let tunnel = held.take_tunnel()?;
@@ -76,7 +76,7 @@ impl Granted {
                 Ok(_) => tracing::debug!("a tunnel ended"),
                 Err(error) => tracing::debug!(error.detail = %error, "a tunnel broke off"),
             },
-            () = silence(&moved, idle) => tracing::debug!("closed a tunnel in which nothing moved"),
+            () = silence(&moved, idle) => tracing::debug!("closed an idle tunnel"),
             _ = phase.wait_for(|phase| *phase == Phase::Over) => {
                 tracing::debug!("closed a tunnel at the end of the drain");
             }

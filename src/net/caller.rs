@@ -3,7 +3,7 @@
 //! hyper's own header timer also closes idle keep-alive connections, which would
 //! cut a caller's next call. So the socket notes when the first byte of a head
 //! arrived and since when a write has been stuck; `modes/connection.rs` decides.
-//! It counts the frames of HTTP/2 (`frames.rs`) and closes so that the last answer
+//! It counts the frames of HTTP/2 (`frames.rs`) and closes so that the last response
 //! arrives (`linger.rs`).
 
 use std::cell::Cell;
@@ -53,7 +53,7 @@ pub struct ConnState {
     pub rested: Cell<Instant>,
     /// Since when the caller has taken nothing of what waits to be written.
     pub stuck_since: Cell<Option<Instant>>,
-    /// Bytes of answers that were handed over since all was written last.
+    /// Bytes of responses that were handed over since all was written last.
     ahead: Cell<usize>,
     /// Whether a request body was answered before it had been read to its end.
     pub unread: Cell<bool>,
@@ -95,7 +95,7 @@ impl ConnState {
         }
     }
 
-    /// Notes that all that was handed over has left, and lets the answer go on where it
+    /// Notes that all that was handed over has left, and lets the response go on where it
     /// waited for that.
     #[inline]
     fn emptied(&self, cx: &Context<'_>) {
@@ -120,7 +120,7 @@ impl ConnState {
 pub struct SendProgress(Cell<Option<Instant>>);
 
 impl SendProgress {
-    /// A frame of the answer is there for the caller.
+    /// A frame of the response is there for the caller.
     pub fn made(&self) {
         self.0.set(Some(Instant::now()));
     }
@@ -136,7 +136,7 @@ impl SendProgress {
     }
 }
 
-/// A call that is being answered; ends with the last byte of its answer.
+/// A call that is being answered; ends with the last byte of its response.
 #[derive(Debug)]
 pub struct InFlight {
     notes: Rc<ConnState>,
@@ -173,13 +173,13 @@ impl InFlight {
         self.send_progress.as_deref()
     }
 
-    /// Whether the next piece of the answer must wait until the ones before have left
+    /// Whether the next piece of the response must wait until the ones before have left
     /// (HTTP/1 only: HTTP/2 counts for each stream). The connection's task is woken then.
     pub fn is_full(&self) -> bool {
         self.send_progress.is_none() && self.notes.ahead.get() >= AHEAD
     }
 
-    /// Notes that `octets` of the answer will be written.
+    /// Notes that `octets` of the response will be written.
     pub fn offered(&self, octets: usize) {
         let ahead = &self.notes.ahead;
         ahead.set(ahead.get() + octets + FRAMING);
@@ -349,7 +349,7 @@ impl CallerIo {
         self.notes.suspect.set(frames.suspect());
         if flood.is_some() {
             self.notes.flood.set(flood);
-            return Err(io::Error::other("too many frames that move nothing"));
+            return Err(io::Error::other("too many frames that carry no data"));
         }
         Ok(())
     }

@@ -54,7 +54,7 @@ pub enum ConnectError {
         source: io::Error,
     },
     /// The proxy did not let us through.
-    #[error("the proxy {proxy} gives no way to {host}")]
+    #[error("the proxy {proxy} opened no tunnel to {host}")]
     Proxy {
         /// Its host and port.
         proxy: String,
@@ -347,7 +347,7 @@ impl Connector {
                 }
                 Err(refuse(error))
             }
-            Err(_) => Err(self.timed_out(format!("the proxy {hop} opened no way there"))),
+            Err(_) => Err(self.timed_out(format!("the proxy {hop} opened no tunnel"))),
         }
     }
 

@@ -217,13 +217,13 @@ impl Egress {
             fix: "write it as http://host:port, or set egress.proxy to \"none\"".into(),
         };
         let target: http::Uri =
-            (origin.to_string().parse()).map_err(|_| unfit("cannot be told where to go"))?;
+            (origin.to_string().parse()).map_err(|_| unfit("cannot be asked for this target"))?;
         // Before the exceptions: what cannot be read must not be passed by.
         let matcher = Matcher::builder().all(value.as_str()).build();
         let found = matcher.intercept(&target);
         let found = found.ok_or_else(|| unfit("is not written as http://host:port"))?;
         if found.uri().scheme_str() != Some("http") {
-            return Err(unfit("is not an HTTP proxy that is spoken to in clear"));
+            return Err(unfit("is not an http:// proxy"));
         }
         if direct
             .iter()
@@ -388,7 +388,7 @@ mod tests {
     fn a_proxy_that_cannot_be_used_is_an_error_and_never_passed_by() {
         for (value, part) in [
             ("socks5://robot:hunter2@p.example:1080", "HTTP proxy"),
-            ("https://p.example", "in clear"),
+            ("https://p.example", "an http:// proxy"),
             ("http://", "http://host:port"),
             ("hunter2 hunter2", "http://host:port"),
         ] {

@@ -31,7 +31,7 @@ const EXHAUSTED: Duration = Duration::from_millis(100);
 
 /// Why an address cannot be listened on.
 #[derive(Debug, thiserror::Error)]
-#[error("{bind} cannot be listened on")]
+#[error("cannot listen on {bind}")]
 pub struct BindError {
     /// The address.
     pub bind: Bind,

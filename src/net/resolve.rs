@@ -2,10 +2,10 @@
 //!
 //! It blocks and cannot be called off, so it runs on a thread of its own, one for each
 //! name at a time in the whole process: a resolver that hangs holds one thread for
-//! each name, however many calls wait, and no runtime's end waits for it. Its answer
+//! each name, however many calls wait, and no runtime's end waits for it. Its response
 //! holds for 5 s, which spares it the bursts; each connection after that asks anew, so
 //! `max_connection_age` is how long a change of addresses can go unseen. While it
-//! fails or is silent, the last good answer is used, for 10 min at most.
+//! fails or is silent, the last good response is used, for 10 min at most.
 
 use std::collections::HashMap;
 use std::io;
@@ -16,11 +16,11 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
-/// How long an answer spares the resolver.
+/// How long a response spares the resolver.
 const FRESH: Duration = Duration::from_secs(5);
-/// How long the last good answer stands in for one that does not come.
+/// How long the last good response stands in for one that does not come.
 const LAST_GOOD: Duration = Duration::from_secs(600);
-/// How long a silent resolver is waited for, at most, where there is a last good answer.
+/// How long a silent resolver is waited for, at most, where there is a last good response.
 const SILENCE: Duration = Duration::from_secs(1);
 
 type ResolvedAddresses = Arc<[SocketAddr]>;
@@ -46,7 +46,7 @@ struct CachedName {
 struct GoodAnswer {
     addresses: ResolvedAddresses,
     answered: Instant,
-    /// Until when the resolver is not asked; later than an answer where it fails.
+    /// Until when the resolver is not asked; later than a response where it fails.
     fresh: Instant,
 }
 
@@ -77,11 +77,11 @@ impl Names {
 
     /// The addresses of `host` (a name, or an address, in brackets or not) with
     /// `port`, in the resolver's order; at least one. A resolver that says nothing for
-    /// a third of `limit`, or 1 s, is not waited for where there is a last good answer.
+    /// a third of `limit`, or 1 s, is not waited for where there is a last good response.
     /// Dropping the future leaves the look-up to whoever asks next.
     ///
     /// # Errors
-    /// What the resolver says, where there is no last good answer.
+    /// What the resolver says, where there is no last good response.
     pub async fn resolve(
         &self,
         host: &str,
@@ -139,7 +139,7 @@ impl Names {
             }
         };
         let Some(last_good) = last_good else {
-            let gone = || Err(Arc::new(io::Error::other("the look-up came to no end")));
+            let gone = || Err(Arc::new(io::Error::other("the look-up did not end")));
             return landed.await.unwrap_or_else(gone);
         };
         match tokio::time::timeout(patience, landed).await {
@@ -150,7 +150,7 @@ impl Names {
                 }
                 tracing::debug!(
                     upstream.host = host,
-                    "the resolver fails; headset goes on with the addresses that it had"
+                    "the resolver fails; headset uses the last good addresses"
                 );
                 Ok(last_good)
             }
@@ -199,7 +199,7 @@ impl LookUpGuard {
     fn land(&self, outcome: LookUpOutcome) {
         let mut names = self.names.lock();
         let known = names.entry(self.host.clone()).or_default();
-        // Under the same lock, so that whoever doubts the answer does not get it again.
+        // Under the same lock, so that whoever doubts the response does not get it again.
         known.flight = None;
         if let Ok(addresses) = &outcome {
             let now = Instant::now();

@@ -33,22 +33,22 @@ pub enum TunnelError {
     #[error("it answered {0} to CONNECT, {means}", means = means(*.0))]
     Status(u16),
     /// It answered what is no head of HTTP/1.
-    #[error("what it answers to CONNECT is not HTTP/1.1")]
+    #[error("its response to CONNECT is not HTTP/1.1")]
     Nonsense,
     /// Its head has no end.
-    #[error("its answer to CONNECT is longer than {HEAD} bytes")]
+    #[error("its response to CONNECT is longer than {HEAD} bytes")]
     TooLong,
     /// The connection broke off.
-    #[error("it broke off while the tunnel was opened")]
+    #[error("it broke off the connection while opening the tunnel")]
     Broken(#[source] io::Error),
 }
 
 fn means(status: u16) -> &'static str {
     match status {
-        407 => "so it asks who we are: set egress.proxy_authorization",
-        403 | 405 => "so it may not or will not let headset go there",
+        407 => "so it requires authentication: set egress.proxy_authorization",
+        403 | 405 => "so its rules do not allow this target",
         502..=504 => "so it cannot reach the upstream",
-        _ => "where a 2xx opens the tunnel",
+        _ => "instead of a 2xx",
     }
 }
 

@@ -48,7 +48,7 @@ impl Policy {
             Err((why.to_owned(), fix.to_owned()))
         };
         if !bytes.iter().all(u8::is_ascii_graphic) {
-            return refuse("a password is made of printable ASCII without blanks");
+            return refuse("a password is made of printable ASCII without spaces");
         }
         let mut seen = [false; 128];
         for byte in bytes {

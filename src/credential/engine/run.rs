@@ -296,8 +296,180 @@ impl Engine {
         }
     }
 
+<<<<<<< HEAD:src/credential/engine/run.rs
     /// Sends what `ask` makes of `scope`.
     pub(super) async fn send(
+=======
+    async fn sign_of_life(&self) -> Result<(), MintError> {
+        let Some((_, ask)) = &self.recipe.keep_alive else {
+            return Ok(());
+        };
+        let Some(session) = self.state().session.clone() else {
+            return Ok(());
+        };
+        let proof = self.read_givens().await?;
+        let scope = Scope {
+            given: &proof.values,
+            found: &session.values,
+        };
+        let answer = self.send(ask, &scope, &proof).await?;
+        let read = ReadAnswer::of(&answer);
+        let secrets = with(&proof.secrets, &session.values);
+        if self.says_dead(&read) {
+            let mut state = self.state();
+            // Another attempt may have replaced it meanwhile.
+            if state
+                .session
+                .as_ref()
+                .is_some_and(|now| Arc::ptr_eq(now, &session))
+            {
+                state.session = None;
+            }
+            return Err(MintError::Refused {
+                reason: RefusalReason::Refused,
+                detail: format!(
+                    "the issuer ended the session: it answered a keep-alive request with {}{}",
+                    answer.status.as_u16(),
+                    read.said(&secrets)
+                ),
+            });
+        }
+        if answer.status.is_success() {
+            return Ok(());
+        }
+        Err(MintError::Unavailable {
+            reason: UnavailableReason::Status,
+            detail: format!(
+                "the issuer answered a keep-alive request with {}{}",
+                answer.status.as_u16(),
+                read.said(&secrets)
+            ),
+            retry_after: answer.retry_after(),
+        })
+    }
+
+    async fn end(&self, session: &Session) -> Result<(), MintError> {
+        let Some(ask) = &self.recipe.end else {
+            return Ok(());
+        };
+        let proof = self.read_givens().await?;
+        let scope = Scope {
+            given: &proof.values,
+            found: &session.values,
+        };
+        let answer = self.send(ask, &scope, &proof).await?;
+        let read = ReadAnswer::of(&answer);
+        if answer.status.is_success() || self.says_dead(&read) {
+            return Ok(());
+        }
+        Err(MintError::Unavailable {
+            reason: UnavailableReason::Status,
+            detail: format!(
+                "the issuer answered the logout with {}{}",
+                answer.status.as_u16(),
+                read.said(&with(&proof.secrets, &session.values))
+            ),
+            retry_after: answer.retry_after(),
+        })
+    }
+
+    /// Whether an answer says that the session is unknown: a 401, or the one 403.
+    fn says_dead(&self, read: &ReadAnswer<'_>) -> bool {
+        match read.answer.status.as_u16() {
+            401 => true,
+            403 => self
+                .recipe
+                .dead_session
+                .is_some_and(|words| read.mentions(words)),
+            _ => false,
+        }
+    }
+
+    fn life(
+        &self,
+        expiries: &[Expiry],
+        case: &JudgedAnswer<'_>,
+        values: &TemplateValues,
+    ) -> Result<CredentialLife, MintError> {
+        expiry::life(expiries, case.read, values).map_err(|unread| {
+            case.unavailable(
+                UnavailableReason::Body,
+                format!(
+                    "the {} in the issuer's answer to the {} is not a time in the form that \
+                     was expected",
+                    unread.at, case.doing
+                ),
+            )
+        })
+    }
+
+    fn fresh(
+        &self,
+        values: &TemplateValues,
+        life: Duration,
+        case: &JudgedAnswer<'_>,
+        proof: &LoginSecrets,
+    ) -> Result<Fresh, MintError> {
+        let scope = Scope {
+            given: &proof.values,
+            found: values,
+        };
+        let mut headers: Vec<(HeaderName, HeaderValue)> = Vec::new();
+        let mut secrets = SecretParts::default();
+        for output in &self.recipe.outputs {
+            let Some(text) = output.value.render(&scope) else {
+                if output.optional {
+                    continue;
+                }
+                return Err(case.unavailable(
+                    UnavailableReason::Body,
+                    format!("a value that the header {} needs is not known", output.name),
+                ));
+            };
+            let value = sensitive(text).ok_or_else(|| {
+                case.unavailable(
+                    UnavailableReason::Body,
+                    format!(
+                        "what the issuer gave holds a character that cannot stand in the \
+                         header {}",
+                        output.name
+                    ),
+                )
+            })?;
+            headers.push((output.name.clone(), value));
+            for name in output.value.names() {
+                let named = [name, &format!("{name} password")];
+                let ours = named.iter().filter_map(|name| proof.secrets.value(name));
+                ours.chain(self.taken_secret(name, &scope))
+                    .for_each(|part| secrets.add(part));
+            }
+        }
+        Ok(Fresh {
+            headers: headers.into(),
+            secrets,
+            expires: Deadline::new(case.read.answer.sent, life),
+            source_ends: None,
+            skew_ms: case.read.answer.skew_ms(),
+            origin: CredentialOrigin::Issued,
+            assumed_life: None,
+        })
+    }
+
+    /// The value of `name`, where an issuer gave it and it is a secret.
+    fn taken_secret<'a>(&self, name: &str, scope: &Scope<'a>) -> Option<&'a str> {
+        let refreshed = self
+            .recipe
+            .refresh
+            .iter()
+            .flat_map(|refresh| &refresh.takes);
+        let mut takes = self.recipe.takes.iter().chain(refreshed);
+        let is_secret = takes.any(|taken| taken.name == name && taken.secret);
+        let is_given = scope.given.value(name).is_some();
+        scope.found.value(name).filter(|_| is_secret && !is_given)
+    }
+
+    async fn send(
+>>>>>>> 4f52427 (Say in logs and errors what happened and what to do):src/credential/kinds/engine/run.rs
         &self,
         ask: &IssuerRequest,
         scope: &Scope<'_>,

@@ -154,7 +154,7 @@ pub async fn exchange(
             return Err(fault(FaultKind::Unfit(why), &mut conn, None));
         }
         if conn.is_sending() {
-            let why = "it switches protocols before the call was out";
+            let why = "it switches protocols before the request was sent";
             return Err(fault(FaultKind::Unfit(why), &mut conn, None));
         }
         let tunnel = Tunnel::of(*conn, &pool);

@@ -1,4 +1,4 @@
-//! How long a call waits for the head of its answer, whatever the protocol.
+//! How long a call waits for the head of its response, whatever the protocol.
 
 use std::rc::Rc;
 use std::task::{Context, Poll};
@@ -22,7 +22,7 @@ pub struct Patience {
     crowded: u32,
 }
 
-/// Turns of a task, 128 reads each, in which an upstream may send interim answers (1xx)
+/// Turns of a task, 128 reads each, in which an upstream may send interim responses (1xx)
 /// and nothing else: some megabytes.
 const CROWDED: u32 = 16;
 
@@ -78,7 +78,7 @@ impl Patience {
         if uploading.is_none() && !coop::has_budget_remaining() {
             self.crowded += 1;
             if self.crowded > CROWDED {
-                let why = "it sends interim answers (1xx) without end";
+                let why = "it sends interim responses (1xx) without end";
                 return Poll::Ready(FaultKind::Unfit(why));
             }
         }

@@ -24,7 +24,7 @@ use crate::secret::token::Token;
 const MISSING: &str = "the call shows no caller token";
 const SEVERAL: &str = "the call shows more than one caller token";
 const UNREADABLE: &str = "the Proxy-Authorization is neither Bearer nor Basic";
-const OTHER: &str = "the call shows another caller token than this listener's";
+const OTHER: &str = "the call shows a wrong caller token";
 
 /// Whether `headers` show `token`, exactly once.
 ///

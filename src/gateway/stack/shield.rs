@@ -86,9 +86,9 @@ fn not_served(name: Option<&str>, hosts: &[String]) -> Box<str> {
     match name {
         Some(name) => {
             let short: String = name.chars().take(100).collect();
-            format!("was called as {short:?}, and answers to {hosts}").into()
+            format!("was called as {short:?}, but serves {hosts}").into()
         }
-        None => format!("was called without a Host, and answers to {hosts}").into(),
+        None => format!("was called without a Host, but serves {hosts}").into(),
     }
 }
 

@@ -31,7 +31,7 @@ use crate::net::connect::{ConnectError, Connector};
 use crate::net::io::Io;
 use crate::net::read_ahead;
 
-/// Bytes of an answer that may be under way to a caller who does not read them, all of
+/// Bytes of a response that may be under way to a caller who does not read them, all of
 /// which are kept for him: 3 MB/s a call at 20 ms from the upstream.
 const STREAM_WINDOW: u32 = read_ahead::WINDOW;
 
@@ -43,7 +43,7 @@ const CONNECTION_WINDOW: u32 = STREAM_WINDOW * STREAMS as u32;
 /// one that is forgotten counts against the upstream, until h2 gives it up.
 const LEFT: usize = 10 * STREAMS;
 
-/// Bytes of an answer's fields (RFC 9113 §6.5.2).
+/// Bytes of a response's fields (RFC 9113 §6.5.2).
 const HEADER_LIST: u32 = 64 * 1024;
 
 /// The connections.
@@ -145,7 +145,7 @@ impl H2Pool {
             .map_err(|_| ConnectError::TimedOut {
                 host: self.connector.origin().host.clone(),
                 limit,
-                during: "the upstream did not begin to speak HTTP/2, or had no room".into(),
+                during: "the upstream did not begin HTTP/2, or had no free stream".into(),
             })
     }
 

@@ -21,10 +21,10 @@ struct TlsFailure {
 }
 
 const CA: &str = "for a private authority set `ca`, for a self-signed certificate `pin_sha256` (in upstream_tls, or the tls of the credential)";
-const NAME: &str = "set `server_name` to a name that it is for, or `pin_sha256` to trust its key whatever the name";
-const RENEW: &str = "have it renewed and look at this machine's clock; `pin_sha256` trusts a key whatever its dates";
-const PIN: &str =
-    "if that is the server's own key, add it to `pin_sha256`; if not, somebody stands in between";
+const NAME: &str = "set `server_name` to a name that its certificate is for, or `pin_sha256` to trust its key whatever the name";
+const RENEW: &str =
+    "have it renewed, and check this machine's clock; `pin_sha256` trusts a key whatever its dates";
+const PIN: &str = "if that is the server's own key, add it to `pin_sha256`; if not, somebody is intercepting the connection";
 const CLIENT: &str = "set `client_cert` and `client_key` to a pair that it accepts";
 
 /// Says what `error`, which ended a handshake, means. What rustls did not cause stays
@@ -37,7 +37,7 @@ pub(crate) fn explain(error: io::Error) -> io::Error {
                 kind,
                 TlsFailure {
                     why: "it closed the connection in the middle of the handshake".into(),
-                    fix: "see that it speaks TLS there, 1.2 or 1.3",
+                    fix: "make it speak TLS 1.2 or 1.3 there",
                 },
             ),
             _ => error,
@@ -51,19 +51,19 @@ pub(crate) fn explain(error: io::Error) -> io::Error {
         )
         | Error::AlertReceived(AlertDescription::ProtocolVersion) => failure(
             "it speaks neither TLS 1.2 nor 1.3, and headset speaks nothing older (RFC 8996)",
-            "have TLS 1.2 switched on there",
+            "enable TLS 1.2 there",
         ),
         Error::InvalidMessage(InvalidMessage::InvalidContentType) => failure(
-            "what answers there does not speak TLS",
-            "see that scheme and port belong together",
+            "the server there does not speak TLS",
+            "check that scheme and port belong together",
         ),
         Error::AlertReceived(AlertDescription::HandshakeFailure) => failure(
             "it refused every cipher that headset offers, or asks for a client certificate",
             CLIENT,
         ),
         Error::AlertReceived(AlertDescription::UnrecognisedName) => failure(
-            "it does not go by that name",
-            "set `server_name` to the name that it goes by",
+            "it does not serve that name",
+            "set `server_name` to a name that it serves",
         ),
         Error::AlertReceived(
             AlertDescription::CertificateRequired
@@ -74,7 +74,10 @@ pub(crate) fn explain(error: io::Error) -> io::Error {
             | AlertDescription::CertificateUnknown
             | AlertDescription::UnknownCA
             | AlertDescription::AccessDenied,
-        ) => failure(format!("it refused who we are ({found})"), CLIENT),
+        ) => failure(
+            format!("it refused the client certificate, or asks for one ({found})"),
+            CLIENT,
+        ),
         _ => error,
     }
 }
@@ -111,7 +114,7 @@ fn certificate(bad: &CertificateError) -> io::Error {
         }
         CertificateError::BadSignature => failure(
             "it does not hold the key of the certificate that it shows, or no authority signed that",
-            "somebody may stand in between",
+            "somebody may be intercepting the connection",
         ),
         CertificateError::Other(other) => {
             match other.0.downcast_ref::<NotPinned>() {

@@ -98,7 +98,7 @@ pub(super) fn read(files: &ClientCertificate) -> Result<CertifiedKey, TlsError> 
     }
     // Its text may be an encrypted or an EC PARAMETERS block: only a key will do.
     let private = PrivateKeyDer::from_pem_slice(&bytes(&files.key).map_err(key)?)
-        .map_err(|_| key("it holds no private key in clear".into()))?;
+        .map_err(|_| key("it holds no private key without a passphrase".into()))?;
     CertifiedKey::from_der(certificates, private, &super::provider()).map_err(|error| match error {
         rustls::Error::InconsistentKeys(_) => key(format!(
             "it is not the key of the certificate in {}",

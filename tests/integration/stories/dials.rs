@@ -186,7 +186,10 @@ async fn a_proxy_that_gives_no_way_is_told_apart_from_the_upstream() {
         assert_eq!(told["code"], "upstream_proxy", "{told}");
         assert_eq!(told["reached_upstream"], "no", "{told}");
         let detail = told["detail"].as_str().unwrap();
-        let whom = format!("the proxy {} gives no way to cms.invalid", proxy.address());
+        let whom = format!(
+            "the proxy {} opened no tunnel to cms.invalid",
+            proxy.address()
+        );
         assert!(detail.contains(&whom) && detail.contains(part), "{detail}");
         let text = answer.text();
         for secret in ["hunter2", "cm9ib3Q6aHVudGVyMg", "secret page"] {
@@ -211,7 +214,7 @@ async fn a_proxy_that_says_nothing_costs_the_time_limit_and_is_named() {
         (answer.status, told["code"].as_str()),
         (504, Some("connect_timeout"))
     );
-    let whom = format!("the proxy {} opened no way there", proxy.address());
+    let whom = format!("the proxy {} opened no tunnel", proxy.address());
     assert!(told["detail"].as_str().unwrap().contains(&whom), "{told}");
 }
 

@@ -42,21 +42,21 @@ pub fn error_response(error: &Error) -> ErrorResponse {
             CallerFault::Framing(_) => plain(
                 StatusCode::BAD_REQUEST,
                 "framing",
-                "The request has more than one reading",
+                "The request can be read in more than one way",
                 Some("http_request_error"),
                 "send one Host, and either a Content-Length or one `Transfer-Encoding: chunked`",
             ),
             CallerFault::OddPath(_) => plain(
                 StatusCode::BAD_REQUEST,
                 "ambiguous_path",
-                "The path has more than one reading",
+                "The path can be read in more than one way",
                 Some("http_request_error"),
                 "send the path without dot segments, encoded slashes, backslashes or NUL",
             ),
             CallerFault::TwoRoutes => plain(
                 StatusCode::BAD_REQUEST,
                 "ambiguous_path",
-                "The path has more than one reading",
+                "The path can be read in more than one way",
                 Some("http_request_error"),
                 "send the path with single slashes, without `;parameters`, and with escapes only where they are needed",
             ),
@@ -70,7 +70,7 @@ pub fn error_response(error: &Error) -> ErrorResponse {
             CallerFault::HostNotServed(_) => plain(
                 StatusCode::MISDIRECTED_REQUEST,
                 "host_not_served",
-                "This listener does not go by that name",
+                "This listener does not serve that host",
                 Some("http_request_denied"),
                 "call it by one of its `hosts`, or add the name to `hosts` of the listener; its address is the base URL of the application, not the proxy",
             ),
@@ -84,30 +84,30 @@ pub fn error_response(error: &Error) -> ErrorResponse {
             CallerFault::OriginNotAllowed => plain(
                 StatusCode::FORBIDDEN,
                 "origin_not_allowed",
-                "Pages of that Origin may not call here",
+                "Pages of this origin may not call here",
                 Some("http_request_denied"),
                 "if the page is yours, add its origin to `origins` of the listener",
             ),
             CallerFault::CallerToken(_) => plain(
                 StatusCode::FORBIDDEN,
                 "caller_token",
-                "The caller token is missing or another one",
+                "The caller token is missing or wrong",
                 Some("http_request_denied"),
                 "send the `caller_token` of the listener once, as `Proxy-Authorization: Bearer` or as the password of `Basic`",
             ),
             CallerFault::Tenant { .. } => plain(
                 StatusCode::FORBIDDEN,
                 "tenant",
-                "The call is for no tenant of this route",
+                "The call names no tenant of this route",
                 Some("http_request_denied"),
                 "send the header once, with a tenant that `tenant` of the route allows",
             ),
             CallerFault::IssuerTarget => plain(
                 StatusCode::FORBIDDEN,
                 "issuer_target",
-                "Credentials are issued there",
+                "The target issues credentials",
                 Some("http_request_denied"),
-                "applications need not go there; `expose_issuer = true` in the route allows it",
+                "applications need not call it; `expose_issuer = true` in the route allows it",
             ),
             CallerFault::Trace => plain(
                 StatusCode::FORBIDDEN,
@@ -128,7 +128,7 @@ pub fn error_response(error: &Error) -> ErrorResponse {
                 ..plain(
                     StatusCode::BAD_REQUEST,
                     "body_broken",
-                    "The request body broke off",
+                    "The request body ended early",
                     Some("http_request_error"),
                     "send the whole body",
                 )
@@ -141,22 +141,22 @@ pub fn error_response(error: &Error) -> ErrorResponse {
                 "credential_unavailable",
                 "There is no live credential",
                 None,
-                "see the detail; `headset_credential_state` and the log tell the history",
+                "see the detail; `headset_credential_state` and the log show the history",
             )
         },
         Error::ForeignOrigin { .. } => plain(
             StatusCode::FORBIDDEN,
             "credential_origin",
-            "The credential may not go there",
+            "The credential may not be sent there",
             Some("http_request_denied"),
-            "add the target to `origins` of the credential, or take the credential from the route",
+            "add the target to `origins` of the credential, or remove the credential from the route",
         ),
         Error::Overloaded { .. } => ErrorResponse {
             retry_after: Some(Duration::from_secs(1)),
             ..plain(
                 StatusCode::SERVICE_UNAVAILABLE,
                 "overloaded",
-                "Too many calls are under way",
+                "Too many calls are in flight",
                 Some("proxy_internal_response"),
                 "try again, or raise `limits.in_flight`",
             )
@@ -192,14 +192,14 @@ pub fn error_response(error: &Error) -> ErrorResponse {
                     "upstream_tls",
                     "TLS with the upstream failed",
                     "tls_protocol_error",
-                    "the detail says what is wrong and which key to set, in `upstream_tls` of the route or of all",
+                    "the detail says what is wrong and which key to set, in `upstream_tls` of the route or of the whole configuration",
                 ),
                 FaultKind::Connect(ConnectError::NoHttp2 { .. }) => upstream(
                     StatusCode::BAD_GATEWAY,
                     "upstream_protocol",
                     "The upstream does not speak HTTP/2",
                     "http_protocol_error",
-                    "set `upstream_protocol` of the route to \"h1\", or let the upstream speak HTTP/2",
+                    "set `upstream_protocol` of the route to \"h1\", or make the upstream speak HTTP/2",
                 ),
                 FaultKind::Connect(ConnectError::OwnListener { .. }) => upstream(
                     StatusCode::BAD_GATEWAY,
@@ -211,7 +211,7 @@ pub fn error_response(error: &Error) -> ErrorResponse {
                 FaultKind::Connect(ConnectError::Proxy { .. }) => upstream(
                     StatusCode::BAD_GATEWAY,
                     "upstream_proxy",
-                    "The proxy gives no way to the upstream",
+                    "The proxy opened no tunnel to the upstream",
                     "destination_unavailable",
                     "the detail says what the proxy answered; `egress.proxy` and `egress.no_proxy` say when it is used",
                 ),
@@ -225,14 +225,14 @@ pub fn error_response(error: &Error) -> ErrorResponse {
                 FaultKind::Unprocessed(_) => upstream(
                     StatusCode::BAD_GATEWAY,
                     "upstream_refused",
-                    "The upstream turned the call away",
+                    "The upstream refused the call",
                     "http_response_incomplete",
                     "it did not process the call: send it again, not at once if the upstream is overloaded",
                 ),
                 FaultKind::Garbled(_) => upstream(
                     StatusCode::BAD_GATEWAY,
                     "upstream_nonsense",
-                    "The upstream broke HTTP/2",
+                    "The upstream violated HTTP/2",
                     "http_protocol_error",
                     "see the detail; `upstream_protocol = \"h1\"` in the route avoids it",
                 ),
@@ -246,7 +246,7 @@ pub fn error_response(error: &Error) -> ErrorResponse {
                 FaultKind::Nonsense(_) | FaultKind::Unfit(_) => upstream(
                     StatusCode::BAD_GATEWAY,
                     "upstream_nonsense",
-                    "The upstream's answer is not HTTP/1.1",
+                    "The upstream's response is not valid HTTP/1.1",
                     "http_protocol_error",
                     "check the scheme and port of `upstream`",
                 ),

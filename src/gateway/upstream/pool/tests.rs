@@ -215,7 +215,10 @@ async fn a_closed_connection_is_passed_over_by_a_call_that_must_not_be_lost() {
         let upstream = TcpListener::bind("127.0.0.1:0").unwrap();
         let pool = pool(&upstream);
         let first = connected(&pool, &upstream).await;
-        let second = connected(&pool, &upstream).await;
+        let conn = pool.connect_h1().await.unwrap();
+        let (mut second, _) = upstream.accept().unwrap();
+        second.set_nonblocking(true).unwrap();
+        call(&pool, conn, &mut second).await;
         turn::advance();
         drop(second);
         let conn = pool.checkout(true).expect("the other one lives");
@@ -234,7 +237,10 @@ async fn a_sweep_closes_what_is_spent_and_what_its_upstream_has_closed() {
         let upstream = TcpListener::bind("127.0.0.1:0").unwrap();
         let pool = pool(&upstream);
         let mut first = connected(&pool, &upstream).await;
-        let second = connected(&pool, &upstream).await;
+        let conn = pool.connect_h1().await.unwrap();
+        let (mut second, _) = upstream.accept().unwrap();
+        second.set_nonblocking(true).unwrap();
+        call(&pool, conn, &mut second).await;
         assert_eq!(counted(&pool), (0, 2));
         pool.sweep();
         assert_eq!(counted(&pool), (0, 2), "both are well");
