@@ -106,6 +106,7 @@ mod tests {
             skew_ms: None,
             origin: CredentialOrigin::Issued,
             assumed_life: None,
+            session: None,
         };
         assert!(alive(fresh(HOUR), at(3599)).is_ok());
         let error = alive(fresh(HOUR), at(3600)).unwrap_err();

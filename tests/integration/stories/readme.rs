@@ -7,7 +7,7 @@ use tokio::process::Command;
 
 use crate::support::client;
 use crate::support::eventually;
-use crate::support::headset::Folder;
+use crate::support::folder::Folder;
 
 fn readme() -> String {
     std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/README.md")).unwrap()

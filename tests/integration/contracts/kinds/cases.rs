@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use headset::base::time::Clock;
-use headset::credential::Rejection;
 use headset::credential::slot::{RejectOutcome, SlotState};
+use headset::credential::{Rejection, Revocation};
 use percent_encoding::percent_decode_str;
 
 use super::stage::Stage;
@@ -56,7 +56,7 @@ async fn mints(contract: Contract) -> Found {
         assert!(stage.slot.header_names().contains(name), "{name}");
     }
     assert_eq!(stage.logins(), usize::from(stage.contract.asks));
-    let urls = stage.slot.mint().issuer_urls();
+    let urls = stage.slot.mint().facts().issuer_urls.clone();
     let covered = urls.iter().any(|url| *url.path == *stage.contract.login);
     assert_eq!(
         covered, stage.contract.asks,
@@ -110,7 +110,7 @@ async fn is_replaced_when_rejected(contract: Contract) -> Found {
 /// An issuer that keeps refreshing the token of a dead session is not asked to.
 async fn a_dead_session_is_a_login(contract: Contract) -> Found {
     let stage = Stage::set(contract, Mood::Good).await;
-    if stage.slot.mint().dead_session().is_none() {
+    if stage.slot.mint().facts().dead_session.is_none() {
         return Found::Nothing;
     }
     let first = stage.obtain().await;
@@ -333,15 +333,15 @@ async fn ends_what_it_began(contract: Contract) -> Found {
     stage.obtain().await;
     let before = stage.issuer.count();
     let mint = stage.slot.mint();
-    let ends = mint.revokes_on_shutdown();
-    mint.revoke().await.unwrap();
+    let ends = mint.facts().revokes_on_shutdown;
+    mint.revoke(Revocation::Configured).await.unwrap();
     if !ends {
         assert_eq!(stage.issuer.count(), before, "nothing was to be ended");
         return Found::Nothing;
     }
     assert_eq!(stage.issuer.count(), before + 1);
     // What is ended once is not ended again.
-    mint.revoke().await.unwrap();
+    mint.revoke(Revocation::Configured).await.unwrap();
     assert_eq!(stage.issuer.count(), before + 1);
     Found::Holds
 }

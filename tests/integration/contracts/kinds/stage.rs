@@ -8,7 +8,8 @@ use headset::base::time::Clock;
 use headset::config::load::{self, Sources};
 use headset::credential::Minted;
 use headset::credential::chain::Chains;
-use headset::credential::kinds::{Kind, KindContext};
+use headset::credential::kind::KindContext;
+use headset::credential::kinds;
 use headset::credential::metrics::CredentialMetrics;
 use headset::credential::slot::{Slot, SlotParts, SlotState};
 
@@ -61,7 +62,7 @@ impl Stage {
             chains: &Chains::default(),
             egress: &Default::default(),
         };
-        let kind = Kind::named(contract.kind).expect("a kind of that name");
+        let kind = kinds::named(contract.kind).expect("a kind of that name");
         let mint = (kind.build)(&building).unwrap_or_else(|problems| panic!("{problems:?}"));
         let registry = prometheus::Registry::new();
         let metrics = CredentialMetrics::register(&registry).unwrap();
