@@ -387,7 +387,7 @@ mod tests {
     #[test]
     fn a_proxy_that_cannot_be_used_is_an_error_and_never_passed_by() {
         for (value, part) in [
-            ("socks5://robot:hunter2@p.example:1080", "HTTP proxy"),
+            ("socks5://robot:hunter2@p.example:1080", "an http:// proxy"),
             ("https://p.example", "an http:// proxy"),
             ("http://", "http://host:port"),
             ("hunter2 hunter2", "http://host:port"),

@@ -23,8 +23,17 @@ fn life(n: u64) -> ScriptedAct {
 }
 
 fn open(script: impl IntoIterator<Item = ScriptedAct>) -> (Arc<Slot>, Arc<ScriptedMint>, Clock) {
+    open_after(script, |_| {})
+}
+
+/// The same, with `prepare` before the slot learns the facts of its kind.
+fn open_after(
+    script: impl IntoIterator<Item = ScriptedAct>,
+    prepare: impl FnOnce(&ScriptedMint),
+) -> (Arc<Slot>, Arc<ScriptedMint>, Clock) {
     let clock = Clock::faked(START_MS);
     let mint = ScriptedMint::new(script);
+    prepare(&mint);
     (slot(&mint, &clock), mint, clock)
 }
 

@@ -100,7 +100,8 @@ mod tests {
     async fn a_file_is_read_once_and_anew_when_it_changed() {
         let folder = TempFolder::new();
         let source = SecretSource::File(folder.write("login", "robot:hunter2"));
-        let login = ProxyLogin::new(source, &FileWatch::default());
+        let files = FileWatch::default();
+        let login = ProxyLogin::new(source, &files);
         assert_eq!(
             **login.value().await.unwrap(),
             *b"Basic cm9ib3Q6aHVudGVyMg=="

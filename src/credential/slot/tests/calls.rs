@@ -158,9 +158,10 @@ fn callers_on_other_runtimes_share_the_flight() {
 
 #[tokio::test(start_paused = true)]
 async fn a_command_that_may_have_hung_is_named_beside_the_issuer() {
-    let (slot, mint, _) = open([life(60)]);
-    let vault = ["vault", "read"].map(String::from).to_vec();
-    *mint.sources.lock().unwrap() = vec![crate::secret::SecretSource::Command(vault.into())];
+    let (slot, mint, _) = open_after([life(60)], |mint| {
+        let vault = ["vault", "read"].map(String::from).to_vec();
+        *mint.sources.lock().unwrap() = vec![crate::secret::SecretSource::Command(vault.into())];
+    });
     *mint.takes.lock().unwrap() = secs(1000);
     let told = slot.obtain_within(secs(500)).await.unwrap_err().to_string();
     assert!(

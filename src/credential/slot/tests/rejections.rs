@@ -158,8 +158,9 @@ async fn a_slow_replacement_hands_the_rejected_one_out_again_after_the_wait() {
 
 #[tokio::test(start_paused = true)]
 async fn a_kind_that_cannot_renew_lets_the_rejection_stand() {
-    let (slot, mint, _) = open([ScriptedAct::Lives(Duration::MAX)]);
-    mint.renews.store(false, Ordering::SeqCst);
+    let (slot, mint, _) = open_after([ScriptedAct::Lives(Duration::MAX)], |mint| {
+        mint.renews.store(false, Ordering::SeqCst);
+    });
     let first = slot.obtain().await.unwrap();
     sleep(secs(86_400)).await;
     assert!(stands(&slot.reject(&first).await));
