@@ -34,6 +34,7 @@ pub mod tenants;
 pub(crate) mod testing;
 mod text;
 pub mod transcript;
+mod zeroed_json;
 
 pub use error::{Cause, MintError, RefusalReason, Unavailable, UnavailableReason};
 pub use mint::{Change, Facts, KeepAlive, Mint, MintFuture, Rejection, Revocation, too_slow};

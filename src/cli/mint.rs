@@ -1,5 +1,5 @@
 //! `headset mint NAME`: one live attempt to obtain one credential, and all that was
-//! said and heard on the way, masked.
+//! sent and received on the way, masked.
 //!
 //! The transcript goes to stdout, why it failed to stderr, and the exit code tells
 //! apart what a script may do: ask again, look for the network, or call a person.

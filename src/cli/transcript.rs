@@ -52,10 +52,10 @@ pub(super) fn as_text(attempt: &Attempt) -> String {
 
 fn exchange(out: &mut String, number: usize, call: &RecordedExchange) {
     let _ = writeln!(out, "{number}. {} {}", call.method, call.url);
-    for (name, value) in &call.said {
+    for (name, value) in &call.request_fields {
         let _ = writeln!(out, "   > {name}: {value}");
     }
-    if let Some(body) = &call.said_body {
+    if let Some(body) = &call.request_body {
         let _ = writeln!(out, "   > {body}");
     }
     let connected = match call.connected {
@@ -63,13 +63,17 @@ fn exchange(out: &mut String, number: usize, call: &RecordedExchange) {
         None => "no connection".into(),
     };
     let took = call.took.as_millis();
-    match &call.heard {
-        Ok(heard) => {
-            let _ = writeln!(out, "   < {} after {took} ms ({connected})", heard.status);
-            for (name, value) in &heard.fields {
+    match &call.response {
+        Ok(response) => {
+            let _ = writeln!(
+                out,
+                "   < {} after {took} ms ({connected})",
+                response.status
+            );
+            for (name, value) in &response.fields {
                 let _ = writeln!(out, "   < {name}: {value}");
             }
-            if let Some(body) = &heard.body {
+            if let Some(body) = &response.body {
                 let _ = writeln!(out, "   < {body}");
             }
         }
@@ -94,16 +98,16 @@ pub(super) fn as_json(attempt: &Attempt) -> Json {
             let mut one = json!({
                 "method": call.method,
                 "url": call.url,
-                "request": { "fields": pairs(&call.said), "body": call.said_body },
+                "request": { "fields": pairs(&call.request_fields), "body": call.request_body },
                 "connect_ms": call.connected.map(|time| time.as_millis() as u64),
                 "ms": call.took.as_millis() as u64,
             });
-            match &call.heard {
-                Ok(heard) => {
+            match &call.response {
+                Ok(response) => {
                     one["answer"] = json!({
-                        "status": heard.status.as_u16(),
-                        "fields": pairs(&heard.fields),
-                        "body": heard.body,
+                        "status": response.status.as_u16(),
+                        "fields": pairs(&response.fields),
+                        "body": response.body,
                     });
                 }
                 Err(error) => one["error"] = error.as_str().into(),

@@ -11,11 +11,12 @@ use std::fmt;
 use http::HeaderName;
 use http::header::SET_COOKIE;
 use serde_json::Value;
-use zeroize::{Zeroize, Zeroizing};
+use zeroize::Zeroizing;
 
 use super::template::TemplateValues;
 use crate::credential::issuer_response::IssuerResponse;
 use crate::credential::quote;
+use crate::credential::zeroed_json::ZeroedJson;
 
 /// Where a value stands in an answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -70,11 +71,11 @@ impl fmt::Display for ValuePlace {
 
 /// JSON whose texts are zeroed when it is dropped.
 #[derive(Default)]
-pub struct Json(Value);
+pub struct Json(ZeroedJson);
 
 impl Json {
     fn parse(body: &[u8]) -> Option<Json> {
-        serde_json::from_slice(body).ok().map(Json)
+        ZeroedJson::parse(body).map(Json)
     }
 
     /// The text at `pointer`; `None` where it is absent, empty, `null` or a whole.
@@ -132,20 +133,6 @@ fn key_for_people(key: &str) -> &str {
         key
     } else {
         "…"
-    }
-}
-
-impl Drop for Json {
-    fn drop(&mut self) {
-        fn wipe(value: &mut Value) {
-            match value {
-                Value::String(text) => text.zeroize(),
-                Value::Array(items) => items.iter_mut().for_each(wipe),
-                Value::Object(members) => members.values_mut().for_each(wipe),
-                _ => {}
-            }
-        }
-        wipe(&mut self.0);
     }
 }
 
