@@ -38,7 +38,7 @@ impl Engine {
             return Err(MintError::Refused {
                 reason: RefusalReason::Refused,
                 detail: format!(
-                    "the issuer ended the session: it answered a sign of life with {}{}",
+                    "the issuer ended the session: it answered the keep-alive with {}{}",
                     answer.status.as_u16(),
                     read.said(&secrets)
                 ),
@@ -50,7 +50,7 @@ impl Engine {
         Err(MintError::Unavailable {
             reason: UnavailableReason::Status,
             detail: format!(
-                "the issuer answered a sign of life with {}{}",
+                "the issuer answered the keep-alive with {}{}",
                 answer.status.as_u16(),
                 read.said(&secrets)
             ),

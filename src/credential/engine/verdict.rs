@@ -109,7 +109,7 @@ impl JudgedAnswer<'_> {
                     RefusalReason::Locked,
                     format!(
                         "{status}{said}: {why}; headset does not ask again until {sources} \
-                         or the configuration changes, or it is started anew"
+                         or the configuration changes, or headset restarts"
                     ),
                 ));
             }

@@ -105,7 +105,7 @@ fn facts(options: &Options) -> Facts {
         Bearer::Chained(_) => false,
     };
     let person_does = match bearer.is_chained() {
-        true => format!("see to the {bearer}, which proves this one"),
+        true => format!("repair {bearer}, which supplies the admin bearer"),
         false => format!(
             "log in to the contact center in the browser as its admin and put a fresh bearer \
              into {bearer}"
