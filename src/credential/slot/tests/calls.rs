@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use tokio::time::{Instant, sleep};
 
-use super::{life, open, secs};
+use super::{life, open, open_after, secs};
 use crate::base::time::Clock;
 use crate::credential::slot::SlotState;
 use crate::credential::testing::{START_MS, ScriptedAct, ScriptedMint, measured_slot, refused};

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use tokio::time::sleep;
 
-use super::{again, life, open, secs, stands};
+use super::{again, life, open, open_after, secs, stands};
 use crate::credential::Rejection;
 use crate::credential::slot::SlotState;
 use crate::credential::testing::{ScriptedAct, refused};
