@@ -29,6 +29,8 @@ mod stories {
     mod logins;
     mod passes_through;
     mod process;
+    // The simulator of the examples is a part of `demo`.
+    #[cfg(feature = "demo")]
     mod readme;
     mod refuses;
     mod reload;

@@ -64,7 +64,6 @@ async fn the_example_of_check_is_what_check_says() {
     assert_eq!(said, [String::from_utf8(out.stderr).unwrap()]);
 }
 
-#[cfg(feature = "demo")]
 #[tokio::test]
 async fn the_way_without_a_contact_center_leads_to_an_answer() {
     let page = readme();

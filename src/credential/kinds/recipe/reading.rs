@@ -206,7 +206,7 @@ impl<'a> Reading<'a> {
         match read.and_then(JsonTemplate::of) {
             Ok(tree) => Some(BodyTemplate::Json(tree)),
             Err(why) => {
-                self.fault(key, why, "mend it, or set body_format = \"form\"");
+                self.fault(key, why, "correct it, or set body_format = \"form\"");
                 None
             }
         }
