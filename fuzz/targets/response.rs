@@ -1,7 +1,8 @@
 //! Upstream's bytes → head, body and trailers, as `h1` reads them.
 //!
 //! Promises: however the bytes are cut into reads, the same comes out; and where hyper
-//! takes a response too, it is the same response. (Where only one of the two takes it,
+//! takes a response too, it has the same status, fields and body. (Where only one of the
+//! two takes it,
 //! the other is stricter.)
 
 use std::future::poll_fn;
@@ -58,13 +59,10 @@ pub fn check(input: &[u8]) {
     );
     let theirs = hypers(&method, bytes);
     if let (Some(ours), Some(theirs)) = (whole, theirs) {
-        let same = (ours.status, &ours.fields, &ours.body, &ours.trailers)
-            == (
-                theirs.status,
-                &theirs.fields,
-                &theirs.body,
-                &theirs.trailers,
-            );
+        // Trailers are left to the unit tests and the raw-byte cases.
+        let same = ours.status == theirs.status
+            && ours.fields == theirs.fields
+            && ours.body == theirs.body;
         assert!(same, "{ours:?}\n{theirs:?}\n{}", show(bytes));
     }
 }
