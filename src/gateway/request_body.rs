@@ -15,8 +15,6 @@ use std::cell::{Cell, RefCell};
 use std::future::poll_fn;
 use std::pin::Pin;
 use std::rc::Rc;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
@@ -46,33 +44,21 @@ pub struct UploadSource {
     bytes: IntCounter,
     seen: Cell<u64>,
     min_rate: RefCell<Option<Box<MinRate>>>,
-    /// Whether a body that was announced by `Expect: 100-continue` may be asked for.
-    gate: Option<ContinueGate>,
+    /// Whether it was announced by `Expect: 100-continue` and may not be asked for yet.
+    held: Cell<bool>,
 }
-
-/// Opens when the upstream has sent its 100, which hyper tells by a callback that must
-/// be `Send`; so it is atomic, though one thread alone uses it.
-pub type ContinueGate = Arc<AtomicBool>;
 
 impl UploadSource {
     /// Whether the body waits for the upstream's 100: nothing of it was read, and the
     /// caller was not told to send it.
     pub fn is_held(&self) -> bool {
-        let gate = self.gate.as_ref();
-        gate.is_some_and(|gate| !gate.load(Ordering::Relaxed))
-    }
-
-    /// What lets a held body go when it is set; `None` for a body that never waits.
-    pub fn gate(&self) -> Option<&ContinueGate> {
-        self.gate.as_ref()
+        self.held.get()
     }
 
     /// Lets a held body go. Whoever drives the upstream's connection must poll it next:
     /// nobody is woken.
     pub fn release(&self) {
-        if let Some(gate) = &self.gate {
-            gate.store(true, Ordering::Relaxed);
-        }
+        self.held.set(false);
     }
 
     /// Counts from now how long nothing moved.
@@ -206,7 +192,7 @@ impl RequestBody {
                 bytes,
                 seen: Cell::new(0),
                 min_rate: RefCell::new(min_rate),
-                gate: held.then(ContinueGate::default),
+                held: Cell::new(held),
             })),
             next: 0,
             left: length,
@@ -249,7 +235,7 @@ impl http_body::Body for RequestBody {
             return Poll::Ready(None);
         };
         if source.is_held() {
-            // Whoever opens the gate polls the connection, and so this, next.
+            // Whoever releases it polls the connection, and so this, next.
             return Poll::Pending;
         }
         // Nothing is kept of a body that has overflowed.

@@ -1,8 +1,8 @@
-//! The socket towards an upstream, as hyper drives it and as we watch it.
+//! The socket towards an upstream, as a protocol drives it and as we watch it.
 //!
-//! hyper cannot say whether anything of a request was sent, and a connection that
-//! the upstream has closed looks ready until the reactor turns. So the socket is
-//! shared: [`Io`] goes into hyper, [`SharedSocket`] stays with us, counts the bytes that
+//! A protocol library cannot say whether anything of a request was sent, and a connection
+//! that the upstream has closed looks ready until the reactor turns. So the socket is
+//! shared: whoever speaks the protocol has [`Io`], [`SharedSocket`] stays with us, counts the bytes that
 //! the kernel took, and can look at the socket without taking anything from it.
 
 use std::io::{self, IoSlice};
