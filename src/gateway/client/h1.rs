@@ -21,7 +21,7 @@ use crate::gateway::framing;
 use crate::gateway::request_body::{RequestBody, UploadSource};
 use crate::gateway::response_body::ResponseBody;
 use crate::gateway::upgrade;
-use crate::gateway::upstream::conn::{Conn, ReceiveError, SendError};
+use crate::gateway::upstream::conn::{self, Conn, ReceiveError, SendError};
 use crate::gateway::upstream::h1_body::{self, H1Body, Sent};
 use crate::gateway::upstream::pool::ConnPool;
 use crate::gateway::upstream::tunnel::Tunnel;
@@ -76,7 +76,7 @@ pub async fn exchange(
         if let Some(request) = waiting.take() {
             // What comes before the call is no response to it (RFC 9112 §9.3.2), and a
             // connection that has ended carries nothing.
-            match conn.poll_read(cx) {
+            match conn.poll_read(cx, conn::HEAD) {
                 Poll::Pending => conn.begin(request),
                 Poll::Ready(read) => {
                     waiting = Some(request);

@@ -29,7 +29,7 @@ use crate::net::io::{Io, SharedSocket};
 use crate::net::read_ahead::PIECE;
 
 /// Room for a head, in bytes: one read takes most.
-const HEAD: usize = 8 * 1024;
+pub const HEAD: usize = 8 * 1024;
 
 /// Data up to this many bytes is copied behind the head or chunk line before it, which
 /// is cheaper than a second piece of memory in the write.
@@ -254,16 +254,15 @@ impl Conn {
         Poll::Ready(Ok(()))
     }
 
-    /// Reads what has come, at most a piece; 0 is the end. Ready with the end for ever
+    /// Reads what has come, with `room` bytes for it; 0 is the end. Ready with the end for ever
     /// after that, or after an error.
     ///
     /// # Errors
     /// As the socket tells.
-    pub fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
+    pub fn poll_read(&mut self, cx: &mut Context<'_>, room: usize) -> Poll<io::Result<usize>> {
         if self.is_over {
             return Poll::Ready(Ok(0));
         }
-        let room = if self.unread.is_empty() { HEAD } else { PIECE };
         self.unread.reserve(room);
         let mut limited = (&mut self.unread).limit(PIECE);
         let read = ready!(tokio_util::io::poll_read_buf(
@@ -289,7 +288,7 @@ impl Conn {
             if let Some(head) = head.map_err(ReceiveError::Head)? {
                 return Poll::Ready(Ok(head));
             }
-            match ready!(self.poll_read(cx)) {
+            match ready!(self.poll_read(cx, HEAD)) {
                 Ok(0) => return Poll::Ready(Err(ReceiveError::Closed(None))),
                 Ok(_) => {}
                 Err(error) => return Poll::Ready(Err(ReceiveError::Closed(Some(error)))),
@@ -311,7 +310,7 @@ impl Conn {
                 Decoded::Wait => {}
                 decoded => return Poll::Ready(Ok(decoded)),
             }
-            if ready!(self.poll_read(cx))? == 0 {
+            if ready!(self.poll_read(cx, PIECE))? == 0 {
                 decoder.close()?;
             }
         }
@@ -354,7 +353,8 @@ impl Conn {
         // Under TLS, readable bytes may be a session ticket: let rustls have them, then
         // look again.
         let mut unwoken = Context::from_waker(Waker::noop());
-        self.wire.is_quiet() || (self.poll_read(&mut unwoken).is_pending() && self.wire.is_quiet())
+        self.wire.is_quiet()
+            || (self.poll_read(&mut unwoken, HEAD).is_pending() && self.wire.is_quiet())
     }
 
     /// From now on it is not pooled.
