@@ -16,10 +16,11 @@ use crate::support::{client, eventually};
 
 type Deliveries = Arc<Mutex<HashMap<String, usize>>>;
 
-/// One life of an upstream that goes in order: whoever was read is answered, then every
-/// connection is closed.
+/// One life of an upstream that goes in order: its port is closed, whoever was read is
+/// answered, then every connection is closed.
 struct Life {
-    stop: watch::Sender<bool>,
+    closing_port: watch::Sender<bool>,
+    closing_connections: watch::Sender<bool>,
     accepting: tokio::task::JoinHandle<JoinSet<()>>,
 }
 
@@ -27,14 +28,14 @@ impl Life {
     async fn begin(address: SocketAddr, deliveries: &Deliveries) -> (Life, SocketAddr) {
         let listener = TcpListener::bind(address).await.unwrap();
         let address = listener.local_addr().unwrap();
-        let (stop, stopped) = watch::channel(false);
-        let mut ended = stopped.clone();
+        let (closing_port, mut port_closes) = watch::channel(false);
+        let (closing_connections, stopped) = watch::channel(false);
         let deliveries = deliveries.clone();
         let accepting = tokio::spawn(async move {
             let mut open = JoinSet::new();
             loop {
                 tokio::select! {
-                    _ = ended.wait_for(|stop| *stop) => return open,
+                    _ = port_closes.wait_for(|stop| *stop) => return open,
                     accepted = listener.accept() => {
                         let (stream, _) = accepted.unwrap();
                         open.spawn(serve(stream, stopped.clone(), deliveries.clone()));
@@ -42,12 +43,21 @@ impl Life {
                 }
             }
         });
-        (Life { stop, accepting }, address)
+        let life = Life {
+            closing_port,
+            closing_connections,
+            accepting,
+        };
+        (life, address)
     }
 
     async fn end(self) {
-        self.stop.send_replace(true);
-        self.accepting.await.unwrap().join_all().await;
+        self.closing_port.send_replace(true);
+        let open = self.accepting.await.unwrap();
+        // Only now, so that a call whose connection closes does not come back by one that
+        // the port takes and then resets.
+        self.closing_connections.send_replace(true);
+        open.join_all().await;
     }
 }
 
