@@ -4,6 +4,8 @@
 //! one, `reverse`: the host and path of the call choose a route.
 
 pub mod connection;
+mod ending;
+mod http2;
 mod phase;
 mod serving;
 pub mod stream;

@@ -104,6 +104,11 @@ impl CurrentService {
         self.0.borrow().service.clone()
     }
 
+    /// Whether its responses originate here (RFC 9110 §6.6.1).
+    pub fn is_ours(&self) -> bool {
+        matches!(self.0.borrow().service, Service::Pages(_))
+    }
+
     /// Its routes, where it is an application listener.
     pub fn gateway(&self) -> Option<Rc<Gateway>> {
         match &self.0.borrow().service {
