@@ -1,6 +1,9 @@
 //! The kind over real loopback sockets, against a small contact center that answers
 //! as the dossier says and remembers what it was asked.
 
+mod expiry;
+mod whose;
+
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
@@ -249,136 +252,6 @@ async fn a_registration_that_somebody_deleted_is_posted_again() {
 }
 
 #[tokio::test]
-async fn a_restart_reuses_its_own_registration_while_it_has_life_left() {
-    for conflict in [409, 400] {
-        let server = LoopbackServer::start(move |_, seen| match seen.method {
-            Method::POST => e1(conflict, "CONF-2", "username already exists"),
-            Method::GET => listed(PASSWORD, "2027-01-25T08:00:00.000Z"),
-            _ => answer(200, ""),
-        })
-        .await;
-        let mint = Rig::new(&server).build();
-        let fresh = mint.mint().await.unwrap();
-        let left = fresh.expires.life.as_secs_f64() / DAY as f64;
-        assert!((9.99..=10.0).contains(&left), "{left}");
-        assert_eq!(fresh.headers[0].1, PAIR);
-        assert_eq!(methods(&server), ["POST Bearer", "GET Bearer"]);
-        assert_eq!(
-            server.seen()[1].target,
-            "/configuration/basicauth?username=customer_manager&context=ContactCenter\
-             &contextId=1&limit=100&offset=0"
-        );
-        // The next one renews by the id of the look-up.
-        assert!(is_thirty_days(&mint.mint().await.unwrap()));
-        assert_eq!(server.seen()[2].target, "/configuration/basicauth/42");
-    }
-}
-
-#[tokio::test]
-async fn a_restart_with_little_life_left_renews_by_put() {
-    let server = LoopbackServer::start(|_, seen| match seen.method {
-        Method::POST => answer(409, ""),
-        Method::GET => listed(PASSWORD, "2027-01-16T08:00:00.000Z"),
-        _ => answer(204, ""),
-    })
-    .await;
-    let fresh = Rig::new(&server).build().mint().await.unwrap();
-    assert!(is_thirty_days(&fresh), "{:?}", fresh.expires);
-    assert_eq!(
-        methods(&server),
-        ["POST Bearer", "GET Bearer", "PUT Bearer"]
-    );
-}
-
-#[tokio::test]
-async fn a_list_that_hashes_passwords_is_asked_with_our_own_pair() {
-    let server = LoopbackServer::start(|_, seen| match seen.method {
-        Method::POST => answer(409, ""),
-        _ => listed("$2a$10$hash", "2027-01-25T08:00:00.000Z"),
-    })
-    .await;
-    Rig::new(&server).build().mint().await.unwrap();
-    assert_eq!(methods(&server), ["POST Bearer", "GET Bearer", "GET Basic"]);
-    assert_eq!(server.seen()[2].header("authorization"), PAIR);
-}
-
-fn foreign_center(_: usize, seen: &SeenRequest) -> Response<String> {
-    match seen.method {
-        Method::POST => answer(409, ""),
-        Method::GET if seen.header("authorization").starts_with("Basic") => {
-            e1(401, "AUTH-1001", "bad credentials")
-        }
-        Method::GET => listed("somebody-elses", "2027-01-25T08:00:00.000Z"),
-        _ => answer(200, ""),
-    }
-}
-
-#[tokio::test]
-async fn a_foreign_registration_is_left_alone_unless_it_may_be_adopted() {
-    let server = LoopbackServer::start(foreign_center).await;
-    let (reason, detail) = refusal(Rig::new(&server).build().mint().await.unwrap_err());
-    assert_eq!(reason, "foreign");
-    assert!(
-        detail.contains("customer_manager") && detail.contains("adopt = true"),
-        "{detail}"
-    );
-    assert!(!detail.contains("somebody-elses"));
-    assert!(!methods(&server).iter().any(|call| call.starts_with("PUT")));
-
-    let server = LoopbackServer::start(foreign_center).await;
-    let rig = Rig::new(&server).with("adopt", Value::Bool(true));
-    rig.build().mint().await.unwrap();
-    assert_eq!(methods(&server).last().unwrap(), "PUT Bearer");
-}
-
-#[tokio::test]
-async fn a_changed_password_takes_over_what_this_process_registered() {
-    let server = LoopbackServer::start(|n, seen| match (n, &seen.method) {
-        (0, _) => answer(201, ""),
-        (_, &Method::POST) => answer(409, ""),
-        (_, &Method::GET) => listed(PASSWORD, "2027-02-14T08:00:00.000Z"),
-        _ => answer(200, ""),
-    })
-    .await;
-    let rig = Rig::new(&server);
-    let mint = rig.build();
-    assert_eq!(mint.change(), Change::Replaces);
-    mint.mint().await.unwrap();
-    assert_eq!(mint.change(), Change::Nothing);
-    rig.write("bearer", "opaque");
-    assert_eq!(mint.change(), Change::Extends);
-    rig.write("password", "new");
-    assert_eq!(mint.change(), Change::Replaces);
-    mint.mint().await.unwrap();
-    assert_eq!(
-        methods(&server)[1..],
-        ["POST Bearer", "GET Bearer", "PUT Bearer"]
-    );
-    assert_eq!(server.seen()[3].json("password"), "new");
-    std::fs::remove_file(rig.folder.path().join("bearer")).unwrap();
-    assert_eq!(mint.change(), Change::Nothing);
-}
-
-#[tokio::test]
-async fn the_look_up_goes_through_the_pages() {
-    let server = LoopbackServer::start(|_, seen| {
-        if seen.method == Method::POST {
-            return answer(409, "");
-        }
-        // A server that gives two a page, whatever is asked.
-        let others = r#"{"http_code":200,"response":[{"username":"customer_manager_a"},{"username":"customer_manager_b"}],"metadata":{"total":"5"}}"#;
-        if seen.target.ends_with("offset=4") {
-            listed(PASSWORD, "2027-01-25T08:00:00.000Z")
-        } else {
-            answer(200, others)
-        }
-    })
-    .await;
-    Rig::new(&server).build().mint().await.unwrap();
-    assert_eq!(server.seen().len(), 4);
-}
-
-#[tokio::test]
 async fn a_bad_request_that_only_sounds_like_a_conflict_is_a_refusal() {
     let server = LoopbackServer::start(|_, seen| match seen.method {
         Method::POST => e1(400, "CONF-9", "userRole does not exist"),
@@ -494,86 +367,6 @@ async fn an_answer_that_is_lost_costs_no_second_registration() {
         methods(&server),
         ["POST Bearer", "POST Bearer", "GET Bearer"]
     );
-}
-
-/// What `dateExpiry` asked for, relative to the start, in seconds.
-fn asked(seen: &SeenRequest) -> i64 {
-    let at: jiff::Timestamp = seen.json("dateExpiry").parse().unwrap();
-    (at.as_millisecond() - START_MS) / 1000
-}
-
-#[tokio::test]
-async fn an_expiry_in_the_servers_past_is_sent_once_more_by_its_clock() {
-    // Ahead by ten minutes; lives last one.
-    for first in [200, 400] {
-        let server = LoopbackServer::start(move |n, _| {
-            let status = if n == 0 { first } else { 200 };
-            dated(answer(status, r#"{"id":"1"}"#), START_MS + 600_000)
-        })
-        .await;
-        let minute = Value::Duration(Duration::from_secs(60));
-        let mint = Rig::new(&server).with("lifetime", minute).build();
-        let fresh = mint.mint().await.unwrap();
-        let seen = server.seen();
-        assert_eq!(seen.len(), 2);
-        // Less what the mark takes.
-        assert!((57..=60).contains(&asked(&seen[0])));
-        assert!(
-            (652..=680).contains(&asked(&seen[1])),
-            "{}",
-            asked(&seen[1])
-        );
-        let life = fresh.expires.life.as_millis();
-        assert!((37_000..=60_000).contains(&life), "{life}");
-        let skew = fresh.skew_ms.unwrap();
-        assert!((580_000..=601_000).contains(&skew), "{skew}");
-    }
-}
-
-#[tokio::test]
-async fn a_refusal_for_another_reason_is_not_sent_again() {
-    let server = LoopbackServer::start(|_, _| dated(e1(400, "c", "bad"), START_MS + 600_000)).await;
-    let hour = Value::Duration(Duration::from_secs(3600));
-    let mint = Rig::new(&server).with("lifetime", hour).build();
-    mint.mint().await.unwrap_err();
-    assert_eq!(server.seen().len(), 1);
-}
-
-#[tokio::test]
-async fn a_server_that_is_ahead_ends_the_life_by_its_own_clock() {
-    let ahead = Arc::new(AtomicI64::new(600_000));
-    let server = LoopbackServer::start({
-        let ahead = ahead.clone();
-        move |_, _| dated(answer(200, ""), START_MS + ahead.load(Ordering::SeqCst))
-    })
-    .await;
-    let hour = Value::Duration(Duration::from_secs(3600));
-    let mint = Rig::new(&server).with("lifetime", hour).build();
-    let life = mint.mint().await.unwrap().expires.life.as_secs();
-    assert!((2900..=3000).contains(&life), "{life}");
-    // From then on it is written by the issuer's clock.
-    let life = mint.mint().await.unwrap().expires.life.as_secs();
-    assert!((3500..=3600).contains(&life), "{life}");
-    assert!((4139..=4230).contains(&asked(&server.seen()[1])));
-}
-
-/// A key that was written by a wrong `Date` would be good at the issuer for decades.
-#[tokio::test]
-async fn no_key_is_made_for_decades_because_a_date_is_decades_ahead() {
-    let decades = 70 * 365 * 86_400_000;
-    let server =
-        LoopbackServer::start(move |_, _| dated(answer(200, ""), START_MS + decades)).await;
-    let hour = Value::Duration(Duration::from_secs(3600));
-    let mint = Rig::new(&server).with("lifetime", hour).build();
-    for _ in 0..2 {
-        // Whether it counts as dead is for the slot to see.
-        let _ = mint.mint().await;
-    }
-    let seen = server.seen();
-    assert!(seen.len() >= 2);
-    for request in &seen {
-        assert!(asked(request) <= 3600 + 86_400 + 60, "{}", asked(request));
-    }
 }
 
 #[tokio::test]
