@@ -55,6 +55,10 @@ pub trait Mint: Any + Send + Sync {
     /// not go on with the session either.
     fn rejected(&self, _what: Rejection) {}
 
+    /// A person says that what the issuer refused is mended: the next attempt is made
+    /// whatever is remembered of a refusal.
+    fn forget_refusal(&self) {}
+
     /// Hands over the place in which things may outlive the process, once and before
     /// the first attempt of a slot; never for one attempt outside a slot.
     fn use_store(&self, _scope: StoreScope) {}

@@ -15,6 +15,10 @@ pub const LEEWAY: Duration = Duration::from_millis(250);
 /// A credential younger than this may still be unknown to parts of the upstream.
 pub const PROPAGATION: Duration = Duration::from_secs(2);
 
+/// The least time between two mints that a person asks for: a script that asks in a loop
+/// locks accounts as headset would.
+pub const ASKED_INTERVAL: Duration = Duration::from_secs(5);
+
 /// The least time between two mints that rejections force.
 pub const FORCED_INTERVAL: Duration = Duration::from_secs(5);
 

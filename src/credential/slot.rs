@@ -20,6 +20,7 @@ mod rejections;
 mod renewal_log;
 mod renewal_state;
 mod renewal_task;
+mod retry;
 mod shared;
 #[cfg(test)]
 mod tests;
@@ -44,7 +45,7 @@ use crate::base::time::Clock;
 use shared::{RenewalOrder, SharedState};
 use view::{RememberedFailure, RenewalView};
 
-pub use view::{AttemptCause, SlotState, Snapshot};
+pub use view::{Asked, AttemptCause, SlotState, Snapshot};
 
 /// All that a slot needs.
 pub struct SlotParts {

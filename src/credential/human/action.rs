@@ -60,19 +60,20 @@ impl Action {
                 .into(),
             Action::AllowAccess => {
                 "add this machine's address to the contact center's allow-list, \
-                                    or grant the account the permission that it lacks"
+                                    or grant the account the permission that it lacks; then \
+                                    `headset retry` this credential"
                     .into()
             }
             Action::FixField => {
                 format!("correct the field of the credential that the issuer rejects ({error})")
             }
             Action::UnblockAccount => {
-                "have the account unblocked at the contact center, then change \
-                                       its secret or restart headset"
+                "have the account unblocked at the contact center, then `headset retry` \
+                                       this credential"
                     .into()
             }
-            Action::EndSession => "end the other session of this user, or give this credential a \
-                                   user of its own"
+            Action::EndSession => "end the other session of this user, then `headset retry` this \
+                                   credential; or give it a user of its own"
                 .into(),
             Action::SeeToSource => {
                 format!("repair the credential that this one takes its bearer from ({error})")

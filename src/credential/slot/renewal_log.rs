@@ -117,7 +117,7 @@ impl RenewalLog {
                 human.action = action,
                 error = %text,
                 "credential refused, the account is locked: the next attempt waits for a changed \
-                 secret or configuration"
+                 secret or configuration, or `headset retry`"
             ),
             MintError::Refused { .. } => tracing::error!(
                 credential.name = %self.name,

@@ -8,10 +8,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::outcome::renewal;
-use super::view::{AttemptCause, RememberedFailure, RenewalView};
+use super::view::{Asked, AttemptCause, RememberedFailure, RenewalView};
 use crate::base::time::{Deadline, Moment};
 use crate::credential::schedule::{
-    self, EXTENSION_INTERVAL, FORCED_INTERVAL, RENEWAL_INTERVAL, SECRET_AGAIN,
+    self, ASKED_INTERVAL, EXTENSION_INTERVAL, FORCED_INTERVAL, RENEWAL_INTERVAL, SECRET_AGAIN,
 };
 use crate::credential::{
     Cause, Change, CredentialOrigin, Fresh, KeepAlive, MintError, Minted, RefusalReason, human,
@@ -67,6 +67,8 @@ pub(super) struct RenewalState {
     stopped: Option<Moment>,
     /// When a rejection or a dead session last caused an attempt.
     forced: Option<Moment>,
+    /// When a person last caused one.
+    asked: Option<Moment>,
     /// When a fresh bearer last caused one.
     extended: Option<Moment>,
     extension_due: Option<Deadline>,
@@ -225,6 +227,22 @@ impl RenewalState {
             self.forced = Some(now);
         }
         !lately
+    }
+
+    /// A person asks for an attempt, with `renew` also where nothing is wrong. `None` where
+    /// it is to be made, as if nothing had gone wrong before.
+    pub(super) fn on_retry(&mut self, renew: bool, now: Moment) -> Option<Asked> {
+        if !renew && self.failure.is_none() && self.live(now).is_some() {
+            return Some(Asked::NotNeeded);
+        }
+        let since = self.asked.map(|at| now.since(at));
+        let left = since.map_or(Duration::ZERO, |since| ASKED_INTERVAL.saturating_sub(since));
+        if !left.is_zero() {
+            return Some(Asked::TooSoon(left));
+        }
+        self.asked = Some(now);
+        let _ = self.forget_failure();
+        None
     }
 
     /// The session was ended at the issuer, by us.

@@ -20,7 +20,7 @@ use super::renewal_log::RenewalLog;
 use super::renewal_state::{RejectionVerdict, RenewalState, Step};
 use super::shared::{RejectionReport, RenewalOrder, SharedState};
 use super::view::AttemptCause;
-use super::{RejectOutcome, Slot};
+use super::{Asked, RejectOutcome, Slot};
 use crate::base::time::Moment;
 use crate::credential::human::Action;
 use crate::credential::metrics::Meter;
@@ -39,6 +39,8 @@ pub(super) struct RenewalTask {
     orders: mpsc::UnboundedReceiver<RenewalOrder>,
     /// Whose session is ended before the first attempt.
     before: Option<Arc<Slot>>,
+    /// The people who wait for the flight.
+    askers: Vec<oneshot::Sender<Asked>>,
     /// What was ordered during a flight.
     later: Vec<RenewalOrder>,
     /// All was given back: nothing is asked any more.
@@ -62,6 +64,7 @@ impl RenewalTask {
             meter,
             orders,
             before,
+            askers: Vec::new(),
             later: Vec::new(),
             undone: false,
             slot,
@@ -143,6 +146,24 @@ impl RenewalTask {
                 self.undone = true;
                 self.shared.current.store(None);
                 let _ = reply.send(self.shared.mint().revoke(Revocation::Own).await);
+            }
+            RenewalOrder::Retry { renew, reply } => self.on_retry(renew, reply).await,
+        }
+    }
+
+    async fn on_retry(&mut self, renew: bool, reply: oneshot::Sender<Asked>) {
+        if self.undone || self.shared.successor().is_some() {
+            let _ = reply.send(Asked::Replaced);
+            return;
+        }
+        match self.state.on_retry(renew, self.shared.clock.now()) {
+            Some(asked) => {
+                let _ = reply.send(asked);
+            }
+            None => {
+                self.shared.mint().forget_refusal();
+                self.askers.push(reply);
+                self.fly(AttemptCause::Asked, Vec::new()).await;
             }
         }
     }
@@ -251,6 +272,7 @@ impl RenewalTask {
                 outcome = &mut attempt => break outcome,
                 Some(order) = self.orders.recv() => match order {
                     RenewalOrder::Rejected(report) => self.join(report, &mut waiters),
+                    RenewalOrder::Retry { reply, .. } => self.askers.push(reply),
                     other => self.later.push(other),
                 },
             }
@@ -266,6 +288,16 @@ impl RenewalTask {
             }
         };
         self.publish();
+        let asked = match self.state.error() {
+            None => Asked::Obtained,
+            Some(error) => {
+                let (outcome, reason) = error.labels();
+                Asked::Failed { outcome, reason }
+            }
+        };
+        for asker in self.askers.drain(..) {
+            let _ = asker.send(asked.clone());
+        }
         for waiter in waiters {
             // A caller who left is no loss.
             let _ = waiter.send(

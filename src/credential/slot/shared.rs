@@ -11,7 +11,7 @@ use tokio::sync::{Notify, oneshot, watch};
 
 use super::rejections::Rejections;
 use super::view::RenewalView;
-use super::{RejectOutcome, Slot, SlotLimits, Successor};
+use super::{Asked, RejectOutcome, Slot, SlotLimits, Successor};
 use crate::base::name::Name;
 use crate::base::time::Clock;
 use crate::credential::{Mint, MintError, Minted, Rejection, schedule};
@@ -78,6 +78,11 @@ pub(super) enum RenewalOrder {
     Rejected(RejectionReport),
     LetGo(oneshot::Sender<()>),
     Undo(oneshot::Sender<Result<(), MintError>>),
+    /// A person wants an attempt, with `renew` also where nothing is wrong.
+    Retry {
+        renew: bool,
+        reply: oneshot::Sender<Asked>,
+    },
 }
 
 /// A call tells that the upstream rejected what it carried.

@@ -4,6 +4,7 @@ mod calls;
 mod failures;
 mod rejections;
 mod renewals;
+mod retries;
 mod successors;
 
 use std::sync::Arc;

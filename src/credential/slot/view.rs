@@ -4,6 +4,7 @@
 //! wait for a change of it, probes and pages read the [`Snapshot`] made of it.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::base::closed_set::closed_set;
 use crate::base::name::Name;
@@ -44,6 +45,8 @@ closed_set! {
         SecretChanged = "secret_changed",
         /// A keep-alive was answered with the session's death.
         SessionEnded = "session_ended",
+        /// A person asked for it.
+        Asked = "asked",
     }
 }
 
@@ -77,6 +80,27 @@ pub struct Snapshot {
     /// What a person must do after the last attempt; `None` where it did not fail, or
     /// recovers by itself.
     pub action: Option<(Action, String)>,
+}
+
+/// What came of asking for an attempt.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Asked {
+    /// The attempt yielded a credential.
+    Obtained,
+    /// The attempt failed; the labels of `headset_mints_total` say how, and
+    /// [`Snapshot::last_error`] why.
+    Failed {
+        /// The label `outcome`.
+        outcome: &'static str,
+        /// The label `reason`.
+        reason: &'static str,
+    },
+    /// Nothing is wrong with it, so nobody was asked.
+    NotNeeded,
+    /// The last one was asked for too short a while ago; ask again after this time.
+    TooSoon(Duration),
+    /// A reload put another credential in its place, which asks by itself.
+    Replaced,
 }
 
 /// What the renewal task tells.
@@ -134,8 +158,6 @@ impl RememberedFailure {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::*;
     use crate::credential::{RefusalReason, UnavailableReason};
 

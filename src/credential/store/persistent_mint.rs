@@ -199,6 +199,14 @@ impl Mint for PersistentMint {
         self.inner.rejected(what);
     }
 
+    fn forget_refusal(&self) {
+        // That of an earlier process; how many there were in a row is still known.
+        if let Some(refusal) = &mut self.memory().refusal {
+            refusal.lift();
+        }
+        self.inner.forget_refusal();
+    }
+
     fn use_store(&self, scope: StoreScope) {
         self.inner.use_store(scope);
     }

@@ -78,6 +78,11 @@ impl StoredRefusal {
         }
     }
 
+    /// It stops no attempt any more: a person has mended what was refused.
+    pub(super) fn lift(&mut self) {
+        self.earlier = false;
+    }
+
     /// Whether it stops an attempt at `now` with the secrets that `fingerprints` are of
     /// (`None` where one cannot be read): an earlier process was refused with the same, and
     /// the cool-down is not over.
@@ -93,8 +98,8 @@ impl StoredRefusal {
         MintError::Refused {
             reason: RefusalReason::parse(&self.reason).unwrap_or(RefusalReason::Refused),
             detail: format!(
-                "{} (this was before a restart, and nobody has been asked since; remove {place} \
-                 to ask with the same secrets)",
+                "{} (this was before a restart, and nobody has been asked since; `headset retry` \
+                 asks with the same secrets, as a restart does without {place})",
                 self.detail
             ),
         }

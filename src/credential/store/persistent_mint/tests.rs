@@ -125,7 +125,16 @@ async fn a_refused_secret_is_not_tried_again_by_the_next_process() {
         }
         assert_eq!(next.script.calls(), 0);
     }
-    // Another secret, and it is.
+    // A person says that it is mended, and it is.
+    let next = ProcessLife::start(&folder, &clock, refuses());
+    next.mint().await.unwrap_err();
+    next.mint.forget_refusal();
+    let error = next.mint().await.unwrap_err();
+    assert_eq!(
+        (next.script.calls(), error.to_string()),
+        (1, refused().to_string())
+    );
+    // Another secret, and it is, too.
     let next = ProcessLife::start(&folder, &clock, lives(3600));
     next.mint().await.unwrap_err();
     std::fs::write(folder.path().join("secret"), "second").unwrap();
