@@ -7,16 +7,18 @@
 //!   once, or 20 s are over.
 //! - `GET /metrics` — Prometheus text format 0.0.4.
 //! - `GET /status` — credentials and routes as JSON (`status.rs`).
-//! - `POST /reload` — reads the configuration anew and tells what came of it; only with
-//!   the admin token.
+//! - `POST /reload`, `POST /credentials/NAME/retry`, `PUT /log-level` — what changes
+//!   something (`actions.rs`); only with the admin token, or over the admin socket.
 //! - `GET /` — this list.
 //!
-//! None of them shows a secret, and only the POST changes anything. Probes and metrics need no
+//! None of them shows a secret. Probes and metrics need no
 //! token and no `Host` of ours: the kubelet and Prometheus come with the pod's
 //! address. All else is behind `guard.rs`: the browser shield, and off loopback the
-//! admin token. `app/serve/admin_listener.rs` puts it behind the HTTP server of all listeners, on the
+//! admin token. The same stands behind the admin Unix socket, which only the user that
+//! headset runs as can open, and root: there the guard has nothing to ask. `app/serve/admin_listener.rs` puts it behind the HTTP server of all listeners, on the
 //! control thread. It sees snapshots only.
 
+mod actions;
 pub mod guard;
 pub mod health;
 pub mod status;
@@ -27,19 +29,18 @@ use axum::extract::{RawQuery, Request, State};
 use axum::http::{StatusCode, header};
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
-use axum::routing::{get, post};
+use axum::routing::get;
 use prometheus::{Encoder, TextEncoder};
-use tokio::sync::oneshot;
 
 use crate::admin::health::ProbeVerdict;
-use crate::admin::view::Admin;
+use crate::admin::view::{Admin, Door};
 
 /// What it answers, each page behind what its callers must show.
 pub fn router(admin: Admin) -> Router {
     let guarded = Router::new()
         .route("/", get(index))
         .route("/status", get(status::status))
-        .route("/reload", post(reload))
+        .merge(actions::routes(&admin))
         .route_layer(from_fn_with_state(admin.clone(), guarded));
     Router::new()
         .merge(guarded)
@@ -52,6 +53,9 @@ pub fn router(admin: Admin) -> Router {
 
 /// Lets pass who may see more than probes and metrics.
 async fn guarded(State(admin): State<Admin>, request: Request, next: Next) -> Response {
+    if admin.door == Door::Socket {
+        return next.run(request).await;
+    }
     let view = admin.admin_view.load();
     let judged = view.guard.judge(request.uri(), request.headers());
     // Not across the wait for the answer.
@@ -63,7 +67,7 @@ async fn guarded(State(admin): State<Admin>, request: Request, next: Next) -> Re
 }
 
 async fn index() -> &'static str {
-    "headset\n\n/livez\n/readyz  (?strict asks for live credentials too)\n/startupz\n/metrics\n/status\n/reload  (POST, with the admin token)\n"
+    "headset\n\n/livez\n/readyz  (?strict asks for live credentials too)\n/startupz\n/metrics\n/status\n\nwith the admin token, or over the admin socket:\n/reload  (POST)\n/credentials/NAME/retry  (POST)\n/log-level  (PUT)\n"
 }
 
 async fn livez(State(admin): State<Admin>) -> Response {
@@ -81,33 +85,6 @@ async fn readyz(State(admin): State<Admin>, RawQuery(query): RawQuery) -> Respon
 
 async fn startupz(State(admin): State<Admin>) -> Response {
     say(admin.health.started())
-}
-
-async fn reload(State(admin): State<Admin>) -> Response {
-    if !admin.admin_view.load().guard.has_token() {
-        let text = "a reload needs a token: set admin.token\n";
-        return (StatusCode::FORBIDDEN, text).into_response();
-    }
-    let Some(ask) = &admin.ask else {
-        let text = "this headset was started without a configuration that it could read again\n";
-        return (StatusCode::NOT_FOUND, text).into_response();
-    };
-    let (asked, told) = oneshot::channel();
-    let outcome = match ask.try_send(asked) {
-        Ok(()) => told.await.ok(),
-        Err(_) => None,
-    };
-    match outcome {
-        Some(reloaded) if reloaded.problems.is_empty() => "reloaded\n".into_response(),
-        Some(reloaded) => {
-            let text = format!("{}\n", reloaded.problems.join("\n"));
-            (StatusCode::UNPROCESSABLE_ENTITY, text).into_response()
-        }
-        None => {
-            let text = "try again later: headset is stopping, or too many reloads are waiting\n";
-            (StatusCode::SERVICE_UNAVAILABLE, text).into_response()
-        }
-    }
 }
 
 fn say(verdict: ProbeVerdict) -> Response {

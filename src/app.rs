@@ -20,7 +20,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::LocalSet;
 
 use crate::admin::health::Health;
-use crate::admin::view::Admin;
+use crate::admin::view::{Admin, Door, LogControl};
 use crate::app::build::PlanDraft;
 use crate::app::change::origin::ConfigOrigin;
 use crate::app::change::reload::ReloadTriggers;
@@ -33,7 +33,7 @@ use crate::app::serve::listener_sockets::{
     ListenError, ListenerSockets, SocketPlace, bind, own_addresses, sockets,
 };
 use crate::app::serve::workers::Workers;
-use crate::app::serve::{admin_listener, admin_view, orphans, reminders};
+use crate::app::serve::{admin_listener, admin_socket, admin_view, orphans, reminders};
 use crate::base::problem::Problem;
 use crate::base::time::Clock;
 use crate::config::{Bind, Config, SocketAccess};
@@ -88,6 +88,7 @@ pub struct App {
     listener_sockets: ListenerSockets,
     places: Vec<SocketPlace>,
     admin: BoundSocket,
+    admin_socket: Option<BoundSocket>,
     addresses: BoundAddresses,
     origin: Option<ConfigOrigin>,
     claim: Option<Claim>,
@@ -150,6 +151,7 @@ impl App {
             Bind::Tcp(address) => address,
             Bind::Unix(_) => config.admin.bind,
         };
+        let admin_socket = admin_socket::bind(config, admin_address.port())?;
         // Before anything dials.
         own.store(Arc::new(own_addresses(&listeners, admin_address)));
         Ok(App {
@@ -157,6 +159,7 @@ impl App {
             listener_sockets,
             places,
             admin,
+            admin_socket,
             addresses: BoundAddresses {
                 listeners,
                 admin: admin_address,
@@ -187,6 +190,7 @@ impl App {
             mut listener_sockets,
             mut places,
             admin,
+            mut admin_socket,
             addresses,
             origin,
             claim: _claim,
@@ -209,7 +213,7 @@ impl App {
         let adopted = workers.adopt(sockets(&mut places, count)).await?;
         adopted.serve(listener_sockets.settle(&plan, places)).await;
         health.mark_bound();
-        announce(&addresses);
+        announce(&addresses, admin_socket.as_ref());
         supervisor::ready();
         let admin_view = Arc::new(ArcSwap::from_pointee(admin_view::admin_view(&plan)));
         let (ask, asked) = mpsc::channel(ASKERS);
@@ -218,11 +222,24 @@ impl App {
             registry,
             admin_view: admin_view.clone(),
             ask: origin.is_some().then_some(ask),
+            log: telemetry::level_control().map(|control| control as Arc<dyn LogControl>),
             clock: clock.clone(),
+            door: Door::Port,
         };
         let metrics = Arc::new(process_state.admin_metrics()?);
         let rules = admin_listener::rules(&plan.rules);
-        let admin_listener = admin_listener::spawn(admin, shown, rules, metrics)?;
+        // Its file goes with this process.
+        let _socket_file = admin_socket.as_mut().and_then(BoundSocket::take_file);
+        let at_socket = Admin {
+            door: Door::Socket,
+            ..shown.clone()
+        };
+        let mut admin_listeners = Vec::new();
+        for (bound, shown) in [(Some(admin), shown), (admin_socket, at_socket)] {
+            let Some(bound) = bound else { continue };
+            let (rules, metrics) = (rules.clone(), metrics.clone());
+            admin_listeners.push(admin_listener::spawn(bound, shown, rules, metrics)?);
+        }
         tokio::spawn(reminders::watch(watched, clock));
         tokio::spawn(orphans::reap());
         let mut running = Running {
@@ -236,7 +253,7 @@ impl App {
             admin_view,
             credentials,
             admin: addresses.admin,
-            admin_listener,
+            admin_listeners,
         };
         let hangup = stop.take_hangup();
         let keep_up = async {
@@ -267,10 +284,12 @@ impl App {
 /// How many may ask for a reload while one is under way.
 const ASKERS: usize = 16;
 
-fn announce(addresses: &BoundAddresses) {
+fn announce(addresses: &BoundAddresses, admin_socket: Option<&BoundSocket>) {
     for (name, bind) in &addresses.listeners {
         tracing::info!(listener.name = %name, listener.address = %bind, "listening");
     }
     let admin = addresses.admin;
-    tracing::info!(admin.address = %admin, "admin listening");
+    let socket = admin_socket.and_then(|socket| socket.address().ok());
+    let socket = socket.map(|socket| socket.to_string());
+    tracing::info!(admin.address = %admin, admin.socket = socket, "admin listening");
 }

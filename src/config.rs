@@ -121,6 +121,20 @@ pub struct AdminConfig {
     pub bind: SocketAddr,
     /// What a caller must show to see more than probes and metrics.
     pub token: Option<SecretSource>,
+    /// Where commands of this user reach headset without it.
+    pub socket: AdminSocket,
+}
+
+/// The admin Unix socket, which is this user's alone.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum AdminSocket {
+    /// In the first of the usual folders that can be used; nowhere if none can.
+    #[default]
+    Usual,
+    /// Nowhere.
+    None,
+    /// There.
+    At(PathBuf),
 }
 
 /// `[store]`.

@@ -129,7 +129,11 @@ mod tests {
     fn guard(bind: &str, token: Option<SecretSource>) -> AdminGuard {
         let read = |source| Arc::new(Token::read(source).unwrap());
         let bind = bind.parse().unwrap();
-        let admin = config::AdminConfig { bind, token };
+        let admin = config::AdminConfig {
+            bind,
+            token,
+            socket: config::AdminSocket::None,
+        };
         let token = admin.token.clone().map(read);
         AdminGuard::new(&admin, token)
     }

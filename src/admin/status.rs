@@ -7,9 +7,10 @@ use axum::Json;
 use axum::extract::State;
 use axum::http::{HeaderName, header};
 use serde_json::{Map, Value, json};
+use tracing::Level;
 
 use crate::admin::health::ProbeVerdict;
-use crate::admin::view::{Admin, CredentialView, RouteView};
+use crate::admin::view::{Admin, CredentialView, LevelNow, RouteView};
 use crate::base::time::{Moment, rfc3339};
 use crate::credential::slot::{SlotState as Worth, Snapshot};
 
@@ -41,7 +42,21 @@ pub(super) async fn status(State(admin): State<Admin>) -> (StatusFields, Json<Va
                 "problems": reloaded.problems,
             })
         });
+    all["log"] = admin
+        .log
+        .as_ref()
+        .map_or(Value::Null, |log| log_level(&log.level()));
     (fields, Json(all))
+}
+
+/// The level of the log, and until when where it is not the configured one.
+pub(super) fn log_level(now: &LevelNow) -> Value {
+    let word = |level: Level| level.as_str().to_ascii_lowercase();
+    json!({
+        "level": word(now.level),
+        "configured": word(now.configured),
+        "until": now.until_ms.map(rfc3339),
+    })
 }
 
 fn route(route: &RouteView) -> Value {
@@ -56,7 +71,7 @@ fn route(route: &RouteView) -> Value {
 
 /// One credential at `now`: flat where it has one slot, with `tenants` where each has
 /// its own.
-fn credential(view: &CredentialView, now: Moment) -> Value {
+pub(super) fn credential(view: &CredentialView, now: Moment) -> Value {
     let mut fields = Map::new();
     fields.insert("name".into(), view.name.as_str().into());
     fields.insert("kind".into(), view.kind.into());

@@ -1,6 +1,8 @@
 //! What the admin listener sees: snapshots, and who lends them to it.
 
+use std::pin::Pin;
 use std::sync::Arc;
+use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use prometheus::Registry;
@@ -10,7 +12,7 @@ use crate::admin::guard::AdminGuard;
 use crate::admin::health::Health;
 use crate::base::name::Name;
 use crate::base::time::Clock;
-use crate::credential::slot::Snapshot;
+use crate::credential::slot::{Asked, Snapshot};
 
 /// What the admin listener shows.
 #[derive(Clone, Debug)]
@@ -23,15 +25,58 @@ pub struct Admin {
     pub admin_view: Arc<ArcSwap<AdminView>>,
     /// Where to ask for a reload; `None` where none can be had.
     pub ask: Option<mpsc::Sender<ReloadRequest>>,
+    /// Changes the level of the log; `None` where this process does not log.
+    pub log: Option<Arc<dyn LogControl>>,
     /// The clock by which credentials expire.
     pub clock: Clock,
+    /// By which way it is reached.
+    pub door: Door,
+}
+
+/// By which way the admin listener is reached.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Door {
+    /// By its TCP port, where anybody may knock.
+    Port,
+    /// By the Unix socket, which only the user that headset runs as can open, and root.
+    Socket,
+}
+
+/// What changes the level of the log while headset runs.
+pub trait LogControl: Send + Sync + std::fmt::Debug {
+    /// The level now.
+    fn level(&self) -> LevelNow;
+
+    /// From now on `level`, and after `time` the configured one again; at once where it is
+    /// that one. A later call replaces an earlier one. Needs a tokio runtime.
+    fn set(&self, level: tracing::Level, time: Duration) -> LevelNow;
+}
+
+/// The level of the log at one moment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LevelNow {
+    /// The least severe level that is written.
+    pub level: tracing::Level,
+    /// The configured one.
+    pub configured: tracing::Level,
+    /// When it becomes the configured one again, in milliseconds since the epoch; `None`
+    /// where it is that.
+    pub until_ms: Option<i64>,
 }
 
 /// What lets the admin listener see the credentials.
 pub trait StatusSource: Send + Sync + std::fmt::Debug {
     /// Each credential that a route names, as it is now.
     fn credentials(&self) -> Vec<CredentialView>;
+
+    /// Asks for the credential `name` now, as [`Slot::retry`](crate::credential::slot::Slot::retry)
+    /// does; where each tenant has its own, for that of `tenant`, or else for those whose
+    /// last attempt failed. `None` where there is no such credential.
+    fn retry(&self, name: &str, tenant: Option<&str>, renew: bool) -> Option<Retrying>;
 }
+
+/// Yields what came of it for each slot that was asked for; dropping it cancels no attempt.
+pub type Retrying = Pin<Box<dyn Future<Output = Vec<(Option<Box<str>>, Asked)>> + Send>>;
 
 /// One credential.
 #[derive(Clone, Debug)]

@@ -2,17 +2,18 @@
 //! that stdout stays for data, and through a queue, so that nothing waits for whoever
 //! reads them.
 
+mod level;
 mod lines;
 
 use std::io::IsTerminal;
 use std::sync::Arc;
 
-use tracing_subscriber::filter::LevelFilter;
 use tracing_subscriber::fmt;
 use tracing_subscriber::fmt::writer::BoxMakeWriter;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 
+pub use self::level::{LevelControl, level_control};
 use self::lines::LogQueue;
 pub use self::lines::finish;
 use crate::config::{LogConfig, LogFormat};
@@ -27,7 +28,7 @@ pub fn start(log: LogConfig) {
         LogFormat::Json => false,
         LogFormat::Auto => std::io::stderr().is_terminal(),
     };
-    let level = LevelFilter::from_level(log.level);
+    let (level, control) = level::filter(log.level);
     let ours =
         tracing_subscriber::filter::filter_fn(|metadata| metadata.target().starts_with("headset"));
     let registry = tracing_subscriber::registry().with(level);
@@ -48,7 +49,7 @@ pub fn start(log: LogConfig) {
         // No thread to be had: better a log that may block than none.
         Err(_) => BoxMakeWriter::new(std::io::stderr),
     };
-    let _ = if people {
+    let begun = if people {
         let colour = std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
         let layer = fmt::layer()
             .with_writer(writer)
@@ -71,4 +72,7 @@ pub fn start(log: LogConfig) {
             .with(tracing_subscriber::Layer::with_filter(layer, ours))
             .try_init()
     };
+    if begun.is_ok() {
+        control.adopt();
+    }
 }

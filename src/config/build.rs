@@ -16,9 +16,9 @@ use crate::config::tenant::{self, TenantRule};
 use crate::config::url::{HttpUrl, plain_host};
 use crate::config::values::Values;
 use crate::config::{
-    AdminConfig, Announce, Bind, Config, CredentialConfig, Effect, Limits, ListenerConfig,
-    ListenerTls, LogConfig, LogFormat, RouteConfig, SocketAccess, StoreConfig, Timeouts,
-    UpstreamProtocol, UpstreamTls, rules,
+    AdminConfig, AdminSocket, Announce, Bind, Config, CredentialConfig, Effect, Limits,
+    ListenerConfig, ListenerTls, LogConfig, LogFormat, RouteConfig, SocketAccess, StoreConfig,
+    Timeouts, UpstreamProtocol, UpstreamTls, rules,
 };
 
 /// Builds the configuration from `sections` that hold no problem.
@@ -45,6 +45,11 @@ pub fn build(sections: &[Section], warnings: Vec<Problem>, places: Places) -> Co
                 Bind::Unix(_) => unreachable!("the row of admin.bind refuses it"),
             },
             token: one("admin").secret("token").cloned(),
+            socket: match one("admin").text("socket") {
+                None => AdminSocket::Usual,
+                Some(rules::NO_SOCKET) => AdminSocket::None,
+                Some(path) => AdminSocket::At(path.into()),
+            },
         },
         routes,
         credentials,

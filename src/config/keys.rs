@@ -86,6 +86,10 @@ pub const KEYS: &[ConfigKey] = &[
     key("admin.token", ValueType::Secret, Absent, "{ file = \"/run/secrets/headset/admin-token\" }",
         "What a caller must send as `Authorization: Bearer` to see `/status`. Off loopback `/status` is not shown without a token; probes and `/metrics` never ask for it."),
 
+    key("admin.socket", ValueType::Text, Absent, "\"/run/headset/admin.sock\"",
+        "The Unix socket by which `headset status`, `health`, `retry` and `log-level` reach headset without a token, as the same user or root: an absolute path, or `none`. Without it headset puts one, named for the admin port, into the first folder that it can use: `$XDG_RUNTIME_DIR/headset`, `$RUNTIME_DIRECTORY` (systemd sets it), `/run/headset` where it exists, `store.path`.")
+        .checked(rules::admin_socket),
+
     key("route.*.match.path", ValueType::Text, Text("/"), "\"/v1/cc-list\"",
         "The path prefix that a call must have, on segment boundaries and written decoded; the longest wins. `/` is any.")
         .checked(path::path_prefix),

@@ -48,6 +48,28 @@ pub(super) fn octal(text: &str) -> Option<u32> {
     (mode <= 0o777).then_some(mode)
 }
 
+/// The word for no socket at all.
+pub(super) const NO_SOCKET: &str = "none";
+
+/// The longest path of a Unix socket in bytes (unix(7), `sun_path` without its zero).
+const LONGEST_SOCKET: usize = 107;
+
+/// The path of the admin socket, or the word for none.
+pub fn admin_socket(value: &Value) -> Verdict {
+    match value {
+        Value::Text(text) if text == NO_SOCKET => Ok(()),
+        Value::Text(text) if !text.starts_with('/') => fault(
+            "it is neither an absolute path nor `none`",
+            "write a path such as \"/run/headset/admin.sock\", or \"none\"",
+        ),
+        Value::Text(text) if text.len() > LONGEST_SOCKET => fault(
+            "the path of a Unix socket has at most 107 bytes",
+            "write a shorter one, such as \"/run/headset/admin.sock\"",
+        ),
+        _ => Ok(()),
+    }
+}
+
 /// An address that is a TCP socket.
 pub fn tcp(value: &Value) -> Verdict {
     match value {

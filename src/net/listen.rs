@@ -169,6 +169,8 @@ fn is_dead(path: &Path) -> io::Result<bool> {
 pub struct Listener {
     socket: SocketKind,
     activity: Arc<Activity>,
+    /// On a Unix socket, only this process's user and root are let in.
+    ours: bool,
 }
 
 #[derive(Debug)]
@@ -192,7 +194,18 @@ impl Listener {
                 SocketKind::Unix(tokio::net::UnixListener::from_std(listener)?)
             }
         };
-        Ok(Listener { socket, activity })
+        Ok(Listener {
+            socket,
+            activity,
+            ours: false,
+        })
+    }
+
+    /// The same, which on a Unix socket closes connections of anybody but this process's
+    /// user and root, as the kernel tells them apart (unix(7), `SO_PEERCRED`).
+    #[must_use]
+    pub fn for_own_user(self) -> Listener {
+        Listener { ours: true, ..self }
     }
 
     /// The next connection. Never fails: what is wrong with one connection is its
@@ -206,10 +219,10 @@ impl Listener {
                     let _ = tcp.set_nodelay(true);
                     CallerIo::tcp(tcp, from, activity())
                 }),
-                SocketKind::Unix(listener) => listener
-                    .accept()
-                    .await
-                    .map(|(unix, _)| CallerIo::unix(unix, activity())),
+                SocketKind::Unix(listener) => match listener.accept().await {
+                    Ok((unix, _)) if self.ours && !access::is_own_user(&unix) => continue,
+                    accepted => accepted.map(|(unix, _)| CallerIo::unix(unix, activity())),
+                },
             };
             match accepted {
                 Ok(io) => return io,

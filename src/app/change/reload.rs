@@ -204,8 +204,9 @@ impl Running {
         let gone = self.put_away(before);
         self.wake_chained();
         self.learn_addresses();
-        self.admin_listener
-            .keep_by(admin_listener::rules(&self.plan.rules));
+        for listener in &self.admin_listeners {
+            listener.keep_by(admin_listener::rules(&self.plan.rules));
+        }
         self.health
             .watch_over(admin_view::readiness_checks(&self.plan));
         self.credentials.send_replace(self.plan.credentials.clone());

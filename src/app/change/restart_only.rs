@@ -14,10 +14,12 @@ pub fn keep(config: &mut Config, running: &Config) -> Vec<&'static str> {
     };
     fix("workers.count", config.workers != running.workers);
     fix("admin.bind", config.admin.bind != running.admin.bind);
+    fix("admin.socket", config.admin.socket != running.admin.socket);
     fix("store", config.store != running.store);
     fix("log", config.log != running.log);
     config.workers = running.workers;
     config.admin.bind = running.admin.bind;
+    config.admin.socket.clone_from(&running.admin.socket);
     config.store.clone_from(&running.store);
     config.log = running.log;
     kept

@@ -38,8 +38,8 @@ pub struct Running {
     pub credentials: watch::Sender<Vec<PlannedCredential>>,
     /// The address of the admin listener.
     pub admin: SocketAddr,
-    /// By what the admin listener is served.
-    pub admin_listener: Rc<CurrentService>,
+    /// By what the admin listener and the admin socket are served.
+    pub admin_listeners: Vec<Rc<CurrentService>>,
 }
 
 impl Running {

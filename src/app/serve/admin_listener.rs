@@ -45,7 +45,7 @@ pub fn rules(rules: &ConnectionRules) -> Arc<ConnectionRules> {
     })
 }
 
-/// Serves `admin` on `bound` until the process ends; new connections are kept by
+/// Serves `admin` on `bound`, on a Unix socket to this process's user alone, until the process ends; new connections are kept by
 /// `kept_by` until the handle says otherwise. Needs a `LocalSet`.
 ///
 /// # Errors
@@ -56,7 +56,7 @@ pub fn spawn(
     kept_by: Arc<ConnectionRules>,
     metrics: Arc<ListenerMetrics>,
 ) -> io::Result<Rc<CurrentService>> {
-    let listener = Listener::adopt(bound, Arc::default())?;
+    let listener = Listener::adopt(bound, Arc::default())?.for_own_user();
     let pages = AdminPages {
         router: admin::router(admin),
         metrics: metrics.clone(),

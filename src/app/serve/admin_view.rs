@@ -5,10 +5,11 @@ use std::sync::Arc;
 
 use crate::admin::guard::AdminGuard;
 use crate::admin::health::ReadinessCheck;
-use crate::admin::view::{AdminView, CredentialView, RouteView, StatusSource};
+use crate::admin::view::{AdminView, CredentialView, Retrying, RouteView, StatusSource};
 use crate::app::build::{Plan, PlannedCredential};
 use crate::config::Config;
 use crate::credential::slot::Slot;
+use crate::credential::tenants::CredentialHandle;
 
 /// See the module.
 #[derive(Debug)]
@@ -24,6 +25,31 @@ impl StatusSource for PlanView {
             slots: credential.snapshots(),
         };
         self.0.iter().map(view).collect()
+    }
+
+    fn retry(&self, name: &str, tenant: Option<&str>, renew: bool) -> Option<Retrying> {
+        let mut named = self.0.iter();
+        let found = named.find(|credential| credential.handle.name().as_str() == name)?;
+        let slots: Vec<Arc<Slot>> = match (&found.handle, tenant) {
+            (CredentialHandle::One(slot), None) => vec![slot.clone()],
+            (CredentialHandle::One(_), Some(_)) => Vec::new(),
+            (CredentialHandle::PerTenant(tenants), Some(tenant)) => {
+                tenants.find(tenant).into_iter().collect()
+            }
+            (CredentialHandle::PerTenant(tenants), None) => {
+                let all = tenants.all().into_iter().map(|(_, slot)| slot);
+                all.filter(|slot| slot.snapshot().last_error.is_some())
+                    .collect()
+            }
+        };
+        Some(Box::pin(async move {
+            let mut asking = tokio::task::JoinSet::new();
+            for slot in slots {
+                let tenant = slot.tenant().map(Into::into);
+                asking.spawn(async move { (tenant, slot.retry(renew).await) });
+            }
+            asking.join_all().await
+        }))
     }
 }
 

@@ -38,6 +38,14 @@ impl Access {
     }
 }
 
+/// Whether the other end of `stream` is of this process's user, or root; not where the kernel
+/// does not say whose it is.
+pub fn is_own_user(stream: &tokio::net::UnixStream) -> bool {
+    let other = stream.peer_cred().map(|credentials| credentials.uid());
+    let own = rustix::process::geteuid().as_raw();
+    other.is_ok_and(|other| other == own || other == 0)
+}
+
 /// The file of a socket that headset bound. It is removed when this is dropped, unless
 /// its path names another file by then.
 #[derive(Debug)]
