@@ -69,11 +69,6 @@ fn answer() {
 }
 
 #[test]
-fn request() {
-    replay("request");
-}
-
-#[test]
 fn response() {
     replay("response");
 }

@@ -9,7 +9,6 @@ mod answer;
 mod config;
 mod path;
 mod recipe;
-mod request;
 mod request_head;
 mod response;
 mod structured;
@@ -33,10 +32,6 @@ pub const ALL: &[Target] = &[
     Target {
         name: "answer",
         check: answer::check,
-    },
-    Target {
-        name: "request",
-        check: request::check,
     },
     Target {
         name: "response",

@@ -8,16 +8,22 @@ pub mod check;
 #[cfg(feature = "demo")]
 pub mod demo;
 pub mod exit;
+pub mod health;
+pub mod instance;
 #[cfg(not(feature = "demo"))]
 pub mod left_out;
+pub mod log_level;
 pub mod mint;
 pub mod online;
 mod process;
 pub mod quick;
 pub mod report;
+pub mod retry;
 pub mod run;
 #[cfg(feature = "demo")]
 pub mod simulate;
+pub mod status;
+mod status_table;
 mod transcript;
 
 use std::io;
@@ -41,6 +47,8 @@ Examples:
   headset run --config headset.toml     serve
   headset check --config headset.toml   every problem of a configuration at once
   headset mint cms_key -c headset.toml  obtain one credential now, and show how
+  headset status                        what the running one knows of its credentials
+  headset retry cms_key                 ask again, after you mended what was wrong
   headset simulate                      a contact center to practise on";
 
 #[cfg(not(feature = "demo"))]
@@ -48,12 +56,15 @@ const EXAMPLES: &str = "\
 Examples:
   headset run --config headset.toml     serve
   headset check --config headset.toml   every problem of a configuration at once
-  headset mint cms_key -c headset.toml  obtain one credential now, and show how";
+  headset mint cms_key -c headset.toml  obtain one credential now, and show how
+  headset status                        what the running one knows of its credentials
+  headset retry cms_key                 ask again, after you mended what was wrong";
 
 const EXITS: &str = "\
 Exit codes: 0 well, 64 usage, 69 a port is taken or something is out of reach,
-70 a fault of headset itself, 75 try again later, 77 a credential was refused (mint, check --online),
-78 configuration (with the list of problems).";
+70 a fault of headset itself, 75 try again later, 77 a credential was refused (mint, retry,
+check --online) or you are (status, log-level), 78 configuration (with the list of problems).
+`health` ends with 0 or 1.";
 
 /// The commands.
 #[derive(Debug, Subcommand)]
@@ -71,6 +82,14 @@ pub enum Command {
     Check(check::CheckArgs),
     /// Obtain one credential now and show how, with every secret masked.
     Mint(mint::MintArgs),
+    /// Show what a running headset knows of its credentials and routes.
+    Status(status::StatusArgs),
+    /// Tell whether a running headset is well: exit code 0 or 1.
+    Health(health::HealthArgs),
+    /// Try a refused or locked credential now, after you mended it.
+    Retry(retry::RetryArgs),
+    /// Change the level of a running headset's log, for a time.
+    LogLevel(log_level::LogLevelArgs),
     /// Serve a simulated contact center to practise on.
     #[cfg(feature = "demo")]
     Simulate(simulate::Simulate),
@@ -92,6 +111,10 @@ pub fn execute(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Demo(_) => left_out::run("demo"),
         Command::Check(args) => check::run(args),
         Command::Mint(args) => mint::run(args),
+        Command::Status(args) => status::run(args),
+        Command::Health(args) => health::run(args),
+        Command::Retry(args) => retry::run(args),
+        Command::LogLevel(args) => log_level::run(args),
         #[cfg(not(feature = "demo"))]
         Command::Simulate(_) => left_out::run("simulate"),
         #[cfg(feature = "demo")]

@@ -7,9 +7,11 @@ use std::time::Duration;
 
 use serde_json::{Value as Json, json};
 
+use crate::base::causes::with_causes;
 use crate::base::problem::Problem;
 use crate::base::time::rfc3339;
 use crate::cli::exit;
+use crate::cli::instance::InstanceError;
 use crate::credential::attempt::Obtained;
 use crate::credential::{MintError, UnavailableReason};
 
@@ -41,6 +43,16 @@ pub(super) fn refuse(found: &[Problem]) -> ExitCode {
     // The exit code says it too, where stderr cannot be written.
     let _ = problems(found, &mut std::io::stderr().lock());
     ExitCode::from(exit::EX_CONFIG)
+}
+
+/// Shows that no running headset answered, and why.
+///
+/// # Errors
+/// Where stderr cannot be written.
+pub(super) fn unanswered(error: &InstanceError) -> anyhow::Result<ExitCode> {
+    let told = with_causes(error);
+    writeln!(std::io::stderr(), "headset: {told}")?;
+    Ok(ExitCode::from(error.exit_code()))
 }
 
 /// One word for a failure.

@@ -116,6 +116,7 @@ def static(bench):
     app = free_port()
     password, _ = bench.secret("password")
     (root / "password").write_text(password)
+    (root / "run" / "headset").mkdir(parents=True)
     (root / "headset.toml").write_text(
         f'''[listener.app]
 bind = "{LOOPBACK}:{app}"
@@ -132,8 +133,13 @@ basic = {{ username = "crm", password = {{ file = "/password" }} }}
     process = bench.start("empty-root", [*enter, "/headset", "run", "--config", "/headset.toml"])
     answer = until("an answer", lambda: call(f"http://{LOOPBACK}:{app}/_sim/echo"), process=process)
     expect(answer.status == 200, f"in an empty root a call was answered {answer.status}\n{process.tail()}")
+    for command in (["health"], ["status", "it"]):
+        said = subprocess.run(
+            [*enter, "/headset", *command], env={}, capture_output=True, text=True, timeout=PATIENCE
+        )
+        expect(said.returncode == 0, f"in an empty root {command}: {said.stdout}{said.stderr}")
     expect(process.stop() == 0, f"in an empty root: {process.ended()}\n{process.tail()}")
-    return f"it carries a call in an empty root on {LOOPBACK}"
+    return f"it carries a call and answers its commands in an empty root on {LOOPBACK}"
 
 
 # The aim is 8 MB.

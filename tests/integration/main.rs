@@ -27,6 +27,7 @@ mod stories {
     mod limits;
     mod listener_tls;
     mod logins;
+    mod operator;
     mod passes_through;
     mod process;
     // The simulator of the examples is a part of `demo`.

@@ -9,8 +9,8 @@ use headset::app::build::kind_keys;
 use headset::app::change::stop::Stop;
 use headset::app::{App, BoundAddresses};
 use headset::base::time::Clock;
-use headset::config::Bind;
 use headset::config::load::{self, Sources};
+use headset::config::{AdminSocket, Bind};
 use headset_simulator::Simulator;
 use tokio::sync::oneshot;
 
@@ -39,10 +39,14 @@ impl Headset {
             file: Some(file),
             ..Sources::default()
         };
-        let config = load::load(&sources, &kind_keys()).unwrap_or_else(|problems| {
+        let mut config = load::load(&sources, &kind_keys()).unwrap_or_else(|problems| {
             let list: Vec<String> = problems.iter().map(ToString::to_string).collect();
             panic!("{}\n{text}", list.join("\n"))
         });
+        // A story that is killed would leave it in the folder of whoever runs the tests.
+        if config.admin.socket == AdminSocket::Usual {
+            config.admin.socket = AdminSocket::None;
+        }
         // The time of day, which a story may move ahead.
         let clock = Clock::faked(Clock::system().now().wall_ms);
         let app = App::prepare(config, clock.clone()).unwrap();

@@ -27,15 +27,15 @@ impl Process {
     /// Starts `headset run` with the configuration file `config` and waits until it
     /// listens.
     pub async fn start(config: &Path) -> Process {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_headset"));
-        command.args(["run", "--config"]).arg(config);
-        Process::run(command).await
+        Process::start_with(config, &[]).await
     }
 
     /// The same with these `variables` in its environment.
     pub async fn start_with(config: &Path, variables: &[(&str, &str)]) -> Process {
         let mut command = Command::new(env!("CARGO_BIN_EXE_headset"));
         command.args(["run", "--config"]).arg(config);
+        // A story that is killed would leave its admin socket there.
+        command.env_remove("XDG_RUNTIME_DIR");
         command.envs(variables.iter().copied());
         Process::run(command).await
     }

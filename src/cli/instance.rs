@@ -1,0 +1,436 @@
+//! Finding the headset that runs here, and asking it.
+//!
+//! The commands that look at a running headset share this. They go by its admin socket, which
+//! asks for no token, or by the admin address. Without a word from the user they look where a
+//! headset puts its socket by itself, and at last at the admin address; the configuration,
+//! where there is one that can be read, says more exactly where.
+
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{Method, Request, StatusCode, header};
+use http_body_util::{BodyExt as _, Full, Limited};
+use hyper::client::conn::http1;
+use hyper_util::rt::TokioIo;
+use tokio::net::{TcpStream, UnixStream};
+
+use crate::app::build::kind_keys;
+use crate::app::serve::admin_socket::{self, UsualFolder};
+use crate::base::causes::with_causes;
+use crate::cli::exit;
+use crate::cli::quick::Quick;
+use crate::config::url::HttpUrl;
+use crate::config::{AdminSocket, Config, load};
+use crate::net::listen::access;
+use crate::secret::{Secret, SecretError, SecretSource};
+
+/// No answer of the admin listener is longer, in bytes.
+const LONGEST_ANSWER: usize = 16 * 1024 * 1024;
+
+/// Which running headset is meant.
+#[derive(Clone, Debug, Default, clap::Args)]
+#[command(next_help_heading = "Which headset")]
+pub struct InstanceArgs {
+    /// Its admin socket.
+    #[arg(long, value_name = "PATH")]
+    pub socket: Option<PathBuf>,
+    /// Its admin address, such as http://127.0.0.1:9464.
+    #[arg(long, value_name = "URL", conflicts_with = "socket")]
+    pub admin: Option<String>,
+    /// A file with the admin token, for the admin address.
+    #[arg(long, value_name = "FILE")]
+    pub admin_token_file: Option<PathBuf>,
+    /// The configuration that it was started with, which says where it is
+    /// [variable: HEADSET_CONFIG]
+    #[arg(long, short, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+}
+
+/// Why nobody answers.
+#[derive(Debug, thiserror::Error)]
+pub enum InstanceError {
+    /// There is none where one was looked for.
+    #[error(
+        "no headset runs here (looked at {}); start one, or say where it is with --socket, \
+         --admin or --config", .looked.join(", ")
+    )]
+    NotRunning {
+        /// Where, and what was found there.
+        looked: Vec<String>,
+    },
+    /// There are several, and nobody said which.
+    #[error("several headsets run here; choose one with --socket {}", .0.join(" or --socket "))]
+    Several(Vec<String>),
+    /// `--admin` is no address.
+    #[error(
+        "--admin {0}: this is no URL of an admin listener; write one such as http://127.0.0.1:9464"
+    )]
+    Url(String),
+    /// The admin token cannot be read.
+    #[error("the admin token cannot be used")]
+    Token(#[from] SecretError),
+    /// Whoever listens is somebody else.
+    #[error("{0} is served by another user; this may be no headset, so it was asked nothing")]
+    Foreign(String),
+    /// Whoever listens does not answer.
+    #[error("the headset at {place} does not answer ({why}); look at its log")]
+    Silent {
+        /// Where.
+        place: String,
+        /// What happened instead.
+        why: String,
+    },
+    /// It does not let us.
+    #[error("the headset at {place} refuses: {why}")]
+    Refused {
+        /// Where.
+        place: String,
+        /// What it says.
+        why: String,
+    },
+    /// Something else answered.
+    #[error("what answers at {0} is no headset, or an older one; look at what listens there")]
+    Strange(String),
+}
+
+impl InstanceError {
+    /// Its exit code (sysexits(3)).
+    pub fn exit_code(&self) -> u8 {
+        match self {
+            InstanceError::Several(_) | InstanceError::Url(_) => exit::EX_USAGE,
+            InstanceError::Token(_) => exit::EX_CONFIG,
+            InstanceError::Foreign(_) | InstanceError::Refused { .. } => exit::EX_NOPERM,
+            InstanceError::NotRunning { .. }
+            | InstanceError::Silent { .. }
+            | InstanceError::Strange(_) => exit::EX_UNAVAILABLE,
+        }
+    }
+}
+
+/// A running headset.
+#[derive(Debug)]
+pub struct Instance(Way);
+
+#[derive(Debug)]
+enum Way {
+    Socket(PathBuf),
+    Port {
+        /// Host and port, as they are dialled and named.
+        authority: String,
+        token: Option<Secret<String>>,
+    },
+}
+
+/// What it answered.
+#[derive(Debug)]
+pub struct Reply {
+    /// The status.
+    pub status: StatusCode,
+    /// The body.
+    pub body: Bytes,
+}
+
+impl Reply {
+    /// The body as JSON; `null` where it is none.
+    pub fn json(&self) -> serde_json::Value {
+        serde_json::from_slice(&self.body).unwrap_or_default()
+    }
+
+    /// The body as one line.
+    pub fn line(&self) -> String {
+        String::from_utf8_lossy(&self.body)
+            .trim()
+            .replace('\n', "; ")
+    }
+}
+
+impl InstanceArgs {
+    /// Finds it. Asks nobody for anything yet, but sees whether somebody listens.
+    ///
+    /// # Errors
+    /// Where there is none, or more than one.
+    pub async fn find(&self) -> Result<Instance, InstanceError> {
+        if let Some(socket) = &self.socket {
+            return match listens(socket).await {
+                Ok(()) => Ok(Instance(Way::Socket(socket.clone()))),
+                Err(error) => Err(InstanceError::NotRunning {
+                    looked: vec![told(socket, &error)],
+                }),
+            };
+        }
+        if let Some(url) = &self.admin {
+            let admin = admin_authority(url).ok_or_else(|| InstanceError::Url(url.clone()))?;
+            return self.at_port(admin, None).await;
+        }
+        let config = self.load();
+        let mut looked = Vec::new();
+        if self.config.is_some() && config.is_none() {
+            looked.push("--config, which cannot be used (`headset check` says why)".to_owned());
+        }
+        let mut live = Vec::new();
+        for socket in candidates(config.as_ref(), &mut looked) {
+            match listens(&socket).await {
+                Ok(()) => live.push(socket),
+                Err(error) => looked.push(told(&socket, &error)),
+            }
+        }
+        match live.len() {
+            0 => {}
+            1 => return Ok(Instance(Way::Socket(live.remove(0)))),
+            _ => {
+                let all = live.iter().map(|socket| socket.display().to_string());
+                return Err(InstanceError::Several(all.collect()));
+            }
+        }
+        let bind = config.as_ref().map(|config| config.admin.bind);
+        let address = reachable(bind.unwrap_or(USUAL_ADMIN));
+        match TcpStream::connect(address).await {
+            Ok(_) => self.at_port(address.to_string(), config).await,
+            Err(error) => {
+                looked.push(format!("http://{address}: {error}"));
+                Err(InstanceError::NotRunning { looked })
+            }
+        }
+    }
+
+    /// The configuration, where there is one that can be used.
+    fn load(&self) -> Option<Config> {
+        let quick = Quick {
+            config: self.config.clone(),
+            flags: Vec::new(),
+        };
+        load::load(&quick.sources(), &kind_keys()).ok()
+    }
+
+    async fn at_port(
+        &self,
+        authority: String,
+        config: Option<Config>,
+    ) -> Result<Instance, InstanceError> {
+        let named = self.admin_token_file.clone().map(SecretSource::File);
+        let token = match named.or_else(|| config?.admin.token) {
+            Some(source) => Some(source.read().await?),
+            None => None,
+        };
+        Ok(Instance(Way::Port { authority, token }))
+    }
+}
+
+/// Where the admin listener stands unless somebody says otherwise.
+const USUAL_ADMIN: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 9464);
+
+/// Where to look for a socket; what cannot be looked at is told in `looked`.
+fn candidates(config: Option<&Config>, looked: &mut Vec<String>) -> Vec<PathBuf> {
+    let store = match config.map(|config| (&config.admin.socket, &config.store)) {
+        Some((AdminSocket::At(path), _)) => return vec![path.clone()],
+        Some((AdminSocket::None, _)) => return Vec::new(),
+        Some((AdminSocket::Usual, store)) => store.as_ref().map(|store| store.path.as_path()),
+        None => None,
+    };
+    let port = config.map_or(0, |config| config.admin.bind.port());
+    let mut sockets = Vec::new();
+    for UsualFolder { path, .. } in admin_socket::usual_folders(store) {
+        let named = admin_socket::file_name(port);
+        match std::fs::read_dir(&path) {
+            Ok(entries) => {
+                let files = entries.filter_map(|entry| Some(entry.ok()?.path()));
+                let meant = |file: &PathBuf| match port {
+                    0 => admin_socket::is_named_so(file),
+                    _ => file.ends_with(&named),
+                };
+                let before = sockets.len();
+                sockets.extend(files.filter(meant));
+                if sockets.len() == before {
+                    looked.push(format!("{}: no socket", path.display()));
+                }
+            }
+            Err(error) => looked.push(told(&path, &error)),
+        }
+    }
+    sockets.sort();
+    sockets.dedup();
+    sockets
+}
+
+fn told(path: &Path, error: &io::Error) -> String {
+    format!("{}: {}", path.display(), error.kind())
+}
+
+/// An address that is listened on, as one to connect to.
+fn reachable(bind: SocketAddr) -> SocketAddr {
+    let ip = match bind.ip() {
+        IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
+        IpAddr::V6(ip) if ip.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
+        ip => ip,
+    };
+    SocketAddr::new(ip, bind.port())
+}
+
+/// Host and port of an `http://` URL without a path.
+fn admin_authority(url: &str) -> Option<String> {
+    let url = HttpUrl::parse(url).ok()?;
+    let authority = url.origin.to_string();
+    let authority = authority.strip_prefix("http://")?;
+    let has_port = authority
+        .rsplit_once(':')
+        .is_some_and(|(_, port)| port.parse::<u16>().is_ok());
+    let bare = url.path.trim_matches('/').is_empty();
+    bare.then(|| match has_port {
+        true => authority.to_owned(),
+        false => format!("{authority}:80"),
+    })
+}
+
+async fn listens(socket: &Path) -> io::Result<()> {
+    UnixStream::connect(socket).await.map(drop)
+}
+
+impl Instance {
+    /// Where it is, for a person.
+    pub fn place(&self) -> String {
+        match &self.0 {
+            Way::Socket(path) => path.display().to_string(),
+            Way::Port { authority, .. } => format!("http://{authority}"),
+        }
+    }
+
+    /// Its answer to `method` for `target`, with `body`, within `limit`.
+    ///
+    /// # Errors
+    /// Where it does not answer, or does not let us: answers of 401, 403 and 421.
+    pub async fn ask(
+        &self,
+        method: Method,
+        target: &str,
+        body: String,
+        limit: Duration,
+    ) -> Result<Reply, InstanceError> {
+        let silent = |why: String| InstanceError::Silent {
+            place: self.place(),
+            why,
+        };
+        let asking = async {
+            let (host, token) = match &self.0 {
+                Way::Socket(_) => ("localhost", None),
+                Way::Port { authority, token } => (authority.as_str(), token.as_ref()),
+            };
+            let mut request = Request::builder().method(method).uri(target);
+            request = request.header(header::HOST, host);
+            if let Some(token) = token {
+                let bearer = format!("Bearer {}", token.expose());
+                let mut value = http::HeaderValue::from_str(&bearer)
+                    .map_err(|_| silent("the admin token cannot stand in a field".into()))?;
+                value.set_sensitive(true);
+                request = request.header(header::AUTHORIZATION, value);
+            }
+            let request = request
+                .body(Full::new(Bytes::from(body)))
+                .map_err(|error| silent(error.to_string()))?;
+            match &self.0 {
+                Way::Socket(path) => {
+                    let stream = UnixStream::connect(path).await;
+                    let stream = stream.map_err(|error| silent(error.to_string()))?;
+                    if !access::is_own_user(&stream) && !rustix::process::geteuid().is_root() {
+                        return Err(InstanceError::Foreign(self.place()));
+                    }
+                    exchange(stream, request).await.map_err(silent)
+                }
+                Way::Port { authority, .. } => {
+                    let stream = TcpStream::connect(authority).await;
+                    let stream = stream.map_err(|error| silent(error.to_string()))?;
+                    exchange(stream, request).await.map_err(silent)
+                }
+            }
+        };
+        let late = |_| silent(format!("no answer within {limit:?}"));
+        let reply = tokio::time::timeout(limit, asking).await.map_err(late)??;
+        match reply.status {
+            StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN | StatusCode::MISDIRECTED_REQUEST => {
+                Err(InstanceError::Refused {
+                    place: self.place(),
+                    why: reply.line(),
+                })
+            }
+            _ => Ok(reply),
+        }
+    }
+
+    /// The same, which must answer with a JSON object.
+    ///
+    /// # Errors
+    /// As [`Instance::ask`], and where it does not.
+    pub async fn ask_json(
+        &self,
+        method: Method,
+        target: &str,
+        body: String,
+        limit: Duration,
+    ) -> Result<(StatusCode, serde_json::Value), InstanceError> {
+        let reply = self.ask(method, target, body, limit).await?;
+        let json = reply.json();
+        match json.is_object() {
+            true => Ok((reply.status, json)),
+            false => Err(InstanceError::Strange(self.place())),
+        }
+    }
+}
+
+/// One exchange on a connection of its own.
+async fn exchange(
+    stream: impl tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin,
+    request: Request<Full<Bytes>>,
+) -> Result<Reply, String> {
+    let told = |error: hyper::Error| with_causes(&error);
+    let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await.map_err(told)?;
+    let exchange = async {
+        let response = sender.send_request(request).await.map_err(told)?;
+        let status = response.status();
+        let body = Limited::new(response.into_body(), LONGEST_ANSWER);
+        let body = body.collect().await.map_err(|error| error.to_string())?;
+        Ok(Reply {
+            status,
+            body: body.to_bytes(),
+        })
+    };
+    let mut exchange = std::pin::pin!(exchange);
+    // The connection moves only while it is polled.
+    tokio::select! {
+        biased;
+        reply = &mut exchange => return reply,
+        _ = connection => {}
+    }
+    exchange.await
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_admin_address_is_a_plain_url_without_a_path() {
+        for (url, authority) in [
+            ("http://127.0.0.1:9464", Some("127.0.0.1:9464")),
+            ("http://[::1]:9464/", Some("[::1]:9464")),
+            ("http://pod.example.com", Some("pod.example.com:80")),
+            ("https://127.0.0.1:9464", None),
+            ("http://127.0.0.1:9464/status", None),
+            ("127.0.0.1:9464", None),
+        ] {
+            assert_eq!(admin_authority(url).as_deref(), authority, "{url}");
+        }
+    }
+
+    #[test]
+    fn what_is_bound_everywhere_is_reached_on_loopback() {
+        for (bind, to) in [
+            ("0.0.0.0:9464", "127.0.0.1:9464"),
+            ("[::]:1", "[::1]:1"),
+            ("10.1.2.3:9464", "10.1.2.3:9464"),
+        ] {
+            assert_eq!(reachable(bind.parse().unwrap()), to.parse().unwrap());
+        }
+    }
+}

@@ -1,0 +1,268 @@
+//! `/status` as tables for people.
+
+use std::fmt::Write as _;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use serde_json::Value as Json;
+
+use crate::cli::report::span;
+
+/// Everything: a line about the process, the credentials, the routes.
+pub(super) fn overview(all: &Json) -> String {
+    let mut text = String::new();
+    let ready = match all["ready"].as_bool() {
+        Some(true) => "ready",
+        _ => "NOT READY",
+    };
+    let (version, config) = (word(&all["version"]), word(&all["config"]));
+    let _ = writeln!(text, "headset {version}: {ready}, configuration {config}");
+    if let Some(false) = all["last_reload"]["successful"].as_bool() {
+        let at = word(&all["last_reload"]["at"]);
+        let _ = writeln!(text, "the configuration was changed at {at} and refused:");
+        for problem in list(&all["last_reload"]["problems"]) {
+            let _ = writeln!(text, "  {}", word(problem));
+        }
+    }
+    if let Some(until) = all["log"]["until"].as_str() {
+        let _ = writeln!(
+            text,
+            "the log is at level {} until {until}",
+            word(&all["log"]["level"])
+        );
+    }
+    let credentials = list(&all["credentials"]);
+    if !credentials.is_empty() {
+        let mut rows = Rows::of(["CREDENTIAL", "KIND", "STATE", "EXPIRES", "RENEWS"]);
+        for credential in credentials {
+            slots(credential, &all["now"], &mut rows);
+        }
+        let _ = write!(text, "\n{}", rows.lay_out());
+    }
+    let routes = list(&all["routes"]);
+    if !routes.is_empty() {
+        let mut rows = Rows::of(["ROUTE", "MATCH", "UPSTREAM", "CREDENTIAL"]);
+        for route in routes {
+            let (host, path) = (&route["match"]["host"], word(&route["match"]["path"]));
+            let matched = host
+                .as_str()
+                .map_or(path.clone(), |host| format!("{host}{path}"));
+            let credential = word(&route["credential"]);
+            rows.push([
+                word(&route["name"]),
+                matched,
+                word(&route["upstream"]),
+                credential,
+            ]);
+        }
+        let _ = write!(text, "\n{}", rows.lay_out());
+    }
+    text
+}
+
+/// All that is known of one credential.
+pub(super) fn credential(one: &Json, now: &Json) -> String {
+    let mut text = String::new();
+    let _ = writeln!(text, "{} ({})", word(&one["name"]), word(&one["kind"]));
+    let each = match one["tenants"].as_array() {
+        Some(tenants) => tenants.iter().collect(),
+        None => vec![one],
+    };
+    for slot in each {
+        if let Some(tenant) = slot["tenant"].as_str() {
+            let _ = writeln!(text, "tenant {tenant}");
+        }
+        let mut put = |name: &str, value: String| {
+            if value != "-" {
+                let _ = writeln!(text, "  {name:<14}{value}");
+            }
+        };
+        put("state", word(&slot["state"]));
+        put("generation", word(&slot["generation"]));
+        put("issued", at(&slot["issued"], now));
+        put("expires", at(&slot["expires"], now));
+        put("renews", at(&slot["renews"], now));
+        put("last error", word(&slot["last_error"]));
+        put("tried again", at(&slot["retries"], now));
+        put("last rejected", at(&slot["last_rejected"], now));
+        let human = &slot["human"];
+        put("action due", at(&human["due"], now));
+        put("action", word(&human["action"]));
+    }
+    text
+}
+
+/// The row of a credential, or one for each tenant, and below it what is wrong.
+fn slots(credential: &Json, now: &Json, rows: &mut Rows<5>) {
+    let name = word(&credential["name"]);
+    let kind = word(&credential["kind"]);
+    let mut row = |name: String, slot: &Json| {
+        let state = word(&slot["state"]);
+        let expires = match slot["expires"].as_str() {
+            None if state == "live" => "never".to_owned(),
+            None => "-".to_owned(),
+            Some(_) => in_time(&slot["expires"], now),
+        };
+        rows.push([
+            name,
+            kind.clone(),
+            state,
+            expires,
+            in_time(&slot["renews"], now),
+        ]);
+        if let Some(error) = slot["last_error"].as_str() {
+            rows.note(format!("  last error: {error}"));
+        }
+        let human = &slot["human"];
+        if let Some(action) = human["action"].as_str() {
+            let due = at(&human["due"], now);
+            rows.note(format!("  manual action by {due}: {action}"));
+        }
+    };
+    match credential["tenants"].as_array() {
+        Some(tenants) if tenants.is_empty() => {
+            row(
+                name.clone(),
+                &serde_json::json!({ "state": "no tenant yet" }),
+            );
+        }
+        Some(tenants) => {
+            for slot in tenants {
+                row(format!("{name} {}", word(&slot["tenant"])), slot);
+            }
+        }
+        None => row(name.clone(), credential),
+    }
+}
+
+/// Rows of `N` columns, some with notes below them.
+struct Rows<const N: usize>(Vec<Result<[String; N], String>>);
+
+impl<const N: usize> Rows<N> {
+    fn of(head: [&str; N]) -> Rows<N> {
+        Rows(vec![Ok(head.map(str::to_owned))])
+    }
+
+    fn push(&mut self, row: [String; N]) {
+        self.0.push(Ok(row));
+    }
+
+    fn note(&mut self, text: String) {
+        self.0.push(Err(text));
+    }
+
+    /// Each column as wide as its widest cell, two spaces between them, none at the end.
+    fn lay_out(&self) -> String {
+        let mut widths = [0; N];
+        for row in self.0.iter().flatten() {
+            for (width, cell) in widths.iter_mut().zip(row) {
+                *width = (*width).max(cell.chars().count());
+            }
+        }
+        let mut text = String::new();
+        for row in &self.0 {
+            let line = match row {
+                Err(note) => note.clone(),
+                Ok(row) => {
+                    let cells = row.iter().zip(widths);
+                    let cells = cells.map(|(cell, width)| format!("{cell:<width$}"));
+                    cells.collect::<Vec<_>>().join("  ")
+                }
+            };
+            text.push_str(line.trim_end());
+            text.push('\n');
+        }
+        text
+    }
+}
+
+fn list(value: &Json) -> &[Json] {
+    value.as_array().map_or(&[], Vec::as_slice)
+}
+
+/// A value as text; `-` where there is none.
+fn word(value: &Json) -> String {
+    match value {
+        Json::Null => "-".into(),
+        Json::String(text) => text.clone(),
+        other => other.to_string(),
+    }
+}
+
+/// How far `time` is from `now`: `in 3 days`, `2 hours ago`; `-` where there is none.
+fn in_time(time: &Json, now: &Json) -> String {
+    let parse = |value: &Json| value.as_str()?.parse::<Timestamp>().ok();
+    let (Some(time), Some(now)) = (parse(time), parse(now)) else {
+        return "-".into();
+    };
+    let ms = time.as_millisecond().saturating_sub(now.as_millisecond());
+    let far = span(Duration::from_millis(ms.unsigned_abs()));
+    match ms {
+        ..0 => format!("{far} ago"),
+        _ => format!("in {far}"),
+    }
+}
+
+/// The time with how far it is from now.
+fn at(time: &Json, now: &Json) -> String {
+    match time.as_str() {
+        Some(text) => format!("{text} ({})", in_time(time, now)),
+        None => "-".into(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn what_is_wrong_stands_below_its_row_and_times_are_told_from_now() {
+        let all = json!({
+            "version": "1.2.3", "config": "abc", "ready": true, "now": "2026-11-29T12:00:00Z",
+            "credentials": [
+                {"name": "cms_key", "kind": "basicauth", "state": "live",
+                 "expires": "2026-12-29T12:00:00Z", "renews": "2026-12-28T00:00:00Z"},
+                {"name": "key", "kind": "static", "state": "live", "expires": null},
+                {"name": "pbx", "kind": "ameyo_jwt", "state": "refused",
+                 "last_error": "the account is locked", "human": {
+                    "due": "2026-11-29T11:00:00Z", "action": "unlock the account"}},
+                {"name": "many", "kind": "ccm_token", "tenants": [
+                    {"tenant": "7", "state": "expired", "expires": "2026-11-29T11:59:00Z"}]},
+            ],
+            "routes": [{"name": "contacts", "match": {"host": null, "path": "/v1"},
+                        "upstream": "https://cms.example.com", "credential": "cms_key"}],
+        });
+        assert_eq!(
+            overview(&all),
+            "headset 1.2.3: ready, configuration abc\n\
+             \n\
+             CREDENTIAL  KIND       STATE    EXPIRES       RENEWS\n\
+             cms_key     basicauth  live     in 30 days    in 28 days 12 hours\n\
+             key         static     live     never         -\n\
+             pbx         ameyo_jwt  refused  -             -\n\
+             \x20 last error: the account is locked\n\
+             \x20 manual action by 2026-11-29T11:00:00Z (1 hour ago): unlock the account\n\
+             many 7      ccm_token  expired  1 minute ago  -\n\
+             \n\
+             ROUTE     MATCH  UPSTREAM                 CREDENTIAL\n\
+             contacts  /v1    https://cms.example.com  cms_key\n"
+        );
+    }
+
+    #[test]
+    fn a_refused_configuration_and_another_log_level_are_told_first() {
+        let all = json!({
+            "version": "1", "config": "abc", "ready": false, "now": "2026-11-29T12:00:00Z",
+            "last_reload": {"at": "2026-11-29T11:00:00Z", "successful": false, "problems": ["x: y"]},
+            "log": {"level": "debug", "until": "2026-11-29T12:15:00Z"},
+        });
+        assert_eq!(
+            overview(&all),
+            "headset 1: NOT READY, configuration abc\n\
+             the configuration was changed at 2026-11-29T11:00:00Z and refused:\n  x: y\n\
+             the log is at level debug until 2026-11-29T12:15:00Z\n"
+        );
+    }
+}
