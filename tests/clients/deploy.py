@@ -1,43 +1,16 @@
-"""What deploy/ ships: the manifest against the schemas, its configuration against
-headset, the alert rules against promtool, the static binary on an empty root."""
+"""What deploy/ ships: configurations against headset, the alert rules against promtool, the
+static binary on an empty root. `manifests.py` has what is for Kubernetes."""
 
 import os
 import re
 import shutil
 import subprocess
-import sys
 from pathlib import Path
 
+import manifests
 from harness import LOOPBACK, PATIENCE, Skipped, call, expect, free_port, until
 
 ROOT = Path(__file__).resolve().parents[2]
-MANIFEST = ROOT / "deploy" / "kubernetes.yaml"
-
-# The first release with sidecars on by default, and the newest known here.
-KUBERNETES = ("1.29", "1.37")
-
-
-def manifest(_bench):
-    """kubernetes.yaml fits the schemas, unknown fields refused."""
-    for version in KUBERNETES:
-        said = validate(version, MANIFEST)
-        expect(said.returncode == 0, f"against {version}: {said.stdout}{said.stderr}")
-    # The validator is only worth something if it knows the field that makes headset
-    # a sidecar: the last release without it must refuse the manifest.
-    said = validate("1.27", MANIFEST)
-    expect(
-        said.returncode != 0 and "restartPolicy" in said.stdout + said.stderr,
-        "the validator does not look at an init container's restartPolicy",
-    )
-    return f"valid for Kubernetes {' and '.join(KUBERNETES)}, strictly"
-
-
-def validate(version, path):
-    """Runs kubernetes-validate."""
-    program = Path(sys.executable).with_name("kubernetes-validate")
-    argv = [program, "--strict", "--quiet", "--kubernetes-version", version, path]
-    return subprocess.run(argv, capture_output=True, text=True, timeout=4 * PATIENCE)
-
 
 # Where pods, and the examples in the documentation, have their secrets.
 MOUNTED = "/run/secrets/headset"
@@ -45,11 +18,9 @@ MOUNTED = "/run/secrets/headset"
 
 def config_map(bench):
     """The TOML in the ConfigMap is one that headset takes."""
-    import yaml
-
-    documents = list(yaml.safe_load_all(MANIFEST.read_text()))
+    documents = manifests.read((manifests.PLAIN / "headset.yaml").read_text())
     [toml] = [d["data"]["headset.toml"] for d in documents if d["kind"] == "ConfigMap"]
-    [stored] = [d["stringData"] for d in documents if d["kind"] == "Secret"]
+    stored = {name: "replaced" for name in ("password", "admin-bearer")}
     for name in stored:
         expect(f"{MOUNTED}/{name}" in toml, f"the configuration does not use {MOUNTED}/{name}")
     accepted(bench, "headset", toml, stored)

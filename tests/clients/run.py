@@ -25,6 +25,7 @@ import deploy
 import faults
 import grpc_check
 import instructions
+import manifests
 import leaks
 import load
 import registrations
@@ -66,7 +67,10 @@ CHECKS = [
     ("exotel", clients.exotel),
     ("curl", clients.curl),
     ("demo", clients.demo),
-    ("manifest", deploy.manifest),
+    ("chart", manifests.chart),
+    ("manifest", manifests.manifest),
+    ("kustomize", manifests.kustomize),
+    ("compose", manifests.compose),
     ("config-map", deploy.config_map),
     ("documentation", deploy.documentation),
     ("rules", deploy.rules),

@@ -127,11 +127,36 @@ fn the_credentials_page_has_a_section_for_every_kind_with_blocks_that_load() {
     assert_eq!(kinds, all);
 }
 
+/// Where the alerts stand beside `deploy/prometheus/rules.yml`: in the chart, which can read no file
+/// outside itself, and as the Prometheus operator takes them.
+fn alerts() -> [(String, String); 2] {
+    let rules = read("deploy/prometheus/rules.yml");
+    let (_, groups) = rules.split_once("\ngroups:\n").expect("the groups");
+    let groups: String = groups
+        .lines()
+        .map(|line| format!("  {line}\n").replace("  \n", "\n"))
+        .collect();
+    let rule = format!(
+        "# Generated from ../prometheus/rules.yml, for the Prometheus operator:\n\
+         #   UPDATE=1 cargo test generated_files\n\
+         apiVersion: monitoring.coreos.com/v1\n\
+         kind: PrometheusRule\n\
+         metadata:\n  name: headset\n\
+         spec:\n  groups:\n{groups}"
+    );
+    [
+        ("deploy/helm/headset/files/rules.yml".to_owned(), rules),
+        ("deploy/kubernetes/prometheus-rule.yaml".to_owned(), rule),
+    ]
+}
+
 /// With `UPDATE=1` the files are written instead.
 #[test]
 fn generated_files_are_what_the_table_of_keys_says() {
-    for (name, text) in reference::files(&kind_keys()) {
-        let path = root().join(name);
+    let reference = reference::files(&kind_keys()).into_iter();
+    let reference = reference.map(|(name, text)| (name.to_owned(), text));
+    for (name, text) in reference.chain(alerts()) {
+        let path = root().join(&name);
         if std::env::var_os("UPDATE").is_some() {
             std::fs::write(&path, &text).unwrap();
         }
