@@ -25,6 +25,7 @@ import deploy
 import faults
 import grpc_check
 import instructions
+import jobs
 import manifests
 import leaks
 import load
@@ -67,6 +68,8 @@ CHECKS = [
     ("exotel", clients.exotel),
     ("curl", clients.curl),
     ("demo", clients.demo),
+    ("job", jobs.job),
+    ("ipv6", jobs.ipv6),
     ("chart", manifests.chart),
     ("manifest", manifests.manifest),
     ("kustomize", manifests.kustomize),
