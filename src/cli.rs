@@ -5,10 +5,13 @@
 
 mod attempt;
 pub mod check;
+pub mod completions;
 #[cfg(feature = "demo")]
 pub mod demo;
+mod excerpt;
 pub mod exit;
 pub mod health;
+pub mod init;
 pub mod instance;
 #[cfg(not(feature = "demo"))]
 pub mod left_out;
@@ -20,6 +23,7 @@ pub mod quick;
 pub mod report;
 pub mod retry;
 pub mod run;
+pub mod schema;
 #[cfg(feature = "demo")]
 pub mod simulate;
 pub mod status;
@@ -33,7 +37,7 @@ use clap::{Parser, Subcommand};
 
 /// Puts the right Authorization header on every contact-center call.
 #[derive(Debug, Parser)]
-#[command(name = "headset", version, propagate_version = true, before_help = EXAMPLES, after_help = EXITS)]
+#[command(name = "headset", version, propagate_version = true, help_template = HELP, before_help = EXAMPLES, after_help = EXITS)]
 pub struct Cli {
     /// What to do.
     #[command(subcommand)]
@@ -44,6 +48,7 @@ pub struct Cli {
 const EXAMPLES: &str = "\
 Examples:
   headset demo                          watch it work, nothing to set up
+  headset init                          write a first headset.toml
   headset run --config headset.toml     serve
   headset check --config headset.toml   every problem of a configuration at once
   headset mint cms_key -c headset.toml  obtain one credential now, and show how
@@ -54,17 +59,22 @@ Examples:
 #[cfg(not(feature = "demo"))]
 const EXAMPLES: &str = "\
 Examples:
+  headset init                          write a first headset.toml
   headset run --config headset.toml     serve
   headset check --config headset.toml   every problem of a configuration at once
   headset mint cms_key -c headset.toml  obtain one credential now, and show how
   headset status                        what the running one knows of its credentials
   headset retry cms_key                 ask again, after you mended what was wrong";
 
+/// How help reads: what the command does, examples, then its grammar.
+const HELP: &str =
+    "{about-with-newline}\n{before-help}{usage-heading} {usage}\n\n{all-args}{after-help}";
+
 const EXITS: &str = "\
-Exit codes: 0 well, 64 usage, 69 a port is taken or something is out of reach,
-70 a fault of headset itself, 75 try again later, 77 a credential was refused (mint, retry,
-check --online) or you are (status, log-level), 78 configuration (with the list of problems).
-`health` ends with 0 or 1.";
+Exit codes: 0 well, 64 usage, 69 a port is taken or something is out of reach, 70 a fault of \
+headset itself, 75 try again later, 77 a credential was refused (mint, retry, check --online) or \
+you are (status, log-level), 78 configuration (with the list of problems). `health` ends with 0 \
+or 1.";
 
 /// The commands.
 #[derive(Debug, Subcommand)]
@@ -78,6 +88,8 @@ pub enum Command {
     #[cfg(not(feature = "demo"))]
     #[command(hide = true)]
     Demo(left_out::LeftOutArgs),
+    /// Write a first configuration file: asks, or takes flags.
+    Init(init::InitArgs),
     /// Show every problem of a configuration at once; start nothing.
     Check(check::CheckArgs),
     /// Obtain one credential now and show how, with every secret masked.
@@ -97,6 +109,10 @@ pub enum Command {
     #[cfg(not(feature = "demo"))]
     #[command(hide = true)]
     Simulate(left_out::LeftOutArgs),
+    /// Print the JSON Schema of configuration files, for editors.
+    Schema(schema::SchemaArgs),
+    /// Print a script that completes the command line in a shell.
+    Completions(completions::CompletionsArgs),
     /// Show the version.
     Version,
 }
@@ -109,6 +125,7 @@ pub fn execute(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Demo(args) => demo::run(args),
         #[cfg(not(feature = "demo"))]
         Command::Demo(_) => left_out::run("demo"),
+        Command::Init(args) => init::run(args),
         Command::Check(args) => check::run(args),
         Command::Mint(args) => mint::run(args),
         Command::Status(args) => status::run(args),
@@ -123,6 +140,8 @@ pub fn execute(cli: Cli) -> anyhow::Result<ExitCode> {
             process::runtime()?.block_on(simulate::run(args))?;
             Ok(ExitCode::SUCCESS)
         }
+        Command::Schema(args) => schema::run(args),
+        Command::Completions(args) => completions::run(args),
         Command::Version => {
             use std::io::Write;
             writeln!(io::stdout(), "headset {}", env!("CARGO_PKG_VERSION"))?;

@@ -32,6 +32,7 @@ mod read_secret;
 pub mod reference;
 pub mod route;
 pub mod rules;
+pub mod schema;
 mod section;
 pub mod tenant;
 mod text;

@@ -1,11 +1,11 @@
 //! `headset check`: every problem of a configuration at once; nothing is started.
 //!
 //! Each secret and each file that is named is tried once, so that what would fail at
-//! the first mint fails here. Problems go to stderr, one a line, and the exit code is
-//! 78 (`EX_CONFIG` of sysexits(3)); else a summary of what would run goes to stdout.
+//! the first mint fails here. Problems go to stderr, each with the line that it is about,
+//! and the exit code is 78 (`EX_CONFIG` of sysexits(3)); else a summary of what would run goes to stdout.
 //! No value of a secret is shown in either.
 
-use std::io::Write;
+use std::io::{IsTerminal as _, Write};
 use std::process::ExitCode;
 
 use serde_json::{Value as Json, json};
@@ -13,6 +13,7 @@ use serde_json::{Value as Json, json};
 use crate::app::build::{PlanDraft, kind_keys, open_store};
 use crate::base::problem::{Place, Problem};
 use crate::base::time::Clock;
+use crate::cli::excerpt;
 use crate::cli::exit;
 use crate::cli::online::{self, TriedCredential};
 use crate::cli::quick::Quick;
@@ -25,6 +26,7 @@ use crate::secret::SecretSource;
 /// A secret that cannot be read is a problem here. Where it is a credential's, `headset run`
 /// serves all the same and answers that credential's calls 503 until it can be read.
 #[derive(clap::Args, Clone, Debug)]
+#[command(help_template = super::HELP, before_help = EXAMPLES)]
 pub struct CheckArgs {
     /// Where the configuration comes from.
     #[command(flatten)]
@@ -34,10 +36,20 @@ pub struct CheckArgs {
     /// Ends with 77 where one is refused, 69 where one is out of reach.
     #[arg(long)]
     pub online: bool,
+    /// Leave out what is only where headset will run: secrets, the files of TLS, the store.
+    /// For a build server, which has none of them.
+    #[arg(long, conflicts_with = "online")]
+    pub offline_secrets: bool,
     /// How to write the outcome to stdout.
     #[arg(long, value_enum, default_value_t = OutputFormat::Human)]
     pub output: OutputFormat,
 }
+
+const EXAMPLES: &str = "\
+Examples:
+  headset check --config headset.toml
+  headset check --config headset.toml --offline-secrets   on a build server
+  headset check --config headset.toml --online            ask each issuer, for real";
 
 /// Checks what `args` name; with `--online`, and where the configuration is good, each
 /// credential is asked for.
@@ -48,14 +60,17 @@ pub struct CheckArgs {
 pub fn run(args: CheckArgs) -> anyhow::Result<ExitCode> {
     let sources = args.quick.sources();
     let kinds = kind_keys();
-    let mut problems = unreadable(&load::secrets(&sources, &kinds));
+    let mut problems = match args.offline_secrets {
+        true => Vec::new(),
+        false => unreadable(&load::secrets(&sources, &kinds)),
+    };
     let outcome = match load::load(&sources, &kinds) {
         Ok(mut config) => {
             let exposed = load::exposed(&config);
             config.warnings.extend(exposed);
             // A key whose secret cannot be read has been told about.
             let told: Vec<String> = problems.iter().map(|p| p.key.clone()).collect();
-            let more = used(&config).into_iter();
+            let more = used(&config, args.offline_secrets).into_iter();
             problems.extend(more.filter(|problem| !told.contains(&problem.key)));
             problems.is_empty().then_some(config)
         }
@@ -85,13 +100,20 @@ pub fn run(args: CheckArgs) -> anyhow::Result<ExitCode> {
 }
 
 /// What shows only when `config` is used: each kind over its own options, the files of
-/// TLS, the store.
-fn used(config: &Config) -> Vec<Problem> {
+/// TLS, the store; with `offline` none of those files.
+fn used(config: &Config, offline: bool) -> Vec<Problem> {
     let mut problems = PlanDraft::judge(config, &Clock::system());
-    problems.extend(open_store(config).err());
+    if offline {
+        problems.retain(|problem| !problem.key.split('.').any(|part| TLS.contains(&part)));
+    } else {
+        problems.extend(open_store(config).err());
+    }
     config.places.settle(&mut problems);
     problems
 }
+
+/// The tables whose keys name files of certificates and private keys.
+const TLS: [&str; 2] = ["tls", "upstream_tls"];
 
 /// Tries every one of these secrets once.
 pub fn unreadable(secrets: &[(String, SecretSource, Place)]) -> Vec<Problem> {
@@ -122,7 +144,10 @@ pub fn write(
 ) -> std::io::Result<()> {
     match (outcome, output) {
         (_, OutputFormat::Json) => writeln!(stdout, "{}", as_json(outcome, tried)),
-        (Err(problems), OutputFormat::Human) => report::problems(problems, stderr),
+        (Err(problems), OutputFormat::Human) => {
+            let colour = std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
+            report::drawn(problems, |problem| excerpt::of(problem, colour), stderr)
+        }
         (Ok(config), OutputFormat::Human) => {
             for warning in &config.warnings {
                 writeln!(stderr, "warning: {warning}")?;
@@ -282,6 +307,16 @@ mod tests {
         ] {
             assert!(stdout.contains(line), "{line}: {stdout}");
         }
+    }
+
+    #[test]
+    fn a_machine_without_the_secrets_can_check_all_else() {
+        let config = load_text(&text("/nonexistent/p", "/nonexistent/b")).unwrap();
+        let found = |offline| used(&config, offline).len();
+        assert_eq!((found(true), found(false)), (0, 1), "the upstream's ca");
+        let bad = text("/p", "/b").replace("crm", "crm:sync");
+        let problems = load_text(&bad).map_or_else(|found| found, |config| used(&config, true));
+        assert_eq!(problems.len(), 1, "{problems:?}");
     }
 
     #[test]

@@ -29,7 +29,7 @@ use headset_simulator::{Options, Simulator};
 
 /// A simulated contact center, headset before it, and a walkthrough of one call.
 #[derive(Clone, Debug, clap::Args)]
-#[command(before_help = EXAMPLES)]
+#[command(help_template = super::HELP, before_help = EXAMPLES)]
 pub struct DemoArgs {
     /// End after the story, with exit code 0, instead of serving on.
     #[arg(long)]

@@ -11,7 +11,7 @@ use crate::cli::process;
 
 /// Tell whether a running headset is well: exit code 0, or 1 with one line why not.
 #[derive(Clone, Debug, clap::Args)]
-#[command(before_help = EXAMPLES, after_help = NOTES)]
+#[command(help_template = super::HELP, before_help = EXAMPLES, after_help = NOTES)]
 pub struct HealthArgs {
     /// Ask whether its event loops respond, rather than whether it is ready.
     #[arg(long, conflicts_with = "strict")]

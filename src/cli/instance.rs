@@ -44,7 +44,7 @@ pub struct InstanceArgs {
     #[arg(long, value_name = "FILE")]
     pub admin_token_file: Option<PathBuf>,
     /// The configuration that it was started with, which says where it is
-    /// [variable: HEADSET_CONFIG]
+    /// [env: HEADSET_CONFIG]
     #[arg(long, short, value_name = "FILE")]
     pub config: Option<PathBuf>,
 }

@@ -15,7 +15,7 @@ const LIMIT: Duration = Duration::from_secs(5);
 
 /// Change the level of a running headset's log, for a time.
 #[derive(Clone, Debug, clap::Args)]
-#[command(before_help = EXAMPLES, after_help = NOTES)]
+#[command(help_template = super::HELP, before_help = EXAMPLES, after_help = NOTES)]
 pub struct LogLevelArgs {
     /// The least severe level to write; the configured one ends the change.
     #[arg(value_name = "LEVEL")]

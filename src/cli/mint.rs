@@ -17,7 +17,7 @@ use crate::net::egress::ProcessContext;
 
 /// Obtain one credential now and show how, with every secret masked.
 #[derive(Clone, Debug, clap::Args)]
-#[command(before_help = EXAMPLES, after_help = NOTES)]
+#[command(help_template = super::HELP, before_help = EXAMPLES, after_help = NOTES)]
 pub struct MintArgs {
     /// The credential's name in the configuration.
     #[arg(value_name = "NAME")]

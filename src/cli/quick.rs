@@ -17,12 +17,14 @@ use crate::config::quick::SHORTCUTS;
 pub const CONFIG_VARIABLE: &str = "HEADSET_CONFIG";
 
 /// `--config` and the shortcuts; flatten it into a command's arguments.
-#[derive(Clone, Debug, Default)]
+#[derive(clap::Args, Clone, Debug, Default)]
 pub struct Quick {
-    /// The configuration file.
+    /// The configuration file (TOML) [env: HEADSET_CONFIG]
+    #[arg(long, short, value_name = "FILE")]
     pub config: Option<PathBuf>,
-    /// The key's path, the text and the flag's spelling.
-    pub flags: Vec<(String, String, String)>,
+    /// The one-route case.
+    #[command(flatten)]
+    pub shortcuts: Shortcuts,
 }
 
 impl Quick {
@@ -33,28 +35,29 @@ impl Quick {
         Sources {
             file: self.config.or_else(|| variable().map(PathBuf::from)),
             environment: process_environment(),
-            flags: self.flags,
+            flags: self.shortcuts.flags,
         }
     }
 }
 
-impl clap::Args for Quick {
+/// The flags of the one-route case.
+#[derive(Clone, Debug, Default)]
+pub struct Shortcuts {
+    /// The key's path, the text and the flag's spelling.
+    pub flags: Vec<(String, String, String)>,
+}
+
+impl clap::Args for Shortcuts {
     fn augment_args(command: Command) -> Command {
-        let file = Arg::new("config")
-            .long("config")
-            .short('c')
-            .value_name("FILE")
-            .value_parser(clap::value_parser!(PathBuf))
-            .help("The configuration file (TOML) [variable: HEADSET_CONFIG]");
         let rows = SHORTCUTS.iter().map(|row| {
             Arg::new(row.flag)
                 .long(row.flag)
                 .value_name(row.value)
                 .value_parser(clap::value_parser!(OsString))
-                .help(format!("{} [variable: {}]", row.help, row.variable))
+                .help(format!("{} [env: {}]", row.help, row.variable))
                 .help_heading("One route without a file")
         });
-        command.arg(file).args(rows)
+        command.args(rows)
     }
 
     fn augment_args_for_update(command: Command) -> Command {
@@ -62,15 +65,14 @@ impl clap::Args for Quick {
     }
 }
 
-impl clap::FromArgMatches for Quick {
-    fn from_arg_matches(matches: &ArgMatches) -> Result<Quick, clap::Error> {
-        let mut quick = Quick::default();
-        quick.update_from_arg_matches(matches)?;
-        Ok(quick)
+impl clap::FromArgMatches for Shortcuts {
+    fn from_arg_matches(matches: &ArgMatches) -> Result<Shortcuts, clap::Error> {
+        let mut shortcuts = Shortcuts::default();
+        shortcuts.update_from_arg_matches(matches)?;
+        Ok(shortcuts)
     }
 
     fn update_from_arg_matches(&mut self, matches: &ArgMatches) -> Result<(), clap::Error> {
-        self.config = matches.get_one::<PathBuf>("config").cloned();
         self.flags = SHORTCUTS
             .iter()
             .filter_map(|row| {
@@ -106,7 +108,7 @@ mod tests {
             .iter()
             .map(|row| (row.path.into(), "007".into(), format!("--{}", row.flag)))
             .collect();
-        assert_eq!(quick.flags, expected);
+        assert_eq!(quick.shortcuts.flags, expected);
         assert_eq!(quick.sources().file, Some("h.toml".into()));
     }
 
@@ -117,6 +119,7 @@ mod tests {
             ShortcutLine::try_parse_from(["headset"])
                 .unwrap()
                 .quick
+                .shortcuts
                 .flags
                 .is_empty()
         );

@@ -29,8 +29,23 @@ pub enum OutputFormat {
 /// # Errors
 /// Where `out` cannot be written.
 pub fn problems(problems: &[Problem], out: &mut dyn Write) -> std::io::Result<()> {
+    drawn(problems, |_| None, out)
+}
+
+/// The same, and below each what `draw` makes of it.
+///
+/// # Errors
+/// Where `out` cannot be written.
+pub fn drawn(
+    problems: &[Problem],
+    draw: impl Fn(&Problem) -> Option<String>,
+    out: &mut dyn Write,
+) -> std::io::Result<()> {
     for problem in problems {
         writeln!(out, "{problem}")?;
+        if let Some(drawn) = draw(problem) {
+            writeln!(out, "{drawn}")?;
+        }
     }
     match problems.len() {
         1 => writeln!(out, "1 problem"),

@@ -18,7 +18,7 @@ const LIMIT: Duration = Duration::from_secs(150);
 
 /// Try a refused or locked credential now, after you mended what was wrong.
 #[derive(Clone, Debug, clap::Args)]
-#[command(before_help = EXAMPLES, after_help = NOTES)]
+#[command(help_template = super::HELP, before_help = EXAMPLES, after_help = NOTES)]
 pub struct RetryArgs {
     /// The credential's name in the configuration.
     #[arg(value_name = "NAME")]

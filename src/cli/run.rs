@@ -14,7 +14,7 @@ use crate::secret;
 
 /// Serve: take calls, attach credentials, send them on.
 #[derive(Clone, Debug, clap::Args)]
-#[command(before_help = EXAMPLES, after_help = SIGNALS)]
+#[command(help_template = super::HELP, before_help = EXAMPLES, after_help = SIGNALS)]
 pub struct RunArgs {
     /// Where the configuration comes from.
     #[command(flatten)]

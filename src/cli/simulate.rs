@@ -15,7 +15,7 @@ use headset_simulator::{AccountOptions, Faults, Options, Simulator};
 
 /// Run a contact center to practise on: strict, counting, broken on demand
 #[derive(Debug, clap::Args)]
-#[command(before_help = EXAMPLES)]
+#[command(help_template = super::HELP, before_help = EXAMPLES)]
 pub struct Simulate {
     /// Where to listen; port 0 takes a free one
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:9900")]

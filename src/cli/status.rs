@@ -19,7 +19,7 @@ const AGAIN: Duration = Duration::from_secs(2);
 
 /// Show what a running headset knows of its credentials and routes.
 #[derive(Clone, Debug, clap::Args)]
-#[command(before_help = EXAMPLES, after_help = NOTES)]
+#[command(help_template = super::HELP, before_help = EXAMPLES, after_help = NOTES)]
 pub struct StatusArgs {
     /// Only this credential, with all that is known of it.
     #[arg(value_name = "NAME")]

@@ -30,6 +30,7 @@ import manifests
 import leaks
 import load
 import registrations
+import schema
 import scrape
 import speakers
 import streams
@@ -76,6 +77,7 @@ CHECKS = [
     ("compose", manifests.compose),
     ("config-map", deploy.config_map),
     ("documentation", deploy.documentation),
+    ("schema", schema.schema),
     ("rules", deploy.rules),
     ("static", deploy.static),
     ("size", deploy.size),

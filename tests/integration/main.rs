@@ -17,6 +17,7 @@ mod stories {
     mod drains;
     mod early_answers;
     mod expects;
+    mod first_file;
     mod floods;
     mod http2_upstream;
     mod human;
@@ -72,5 +73,7 @@ mod contracts {
     mod options;
 }
 
+#[cfg(feature = "demo")]
+mod commands;
 mod documents;
 mod house;

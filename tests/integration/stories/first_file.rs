@@ -1,0 +1,88 @@
+//! A first configuration file, and what tools get from the program about it.
+
+use std::process::{Command, Output, Stdio};
+
+use crate::support::folder::Folder;
+
+fn headset(folder: &Folder, arguments: &[&str]) -> Output {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_headset"));
+    command.args(arguments).env_clear().stdin(Stdio::null());
+    command.current_dir(folder.path(".")).output().unwrap()
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8(bytes.to_vec()).unwrap()
+}
+
+const FLAGS: [&str; 12] = [
+    "--upstream",
+    "https://cms.example.com:8443",
+    "--register-url",
+    "https://cms.example.com:8443/configuration/basicauth",
+    "--username",
+    "crm_sync",
+    "--context-id",
+    "1",
+    "--password-file",
+    "./password",
+    "--admin-bearer-file",
+    "./admin-bearer",
+];
+
+#[test]
+fn init_writes_what_check_takes_and_never_writes_over_it() {
+    let folder = Folder::new();
+    let arguments: Vec<&str> = [&["init"], &FLAGS[..]].concat();
+    let out = headset(&folder, &arguments);
+    assert_eq!(out.status.code(), Some(0), "{}", text(&out.stderr));
+    let said = text(&out.stderr);
+    for line in [
+        "headset.toml is written",
+        "into ./password,",
+        "into ./admin-bearer,",
+    ] {
+        assert!(said.contains(line), "{line} in {said}");
+    }
+    let check = ["check", "--config", "headset.toml", "--offline-secrets"];
+    let out = headset(&folder, &check);
+    assert_eq!(out.status.code(), Some(0), "{}", text(&out.stderr));
+    assert!(text(&out.stdout).contains("credential cms_key: basicauth"));
+
+    let before = std::fs::read_to_string(folder.path("headset.toml")).unwrap();
+    let out = headset(&folder, &arguments);
+    assert_eq!(out.status.code(), Some(64), "it is there already");
+    assert_eq!(
+        std::fs::read_to_string(folder.path("headset.toml")).unwrap(),
+        before
+    );
+    let forced = [&arguments[..], &["--force", "--lifetime", "7d"]].concat();
+    assert_eq!(headset(&folder, &forced).status.code(), Some(0));
+    let after = std::fs::read_to_string(folder.path("headset.toml")).unwrap();
+    assert!(after.contains("lifetime = \"7d\""), "{after}");
+    let to_stdout = [&["init", "-"], &FLAGS[..]].concat();
+    assert_eq!(text(&headset(&folder, &to_stdout).stdout), before);
+}
+
+#[test]
+fn init_says_everything_that_is_missing_and_writes_nothing() {
+    let folder = Folder::new();
+    let out = headset(&folder, &["init", "--username", "crm:sync"]);
+    assert_eq!(out.status.code(), Some(78));
+    let said = text(&out.stderr);
+    for part in ["--upstream", "--context-id", "--password-file", "RFC 7617"] {
+        assert!(said.contains(part), "{part} in {said}");
+    }
+    assert!(!folder.path("headset.toml").exists());
+}
+
+#[test]
+fn a_shell_and_an_editor_get_what_they_need() {
+    let folder = Folder::new();
+    for shell in ["bash", "zsh", "fish"] {
+        let out = headset(&folder, &["completions", shell]);
+        assert!(text(&out.stdout).contains("offline-secrets"), "{shell}");
+    }
+    let out = headset(&folder, &["schema"]);
+    let schema: serde_json::Value = serde_json::from_slice(&out.stdout).unwrap();
+    assert!(schema["properties"]["listener"].is_object());
+}
