@@ -200,7 +200,7 @@ impl InstanceArgs {
     fn load(&self) -> Option<Config> {
         let quick = Quick {
             config: self.config.clone(),
-            flags: Vec::new(),
+            shortcuts: Default::default(),
         };
         load::load(&quick.sources(), &kind_keys()).ok()
     }
