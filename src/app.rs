@@ -16,7 +16,7 @@ use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 use prometheus::Registry;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{Notify, mpsc, watch};
 use tokio::task::LocalSet;
 
 use crate::admin::health::Health;
@@ -217,11 +217,13 @@ impl App {
         supervisor::ready();
         let admin_view = Arc::new(ArcSwap::from_pointee(admin_view::admin_view(&plan)));
         let (ask, asked) = mpsc::channel(ASKERS);
+        let asked_to_stop = Arc::new(Notify::new());
         let shown = Admin {
             health: health.clone(),
             registry,
             admin_view: admin_view.clone(),
             ask: origin.is_some().then_some(ask),
+            stop: asked_to_stop.clone(),
             log: telemetry::level_control().map(|control| control as Arc<dyn LogControl>),
             clock: clock.clone(),
             door: Door::Port,
@@ -272,6 +274,7 @@ impl App {
         let why = tokio::select! {
             biased;
             why = stop.next() => why,
+            () = asked_to_stop.notified() => "POST /shutdown",
             () = ended.all() => return Err(StartError::WorkersEnded),
             never = keep_up => match never {},
         };

@@ -24,11 +24,13 @@ pub mod report;
 pub mod retry;
 pub mod run;
 pub mod schema;
+pub mod shutdown;
 #[cfg(feature = "demo")]
 pub mod simulate;
 pub mod status;
 mod status_table;
 mod transcript;
+pub mod wait;
 
 use std::io;
 use std::process::ExitCode;
@@ -109,6 +111,10 @@ pub enum Command {
     #[cfg(not(feature = "demo"))]
     #[command(hide = true)]
     Simulate(left_out::LeftOutArgs),
+    /// Wait until a headset that was started serves with its credentials.
+    Wait(wait::WaitArgs),
+    /// Stop a running headset as SIGTERM does, and wait until it has drained.
+    Shutdown(shutdown::ShutdownArgs),
     /// Print the JSON Schema of configuration files, for editors.
     Schema(schema::SchemaArgs),
     /// Print a script that completes the command line in a shell.
@@ -140,6 +146,8 @@ pub fn execute(cli: Cli) -> anyhow::Result<ExitCode> {
             process::runtime()?.block_on(simulate::run(args))?;
             Ok(ExitCode::SUCCESS)
         }
+        Command::Wait(args) => wait::run(args),
+        Command::Shutdown(args) => shutdown::run(args),
         Command::Schema(args) => schema::run(args),
         Command::Completions(args) => completions::run(args),
         Command::Version => {

@@ -1,4 +1,5 @@
-//! What changes something: a reload, an attempt that a person asks for, the level of the log.
+//! What changes something: a reload, an attempt that a person asks for, the level of the log,
+//! a stop.
 //!
 //! Each needs more than a look does: over the port the admin token, on loopback too, where
 //! any program of the machine could ask; over the admin socket nothing, as whoever opens it
@@ -33,6 +34,7 @@ pub(super) fn routes(admin: &Admin) -> Router<Admin> {
         .route("/reload", post(reload))
         .route("/credentials/{name}/retry", post(retry))
         .route("/log-level", put(log_level))
+        .route("/shutdown", post(shutdown))
         .route_layer(from_fn_with_state(admin.clone(), allowed))
 }
 
@@ -70,6 +72,12 @@ async fn reload(State(admin): State<Admin>) -> Response {
             (StatusCode::SERVICE_UNAVAILABLE, text).into_response()
         }
     }
+}
+
+/// `POST /shutdown`: begins to stop, as SIGTERM does, and says so before it has.
+async fn shutdown(State(admin): State<Admin>) -> Response {
+    admin.stop.notify_one();
+    (StatusCode::ACCEPTED, "stopping\n").into_response()
 }
 
 /// `POST /credentials/NAME/retry`, with `?renew` also where nothing is wrong, and with

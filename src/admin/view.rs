@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use prometheus::Registry;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{Notify, mpsc, oneshot};
 
 use crate::admin::guard::AdminGuard;
 use crate::admin::health::Health;
@@ -25,6 +25,8 @@ pub struct Admin {
     pub admin_view: Arc<ArcSwap<AdminView>>,
     /// Where to ask for a reload; `None` where none can be had.
     pub ask: Option<mpsc::Sender<ReloadRequest>>,
+    /// Whom to tell that headset is to stop, as by SIGTERM.
+    pub stop: Arc<Notify>,
     /// Changes the level of the log; `None` where this process does not log.
     pub log: Option<Arc<dyn LogControl>>,
     /// The clock by which credentials expire.

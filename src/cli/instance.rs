@@ -297,6 +297,14 @@ impl Instance {
         }
     }
 
+    /// Whether somebody still listens there.
+    pub async fn is_there(&self) -> bool {
+        match &self.0 {
+            Way::Socket(path) => listens(path).await.is_ok(),
+            Way::Port { authority, .. } => TcpStream::connect(authority).await.is_ok(),
+        }
+    }
+
     /// Its answer to `method` for `target`, with `body`, within `limit`.
     ///
     /// # Errors

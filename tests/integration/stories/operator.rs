@@ -344,3 +344,44 @@ async fn a_watch_looks_again_and_outlives_a_restart() {
     let _again = bench.start().await;
     assert_eq!(next().await["credentials"][0]["name"], "pbx");
 }
+
+#[tokio::test]
+async fn a_job_waits_for_headset_and_stops_it_at_its_end() {
+    let bench = Bench::new("").await;
+    // It is waited for before it is started.
+    let (told, mut process) = tokio::join!(bench.run(&["wait", "--strict"]), bench.start());
+    assert_eq!(told.code, 0, "{}", told.stderr);
+    let status = bench.run(&["status", "pbx", "--output", "json"]).await;
+    let one: Value = serde_json::from_str(&status.stdout).unwrap();
+    assert_eq!(one["state"], "live");
+    let told = bench.run(&["shutdown"]).await;
+    assert_eq!(
+        (told.code, told.stdout.as_str()),
+        (0, ""),
+        "{}",
+        told.stderr
+    );
+    assert_eq!(process.ended().await, Some(0));
+    assert_eq!(process.said("POST /shutdown"), 1, "{}", process.logged());
+    let told = bench.run(&["shutdown"]).await;
+    assert_eq!(told.code, 69, "{}", told.stderr);
+    let told = bench.run(&["wait", "--timeout", "300ms"]).await;
+    assert_eq!(told.code, 75, "{}", told.stderr);
+    assert!(
+        told.stderr.contains("no headset runs here"),
+        "{}",
+        told.stderr
+    );
+}
+
+#[tokio::test]
+async fn over_the_address_only_the_token_stops_it() {
+    let bench = Bench::new("socket = \"none\"").await;
+    let process = bench.start().await;
+    let url = format!("http://{}", process.admin());
+    let told = bench.run(&["shutdown", "--admin", &url]).await;
+    assert_eq!(told.code, 77, "{}", told.stderr);
+    let told = bench.run(&["health", "--admin", &url]).await;
+    assert_eq!(told.code, 0, "it still runs");
+    drop(process);
+}
