@@ -69,6 +69,11 @@ fn answer() {
 }
 
 #[test]
+fn request() {
+    replay("request");
+}
+
+#[test]
 fn response() {
     replay("response");
 }

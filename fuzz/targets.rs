@@ -9,6 +9,7 @@ mod answer;
 mod config;
 mod path;
 mod recipe;
+mod request;
 mod request_head;
 mod response;
 mod structured;
@@ -32,6 +33,10 @@ pub const ALL: &[Target] = &[
     Target {
         name: "answer",
         check: answer::check,
+    },
+    Target {
+        name: "request",
+        check: request::check,
     },
     Target {
         name: "response",

@@ -1,14 +1,23 @@
-//! HTTP/1.1 towards upstreams (RFC 9112), without sockets, clocks or tasks.
+//! HTTP/1.1 (RFC 9112), without sockets, clocks or tasks.
 //!
-//! Three parts, each a function of bytes and its own few fields: [`request`] writes the
-//! head of a request and frames its body, [`response`] reads the head of a response,
-//! [`body`] takes a response's body out of the bytes that came. What leaves has one
-//! reading, and what comes is refused where careful readers could differ on it, but for
-//! what `docs/http.md` lists as tolerated. Every limit is a parameter or a named constant.
+//! Each part is a function of bytes and its own few fields. Towards upstreams
+//! [`request`] writes heads and [`response`] reads them; towards callers [`request_head`]
+//! reads and [`response_head`] writes. Both roles share [`body`], which takes a body out of
+//! the bytes that came, [`outgoing`], which frames the one that leaves, and [`spelling`],
+//! which keeps the letter case of names.
+//!
+//! What leaves has one reading, and what comes is refused where careful readers could
+//! differ on it, but for what `docs/http.md` lists as tolerated. Every limit is a parameter
+//! or a named constant, and the work is linear in the bytes, however they are cut.
 //!
 //! It knows nothing of connections: who reads, writes, waits and gives up is
-//! `gateway/client/conn.rs` and `exchange.rs`. Callers are served by hyper.
+//! `gateway/upstream/conn.rs` towards upstreams.
 
 pub mod body;
+mod located;
+pub mod outgoing;
 pub mod request;
+pub mod request_head;
 pub mod response;
+pub mod response_head;
+pub mod spelling;

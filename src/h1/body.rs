@@ -1,4 +1,4 @@
-//! The body of a response, taken out of the bytes that came (RFC 9112 §6.3, §7.1).
+//! The body of a message, taken out of the bytes that came (RFC 9112 §6.3, §7.1).
 //!
 //! Data is passed on as it comes and shares the memory it was read into. Chunks are read
 //! strictly: lines end in CRLF, a size is hexadecimal digits, an extension holds no
@@ -123,6 +123,47 @@ impl Decoder {
             Some(0) => Decoder::Done,
             Some(length) => Decoder::Length(length),
         })
+    }
+
+    /// How the body of a request of `version` with these `headers` ends. Where a response
+    /// is forgiven, a request is not: two framings are what smuggling is made of (RFC 9112
+    /// §6.1, §11.2).
+    ///
+    /// # Errors
+    /// Why the head does not say it in one way.
+    pub fn of_request(version: Version, headers: &HeaderMap) -> Result<Decoder, &'static str> {
+        let mut lengths = headers.get_all(header::CONTENT_LENGTH).iter();
+        let mut codings = headers.get_all(header::TRANSFER_ENCODING).iter();
+        let is_chunked = |coding: &HeaderValue| coding.as_bytes().eq_ignore_ascii_case(b"chunked");
+        let (length, coding) = (lengths.next(), codings.next());
+        match (length, coding) {
+            (None, None) => Ok(Decoder::Done),
+            (Some(_), None) if lengths.next().is_some() => {
+                Err("it has more than one Content-Length")
+            }
+            (Some(length), None) => match number(length.as_bytes()) {
+                Some(0) => Ok(Decoder::Done),
+                Some(length) => Ok(Decoder::Length(length)),
+                None => Err("its Content-Length is not one number"),
+            },
+            (_, Some(_)) if version == Version::HTTP_10 => {
+                Err("it has a Transfer-Encoding, which HTTP/1.0 does not know")
+            }
+            (_, Some(coding)) if codings.next().is_some() || !is_chunked(coding) => {
+                Err("its Transfer-Encoding is not exactly one `chunked`")
+            }
+            (Some(_), Some(_)) => Err("it has a Content-Length beside its Transfer-Encoding"),
+            (None, Some(_)) => Ok(Decoder::Chunked(Chunks::default())),
+        }
+    }
+
+    /// How many bytes it has, where that was told.
+    pub fn length(&self) -> Option<u64> {
+        match self {
+            Decoder::Done => Some(0),
+            Decoder::Length(left) => Some(*left),
+            Decoder::Chunked(_) | Decoder::UntilClose => None,
+        }
     }
 
     /// Whether nothing of the body is left to come.
@@ -371,6 +412,37 @@ mod tests {
         }
         let old = "HTTP/1.0 200 OK\r\ntransfer-encoding: chunked\r\n\r\n";
         assert!(decoder(&Method::GET, old).is_err());
+    }
+
+    /// RFC 9112 §6.1, §6.3.
+    #[test]
+    fn a_request_says_in_one_way_how_long_its_body_is() {
+        let of = |version, lengths: &[&'static str], codings: &[&'static str]| {
+            let mut headers = HeaderMap::new();
+            for length in lengths {
+                headers.append("content-length", HeaderValue::from_static(length));
+            }
+            for coding in codings {
+                headers.append("transfer-encoding", HeaderValue::from_static(coding));
+            }
+            Decoder::of_request(version, &headers)
+        };
+        let new = Version::HTTP_11;
+        let chunked = Decoder::Chunked(Chunks::default());
+        assert_eq!(of(new, &[], &[]), Ok(Decoder::Done));
+        assert_eq!(of(new, &["0"], &[]), Ok(Decoder::Done));
+        assert_eq!(of(new, &["007"], &[]), Ok(Decoder::Length(7)));
+        assert_eq!(of(new, &[], &["Chunked"]), Ok(chunked));
+        for length in ["", "+7", "7, 7", "0x7", "7 7", "18446744073709551616"] {
+            assert!(of(new, &[length], &[]).is_err(), "{length:?}");
+        }
+        for coding in ["gzip", "gzip, chunked", "chunked, chunked", "", "identity"] {
+            assert!(of(new, &[], &[coding]).is_err(), "{coding:?}");
+        }
+        assert!(of(new, &["7", "7"], &[]).is_err());
+        assert!(of(new, &["7"], &["chunked"]).is_err());
+        assert!(of(new, &[], &["chunked", "chunked"]).is_err());
+        assert!(of(Version::HTTP_10, &[], &["chunked"]).is_err());
     }
 
     type Read = (Vec<u8>, Option<HeaderMap>, Vec<u8>);

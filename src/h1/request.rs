@@ -1,24 +1,13 @@
-//! The head of a request, and the framing of its body (RFC 9112 §3, §6, §7.1).
+//! Writes the head of a request (RFC 9112 §3) and says how its body is framed (§6).
 //!
-//! Names leave in lower case. Values were checked when they were made (`HeaderValue`
-//! holds neither CR nor LF), so a head cannot be split.
+//! Values were checked when they were made (`HeaderValue` holds neither CR nor LF), so a
+//! head cannot be split.
 
 use bytes::{BufMut, BytesMut};
 use http::{HeaderMap, Method, Uri, header};
 
-/// How the receiver finds the end of a body.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Framing {
-    /// There is no body.
-    None,
-    /// So many bytes are still to come (RFC 9112 §6.2).
-    Length(u64),
-    /// Chunks, then trailers (RFC 9112 §7.1).
-    Chunked,
-}
-
-/// The end of a chunk's data.
-pub const CHUNK_END: &[u8] = b"\r\n";
+use crate::h1::outgoing::{Framing, write_fields};
+use crate::h1::spelling::Spelling;
 
 /// Bytes that an average field takes, for a buffer that need not grow.
 const FIELD: usize = 48;
@@ -39,8 +28,15 @@ pub fn framing(headers: &HeaderMap) -> Framing {
 }
 
 /// Writes the request line and `headers` behind `out`, with the target in origin-form
-/// (RFC 9112 §3.2.1) or, for the server as a whole, `*` (§3.2.4).
-pub fn write_head(out: &mut BytesMut, method: &Method, target: &Uri, headers: &HeaderMap) {
+/// (RFC 9112 §3.2.1) or, for the server as a whole, `*` (§3.2.4), and names as `spelling`
+/// says.
+pub fn write_head(
+    out: &mut BytesMut,
+    method: &Method,
+    target: &Uri,
+    headers: &HeaderMap,
+    spelling: &Spelling,
+) {
     let target = target.path_and_query().map_or("", |target| target.as_str());
     let has_path = target.starts_with('/') || target == "*";
     let method = method.as_str();
@@ -52,42 +48,8 @@ pub fn write_head(out: &mut BytesMut, method: &Method, target: &Uri, headers: &H
     }
     out.put_slice(target.as_bytes());
     out.put_slice(b" HTTP/1.1\r\n");
-    write_fields(out, headers);
+    write_fields(out, headers, spelling);
     out.put_slice(b"\r\n");
-}
-
-/// Writes the length line of a chunk of `bytes` behind `out`; the data and [`CHUNK_END`]
-/// follow it. A chunk of none would end the body, so `bytes` is above zero.
-pub fn write_chunk_head(out: &mut BytesMut, bytes: usize) {
-    debug_assert!(bytes > 0);
-    let mut digits = [0; 2 * size_of::<usize>()];
-    let mut rest = bytes;
-    let mut at = digits.len();
-    while rest > 0 {
-        at -= 1;
-        digits[at] = b"0123456789abcdef"[rest % 16];
-        rest /= 16;
-    }
-    out.put_slice(&digits[at..]);
-    out.put_slice(b"\r\n");
-}
-
-/// Writes the last chunk, with `trailers` where there are some.
-pub fn write_last_chunk(out: &mut BytesMut, trailers: Option<&HeaderMap>) {
-    out.put_slice(b"0\r\n");
-    if let Some(trailers) = trailers {
-        write_fields(out, trailers);
-    }
-    out.put_slice(b"\r\n");
-}
-
-fn write_fields(out: &mut BytesMut, headers: &HeaderMap) {
-    for (name, value) in headers {
-        out.put_slice(name.as_str().as_bytes());
-        out.put_slice(b": ");
-        out.put_slice(value.as_bytes());
-        out.put_slice(b"\r\n");
-    }
 }
 
 #[cfg(test)]
@@ -105,7 +67,8 @@ mod tests {
             headers.append(*name, HeaderValue::from_static(value));
         }
         let mut out = BytesMut::new();
-        write_head(&mut out, &method, &Uri::from_static(target), &headers);
+        let target = Uri::from_static(target);
+        write_head(&mut out, &method, &target, &headers, &Spelling::LOWER);
         String::from_utf8(out.to_vec()).unwrap()
     }
 
@@ -149,21 +112,5 @@ mod tests {
         assert_eq!(framed(&[length]), Framing::Length(7));
         assert_eq!(framed(&[chunked]), Framing::Chunked);
         assert_eq!(framed(&[length, chunked]), Framing::Chunked);
-    }
-
-    /// RFC 9112 §7.1.
-    #[test]
-    fn chunks_have_their_length_in_hexadecimal() {
-        for bytes in [1, 9, 10, 15, 16, 255, 4096, usize::MAX] {
-            let mut out = BytesMut::new();
-            write_chunk_head(&mut out, bytes);
-            assert_eq!(out, format!("{bytes:x}\r\n"));
-        }
-        let mut out = BytesMut::new();
-        write_last_chunk(&mut out, None);
-        let mut trailers = HeaderMap::new();
-        trailers.insert("x-sum", HeaderValue::from_static("1"));
-        write_last_chunk(&mut out, Some(&trailers));
-        assert_eq!(&out[..], b"0\r\n\r\n0\r\nx-sum: 1\r\n\r\n");
     }
 }

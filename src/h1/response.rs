@@ -1,11 +1,12 @@
 //! The head of a response (RFC 9112 §4, §5).
 
-use bytes::{Bytes, BytesMut};
-use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Version, header};
 use std::mem::MaybeUninit;
 
-/// Fields for which no memory is taken from the heap.
-const USUAL_FIELDS: usize = 100;
+use bytes::{Bytes, BytesMut};
+use http::{HeaderMap, StatusCode, Version, header};
+
+use crate::h1::located::{FieldPlaces, Progress, Span, lists, part, with_room};
+use crate::h1::spelling::Spelling;
 
 /// The longest head, in bytes: far more than any real one, and what one call may hold.
 pub const LONGEST: usize = 400 * 1024;
@@ -24,6 +25,8 @@ pub struct ResponseHead {
     pub headers: HeaderMap,
     /// Whether the connection stays open after this response (RFC 9112 §9.3).
     pub keep_alive: bool,
+    /// How the names of its fields are written.
+    pub spelling: Spelling,
 }
 
 /// Why what came is no head of a response.
@@ -53,8 +56,7 @@ pub enum HeadError {
 /// Reads heads. One for each connection.
 #[derive(Debug, Default)]
 pub struct HeadParser {
-    /// How much of a head that has not ended was read in vain.
-    looked: usize,
+    progress: Progress,
 }
 
 impl HeadParser {
@@ -69,25 +71,26 @@ impl HeadParser {
         buf: &mut BytesMut,
         fields: usize,
     ) -> Result<Option<ResponseHead>, HeadError> {
-        if !self.is_worth_a_look(buf) {
+        if !self.progress.is_worth_a_look(buf) {
             return match buf.len() > LONGEST {
                 true => Err(HeadError::TooLong),
                 false => Ok(None),
             };
         }
-        let parsed = match locate_in(buf, fields) {
+        let located = with_room(fields, |room| locate(buf, room));
+        let parsed = match located {
             Ok(Some(located)) => take_located(buf, &located).map(Some),
             Ok(None) => Ok(None),
             Err(error) => Err(error),
         };
         match parsed {
             Ok(Some(head)) => {
-                self.looked = 0;
+                self.progress.end();
                 Ok(Some(head))
             }
             Ok(None) if buf.len() > LONGEST => Err(HeadError::TooLong),
             Ok(None) => {
-                self.looked = buf.len();
+                self.progress.wait(buf.len());
                 Ok(None)
             }
             Err(HeadError::Syntax(httparse::Error::TooManyHeaders)) => {
@@ -96,55 +99,21 @@ impl HeadParser {
             Err(error) => Err(error),
         }
     }
-
-    /// Whether the head may have ended, or enough has come to see a fault in it.
-    fn is_worth_a_look(&self, buf: &[u8]) -> bool {
-        if self.looked == 0 {
-            return !buf.is_empty();
-        }
-        // An empty line ends a head: a line feed behind a line feed, or with a CR between.
-        let fresh = &buf[self.looked.saturating_sub(2)..];
-        let ends = memchr::memchr_iter(b'\n', fresh).any(|at| {
-            let rest = &fresh[at + 1..];
-            rest.starts_with(b"\n") || rest.starts_with(b"\r\n")
-        });
-        ends || buf.len() >= 2 * self.looked
-    }
 }
 
-/// The part of the bytes between two offsets.
-type Span = (u32, u32);
-
-/// Name and value of a field.
-type FieldSpans = (Span, Span);
-
-/// Fields whose places are kept on the stack.
-const FEW: usize = 32;
-
 /// A head that has ended, as places in the bytes that it is to be taken from.
-struct Located {
+struct LocatedResponse {
     end: usize,
     status: u16,
     version: Version,
     reason: Span,
-    count: usize,
-    few: [FieldSpans; FEW],
-    many: Vec<FieldSpans>,
-}
-
-fn locate_in(bytes: &[u8], fields: usize) -> Result<Option<Located>, HeadError> {
-    if fields <= USUAL_FIELDS {
-        let mut room = [const { MaybeUninit::uninit() }; USUAL_FIELDS];
-        locate(bytes, &mut room[..fields])
-    } else {
-        locate(bytes, &mut vec![MaybeUninit::uninit(); fields])
-    }
+    fields: FieldPlaces,
 }
 
 fn locate<'b>(
     bytes: &'b [u8],
     room: &mut [MaybeUninit<httparse::Header<'b>>],
-) -> Result<Option<Located>, HeadError> {
+) -> Result<Option<LocatedResponse>, HeadError> {
     let mut response = httparse::Response::new(&mut []);
     let parsed = httparse::ParserConfig::default().parse_response_with_uninit_headers(
         &mut response,
@@ -154,11 +123,7 @@ fn locate<'b>(
     let httparse::Status::Complete(end) = parsed else {
         return Ok(None);
     };
-    let span = |text: &[u8]| {
-        let from = text.as_ptr().addr() - bytes.as_ptr().addr();
-        (from as u32, (from + text.len()) as u32)
-    };
-    let mut located = Located {
+    Ok(Some(LocatedResponse {
         end,
         status: response.code.unwrap_or_default(),
         version: match response.version {
@@ -166,33 +131,8 @@ fn locate<'b>(
             _ => Version::HTTP_10,
         },
         reason: reason(bytes),
-        count: response.headers.len(),
-        few: [FieldSpans::default(); FEW],
-        many: Vec::new(),
-    };
-    if located.count > FEW {
-        located.many.resize(located.count, FieldSpans::default());
-    }
-    for (spans, field) in located.fields_mut().iter_mut().zip(&*response.headers) {
-        *spans = (span(field.name.as_bytes()), span(field.value));
-    }
-    Ok(Some(located))
-}
-
-impl Located {
-    fn fields(&self) -> &[FieldSpans] {
-        match self.count {
-            0..=FEW => &self.few[..self.count],
-            _ => &self.many,
-        }
-    }
-
-    fn fields_mut(&mut self) -> &mut [FieldSpans] {
-        match self.count {
-            0..=FEW => &mut self.few[..self.count],
-            _ => &mut self.many,
-        }
-    }
+        fields: FieldPlaces::of(bytes, response.headers),
+    }))
 }
 
 /// Where the reason phrase of a head stands that httparse takes: behind `HTTP/1.x NNN` and
@@ -205,9 +145,8 @@ fn reason(bytes: &[u8]) -> Span {
 }
 
 /// Takes the head that stands at the start of `buf`; its fields share the memory.
-fn take_located(buf: &mut BytesMut, located: &Located) -> Result<ResponseHead, HeadError> {
+fn take_located(buf: &mut BytesMut, located: &LocatedResponse) -> Result<ResponseHead, HeadError> {
     let bytes = buf.split_to(located.end).freeze();
-    let part = |(from, to): Span| from as usize..to as usize;
     let status = StatusCode::from_u16(located.status);
     let status = status.map_err(|_| HeadError::Status(located.status))?;
     let reason = &bytes[part(located.reason)];
@@ -216,14 +155,13 @@ fn take_located(buf: &mut BytesMut, located: &Located) -> Result<ResponseHead, H
         status,
         version: located.version,
         reason: (!is_usual).then(|| bytes.slice(part(located.reason))),
-        headers: HeaderMap::with_capacity(located.count),
+        headers: HeaderMap::with_capacity(located.fields.count()),
         keep_alive: located.version == Version::HTTP_11,
+        spelling: Spelling::default(),
     };
     let mut closes = false;
-    for &(name, value) in located.fields() {
-        let name = HeaderName::from_bytes(&bytes[part(name)]).map_err(|_| HeadError::Field)?;
-        let value = HeaderValue::from_maybe_shared(bytes.slice(part(value)));
-        let value = value.map_err(|_| HeadError::Field)?;
+    for field in located.fields.fields(&bytes) {
+        let (name, value) = field.ok_or(HeadError::Field)?;
         if name == header::CONNECTION {
             closes |= lists(&value, "close");
             head.keep_alive |= lists(&value, "keep-alive");
@@ -231,13 +169,8 @@ fn take_located(buf: &mut BytesMut, located: &Located) -> Result<ResponseHead, H
         head.headers.append(name, value);
     }
     head.keep_alive &= !closes;
+    head.spelling = Spelling::of(bytes);
     Ok(head)
-}
-
-/// Whether `option` is one of the listed options (RFC 9110 §7.6.1), in any letter case.
-fn lists(value: &HeaderValue, option: &str) -> bool {
-    let mut options = value.as_bytes().split(|&byte| byte == b',');
-    options.any(|listed| listed.trim_ascii().eq_ignore_ascii_case(option.as_bytes()))
 }
 
 #[cfg(test)]

@@ -6,13 +6,13 @@
 //! ahead than one piece, so a peer that stalls holds a bounded part of each call. At rest
 //! it holds no buffer.
 
-use std::io::{self, IoSlice};
+use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker, ready};
 use std::time::Duration;
 
-use bytes::{Buf, BufMut, Bytes, BytesMut};
+use bytes::{BufMut, Bytes, BytesMut};
 use http::Request;
 use http_body::Body as _;
 use hyper::rt::Write as _;
@@ -23,17 +23,15 @@ use crate::gateway::body_error::BodyError;
 use crate::gateway::metrics::RouteMetrics;
 use crate::gateway::request_body::RequestBody;
 use crate::h1::body::{Decoded, Decoder};
-use crate::h1::request::{self, Framing};
+use crate::h1::outgoing::{self, Framing, Outgoing};
+use crate::h1::request;
 use crate::h1::response::{HeadError, HeadParser, ResponseHead};
+use crate::h1::spelling::Spelling;
 use crate::net::io::{Io, SharedSocket};
 use crate::net::read_ahead::PIECE;
 
 /// Room for a head, in bytes: one read takes most.
 pub const HEAD: usize = 8 * 1024;
-
-/// Data up to this many bytes is copied behind the head or chunk line before it, which
-/// is cheaper than a second piece of memory in the write.
-const COPIED: usize = 4 * 1024;
 
 /// One connection.
 #[derive(Debug)]
@@ -54,7 +52,9 @@ pub struct Conn {
     heads: HeadParser,
     /// The upstream has closed its side, or the socket has failed.
     is_over: bool,
-    unwritten: Unwritten,
+    unwritten: Outgoing,
+    /// Something was written and may rest in the TLS session.
+    unflushed: bool,
     sending: Option<Sending>,
 }
 
@@ -65,19 +65,8 @@ struct Sending {
     framing: Framing,
     /// Something of its body was taken.
     begun: bool,
-    /// All of it is in [`Unwritten`], or beyond.
+    /// All of it is in [`Outgoing`], or beyond.
     gathered: bool,
-}
-
-/// What is to be written, in this order.
-#[derive(Debug, Default)]
-struct Unwritten {
-    bytes: BytesMut,
-    /// Data too long to be copied behind `bytes`.
-    piece: Bytes,
-    piece_end: &'static [u8],
-    /// Something was written and may rest in the TLS session.
-    unflushed: bool,
 }
 
 /// Why a request cannot be sent on.
@@ -121,7 +110,8 @@ impl Conn {
             unread: BytesMut::new(),
             heads: HeadParser::default(),
             is_over: false,
-            unwritten: Unwritten::default(),
+            unwritten: Outgoing::default(),
+            unflushed: false,
             sending: None,
         })
     }
@@ -129,7 +119,8 @@ impl Conn {
     /// Begins with `request`. Nothing is written before [`Conn::poll_send`].
     pub fn begin(&mut self, request: Box<Request<RequestBody>>) {
         let (method, uri, headers) = (request.method(), request.uri(), request.headers());
-        request::write_head(&mut self.unwritten.bytes, method, uri, headers);
+        let out = &mut self.unwritten.bytes;
+        request::write_head(out, method, uri, headers, &Spelling::LOWER);
         self.sending = Some(Sending {
             framing: request::framing(headers),
             request,
@@ -175,7 +166,7 @@ impl Conn {
         let Some(sending) = self.sending.as_mut().filter(|sending| !sending.gathered) else {
             return Poll::Ready(Ok(true));
         };
-        while !self.unwritten.is_full() {
+        while !self.unwritten.is_full(PIECE) {
             let body = sending.request.body_mut();
             if sending.framing == Framing::None {
                 sending.gathered = true;
@@ -188,9 +179,9 @@ impl Conn {
                     sending.gathered = true;
                     return Poll::Ready(match sending.framing {
                         Framing::Length(_) => Err(SendError::Body),
-                        Framing::None => Ok(true),
+                        Framing::None | Framing::UntilClose => Ok(true),
                         Framing::Chunked => {
-                            request::write_last_chunk(&mut self.unwritten.bytes, None);
+                            outgoing::write_last_chunk(&mut self.unwritten.bytes, None);
                             Ok(true)
                         }
                     });
@@ -200,22 +191,8 @@ impl Conn {
             let frame = match frame.into_data() {
                 Ok(data) if data.is_empty() => continue,
                 Ok(data) => {
-                    match &mut sending.framing {
-                        Framing::Length(left) if data.len() as u64 > *left => {
-                            return Poll::Ready(Err(SendError::Body));
-                        }
-                        Framing::Length(left) => {
-                            *left -= data.len() as u64;
-                            if *left == 0 {
-                                sending.framing = Framing::None;
-                            }
-                            self.unwritten.push(data, b"");
-                        }
-                        Framing::None => return Poll::Ready(Err(SendError::Body)),
-                        Framing::Chunked => {
-                            request::write_chunk_head(&mut self.unwritten.bytes, data.len());
-                            self.unwritten.push(data, request::CHUNK_END);
-                        }
+                    if self.unwritten.push(data, &mut sending.framing).is_err() {
+                        return Poll::Ready(Err(SendError::Body));
                     }
                     continue;
                 }
@@ -223,7 +200,7 @@ impl Conn {
             };
             // Trailers: nothing follows them (RFC 9112 §7.1.2), and only chunks carry them.
             if let (Framing::Chunked, Ok(trailers)) = (sending.framing, frame.into_trailers()) {
-                request::write_last_chunk(&mut self.unwritten.bytes, Some(&trailers));
+                outgoing::write_last_chunk(&mut self.unwritten.bytes, Some(&trailers));
                 sending.gathered = true;
                 return Poll::Ready(Ok(true));
             }
@@ -232,24 +209,21 @@ impl Conn {
     }
 
     fn poll_write(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let Conn { io, unwritten, .. } = self;
-        let mut io = Pin::new(io);
-        while !unwritten.is_empty() {
-            let written = if unwritten.piece.is_empty() {
-                io.as_mut().poll_write(cx, &unwritten.bytes)
-            } else {
-                let parts = [&unwritten.bytes[..], &unwritten.piece, unwritten.piece_end];
-                io.as_mut()
-                    .poll_write_vectored(cx, &parts.map(IoSlice::new))
+        let mut io = Pin::new(&mut self.io);
+        while !self.unwritten.is_empty() {
+            let written = match self.unwritten.single() {
+                Some(bytes) => io.as_mut().poll_write(cx, bytes),
+                None => io.as_mut().poll_write_vectored(cx, &self.unwritten.parts()),
             };
             match ready!(written)? {
                 0 => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
-                bytes => unwritten.advance(bytes),
+                bytes => self.unwritten.advance(bytes),
             }
+            self.unflushed = true;
         }
-        if unwritten.unflushed {
+        if self.unflushed {
             ready!(io.poll_flush(cx))?;
-            unwritten.unflushed = false;
+            self.unflushed = false;
         }
         Poll::Ready(Ok(()))
     }
@@ -366,41 +340,6 @@ impl Conn {
     /// read of it beyond the head of the response.
     pub fn into_wire(self) -> (Io, Bytes, CountedConn) {
         (self.io, self.unread.freeze(), self.counted)
-    }
-}
-
-impl Unwritten {
-    fn is_empty(&self) -> bool {
-        self.bytes.is_empty() && self.piece.is_empty() && self.piece_end.is_empty()
-    }
-
-    /// Whether it is to be written before more is taken.
-    fn is_full(&self) -> bool {
-        !self.piece.is_empty() || self.bytes.len() >= PIECE
-    }
-
-    fn push(&mut self, data: Bytes, end: &'static [u8]) {
-        if data.len() <= COPIED {
-            self.bytes.extend_from_slice(&data);
-            self.bytes.extend_from_slice(end);
-        } else {
-            self.piece = data;
-            self.piece_end = end;
-        }
-    }
-
-    /// Drops the first `bytes`, which were written.
-    fn advance(&mut self, bytes: usize) {
-        self.unflushed = true;
-        let first = bytes.min(self.bytes.len());
-        let second = (bytes - first).min(self.piece.len());
-        self.bytes.advance(first);
-        self.piece.advance(second);
-        self.piece_end = &self.piece_end[bytes - first - second..];
-        if self.piece.is_empty() {
-            // Its memory is the caller's read buffer.
-            self.piece = Bytes::new();
-        }
     }
 }
 

@@ -1,0 +1,144 @@
+//! In which letter case the names of fields are written (RFC 9110 §5.1: it means nothing,
+//! but some programs read it all the same).
+//!
+//! A [`HeaderMap`](http::HeaderMap) knows names in lower case alone. A value that was read
+//! shares the memory of the head that it came in, though, and there its name stands right
+//! before it. So the head itself is kept, and no table of names: where a value lies in it,
+//! what stands before the colon is how its peer wrote the name.
+
+use bytes::Bytes;
+use http::{HeaderName, HeaderValue};
+
+/// How the names in one head were written. Clones share the bytes.
+#[derive(Clone, Default)]
+pub struct Spelling(Option<Bytes>);
+
+impl std::fmt::Debug for Spelling {
+    /// Says nothing of the fields: some are secret.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(if self.0.is_some() {
+            "kept"
+        } else {
+            "lower case"
+        })
+    }
+}
+
+impl Spelling {
+    /// All names in lower case.
+    pub const LOWER: Spelling = Spelling(None);
+
+    /// As in `head`, whose fields are parts of it.
+    pub fn of(head: Bytes) -> Spelling {
+        Spelling(Some(head))
+    }
+
+    /// How `name` is to be written before `value`: as in the head, where the field stands
+    /// there; else, of what headset sets, in its usual form.
+    pub fn name<'a>(&'a self, name: &'a HeaderName, value: &HeaderValue) -> &'a [u8] {
+        let lower = name.as_str().as_bytes();
+        let Some(head) = &self.0 else {
+            return lower;
+        };
+        let value = value.as_bytes();
+        let at = value.as_ptr().addr().wrapping_sub(head.as_ptr().addr());
+        // An empty value has no place of its own.
+        let written = match at < head.len() && !value.is_empty() {
+            true => written_before(&head[..at], lower),
+            false => None,
+        };
+        written
+            .or_else(|| usual(lower))
+            .unwrap_or_else(|| elsewhere(head, lower))
+    }
+}
+
+/// `name` as it stands at the end of `before`, with its colon and blanks behind it.
+fn written_before<'a>(before: &'a [u8], name: &[u8]) -> Option<&'a [u8]> {
+    let before = before.trim_ascii_end().strip_suffix(b":")?;
+    let written = &before[before.len().checked_sub(name.len())?..];
+    written.eq_ignore_ascii_case(name).then_some(written)
+}
+
+/// `name` where its value did not come in `head` as it is: as the head writes it in another
+/// line, else in lower case.
+#[cold]
+fn elsewhere<'a>(head: &'a [u8], name: &'a [u8]) -> &'a [u8] {
+    let mut lines = head.split(|&byte| byte == b'\n').skip(1);
+    let written = lines.find_map(|line| {
+        let (written, rest) = line.split_at_checked(name.len())?;
+        (rest.starts_with(b":") && written.eq_ignore_ascii_case(name)).then_some(written)
+    });
+    written.unwrap_or(name)
+}
+
+/// The usual form of the names that headset sets.
+fn usual(name: &[u8]) -> Option<&'static [u8]> {
+    let usual: &[u8] = match name {
+        b"authorization" => b"Authorization",
+        b"connection" => b"Connection",
+        b"content-length" => b"Content-Length",
+        b"host" => b"Host",
+        b"location" => b"Location",
+        b"sessionid" => b"sessionId",
+        b"te" => b"TE",
+        b"transfer-encoding" => b"Transfer-Encoding",
+        b"upgrade" => b"Upgrade",
+        _ => return None,
+    };
+    Some(usual)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const HEAD: &[u8] =
+        b"GET / HTTP/1.1\r\nX-One:  1\r\nx-ONE:2\r\nX-Empty:\r\nHost: a\r\nX-Copy: a\r\n\r\n";
+
+    /// The name before the value at the `nth` place where `text` stands in the head.
+    fn spelt(name: &'static str, text: &str, nth: usize) -> String {
+        let head = Bytes::from_static(HEAD);
+        let place = memchr::memmem::find_iter(HEAD, text).nth(nth).unwrap();
+        let value = head.slice(place..place + text.len());
+        let value = HeaderValue::from_maybe_shared(value).unwrap();
+        let (spelling, name) = (Spelling::of(head), HeaderName::from_static(name));
+        String::from_utf8(spelling.name(&name, &value).to_vec()).unwrap()
+    }
+
+    #[test]
+    fn a_name_is_written_as_in_its_own_line() {
+        // The first 1s are those of the version.
+        assert_eq!(spelt("x-one", "1", 2), "X-One");
+        assert_eq!(spelt("x-one", "2", 0), "x-ONE");
+    }
+
+    #[test]
+    fn a_value_that_was_put_under_another_name_does_not_rename_it() {
+        assert_eq!(spelt("x-copy", "a", 0), "X-Copy", "as in its other line");
+        assert_eq!(spelt("x-forwarded-host", "a", 0), "x-forwarded-host");
+    }
+
+    #[test]
+    fn a_value_that_was_set_gets_the_heads_spelling_or_the_usual_one() {
+        let spelling = Spelling::of(Bytes::from_static(HEAD));
+        let set = HeaderValue::from_static("set");
+        for (name, written) in [
+            ("x-empty", "X-Empty"),
+            ("host", "Host"),
+            ("te", "TE"),
+            ("authorization", "Authorization"),
+            ("x-new", "x-new"),
+        ] {
+            let name = HeaderName::from_static(name);
+            assert_eq!(spelling.name(&name, &set), written.as_bytes());
+            assert_eq!(Spelling::LOWER.name(&name, &set), name.as_str().as_bytes());
+        }
+    }
+
+    #[test]
+    fn it_shows_nothing_of_the_head() {
+        let spelling = Spelling::of(Bytes::from_static(b"X: hunter2"));
+        assert_eq!(format!("{spelling:?}"), "kept");
+    }
+}
