@@ -3,8 +3,10 @@
 //! What modes differ in is only how they find the target of a call; today there is
 //! one, `reverse`: the host and path of the call choose a route.
 
+mod aside;
 pub mod connection;
 mod ending;
+mod http1;
 mod http2;
 mod phase;
 mod serving;

@@ -10,12 +10,12 @@ pub enum BodyError {
     /// The caller broke it off.
     #[error("the body broke off")]
     Broken(#[from] hyper::Error),
-    /// The upstream's connection failed.
+    /// The connection of the caller or of the upstream failed.
     #[error("the body broke off")]
     Connection(#[from] std::io::Error),
-    /// The upstream broke it off, or its framing.
+    /// Its sender broke it off, or its framing.
     #[error("the body broke off")]
-    Response(#[from] BodyFault),
+    Framing(#[from] BodyFault),
     /// The upstream broke its stream off.
     #[error("the body broke off")]
     Reset(#[from] h2::Error),

@@ -9,6 +9,7 @@ use http::{HeaderName, Request};
 use crate::credential::Unavailable;
 use crate::gateway::path::Oddity;
 use crate::gateway::request_body::RequestBody;
+use crate::h1::request_head::RequestFault;
 use crate::h1::response::HeadError;
 use crate::net::connect::ConnectError;
 
@@ -58,6 +59,12 @@ pub enum CallerFault {
     /// Its framing has more than one reading (RFC 9112 §6, §3.2).
     #[error("{0}")]
     Framing(&'static str),
+    /// Its head cannot be read (RFC 9112 §2.2, §3, §5).
+    #[error("{0}")]
+    BadHead(RequestFault),
+    /// Its head is longer than a head may be.
+    #[error("{0}")]
+    HeadTooLarge(RequestFault),
     /// Its path has more than one reading.
     #[error("the path holds {}", .0.describe())]
     OddPath(Oddity),
@@ -100,6 +107,21 @@ pub enum CallerFault {
     /// Its body ended early or was broken while it was being sent on.
     #[error("the request body ended early")]
     BodyBroken,
+}
+
+impl From<RequestFault> for CallerFault {
+    fn from(fault: RequestFault) -> CallerFault {
+        match fault {
+            RequestFault::Framing(why) => CallerFault::Framing(why),
+            RequestFault::TooLong(_)
+            | RequestFault::TooManyFields(_)
+            | RequestFault::TargetTooLong => CallerFault::HeadTooLarge(fault),
+            RequestFault::Grammar(_)
+            | RequestFault::BareLineFeed
+            | RequestFault::Target(_)
+            | RequestFault::Field => CallerFault::BadHead(fault),
+        }
+    }
 }
 
 /// What went wrong towards the upstream.
@@ -203,6 +225,8 @@ impl Reached {
 
 /// Every code of a response of our own; `docs/errors.md` has an entry for each.
 pub const CODES: &[&str] = &[
+    "bad_head",
+    "head_too_large",
     "framing",
     "ambiguous_path",
     "no_route",

@@ -6,8 +6,9 @@
 //! that sends too slowly is given up here (`min_rate.rs`), where that is asked for.
 //!
 //! A body that its caller announced by `Expect: 100-continue` is held until the
-//! upstream wants it (RFC 9110 §10.1.1): asking hyper for it is what sends the 100.
+//! upstream wants it (RFC 9110 §10.1.1): asking for it is what sends the 100.
 
+pub mod caller_body;
 pub mod min_rate;
 pub mod replay_buffer;
 
@@ -20,13 +21,13 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::HeaderName;
-use http_body::{Body as _, Frame, SizeHint};
-use hyper::body::Incoming;
+use http_body::{Frame, SizeHint};
 use prometheus::IntCounter;
 use tokio::time::Instant;
 
 use crate::gateway::body_error::BodyError;
 use crate::gateway::fields;
+use crate::gateway::request_body::caller_body::CallerBody;
 use crate::gateway::request_body::min_rate::MinRate;
 use crate::gateway::request_body::replay_buffer::ReplayBuffer;
 
@@ -34,7 +35,7 @@ use crate::gateway::request_body::replay_buffer::ReplayBuffer;
 /// that watches its progress.
 #[derive(Debug)]
 pub struct UploadSource {
-    incoming: RefCell<Incoming>,
+    incoming: RefCell<CallerBody>,
     kept: RefCell<ReplayBuffer>,
     ended: Cell<bool>,
     broken: Cell<bool>,
@@ -93,10 +94,7 @@ impl UploadSource {
 
     /// Reads the next frame from the caller; what of it may go on is kept.
     fn poll_next(&self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
-        let polled = {
-            let mut incoming = self.incoming.borrow_mut();
-            Pin::new(&mut *incoming).poll_frame(cx)
-        };
+        let polled = self.incoming.borrow_mut().poll_frame(cx);
         let Poll::Ready(polled) = polled else {
             let mut min_rate = self.min_rate.borrow_mut();
             let given_up = min_rate.as_mut().and_then(|rate| rate.given_up(cx));
@@ -119,7 +117,7 @@ impl UploadSource {
             }
             Some(Err(error)) => {
                 self.broken.set(true);
-                Some(Err(BodyError::Broken(error)))
+                Some(Err(error))
             }
             None => {
                 self.ended.set(true);
@@ -173,13 +171,13 @@ impl RequestBody {
     /// breaks off where the caller does not keep the `min_rate`. With `held` it is not
     /// read before [`UploadSource::release`], so its caller gets no 100 either.
     pub fn upload(
-        incoming: Incoming,
+        incoming: CallerBody,
         room: usize,
         bytes: IntCounter,
         min_rate: Option<Box<MinRate>>,
         held: bool,
     ) -> RequestBody {
-        let length = incoming.size_hint().exact();
+        let length = incoming.length();
         RequestBody {
             source: Some(Rc::new(UploadSource {
                 incoming: RefCell::new(incoming),
@@ -290,7 +288,7 @@ pub async fn drop_rest(source: &Rc<UploadSource>) {
     let rest = poll_fn(|cx| {
         loop {
             let mut incoming = source.incoming.borrow_mut();
-            match ready!(Pin::new(&mut *incoming).poll_frame(cx)) {
+            match ready!(incoming.poll_frame(cx)) {
                 Some(Ok(_)) if !incoming.is_end_stream() => {}
                 Some(Err(_)) => return Poll::Ready(false),
                 _ => return Poll::Ready(true),

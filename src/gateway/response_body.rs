@@ -157,10 +157,8 @@ impl ResponseBody {
         self.stream = Some(stream);
     }
 
-    /// Holds `error` back for one turn. The protocol library throws away what it has not
-    /// written when it is told, and a caller who sees his connection close without a
-    /// byte of the response may take it for an idle one that was lost, and send his call
-    /// once more.
+    /// Holds `error` back for one turn, over HTTP/2: its library throws away what it has not
+    /// written when it is told.
     fn break_off(
         &mut self,
         error: BodyError,
@@ -171,7 +169,7 @@ impl ResponseBody {
         Poll::Pending
     }
 
-    /// Keeps the caller's connection `busy` until this body has ended.
+    /// Keeps the stream of an HTTP/2 caller `busy` until this body has ended.
     pub fn set_busy(&mut self, busy: InFlight) {
         self.busy = Some(busy);
     }
@@ -198,9 +196,6 @@ impl http_body::Body for ResponseBody {
         let send_progress = this.busy.as_ref().and_then(InFlight::send_progress);
         if let Some(send_progress) = send_progress {
             send_progress.taken();
-        }
-        if this.busy.as_ref().is_some_and(InFlight::is_full) {
-            return Poll::Pending;
         }
         let frame = match &mut this.kind {
             BodyKind::Empty | BodyKind::Tunnel(_) => Poll::Ready(None),
@@ -236,15 +231,10 @@ impl http_body::Body for ResponseBody {
         if let Some(request_guard) = &this.request_guard {
             request_guard.count(octets);
         }
-        if let Some(busy) = &this.busy {
-            match busy.send_progress() {
-                None => busy.offered(octets),
-                Some(send_progress) => {
-                    send_progress.made();
-                    if !this.is_end_stream() {
-                        frame = apart(frame);
-                    }
-                }
+        if let Some(send_progress) = this.busy.as_ref().and_then(InFlight::send_progress) {
+            send_progress.made();
+            if !this.is_end_stream() {
+                frame = apart(frame);
             }
         }
         Poll::Ready(Some(Ok(this.clean(frame))))

@@ -12,8 +12,6 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use http::{HeaderValue, Request, Response, header};
-use http_body::Body as _;
-use hyper::body::Incoming;
 use tokio::time::Instant;
 use tower::Service;
 
@@ -25,9 +23,11 @@ use crate::gateway::failures::CallFacts;
 use crate::gateway::metrics::{ListenerMetrics, ListenerRefusal};
 use crate::gateway::path::{is_under, normalise};
 use crate::gateway::replay::ReplayPolicy;
+use crate::gateway::request_body::caller_body::CallerBody;
 use crate::gateway::request_body::min_rate::MinRate;
 use crate::gateway::request_body::{self, RequestBody};
 use crate::gateway::response_body::ResponseBody;
+use crate::gateway::stack::respond::RespondLayer;
 use crate::gateway::stack::{self, Parts, RouteStack};
 use crate::gateway::upstream::lifetimes::Lifetimes;
 use crate::gateway::upstream::pool::ConnPool;
@@ -151,7 +151,7 @@ impl Gateway {
     /// whether the response overtook the request's body.
     pub async fn answer(
         &self,
-        request: Request<Incoming>,
+        request: Request<CallerBody>,
         caller: &ConnState,
     ) -> Box<Response<ResponseBody>> {
         let started = Instant::now();
@@ -224,6 +224,13 @@ impl Gateway {
                 response
             }
         }
+    }
+
+    /// The response to what is no request that can be answered, because of `fault`. It is
+    /// no call of any route.
+    pub fn refuse(&self, fault: CallerFault) -> Box<Response<ResponseBody>> {
+        let none = RespondLayer::new(self.blueprint.none.metrics.clone());
+        none.answer(&fault.into()).response
     }
 
     /// Closes upstream connections that have rested too long.

@@ -1,20 +1,15 @@
 //! For the tests of this floor: a call as routing hands it to a stack, and a caller whose
 //! request a test writes byte by byte.
 
-use std::cell::RefCell;
-use std::convert::Infallible;
+use std::future::poll_fn;
 use std::rc::Rc;
 use std::sync::Arc;
 
-use bytes::Bytes;
-use http::{Method, Request, Response};
-use http_body_util::Empty;
-use hyper::body::Incoming;
-use hyper::service::service_fn;
-use hyper_util::rt::TokioIo;
+use bytes::BytesMut;
+use http::{Method, Request};
 use prometheus::Registry;
-use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
-use tokio::sync::oneshot;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::UnixStream;
 use tokio::time::Instant;
 
 use crate::base::name::Name;
@@ -22,8 +17,11 @@ use crate::gateway::failures::CallFacts;
 use crate::gateway::metrics::{Families, RouteMetrics};
 use crate::gateway::replay::ReplayPolicy;
 use crate::gateway::request_body::RequestBody;
+use crate::gateway::request_body::caller_body::CallerBody;
 use crate::gateway::{Call, ConnectionReuse};
-use crate::net::caller::Peer;
+use crate::h1::request_head::HeadLimits;
+use crate::net::caller::h1::H1Caller;
+use crate::net::caller::{CallerIo, Peer};
 
 /// The handles of a route of its own.
 pub(crate) fn metrics() -> Arc<RouteMetrics> {
@@ -52,44 +50,49 @@ pub(crate) fn call(method: Method, body: RequestBody) -> Call {
     }
 }
 
-/// The caller's end of a connection over which one request comes, read by the same
-/// library as on a listener. Dropping it breaks the request off.
-pub(crate) struct ScriptedCaller(DuplexStream);
+/// The caller's end of a connection over which one request comes, read as on a listener.
+/// Dropping it breaks the request off.
+pub(crate) struct ScriptedCaller {
+    io: UnixStream,
+    _served: H1Caller,
+}
 
 impl ScriptedCaller {
     /// Sends a POST with these `fields`, each ended by CRLF, and the beginning of its
-    /// body. Must run on a `LocalSet`.
-    pub(crate) async fn sends(fields: &str, body: &str) -> (ScriptedCaller, Request<Incoming>) {
-        let (io, server) = tokio::io::duplex(1024 * 1024);
-        let mut caller = ScriptedCaller(io);
-        let head = format!("POST / HTTP/1.1\r\nHost: a\r\n{fields}\r\n{body}");
-        caller.goes_on(&head).await;
-        let (sender, receiver) = oneshot::channel();
-        let sender = Rc::new(RefCell::new(Some(sender)));
-        let service = service_fn(move |request: Request<Incoming>| {
-            let sender = sender.borrow_mut().take();
-            async move {
-                let sent = sender.map(|sender| sender.send(request).is_ok());
-                assert_eq!(sent, Some(true), "one request");
-                std::future::pending::<()>().await;
-                Ok::<_, Infallible>(Response::new(Empty::<Bytes>::new()))
-            }
-        });
-        let connection = hyper::server::conn::http1::Builder::new()
-            .serve_connection(TokioIo::new(server), service);
-        tokio::task::spawn_local(connection);
-        (caller, receiver.await.unwrap())
+    /// body.
+    pub(crate) async fn sends(fields: &str, body: &str) -> (ScriptedCaller, Request<CallerBody>) {
+        let (mut io, served) = UnixStream::pair().unwrap();
+        let head = format!("POST / HTTP/1.1\r\nHost: a\r\n{fields}\r\n");
+        io.write_all(head.as_bytes()).await.unwrap();
+        let caller_io = CallerIo::unix(served, Arc::default());
+        let mut served = H1Caller::new(caller_io, BytesMut::new());
+        let limits = HeadLimits {
+            bytes: 8192,
+            fields: 100,
+        };
+        let head = poll_fn(|cx| served.poll_head(cx, limits)).await.unwrap();
+        let expects = head.headers.contains_key("expect");
+        let upload = served.begin(head.body, expects).map(CallerBody::H1);
+        let mut request = Request::new(upload.unwrap_or_default());
+        *request.method_mut() = head.method;
+        *request.headers_mut() = head.headers;
+        let mut caller = ScriptedCaller {
+            io,
+            _served: served,
+        };
+        caller.goes_on(body).await;
+        (caller, request)
     }
 
-    /// Sends `more`.
+    /// Sends `more`, as far as there is room for it.
     pub(crate) async fn goes_on(&mut self, more: &str) {
-        self.0.write_all(more.as_bytes()).await.unwrap();
+        self.io.write_all(more.as_bytes()).await.unwrap();
     }
 
     /// What came back up to now.
     pub(crate) async fn got(&mut self) -> String {
         let mut got = vec![0; 1024];
-        let reading = self.0.read(&mut got);
+        let reading = self.io.read(&mut got);
         let wait = std::time::Duration::from_millis(1);
         let n = tokio::time::timeout(wait, reading)
             .await

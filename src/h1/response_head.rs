@@ -51,7 +51,11 @@ pub fn frame(
             headers.insert(header::TRANSFER_ENCODING, chunked);
             Framing::Chunked
         }
-        None => Framing::UntilClose,
+        None => {
+            // None will come.
+            headers.remove(header::TRAILER);
+            Framing::UntilClose
+        }
     }
 }
 

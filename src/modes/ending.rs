@@ -62,7 +62,7 @@ pub(super) fn refuse(metrics: &ListenerMetrics, why: Expired) {
     }
 }
 
-/// Counts and logs a connection that ended by `error`.
+/// Counts and logs an HTTP/2 connection that ended by `error`.
 pub(super) fn note_failure(error: &hyper::Error, notes: &ConnState, metrics: &ListenerMetrics) {
     // Ours, or what the protocol library called one (CONTINUATION, unseen resets).
     let flood = notes
@@ -72,7 +72,6 @@ pub(super) fn note_failure(error: &hyper::Error, notes: &ConnState, metrics: &Li
     match flood {
         Some(Flood::Resets) => metrics.refused(ListenerRefusal::ResetFlood).inc(),
         Some(Flood::Frames) => metrics.refused(ListenerRefusal::FrameFlood).inc(),
-        None if error.is_parse_too_large() => metrics.refused(ListenerRefusal::HeadTooLarge).inc(),
         None if error.is_parse() => metrics.refused(ListenerRefusal::BadHead).inc(),
         None => {}
     }

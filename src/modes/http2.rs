@@ -19,6 +19,7 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 
 use crate::gateway::metrics::{ListenerMetrics, ListenerRefusal};
+use crate::gateway::request_body::caller_body::CallerBody;
 use crate::gateway::response_body::ResponseBody;
 use crate::modes::ending::{expiry, note_failure, refuse};
 use crate::modes::phase::Phase;
@@ -90,7 +91,7 @@ pub(super) async fn serve(
                 return Ok(response);
             }
             let busy = InFlight::begin_stream(notes.clone(), send_progress);
-            let mut response = service.answer(request, &notes).await;
+            let mut response = service.answer(request.map(CallerBody::H2), &notes).await;
             response.body_mut().set_busy(busy);
             Ok::<Response<ResponseBody>, Infallible>(*response)
         }

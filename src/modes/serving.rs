@@ -9,10 +9,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use http::{Request, Response};
-use hyper::body::Incoming;
 
 use crate::base::permits::Permits;
+use crate::gateway::error::CallerFault;
 use crate::gateway::metrics::ListenerMetrics;
+use crate::gateway::request_body::caller_body::CallerBody;
 use crate::gateway::response_body::ResponseBody;
 use crate::gateway::route::Gateway;
 use crate::net::caller::ConnState;
@@ -48,20 +49,31 @@ pub trait Pages: std::fmt::Debug {
     /// The response to `request`.
     fn answer(
         &self,
-        request: Request<Incoming>,
+        request: Request<CallerBody>,
     ) -> Pin<Box<dyn Future<Output = Response<ResponseBody>>>>;
+
+    /// The response to what is no request that can be answered, because of `fault`.
+    fn refuse(&self, fault: &CallerFault) -> Response<ResponseBody>;
 }
 
 impl Service {
     /// The response to a request of a caller of whom these are the `notes`.
     pub async fn answer(
         &self,
-        request: Request<Incoming>,
+        request: Request<CallerBody>,
         notes: &ConnState,
     ) -> Box<Response<ResponseBody>> {
         match self {
             Service::Gateway(gateway) => gateway.answer(request, notes).await,
             Service::Pages(pages) => Box::new(pages.answer(request).await),
+        }
+    }
+
+    /// The response to what is no request that can be answered, because of `fault`.
+    pub fn refuse(&self, fault: CallerFault) -> Box<Response<ResponseBody>> {
+        match self {
+            Service::Gateway(gateway) => gateway.refuse(fault),
+            Service::Pages(pages) => Box::new(pages.refuse(&fault)),
         }
     }
 }

@@ -1,12 +1,12 @@
-//! The socket towards a caller, as hyper drives it and as we watch it.
+//! The socket towards a caller, as a protocol drives it and as we watch it.
 //!
-//! hyper's own header timer also closes idle keep-alive connections, which would
-//! cut a caller's next call. So the socket notes when the first byte of a head
-//! arrived and since when a write has been stuck; `modes/connection.rs` decides.
-//! It counts the frames of HTTP/2 (`frames.rs`) and closes so that the last response
-//! arrives (`linger.rs`).
+//! It notes when the first byte of a head arrived and since when a write has been stuck;
+//! `modes/ending.rs` decides. It counts the frames of HTTP/2 (`frames.rs`) and closes so
+//! that the last response arrives (`linger.rs`). HTTP/1 over it stands in `caller/h1.rs`.
 
-use std::cell::Cell;
+pub mod h1;
+
+use std::cell::{Cell, RefCell};
 use std::io::{self, IoSlice};
 use std::net::{IpAddr, SocketAddr};
 use std::pin::Pin;
@@ -14,7 +14,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
-use bytes::{Buf, Bytes};
+use bytes::{Buf, Bytes, BytesMut};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
 use tokio::time::Instant;
@@ -23,9 +23,10 @@ use tokio_rustls::server::TlsStream;
 use crate::net::activity::Activity;
 use crate::net::tls::server::{self, TlsAcceptor};
 
+use crate::net::buffers;
 use crate::net::frames::{Flood, Frames};
 use crate::net::linger::Linger;
-use crate::net::read_ahead::{self, AHEAD, FRAMING, SEALED};
+use crate::net::read_ahead::{self, SEALED};
 
 /// Who a connection comes from.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -53,8 +54,8 @@ pub struct ConnState {
     pub rested: Cell<Instant>,
     /// Since when the caller has taken nothing of what waits to be written.
     pub stuck_since: Cell<Option<Instant>>,
-    /// Bytes of responses that were handed over since all was written last.
-    ahead: Cell<usize>,
+    /// Interim responses (RFC 9110 §15.2) that wait to be written, over HTTP/1.
+    pub interim: RefCell<BytesMut>,
     /// Whether a request body was answered before it had been read to its end.
     pub unread: Cell<bool>,
     /// Whether nobody will read the rest of it, so that the connection cannot be used
@@ -79,7 +80,7 @@ impl ConnState {
             calls: Cell::new(0),
             rested: Cell::new(Instant::now()),
             stuck_since: Cell::new(None),
-            ahead: Cell::new(0),
+            interim: RefCell::default(),
             unread: Cell::new(false),
             abandoned: Cell::new(false),
             is_closing: Cell::new(false),
@@ -92,15 +93,6 @@ impl ConnState {
     fn read(&self, octets: usize) {
         if octets > 0 && self.calls.get() == 0 && self.head_since.get().is_none() {
             self.head_since.set(Some(Instant::now()));
-        }
-    }
-
-    /// Notes that all that was handed over has left, and lets the response go on where it
-    /// waited for that.
-    #[inline]
-    fn emptied(&self, cx: &Context<'_>) {
-        if self.ahead.replace(0) >= AHEAD {
-            cx.waker().wake_by_ref();
         }
     }
 
@@ -172,18 +164,6 @@ impl InFlight {
     pub fn send_progress(&self) -> Option<&SendProgress> {
         self.send_progress.as_deref()
     }
-
-    /// Whether the next piece of the response must wait until the ones before have left
-    /// (HTTP/1 only: HTTP/2 counts for each stream). The connection's task is woken then.
-    pub fn is_full(&self) -> bool {
-        self.send_progress.is_none() && self.notes.ahead.get() >= AHEAD
-    }
-
-    /// Notes that `octets` of the response will be written.
-    pub fn offered(&self, octets: usize) {
-        let ahead = &self.notes.ahead;
-        ahead.set(ahead.get() + octets + FRAMING);
-    }
 }
 
 impl Drop for InFlight {
@@ -207,7 +187,7 @@ enum CallerStream {
 #[derive(Debug)]
 pub struct CallerIo {
     stream: CallerStream,
-    /// What was read to tell the protocol, to be read again.
+    /// What was read to tell the protocol, to be read again: over HTTP/2.
     first: Bytes,
     /// The protocol, where ALPN has settled it.
     chosen: Option<Protocol>,
@@ -300,23 +280,32 @@ impl CallerIo {
         }))
     }
 
-    /// Reads far enough to tell the protocol, where ALPN did not; nothing read is lost.
-    /// `None` where the caller left without a word.
-    pub async fn sniff(&mut self) -> io::Result<Option<Protocol>> {
-        if self.chosen.is_some() {
-            return Ok(self.chosen);
+    /// Reads far enough to tell the protocol, where ALPN did not, and yields it with what
+    /// was read, which over HTTP/1 comes before what is read next. `None` where the caller
+    /// left without a word.
+    ///
+    /// # Errors
+    /// As the socket tells.
+    pub async fn sniff(&mut self) -> io::Result<Option<(Protocol, BytesMut)>> {
+        if let Some(chosen) = self.chosen {
+            return Ok(Some((chosen, BytesMut::new())));
+        }
+        // Who connects and says nothing holds no buffer.
+        match &self.stream {
+            CallerStream::Tcp(io) => io.readable().await?,
+            CallerStream::Unix(io) => io.readable().await?,
+            CallerStream::Tls(_) => {}
         }
         // A whole small head fits, so that telling the protocol costs no extra read.
-        let mut seen = Vec::with_capacity(2048);
+        let mut seen = buffers::take();
         loop {
             let compared = seen.len().min(PREFACE.len());
             if seen[..compared] != PREFACE[..compared] {
-                self.first = seen.into();
-                return Ok(Some(Protocol::Http1));
+                return Ok(Some((Protocol::Http1, seen)));
             }
             if compared == PREFACE.len() {
-                self.first = seen.into();
-                return Ok(Some(Protocol::Http2));
+                self.first = seen.freeze();
+                return Ok(Some((Protocol::Http2, BytesMut::new())));
             }
             let n = match &mut self.stream {
                 CallerStream::Tcp(io) => io.read_buf(&mut seen).await?,
@@ -324,12 +313,24 @@ impl CallerIo {
                 CallerStream::Tls(io) => io.read_buf(&mut seen).await?,
             };
             if n == 0 {
+                buffers::give(&mut seen);
                 return Ok(None);
             }
             if seen.len() == n {
                 self.notes.head_since.set(Some(Instant::now()));
             }
         }
+    }
+
+    /// Lets the close of the socket be a reset, where it can be one: what its caller has
+    /// read is then not taken for all there is.
+    pub fn reset_on_close(&self) {
+        let tcp = match &self.stream {
+            CallerStream::Tcp(tcp) => tcp,
+            // Without its close_notify TLS shows a break.
+            CallerStream::Unix(_) | CallerStream::Tls(_) => return,
+        };
+        let _ = socket2::SockRef::from(tcp).set_linger(Some(std::time::Duration::ZERO));
     }
 }
 
@@ -430,7 +431,7 @@ impl AsyncWrite for CallerIo {
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let flushed = match &mut self.stream {
+        match &mut self.stream {
             CallerStream::Tcp(io) => Pin::new(io).poll_flush(cx),
             CallerStream::Unix(io) => Pin::new(io).poll_flush(cx),
             // Here a write only fills a buffer; what waits for the caller waits in a flush.
@@ -439,12 +440,7 @@ impl AsyncWrite for CallerIo {
                 self.notes.wrote(&flushed);
                 flushed
             }
-        };
-        // hyper flushes when it has written all that it had.
-        if flushed.is_ready() {
-            self.notes.emptied(cx);
         }
-        flushed
     }
 
     /// Closes our side, and waits for the caller's where it may still be sending: see

@@ -1,10 +1,10 @@
 //! How much of a message is kept in memory because its receiver does not take it.
 //!
-//! The protocol library reads and gathers as much as it finds, up to some 400 KiB each
-//! way of each connection. So a socket hands it no more than [`PIECE`] at once, and a body
-//! yields no more while [`AHEAD`] bytes of it have not left. That makes 64 KiB for each
-//! side of a call at most, whatever the version of HTTP and with what the allocator rounds
-//! up: a buffer grows by doubling, and a piece is read into one of twice its size.
+//! A socket yields no more than [`PIECE`] at once, and no more is asked for while a piece
+//! waits to be written; of an HTTP/2 stream at most [`AHEAD`] bytes wait. That makes 64 KiB
+//! for each side of a call at most, whatever the version of HTTP and with what the
+//! allocator rounds up: a buffer grows by doubling, and a piece is read into one of twice
+//! its size.
 
 use std::io::{self, IoSlice};
 use std::pin::Pin;
@@ -15,12 +15,8 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 /// Bytes that one read from a socket yields at most.
 pub const PIECE: usize = 16 * 1024;
 
-/// Bytes of a body that may wait to be written before the next piece is asked for.
+/// Bytes of one HTTP/2 stream that may wait to be written, beside the piece that was read last.
 pub const AHEAD: usize = 32 * 1024;
-
-/// What a piece costs to frame (RFC 9112 §7.1), generously: many small pieces wait as one
-/// large one does.
-pub const FRAMING: usize = 16;
 
 /// The window of one HTTP/2 stream, either side (RFC 9113 §6.9.2): what a peer may send
 /// that nobody has asked for yet.

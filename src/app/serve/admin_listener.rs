@@ -5,16 +5,15 @@
 //! while applications have taken all of theirs, and nobody at this port takes those of
 //! applications. It is served on the control thread.
 
-use std::future::Future;
+use std::future::{Future, poll_fn};
 use std::io;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use axum::Router;
 use http::{HeaderValue, Request, Response, StatusCode, header};
-use hyper::body::Incoming;
 use tokio::sync::watch;
 use tower::Service as _;
 
@@ -22,9 +21,11 @@ use crate::admin;
 use crate::admin::view::Admin;
 use crate::app::build::descriptors;
 use crate::base::permits::Permits;
+use crate::base::time::Clock;
 use crate::gateway::error::CallerFault;
 use crate::gateway::framing;
 use crate::gateway::metrics::{ListenerMetrics, ListenerRefusal};
+use crate::gateway::request_body::caller_body::CallerBody;
 use crate::gateway::response_body::ResponseBody;
 use crate::modes::{ConnectionRules, CurrentService, Pages, Phase, Service, Serving, serve};
 use crate::net::listen::{BoundSocket, Listener};
@@ -58,6 +59,7 @@ pub fn spawn(
 ) -> io::Result<Rc<CurrentService>> {
     let listener = Listener::adopt(bound, Arc::default())?.for_own_user();
     let pages = AdminPages {
+        clock: admin.clock.clone(),
         router: admin::router(admin),
         metrics: metrics.clone(),
     };
@@ -88,36 +90,73 @@ pub fn spawn(
 struct AdminPages {
     router: Router,
     metrics: Arc<ListenerMetrics>,
+    clock: Clock,
 }
+
+/// The bytes of a body that are taken: its pages ask for a word.
+const MOST_OF_A_BODY: usize = 64 * 1024;
 
 impl Pages for AdminPages {
     fn answer(
         &self,
-        request: Request<Incoming>,
+        request: Request<CallerBody>,
     ) -> Pin<Box<dyn Future<Output = Response<ResponseBody>>>> {
         if let Err(fault) = framing::check(&request) {
             self.metrics.refused(ListenerRefusal::Framing).inc();
-            return Box::pin(std::future::ready(refuse(&fault)));
+            return Box::pin(std::future::ready(self.refuse(&fault)));
         }
-        let mut router = self.router.clone();
+        let (mut router, clock) = (self.router.clone(), self.clock.clone());
         Box::pin(async move {
-            let response = match router.call(request.map(axum::body::Body::new)).await {
+            let (head, body) = request.into_parts();
+            let body = match whole(body).await {
+                Ok(body) => axum::body::Body::from(body),
+                Err(status) => return dated(&clock, empty(status)),
+            };
+            let response = match router.call(Request::from_parts(head, body)).await {
                 Ok(response) => response,
                 Err(never) => match never {},
             };
             let (parts, body) = response.into_parts();
             // Its pages are made whole.
             match axum::body::to_bytes(body, usize::MAX).await {
-                Ok(bytes) => Response::from_parts(parts, ResponseBody::whole(bytes)),
-                Err(_) => empty(StatusCode::INTERNAL_SERVER_ERROR),
+                Ok(bytes) => {
+                    let response = Response::from_parts(parts, ResponseBody::whole(bytes));
+                    dated(&clock, response)
+                }
+                Err(_) => dated(&clock, empty(StatusCode::INTERNAL_SERVER_ERROR)),
             }
         })
     }
+
+    fn refuse(&self, fault: &CallerFault) -> Response<ResponseBody> {
+        dated(&self.clock, refuse(fault))
+    }
+}
+
+/// All of `body`.
+///
+/// # Errors
+/// With the status to answer where it breaks off or is too long.
+async fn whole(mut body: CallerBody) -> Result<Vec<u8>, StatusCode> {
+    let mut whole = Vec::new();
+    while let Some(frame) = poll_fn(|cx| body.poll_frame(cx)).await {
+        let frame = frame.map_err(|_| StatusCode::BAD_REQUEST)?;
+        if let Ok(data) = frame.into_data() {
+            whole.extend_from_slice(&data);
+        }
+        if whole.len() > MOST_OF_A_BODY {
+            return Err(StatusCode::PAYLOAD_TOO_LARGE);
+        }
+    }
+    Ok(whole)
 }
 
 /// A request with more than one reading is the last of its connection.
 fn refuse(fault: &CallerFault) -> Response<ResponseBody> {
-    let mut response = empty(StatusCode::BAD_REQUEST);
+    let mut response = empty(match fault {
+        CallerFault::HeadTooLarge(_) => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
+        _ => StatusCode::BAD_REQUEST,
+    });
     let headers = response.headers_mut();
     headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
     let text = HeaderValue::from_static("text/plain; charset=utf-8");
@@ -129,5 +168,15 @@ fn refuse(fault: &CallerFault) -> Response<ResponseBody> {
 fn empty(status: StatusCode) -> Response<ResponseBody> {
     let mut response = Response::new(ResponseBody::empty());
     *response.status_mut() = status;
+    response
+}
+
+/// With its `Date`: it originates here (RFC 9110 §6.6.1).
+fn dated(clock: &Clock, mut response: Response<ResponseBody>) -> Response<ResponseBody> {
+    let now = Duration::from_millis(clock.now().wall_ms.try_into().unwrap_or_default());
+    let now = httpdate::fmt_http_date(SystemTime::UNIX_EPOCH + now);
+    if let Ok(now) = HeaderValue::try_from(now) {
+        response.headers_mut().insert(header::DATE, now);
+    }
     response
 }

@@ -39,7 +39,8 @@ impl RespondLayer {
         RespondLayer { metrics }
     }
 
-    fn answer(&self, error: &Error) -> CallResponse {
+    /// The response to a call that ended by `error`, counted.
+    pub fn answer(&self, error: &Error) -> CallResponse {
         let seen = error_response(error);
         let detail = with_causes(error);
         let request_id = format!("{:016x}", fastrand::u64(..));
@@ -74,7 +75,11 @@ impl RespondLayer {
             // delta-seconds (RFC 9110 §10.2.3), never 0: that would invite a storm.
             headers.insert(header::RETRY_AFTER, wait.as_secs().max(1).into());
         }
-        if matches!(error, Error::Caller(CallerFault::Framing(_))) {
+        let unreadable = |fault: &CallerFault| {
+            use CallerFault::{BadHead, Framing, HeadTooLarge};
+            matches!(fault, Framing(_) | BadHead(_) | HeadTooLarge(_))
+        };
+        if matches!(error, Error::Caller(fault) if unreadable(fault)) {
             // What follows on this connection cannot be told apart any more.
             headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
         }

@@ -33,11 +33,9 @@ pub enum Expect {
         /// Whether the connection must be closed after the answer.
         closes: bool,
     },
-    /// A problem of ours with this status and code, and nothing leaves. `framing`
-    /// closes the connection.
+    /// A problem of ours with this status and code, and nothing leaves. What cannot be
+    /// read in one way closes the connection.
     Refused(u16, &'static str),
-    /// The library's bare status, a closed connection, and nothing leaves.
-    Bare(u16),
 }
 
 /// A request line and fields that leave, without a body.
@@ -73,8 +71,7 @@ impl Expect {
     fn is_closing(&self) -> bool {
         match self {
             Expect::Leaves { closes, .. } => *closes,
-            Expect::Refused(_, code) => *code == "framing",
-            Expect::Bare(_) => true,
+            Expect::Refused(_, code) => ["framing", "bad_head", "head_too_large"].contains(code),
         }
     }
 }
@@ -134,8 +131,7 @@ pub async fn ask(table: &[Asked], rest: &str) {
                 Ok(Some(_)) => Ok(()),
                 other => Err(format!("the caller got {other:?}")),
             },
-            Expect::Refused(status, code) => refused(&answer, *status, Some(code)),
-            Expect::Bare(status) => refused(&answer, *status, None),
+            Expect::Refused(status, code) => refused(&answer, *status, code),
         };
         if verdict.is_ok() && closes && !caller.is_closed().await {
             verdict = Err("the connection stayed open".into());
@@ -167,20 +163,15 @@ pub fn report(failures: Vec<String>, all: usize) {
 fn refused(
     answer: &Result<Option<Message>, String>,
     status: u16,
-    code: Option<&str>,
+    code: &str,
 ) -> Result<(), String> {
     let Ok(Some(answer)) = answer else {
         return Err("there was no whole answer".into());
     };
     let told = answer.line.split(' ').nth(1).unwrap_or_default();
     require(told == status.to_string(), || format!("not a {status}"))?;
-    match code {
-        Some(code) => {
-            let told = format!("\"code\":\"{code}\"");
-            require(answer.body.contains(&told), || format!("not {code}"))
-        }
-        None => require(answer.body.is_empty(), || "not a bare status".into()),
-    }
+    let told = format!("\"code\":\"{code}\"");
+    require(answer.body.contains(&told), || format!("not {code}"))
 }
 
 fn require(holds: bool, why: impl FnOnce() -> String) -> Result<(), String> {

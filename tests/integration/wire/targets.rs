@@ -32,7 +32,7 @@ pub fn table() -> Vec<Asked> {
         sends: format!("GET /a HTTP/1.1\r\n{hosts}\r\n"),
         expects,
     };
-    let bad = Expect::Bare(400);
+    let bad = Expect::Refused(400, "bad_head");
     let framing = Expect::Refused(400, "framing");
     let odd = Expect::Refused(400, "ambiguous_path");
     vec![
@@ -167,7 +167,9 @@ pub fn table() -> Vec<Asked> {
         case(&["versions-up"], "HTTP/1.0 with keep-alive leaves as HTTP/1.1", "GET /a HTTP/1.0\r\nHost: localhost\r\nConnection: keep-alive\r\n\r\n", leaves("GET /a", &[])),
         case(&["versions-up"], "a body of HTTP/1.0 leaves with its length", "POST /a HTTP/1.0\r\nHost: localhost\r\nContent-Length: 3\r\n\r\nabc", leaves_with("POST /a", &["content-length: 3"], "abc", &[])),
         case(&["empty-lines"], "empty lines before a request line are skipped", &format!("\r\n\r\n{}", get("/a")), leaves("GET /a", &[])),
-        case(&["bare-lf"], "a head whose lines end in a bare LF leaves with CRLF", "GET /a HTTP/1.1\nHost: localhost\nX-A: 1\n\n", leaves("GET /a", &["x-a: 1"])),
+        case(&["bare-lf"], "a head whose lines end in a bare LF is refused", "GET /a HTTP/1.1\nHost: localhost\nX-A: 1\n\n", bad.clone()),
+        case(&["bare-lf"], "an empty line before the head that is a bare LF is refused", "\nGET /a HTTP/1.1\r\nHost: localhost\r\n\r\n", bad.clone()),
+        case(&["bare-lf"], "a bare LF for the empty line is refused", "GET /a HTTP/1.1\r\nHost: localhost\r\n\n", bad.clone()),
         case(&["bad-field"], "a bare CR in a request line is refused", "GET /a\rb HTTP/1.1\r\nHost: localhost\r\n\r\n", bad.clone()),
     ]
 }

@@ -5,6 +5,7 @@ use std::time::Duration;
 use http::StatusCode;
 
 use crate::gateway::error::{CallerFault, Error, FaultKind, Reached};
+use crate::h1::request_head::RequestFault;
 use crate::net::connect::ConnectError;
 
 /// What an error looks like from outside.
@@ -45,6 +46,23 @@ pub fn error_response(error: &Error) -> ErrorResponse {
                 "The request can be read in more than one way",
                 Some("http_request_error"),
                 "send one Host, and either a Content-Length or one `Transfer-Encoding: chunked`",
+            ),
+            CallerFault::BadHead(_) => plain(
+                StatusCode::BAD_REQUEST,
+                "bad_head",
+                "The head of the request cannot be read",
+                Some("http_request_error"),
+                "send HTTP/1.1 as RFC 9112 has it; TLS needs a listener with `tls`",
+            ),
+            CallerFault::HeadTooLarge(fault) => plain(
+                match fault {
+                    RequestFault::TargetTooLong => StatusCode::URI_TOO_LONG,
+                    _ => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
+                },
+                "head_too_large",
+                "The head of the request is too large",
+                Some("http_request_error"),
+                "send less, or raise `limits.header_bytes` or `limits.header_count`",
             ),
             CallerFault::OddPath(_) => plain(
                 StatusCode::BAD_REQUEST,

@@ -15,6 +15,7 @@ use crate::gateway::error::{CODES, FaultKind, UpstreamFault};
 use crate::gateway::path::Oddity;
 use crate::gateway::request_body::RequestBody;
 use crate::gateway::testing;
+use crate::h1::request_head::RequestFault;
 use crate::net::connect::ConnectError;
 use crate::net::race::DialError;
 use crate::net::tunnel::TunnelError;
@@ -92,6 +93,11 @@ fn errors() -> Vec<(Error, &'static str, u16)> {
     let second = Duration::from_secs(1);
     let faults = [
         (CallerFault::Framing("two lengths"), "framing", 400),
+        (RequestFault::Framing("two lengths").into(), "framing", 400),
+        (RequestFault::BareLineFeed.into(), "bad_head", 400),
+        (RequestFault::TooLong(1).into(), "head_too_large", 431),
+        (RequestFault::TooManyFields(1).into(), "head_too_large", 431),
+        (RequestFault::TargetTooLong.into(), "head_too_large", 414),
         (
             CallerFault::OddPath(Oddity::Backslash),
             "ambiguous_path",

@@ -1,0 +1,249 @@
+//! A connection of a caller that speaks HTTP/1 (RFC 9112): one task, in which its calls are
+//! driven one after the other.
+//!
+//! Each turn of it is one call: its head, the call itself, the response
+//! (`http1/response.rs`), and what is left of the request's body. Nothing of that is
+//! queued, so a caller who does not read or send holds up nobody else. What comes behind a
+//! request waits for its response (RFC 9112 §9.3.2).
+
+mod response;
+
+use std::future::{Future, poll_fn};
+use std::pin::{Pin, pin};
+use std::rc::Rc;
+use std::sync::Arc;
+use std::task::Poll;
+
+use bytes::BytesMut;
+use http::{HeaderValue, Method, Request, Response, StatusCode, Version, header};
+use tokio::sync::watch;
+
+use crate::gateway::error::CallerFault;
+use crate::gateway::expect;
+use crate::gateway::metrics::{ListenerMetrics, ListenerRefusal};
+use crate::gateway::request_body::caller_body::CallerBody;
+use crate::gateway::response_body::ResponseBody;
+use crate::h1::request_head::{HeadLimits, RequestFault, RequestHead};
+use crate::h1::response_head::Answered;
+use crate::modes::aside::Aside;
+use crate::modes::ending::{Expired, expiry, refuse};
+use crate::modes::phase::Phase;
+use crate::modes::serving::{ConnectionRules, CurrentService};
+use crate::modes::upgrade::Granted;
+use crate::net::caller::h1::{H1Caller, NoHead};
+use crate::net::caller::{CallerIo, ConnState, InFlight};
+use response::{ResponseEnd, Writing};
+
+/// Serves `io`, of which `first` was read, until it closes. Its errors are its own; they
+/// are counted.
+pub(super) async fn serve(
+    io: CallerIo,
+    first: BytesMut,
+    current: Rc<CurrentService>,
+    rules: Arc<ConnectionRules>,
+    metrics: Arc<ListenerMetrics>,
+    phase: watch::Receiver<Phase>,
+) {
+    let notes = io.notes().clone();
+    let limits = HeadLimits {
+        bytes: rules.header_bytes,
+        fields: rules.header_count,
+    };
+    let mut caller = H1Caller::new(io, first);
+    let mut side = pin!(Aside::new(watched(&notes, &rules, phase.clone())));
+    loop {
+        // Between calls a connection that is to close does so.
+        let next = poll_fn(|cx| {
+            if let Poll::Ready(why) = side.as_mut().poll(cx) {
+                return Poll::Ready(Err(why));
+            }
+            if notes.is_closing.get() && caller.is_at_rest() {
+                return Poll::Ready(Ok(Err(NoHead::Closed)));
+            }
+            caller.poll_head(cx, limits).map(Ok)
+        });
+        let head = match next.await {
+            Ok(Ok(head)) => head,
+            Ok(Err(NoHead::Closed)) => return,
+            Ok(Err(NoHead::Refused(fault))) => {
+                // A head that was refused is no slow one, and more of it may come.
+                notes.head_since.set(None);
+                notes.unread.set(true);
+                let response = refused(fault, &current, &metrics);
+                let answered = Answered {
+                    version: Version::HTTP_11,
+                    is_head: false,
+                };
+                let mut writing = Writing::begin(&mut caller, answered, *response, false);
+                let written = poll_fn(|cx| {
+                    if let Poll::Ready(why) = side.as_mut().poll(cx) {
+                        return Poll::Ready(Err(why));
+                    }
+                    writing.poll(&mut caller, cx).map(Ok)
+                });
+                match written.await {
+                    Ok(ResponseEnd::Whole) => break,
+                    Ok(_) => return,
+                    Err(why) => return refuse(&metrics, why),
+                }
+            }
+            // Dropping the connection closes it; an idle one loses nothing.
+            Err(why) => return refuse(&metrics, why),
+        };
+
+        let busy = InFlight::begin(notes.clone());
+        let answered = Answered {
+            version: head.version,
+            is_head: head.method == Method::HEAD,
+        };
+        let keep_alive = head.keep_alive;
+        let request = request(&mut caller, head);
+        let service = current.service();
+        let response = {
+            let mut call = pin!(service.answer(request, &notes));
+            poll_fn(|cx| {
+                if let Poll::Ready(why) = side.as_mut().poll(cx) {
+                    return Poll::Ready(Err(why));
+                }
+                if let Poll::Ready(response) = call.as_mut().poll(cx) {
+                    return Poll::Ready(Ok(Some(response)));
+                }
+                caller.poll_interim(cx);
+                caller.poll_gone(cx).map(|()| Ok(None))
+            })
+            .await
+        };
+        let mut response = match response {
+            Ok(Some(response)) => response,
+            // Dropping the call ends it upstream, too.
+            Ok(None) => return,
+            Err(why) => return refuse(&metrics, why),
+        };
+
+        let granted = match response.status() {
+            StatusCode::SWITCHING_PROTOCOLS => Granted::take(response.body_mut()),
+            _ => None,
+        };
+        let stays = keep_alive && !notes.abandoned.get() && *phase.borrow() == Phase::Serving;
+        let mut writing = Writing::begin(&mut caller, answered, *response, stays);
+        let written = poll_fn(|cx| {
+            if let Poll::Ready(why) = side.as_mut().poll(cx) {
+                return Poll::Ready(Err(why));
+            }
+            if let Poll::Ready(end) = writing.poll(&mut caller, cx) {
+                return Poll::Ready(Ok(end));
+            }
+            if caller.is_read() {
+                return caller.poll_gone(cx).map(|()| Ok(ResponseEnd::Lost));
+            }
+            Poll::Pending
+        });
+        match written.await {
+            Ok(ResponseEnd::Whole) => {}
+            Ok(ResponseEnd::Lost) => return,
+            Ok(ResponseEnd::Broken) if writing.is_until_close() => return caller.abort(),
+            Ok(ResponseEnd::Broken) => return,
+            Err(why) => return refuse(&metrics, why),
+        }
+        if let Some(granted) = granted {
+            if let Some((io, first)) = caller.into_io() {
+                // Boxed: rare, and every connection would carry the room for it.
+                Box::pin(granted.relay(io, first, phase)).await;
+            }
+            return;
+        }
+        let stays = writing.stays();
+        drop(writing);
+        drop(busy);
+        // An upload may go on under its response, and beyond it.
+        let read = poll_fn(|cx| {
+            if let Poll::Ready(why) = side.as_mut().poll(cx) {
+                return Poll::Ready(Err(why));
+            }
+            match stays {
+                true => caller.poll_read_to_end(cx).map(Ok),
+                false => Poll::Ready(Ok(caller.is_read())),
+            }
+        });
+        match read.await {
+            Ok(is_read) => {
+                notes.unread.set(!is_read);
+                if !is_read || !stays {
+                    break;
+                }
+            }
+            Err(why) => return refuse(&metrics, why),
+        }
+    }
+    close(caller, side, &notes, &metrics).await;
+}
+
+/// Ends when the connection has outstayed one of its times; notes when headset stops.
+async fn watched(
+    notes: &ConnState,
+    rules: &ConnectionRules,
+    mut phase: watch::Receiver<Phase>,
+) -> Expired {
+    let mut expired = pin!(expiry(notes, rules));
+    tokio::select! {
+        why = &mut expired => return why,
+        _ = phase.wait_for(|phase| *phase >= Phase::Closing) => notes.is_closing.set(true),
+    }
+    expired.await
+}
+
+/// The request with this `head`, whose body is read from `caller`.
+fn request(caller: &mut H1Caller, head: RequestHead) -> Request<CallerBody> {
+    let mut request = Request::new(());
+    *request.method_mut() = head.method;
+    *request.uri_mut() = head.target;
+    *request.version_mut() = head.version;
+    *request.headers_mut() = head.headers;
+    let expects = !head.body.is_done() && expect::waits(&request);
+    let body = caller.begin(head.body, expects);
+    request.map(|()| body.map_or(CallerBody::Absent, CallerBody::H1))
+}
+
+/// The response to a head that is refused for `fault`, which is counted.
+#[cold]
+fn refused(
+    fault: RequestFault,
+    current: &CurrentService,
+    metrics: &ListenerMetrics,
+) -> Box<Response<ResponseBody>> {
+    let fault = CallerFault::from(fault);
+    tracing::debug!(error.detail = %fault, "refused the head of a request");
+    let why = match fault {
+        CallerFault::Framing(_) => ListenerRefusal::Framing,
+        CallerFault::HeadTooLarge(_) => ListenerRefusal::HeadTooLarge,
+        _ => ListenerRefusal::BadHead,
+    };
+    metrics.refused(why).inc();
+    let mut response = current.service().refuse(fault);
+    let close = HeaderValue::from_static("close");
+    response.headers_mut().insert(header::CONNECTION, close);
+    response
+}
+
+/// Closes in such a way that the caller can read the last response. While headset stops it
+/// is not waited for who is past that.
+async fn close<F: Future<Output = Expired>>(
+    mut caller: H1Caller,
+    mut side: Pin<&mut Aside<F>>,
+    notes: &ConnState,
+    metrics: &ListenerMetrics,
+) {
+    let closed = poll_fn(|cx| {
+        if let Poll::Ready(why) = side.as_mut().poll(cx) {
+            return Poll::Ready(Some(why));
+        }
+        let closed = caller.poll_close(cx).map(|()| None);
+        match closed.is_pending() && notes.is_closing.get() && notes.lingers.get() {
+            true => Poll::Ready(None),
+            false => closed,
+        }
+    });
+    if let Some(why) = closed.await {
+        refuse(metrics, why);
+    }
+}

@@ -1,0 +1,393 @@
+//! One connection of a caller that speaks HTTP/1: its socket, what was read of it and not
+//! yet used, and what waits to be written.
+//!
+//! It has no task of its own. Whoever serves it holds the [`H1Caller`]; the body of the
+//! request under way is an [`Upload`], which reads the same socket, in that task or in
+//! another, without a queue between them. It is read only as far as somebody asks, and no
+//! further than one piece, so that a call that stalls holds a bounded part of its bytes; at
+//! rest it holds no buffer.
+
+use std::cell::RefCell;
+use std::io;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll, Waker, ready};
+
+use bytes::{Buf as _, BufMut as _, Bytes, BytesMut};
+use tokio::io::AsyncWrite as _;
+use tokio::time::Instant;
+
+use crate::h1::body::{BodyFault, Decoded, Decoder};
+use crate::h1::outgoing::Outgoing;
+use crate::h1::request_head::{HeadLimits, RequestFault, RequestHead, RequestParser};
+use crate::net::buffers;
+use crate::net::caller::{CallerIo, ConnState};
+use crate::net::read_ahead::PIECE;
+
+/// What lets a caller send the body that it announced (RFC 9110 §10.1.1).
+const CONTINUE: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
+
+/// A caller's connection; dropping it closes the socket.
+#[derive(Debug)]
+pub struct H1Caller {
+    shared: Rc<RefCell<CallerWire>>,
+    heads: RequestParser,
+    /// What waits to be written of a response.
+    pub outgoing: Outgoing,
+    /// Something was written and may rest in the TLS session.
+    unflushed: bool,
+}
+
+/// What is shared with the body of the request under way.
+#[derive(Debug)]
+struct CallerWire {
+    /// Gone when the connection is closed.
+    io: Option<CallerIo>,
+    notes: Rc<ConnState>,
+    unread: BytesMut,
+    /// The caller has closed its side, or the socket has failed.
+    is_over: bool,
+    /// Where the body of the request under way is read.
+    body: Decoder,
+    /// Its caller waits for a 100 before it sends it.
+    expects: bool,
+    /// Its response has begun, after which nobody else writes.
+    is_answering: bool,
+    /// An [`Upload`] is there to read it.
+    is_wanted: bool,
+    /// Whoever waits until it was read.
+    waiting: Option<Waker>,
+    /// Whoever reads it.
+    reader: Option<Waker>,
+}
+
+/// Why there is no head.
+#[derive(Debug)]
+pub enum NoHead {
+    /// The connection has ended, in order or not.
+    Closed,
+    /// What came is no head.
+    Refused(RequestFault),
+}
+
+/// Why a body cannot be read on.
+#[derive(Debug)]
+pub enum UploadFault {
+    /// The caller broke it off, or its framing.
+    Framing(BodyFault),
+    /// The socket failed.
+    Io(io::Error),
+}
+
+impl H1Caller {
+    /// A connection over `io`, of which `unread` was read.
+    pub fn new(io: CallerIo, unread: BytesMut) -> H1Caller {
+        let reading = CallerWire {
+            notes: io.notes().clone(),
+            io: Some(io),
+            unread,
+            is_over: false,
+            body: Decoder::Done,
+            expects: false,
+            is_answering: false,
+            is_wanted: false,
+            waiting: None,
+            reader: None,
+        };
+        H1Caller {
+            shared: Rc::new(RefCell::new(reading)),
+            heads: RequestParser::default(),
+            outgoing: Outgoing::default(),
+            unflushed: false,
+        }
+    }
+
+    /// Whether nothing of a further request has come, as far as was read.
+    pub fn is_at_rest(&self) -> bool {
+        self.shared.borrow().unread.is_empty()
+    }
+
+    /// Reads the head of the next request.
+    ///
+    /// # Errors
+    /// Where there is none: the connection carries no other then.
+    pub fn poll_head(
+        &mut self,
+        cx: &mut Context<'_>,
+        limits: HeadLimits,
+    ) -> Poll<Result<RequestHead, NoHead>> {
+        let reading = &mut *self.shared.borrow_mut();
+        loop {
+            match self.heads.take(&mut reading.unread, limits) {
+                Ok(Some(head)) => return Poll::Ready(Ok(head)),
+                Ok(None) => {}
+                Err(fault) => return Poll::Ready(Err(NoHead::Refused(fault))),
+            }
+            if !reading.unread.is_empty() && reading.notes.head_since.get().is_none() {
+                // It came behind the request before.
+                reading.notes.head_since.set(Some(Instant::now()));
+            }
+            match reading.poll_read(cx, buffers::ROOM) {
+                Poll::Ready(Ok(1..)) => {}
+                Poll::Ready(_) => return Poll::Ready(Err(NoHead::Closed)),
+                Poll::Pending => {
+                    if reading.unread.is_empty() {
+                        buffers::give(&mut reading.unread);
+                        buffers::give(&mut self.outgoing.bytes);
+                    }
+                    return Poll::Pending;
+                }
+            }
+        }
+    }
+
+    /// Begins with the body of a request, which is read as `body` says; `None` where it has
+    /// none. Its caller waits for a 100 where it `expects` one, which it gets when the body
+    /// is first asked for.
+    pub fn begin(&mut self, body: Decoder, expects: bool) -> Option<Upload> {
+        let mut reading = self.shared.borrow_mut();
+        reading.is_answering = false;
+        reading.expects = expects;
+        reading.is_wanted = !body.is_done();
+        reading.body = body;
+        reading.is_wanted.then(|| Upload(self.shared.clone()))
+    }
+
+    /// Ready when the caller has closed the connection, or its sending side, although
+    /// nothing asks for more of it. What comes meanwhile is kept; while some is kept, no
+    /// close is seen.
+    pub fn poll_gone(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let reading = &mut *self.shared.borrow_mut();
+        if !reading.unread.is_empty() {
+            return Poll::Pending;
+        }
+        match reading.poll_read(cx, buffers::ROOM) {
+            Poll::Ready(Ok(1..)) => {
+                if !reading.body.is_done() {
+                    // For a body whose reader has looked just before.
+                    cx.waker().wake_by_ref();
+                }
+                Poll::Pending
+            }
+            Poll::Ready(_) => Poll::Ready(()),
+            Poll::Pending => {
+                buffers::give(&mut reading.unread);
+                Poll::Pending
+            }
+        }
+    }
+
+    /// Writes the interim responses that wait. What is pending wakes the task.
+    pub fn poll_interim(&mut self, cx: &mut Context<'_>) {
+        let reading = &mut *self.shared.borrow_mut();
+        // A socket that fails tells the reading side, too.
+        let _ = reading.poll_interim(cx);
+    }
+
+    /// From now on what is in [`H1Caller::outgoing`] is written, behind the interim
+    /// responses that wait; a 100 that was not sent yet is not sent any more.
+    pub fn answer(&mut self) {
+        let mut reading = self.shared.borrow_mut();
+        reading.is_answering = true;
+        reading.expects = false;
+        if self.outgoing.bytes.capacity() == 0 {
+            self.outgoing.bytes = buffers::take();
+        }
+        let mut interim = reading.notes.interim.borrow_mut();
+        if !interim.is_empty() {
+            self.outgoing.bytes.put_slice(&interim.split());
+        }
+    }
+
+    /// Writes what waits. Ready when all of it is with the kernel.
+    ///
+    /// # Errors
+    /// As the socket tells.
+    pub fn poll_write(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let mut reading = self.shared.borrow_mut();
+        let Some(io) = &mut reading.io else {
+            return Poll::Ready(Err(io::ErrorKind::NotConnected.into()));
+        };
+        let mut io = Pin::new(io);
+        while !self.outgoing.is_empty() {
+            let written = match self.outgoing.single() {
+                Some(bytes) => io.as_mut().poll_write(cx, bytes),
+                None => io.as_mut().poll_write_vectored(cx, &self.outgoing.parts()),
+            };
+            match ready!(written)? {
+                0 => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
+                bytes => self.outgoing.advance(bytes),
+            }
+            self.unflushed = true;
+        }
+        if self.unflushed {
+            ready!(io.poll_flush(cx))?;
+            self.unflushed = false;
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    /// Whether the body of the request under way was read to its end.
+    pub fn is_read(&self) -> bool {
+        self.shared.borrow().body.is_done()
+    }
+
+    /// Ready when the body of the request under way was read to its end, or nobody is left
+    /// to read it; whether it was.
+    pub fn poll_read_to_end(&mut self, cx: &mut Context<'_>) -> Poll<bool> {
+        let mut reading = self.shared.borrow_mut();
+        if reading.body.is_done() || !reading.is_wanted {
+            return Poll::Ready(reading.body.is_done());
+        }
+        reading.waiting = Some(cx.waker().clone());
+        Poll::Pending
+    }
+
+    /// Closes our side, and waits for the caller's where it may still be sending: see
+    /// `linger.rs`.
+    pub fn poll_close(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        match &mut self.shared.borrow_mut().io {
+            Some(io) => Pin::new(io).poll_shutdown(cx).map(drop),
+            None => Poll::Ready(()),
+        }
+    }
+
+    /// Closes in a way that does not look like the end of a body (RFC 9112 §8): by a reset.
+    pub fn abort(self) {
+        if let Some(io) = &self.shared.borrow().io {
+            io.reset_on_close();
+        }
+    }
+
+    /// What is left when the protocol is switched: the socket, and what was read of it
+    /// beyond the request. `None` where it is closed.
+    pub fn into_io(self) -> Option<(CallerIo, Bytes)> {
+        let mut reading = self.shared.borrow_mut();
+        let unread = reading.unread.split().freeze();
+        reading.io.take().map(|io| (io, unread))
+    }
+}
+
+impl Drop for H1Caller {
+    fn drop(&mut self) {
+        buffers::give(&mut self.outgoing.bytes);
+        let mut reading = self.shared.borrow_mut();
+        reading.io = None;
+        buffers::give(&mut reading.unread);
+        if let Some(reader) = reading.reader.take() {
+            reader.wake();
+        }
+    }
+}
+
+impl CallerWire {
+    /// Reads what has come, with `room` bytes for it; 0 is the end. Ready with the end for
+    /// ever after that, or after an error.
+    fn poll_read(&mut self, cx: &mut Context<'_>, room: usize) -> Poll<io::Result<usize>> {
+        let Some(io) = self.io.as_mut().filter(|_| !self.is_over) else {
+            return Poll::Ready(Ok(0));
+        };
+        if self.unread.capacity() == 0 {
+            self.unread = buffers::take();
+        }
+        self.unread.reserve(room);
+        let mut limited = (&mut self.unread).limit(PIECE);
+        let read = ready!(tokio_util::io::poll_read_buf(
+            Pin::new(io),
+            cx,
+            &mut limited
+        ));
+        self.is_over = !matches!(read, Ok(bytes) if bytes > 0);
+        Poll::Ready(read)
+    }
+
+    fn poll_interim(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let mut interim = self.notes.interim.borrow_mut();
+        if interim.is_empty() {
+            return Poll::Ready(Ok(()));
+        }
+        let Some(io) = &mut self.io else {
+            return Poll::Ready(Ok(()));
+        };
+        let mut io = Pin::new(io);
+        while !interim.is_empty() {
+            let bytes = ready!(io.as_mut().poll_write(cx, &interim))?;
+            interim.advance(bytes);
+        }
+        *interim = BytesMut::new();
+        io.poll_flush(cx)
+    }
+
+    fn poll_body(&mut self, cx: &mut Context<'_>) -> Poll<Result<Decoded, UploadFault>> {
+        loop {
+            let decoded = self.body.take(&mut self.unread);
+            match decoded.map_err(UploadFault::Framing)? {
+                Decoded::Wait => {}
+                decoded => {
+                    // Who sends without waiting is not told to.
+                    self.expects = false;
+                    if self.body.is_done()
+                        && let Some(waiting) = self.waiting.take()
+                    {
+                        waiting.wake();
+                    }
+                    return Poll::Ready(Ok(decoded));
+                }
+            }
+            if std::mem::take(&mut self.expects) {
+                self.notes.interim.borrow_mut().put_slice(CONTINUE);
+            }
+            if !self.is_answering {
+                let _ = self.poll_interim(cx);
+            }
+            match self.poll_read(cx, PIECE) {
+                Poll::Ready(Ok(1..)) => {}
+                Poll::Ready(Ok(0)) => {
+                    self.body.close().map_err(UploadFault::Framing)?;
+                }
+                Poll::Ready(Err(error)) => return Poll::Ready(Err(UploadFault::Io(error))),
+                Poll::Pending => {
+                    let reader = self.reader.get_or_insert_with(|| cx.waker().clone());
+                    reader.clone_from(cx.waker());
+                    return Poll::Pending;
+                }
+            }
+        }
+    }
+}
+
+/// The body of a request, read from its connection as it is asked for. Dropping it leaves
+/// the rest unread.
+#[derive(Debug)]
+pub struct Upload(Rc<RefCell<CallerWire>>);
+
+impl Upload {
+    /// What comes next of it.
+    ///
+    /// # Errors
+    /// Where it breaks off; nothing more is read on its connection then.
+    pub fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Result<Decoded, UploadFault>> {
+        self.0.borrow_mut().poll_body(cx)
+    }
+
+    /// Whether all of it was read.
+    pub fn is_read(&self) -> bool {
+        self.0.borrow().body.is_done()
+    }
+
+    /// How much of it is still to come, where that is known.
+    pub fn length(&self) -> Option<u64> {
+        self.0.borrow().body.length()
+    }
+}
+
+impl Drop for Upload {
+    fn drop(&mut self) {
+        let mut reading = self.0.borrow_mut();
+        reading.is_wanted = false;
+        reading.reader = None;
+        if let Some(waiting) = reading.waiting.take() {
+            waiting.wake();
+        }
+    }
+}
