@@ -21,8 +21,9 @@ pub enum Framing {
     UntilClose,
 }
 
-/// The end of a chunk's data.
+/// The end of a chunk's data, and of the last one's with the end of the body.
 const CHUNK_END: &[u8] = b"\r\n";
+const LAST_CHUNK_END: &[u8] = b"\r\n0\r\n\r\n";
 
 /// Data up to this many bytes is copied behind what stands before it, which is cheaper
 /// than a second piece of memory in the write.
@@ -78,6 +79,16 @@ impl Outgoing {
             self.piece_end = end;
         }
         Ok(())
+    }
+
+    /// Adds the last chunk, without trailers, behind whatever waits.
+    pub fn end_chunks(&mut self) {
+        if self.piece.is_empty() && self.piece_end.is_empty() {
+            write_last_chunk(&mut self.bytes, None);
+        } else {
+            debug_assert!(self.piece_end == CHUNK_END);
+            self.piece_end = LAST_CHUNK_END;
+        }
     }
 
     /// What is to be written, for one vectored write; where it is in one place,
@@ -203,6 +214,18 @@ mod tests {
                 };
                 assert!(sent == expected, "{framing:?}");
             }
+        }
+    }
+
+    #[test]
+    fn the_last_chunk_stands_behind_all_data() {
+        for (bytes, line) in [(3, "3\r\n"), (COPIED + 1, "1001\r\n")] {
+            let (mut outgoing, data) = (Outgoing::default(), vec![b'x'; bytes]);
+            let mut framing = Framing::Chunked;
+            outgoing.push(data.clone().into(), &mut framing).unwrap();
+            outgoing.end_chunks();
+            let expected = [line.as_bytes(), &data, b"\r\n0\r\n\r\n"].concat();
+            assert!(drain(&mut outgoing, 5) == expected);
         }
     }
 

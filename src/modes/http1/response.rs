@@ -160,14 +160,18 @@ impl Writing {
         Poll::Ready(())
     }
 
-    /// The body has ended, with `trailers` where it has some.
+    /// The body has ended, with `trailers` where it has some, which come when nothing else
+    /// waits.
     fn end(&mut self, caller: &mut H1Caller, trailers: Option<&HeaderMap>) {
         self.stage = match self.framing {
             // It is shorter than it said.
             Framing::Length(_) => Stage::Break,
             Framing::None | Framing::UntilClose => Stage::End,
             Framing::Chunked => {
-                outgoing::write_last_chunk(&mut caller.outgoing.bytes, trailers);
+                match trailers {
+                    Some(_) => outgoing::write_last_chunk(&mut caller.outgoing.bytes, trailers),
+                    None => caller.outgoing.end_chunks(),
+                }
                 Stage::End
             }
         };
