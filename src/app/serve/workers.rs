@@ -12,9 +12,9 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use tokio::runtime::Builder;
+use tokio::runtime::{Builder, LocalOptions};
 use tokio::sync::{mpsc, oneshot, watch};
-use tokio::task::{JoinSet, LocalSet};
+use tokio::task::JoinSet;
 use tokio::time::{MissedTickBehavior, interval};
 
 use crate::admin::health::Health;
@@ -197,12 +197,11 @@ fn work(
         .enable_all()
         .event_interval(EVENT_INTERVAL)
         .on_thread_unpark(turn::advance)
-        .build()?;
-    let local = LocalSet::new();
+        .build_local(LocalOptions::default())?;
     // A task of its own: what `block_on` waits for is polled at every turn of the
     // runtime, which is at every call, and a handle costs less of that than what it tends.
-    let tending = local.spawn_local(WorkerState::new(health, index).follow(commands));
-    local.block_on(&runtime, tending).map_err(io::Error::other)
+    let tending = runtime.spawn_local(WorkerState::new(health, index).follow(commands));
+    runtime.block_on(tending).map_err(io::Error::other)
 }
 
 /// What one worker has.
