@@ -9,6 +9,12 @@ use clap::error::ErrorKind;
 use headset::app::telemetry;
 use headset::cli::{self, Cli, exit};
 
+/// musl's own maps a page or more and unmaps it again at nearly every call, and takes its lock by
+/// atomic operations; on glibc the system's is as quick as any.
+#[cfg(target_env = "musl")]
+#[global_allocator]
+static ALLOCATOR: dlmalloc::GlobalDlmalloc = dlmalloc::GlobalDlmalloc;
+
 fn main() -> ExitCode {
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
