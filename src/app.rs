@@ -215,6 +215,7 @@ impl App {
         health.mark_bound();
         announce(&addresses, admin_socket.as_ref());
         supervisor::ready();
+        process_state.process().files.begin();
         let admin_view = Arc::new(ArcSwap::from_pointee(admin_view::admin_view(&plan)));
         let (ask, asked) = mpsc::channel(ASKERS);
         let asked_to_stop = Arc::new(Notify::new());

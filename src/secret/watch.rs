@@ -6,7 +6,8 @@
 //! Kubernetes's `..data` swap are all seen; a slow re-read stands behind it for file
 //! systems that tell nothing. It waits until a writer falls silent, compares, and calls
 //! those whose files changed, on its own thread: they may read a disk, and delay one
-//! another while it does not answer.
+//! another while it does not answer. At a start it begins when calls are served: until then
+//! it would only take their time.
 //!
 //! A file that vanishes or is empty for a moment is no change: what counts is new
 //! content. Events only wake; the content decides.
@@ -64,6 +65,8 @@ struct Subscribers {
     next: u64,
     /// Wakes the thread, where it runs.
     wake: Option<SyncSender<()>>,
+    /// Whether the thread waits for [`FileWatch::begin`].
+    waits: bool,
 }
 
 struct Subscriber {
@@ -74,6 +77,25 @@ struct Subscriber {
 }
 
 impl FileWatch {
+    /// A service whose thread does not begin before [`FileWatch::begin`], and which tells of
+    /// nothing until then. What changes meanwhile is told after it.
+    pub fn waiting() -> FileWatch {
+        let subscribers = Subscribers {
+            waits: true,
+            ..Subscribers::default()
+        };
+        FileWatch(Arc::new(WatchState(Mutex::new(subscribers))))
+    }
+
+    /// Begins to watch, where it waits.
+    pub fn begin(&self) {
+        let mut subscribers = self.0.lock();
+        subscribers.waits = false;
+        if !subscribers.files.is_empty() {
+            self.0.wake(&mut subscribers);
+        }
+    }
+
     /// Calls `notice` with those of `files` whose content is not what it is now, each time
     /// that it changes and usually within a quarter of a second. It may be called once
     /// more than needed, and while it is being dropped. Reads files that nobody watched
@@ -182,6 +204,9 @@ impl WatchState {
     fn wake(self: &Arc<WatchState>, subscribers: &mut Subscribers) {
         if let Some(wake) = &subscribers.wake {
             let _ = wake.try_send(());
+            return;
+        }
+        if subscribers.waits {
             return;
         }
         // One waiting event is enough: it says "look", not what changed.

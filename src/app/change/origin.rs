@@ -21,10 +21,10 @@ pub struct ConfigOrigin {
 }
 
 impl ConfigOrigin {
-    /// Begins to watch the file of `sources`; read them afterwards, so that no change is
-    /// missed.
+    /// Has the file of `sources` watched; read them afterwards, so that no change is missed.
+    /// Whoever serves begins to watch.
     pub fn of(sources: Sources) -> ConfigOrigin {
-        let files = FileWatch::default();
+        let files = FileWatch::waiting();
         let watched: BTreeSet<PathBuf> = sources.file.iter().cloned().collect();
         // One that waits is enough: it says "read", not what changed.
         let (tell, noticed) = mpsc::channel(1);

@@ -258,3 +258,17 @@ fn the_thread_begins_with_the_first_file_and_ends_with_the_service() {
         std::thread::yield_now();
     }
 }
+
+#[test]
+fn what_changes_before_the_service_begins_is_told_after_it() {
+    let folder = TempFolder::new();
+    let path = folder.write("a", "one");
+    let watch = FileWatch::waiting();
+    let subscriber = RecordingSubscriber::to(&watch, [&path]);
+    assert!(watch.0.lock().wake.is_none(), "no thread yet");
+    folder.write("a", "two");
+    watch.begin();
+    assert_eq!(subscriber.next(), std::slice::from_ref(&path));
+    folder.write("a", "three");
+    assert_eq!(subscriber.next(), [path]);
+}
