@@ -106,7 +106,12 @@ impl World {
         let draft = PlanDraft::new(config, Clock::system(), Default::default());
         let draft = draft.unwrap_or_else(|problems| panic!("{problems:?}"));
         let registry = prometheus::Registry::new();
-        let plan = build::start(draft, &registry, tokio::runtime::Handle::current());
+        let plan = build::start(
+            draft,
+            &registry,
+            tokio::runtime::Handle::current(),
+            Default::default(),
+        );
         let (plan, _) = plan.unwrap();
         for slot in plan.shared_slots() {
             slot.obtain().await.expect("a live credential");

@@ -38,6 +38,7 @@ use crate::base::problem::Problem;
 use crate::base::time::Clock;
 use crate::config::{Bind, Config, SocketAccess};
 use crate::credential::store::file::{Claim, StoreInUse};
+use crate::gateway::observe::Observers;
 use crate::net::egress::ProcessContext;
 use crate::net::listen::BoundSocket;
 
@@ -201,7 +202,12 @@ impl App {
         let gauges = BuildGauges::register(&registry, &draft.config().digest, now)?;
         let count = draft.config().workers;
         let runtime = tokio::runtime::Handle::current();
-        let (plan, process_state) = build::start(draft, &registry, runtime)?;
+        telemetry::count_lost_lines(&registry)?;
+        let observers = Observers {
+            access: telemetry::access_log(draft.config().log.access),
+            spans: None,
+        };
+        let (plan, process_state) = build::start(draft, &registry, runtime, observers)?;
         let (credentials, watched) = watch::channel(plan.credentials.clone());
         // Before the first wait, and so before the first attempt.
         tokio::spawn(secrets::watch(

@@ -12,3 +12,4 @@ pub mod problem;
 #[cfg(test)]
 pub(crate) mod temp_folder;
 pub mod time;
+pub mod trace;

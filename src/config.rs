@@ -154,6 +154,26 @@ pub struct LogConfig {
     pub level: tracing::Level,
     /// How a line looks.
     pub format: LogFormat,
+    /// Whether and how each call is written to the access log.
+    pub access: Option<AccessConfig>,
+}
+
+/// What the access log is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct AccessConfig {
+    /// How a line looks.
+    pub format: AccessFormat,
+    /// Of a million calls that did not fail, how many are written.
+    pub per_million: u32,
+}
+
+/// How a line of the access log looks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AccessFormat {
+    /// One JSON object.
+    Json,
+    /// The Common Log Format of web servers.
+    Common,
 }
 
 /// How a log line looks.

@@ -31,6 +31,7 @@ pub use self::resolve::open_store;
 
 use crate::config::key::KindKeys;
 use crate::credential::kinds::KINDS;
+use crate::gateway::observe::Observers;
 
 /// The credential kinds as the loader wants them.
 pub fn kind_keys() -> Vec<KindKeys> {
@@ -46,7 +47,7 @@ pub fn kind_keys() -> Vec<KindKeys> {
 }
 
 /// Registers the metrics and opens all that `draft` needs. Mints begin at once on
-/// `runtime`.
+/// `runtime`; `observers` are told of each call.
 ///
 /// # Errors
 /// Where two metrics share a name, which would be a bug.
@@ -54,8 +55,10 @@ pub fn start(
     draft: PlanDraft,
     registry: &Registry,
     runtime: tokio::runtime::Handle,
+    observers: Observers,
 ) -> Result<(Plan, ProcessState), prometheus::Error> {
-    let process_state = ProcessState::register(registry, draft.factory.clone(), runtime)?;
+    let process_state =
+        ProcessState::register(registry, draft.factory.clone(), runtime, observers)?;
     let plan = OpenedPlan::open(draft, &process_state, None).lay_out(&process_state, None);
     Ok((plan, process_state))
 }

@@ -2,8 +2,10 @@
 //! that stdout stays for data, and through a queue, so that nothing waits for whoever
 //! reads them.
 
+mod access;
 mod level;
 mod lines;
+mod lost;
 
 use std::io::IsTerminal;
 use std::sync::Arc;
@@ -13,9 +15,10 @@ use tracing_subscriber::fmt::writer::BoxMakeWriter;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 
+pub use self::access::access_log;
 pub use self::level::{LevelControl, level_control};
 use self::lines::LogQueue;
-pub use self::lines::finish;
+pub use self::lost::count_lost_lines;
 use crate::config::{LogConfig, LogFormat};
 
 /// Starts logging for the whole process. A second call changes nothing.
@@ -75,4 +78,10 @@ pub fn start(log: LogConfig) {
     if begun.is_ok() {
         control.adopt();
     }
+}
+
+/// Waits, for a second at most, until the lines so far have been written.
+pub fn finish() {
+    lines::finish();
+    access::finish();
 }

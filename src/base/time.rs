@@ -176,6 +176,19 @@ fn system_wall_ms() -> i64 {
     }
 }
 
+/// Nanoseconds since the epoch on the wall clock, for what is told and never for what
+/// expires.
+#[allow(
+    clippy::disallowed_methods,
+    reason = "this is the door that the lint points to"
+)]
+pub fn unix_nanos() -> u64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH);
+    since.map_or(0, |since| {
+        u64::try_from(since.as_nanos()).unwrap_or(u64::MAX)
+    })
+}
+
 /// `CLOCK_MONOTONIC`, by which service managers order what they are told; nothing of ours
 /// expires by it.
 pub fn monotonic() -> Duration {

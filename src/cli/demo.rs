@@ -58,6 +58,7 @@ pub fn run(args: DemoArgs) -> anyhow::Result<ExitCode> {
     telemetry::start(LogConfig {
         level: tracing::Level::WARN,
         format: LogFormat::Auto,
+        access: None,
     });
     super::process::runtime()?.block_on(tell_and_serve(args))?;
     Ok(ExitCode::SUCCESS)

@@ -18,6 +18,7 @@ pub(super) fn log_for_tools() {
     telemetry::start(LogConfig {
         level: tracing::Level::INFO,
         format: LogFormat::Auto,
+        access: None,
     });
 }
 

@@ -16,9 +16,9 @@ use crate::config::tenant::{self, TenantRule};
 use crate::config::url::{HttpUrl, plain_host};
 use crate::config::values::Values;
 use crate::config::{
-    AdminConfig, AdminSocket, Announce, Bind, Config, CredentialConfig, Effect, Limits,
-    ListenerConfig, ListenerTls, LogConfig, LogFormat, RouteConfig, SocketAccess, StoreConfig,
-    Timeouts, UpstreamProtocol, UpstreamTls, rules,
+    AccessConfig, AccessFormat, AdminConfig, AdminSocket, Announce, Bind, Config, CredentialConfig,
+    Effect, Limits, ListenerConfig, ListenerTls, LogConfig, LogFormat, RouteConfig, SocketAccess,
+    StoreConfig, Timeouts, UpstreamProtocol, UpstreamTls, rules,
 };
 
 /// Builds the configuration from `sections` that hold no problem.
@@ -193,6 +193,7 @@ fn route(section: &Section, times: &Timeouts, trust: &UpstreamTls) -> Option<Rou
                 via: has("via"),
                 forwarded: has("forwarded"),
                 x_forwarded: has("x_forwarded"),
+                request_id: has("request_id"),
             }
         },
         rewrite_location: values.flag("rewrite_location"),
@@ -270,6 +271,11 @@ fn store(values: &Values) -> Option<StoreConfig> {
 }
 
 fn log(values: &Values) -> LogConfig {
+    let format = match values.need_text("access") {
+        "json" => Some(AccessFormat::Json),
+        "common" => Some(AccessFormat::Common),
+        _ => None,
+    };
     LogConfig {
         level: match values.need_text("level") {
             "error" => tracing::Level::ERROR,
@@ -283,6 +289,10 @@ fn log(values: &Values) -> LogConfig {
             "json" => LogFormat::Json,
             _ => LogFormat::Auto,
         },
+        access: format.map(|format| AccessConfig {
+            format,
+            per_million: u32::try_from(*values.need_integer("access_sample")).unwrap_or(1_000_000),
+        }),
     }
 }
 

@@ -70,6 +70,8 @@ pub enum ValueType {
         /// The greatest.
         max: u64,
     },
+    /// A number from 0 to 1, read as parts of a million.
+    Share,
     /// A time such as `30s` or `12h`, of at most 100 years; `"0"` is zero.
     Duration,
     /// A size such as `64KiB`, in bytes.
@@ -102,6 +104,7 @@ impl ValueType {
             ValueType::Text => "text".into(),
             ValueType::Bool => "true or false".into(),
             ValueType::Integer { min, max } => format!("a whole number from {min} to {max}"),
+            ValueType::Share => "a number from 0 to 1".into(),
             ValueType::Duration => "a time".into(),
             ValueType::Size => "a size".into(),
             ValueType::Url => "a URL".into(),

@@ -124,7 +124,7 @@ pub const KEYS: &[ConfigKey] = &[
     key("route.*.upstream_protocol", ValueType::Choice(&["auto", "h1", "h2"]), Text("auto"), "\"auto\"",
         "The version of HTTP towards the upstream. `auto`: over TLS HTTP/2 where the upstream chooses it (ALPN), else HTTP/1.1. `h1`: HTTP/1.1 only. `h2`: HTTP/2 only, by ALPN over TLS and by prior knowledge without."),
     key("route.*.announce", ValueType::List, Text(""), "[\"via\", \"x_forwarded\"]",
-        "Which fields tell the upstream about headset and its caller: `via`, `forwarded` (RFC 7239), `x_forwarded` (`X-Forwarded-For`, `-Proto` and `-Host`). Those that the application sends pass in any case.")
+        "Which fields tell the upstream about headset and its caller: `via`, `forwarded` (RFC 7239), `x_forwarded` (`X-Forwarded-For`, `-Proto` and `-Host`), `request_id` (`X-Request-Id`, made where the application sends none). Those that the application sends pass in any case.")
         .checked(rules::announced),
     key("route.*.rewrite_location", ValueType::Bool, Text("true"), "true",
         "Whether a `Location` on the upstream's own host, with either scheme, is rewritten to the listener."),
@@ -264,4 +264,8 @@ pub const KEYS: &[ConfigKey] = &[
         "The least severe level to write."),
     key("log.format", ValueType::Choice(&["auto", "human", "json"]), Text("auto"), "\"auto\"",
         "The format of a line; `auto` is `human` on a terminal, else `json`."),
+    key("log.access", ValueType::Choice(&["off", "json", "common"]), Text("off"), "\"json\"",
+        "Whether to write a line for each call to stdout, and how: as JSON, or in the Common Log Format of web servers, which holds less. No line holds a query, a field's secret or a body."),
+    key("log.access_sample", ValueType::Share, Text("1"), "0.01",
+        "Which share of the calls to write, from 0 to 1. Those that failed (headset answered itself, the status is 500 or more, the response broke off, the caller left) are always written."),
 ];

@@ -97,6 +97,14 @@ fn scalar(ty: ValueType, text: &str, written: ScalarForm) -> Result<Value, Value
                 None => wrong("write it in digits, without quotes in a file"),
             }
         }
+        ValueType::Share => {
+            let is_number = loose || matches!(written, ScalarForm::Integer | ScalarForm::Float);
+            let share = text.parse::<f64>().ok().filter(|_| is_number);
+            match share.filter(|share| (0.0..=1.0).contains(share)) {
+                Some(share) => Ok(Value::Integer((share * 1e6).round() as u64)),
+                None => wrong("write a share such as 0.01, without quotes in a file"),
+            }
+        }
         ValueType::Size if words || written == ScalarForm::Integer => size(text),
         ValueType::Duration if words => duration(text),
         ValueType::Duration if written == ScalarForm::Integer => {

@@ -156,7 +156,7 @@ fn wrapped(text: &str) -> Vec<String> {
 /// A default, which is text outside a file, as TOML writes it.
 fn as_toml(ty: ValueType, text: &str) -> String {
     match ty {
-        ValueType::Bool | ValueType::Integer { .. } => text.to_owned(),
+        ValueType::Bool | ValueType::Integer { .. } | ValueType::Share => text.to_owned(),
         ValueType::List => {
             let items = text
                 .split(',')

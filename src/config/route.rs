@@ -71,6 +71,8 @@ pub struct Announce {
     pub forwarded: bool,
     /// `X-Forwarded-For`, `X-Forwarded-Proto` and `X-Forwarded-Host`.
     pub x_forwarded: bool,
+    /// `X-Request-Id`, where the application sends none.
+    pub request_id: bool,
 }
 
 /// What a call does at the upstream, by which design §6 decides on replays.

@@ -106,11 +106,11 @@ pub fn announced(value: &Value) -> Verdict {
     let Value::List(items) = value else {
         return Ok(());
     };
-    let known = ["via", "forwarded", "x_forwarded"];
+    let known = ["via", "forwarded", "x_forwarded", "request_id"];
     match items.iter().find(|item| !known.contains(&item.as_str())) {
         Some(item) => fault(
             format!("{item:?} cannot be announced"),
-            "write any of \"via\", \"forwarded\" and \"x_forwarded\"",
+            "write any of \"via\", \"forwarded\", \"x_forwarded\" and \"request_id\"",
         ),
         None => Ok(()),
     }

@@ -161,6 +161,7 @@ fn typed(ty: ValueType) -> Json {
         ValueType::Integer { min, max } => {
             json!({ "type": "integer", "minimum": min, "maximum": max })
         }
+        ValueType::Share => json!({ "type": "number", "minimum": 0, "maximum": 1 }),
         ValueType::Choice(words) => json!({ "enum": words }),
         ValueType::List => texts,
         ValueType::Text

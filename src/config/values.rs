@@ -23,7 +23,8 @@ pub enum Value {
     Text(String),
     /// `ValueType::Bool`.
     Bool(bool),
-    /// `ValueType::Integer` and `ValueType::Size` (bytes).
+    /// `ValueType::Integer`, `ValueType::Size` (bytes) and `ValueType::Share` (parts of a
+    /// million).
     Integer(u64),
     /// `ValueType::Duration`.
     Duration(Duration),

@@ -21,6 +21,7 @@ use tokio::time::Instant;
 use tower::Service;
 
 use crate::gateway::error::{Error, FaultKind, Reached, UpstreamFault};
+use crate::gateway::observe::{CallFacts, ObservedAttempt};
 use crate::gateway::response_body::ResponseBody;
 use crate::gateway::upstream::pool::{ConnPool, Transport};
 use crate::gateway::{Call, CallResponse, ConnectionReuse};
@@ -48,13 +49,17 @@ impl Service<Call> for Client {
         Poll::Ready(Ok(()))
     }
 
-    fn call(&mut self, call: Call) -> Self::Future {
+    fn call(&mut self, mut call: Call) -> Self::Future {
         let pool = self.pool.clone();
         Box::pin(async move {
             let begun = Instant::now();
             let metrics = pool.metrics().clone();
+            let observing = Observing::begin(&mut call);
             let outcome = attempt(pool, call).await;
             let waited = begun.elapsed();
+            if let Some(observing) = observing {
+                observing.end(&outcome);
+            }
             match outcome {
                 Ok(response) => {
                     metrics.upstream_duration.observe(waited.as_secs_f64());
@@ -74,6 +79,30 @@ impl Service<Call> for Client {
                 Err(other) => Err(other),
             }
         })
+    }
+}
+
+/// An attempt of a call that is observed.
+struct Observing(Rc<CallFacts>, ObservedAttempt);
+
+impl Observing {
+    fn begin(call: &mut Call) -> Option<Box<Observing>> {
+        let observed = call.facts.observed.as_ref()?;
+        let attempt = observed.attempt(call.request.headers_mut());
+        Some(Box::new(Observing(call.facts.clone(), attempt)))
+    }
+
+    fn end(&self, outcome: &Result<Box<Response<ResponseBody>>, Error>) {
+        let Observing(facts, attempt) = self;
+        let Some(observed) = &facts.observed else {
+            return;
+        };
+        let outcome = match outcome {
+            Ok(response) => Ok(response.status()),
+            Err(Error::Upstream(fault)) => Err(fault.kind.reason()),
+            Err(_) => Err("headset"),
+        };
+        observed.attempted(facts, attempt, outcome);
     }
 }
 

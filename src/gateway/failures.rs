@@ -8,12 +8,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use http::uri::PathAndQuery;
-use http::{HeaderValue, Method, StatusCode};
-use tokio::time::Instant;
+use http::{HeaderValue, StatusCode};
 
 use crate::base::log_limiter::LogLimiter;
 use crate::base::name::Name;
-use crate::net::caller::Peer;
+use crate::gateway::observe::CallFacts;
 
 /// No method, path or host is told at greater length, in bytes.
 const LONGEST: usize = 1024;
@@ -21,21 +20,6 @@ const LONGEST: usize = 1024;
 /// The word for a response that broke off. It stands in no response, as it comes too late
 /// for one; `docs/errors.md` has an entry for it all the same.
 pub const BROKEN_ANSWER: &str = "answer_broken";
-
-/// Which call it is, as it came from the application.
-#[derive(Debug)]
-pub struct CallFacts {
-    /// When its head was read.
-    pub started: Instant,
-    /// Who calls.
-    pub peer: Peer,
-    /// Its method.
-    pub method: Method,
-    /// Its path and query, where the target has them.
-    pub target: Option<PathAndQuery>,
-    /// The `Host` (or `:authority`) that the application used.
-    pub host: Option<HeaderValue>,
-}
 
 /// Why a call failed.
 #[derive(Debug)]
@@ -121,9 +105,12 @@ mod tests {
     use std::io::Write;
     use std::sync::Mutex;
 
+    use http::Method;
+    use tokio::time::Instant;
     use tracing_subscriber::fmt::MakeWriter;
 
     use super::*;
+    use crate::net::caller::Peer;
 
     #[derive(Clone, Default)]
     struct WrittenLines(Arc<Mutex<Vec<u8>>>);
@@ -172,6 +159,7 @@ mod tests {
             method: Method::GET,
             target: Some(target.parse().unwrap()),
             host: Some(HeaderValue::from_static("localhost:8080")),
+            observed: None,
         }
     }
 

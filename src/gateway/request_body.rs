@@ -44,6 +44,8 @@ pub struct UploadSource {
     length: Option<u64>,
     bytes: IntCounter,
     seen: Cell<u64>,
+    /// What else counts them.
+    told: RefCell<Option<Rc<Cell<u64>>>>,
     min_rate: RefCell<Option<Box<MinRate>>>,
     /// Whether it was announced by `Expect: 100-continue` and may not be asked for yet.
     held: Cell<bool>,
@@ -85,6 +87,11 @@ impl UploadSource {
     /// When a frame last moved.
     pub fn moved(&self) -> Instant {
         self.moved.get()
+    }
+
+    /// Counts the bytes that come in `count`, too.
+    pub fn tell(&self, count: Rc<Cell<u64>>) {
+        *self.told.borrow_mut() = Some(count);
     }
 
     /// Trailer fields to remove on the way, besides those that are never forwarded.
@@ -144,6 +151,9 @@ impl UploadSource {
         let bytes = frame.data_ref().map_or(0, Bytes::len);
         self.bytes.inc_by(bytes as u64);
         self.seen.set(self.seen.get() + bytes as u64);
+        if let Some(told) = &*self.told.borrow() {
+            told.set(self.seen.get());
+        }
         if let Some(min_rate) = self.min_rate.borrow_mut().as_mut() {
             min_rate.came(bytes);
         }
@@ -189,6 +199,7 @@ impl RequestBody {
                 length,
                 bytes,
                 seen: Cell::new(0),
+                told: RefCell::default(),
                 min_rate: RefCell::new(min_rate),
                 held: Cell::new(held),
             })),

@@ -19,8 +19,8 @@ use crate::base::name::Name;
 use crate::config::Effect;
 use crate::gateway::client::Client;
 use crate::gateway::error::{CallerFault, Error};
-use crate::gateway::failures::CallFacts;
 use crate::gateway::metrics::{ListenerMetrics, ListenerRefusal};
+use crate::gateway::observe::CallFacts;
 use crate::gateway::path::{is_under, normalise};
 use crate::gateway::replay::ReplayPolicy;
 use crate::gateway::request_body::caller_body::CallerBody;
@@ -158,24 +158,30 @@ impl Gateway {
         let mut uploading = None;
         let (parts, incoming) = request.into_parts();
         let mut request = Box::new(Request::from_parts(parts, RequestBody::empty()));
+        let host = host_of(&request);
+        let (index, fault) = self.place(&request, host.as_ref());
+        let route = index.map(|index| &self.blueprint.routes[index]);
+        let parts = route.map_or(&self.blueprint.none, |route| &route.parts);
+        let observer = parts.observer.as_ref();
         let facts = Rc::new(CallFacts {
             started,
             peer: caller.peer,
             method: request.method().clone(),
             target: request.uri().path_and_query().cloned(),
-            host: host_of(&request),
+            host,
+            observed: observer.map(|observer| observer.begin(&request)),
         });
-        let (index, fault) = self.place(&request, facts.host.as_ref());
-        let route = index.map(|index| &self.blueprint.routes[index]);
         if !incoming.is_end_stream() {
             let held = expect::waits(&request);
-            let metrics = route.map_or(&self.blueprint.none.metrics, |r| &r.parts.metrics);
-            let bytes = metrics.request_bytes.clone();
+            let bytes = parts.metrics.request_bytes.clone();
             let slow = self.blueprint.listener.refused(ListenerRefusal::SlowBody);
             let rate = MinRate::new(self.blueprint.body_rate, slow);
             let room = self.blueprint.replay_body;
             let body = RequestBody::upload(incoming, room, bytes, rate, held);
             let drains = drains(&request);
+            if let (Some(observed), Some(source)) = (&facts.observed, body.source()) {
+                source.tell(observed.received());
+            }
             uploading = body.source().map(|source| (source.clone(), drains));
             *request.body_mut() = body;
         }
@@ -230,7 +236,7 @@ impl Gateway {
     /// no call of any route.
     pub fn refuse(&self, fault: CallerFault) -> Box<Response<ResponseBody>> {
         let none = RespondLayer::new(self.blueprint.none.metrics.clone());
-        none.answer(&fault.into()).response
+        none.answer(&fault.into(), None).response
     }
 
     /// Closes upstream connections that have rested too long.

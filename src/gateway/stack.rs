@@ -30,6 +30,7 @@ use crate::base::name::Name;
 use crate::gateway::HttpService;
 use crate::gateway::failures::FailureLog;
 use crate::gateway::metrics::RouteMetrics;
+use crate::gateway::observe::RouteObserver;
 use admit::{Admit, AdmitLayer};
 use authorize::{Authorize, AuthorizeLayer};
 use limit::{Limit, LimitLayer};
@@ -57,6 +58,8 @@ pub struct Parts {
     pub metrics: Arc<RouteMetrics>,
     /// Tells of calls that failed.
     pub failures: Arc<FailureLog>,
+    /// Observes each call, where something is to be told of it.
+    pub observer: Option<Arc<RouteObserver>>,
     /// Which browser pages may call on this listener, and by which names.
     pub shield: ShieldLayer,
     /// What a caller of this listener must show.
@@ -83,6 +86,7 @@ pub fn for_route<S: HttpService>(parts: Parts, leaf: S) -> RouteStack<S> {
         route,
         metrics,
         failures,
+        observer: _,
         shield,
         admit,
         target,

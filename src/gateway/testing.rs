@@ -13,8 +13,8 @@ use tokio::net::UnixStream;
 use tokio::time::Instant;
 
 use crate::base::name::Name;
-use crate::gateway::failures::CallFacts;
 use crate::gateway::metrics::{Families, RouteMetrics};
+use crate::gateway::observe::CallFacts;
 use crate::gateway::replay::ReplayPolicy;
 use crate::gateway::request_body::RequestBody;
 use crate::gateway::request_body::caller_body::CallerBody;
@@ -41,6 +41,7 @@ pub(crate) fn call(method: Method, body: RequestBody) -> Call {
             method: method.clone(),
             target: None,
             host: None,
+            observed: None,
         }),
         replay_policy: ReplayPolicy::of(&method, None, false),
         upgrade: false,

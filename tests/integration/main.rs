@@ -4,6 +4,7 @@
 mod support;
 
 mod stories {
+    mod access_log;
     mod admin;
     mod announces;
     mod caller_token;

@@ -10,6 +10,7 @@ use crate::config::{self, Announce, Config};
 use crate::credential::tenants::CredentialHandle;
 use crate::gateway::failures::FailureLog;
 use crate::gateway::metrics::{ListenerMetrics, RouteMetrics};
+use crate::gateway::observe::{Observers, RouteObserver};
 use crate::gateway::path::IssuerMark;
 use crate::gateway::response_body::open_stream::Allowance;
 use crate::gateway::route::{Blueprint, Matcher, RouteBlueprint};
@@ -47,6 +48,7 @@ pub(super) fn blueprint(
     metrics: &Arc<ListenerMetrics>,
     none: &Arc<RouteMetrics>,
     allowance: &Allowance,
+    observers: &Observers,
     config: &Config,
 ) -> Blueprint {
     let mut origins: Vec<String> = listener
@@ -71,6 +73,13 @@ pub(super) fn blueprint(
         failures: FailureLog::new(
             planned.route.name.clone(),
             planned.upstream_target.origin().to_string(),
+        ),
+        observer: RouteObserver::new(
+            observers,
+            planned.route.name.clone(),
+            &planned.route.path,
+            &planned.upstream_target.origin().to_string(),
+            planned.route.announce.request_id,
         ),
         shield: ShieldLayer::new(origin_policy.clone()),
         admit: admit.clone(),
@@ -124,7 +133,7 @@ pub(super) fn blueprint(
         .collect();
     routes.sort_by_key(|route| route.matcher.precedence());
     Blueprint {
-        none: none_parts(&origin_policy, admit, none, metrics, allowance),
+        none: none_parts(&origin_policy, admit, none, metrics, (allowance, observers)),
         routes,
         listener: metrics.clone(),
         replay_body: config.limits.replay_body,
@@ -138,13 +147,14 @@ fn none_parts(
     admit: &AdmitLayer,
     none: &Arc<RouteMetrics>,
     metrics: &Arc<ListenerMetrics>,
-    allowance: &Allowance,
+    (allowance, observers): (&Allowance, &Observers),
 ) -> Parts {
     let upstream_target = Arc::new(UpstreamTarget::nowhere());
     Parts {
         route: none_name(),
         metrics: none.clone(),
         failures: FailureLog::new(none_name(), String::new()),
+        observer: RouteObserver::new(observers, none_name(), "", "", false),
         shield: ShieldLayer::new(origin_policy.clone()),
         admit: admit.clone(),
         target: TargetLayer::new(Arc::new(target::TargetRules {

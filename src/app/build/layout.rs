@@ -80,6 +80,7 @@ impl OpenedPlan {
                     &metrics,
                     &process_state.none,
                     &allowance,
+                    &process_state.observers,
                     &config,
                 );
                 PlannedListener {

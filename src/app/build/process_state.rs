@@ -12,6 +12,7 @@ use crate::base::time::Clock;
 use crate::credential::metrics::CredentialMetrics;
 use crate::credential::minter_factory::MinterFactory;
 use crate::gateway::metrics::{Families, ListenerMetrics, RouteMetrics};
+use crate::gateway::observe::Observers;
 use crate::net::egress::{OwnAddresses, ProcessContext};
 
 /// What outlives the configurations of a process.
@@ -21,6 +22,8 @@ pub struct ProcessState {
     /// The handles of the built-in route.
     pub(super) none: Arc<RouteMetrics>,
     pub(super) credentials: CredentialMetrics,
+    /// Who is told of each call.
+    pub(super) observers: Observers,
     factory: MinterFactory,
     /// Pools of connections that have been numbered.
     pools: AtomicU64,
@@ -30,7 +33,8 @@ pub struct ProcessState {
 }
 
 impl ProcessState {
-    /// Registers the families of metrics in `registry`; slots live on `runtime`.
+    /// Registers the families of metrics in `registry`; slots live on `runtime`; `observers`
+    /// are told of each call.
     ///
     /// # Errors
     /// Where two metrics share a name, which would be a bug.
@@ -38,12 +42,14 @@ impl ProcessState {
         registry: &Registry,
         factory: MinterFactory,
         runtime: tokio::runtime::Handle,
+        observers: Observers,
     ) -> Result<ProcessState, prometheus::Error> {
         let families = Families::register(registry)?;
         Ok(ProcessState {
             none: Arc::new(families.none(&none_name())?),
             families,
             credentials: CredentialMetrics::register(registry)?,
+            observers,
             factory,
             pools: AtomicU64::new(0),
             abandoned: Abandoned::default(),

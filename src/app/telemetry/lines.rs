@@ -11,6 +11,8 @@ use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
+use super::lost;
+
 /// Lines that may wait: some hundred KiB at most.
 const QUEUE: usize = 1024;
 
@@ -66,6 +68,7 @@ impl Write for &LogQueue {
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
         if let Err(TrySendError::Full(_)) = self.queue.try_send(LogMessage::Line(line.to_vec())) {
             self.lost.fetch_add(1, Ordering::Relaxed);
+            lost::of_log().inc();
         }
         Ok(line.len())
     }

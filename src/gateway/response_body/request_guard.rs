@@ -11,8 +11,9 @@ use http::StatusCode;
 
 use crate::base::causes::with_causes;
 use crate::gateway::body_error::BodyError;
-use crate::gateway::failures::{BROKEN_ANSWER, CallFacts, CallFailure, FailureLog};
+use crate::gateway::failures::{BROKEN_ANSWER, CallFailure, FailureLog};
 use crate::gateway::metrics::RouteMetrics;
+use crate::gateway::observe::CallFacts;
 
 /// Where the calls of one route are counted and their failures told.
 #[derive(Clone, Debug)]
@@ -53,9 +54,13 @@ impl RequestGuard {
         self.call.started.elapsed()
     }
 
-    /// The head of its response has this `status`.
-    pub fn answered(&mut self, status: StatusCode) {
+    /// The head of its response has this `status`; headset made it itself where there is
+    /// the code of a `failure`.
+    pub fn answered(&mut self, status: StatusCode, failure: Option<&'static str>) {
         self.status = status;
+        if let Some(observed) = &self.call.observed {
+            observed.answered(status, failure);
+        }
     }
 
     /// Tells of the call's `failure`.
@@ -67,16 +72,23 @@ impl RequestGuard {
     /// Bytes of the response's body went by.
     pub fn count(&self, bytes: usize) {
         self.record.metrics.response_bytes.inc_by(bytes as u64);
+        if let Some(observed) = &self.call.observed {
+            observed.sent(bytes);
+        }
     }
 
     /// The response broke off.
     #[cold]
     pub fn broke_off(&self, error: &BodyError) {
+        let observed = self.call.observed.as_ref();
+        if let Some(observed) = observed {
+            observed.broke_off(BROKEN_ANSWER);
+        }
         let failure = CallFailure {
             code: BROKEN_ANSWER,
             status: self.status,
             detail: with_causes(error),
-            request_id: None,
+            request_id: observed.map(|observed| observed.request_id().to_owned()),
         };
         self.tell(failure);
     }
@@ -88,5 +100,8 @@ impl Drop for RequestGuard {
         metrics.in_flight.dec();
         let duration = self.elapsed().as_secs_f64();
         metrics.duration.observe(duration);
+        if let Some(observed) = &self.call.observed {
+            observed.end(&self.call);
+        }
     }
 }

@@ -241,10 +241,14 @@ where
                     call,
                     service,
                 } => {
-                    let minted = ready!(obtaining.as_mut().poll(cx))?;
+                    let obtained = ready!(obtaining.as_mut().poll(cx));
                     let Some(mut call) = call.take() else {
                         return Poll::Pending;
                     };
+                    if let Some(observed) = &call.facts.observed {
+                        observed.waited_for_credential(&call.facts, *since, obtained.is_ok());
+                    }
+                    let minted = obtained?;
                     attach(&minted, call.request.headers_mut());
                     AuthorizeFuture::Calling {
                         inner: service.call(call),

@@ -95,7 +95,8 @@ impl<F: Future<Output = Result<CallResponse, Error>>> Future for RecordFuture<F>
             }
             let overhead = request_guard.elapsed().saturating_sub(answer.waited);
             metrics.overhead.observe(overhead.as_secs_f64());
-            request_guard.answered(answer.response.status());
+            let failure = answer.failure.as_ref().map(|failure| failure.code);
+            request_guard.answered(answer.response.status(), failure);
             if let Some(failure) = answer.failure.take() {
                 request_guard.tell(*failure);
             }

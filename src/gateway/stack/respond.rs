@@ -10,6 +10,7 @@ mod error_response;
 
 use std::future::Future;
 use std::pin::Pin;
+use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
@@ -23,6 +24,7 @@ use crate::base::causes::with_causes;
 use crate::gateway::error::{CallerFault, Error, Reached};
 use crate::gateway::failures::CallFailure;
 use crate::gateway::metrics::RouteMetrics;
+use crate::gateway::observe::CallFacts;
 use crate::gateway::response_body::ResponseBody;
 use crate::gateway::{Call, CallResponse, HttpService};
 use error_response::error_response;
@@ -39,11 +41,13 @@ impl RespondLayer {
         RespondLayer { metrics }
     }
 
-    /// The response to a call that ended by `error`, counted.
-    pub fn answer(&self, error: &Error) -> CallResponse {
+    /// The response to a call that ended by `error`, counted; without the id of the call it
+    /// gets one.
+    pub fn answer(&self, error: &Error, id: Option<&str>) -> CallResponse {
         let seen = error_response(error);
         let detail = with_causes(error);
-        let request_id = format!("{:016x}", fastrand::u64(..));
+        let made = || format!("{:016x}", fastrand::u64(..));
+        let request_id = id.map_or_else(made, str::to_owned);
         if let Some(counter) = self.metrics.own_answer(seen.code) {
             counter.inc();
         }
@@ -125,7 +129,7 @@ impl<S: HttpService> Service<Call> for Respond<S> {
 
     fn call(&mut self, call: Call) -> Self::Future {
         RespondFuture {
-            to_head: call.request.method() == Method::HEAD,
+            facts: call.facts.clone(),
             inner: self.inner.call(call),
             layer: self.layer.clone(),
         }
@@ -138,7 +142,7 @@ pin_project! {
         #[pin]
         inner: F,
         layer: Arc<RespondLayer>,
-        to_head: bool,
+        facts: Rc<CallFacts>,
     }
 }
 
@@ -151,8 +155,10 @@ impl<F: Future<Output = Result<CallResponse, Error>>> Future for RespondFuture<F
         Poll::Ready(match outcome {
             Ok(_) => outcome,
             Err(error) => {
-                let mut answer = this.layer.answer(&error);
-                if *this.to_head {
+                let observed = this.facts.observed.as_ref();
+                let id = observed.map(|observed| observed.request_id());
+                let mut answer = this.layer.answer(&error, id);
+                if this.facts.method == Method::HEAD {
                     leave_out_body(&mut answer);
                 }
                 Ok(answer)

@@ -17,7 +17,7 @@ use tower::{Layer, Service};
 use crate::config::Announce;
 use crate::gateway::announce;
 use crate::gateway::error::{CallerFault, Error};
-use crate::gateway::failures::CallFacts;
+use crate::gateway::observe::CallFacts;
 use crate::gateway::request_body::RequestBody;
 use crate::gateway::upstream_target::UpstreamTarget;
 use crate::gateway::{Call, CallResponse, HttpService};

@@ -275,7 +275,7 @@ async fn ten_thousand_callers_across_fifty_tenants_make_fifty_logins() {
     let draft = PlanDraft::new(config, Clock::system(), ProcessContext::default()).unwrap();
     let registry = prometheus::Registry::new();
     let runtime = tokio::runtime::Handle::current();
-    let (plan, _standing) = build::start(draft, &registry, runtime).unwrap();
+    let (plan, _standing) = build::start(draft, &registry, runtime, Default::default()).unwrap();
     let tenants = plan.tenants().remove(0);
     let mut callers = tokio::task::JoinSet::new();
     for caller in 0..10_000 {

@@ -17,6 +17,7 @@ use super::panics::PanicWatch;
 pub struct Process {
     child: Child,
     log: Arc<Mutex<Vec<serde_json::Value>>>,
+    written: Arc<Mutex<Vec<String>>>,
     reading: JoinHandle<()>,
     app: Option<SocketAddr>,
     admin: SocketAddr,
@@ -37,13 +38,20 @@ impl Process {
         // A story that is killed would leave its admin socket there.
         command.env_remove("XDG_RUNTIME_DIR");
         command.envs(variables.iter().copied());
-        Process::run(command).await
+        Process::run(command, true).await
     }
 
-    async fn run(mut command: Command) -> Process {
+    /// The same, where nobody reads what it writes to stdout.
+    pub async fn start_unread(config: &Path) -> Process {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_headset"));
+        command.args(["run", "--config"]).arg(config);
+        Process::run(command, false).await
+    }
+
+    async fn run(mut command: Command, reads: bool) -> Process {
         let mut child = command
             .stdin(Stdio::null())
-            .stdout(Stdio::null())
+            .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .kill_on_drop(true)
             .spawn()
@@ -51,12 +59,26 @@ impl Process {
         let log: Arc<Mutex<Vec<serde_json::Value>>> = Arc::default();
         let stderr = child.stderr.take().unwrap();
         let kept = log.clone();
+        let written: Arc<Mutex<Vec<String>>> = Arc::default();
+        let stdout = reads.then(|| child.stdout.take().unwrap());
+        let out = written.clone();
         let reading = tokio::spawn(async move {
-            let mut lines = BufReader::new(stderr).lines();
-            while let Ok(Some(line)) = lines.next_line().await {
-                let line = serde_json::from_str(&line).unwrap_or(serde_json::Value::String(line));
-                kept.lock().unwrap().push(line);
-            }
+            let log = async {
+                let mut lines = BufReader::new(stderr).lines();
+                while let Ok(Some(line)) = lines.next_line().await {
+                    let line =
+                        serde_json::from_str(&line).unwrap_or(serde_json::Value::String(line));
+                    kept.lock().unwrap().push(line);
+                }
+            };
+            let written = async {
+                let Some(stdout) = stdout else { return };
+                let mut lines = BufReader::new(stdout).lines();
+                while let Ok(Some(line)) = lines.next_line().await {
+                    out.lock().unwrap().push(line);
+                }
+            };
+            tokio::join!(log, written);
         });
         let address = |key: &str| {
             let log = log.lock().unwrap();
@@ -70,6 +92,7 @@ impl Process {
             admin: admin.unwrap(),
             child,
             log,
+            written,
             reading,
             _panics: PanicWatch::begin(),
         }
@@ -193,6 +216,11 @@ impl Process {
     pub async fn terminate(mut self) -> Option<i32> {
         self.signal(rustix::process::Signal::TERM);
         self.ended().await
+    }
+
+    /// All lines that it wrote to stdout so far.
+    pub fn written(&self) -> Vec<String> {
+        self.written.lock().unwrap().clone()
     }
 
     /// All that it logged so far, as text.

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use http::{HeaderMap, Request, Uri};
 
 use crate::credential::slot::Slot;
-use crate::gateway::failures::CallFacts;
+use crate::gateway::observe::CallFacts;
 use crate::gateway::replay::{AttemptOutcome, ReplayPolicy};
 use crate::gateway::request_body::{RequestBody, UploadSource};
 use crate::gateway::{Call, ConnectionReuse};

@@ -1,0 +1,25 @@
+//! Which call it is, from its head: plain data that rides along to its end.
+
+use http::uri::PathAndQuery;
+use http::{HeaderValue, Method};
+use tokio::time::Instant;
+
+use super::Observed;
+use crate::net::caller::Peer;
+
+/// Which call it is, as it came from the application.
+#[derive(Debug)]
+pub struct CallFacts {
+    /// When its head was read.
+    pub started: Instant,
+    /// Who calls.
+    pub peer: Peer,
+    /// Its method.
+    pub method: Method,
+    /// Its path and query, where the target has them.
+    pub target: Option<PathAndQuery>,
+    /// The `Host` (or `:authority`) that the application used.
+    pub host: Option<HeaderValue>,
+    /// What else is told of it, where something is.
+    pub observed: Option<Box<Observed>>,
+}
