@@ -19,6 +19,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent))
 
+import book
 import clients
 import conformance
 import deploy
@@ -78,6 +79,7 @@ CHECKS = [
     ("config-map", deploy.config_map),
     ("documentation", deploy.documentation),
     ("schema", schema.schema),
+    ("book", book.book),
     ("rules", deploy.rules),
     ("static", deploy.static),
     ("size", deploy.size),

@@ -48,6 +48,7 @@ mod stories {
     mod stalls;
     mod streams;
     mod tenants;
+    mod troubleshooting;
     mod trusts;
     mod unauthorized;
     mod upgrades;
