@@ -5,7 +5,8 @@ use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
-use clap::{Command, CommandFactory as _};
+use clap::error::ErrorKind;
+use clap::{Command, CommandFactory as _, Parser as _};
 use headset::cli::Cli;
 
 const WIDTH: usize = 88;
@@ -22,6 +23,23 @@ fn grammar() -> Command {
     grammar
 }
 
+/// What a script may do about an outcome.
+const EXITS: &str = "\
+## Exit codes
+
+| Exit code | sysexits | When |
+|---|---|---|
+| 0 | `EX_OK` | the command is done, or a signal stopped headset and it drained |
+| 64 | `EX_USAGE` | the command line is wrong |
+| 69 | `EX_UNAVAILABLE` | a port is in use, an address cannot be bound, an issuer cannot be reached, or no headset runs (`status`, `retry`, `log-level`, `shutdown`) |
+| 70 | `EX_SOFTWARE` | headset itself failed: every worker ended, or the machine refused a thread; start it again |
+| 75 | `EX_TEMPFAIL` | an issuer failed (`mint`, `retry`, `check --online`), or what was waited for did not come (`wait`, `shutdown`): try again later |
+| 77 | `EX_NOPERM` | an issuer refused (`mint`, `retry`, `check --online`), or the running headset refused the command |
+| 78 | `EX_CONFIG` | the configuration is wrong; headset lists all problems |
+
+`headset health` ends with 0 or 1, as probes want it.
+";
+
 /// The page of the commands: what `headset COMMAND --help` prints, each under its name.
 fn page() -> String {
     let mut page = String::from(
@@ -29,6 +47,8 @@ fn page() -> String {
          What `headset --help` and `headset COMMAND --help` print; rendered from the program, and a\n\
          test compares. Data goes to stdout, all else to stderr.\n",
     );
+    page.push('\n');
+    page.push_str(EXITS);
     let mut grammar = grammar();
     let mut section = |title: &str, command: &mut Command| {
         let help = command.render_long_help().to_string();
@@ -98,4 +118,57 @@ fn the_page_and_the_man_pages_are_what_the_program_says() {
     let rendered: BTreeSet<String> = files.iter().map(|(name, _)| name.clone()).collect();
     let left: Vec<&String> = there.difference(&rendered).collect();
     assert!(left.is_empty(), "{left:?} are of commands that are gone");
+}
+
+/// The pages that people read: the README, and the book.
+fn pages() -> Vec<(PathBuf, String)> {
+    let mut pages = vec![root().join("README.md")];
+    for folder in ["docs", "docs/howto"] {
+        let entries = std::fs::read_dir(root().join(folder)).unwrap();
+        pages.extend(entries.map(|entry| entry.unwrap().path()));
+    }
+    pages.retain(|path| path.extension().is_some_and(|ext| ext == "md"));
+    let read = |path: PathBuf| (path.clone(), std::fs::read_to_string(path).unwrap());
+    pages.into_iter().map(read).collect()
+}
+
+/// The commands of the blocks of `page` that are for a shell, each as its words.
+fn shell_commands(page: &str) -> Vec<Vec<String>> {
+    let mut commands = Vec::new();
+    for block in page.split("```sh\n").skip(1) {
+        let block = block.split("```").next().unwrap().replace("\\\n", " ");
+        for line in block.lines() {
+            let line = line.trim();
+            let line = line.split(" #").next().unwrap();
+            for command in line.split(['|', ';', '&', '>', '<']) {
+                let words = command
+                    .split_whitespace()
+                    .map(|word| word.trim_matches('"').to_owned());
+                commands.push(words.collect());
+            }
+        }
+    }
+    commands
+}
+
+#[test]
+fn every_headset_command_that_a_page_shows_is_in_the_grammar() {
+    let mut shown = 0;
+    for (path, text) in pages() {
+        for words in shell_commands(&text) {
+            if words.first().is_none_or(|word| word != "headset") {
+                continue;
+            }
+            shown += 1;
+            if let Err(error) = Cli::try_parse_from(&words)
+                && !matches!(
+                    error.kind(),
+                    ErrorKind::DisplayHelp | ErrorKind::DisplayVersion
+                )
+            {
+                panic!("{}: {}\n{error}", path.display(), words.join(" "));
+            }
+        }
+    }
+    assert!(shown > 15, "only {shown}");
 }

@@ -33,8 +33,6 @@ mod stories {
     mod passes_through;
     mod process;
     // The simulator of the examples is a part of `demo`.
-    #[cfg(feature = "demo")]
-    mod readme;
     mod refuses;
     mod reload;
     mod reloads_credentials;
@@ -50,6 +48,8 @@ mod stories {
     mod tenants;
     mod troubleshooting;
     mod trusts;
+    #[cfg(feature = "demo")]
+    mod tutorial;
     mod unauthorized;
     mod upgrades;
     mod upstream_restarts;
