@@ -94,7 +94,6 @@ async fn tell_and_serve(args: DemoArgs) -> anyhow::Result<()> {
         told = story.tell(args.once) => {
             told?;
             if args.once {
-                say("\nThe story is told; headset drains until nothing was in flight for 2 s.")?;
                 drop(ask);
             }
             serving.await?;
@@ -142,7 +141,7 @@ impl DemoFiles {
              username = \"crm_sync\"\npassword = {{ file = {password:?} }}\ncontext_id = \"1\"\n\
              user_role = \"Administrator\"\nlifetime = \"1h\"\n\
              admin_bearer = {{ file = {bearer:?} }}\n\n\
-             [timeouts]\ndrain = \"5s\"\n"
+             [timeouts]\ndrain = \"100ms\"\n"
         );
         props.write("headset.toml", &text)?;
         Ok(props)
@@ -276,12 +275,13 @@ impl Walkthrough<'_> {
 
     fn invite(&self, app: &str, admin: &str) -> anyhow::Result<()> {
         say(&format!(
-            "\nTry it yourself; Ctrl-C ends it:\n\
+            "\nTry it yourself, in another terminal; Ctrl-C ends it:\n\
              \x20 curl '{app}{PATH}'\n\
-             \x20 curl -H 'Authorization: Basic bm90Om1pbmU=' {app}/_sim/echo   (yours is replaced)\n\
-             \x20 curl {app}/configuration/basicauth                  (refused: it would list passwords)\n\
+             \x20 curl -H 'Authorization: Basic bm90Om1pbmU=' '{app}{PATH}'   # yours is replaced\n\
+             \x20 curl {app}/configuration/basicauth   # refused: it would list passwords\n\
+             \x20 curl {admin}/status\n\
              \x20 curl {admin}/metrics\n\
-             \x20 curl {}/_sim/state\n\
+             \x20 curl {}/_sim/state   # what the contact center counted\n\
              \x20 cat {}",
             self.center.base_url(),
             self.props.config.display()

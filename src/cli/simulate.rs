@@ -141,16 +141,15 @@ fn greeting(simulator: &Simulator, ca: Option<&Path>, bearer: Option<&Path>) -> 
         (Some(_), Some(path)) => format!(" --cacert {}", path.display()),
         (Some(_), None) => " --insecure".into(),
     };
-    let bearer = match bearer {
-        Some(path) => format!("$(cat {})", path.display()),
-        None => "BEARER".into(),
-    };
-    let missing = if bearer == "BEARER" {
-        "  (start with --write-bearer FILE to get a bearer)\n"
-    } else {
-        ""
+    let (bearer, missing) = match bearer {
+        Some(path) => (path.display().to_string(), ""),
+        None => (
+            "./admin-bearer".into(),
+            "  # start with --write-bearer ./admin-bearer to get one\n",
+        ),
     };
     let logins = logins(&url);
+    let ca = ca.map_or_else(String::new, |path| format!(" --ca {}", path.display()));
     format!(
         "contact-center simulator on {url}
   keys    {url}/configuration/basicauth
@@ -160,9 +159,14 @@ fn greeting(simulator: &Simulator, ca: Option<&Path>, bearer: Option<&Path>) -> 
 
 Logins, each with the user name and the password of a [credential.NAME], and what else it must hold:
 {logins}
-Try:
-{missing}  curl{trust} {url}/configuration/basicauth -H \"Authorization: Bearer {bearer}\" -H 'Content-Type: application/json' -d '{{\"username\":\"crm_sync\",\"password\":\"try-me\",\"context\":\"ContactCenter\",\"contextId\":\"1\",\"userRole\":\"Administrator\"}}'
-  curl{trust} -u crm_sync:try-me {url}/configuration/cc/1/process
+headset before it:
+{missing}  printf try-me > password
+  headset run --upstream {url} --register-url {url}/configuration/basicauth \\
+    --username practice --password-file ./password --context-id 1 --admin-bearer-file {bearer}{ca}
+
+Or without headset:
+  curl{trust} {url}/configuration/basicauth -H \"Authorization: Bearer $(cat {bearer})\" -H 'Content-Type: application/json' -d '{{\"username\":\"practice\",\"password\":\"try-me\",\"context\":\"ContactCenter\",\"contextId\":\"1\",\"userRole\":\"Administrator\"}}'
+  curl{trust} -u practice:try-me {url}/configuration/cc/1/process
   curl{trust} -d '{{\"unauthorized_next\": 1}}' {url}/_sim/faults
   curl{trust} {url}/_sim/state
 "
@@ -263,6 +267,28 @@ mod tests {
             "{text}"
         );
         assert!(text.contains("  domain = "), "{text}");
+    }
+
+    #[tokio::test]
+    async fn the_greeting_gives_a_headset_that_can_be_started_as_it_is() {
+        use clap::Parser as _;
+        let simulator = Simulator::start(Options::default()).await.expect("a port");
+        let bearer = Path::new("/tmp/bearer");
+        let text = greeting(&simulator, Some(Path::new("/tmp/ca.pem")), Some(bearer));
+        let (_, run) = text.split_once("  headset run ").expect("a line");
+        let (run, _) = run.split_once("\n\n").expect("its end");
+        let words = run.split_whitespace().filter(|word| *word != "\\");
+        let line = ["headset", "run"].into_iter().chain(words);
+        let cli = crate::cli::Cli::try_parse_from(line).expect(run);
+        let crate::cli::Command::Run(args) = cli.command else {
+            panic!("{run}");
+        };
+        let sources = crate::config::load::Sources {
+            flags: args.quick.shortcuts.flags,
+            ..Default::default()
+        };
+        let kinds = crate::app::build::kind_keys();
+        crate::config::load::load(&sources, &kinds).expect("a configuration");
     }
 
     #[tokio::test]

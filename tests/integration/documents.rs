@@ -182,6 +182,20 @@ fn every_error_code_has_an_entry_and_every_entry_a_code() {
 /// Label keys whose values come from the configuration or the build.
 const OPEN: [&str; 6] = ["route", "listener", "credential", "version", "hash", "le"];
 
+#[test]
+fn the_simulators_page_names_every_fault_and_no_other() {
+    let page = read("docs/simulator.md");
+    let (_, faults) = page.split_once("## Faults").unwrap();
+    let (faults, _) = faults.split_once("\n## ").unwrap();
+    let all = serde_json::to_value(Faults::default()).unwrap();
+    let all = all.as_object().unwrap();
+    for key in all.keys() {
+        assert!(faults.contains(&format!("\n| `{key}` | ")), "{key}");
+    }
+    let rows = faults.matches("\n| `").count();
+    assert_eq!(rows, all.len());
+}
+
 #[tokio::test]
 async fn the_metrics_page_lists_what_a_running_headset_exports() {
     let center = Simulator::start(Options::default()).await.unwrap();

@@ -72,7 +72,7 @@ pub async fn run(why: &str, mut stop: Stop, running: Running, mut ended: Workers
     };
     tokio::select! {
         finished = orderly => {
-            if finished {
+            if finished || in_flight() == 0 {
                 tracing::info!("stopped: every call finished");
             } else {
                 tracing::warn!(in_flight = in_flight(), "stopped: the drain time ended before every call finished");
