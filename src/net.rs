@@ -6,6 +6,7 @@ pub mod caller;
 pub mod connect;
 pub mod egress;
 pub mod frames;
+pub mod gathered;
 pub mod io;
 pub mod linger;
 pub mod listen;

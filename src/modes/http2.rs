@@ -5,9 +5,11 @@
 //! connection ends in `ending.rs`.
 
 use std::convert::Infallible;
+use std::future::{Future as _, poll_fn};
 use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::Duration;
 
 use http::{Request, Response, StatusCode};
@@ -26,6 +28,7 @@ use crate::modes::phase::Phase;
 use crate::modes::serving::{ConnectionRules, CurrentService};
 use crate::modes::stream::Streams;
 use crate::net::caller::{CallerIo, ConnState, InFlight};
+use crate::net::gathered::GatheredWrites;
 use crate::net::read_ahead;
 
 /// Streams of one HTTP/2 connection at a time (RFC 9113 §5.1.2).
@@ -84,7 +87,8 @@ pub(super) async fn serve(
         if too_many {
             metrics.refused(ListenerRefusal::HeadTooLarge).inc();
         }
-        async move {
+        // Boxed: the library moves it from place to place until it is a task.
+        Box::pin(async move {
             if too_many {
                 let mut response = Response::new(ResponseBody::empty());
                 *response.status_mut() = StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE;
@@ -94,9 +98,10 @@ pub(super) async fn serve(
             let mut response = service.answer(request.map(CallerBody::H2), &notes).await;
             response.body_mut().set_busy(busy);
             Ok::<Response<ResponseBody>, Infallible>(*response)
-        }
+        })
     });
-    let mut connection = pin!(builder.serve_connection(TokioIo::new(io), service));
+    let io = GatheredWrites::new(io);
+    let mut connection = pin!(builder.serve_connection(TokioIo::new(io.clone()), service));
     let goodbye = ConnectionRules {
         keep_alive: match rules.keep_alive {
             Duration::ZERO => GOODBYE,
@@ -107,7 +112,18 @@ pub(super) async fn serve(
     let mut expired = pin!(expiry(&notes, &rules));
     let ended = loop {
         tokio::select! {
-            ended = connection.as_mut() => break ended,
+            ended = poll_fn(|cx| {
+                let ended = connection.as_mut().poll(cx).map(Some);
+                // All that this turn wrote leaves now; what cannot waits for the socket.
+                match io.poll_out(cx) {
+                    Poll::Ready(Err(_)) if ended.is_pending() => Poll::Ready(None),
+                    _ => ended,
+                }
+            }) => match ended {
+                Some(ended) => break ended,
+                // Nobody is there any more to answer.
+                None => return,
+            },
             why = &mut expired => return refuse(&metrics, why),
             // GOAWAY at once: h2 tells the caller which streams were taken.
             _ = phase.wait_for(|phase| *phase != Phase::Serving), if !notes.is_closing.get() => {

@@ -1,5 +1,8 @@
 //! HTTP/2 callers that cost more than they ask for.
 
+use std::cell::Cell;
+use std::rc::Rc;
+
 use crate::support::client;
 use crate::support::eventually;
 use crate::support::frames::{self, Frame};
@@ -216,4 +219,51 @@ async fn a_head_over_the_limit_is_refused_alone() {
         }
     }
     assert_eq!(upstream.requests().len(), 1);
+}
+
+/// One caller has all the streams that it may have under way, without a pause; another, on a
+/// connection of its own, makes a call now and then.
+#[tokio::test]
+async fn a_busy_connection_takes_no_turn_from_another() {
+    let upstream = Recorder::start([Step::ok("fine")]).await;
+    let headset = plain(&upstream.url(), "", "");
+    let mut busy = Http2Caller::connect(headset.app(), &[]).await;
+    let answered = Rc::new(Cell::new(0_u32));
+    let counted = answered.clone();
+    let keep_busy = async move {
+        let streams = 100;
+        for turn in 0..streams {
+            busy.send(&Frame::get(2 * turn + 1)).await;
+        }
+        let mut next = 2 * streams + 1;
+        while let Some(frame) = busy.next().await {
+            // Each answer makes room for another call.
+            if frame.kind == frames::HEADERS {
+                counted.set(counted.get() + 1);
+                busy.send(&Frame::get(next)).await;
+                next += 2;
+            }
+        }
+    };
+    let calls = async {
+        let mut other = client::Raw::connect(headset.app()).await;
+        let mut least = u32::MAX;
+        for _ in 0..20 {
+            let before = answered.get();
+            other
+                .send("GET / HTTP/1.1\r\nHost: localhost\r\n\r\n")
+                .await;
+            assert_eq!(other.answer(false).await.unwrap().text(), "fine");
+            least = least.min(answered.get() - before);
+        }
+        least
+    };
+    tokio::select! {
+        () = keep_busy => panic!("the busy connection ended"),
+        least = calls => {
+            assert!(answered.get() > 100, "it was busy");
+            // Turn by turn: at best no more came between than the busy one had under way.
+            assert!(least <= 200, "{least} answers went before one call");
+        }
+    }
 }
