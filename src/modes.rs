@@ -87,7 +87,7 @@ async fn accept(
         }
     };
     loop {
-        let io = tokio::select! {
+        let (io, counted) = tokio::select! {
             biased;
             _ = phase.wait_for(|phase| *phase >= Phase::Removed) => return,
             // Reaps as it goes, so that the set holds open connections only.
@@ -95,7 +95,7 @@ async fn accept(
                 note(ended);
                 continue;
             }
-            io = listener.accept(exhausted) => io,
+            accepted = listener.accept(exhausted) => accepted,
         };
         let now = current.serving();
         let Some(permit) = now.connections.take() else {
@@ -113,7 +113,7 @@ async fn accept(
         );
         tasks.spawn_local(async move {
             connection.await;
-            drop(permit);
+            drop((permit, counted));
         });
     }
 }

@@ -13,6 +13,7 @@ pub mod listen;
 pub mod race;
 pub mod read_ahead;
 pub mod resolve;
+pub mod share;
 pub mod tls;
 pub mod tunnel;
 pub mod turn;

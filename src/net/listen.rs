@@ -22,6 +22,7 @@ use self::access::{Access, SocketFile};
 use crate::config::Bind;
 use crate::net::activity::Activity;
 use crate::net::caller::CallerIo;
+use crate::net::share::{SharedConnection, WorkerShare};
 
 /// The queue of connections that wait to be accepted; the kernel caps it.
 const BACKLOG: i32 = 4096;
@@ -169,6 +170,7 @@ fn is_dead(path: &Path) -> io::Result<bool> {
 pub struct Listener {
     socket: SocketKind,
     activity: Arc<Activity>,
+    share: WorkerShare,
     /// On a Unix socket, only this process's user and root are let in.
     ours: bool,
 }
@@ -181,11 +183,15 @@ enum SocketKind {
 
 impl Listener {
     /// Puts `bound` on the current runtime; calls on its connections are counted in
-    /// `activity`.
+    /// `activity`, the connections themselves in `share`.
     ///
     /// # Errors
     /// Where the machine cannot watch one more socket.
-    pub fn adopt(bound: BoundSocket, activity: Arc<Activity>) -> io::Result<Listener> {
+    pub fn adopt(
+        bound: BoundSocket,
+        activity: Arc<Activity>,
+        share: WorkerShare,
+    ) -> io::Result<Listener> {
         let socket = match bound {
             BoundSocket::Tcp(listener) => {
                 SocketKind::Tcp(tokio::net::TcpListener::from_std(listener)?)
@@ -197,6 +203,7 @@ impl Listener {
         Ok(Listener {
             socket,
             activity,
+            share,
             ours: false,
         })
     }
@@ -210,22 +217,28 @@ impl Listener {
 
     /// The next connection. Never fails: what is wrong with one connection is its
     /// own business, and out of descriptors or memory it calls `exhausted`, waits and
-    /// tries again. Dropping the future loses no connection.
-    pub async fn accept(&self, exhausted: impl Fn(&io::Error)) -> CallerIo {
+    /// tries again. It counts for its worker until what comes with it is dropped. Dropping
+    /// the future loses no connection.
+    pub async fn accept(&self, exhausted: impl Fn(&io::Error)) -> (CallerIo, SharedConnection) {
         loop {
             let activity = || self.activity.clone();
             let accepted = match &self.socket {
-                SocketKind::Tcp(listener) => listener.accept().await.map(|(tcp, from)| {
-                    let _ = tcp.set_nodelay(true);
-                    CallerIo::tcp(tcp, from, activity())
-                }),
-                SocketKind::Unix(listener) => match listener.accept().await {
-                    Ok((unix, _)) if self.ours && !access::is_own_user(&unix) => continue,
-                    accepted => accepted.map(|(unix, _)| CallerIo::unix(unix, activity())),
-                },
+                SocketKind::Tcp(listener) => {
+                    let accepted = self.share.in_turn(|cx| listener.poll_accept(cx)).await;
+                    accepted.map(|(tcp, from)| {
+                        let _ = tcp.set_nodelay(true);
+                        CallerIo::tcp(tcp, from, activity())
+                    })
+                }
+                SocketKind::Unix(listener) => {
+                    match self.share.in_turn(|cx| listener.poll_accept(cx)).await {
+                        Ok((unix, _)) if self.ours && !access::is_own_user(&unix) => continue,
+                        accepted => accepted.map(|(unix, _)| CallerIo::unix(unix, activity())),
+                    }
+                }
             };
             match accepted {
-                Ok(io) => return io,
+                Ok(io) => return (io, self.share.take()),
                 Err(error) if is_one_connections(&error) => {}
                 Err(error) => {
                     exhausted(&error);

@@ -29,6 +29,7 @@ use crate::gateway::request_body::caller_body::CallerBody;
 use crate::gateway::response_body::ResponseBody;
 use crate::modes::{ConnectionRules, CurrentService, Pages, Phase, Service, Serving, serve};
 use crate::net::listen::{BoundSocket, Listener};
+use crate::net::share::WorkerShare;
 
 /// How long one of its few connections may rest between calls. A client that rests longer
 /// connects anew, as Prometheus does by itself; kubelets do for each probe.
@@ -57,7 +58,7 @@ pub fn spawn(
     kept_by: Arc<ConnectionRules>,
     metrics: Arc<ListenerMetrics>,
 ) -> io::Result<Rc<CurrentService>> {
-    let listener = Listener::adopt(bound, Arc::default())?.for_own_user();
+    let listener = Listener::adopt(bound, Arc::default(), WorkerShare::alone())?.for_own_user();
     let pages = AdminPages {
         clock: admin.clock.clone(),
         router: admin::router(admin),

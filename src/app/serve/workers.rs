@@ -25,13 +25,14 @@ use crate::gateway::route::{Blueprint, Gateway};
 use crate::modes::{ConnectionRules, CurrentService, Phase, Service, Serving, serve};
 use crate::net::activity::Activity;
 use crate::net::listen::{BoundSocket, Listener};
+use crate::net::share::WorkerShare;
 use crate::net::tls::server::TlsAcceptor;
 use crate::net::turn;
 
 /// Heartbeat and sweep.
 const TICK: Duration = Duration::from_secs(1);
 
-/// How many polls between two looks at the sockets; measured, see benches/.
+/// How many polls between two looks at the sockets; see docs/performance.md.
 const EVENT_INTERVAL: u32 = 256;
 
 /// All worker threads.
@@ -103,14 +104,14 @@ impl Workers {
         let (alive, ended) = mpsc::channel(1);
         let mut threads = Vec::new();
         let mut commands = Vec::new();
-        for index in 0..workers {
+        for (index, share) in WorkerShare::among(workers).into_iter().enumerate() {
             let (command, taken) = mpsc::unbounded_channel();
             let (health, alive) = (health.clone(), alive.clone());
             let thread = std::thread::Builder::new()
                 .name(format!("worker-{index}"))
                 .spawn(move || {
                     let _alive = alive;
-                    if let Err(error) = work(taken, health, index) {
+                    if let Err(error) = work(taken, health, share, index) {
                         tracing::error!(
                             worker = index,
                             error.detail = %error,
@@ -191,6 +192,7 @@ impl Drop for AdoptedSockets {
 fn work(
     commands: mpsc::UnboundedReceiver<WorkerCommand>,
     health: Arc<Health>,
+    share: WorkerShare,
     index: usize,
 ) -> io::Result<()> {
     let runtime = Builder::new_current_thread()
@@ -200,13 +202,15 @@ fn work(
         .build_local(LocalOptions::default())?;
     // A task of its own: what `block_on` waits for is polled at every turn of the
     // runtime, which is at every call, and a handle costs less of that than what it tends.
-    let tending = runtime.spawn_local(WorkerState::new(health, index).follow(commands));
+    let tending = runtime.spawn_local(WorkerState::new(health, share, index).follow(commands));
     runtime.block_on(tending).map_err(io::Error::other)
 }
 
 /// What one worker has.
 struct WorkerState {
     health: Arc<Health>,
+    /// Of the connections of all workers.
+    share: WorkerShare,
     index: usize,
     /// Sockets that wait for their first assignment.
     adopted: Vec<(ServedSocket, Listener)>,
@@ -225,9 +229,10 @@ struct ServedSocket {
 }
 
 impl WorkerState {
-    fn new(health: Arc<Health>, index: usize) -> WorkerState {
+    fn new(health: Arc<Health>, share: WorkerShare, index: usize) -> WorkerState {
         WorkerState {
             health,
+            share,
             index,
             adopted: Vec::new(),
             served: Vec::new(),
@@ -275,7 +280,7 @@ impl WorkerState {
     fn adopt(&mut self, sockets: Vec<WorkerSocket>) -> io::Result<()> {
         self.adopted.clear();
         for socket in sockets {
-            let listener = Listener::adopt(socket.bound, socket.activity)?;
+            let listener = Listener::adopt(socket.bound, socket.activity, self.share.clone())?;
             let rest = ServedSocket {
                 listener: socket.listener,
                 name: socket.name,
