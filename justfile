@@ -35,13 +35,13 @@ fuzz *ARGS:
 demo:
     cargo run --locked --release -- demo
 
-# CPU time per request beside nginx (needs nginx and wrk).
-bench *ARGS:
-    cargo bench --locked --bench beside_nginx -- {{ARGS}}
+# CPU time, latency and memory beside nginx, HAProxy and Envoy (installs what it needs).
+compare *ARGS:
+    benches/compare {{ARGS}}
 
-# User-space instructions of a call, by callgrind (needs valgrind and a release with symbols).
-instructions BINARY *ARGS:
-    target/outside/venv/bin/python tests/clients/instructions.py --binary {{BINARY}} {{ARGS}}
+# What a call costs in instructions, allocations, copies and system calls.
+instructions:
+    ./test --only instructions
 
 # The static binary that deploy/Dockerfile puts on an empty file system, without the demo.
 static:

@@ -258,7 +258,7 @@ pub const KEYS: &[ConfigKey] = &[
         "What headset sends to the proxy: `user:password`, or a whole value such as `Bearer …`."),
 
     key("workers.count", ValueType::Integer { min: 1, max: 256 }, Text("1"), "1",
-        "Worker threads. A sidecar's work fits one core."),
+        "Worker threads. A sidecar's work fits one core; `docs/performance.md` says what more of them do."),
 
     key("log.level", LEVELS, Text("info"), "\"info\"",
         "The least severe level to write."),
