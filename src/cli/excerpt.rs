@@ -24,13 +24,18 @@ pub fn of(problem: &Problem, colour: bool) -> Option<String> {
     let written = text.lines().nth(line.checked_sub(1)?)?;
     let shown = shown(written, &problem.key)?;
     let begin = written.char_indices().nth(column - 1)?.0;
-    let from = begin.min(shown.len());
+    // A place in what is hidden is shown at its key.
+    let visible = shown.strip_suffix(HIDDEN).unwrap_or(&shown);
+    let from = match begin < visible.len() {
+        true => begin,
+        false => visible.len() - visible.trim_start().len(),
+    };
     let renderer = match colour {
         true => Renderer::styled(),
         false => Renderer::plain(),
     };
-    let to = shown[from..].find([' ', '=', ']']).map(|at| from + at);
-    let to = to.unwrap_or(shown.len()).max(from);
+    let to = visible[from..].find([' ', '=', ']']).map(|at| from + at);
+    let to = to.unwrap_or(visible.len());
     let snippet = Snippet::source(shown)
         .line_start(*line)
         .annotation(AnnotationKind::Primary.span(from..to));
@@ -128,6 +133,15 @@ mod tests {
         }
         let drawn = drawn("password = \"x\"", 1, "credential.cms.password").unwrap();
         assert_eq!(drawn, "  |\n2 | password = …\n  | ^^^^^^^^");
+    }
+
+    #[test]
+    fn a_place_in_a_hidden_value_is_drawn_at_its_key() {
+        for column in [1, 10, 20, 24] {
+            let drawn = drawn("match = { path = \"v1\" }", column, "route.a.match.path");
+            let expected = "  |\n2 | match = …\n  | ^^^^^";
+            assert!(drawn.is_none_or(|drawn| drawn == expected), "{column}");
+        }
     }
 
     #[test]

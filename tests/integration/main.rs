@@ -75,6 +75,7 @@ mod contracts {
     mod options;
 }
 
+mod broken;
 #[cfg(feature = "demo")]
 mod commands;
 mod documents;
