@@ -71,6 +71,8 @@ pub struct Call {
     pub reuse: ConnectionReuse,
     /// Its tenant's credential, on a route where each tenant has its own.
     pub slot: Option<Arc<Slot>>,
+    /// The credential that it carries.
+    pub used: Option<Arc<Minted>>,
     /// Why this call must be refused, where routing found out.
     pub fault: Option<CallerFault>,
 }

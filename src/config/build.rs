@@ -180,6 +180,7 @@ fn route(section: &Section, times: &Timeouts, trust: &UpstreamTls) -> Option<Rou
         expose_issuer: values.flag("expose_issuer"),
         replay_401: values.flag("replay_401"),
         drop_odd_names: values.need_text("odd_names") == "drop",
+        keeps_names: values.need_text("name_case") == "keep",
         pass_cookies: values.need_text("upstream_cookies") == "pass",
         upstream_protocol: match values.need_text("upstream_protocol") {
             "h1" => UpstreamProtocol::H1,

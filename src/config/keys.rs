@@ -119,6 +119,8 @@ pub const KEYS: &[ConfigKey] = &[
         "For `message` and `call`: whether to send the call once more after a 401 that rejects the credential."),
     key("route.*.odd_names", ValueType::Choice(&["pass", "drop"]), Text("pass"), "\"pass\"",
         "Whether to pass or drop fields of a request whose names hold more than letters, digits and `-`, as `tenant_id` does. A name that an upstream could take for a credential's is removed in both cases."),
+    key("route.*.name_case", ValueType::Choice(&["keep", "lower"]), Text("keep"), "\"keep\"",
+        "Whether the names of fields keep the letter case in which they came, in both directions, or become lower case. Over HTTP/2 all names are lower case."),
     key("route.*.upstream_cookies", ValueType::Choice(&["drop", "pass"]), Text("drop"), "\"drop\"",
         "Whether to drop or pass the upstream's `Set-Cookie` on a route with a credential. A session cookie in the application's hands would be a second, live credential."),
     key("route.*.upstream_protocol", ValueType::Choice(&["auto", "h1", "h2"]), Text("auto"), "\"auto\"",

@@ -32,6 +32,8 @@ pub struct RouteConfig {
     pub replay_401: bool,
     /// Whether fields with other names than letters, digits and `-` go.
     pub drop_odd_names: bool,
+    /// Whether the names of fields keep the letter case in which they came.
+    pub keeps_names: bool,
     /// Whether the upstream's `Set-Cookie` reaches the application on a route with
     /// a credential.
     pub pass_cookies: bool,

@@ -7,6 +7,7 @@
 
 pub mod h1;
 pub mod h2;
+pub mod interim;
 pub mod patience;
 pub mod pump;
 pub mod session_auth;
@@ -127,7 +128,7 @@ async fn attempt(pool: Rc<ConnPool>, call: Call) -> Result<Box<Response<Response
             if own {
                 conn.belongs_to_one_call();
             }
-            h1::exchange(pool, conn, call.request, call.upgrade).await
+            h1::exchange(pool, conn, call).await
         }
         Ok(Transport::H2(stream)) => {
             let answer = h2::exchange(stream, pool.scheme(), *call.request);

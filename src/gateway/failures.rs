@@ -102,6 +102,7 @@ fn bounded(bytes: &[u8]) -> String {
 
 #[cfg(test)]
 mod tests {
+    use crate::h1::spelling::Spelling;
     use std::io::Write;
     use std::sync::Mutex;
 
@@ -160,6 +161,8 @@ mod tests {
             target: Some(target.parse().unwrap()),
             host: Some(HeaderValue::from_static("localhost:8080")),
             observed: None,
+            spelling: Spelling::LOWER,
+            interim: None,
         }
     }
 

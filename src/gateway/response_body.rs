@@ -24,6 +24,7 @@ use crate::gateway::response_body::request_guard::RequestGuard;
 use crate::gateway::upstream::h1_body::H1Body;
 use crate::gateway::upstream::h2::body::H2Body;
 use crate::gateway::upstream::tunnel::Tunnel;
+use crate::h1::spelling::Spelling;
 use crate::net::caller::InFlight;
 use crate::secret::spelling::Finder;
 
@@ -38,6 +39,8 @@ pub struct ResponseBody {
     echoes: Option<Arc<Finder>>,
     /// Fields that trailers must not hold.
     forbidden: Option<Rc<[HeaderName]>>,
+    /// How the names in its head were written, until that is.
+    spelling: Spelling,
 }
 
 #[derive(Debug, Default)]
@@ -105,8 +108,11 @@ impl ResponseBody {
     }
 
     /// A body of which `peeked` was read before; the rest is still in `rest`.
-    pub fn peeked(peeked: Peeked, rest: ResponseBody) -> ResponseBody {
-        ResponseBody::of(BodyKind::Peeked(Box::new((peeked, rest))))
+    pub fn peeked(peeked: Peeked, mut rest: ResponseBody) -> ResponseBody {
+        let spelling = rest.take_spelling();
+        let mut body = ResponseBody::of(BodyKind::Peeked(Box::new((peeked, rest))));
+        body.spelling = spelling;
+        body
     }
 
     fn of(kind: BodyKind) -> ResponseBody {
@@ -117,7 +123,18 @@ impl ResponseBody {
             busy: None,
             echoes: None,
             forbidden: None,
+            spelling: Spelling::LOWER,
         }
+    }
+
+    /// Lets the names in its head be written as in `spelling`.
+    pub fn set_spelling(&mut self, spelling: Spelling) {
+        self.spelling = spelling;
+    }
+
+    /// How the names in its head are to be written.
+    pub fn take_spelling(&mut self) -> Spelling {
+        std::mem::take(&mut self.spelling)
     }
 
     /// Removes from trailers what `finder` finds.

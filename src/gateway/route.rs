@@ -11,7 +11,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use http::{HeaderValue, Request, Response, header};
+use http::{HeaderValue, Request, Response, Version, header};
 use tokio::time::Instant;
 use tower::Service;
 
@@ -32,6 +32,7 @@ use crate::gateway::stack::{self, Parts, RouteStack};
 use crate::gateway::upstream::lifetimes::Lifetimes;
 use crate::gateway::upstream::pool::ConnPool;
 use crate::gateway::{Call, CallResponse, ConnectionReuse, expect, framing};
+use crate::h1::spelling::Spelling;
 use crate::net::caller::ConnState;
 use crate::net::connect::Connector;
 
@@ -84,6 +85,8 @@ pub struct RouteBlueprint {
     pub effect: Option<Effect>,
     /// Whether a `message` or `call` may be repeated after a 401.
     pub replay_401: bool,
+    /// Whether the names of fields keep their letter case.
+    pub keeps_names: bool,
 }
 
 /// All routes as one listener sees them.
@@ -147,12 +150,14 @@ impl Gateway {
     }
 
     /// Answers a call. Always: what fails below is answered as a problem. Dropping
-    /// the future abandons the call and closes its upstream connection. `caller` learns
-    /// whether the response overtook the request's body.
+    /// the future abandons the call and closes its upstream connection. `spelling` is how
+    /// the names of its fields were written. `caller` learns whether the response overtook
+    /// the request's body.
     pub async fn answer(
         &self,
         request: Request<CallerBody>,
-        caller: &ConnState,
+        spelling: Spelling,
+        caller: &Rc<ConnState>,
     ) -> Box<Response<ResponseBody>> {
         let started = Instant::now();
         let mut uploading = None;
@@ -163,6 +168,7 @@ impl Gateway {
         let route = index.map(|index| &self.blueprint.routes[index]);
         let parts = route.map_or(&self.blueprint.none, |route| &route.parts);
         let observer = parts.observer.as_ref();
+        let keeps_names = route.is_some_and(|route| route.keeps_names);
         let facts = Rc::new(CallFacts {
             started,
             peer: caller.peer,
@@ -170,6 +176,13 @@ impl Gateway {
             target: request.uri().path_and_query().cloned(),
             host,
             observed: observer.map(|observer| observer.begin(&request)),
+            spelling: if keeps_names {
+                spelling
+            } else {
+                Spelling::LOWER
+            },
+            // HTTP/1.0 knows none (RFC 9110 §15.2), and h2's library sends none.
+            interim: (request.version() == Version::HTTP_11).then(|| caller.clone()),
         });
         if !incoming.is_end_stream() {
             let held = expect::waits(&request);
@@ -193,6 +206,7 @@ impl Gateway {
             upgrade: false,
             reuse: ConnectionReuse::Usual,
             slot: None,
+            used: None,
             fault,
         };
         // The borrow ends with `call`, before the future is first polled.
@@ -222,7 +236,12 @@ impl Gateway {
                 .set((alone || source.is_held()) && !source.has_ended());
         }
         match outcome {
-            Ok(answer) => answer.response,
+            Ok(mut answer) => {
+                if !keeps_names {
+                    answer.response.body_mut().take_spelling();
+                }
+                answer.response
+            }
             Err(_) => {
                 // `respond` has turned every error into an answer already.
                 let mut response = Box::new(Response::new(ResponseBody::empty()));

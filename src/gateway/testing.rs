@@ -20,8 +20,9 @@ use crate::gateway::request_body::RequestBody;
 use crate::gateway::request_body::caller_body::CallerBody;
 use crate::gateway::{Call, ConnectionReuse};
 use crate::h1::request_head::HeadLimits;
+use crate::h1::spelling::Spelling;
 use crate::net::caller::h1::H1Caller;
-use crate::net::caller::{CallerIo, Peer};
+use crate::net::caller::{CallerIo, ConnState, Peer};
 
 /// The handles of a route of its own.
 pub(crate) fn metrics() -> Arc<RouteMetrics> {
@@ -42,13 +43,33 @@ pub(crate) fn call(method: Method, body: RequestBody) -> Call {
             target: None,
             host: None,
             observed: None,
+            spelling: Spelling::LOWER,
+            interim: None,
         }),
         replay_policy: ReplayPolicy::of(&method, None, false),
         upgrade: false,
         reuse: ConnectionReuse::Usual,
         slot: None,
+        used: None,
         fault: None,
     }
+}
+
+/// The facts of a call whose caller takes interim responses, and where those wait.
+pub(crate) fn interim_facts() -> (Rc<CallFacts>, Rc<ConnState>) {
+    let (_, served) = UnixStream::pair().unwrap();
+    let caller = CallerIo::unix(served, Arc::default()).notes().clone();
+    let facts = CallFacts {
+        started: Instant::now(),
+        peer: Peer::default(),
+        method: Method::GET,
+        target: None,
+        host: None,
+        observed: None,
+        spelling: Spelling::LOWER,
+        interim: Some(caller.clone()),
+    };
+    (Rc::new(facts), caller)
 }
 
 /// The caller's end of a connection over which one request comes, read as on a listener.

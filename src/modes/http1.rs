@@ -6,6 +6,7 @@
 //! queued, so a caller who does not read or send holds up nobody else. What comes behind a
 //! request waits for its response (RFC 9112 §9.3.2).
 
+mod presence;
 mod response;
 
 use std::future::{Future, poll_fn};
@@ -32,6 +33,7 @@ use crate::modes::serving::{ConnectionRules, CurrentService};
 use crate::modes::upgrade::Granted;
 use crate::net::caller::h1::{H1Caller, NoHead};
 use crate::net::caller::{CallerIo, ConnState, InFlight};
+use presence::Presence;
 use response::{ResponseEnd, Writing};
 
 /// Serves `io`, of which `first` was read, until it closes. Its errors are its own; they
@@ -97,10 +99,12 @@ pub(super) async fn serve(
             is_head: head.method == Method::HEAD,
         };
         let keep_alive = head.keep_alive;
+        let mut presence = Presence::new(head.version);
+        let spelling = head.spelling.clone();
         let request = request(&mut caller, head);
         let service = current.service();
         let response = {
-            let mut call = pin!(service.answer(request, &notes));
+            let mut call = pin!(service.answer(request, spelling, &notes));
             poll_fn(|cx| {
                 if let Poll::Ready(why) = side.as_mut().poll(cx) {
                     return Poll::Ready(Err(why));
@@ -108,8 +112,9 @@ pub(super) async fn serve(
                 if let Poll::Ready(response) = call.as_mut().poll(cx) {
                     return Poll::Ready(Ok(Some(response)));
                 }
-                caller.poll_interim(cx);
-                caller.poll_gone(cx).map(|()| Ok(None))
+                // A socket that fails tells the reading side, too.
+                let _ = caller.poll_interim(cx);
+                presence.poll_left(&mut caller, cx).map(|()| Ok(None))
             })
             .await
         };
@@ -133,10 +138,8 @@ pub(super) async fn serve(
             if let Poll::Ready(end) = writing.poll(&mut caller, cx) {
                 return Poll::Ready(Ok(end));
             }
-            if caller.is_read() {
-                return caller.poll_gone(cx).map(|()| Ok(ResponseEnd::Lost));
-            }
-            Poll::Pending
+            let left = presence.poll_left_amid(&mut caller, cx);
+            left.map(|()| Ok(ResponseEnd::Lost))
         });
         match written.await {
             Ok(ResponseEnd::Whole) => {}

@@ -23,6 +23,7 @@ use tokio::time::Instant;
 use crate::gateway::metrics::{ListenerMetrics, ListenerRefusal};
 use crate::gateway::request_body::caller_body::CallerBody;
 use crate::gateway::response_body::ResponseBody;
+use crate::h1::spelling::Spelling;
 use crate::modes::ending::{expiry, note_failure, refuse};
 use crate::modes::phase::Phase;
 use crate::modes::serving::{ConnectionRules, CurrentService};
@@ -95,7 +96,9 @@ pub(super) async fn serve(
                 return Ok(response);
             }
             let busy = InFlight::begin_stream(notes.clone(), send_progress);
-            let mut response = service.answer(request.map(CallerBody::H2), &notes).await;
+            let mut response = service
+                .answer(request.map(CallerBody::H2), Spelling::LOWER, &notes)
+                .await;
             response.body_mut().set_busy(busy);
             Ok::<Response<ResponseBody>, Infallible>(*response)
         })

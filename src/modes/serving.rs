@@ -16,6 +16,7 @@ use crate::gateway::metrics::ListenerMetrics;
 use crate::gateway::request_body::caller_body::CallerBody;
 use crate::gateway::response_body::ResponseBody;
 use crate::gateway::route::Gateway;
+use crate::h1::spelling::Spelling;
 use crate::net::caller::ConnState;
 use crate::net::tls::server::TlsAcceptor;
 
@@ -57,14 +58,16 @@ pub trait Pages: std::fmt::Debug {
 }
 
 impl Service {
-    /// The response to a request of a caller of whom these are the `notes`.
+    /// The response to a request, whose names were written in this `spelling`, of a caller
+    /// of whom these are the `notes`.
     pub async fn answer(
         &self,
         request: Request<CallerBody>,
-        notes: &ConnState,
+        spelling: Spelling,
+        notes: &Rc<ConnState>,
     ) -> Box<Response<ResponseBody>> {
         match self {
-            Service::Gateway(gateway) => gateway.answer(request, notes).await,
+            Service::Gateway(gateway) => gateway.answer(request, spelling, notes).await,
             Service::Pages(pages) => Box::new(pages.answer(request).await),
         }
     }

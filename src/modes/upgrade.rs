@@ -35,6 +35,7 @@ impl Granted {
     /// Takes the tunnel out of the body of a 101, whose response is left with none.
     pub fn take(body: &mut ResponseBody) -> Option<Granted> {
         let mut held = std::mem::take(body);
+        body.set_spelling(held.take_spelling());
         let tunnel = held.take_tunnel()?;
         Some(Granted { tunnel, held })
     }

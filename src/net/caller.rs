@@ -322,6 +322,16 @@ impl CallerIo {
         }
     }
 
+    /// Whether the caller has reset the connection, which a socket tells once.
+    pub fn has_failed(&self) -> bool {
+        let socket = match &self.stream {
+            CallerStream::Tcp(tcp) => socket2::SockRef::from(tcp),
+            CallerStream::Unix(unix) => socket2::SockRef::from(unix),
+            CallerStream::Tls(tls) => socket2::SockRef::from(tls.get_ref().0),
+        };
+        !matches!(socket.take_error(), Ok(None))
+    }
+
     /// Lets the close of the socket be a reset, where it can be one: what its caller has
     /// read is then not taken for all there is.
     pub fn reset_on_close(&self) {

@@ -46,6 +46,7 @@ mod stories {
     mod stalls;
     mod streams;
     mod tenants;
+    mod transparent;
     mod troubleshooting;
     mod trusts;
     #[cfg(feature = "demo")]

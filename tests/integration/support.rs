@@ -35,6 +35,17 @@ use std::time::Duration;
 /// No step of a story takes longer, even on a busy machine and among other stories.
 pub const PATIENCE: Duration = Duration::from_secs(60);
 
+/// `message` with the names in its head in lower case.
+pub fn lower_names(message: &str) -> String {
+    let (head, rest) = message.split_at(message.find("\r\n\r\n").unwrap_or(message.len()));
+    let lines = head.split("\r\n").enumerate();
+    let lines = lines.map(|(at, line)| match line.split_once(':') {
+        Some((name, value)) if at > 0 => format!("{}:{value}", name.to_ascii_lowercase()),
+        _ => line.to_owned(),
+    });
+    lines.collect::<Vec<_>>().join("\r\n") + rest
+}
+
 /// Waits until `test` holds.
 pub async fn eventually(what: &str, mut test: impl AsyncFnMut() -> bool) {
     let waited = tokio::time::timeout(PATIENCE, async {

@@ -129,6 +129,7 @@ pub(super) fn blueprint(
             lifetimes: lifetimes(&planned.route.timeouts, &config.limits),
             effect: planned.route.effect,
             replay_401: planned.route.replay_401,
+            keeps_names: planned.route.keeps_names,
         })
         .collect();
     routes.sort_by_key(|route| route.matcher.precedence());

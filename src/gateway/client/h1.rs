@@ -10,10 +10,12 @@ use std::rc::Rc;
 use std::task::Poll;
 use std::time::Duration;
 
-use http::{HeaderMap, HeaderName, Request, Response, StatusCode};
+use http::{HeaderMap, HeaderName, Request, Response, StatusCode, header};
 use hyper::ext::ReasonPhrase;
 use tokio::sync::mpsc;
 
+use crate::gateway::Call;
+use crate::gateway::client::interim::Interim;
 use crate::gateway::client::patience::Patience;
 use crate::gateway::client::session_auth;
 use crate::gateway::error::{CallerFault, Error, FaultKind, Reached, UpstreamFault};
@@ -27,6 +29,7 @@ use crate::gateway::upstream::pool::ConnPool;
 use crate::gateway::upstream::tunnel::Tunnel;
 use crate::h1::body::Decoder;
 use crate::h1::response::ResponseHead;
+use crate::h1::spelling::Spelling;
 
 /// Interim responses (1xx) that may come without a pause: where one is made, the time
 /// limits are looked at.
@@ -39,9 +42,10 @@ enum Ended {
     Body,
 }
 
-/// Sends `request` on `conn` and waits for the head of the response. The response's
-/// body goes on driving the connection and gives it back to `pool`. With `may_switch` the
-/// connection of a 101 becomes a [`Tunnel`] in the response's body.
+/// Sends `call` on `conn` and waits for the head of the response. The response's body goes
+/// on driving the connection and gives it back to `pool`. Where the call asks for a switch
+/// the connection of a 101 becomes a [`Tunnel`] in the response's body. Interim responses
+/// are passed on as they come.
 ///
 /// A held upload (`Expect: 100-continue`) is let go when the upstream sends 100, or when
 /// `expect_continue` is over. A final response before that leaves it unread.
@@ -55,11 +59,19 @@ enum Ended {
 pub async fn exchange(
     pool: Rc<ConnPool>,
     mut conn: Box<Conn>,
-    request: Box<Request<RequestBody>>,
-    may_switch: bool,
+    call: Call,
 ) -> Result<Box<Response<ResponseBody>>, Error> {
     let lifetimes = pool.lifetimes();
+    let Call {
+        request,
+        facts,
+        used,
+        upgrade: may_switch,
+        ..
+    } = call;
     let source = request.body().source().cloned();
+    let expects = source.is_some() && request.headers().contains_key(header::EXPECT);
+    let interim_responses = Interim::new(facts.clone(), used, expects);
     if lifetimes.expect_continue.is_zero()
         && let Some(source) = &source
     {
@@ -77,7 +89,7 @@ pub async fn exchange(
             // What comes before the call is no response to it (RFC 9112 §9.3.2), and a
             // connection that has ended carries nothing.
             match conn.poll_read(cx, conn::HEAD) {
-                Poll::Pending => conn.begin(request),
+                Poll::Pending => conn.begin(request, &facts.spelling),
                 Poll::Ready(read) => {
                     waiting = Some(request);
                     return Poll::Ready(Err(Ended::Fault(FaultKind::Closed(read.err()))));
@@ -100,6 +112,7 @@ pub async fn exchange(
                     {
                         source.release();
                     }
+                    interim_responses.pass(head);
                     interim += 1;
                     if interim > INTERIM {
                         let why = "it sends interim answers (1xx) without end";
@@ -148,7 +161,7 @@ pub async fn exchange(
         Err(error) => return Err(fault(FaultKind::Nonsense(error), &mut conn, None)),
     };
     let keep_alive = head.keep_alive;
-    let mut response = response(head);
+    let (mut response, spelling) = response(head);
     if may_switch && response.status() == StatusCode::SWITCHING_PROTOCOLS {
         if let Err(why) = upgrade::settle(&mut response) {
             return Err(fault(FaultKind::Unfit(why), &mut conn, None));
@@ -158,12 +171,16 @@ pub async fn exchange(
             return Err(fault(FaultKind::Unfit(why), &mut conn, None));
         }
         let tunnel = Tunnel::of(*conn, &pool);
-        return Ok(Box::new(response.map(|()| ResponseBody::tunnel(tunnel))));
+        let mut body = ResponseBody::tunnel(tunnel);
+        body.set_spelling(spelling);
+        return Ok(Box::new(response.map(|()| body)));
     }
     match framing::settle(&mut response) {
         Ok(reusable) => {
             let reusable = reusable && keep_alive;
-            Ok(hand_on(pool, conn, source, response, decoder, reusable))
+            let mut response = hand_on(pool, conn, source, response, decoder, reusable);
+            response.body_mut().set_spelling(spelling);
+            Ok(response)
         }
         // Dropping the connection closes it.
         Err(why) => Err(fault(FaultKind::Unfit(why), &mut conn, None)),
@@ -175,16 +192,15 @@ fn is_interim(head: &ResponseHead) -> bool {
     head.status.is_informational() && head.status != StatusCode::SWITCHING_PROTOCOLS
 }
 
-fn response(head: ResponseHead) -> Response<()> {
+fn response(head: ResponseHead) -> (Response<()>, Spelling) {
     let mut response = Response::new(());
     *response.status_mut() = head.status;
     *response.version_mut() = head.version;
     *response.headers_mut() = head.headers;
-    // hyper writes it towards the caller.
     if let Some(Ok(reason)) = head.reason.map(ReasonPhrase::try_from) {
         response.extensions_mut().insert(reason);
     }
-    response
+    (response, head.spelling)
 }
 
 /// Joins the connection to the response's body, or lets go of it. Without `reusable` it

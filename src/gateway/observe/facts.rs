@@ -1,11 +1,14 @@
 //! Which call it is, from its head: plain data that rides along to its end.
 
+use std::rc::Rc;
+
 use http::uri::PathAndQuery;
 use http::{HeaderValue, Method};
 use tokio::time::Instant;
 
 use super::Observed;
-use crate::net::caller::Peer;
+use crate::h1::spelling::Spelling;
+use crate::net::caller::{ConnState, Peer};
 
 /// Which call it is, as it came from the application.
 #[derive(Debug)]
@@ -22,4 +25,8 @@ pub struct CallFacts {
     pub host: Option<HeaderValue>,
     /// What else is told of it, where something is.
     pub observed: Option<Box<Observed>>,
+    /// How the names of its fields were written, where they are kept so.
+    pub spelling: Spelling,
+    /// Where interim responses to it wait, if its caller can take some.
+    pub interim: Option<Rc<ConnState>>,
 }

@@ -9,7 +9,6 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use http::HeaderMap;
 use pin_project_lite::pin_project;
 use tokio::time::Instant;
 use tower::{Layer, Service};
@@ -152,7 +151,7 @@ impl<S: HttpService> Service<Call> for Authorize<S> {
         };
         match slot.peek() {
             Some(minted) => {
-                attach(&minted, call.request.headers_mut());
+                attach(&minted, &mut call);
                 AuthorizeFuture::Calling {
                     inner: self.inner.call(call),
                     used: Some(minted),
@@ -173,10 +172,12 @@ impl<S: HttpService> Service<Call> for Authorize<S> {
 }
 
 /// Sets the credential's fields; a reference count each, the bytes are shared.
-fn attach(minted: &Minted, headers: &mut HeaderMap) {
+fn attach(minted: &Arc<Minted>, call: &mut Call) {
+    let headers = call.request.headers_mut();
     for (name, value) in minted.headers.iter() {
         headers.insert(name, value.clone());
     }
+    call.used = Some(minted.clone());
 }
 
 type Obtaining = Pin<Box<dyn Future<Output = Result<Arc<Minted>, Unavailable>>>>;
@@ -249,7 +250,7 @@ where
                         observed.waited_for_credential(&call.facts, *since, obtained.is_ok());
                     }
                     let minted = obtained?;
-                    attach(&minted, call.request.headers_mut());
+                    attach(&minted, &mut call);
                     AuthorizeFuture::Calling {
                         inner: service.call(call),
                         used: Some(minted),

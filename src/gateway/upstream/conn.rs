@@ -116,11 +116,12 @@ impl Conn {
         })
     }
 
-    /// Begins with `request`. Nothing is written before [`Conn::poll_send`].
-    pub fn begin(&mut self, request: Box<Request<RequestBody>>) {
+    /// Begins with `request`, the names of its fields in `spelling`. Nothing is written
+    /// before [`Conn::poll_send`].
+    pub fn begin(&mut self, request: Box<Request<RequestBody>>, spelling: &Spelling) {
         let (method, uri, headers) = (request.method(), request.uri(), request.headers());
         let out = &mut self.unwritten.bytes;
-        request::write_head(out, method, uri, headers, &Spelling::LOWER);
+        request::write_head(out, method, uri, headers, spelling);
         self.sending = Some(Sending {
             framing: request::framing(headers),
             request,
@@ -416,7 +417,7 @@ mod tests {
     /// What the other end gets of `request`, and how sending it ended.
     async fn sent(request: Box<Request<RequestBody>>) -> (Vec<u8>, Result<(), SendError>) {
         let (mut conn, mut theirs) = pair().await;
-        conn.begin(request);
+        conn.begin(request, &Spelling::LOWER);
         let send = async {
             let outcome = poll_fn(|cx| conn.poll_send(cx)).await;
             drop(conn);
@@ -478,11 +479,11 @@ mod tests {
         let story = async {
             let (_caller, request) = post("content-length", "5", "hello").await;
             let (mut conn, _theirs) = pair().await;
-            conn.begin(request);
+            conn.begin(request, &Spelling::LOWER);
             assert!(conn.is_sending());
             let request = conn.take_untouched().expect("nothing was taken");
             let (mut conn, _theirs) = pair().await;
-            conn.begin(request);
+            conn.begin(request, &Spelling::LOWER);
             poll_fn(|cx| conn.poll_send(cx)).await.unwrap();
             assert!(!conn.is_sending());
             assert!(conn.take_untouched().is_none());
@@ -491,7 +492,8 @@ mod tests {
     }
 
     async fn get(conn: &mut Conn) {
-        conn.begin(Box::new(Request::new(RequestBody::empty())));
+        let request = Box::new(Request::new(RequestBody::empty()));
+        conn.begin(request, &Spelling::LOWER);
         poll_fn(|cx| conn.poll_send(cx)).await.unwrap();
     }
 

@@ -12,7 +12,6 @@ use hyper::ext::ReasonPhrase;
 use crate::gateway::response_body::ResponseBody;
 use crate::h1::outgoing::{self, Framing};
 use crate::h1::response_head::{self, Answered};
-use crate::h1::spelling::Spelling;
 use crate::net::caller::h1::H1Caller;
 use crate::net::read_ahead::PIECE;
 
@@ -57,7 +56,8 @@ impl Writing {
         response: Response<ResponseBody>,
         stays: bool,
     ) -> Writing {
-        let (mut head, body) = response.into_parts();
+        let (mut head, mut body) = response.into_parts();
+        let spelling = body.take_spelling();
         let length = body.size_hint().exact();
         let framing = response_head::frame(answered, head.status, &mut head.headers, length);
         let is_switch = head.status == http::StatusCode::SWITCHING_PROTOCOLS;
@@ -72,7 +72,7 @@ impl Writing {
             head.status,
             reason.map(ReasonPhrase::as_bytes),
             &head.headers,
-            &Spelling::LOWER,
+            &spelling,
         );
         Writing {
             stage: match framing {

@@ -27,6 +27,10 @@ use crate::net::read_ahead::PIECE;
 /// What lets a caller send the body that it announced (RFC 9110 §10.1.1).
 const CONTINUE: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
 
+/// What asks a caller whether it is still there (RFC 9110 §15.2; the code is that of RFC
+/// 2518 §10.1).
+const PROCESSING: &[u8] = b"HTTP/1.1 102 Processing\r\n\r\n";
+
 /// A caller's connection; dropping it closes the socket.
 #[derive(Debug)]
 pub struct H1Caller {
@@ -59,6 +63,15 @@ struct CallerWire {
     waiting: Option<Waker>,
     /// Whoever reads it.
     reader: Option<Waker>,
+}
+
+/// How a caller has gone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Gone {
+    /// It has closed its sending side; whether it still reads is not known.
+    Half,
+    /// Its connection has failed.
+    Whole,
 }
 
 /// Why there is no head.
@@ -156,7 +169,7 @@ impl H1Caller {
     /// Ready when the caller has closed the connection, or its sending side, although
     /// nothing asks for more of it. What comes meanwhile is kept; while some is kept, no
     /// close is seen.
-    pub fn poll_gone(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+    pub fn poll_gone(&mut self, cx: &mut Context<'_>) -> Poll<Gone> {
         let reading = &mut *self.shared.borrow_mut();
         if !reading.unread.is_empty() {
             return Poll::Pending;
@@ -169,7 +182,8 @@ impl H1Caller {
                 }
                 Poll::Pending
             }
-            Poll::Ready(_) => Poll::Ready(()),
+            Poll::Ready(Ok(_)) => Poll::Ready(Gone::Half),
+            Poll::Ready(Err(_)) => Poll::Ready(Gone::Whole),
             Poll::Pending => {
                 buffers::give(&mut reading.unread);
                 Poll::Pending
@@ -177,11 +191,25 @@ impl H1Caller {
         }
     }
 
-    /// Writes the interim responses that wait. What is pending wakes the task.
-    pub fn poll_interim(&mut self, cx: &mut Context<'_>) {
-        let reading = &mut *self.shared.borrow_mut();
-        // A socket that fails tells the reading side, too.
-        let _ = reading.poll_interim(cx);
+    /// Puts a question to the caller behind the interim responses that wait; where nobody is
+    /// there, [`H1Caller::has_failed`] soon after it was written.
+    pub fn ask(&mut self) {
+        let reading = self.shared.borrow();
+        reading.notes.interim.borrow_mut().put_slice(PROCESSING);
+    }
+
+    /// Whether the caller has reset the connection.
+    pub fn has_failed(&self) -> bool {
+        let reading = self.shared.borrow();
+        reading.io.as_ref().is_none_or(CallerIo::has_failed)
+    }
+
+    /// Writes the interim responses that wait. Ready when all are with the kernel.
+    ///
+    /// # Errors
+    /// As the socket tells.
+    pub fn poll_interim(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.shared.borrow_mut().poll_interim(cx)
     }
 
     /// From now on what is in [`H1Caller::outgoing`] is written, behind the interim

@@ -27,9 +27,13 @@ async fn a_100_passes_only_after_the_upstreams_own() {
     let head = far.head_text().await.unwrap();
     assert_eq!(head.matches("expect: 100-continue").count(), 1, "{head}");
     assert!(head.contains("content-length: 5"), "{head}");
-    // Another 1xx is neither passed on nor taken for a 100.
+    // Another 1xx passes and is not taken for a 100.
     far.send("HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n")
         .await;
+    assert_eq!(
+        caller.head_text().await.unwrap(),
+        "HTTP/1.1 103 Early Hints\r\nlink: </a>\r\n\r\n"
+    );
     let early = tokio::time::timeout(Duration::from_millis(300), caller.some()).await;
     assert!(early.is_err(), "{early:?}");
     far.send("HTTP/1.1 100 Continue\r\nX-Upstream: 1\r\n\r\n")

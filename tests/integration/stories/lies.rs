@@ -102,10 +102,11 @@ async fn an_answer_that_breaks_off_at_once_is_seen_to_have_begun() {
 async fn interim_answers_without_end_have_one() {
     let upstream = ManualUpstream::open().await;
     let headset = plain(&upstream.url(), "", "[timeouts]\nfirst_byte = \"200ms\"\n");
-    let asked = tokio::spawn(client::raw(
-        headset.app(),
-        "GET / HTTP/1.1\r\nHost: localhost\r\n\r\n",
-    ));
+    let mut caller = Raw::connect(headset.app()).await;
+    caller
+        .send("GET / HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        .await;
+    let asked = tokio::spawn(async move { caller.final_answer().await });
     let mut connection = upstream.accept().await;
     connection.head_text().await.unwrap();
     let many = "HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n".repeat(1000);

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-use super::PATIENCE;
+use super::{PATIENCE, lower_names};
 
 /// An answer as it came.
 #[derive(Debug)]
@@ -118,9 +118,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Raw<S> {
         !self.more().await
     }
 
-    /// The next head as it came, its empty line included; `None` where the connection
-    /// ends before it.
+    /// The next head, its empty line included, the names of its fields in lower case;
+    /// `None` where the connection ends before it.
     pub async fn head_text(&mut self) -> Option<String> {
+        self.head_as_written().await.map(|head| lower_names(&head))
+    }
+
+    /// The same, byte by byte.
+    pub async fn head_as_written(&mut self) -> Option<String> {
         let end = loop {
             if let Some(at) = self.unread.windows(4).position(|w| w == b"\r\n\r\n") {
                 break at + 4;
@@ -170,6 +175,16 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Raw<S> {
                 return String::from_utf8_lossy(&line[..at]).into_owned();
             }
             assert!(self.more().await, "the body broke off");
+        }
+    }
+
+    /// The next whole answer that is final, whatever interim ones come before it.
+    pub async fn final_answer(&mut self) -> Option<Answer> {
+        loop {
+            let answer = self.answer(false).await?;
+            if answer.status >= 200 {
+                return Some(answer);
+            }
         }
     }
 

@@ -7,6 +7,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::sync::Notify;
 
+use super::lower_names;
 use super::server::Server;
 
 /// What to do with the next request.
@@ -95,8 +96,14 @@ impl Recorder {
         self.server.address()
     }
 
-    /// Every request that arrived, whole, in order.
+    /// Every request that arrived, whole, in order; the names of its fields in lower case.
     pub fn requests(&self) -> Vec<String> {
+        let requests = self.as_written().into_iter();
+        requests.map(|text| lower_names(&text)).collect()
+    }
+
+    /// The same, byte by byte.
+    pub fn as_written(&self) -> Vec<String> {
         let log = self.log.lock().unwrap();
         let text = |bytes: &Vec<u8>| String::from_utf8_lossy(bytes).into_owned();
         log.requests.iter().map(text).collect()

@@ -130,7 +130,7 @@ async fn answer(acceptor: TlsAcceptor, tcp: TcpStream, seen: Arc<Mutex<Vec<Call>
     }
     let session = tls.get_ref().1;
     let call = Call {
-        head: String::from_utf8(head).unwrap(),
+        head: super::lower_names(&String::from_utf8(head).unwrap()),
         client: session
             .peer_certificates()
             .map(|all| all[0].clone().into_owned()),

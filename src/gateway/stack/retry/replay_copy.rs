@@ -82,6 +82,7 @@ impl ReplayCopy {
             upgrade: self.upgrade,
             reuse,
             slot: self.slot.clone(),
+            used: None,
             fault: None,
         }
     }

@@ -5,7 +5,7 @@ use std::io::{Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
 use std::time::Duration;
 
-use http::Request;
+use http::Method;
 use tokio::task::LocalSet;
 
 use super::*;
@@ -43,12 +43,8 @@ fn pool_with(upstream: &TcpListener, keep_alive: Duration, age: Duration) -> Rc<
 
 /// One call over `conn`; its other end answers it in whole.
 async fn call(pool: &Rc<ConnPool>, conn: Box<Conn>, upstream: &mut TcpStream) {
-    let answer = h1::exchange(
-        pool.clone(),
-        conn,
-        Box::new(Request::new(RequestBody::empty())),
-        false,
-    );
+    let request = testing::call(Method::GET, RequestBody::empty());
+    let answer = h1::exchange(pool.clone(), conn, request);
     let answering = async {
         let mut bytes = [0; 1024];
         while upstream.read(&mut bytes).is_err() {
