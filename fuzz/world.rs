@@ -216,8 +216,21 @@ impl Caller {
     pub async fn hang_up(mut self) -> Vec<u8> {
         let mut rest = Vec::new();
         let _ = self.stream.shutdown().await;
+        // It may still read, so headset goes on until it is gone.
+        let mut still = 0;
+        while still < STILL {
+            match self.stream.try_read_buf(&mut rest) {
+                Ok(0) => break,
+                Ok(_) => still = 0,
+                Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => {
+                    still += 1;
+                    tokio::task::yield_now().await;
+                }
+                Err(_) => break,
+            }
+        }
+        drop(self.stream);
         within("the connection to end", async {
-            let _ = self.stream.read_to_end(&mut rest).await;
             if let Err(error) = self.serving.await {
                 std::panic::resume_unwind(error.into_panic());
             }

@@ -20,7 +20,9 @@ thread_local! {
 
 /// An empty buffer with [`ROOM`].
 pub fn take() -> BytesMut {
-    let spare = SPARE.with_borrow_mut(Vec::pop);
+    // A connection may outlive what its thread kept.
+    let spare = SPARE.try_with(|spare| spare.borrow_mut().pop());
+    let spare = spare.ok().flatten();
     spare.unwrap_or_else(|| BytesMut::with_capacity(ROOM))
 }
 
@@ -34,7 +36,8 @@ pub fn give(buffer: &mut BytesMut) {
     buffer.clear();
     // Reclaims what was split off, where nobody holds it any more.
     if buffer.try_reclaim(ROOM) && buffer.capacity() <= 2 * ROOM {
-        SPARE.with_borrow_mut(|spare| {
+        let _ = SPARE.try_with(|spare| {
+            let mut spare = spare.borrow_mut();
             if spare.len() < MOST {
                 spare.push(buffer);
             }

@@ -322,14 +322,16 @@ impl CallerIo {
         }
     }
 
-    /// Whether the caller has reset the connection, which a socket tells once.
+    /// Whether the caller has reset the connection: then nothing can be sent, not even
+    /// nothing.
     pub fn has_failed(&self) -> bool {
         let socket = match &self.stream {
             CallerStream::Tcp(tcp) => socket2::SockRef::from(tcp),
             CallerStream::Unix(unix) => socket2::SockRef::from(unix),
             CallerStream::Tls(tls) => socket2::SockRef::from(tls.get_ref().0),
         };
-        !matches!(socket.take_error(), Ok(None))
+        let sent = socket.send(&[]);
+        sent.is_err_and(|error| error.kind() != io::ErrorKind::WouldBlock)
     }
 
     /// Lets the close of the socket be a reset, where it can be one: what its caller has

@@ -16,11 +16,13 @@ use tokio::time::{Instant, Sleep, sleep};
 
 use crate::net::caller::h1::{Gone, H1Caller};
 
-/// When it is looked for the reset: on this machine it is there at once.
-const LOOKS: [Duration; 3] = [
+/// When it is looked for the reset: on this machine it is there at once. With the last look a
+/// caller is asked anew.
+const LOOKS: [Duration; 4] = [
     Duration::from_millis(10),
     Duration::from_millis(100),
     Duration::from_secs(1),
+    Duration::from_secs(20),
 ];
 
 /// How long a response may pause before a caller that closed its sending side in its midst is
@@ -31,7 +33,7 @@ const PAUSE: Duration = Duration::from_millis(500);
 pub(super) struct Presence {
     /// Whether it understands an interim response.
     may_ask: bool,
-    /// Looks that were taken since it was asked, and when the next is due.
+    /// Looks that were taken since it was asked last, and when the next is due.
     asked: Option<(usize, Pin<Box<Sleep>>)>,
     /// It closed its sending side in the midst of a response, which has paused so long.
     pause: Option<Pin<Box<Sleep>>>,
@@ -65,14 +67,16 @@ impl Presence {
         if failed || caller.has_failed() {
             return Poll::Ready(());
         }
-        while *looks < LOOKS.len() && timer.as_mut().poll(cx).is_ready() {
+        while timer.as_mut().poll(cx).is_ready() {
             if caller.has_failed() {
                 return Poll::Ready(());
             }
-            *looks += 1;
-            if let Some(next) = LOOKS.get(*looks) {
-                timer.as_mut().reset(Instant::now() + *next);
+            *looks = (*looks + 1) % LOOKS.len();
+            if *looks == 0 {
+                caller.ask();
+                let _ = caller.poll_interim(cx);
             }
+            timer.as_mut().reset(Instant::now() + LOOKS[*looks]);
         }
         Poll::Pending
     }
