@@ -45,7 +45,7 @@ instructions:
 
 # The static binary that deploy/Dockerfile puts on an empty file system, without the demo.
 static:
-    cargo build --locked --release --no-default-features --bin headset --target "$(uname -m)-unknown-linux-musl"
+    cargo build --locked --release --no-default-features --features otlp --bin headset --target "$(uname -m)-unknown-linux-musl"
 
 # Known vulnerabilities in what Cargo.lock names (fetches a database).
 advisories:

@@ -202,12 +202,15 @@ impl App {
         let gauges = BuildGauges::register(&registry, &draft.config().digest, now)?;
         let count = draft.config().workers;
         let runtime = tokio::runtime::Handle::current();
-        telemetry::count_lost_lines(&registry)?;
+        telemetry::count_losses(&registry)?;
+        let traces = telemetry::Traces::of_environment();
         let observers = Observers {
             access: telemetry::access_log(draft.config().log.access),
-            spans: None,
+            spans: traces.sink(),
         };
         let (plan, process_state) = build::start(draft, &registry, runtime, observers)?;
+        let egress = process_state.factory().egress.clone();
+        let traces = traces.send(egress, clock.clone());
         let (credentials, watched) = watch::channel(plan.credentials.clone());
         // Before the first wait, and so before the first attempt.
         tokio::spawn(secrets::watch(
@@ -287,6 +290,7 @@ impl App {
         };
         supervisor::stopping();
         shutdown::run(why, stop, running, ended).await;
+        traces.finish().await;
         Ok(())
     }
 }

@@ -6,6 +6,9 @@ mod access;
 mod level;
 mod lines;
 mod lost;
+#[cfg(feature = "otlp")]
+mod otlp;
+mod traces;
 
 use std::io::IsTerminal;
 use std::sync::Arc;
@@ -18,7 +21,8 @@ use tracing_subscriber::util::SubscriberInitExt;
 pub use self::access::access_log;
 pub use self::level::{LevelControl, level_control};
 use self::lines::LogQueue;
-pub use self::lost::count_lost_lines;
+pub use self::lost::count_losses;
+pub use self::traces::Traces;
 use crate::config::{LogConfig, LogFormat};
 
 /// Starts logging for the whole process. A second call changes nothing.

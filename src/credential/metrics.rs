@@ -23,6 +23,7 @@ use prometheus::{
 use super::MintError;
 use super::slot::view::AttemptCause;
 use crate::base::name::Name;
+use crate::base::trace::SpanSink;
 
 pub use meter::{Meter, SharedSeries};
 
@@ -45,6 +46,8 @@ pub struct CredentialMetrics {
     due: GaugeVec,
     action: IntGaugeVec,
     skew: GaugeVec,
+    /// Who is told of each attempt.
+    spans: Option<Arc<dyn SpanSink>>,
     pools: Arc<Mutex<BTreeMap<Box<str>, Weak<SharedSeries>>>>,
 }
 
@@ -114,8 +117,15 @@ impl CredentialMetrics {
                 "headset_clock_skew_seconds",
                 "How far the issuer's clock is ahead of ours; absent until an answer showed it.",
             )?,
+            spans: None,
             pools: Arc::default(),
         })
+    }
+
+    /// The same, where `spans` takes a span of each attempt.
+    #[must_use]
+    pub fn traced(self, spans: Option<Arc<dyn SpanSink>>) -> CredentialMetrics {
+        CredentialMetrics { spans, ..self }
     }
 
     /// The meter of the credential `name`, which has one slot; closed sets at 0.

@@ -283,7 +283,9 @@ class Simulator:
 class Gateway:
     """headset before a simulator: one route, one registered credential."""
 
-    def __init__(self, bench, simulator, life=None, extra="", username=None, name="headset", live=True):
+    def __init__(
+        self, bench, simulator, life=None, extra="", username=None, name="headset", live=True, environment=None
+    ):
         self.bench = bench
         self.username = username or "crm_" + secrets.token_hex(4)
         self.password, path = bench.secret(f"{name}-password")
@@ -314,7 +316,7 @@ level = "debug"
 {extra}""",
             encoding="utf-8",
         )
-        self.process = bench.start(name, [bench.binary, "run", "--config", self.config])
+        self.process = bench.start(name, [bench.binary, "run", "--config", self.config], environment)
         # Without a credential it is ready as a whole after 20 s only.
         ready = "/startupz" if live else "/readyz"
         until(ready, lambda: self.probe(ready) == 200, process=self.process)

@@ -28,6 +28,7 @@ import grpc_check
 import instructions
 import jobs
 import manifests
+import otlp
 import leaks
 import load
 import registrations
@@ -60,6 +61,7 @@ CHECKS = [
     ("faults-drain", faults.drain),
     ("upload", streams.upload),
     ("prometheus", scrape.prometheus),
+    ("traces", otlp.traces),
     ("websocket", upgrades.websocket),
     ("expect", upgrades.continues),
     ("grpc", grpc_check.grpc_calls),

@@ -48,6 +48,9 @@ mod stories {
     mod tenants;
     mod transparent;
     mod troubleshooting;
+    // Without the feature there are none.
+    #[cfg(feature = "otlp")]
+    mod traces;
     mod trusts;
     #[cfg(feature = "demo")]
     mod tutorial;

@@ -6,6 +6,7 @@
 //! | `client`, `http2_client`, `tls_client`, `load` | callers: bytes and plain calls; single frames of HTTP/2; over TLS; without a pause | what an application does, well or badly |
 //! | `recorder`, `scripted`, `manual` | upstreams: answer by steps and record; read strictly and answer piece by piece; are played by the story itself | most stories; whoever judges each byte; when the moment counts |
 //! | `http2_upstream`, `tls_upstream`, `proxy` | upstreams over HTTP/2 and over TLS; a forward proxy | what they are named for |
+//! | `collector` | takes traces | what is told of calls |
 //! | `certificates`, `frames`, `strict` | authorities and what they sign; frames as bytes; HTTP/1.1 with one reading | building and judging what is on the wire |
 //! | `server`, `panics` | what the upstreams are made of; fails a story in whose tasks something panics | a new upstream |
 //!
@@ -13,6 +14,8 @@
 
 pub mod certificates;
 pub mod client;
+#[cfg(feature = "otlp")]
+pub mod collector;
 pub mod folder;
 pub mod frames;
 pub mod headset;

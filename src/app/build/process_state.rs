@@ -48,7 +48,7 @@ impl ProcessState {
         Ok(ProcessState {
             none: Arc::new(families.none(&none_name())?),
             families,
-            credentials: CredentialMetrics::register(registry)?,
+            credentials: CredentialMetrics::register(registry)?.traced(observers.spans.clone()),
             observers,
             factory,
             pools: AtomicU64::new(0),

@@ -1,4 +1,4 @@
-//! How many lines were lost because nobody took them in time.
+//! How many lines and spans were lost because nobody took them in time.
 //!
 //! A log begins before there is a registry, so these are the process's own.
 
@@ -28,11 +28,40 @@ pub(super) fn of_access() -> &'static IntCounter {
     &OF_ACCESS
 }
 
+static SPANS: LazyLock<IntCounterVec> = LazyLock::new(|| {
+    let opts = Opts::new(
+        "headset_trace_spans_total",
+        "Spans of traces that a collector took, and those that were lost.",
+    );
+    let family = IntCounterVec::new(opts, &["outcome"]);
+    family.unwrap_or_else(|error| unreachable!("its name and label are good: {error}"))
+});
+
+static OF_SPANS: LazyLock<SpanCounters> = LazyLock::new(|| SpanCounters {
+    exported: SPANS.with_label_values(&["exported"]),
+    lost: SPANS.with_label_values(&["lost"]),
+});
+
+/// What became of spans; without the feature `otlp` nothing does.
+#[cfg_attr(not(feature = "otlp"), allow(dead_code))]
+pub(super) struct SpanCounters {
+    /// Taken by a collector.
+    pub(super) exported: IntCounter,
+    /// Lost.
+    pub(super) lost: IntCounter,
+}
+
+/// What became of spans.
+pub(super) fn of_spans() -> &'static SpanCounters {
+    &OF_SPANS
+}
+
 /// Shows them in `registry`.
 ///
 /// # Errors
 /// Where it has them already.
-pub fn count_lost_lines(registry: &Registry) -> Result<(), prometheus::Error> {
-    let _ = (of_log(), of_access());
-    registry.register(Box::new(LOST.clone()))
+pub fn count_losses(registry: &Registry) -> Result<(), prometheus::Error> {
+    let _ = (of_log(), of_access(), of_spans());
+    registry.register(Box::new(LOST.clone()))?;
+    registry.register(Box::new(SPANS.clone()))
 }

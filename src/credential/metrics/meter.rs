@@ -6,6 +6,8 @@ use prometheus::{GaugeVec, Histogram, IntGauge};
 
 use super::rows::{SlotSeries, SlotSeriesRows};
 use super::{CredentialMetrics, SUCCESS, mint_labels};
+use crate::base::time;
+use crate::base::trace::{SpanId, SpanKind, TraceId, TraceSpan};
 use crate::credential::MintError;
 use crate::credential::human::Action;
 use crate::credential::slot::view::{AttemptCause, SlotState};
@@ -178,6 +180,39 @@ impl Meter {
     /// How long an attempt took.
     pub(in crate::credential) fn took(&self, seconds: f64) {
         self.pool.duration.observe(seconds);
+    }
+
+    /// Tells of an attempt that began at `began_ns` (since the epoch), where somebody
+    /// records traces. It is a trace of its own: what callers wait for is shared.
+    pub(in crate::credential) fn trace(
+        &self,
+        why: AttemptCause,
+        began_ns: u64,
+        error: Option<&MintError>,
+    ) {
+        let Some(sink) = &self.pool.families.spans else {
+            return;
+        };
+        let trace = TraceId::random();
+        if !sink.samples(trace, None) {
+            return;
+        }
+        let mut attributes = vec![
+            ("headset.credential.name", self.pool.name.to_string().into()),
+            ("headset.mint.cause", why.as_str().into()),
+        ];
+        attributes.extend(error.map(|error| ("error.type", error.labels().1.into())));
+        sink.take(TraceSpan {
+            trace,
+            id: SpanId::random(),
+            parent: None,
+            name: "mint".into(),
+            kind: SpanKind::Internal,
+            began_ns,
+            ended_ns: time::unix_nanos(),
+            attributes,
+            failed: error.is_some(),
+        });
     }
 
     /// What the credential is worth now.

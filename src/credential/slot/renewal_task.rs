@@ -21,7 +21,7 @@ use super::renewal_state::{RejectionVerdict, RenewalState, Step};
 use super::shared::{RejectionReport, RenewalOrder, SharedState};
 use super::view::AttemptCause;
 use super::{Asked, RejectOutcome, Slot};
-use crate::base::time::Moment;
+use crate::base::time::{self, Moment};
 use crate::credential::human::Action;
 use crate::credential::metrics::Meter;
 use crate::credential::{Fresh, MintError, Minted, Rejection, Revocation, too_slow};
@@ -264,7 +264,7 @@ impl RenewalTask {
             return;
         };
         self.publish();
-        let started = tokio::time::Instant::now();
+        let (started, began_ns) = (tokio::time::Instant::now(), time::unix_nanos());
         let mut attempt = self.attempt();
         let outcome = loop {
             tokio::select! {
@@ -288,6 +288,7 @@ impl RenewalTask {
             }
         };
         self.publish();
+        self.meter.trace(why, began_ns, self.state.error());
         let asked = match self.state.error() {
             None => Asked::Obtained,
             Some(error) => {
