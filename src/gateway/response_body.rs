@@ -43,6 +43,12 @@ pub struct ResponseBody {
     spelling: Spelling,
 }
 
+/// What a response of our own is made of that comes piece by piece.
+pub trait Pieces: std::fmt::Debug {
+    /// The next piece; `None` is the end. Dropping it means that nobody reads any more.
+    fn poll_piece(&mut self, cx: &mut Context<'_>) -> Poll<Option<Bytes>>;
+}
+
 #[derive(Debug, Default)]
 enum BodyKind {
     /// Nothing.
@@ -50,6 +56,8 @@ enum BodyKind {
     Empty,
     /// A response of our own.
     Whole(Bytes),
+    /// A response of our own that comes piece by piece.
+    Pieces(Box<dyn Pieces>),
     /// From an upstream over HTTP/1.1.
     Answer(H1Body),
     /// What follows a 101 and is no body.
@@ -71,6 +79,11 @@ impl ResponseBody {
     /// A body of our own making.
     pub fn whole(octets: impl Into<Bytes>) -> ResponseBody {
         ResponseBody::of(BodyKind::Whole(octets.into()))
+    }
+
+    /// A body of our own making that comes as it comes.
+    pub fn pieces(pieces: Box<dyn Pieces>) -> ResponseBody {
+        ResponseBody::of(BodyKind::Pieces(pieces))
     }
 
     /// An upstream's body.
@@ -221,6 +234,10 @@ impl http_body::Body for ResponseBody {
                 let frame = (!octets.is_empty()).then(|| Ok(Frame::data(octets)));
                 Poll::Ready(frame)
             }
+            BodyKind::Pieces(pieces) => {
+                let piece = std::task::ready!(pieces.poll_piece(cx));
+                Poll::Ready(piece.map(|piece| Ok(Frame::data(piece))))
+            }
             BodyKind::Answer(answer) => answer.poll_frame(cx),
             BodyKind::Stream(stream) => stream.poll_frame(cx),
             BodyKind::Peeked(peeked) => match peeked.0.pop() {
@@ -264,7 +281,7 @@ impl http_body::Body for ResponseBody {
             BodyKind::Answer(answer) => answer.is_end_stream(),
             BodyKind::Stream(stream) => stream.is_end_stream(),
             BodyKind::Peeked(peeked) => peeked.0.is_empty() && peeked.1.is_end_stream(),
-            BodyKind::Broken(_) => false,
+            BodyKind::Broken(_) | BodyKind::Pieces(_) => false,
         }
     }
 
@@ -274,7 +291,7 @@ impl http_body::Body for ResponseBody {
             BodyKind::Whole(octets) => SizeHint::with_exact(octets.len() as u64),
             BodyKind::Answer(answer) => answer.size_hint(),
             BodyKind::Stream(stream) => stream.size_hint(),
-            BodyKind::Broken(_) => SizeHint::default(),
+            BodyKind::Broken(_) | BodyKind::Pieces(_) => SizeHint::default(),
             BodyKind::Peeked(peeked) => {
                 let (read, rest) = (peeked.0.len() as u64, peeked.1.size_hint());
                 let mut hint = SizeHint::new();

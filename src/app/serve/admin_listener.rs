@@ -10,10 +10,14 @@ use std::io;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::task::{Context, Poll, ready};
 use std::time::{Duration, SystemTime};
 
 use axum::Router;
+use axum::body::HttpBody as _;
+use bytes::Bytes;
 use http::{HeaderValue, Request, Response, StatusCode, header};
+use http_body::Frame;
 use tokio::sync::watch;
 use tower::Service as _;
 
@@ -26,7 +30,7 @@ use crate::gateway::error::CallerFault;
 use crate::gateway::framing;
 use crate::gateway::metrics::{ListenerMetrics, ListenerRefusal};
 use crate::gateway::request_body::caller_body::CallerBody;
-use crate::gateway::response_body::ResponseBody;
+use crate::gateway::response_body::{Pieces, ResponseBody};
 use crate::modes::{ConnectionRules, CurrentService, Pages, Phase, Service, Serving, serve};
 use crate::net::listen::{BoundSocket, Listener};
 use crate::net::share::WorkerShare;
@@ -118,7 +122,11 @@ impl Pages for AdminPages {
                 Err(never) => match never {},
             };
             let (parts, body) = response.into_parts();
-            // Its pages are made whole.
+            if body.size_hint().exact().is_none() {
+                let body = ResponseBody::pieces(Box::new(EventPieces(body)));
+                return dated(&clock, Response::from_parts(parts, body));
+            }
+            // All others are made whole.
             match axum::body::to_bytes(body, usize::MAX).await {
                 Ok(bytes) => {
                     let response = Response::from_parts(parts, ResponseBody::whole(bytes));
@@ -150,6 +158,24 @@ async fn whole(mut body: CallerBody) -> Result<Vec<u8>, StatusCode> {
         }
     }
     Ok(whole)
+}
+
+/// What a page is told as it happens.
+#[derive(Debug)]
+struct EventPieces(axum::body::Body);
+
+impl Pieces for EventPieces {
+    fn poll_piece(&mut self, cx: &mut Context<'_>) -> Poll<Option<Bytes>> {
+        loop {
+            let frame = ready!(Pin::new(&mut self.0).poll_frame(cx));
+            match frame.and_then(Result::ok).map(Frame::into_data) {
+                Some(Ok(piece)) => return Poll::Ready(Some(piece)),
+                // Trailers, of which there are none.
+                Some(Err(_)) => {}
+                None => return Poll::Ready(None),
+            }
+        }
+    }
 }
 
 /// A request with more than one reading is the last of its connection.
