@@ -8,12 +8,13 @@
 //! 1. pure decisions: `path`, `expect`, `fields`, `echoes`, `announce`, `upgrade`, `replay`;
 //! 2. what a caller sends: `request_body`, which ends early with a `body_error`;
 //! 3. what goes wrong: `error`, and what decides by it: `framing`, `upstream_target`;
-//! 4. what is counted and told: `metrics`, `failures`, `observe`;
+//! 4. what is counted and told: `metrics`, `failures`, `recent_failures`, `observe`;
 //! 5. `upstream`: connections at rest and under calls;
 //! 6. what a caller gets: `response_body`, with all that ends with its last byte;
 //! 7. this file: what travels between layers;
 //! 8. `client`: one attempt at one upstream;
-//! 9. `stack`: the layers, then their list; `route`: the routes.
+//! 9. `stack`: the layers, then their list; `route`: the routes;
+//! 10. `explain`: what would become of a call.
 
 pub mod announce;
 pub mod body_error;
@@ -21,12 +22,14 @@ pub mod client;
 pub mod echoes;
 pub mod error;
 pub mod expect;
+pub mod explain;
 pub mod failures;
 pub mod fields;
 pub mod framing;
 pub mod metrics;
 pub mod observe;
 pub mod path;
+pub mod recent_failures;
 pub mod replay;
 pub mod request_body;
 pub mod response_body;

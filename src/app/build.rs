@@ -9,6 +9,7 @@ pub mod abandoned;
 mod blueprints;
 pub mod descriptors;
 mod draft;
+mod explained;
 mod issuers;
 mod layout;
 pub mod listener_auth;

@@ -13,16 +13,20 @@ use http::{HeaderValue, StatusCode};
 use crate::base::log_limiter::LogLimiter;
 use crate::base::name::Name;
 use crate::gateway::observe::CallFacts;
+use crate::gateway::recent_failures::{RecentFailure, RecentFailures};
 
 /// No method, path or host is told at greater length, in bytes.
 const LONGEST: usize = 1024;
+
+/// Nor a path to who looks at the last failures.
+const SHOWN: usize = 200;
 
 /// The word for a response that broke off. It stands in no response, as it comes too late
 /// for one; `docs/errors.md` has an entry for it all the same.
 pub const BROKEN_ANSWER: &str = "answer_broken";
 
 /// Why a call failed.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct CallFailure {
     /// A code of [`CODES`](crate::gateway::error::CODES), or [`BROKEN_ANSWER`].
     pub code: &'static str,
@@ -34,9 +38,13 @@ pub struct CallFailure {
     pub request_id: Option<String>,
 }
 
-/// Writes the lines of one route.
+/// Writes the lines of one route, and keeps its last failures.
 #[derive(Debug)]
-pub struct FailureLog(Arc<LogLimiter<FailureLine>>);
+pub struct FailureLog {
+    lines: Arc<LogLimiter<FailureLine>>,
+    route: Name,
+    recent: Arc<RecentFailures>,
+}
 
 #[derive(Debug)]
 struct FailureLine {
@@ -49,16 +57,30 @@ struct FailureLine {
 
 impl FailureLog {
     /// For calls of `route`, which go to `upstream`; that is empty for the built-in route
-    /// `none`.
-    pub fn new(route: Name, upstream: String) -> Arc<FailureLog> {
-        let write = move |line: &FailureLine, times| line.write(&route, &upstream, times);
-        Arc::new(FailureLog(LogLimiter::new(write)))
+    /// `none`. Each failure is also kept among the `recent`.
+    pub fn new(route: Name, upstream: String, recent: Arc<RecentFailures>) -> Arc<FailureLog> {
+        let name = route.clone();
+        let write = move |line: &FailureLine, times| line.write(&name, &upstream, times);
+        Arc::new(FailureLog {
+            lines: LogLimiter::new(write),
+            route,
+            recent,
+        })
     }
 
     /// Tells of `failure`, now or within a second. Never waits; it must run on a tokio
     /// runtime for a line to be told later without a further failure.
     pub fn tell(&self, call: &CallFacts, failure: CallFailure) {
-        self.0.tell(failure.code, FailureLine::of(call, failure));
+        let line = FailureLine::of(call, failure);
+        self.recent.keep(RecentFailure {
+            at_ms: self.recent.now_ms(),
+            route: self.route.clone(),
+            method: line.method.clone(),
+            path: line.path.chars().take(SHOWN).collect(),
+            took: line.took,
+            failure: line.failure.clone(),
+        });
+        self.lines.tell(line.failure.code, line);
     }
 }
 
@@ -111,6 +133,7 @@ mod tests {
     use tracing_subscriber::fmt::MakeWriter;
 
     use super::*;
+    use crate::base::time::Clock;
     use crate::net::caller::Peer;
 
     #[derive(Clone, Default)]
@@ -177,7 +200,8 @@ mod tests {
 
     fn log() -> Arc<FailureLog> {
         let name = Name::parse("contacts").unwrap();
-        FailureLog::new(name, "https://cms.example.com".into())
+        let recent = Arc::new(RecentFailures::new(Clock::system()));
+        FailureLog::new(name, "https://cms.example.com".into(), recent)
     }
 
     #[tokio::test(start_paused = true)]

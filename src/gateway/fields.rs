@@ -8,7 +8,7 @@ use http::{HeaderMap, HeaderName, header};
 
 /// Fields that belong to one connection, besides those that `Connection` names.
 /// `Trailer` is end-to-end and stays: trailers are forwarded.
-const HOP_BY_HOP: [HeaderName; 8] = [
+pub const HOP_BY_HOP: [HeaderName; 8] = [
     header::CONNECTION,
     HeaderName::from_static("keep-alive"),
     HeaderName::from_static("proxy-connection"),

@@ -7,6 +7,7 @@
 
 mod handles;
 mod labels;
+mod reading;
 
 use std::sync::OnceLock;
 
@@ -21,6 +22,7 @@ use labels::{
     AUTH_FAILURES, CLASSES, CODES, CONNECT_RETRIES, METHODS, OF_ADMIN, REFUSALS, REPLAYS, STREAMS,
 };
 pub use labels::{AuthFailure, ConnectRetry, ListenerRefusal, ReplayResult, StreamKind};
+pub use reading::RouteReading;
 
 /// From a fast local answer to a long poll, in seconds.
 const DURATION_BUCKETS: &[f64] = &[

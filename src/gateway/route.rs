@@ -303,7 +303,7 @@ fn host_of(request: &Request<RequestBody>) -> Option<HeaderValue> {
 
 /// The route that takes `host` and `path`; an error names the strict route that a
 /// path with two readings would have reached.
-fn find<'m>(
+pub(in crate::gateway) fn find<'m>(
     matchers: impl Iterator<Item = &'m Matcher> + Clone,
     host: Option<&str>,
     path: &str,

@@ -4,8 +4,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::issuers::{marks_anywhere, marks_at};
 use crate::base::name::Name;
-use crate::config::url::HttpUrl;
+use crate::config::url::{HttpOrigin, HttpUrl};
 use crate::config::{self, Announce, Config};
 use crate::credential::tenants::CredentialHandle;
 use crate::gateway::failures::FailureLog;
@@ -13,6 +14,7 @@ use crate::gateway::metrics::{ListenerMetrics, RouteMetrics};
 use crate::gateway::observe::{Observers, RouteObserver};
 use crate::gateway::path::IssuerMark;
 use crate::gateway::response_body::open_stream::Allowance;
+use crate::gateway::response_body::request_guard::RouteRecord;
 use crate::gateway::route::{Blueprint, Matcher, RouteBlueprint};
 use crate::gateway::stack::Parts;
 use crate::gateway::stack::admit::AdmitLayer;
@@ -37,6 +39,7 @@ pub(super) struct PlannedRoute {
     pub(super) connector: Connector,
     pub(super) line: u64,
     pub(super) metrics: Arc<RouteMetrics>,
+    pub(super) failures: Arc<FailureLog>,
     pub(super) issuers: Vec<IssuerMark>,
     pub(super) grant: Option<Grant>,
 }
@@ -46,7 +49,7 @@ pub(super) fn blueprint(
     planned: &[PlannedRoute],
     (listener, admit): (&config::ListenerConfig, &AdmitLayer),
     metrics: &Arc<ListenerMetrics>,
-    none: &Arc<RouteMetrics>,
+    none: &RouteRecord,
     allowance: &Allowance,
     observers: &Observers,
     config: &Config,
@@ -70,10 +73,7 @@ pub(super) fn blueprint(
     let parts = |planned: &PlannedRoute| Parts {
         route: planned.route.name.clone(),
         metrics: planned.metrics.clone(),
-        failures: FailureLog::new(
-            planned.route.name.clone(),
-            planned.upstream_target.origin().to_string(),
-        ),
+        failures: planned.failures.clone(),
         observer: RouteObserver::new(
             observers,
             planned.route.name.clone(),
@@ -83,15 +83,12 @@ pub(super) fn blueprint(
         ),
         shield: ShieldLayer::new(origin_policy.clone()),
         admit: admit.clone(),
-        target: TargetLayer::new(Arc::new(target::TargetRules {
-            credentialed: planned.grant.is_some(),
-            issuers: if planned.route.expose_issuer {
-                Vec::new()
-            } else {
-                planned.issuers.clone()
-            },
-            upstream_target: planned.upstream_target.clone(),
-        })),
+        target: TargetLayer::new(Arc::new(target_rules(
+            &planned.route,
+            planned.grant.is_some(),
+            &planned.issuers,
+            &planned.upstream_target,
+        ))),
         limit: LimitLayer::new(allowance.clone(), metrics.clone(), planned.metrics.clone()),
         scrub: ScrubLayer::new(Arc::new(scrub::ScrubRules {
             credential: planned
@@ -118,11 +115,7 @@ pub(super) fn blueprint(
     let mut routes: Vec<RouteBlueprint> = planned
         .iter()
         .map(|planned| RouteBlueprint {
-            matcher: Matcher {
-                host: planned.route.host.as_deref().map(Into::into),
-                prefix: planned.route.path.as_str().into(),
-                strict: planned.grant.is_some() || !planned.issuers.is_empty(),
-            },
+            matcher: matcher(&planned.route, planned.grant.is_some(), &planned.issuers),
             parts: parts(planned),
             connector: planned.connector.clone(),
             line: planned.line,
@@ -142,19 +135,63 @@ pub(super) fn blueprint(
     }
 }
 
+/// The marks of the issuers that calls of a route to `origin` must not reach.
+pub(super) fn marks(
+    issuers: &[(HttpOrigin, IssuerMark)],
+    has_credential: bool,
+    origin: &HttpOrigin,
+) -> Vec<IssuerMark> {
+    match has_credential {
+        // Our credential must not read out passwords through another name, port or
+        // gateway of the same contact center either.
+        true => marks_anywhere(issuers),
+        false => marks_at(issuers, origin),
+    }
+}
+
+/// Which calls take `route`.
+pub(super) fn matcher(
+    route: &config::RouteConfig,
+    has_credential: bool,
+    issuers: &[IssuerMark],
+) -> Matcher {
+    Matcher {
+        host: route.host.as_deref().map(Into::into),
+        prefix: route.path.as_str().into(),
+        strict: has_credential || !issuers.is_empty(),
+    }
+}
+
+/// Which targets `route` refuses.
+pub(super) fn target_rules(
+    route: &config::RouteConfig,
+    has_credential: bool,
+    issuers: &[IssuerMark],
+    upstream_target: &Arc<UpstreamTarget>,
+) -> target::TargetRules {
+    target::TargetRules {
+        credentialed: has_credential,
+        issuers: match route.expose_issuer {
+            true => Vec::new(),
+            false => issuers.to_vec(),
+        },
+        upstream_target: upstream_target.clone(),
+    }
+}
+
 /// The route `none` goes nowhere, so most of its layers have nothing to do.
 fn none_parts(
     origin_policy: &Arc<OriginPolicy>,
     admit: &AdmitLayer,
-    none: &Arc<RouteMetrics>,
+    none: &RouteRecord,
     metrics: &Arc<ListenerMetrics>,
     (allowance, observers): (&Allowance, &Observers),
 ) -> Parts {
     let upstream_target = Arc::new(UpstreamTarget::nowhere());
     Parts {
         route: none_name(),
-        metrics: none.clone(),
-        failures: FailureLog::new(none_name(), String::new()),
+        metrics: none.metrics.clone(),
+        failures: none.failures.clone(),
         observer: RouteObserver::new(observers, none_name(), "", "", false),
         shield: ShieldLayer::new(origin_policy.clone()),
         admit: admit.clone(),
@@ -163,13 +200,13 @@ fn none_parts(
             issuers: Vec::new(),
             upstream_target: upstream_target.clone(),
         })),
-        limit: LimitLayer::new(allowance.clone(), metrics.clone(), none.clone()),
+        limit: LimitLayer::new(allowance.clone(), metrics.clone(), none.metrics.clone()),
         scrub: ScrubLayer::new(Arc::new(scrub::ScrubRules {
             credential: None,
             tenant: None,
             drop_odd_names: false,
             pass_cookies: false,
-            metrics: none.clone(),
+            metrics: none.metrics.clone(),
         })),
         tenant: TenantLayer::default(),
         rewrite: RewriteLayer::new(upstream_target.clone(), Announce::default()),

@@ -3,15 +3,16 @@
 
 use std::sync::Arc;
 
-use super::blueprints::{PlannedRoute, blueprint, lifetimes, origins_or_own};
+use super::blueprints::{PlannedRoute, blueprint, lifetimes, marks, origins_or_own};
 use super::descriptors::{self, DescriptorLimits};
-use super::issuers::{issuers, marks_anywhere, marks_at};
+use super::issuers::issuers;
 use super::opened::OpenedPlan;
 use super::plan::{Plan, PlannedCredential, PlannedListener, PoolId};
 use super::process_state::ProcessState;
 use crate::base::name::Name;
 use crate::base::permits::Permits;
 use crate::config::Config;
+use crate::gateway::failures::FailureLog;
 use crate::gateway::response_body::open_stream::Allowance;
 use crate::gateway::stack::admit::AdmitLayer;
 use crate::gateway::stack::authorize::Grant;
@@ -27,6 +28,7 @@ impl OpenedPlan {
         let OpenedPlan {
             draft, credentials, ..
         } = self;
+        let explainer = Arc::new(draft.explainer());
         let config = draft.config;
         let (connections, allowance) = permits(&config, before);
         let issuers = issuers(&draft.credentials);
@@ -53,12 +55,12 @@ impl OpenedPlan {
             });
             planned.push(PlannedRoute {
                 metrics: Arc::new(process_state.families.route(&route.name)),
-                issuers: match &grant {
-                    // Our credential must not read out passwords through another
-                    // name, port or gateway of the same contact center either.
-                    Some(_) => marks_anywhere(&issuers),
-                    None => marks_at(&issuers, upstream_target.origin()),
-                },
+                failures: FailureLog::new(
+                    route.name.clone(),
+                    upstream_target.origin().to_string(),
+                    process_state.recent.clone(),
+                ),
+                issuers: marks(&issuers, grant.is_some(), upstream_target.origin()),
                 grant,
                 route,
                 upstream_target,
@@ -108,6 +110,8 @@ impl OpenedPlan {
             listeners,
             credentials: running,
             allowance,
+            route_metrics: planned.into_iter().map(|planned| planned.metrics).collect(),
+            explainer,
             specs,
             pools,
         }

@@ -10,7 +10,8 @@ use crate::base::permits::Permits;
 use crate::config::{self, Config};
 use crate::credential::slot::{Slot, Snapshot};
 use crate::credential::tenants::{CredentialHandle, Tenants};
-use crate::gateway::metrics::ListenerMetrics;
+use crate::gateway::explain::Explainer;
+use crate::gateway::metrics::{ListenerMetrics, RouteMetrics};
 use crate::gateway::response_body::open_stream::Allowance;
 use crate::gateway::route::Blueprint;
 use crate::gateway::upstream::lifetimes::Lifetimes;
@@ -32,6 +33,10 @@ pub struct Plan {
     pub admin_token: Option<Arc<Token>>,
     /// Connections of callers that may be open.
     pub connections: Arc<Permits>,
+    /// The handles of each route, in the order of the configuration.
+    pub route_metrics: Vec<Arc<RouteMetrics>>,
+    /// Says what would become of a call.
+    pub explainer: Arc<Explainer>,
     /// Calls that may be under way.
     pub(super) allowance: Allowance,
     /// By what its credentials were made.

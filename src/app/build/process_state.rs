@@ -11,16 +11,21 @@ use super::blueprints::{admin_name, none_name};
 use crate::base::time::Clock;
 use crate::credential::metrics::CredentialMetrics;
 use crate::credential::minter_factory::MinterFactory;
+use crate::gateway::failures::FailureLog;
 use crate::gateway::metrics::{Families, ListenerMetrics, RouteMetrics};
 use crate::gateway::observe::Observers;
+use crate::gateway::recent_failures::RecentFailures;
+use crate::gateway::response_body::request_guard::RouteRecord;
 use crate::net::egress::{OwnAddresses, ProcessContext};
 
 /// What outlives the configurations of a process.
 pub struct ProcessState {
     /// The families about calls.
     pub families: Families,
-    /// The handles of the built-in route.
-    pub(super) none: Arc<RouteMetrics>,
+    /// Where the calls of the built-in route are counted and told.
+    pub(super) none: RouteRecord,
+    /// The last calls that failed.
+    pub(super) recent: Arc<RecentFailures>,
     pub(super) credentials: CredentialMetrics,
     /// Who is told of each call.
     pub(super) observers: Observers,
@@ -45,8 +50,13 @@ impl ProcessState {
         observers: Observers,
     ) -> Result<ProcessState, prometheus::Error> {
         let families = Families::register(registry)?;
+        let recent = Arc::new(RecentFailures::new(factory.clock.clone()));
         Ok(ProcessState {
-            none: Arc::new(families.none(&none_name())?),
+            none: RouteRecord {
+                metrics: Arc::new(families.none(&none_name())?),
+                failures: FailureLog::new(none_name(), String::new(), recent.clone()),
+            },
+            recent,
             families,
             credentials: CredentialMetrics::register(registry)?.traced(observers.spans.clone()),
             observers,
@@ -68,6 +78,16 @@ impl ProcessState {
     /// Where two metrics share a name, which would be a bug.
     pub fn admin_metrics(&self) -> Result<ListenerMetrics, prometheus::Error> {
         self.families.admin(&admin_name())
+    }
+
+    /// The last calls that failed.
+    pub fn recent(&self) -> &Arc<RecentFailures> {
+        &self.recent
+    }
+
+    /// The handles of the built-in route.
+    pub fn none(&self) -> &Arc<RouteMetrics> {
+        &self.none.metrics
     }
 
     /// What was opened for configurations that were not used, to be given back.

@@ -33,16 +33,31 @@ pub struct Grant {
     pub wait: Duration,
 }
 
-impl Grant {
-    /// The path prefixes under which the credential may go to `dialled`; empty
-    /// where it must not go there at all.
-    fn prefixes(&self, dialled: &HttpOrigin) -> Box<[Box<str>]> {
-        self.origins
-            .iter()
-            .filter(|url| url.origin == *dialled)
-            .map(|url| url.path.clone())
-            .collect()
+/// The path prefixes under which a credential that is bound to `origins` may go to
+/// `dialled`; empty where it must not go there at all.
+pub fn prefixes(origins: &[HttpUrl], dialled: &HttpOrigin) -> Box<[Box<str>]> {
+    let there = origins.iter().filter(|url| url.origin == *dialled);
+    there.map(|url| url.path.clone()).collect()
+}
+
+/// Whether a credential that may go to `dialled` under `prefixes` may go to its `path`.
+///
+/// # Errors
+/// Where it may not.
+pub fn check(prefixes: &[Box<str>], dialled: &HttpOrigin, path: &str) -> Result<(), Error> {
+    let allowed = prefixes
+        .iter()
+        // `OPTIONS *` asks the server as a whole (RFC 9112 §3.2.4).
+        .any(|prefix| match path {
+            "*" => prefix.trim_matches('/').is_empty(),
+            _ => is_under(path.as_bytes(), prefix.as_bytes()),
+        });
+    if allowed {
+        return Ok(());
     }
+    Err(Error::ForeignOrigin {
+        target: format!("{dialled}{path}"),
+    })
 }
 
 impl std::fmt::Debug for Grant {
@@ -78,7 +93,7 @@ impl<S> Layer<S> for AuthorizeLayer {
             bound: self.grant.as_ref().map(|grant| {
                 Arc::new(BoundCredential {
                     slot: grant.handle.one().cloned(),
-                    prefixes: grant.prefixes(&self.dialled),
+                    prefixes: prefixes(&grant.origins, &self.dialled),
                     dialled: self.dialled.clone(),
                     wait: grant.wait,
                 })
@@ -98,20 +113,7 @@ struct BoundCredential {
 
 impl BoundCredential {
     fn check(&self, path: &str) -> Result<(), Error> {
-        let allowed = self
-            .prefixes
-            .iter()
-            // `OPTIONS *` asks the server as a whole (RFC 9112 §3.2.4).
-            .any(|prefix| match path {
-                "*" => prefix.trim_matches('/').is_empty(),
-                _ => is_under(path.as_bytes(), prefix.as_bytes()),
-            });
-        if allowed {
-            return Ok(());
-        }
-        Err(Error::ForeignOrigin {
-            target: format!("{}{path}", self.dialled),
-        })
+        check(&self.prefixes, &self.dialled, path)
     }
 }
 

@@ -6,7 +6,7 @@
 //! mistake headset's failure for the upstream's. It never shows a secret. Which error gets
 //! which status stands in `respond/error_response.rs`.
 
-mod error_response;
+pub mod error_response;
 
 use std::future::Future;
 use std::pin::Pin;

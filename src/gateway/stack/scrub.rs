@@ -55,14 +55,23 @@ impl ScrubLayer {
     }
 }
 
+/// Every field by which a caller could pass for somebody: `sets` are those that the
+/// route's credential sets, `None` is a route without one.
+pub fn credential_fields(sets: Option<&[HeaderName]>) -> Vec<HeaderName> {
+    let mut secret = vec![header::PROXY_AUTHORIZATION];
+    if let Some(names) = sets {
+        secret.extend([header::AUTHORIZATION, SESSION_ID]);
+        let others = names.iter().filter(|name| !secret.contains(name));
+        let others: Vec<HeaderName> = others.cloned().collect();
+        secret.extend(others);
+    }
+    secret
+}
+
 impl<S> Layer<S> for ScrubLayer {
     type Service = Scrub<S>;
     fn layer(&self, inner: S) -> Scrub<S> {
-        let mut secret: Vec<HeaderName> = vec![header::PROXY_AUTHORIZATION];
-        if let Some(names) = &self.rules.credential {
-            secret.extend([header::AUTHORIZATION, SESSION_ID]);
-            secret.extend(names.iter().cloned());
-        }
+        let mut secret = credential_fields(self.rules.credential.as_deref());
         let dashed = |name: &HeaderName| {
             let name = fields::has_underscore(name).then(|| name.as_str().replace('_', "-"))?;
             HeaderName::try_from(name).ok()

@@ -33,13 +33,21 @@ impl TargetRules {
         if let Some(fault) = call.fault.take() {
             return Err(fault);
         }
-        match *call.request.method() {
+        self.judge(call.request.method(), call.request.uri().path())
+    }
+
+    /// Whether a call of `method` to the incoming `path` is sent on.
+    ///
+    /// # Errors
+    /// With why not.
+    pub fn judge(&self, method: &Method, path: &str) -> Result<(), CallerFault> {
+        match *method {
             Method::CONNECT => return Err(CallerFault::Connect),
             Method::TRACE if self.credentialed => return Err(CallerFault::Trace),
             _ => {}
         }
         if !self.issuers.is_empty() {
-            let path = self.upstream_target.path(call.request.uri().path());
+            let path = self.upstream_target.path(path);
             if self.issuers.iter().any(|issuer| issuer.is_on(&path)) {
                 return Err(CallerFault::IssuerTarget);
             }

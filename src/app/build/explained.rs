@@ -1,0 +1,138 @@
+//! From a draft to what explains its calls: no slot is open, nothing is asked.
+
+use super::blueprints::{marks, matcher, origins_or_own, target_rules};
+use super::draft::PlanDraft;
+use super::issuers::issuers;
+use crate::config::{self, Bind, Config};
+use crate::gateway::explain::{ExplainedCredential, ExplainedListener, ExplainedRoute, Explainer};
+
+impl PlanDraft {
+    /// Explains what would become of a call by this configuration.
+    pub fn explainer(&self) -> Explainer {
+        let issuers = issuers(&self.credentials);
+        let routes = self.routes.iter().map(|(route, upstream_target, _)| {
+            let credential = self.credential_of(route);
+            let has_one = credential.is_some();
+            let marks = marks(&issuers, has_one, upstream_target.origin());
+            ExplainedRoute {
+                name: route.name.clone(),
+                matcher: matcher(route, has_one, &marks),
+                target: target_rules(route, has_one, &marks, upstream_target),
+                credential,
+                tenant: route.tenant.as_ref().map(|rule| rule.header.clone()),
+                effect: route.effect,
+                replay_401: route.replay_401,
+                announce: route.announce,
+                drop_odd_names: route.drop_odd_names,
+                pass_cookies: route.pass_cookies,
+            }
+        });
+        Explainer::new(routes.collect(), listeners(&self.config))
+    }
+
+    fn credential_of(&self, route: &config::RouteConfig) -> Option<ExplainedCredential> {
+        let name = route.credential.as_ref()?;
+        let mut all = self.credentials.iter();
+        let (credential, mint) = all.find(|(credential, _)| credential.name == *name)?;
+        Some(ExplainedCredential {
+            name: name.clone(),
+            kind: credential.kind,
+            sets: mint.facts().header_names.to_vec(),
+            origins: origins_or_own(&credential.origins, route),
+        })
+    }
+}
+
+fn listeners(config: &Config) -> Vec<ExplainedListener> {
+    let listener = |listener: &config::ListenerConfig| ExplainedListener {
+        name: listener.name.clone(),
+        port: match &listener.bind {
+            Bind::Tcp(address) => Some(address.port()).filter(|port| *port != 0),
+            Bind::Unix(_) => None,
+        },
+        hosts: listener.hosts.clone(),
+        wants_proof: listener.caller_token.is_some()
+            || listener
+                .tls
+                .as_ref()
+                .is_some_and(|tls| tls.client_ca.is_some()),
+    };
+    config.listeners.iter().map(listener).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::app::build::PlanDraft;
+    use crate::base::temp_folder::TempFolder;
+    use crate::base::time::Clock;
+    use crate::gateway::explain::{Explainer, Explanation};
+    use crate::net::egress::ProcessContext;
+
+    fn explainer(folder: &TempFolder) -> Explainer {
+        let secret = folder.write("secret", "s3cret");
+        let config = super::super::testing::config(&format!(
+            "[route.contacts]\nmatch.path = \"/v1\"\nupstream = \"https://cms.example.com/base\"\n\
+             credential = \"key\"\n\
+             [route.dialer]\nmatch.path = \"/dial\"\nupstream = \"https://cms.example.com\"\n\
+             credential = \"key\"\neffect = \"call\"\nannounce = [\"x_forwarded\"]\n\
+             [route.rest]\nmatch.path = \"/open\"\nupstream = \"https://cms.example.com\"\n\
+             [credential.key]\nkind = \"static\"\nheaders = {{ hash-key = {{ file = {secret:?} }} }}\n"
+        ));
+        let draft = PlanDraft::new(config, Clock::system(), ProcessContext::default());
+        draft
+            .unwrap_or_else(|problems| panic!("{problems:?}"))
+            .explainer()
+    }
+
+    #[test]
+    fn a_call_is_explained_by_the_rules_that_it_would_go_by() {
+        let folder = TempFolder::new();
+        let explainer = explainer(&folder);
+        let told = |method: &str, url: &str| explainer.explain(method, url).unwrap();
+        let sent = |told: &Explanation| told.sent_to.clone().unwrap();
+        let code = |told: &Explanation| told.refused.as_ref().unwrap().code;
+        let has = |list: &[String], name: &str| list.iter().any(|item| item == name);
+
+        let get = told("GET", "/v1/contacts?token=hunter2");
+        assert_eq!(sent(&get), "https://cms.example.com/base/v1/contacts");
+        assert_eq!(get.credential.as_ref().unwrap().0.as_str(), "key");
+        for name in [
+            "authorization",
+            "sessionid",
+            "hash-key",
+            "proxy-authorization",
+        ] {
+            assert!(has(&get.removed, name), "{name} in {:?}", get.removed);
+        }
+        assert!(has(&get.set, "hash-key") && has(&get.set, "host: cms.example.com"));
+        assert!(has(&get.kept_back, "set-cookie"));
+        assert!(
+            !format!("{get:?}").contains("hunter2"),
+            "a query is nobody's to repeat"
+        );
+        let again: Vec<bool> = get.replay.iter().map(|(_, may)| *may).collect();
+        assert_eq!(again, [true, true, true, true, true, false]);
+
+        let ring = told("POST", "http://localhost/dial/1");
+        assert!(ring.effect_is_configured && has(&ring.set, "x-forwarded-for"));
+        let again: Vec<bool> = ring.replay.iter().map(|(_, may)| *may).collect();
+        assert_eq!(again, [true, true, false, false, false, false]);
+
+        let open = told("GET", "/open");
+        assert_eq!((&open.credential, &*open.kept_back), (&None, &[][..]));
+        assert!(
+            !has(&open.removed, "authorization"),
+            "the caller's own passes"
+        );
+
+        assert_eq!(code(&told("GET", "/nowhere")), "no_route");
+        assert_eq!(code(&told("GET", "/v1/%2e%2e/x")), "ambiguous_path");
+        assert_eq!(code(&told("TRACE", "/v1")), "trace_refused");
+        assert_eq!(
+            code(&told("GET", "http://evil.example/v1")),
+            "host_not_served"
+        );
+        assert!(explainer.explain("GET", "what").is_err());
+        assert!(explainer.explain("GE T", "/v1").is_err());
+    }
+}

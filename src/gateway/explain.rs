@@ -1,0 +1,317 @@
+//! What would become of a call, without sending it: pure.
+//!
+//! It asks the very functions that calls go by (`route.rs` picks the route, `target.rs`
+//! refuses, `scrub.rs` names what is removed, `authorize.rs` judges where a credential may
+//! go, `replay.rs` decides on a second attempt), so that it cannot say otherwise. It looks
+//! at method, host and path alone: what depends on a call's fields or body (framing, pages
+//! of browsers, tokens, tenants) it names and does not judge. It opens and asks nothing.
+
+use http::{HeaderName, Method, StatusCode, Uri, header};
+
+use crate::base::name::Name;
+use crate::config::url::HttpUrl;
+use crate::config::{Announce, Effect};
+use crate::gateway::error::{CallerFault, Error};
+use crate::gateway::fields::HOP_BY_HOP;
+use crate::gateway::framing::host_name;
+use crate::gateway::replay::{AttemptOutcome, ReplayPolicy};
+use crate::gateway::route::{Matcher, find};
+use crate::gateway::stack::respond::error_response::error_response;
+use crate::gateway::stack::target::TargetRules;
+use crate::gateway::stack::{authorize, scrub};
+
+/// The rules of every route and listener, as far as they follow from the configuration.
+#[derive(Debug)]
+pub struct Explainer {
+    routes: Vec<ExplainedRoute>,
+    listeners: Vec<ExplainedListener>,
+}
+
+/// The rules of one route.
+#[derive(Debug)]
+pub struct ExplainedRoute {
+    /// Its name.
+    pub name: Name,
+    /// Which calls take it.
+    pub matcher: Matcher,
+    /// Which targets it refuses, and how targets are rewritten.
+    pub target: TargetRules,
+    /// What it attaches.
+    pub credential: Option<ExplainedCredential>,
+    /// The field that names the tenant.
+    pub tenant: Option<HeaderName>,
+    /// What its calls do, where configured.
+    pub effect: Option<Effect>,
+    /// Whether a `message` or `call` may be repeated after a 401.
+    pub replay_401: bool,
+    /// What tells the upstream of the way that calls take.
+    pub announce: Announce,
+    /// Whether fields with odd names are removed.
+    pub drop_odd_names: bool,
+    /// Whether cookies of the upstream pass on a route with a credential.
+    pub pass_cookies: bool,
+}
+
+/// A credential as a route attaches it.
+#[derive(Clone, Debug)]
+pub struct ExplainedCredential {
+    /// Its name.
+    pub name: Name,
+    /// Its kind.
+    pub kind: &'static str,
+    /// The fields that it sets.
+    pub sets: Vec<HeaderName>,
+    /// Where it may go.
+    pub origins: Vec<HttpUrl>,
+}
+
+/// One listener.
+#[derive(Debug)]
+pub struct ExplainedListener {
+    /// Its name.
+    pub name: Name,
+    /// Its port; `None` is a Unix socket, or a port that the machine chooses.
+    pub port: Option<u16>,
+    /// By which names it may be called; empty is any.
+    pub hosts: Vec<String>,
+    /// Whether its callers must show a token or a certificate.
+    pub wants_proof: bool,
+}
+
+/// What would become of a call.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Explanation {
+    /// Its method.
+    pub method: String,
+    /// Its path; a query decides nothing and is not repeated.
+    pub path: String,
+    /// The listeners that would take it, and whether each wants a proof of who calls.
+    pub listeners: Vec<(Name, bool)>,
+    /// Its route; `None` is the built-in route `none`.
+    pub route: Option<Name>,
+    /// Why headset would answer it itself; `None` where it would be sent on.
+    pub refused: Option<ExplainedRefusal>,
+    /// Where it would be sent.
+    pub sent_to: Option<String>,
+    /// Name and kind of its credential.
+    pub credential: Option<(Name, &'static str)>,
+    /// The field that must name its tenant.
+    pub tenant: Option<String>,
+    /// Fields of the call that are removed.
+    pub removed: Vec<String>,
+    /// Fields that are set in it.
+    pub set: Vec<String>,
+    /// Fields of the response that are removed.
+    pub kept_back: Vec<String>,
+    /// What it does at the upstream.
+    pub effect: Effect,
+    /// Whether the route says so; else the method does.
+    pub effect_is_configured: bool,
+    /// Whether it may be sent once more, by how the first attempt ended.
+    pub replay: Vec<(&'static str, bool)>,
+}
+
+/// A response that headset would generate.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ExplainedRefusal {
+    /// Its status.
+    pub status: StatusCode,
+    /// Its code.
+    pub code: &'static str,
+    /// What is wrong.
+    pub detail: String,
+    /// What to do.
+    pub hint: &'static str,
+}
+
+impl ExplainedRefusal {
+    fn of(error: impl Into<Error>) -> ExplainedRefusal {
+        let error = error.into();
+        let seen = error_response(&error);
+        ExplainedRefusal {
+            status: seen.status,
+            code: seen.code,
+            detail: error.to_string(),
+            hint: seen.hint,
+        }
+    }
+}
+
+/// How a first attempt may end, in words.
+const ENDS: [(&str, AttemptOutcome); 6] = [
+    (
+        "nothing was sent, because no connection came about",
+        AttemptOutcome::NothingSent,
+    ),
+    (
+        "the upstream proves that it did not process the call",
+        AttemptOutcome::Unprocessed,
+    ),
+    (
+        "the upstream rejected the credential (401)",
+        AttemptOutcome::CredentialRejected,
+    ),
+    (
+        "a connection that had carried other calls died before the response",
+        AttemptOutcome::Died { reused: true },
+    ),
+    (
+        "a new connection died before the response",
+        AttemptOutcome::Died { reused: false },
+    ),
+    (
+        "a timeout, a 5xx, or a response that broke off",
+        AttemptOutcome::Other,
+    ),
+];
+
+impl Explainer {
+    /// Explains by `routes`, whatever their order, and `listeners`.
+    pub fn new(mut routes: Vec<ExplainedRoute>, listeners: Vec<ExplainedListener>) -> Explainer {
+        routes.sort_by_key(|route| route.matcher.precedence());
+        Explainer { routes, listeners }
+    }
+
+    /// What would become of a call of `method` to `url`: a path, or a whole URL.
+    ///
+    /// # Errors
+    /// Where one of them is none; the error says what to write.
+    pub fn explain(&self, method: &str, url: &str) -> Result<Explanation, &'static str> {
+        let method = Method::from_bytes(method.trim().as_bytes())
+            .map_err(|_| "this is no method; write one such as GET or POST")?;
+        // Everything behind it is the server's never to know.
+        let url = url.trim().split('#').next().unwrap_or_default();
+        let uri: Uri = url.parse().map_err(|_| URL_EXPECTED)?;
+        if uri.path_and_query().is_none() {
+            return Err(URL_EXPECTED);
+        }
+        let authority = uri.authority().map(|authority| authority.as_str());
+        let listeners = self.at(uri.port_u16());
+        let name = authority.map(host_name);
+        let serves = |listener: &&&ExplainedListener| {
+            let mut hosts = listener.hosts.iter();
+            listener.hosts.is_empty()
+                || name.is_none_or(|name| hosts.any(|host| host.eq_ignore_ascii_case(name)))
+        };
+        let taking: Vec<&&ExplainedListener> = listeners.iter().filter(serves).collect();
+        let matchers = self.routes.iter().map(|route| &route.matcher);
+        let (index, fault) = match find(matchers, name, uri.path()) {
+            Ok(Some(index)) => (Some(index), None),
+            Ok(None) => (None, Some(CallerFault::NoRoute)),
+            Err((index, fault)) => (Some(index), Some(fault)),
+        };
+        let fault = match taking.is_empty() && !listeners.is_empty() {
+            true => {
+                let hosts = listeners.iter().flat_map(|listener| &listener.hosts);
+                let hosts: Vec<&str> = hosts.map(String::as_str).collect();
+                let why = format!("serves {}", hosts.join(", "));
+                Some(CallerFault::HostNotServed(why.into()))
+            }
+            false => fault,
+        };
+        let listeners = taking.iter().map(|l| (l.name.clone(), l.wants_proof));
+        let mut told = Explanation {
+            method: method.to_string(),
+            path: uri.path().to_owned(),
+            listeners: listeners.collect(),
+            route: None,
+            refused: fault.map(ExplainedRefusal::of),
+            sent_to: None,
+            credential: None,
+            tenant: None,
+            removed: Vec::new(),
+            set: Vec::new(),
+            kept_back: Vec::new(),
+            effect: ReplayPolicy::of(&method, None, false).effect,
+            effect_is_configured: false,
+            replay: Vec::new(),
+        };
+        if let Some(route) = index.map(|index| &self.routes[index]) {
+            route.explain(&method, uri.path(), &mut told);
+        }
+        Ok(told)
+    }
+
+    /// The listeners at `port`, or all where there is none at it.
+    fn at(&self, port: Option<u16>) -> Vec<&ExplainedListener> {
+        let all = self.listeners.iter();
+        let here: Vec<_> = all
+            .clone()
+            .filter(|l| port.is_some() && l.port == port)
+            .collect();
+        match here.is_empty() {
+            true => all.collect(),
+            false => here,
+        }
+    }
+}
+
+const URL_EXPECTED: &str =
+    "this is neither a path nor a URL; write one such as /v1/contacts or http://127.0.0.1:8080/v1";
+
+impl ExplainedRoute {
+    fn explain(&self, method: &Method, path: &str, told: &mut Explanation) {
+        told.route = Some(self.name.clone());
+        let policy = ReplayPolicy::of(method, self.effect, self.replay_401);
+        told.effect = policy.effect;
+        told.effect_is_configured = self.effect.is_some();
+        let sent = self.target.upstream_target.path(path);
+        let origin = self.target.upstream_target.origin();
+        if told.refused.is_none() {
+            let verdict = self.target.judge(method, path).map_err(Error::from);
+            let verdict = verdict.and_then(|()| match &self.credential {
+                Some(credential) => {
+                    let prefixes = authorize::prefixes(&credential.origins, origin);
+                    authorize::check(&prefixes, origin, &sent)
+                }
+                None => Ok(()),
+            });
+            told.refused = verdict.err().map(ExplainedRefusal::of);
+        }
+        if told.refused.is_some() {
+            return;
+        }
+        told.sent_to = Some(format!("{origin}{sent}"));
+        told.tenant = self.tenant.as_ref().map(HeaderName::to_string);
+        let credential = self.credential.as_ref();
+        told.credential = credential.map(|c| (c.name.clone(), c.kind));
+        let sets = credential.map(|credential| &*credential.sets);
+        let secret = scrub::credential_fields(sets);
+        told.removed = secret.iter().map(HeaderName::to_string).collect();
+        let others = HOP_BY_HOP.into_iter().filter(|name| !secret.contains(name));
+        told.removed.extend(others.map(|name| name.to_string()));
+        told.removed.push("headset-*".into());
+        if self.drop_odd_names {
+            let odd = "fields with other names than letters, digits and -";
+            told.removed.push(odd.into());
+        }
+        told.set.push(format!("host: {}", self.host()));
+        told.set
+            .extend(sets.unwrap_or_default().iter().map(HeaderName::to_string));
+        for (announced, names) in [
+            (self.announce.via, &["via"][..]),
+            (self.announce.forwarded, &["forwarded"]),
+            (self.announce.x_forwarded, &X_FORWARDED),
+        ] {
+            let names = names.iter().filter(|_| announced);
+            told.set.extend(names.map(|name| (*name).to_owned()));
+        }
+        if credential.is_some() && !self.pass_cookies {
+            told.kept_back.push(header::SET_COOKIE.to_string());
+            let second = secret.iter().filter(|n| **n != header::PROXY_AUTHORIZATION);
+            told.kept_back.extend(second.map(HeaderName::to_string));
+        }
+        let ends = ENDS
+            .iter()
+            .filter(|(_, end)| credential.is_some() || *end != AttemptOutcome::CredentialRejected);
+        let may = |(words, end): &(&'static str, _)| (*words, policy.may_repeat(*end, true));
+        told.replay = ends.map(may).collect();
+    }
+
+    fn host(&self) -> &str {
+        let host = self.target.upstream_target.host();
+        host.to_str().unwrap_or_default()
+    }
+}
+
+const X_FORWARDED: [&str; 3] = ["x-forwarded-for", "x-forwarded-proto", "x-forwarded-host"];
