@@ -9,18 +9,25 @@
 //! - `GET /status` — credentials and routes as JSON (`status.rs`).
 //! - `POST /reload`, `POST /credentials/NAME/retry`, `PUT /log-level` — what changes
 //!   something (`actions.rs`); only with the admin token, or over the admin socket.
-//! - `GET /` — this list.
+//! - `GET /events` — what `/status` tells and more, as it changes (`events.rs`).
+//! - `GET /explain` — what would become of a call (`explain.rs`).
+//! - `GET /` — the page that shows all this (`page.rs`); without HTML, this list.
 //!
 //! None of them shows a secret. Probes and metrics need no
 //! token and no `Host` of ours: the kubelet and Prometheus come with the pod's
-//! address. All else is behind `guard.rs`: the browser shield, and off loopback the
-//! admin token. The same stands behind the admin Unix socket, which only the user that
-//! headset runs as can open, and root: there the guard has nothing to ask. `app/serve/admin_listener.rs` puts it behind the HTTP server of all listeners, on the
-//! control thread. It sees snapshots only.
+//! address. Nor does the page, which is empty by itself. All else is behind `guard.rs`: the
+//! browser shield, and off loopback the admin token. The same stands behind the admin Unix
+//! socket, which only the user that headset runs as can open, and root: there the guard has
+//! nothing to ask. `app/serve/admin_listener.rs` puts it behind the HTTP server of all
+//! listeners, on the control thread. It sees snapshots only.
 
 mod actions;
+pub mod events;
+pub mod explain;
 pub mod guard;
 pub mod health;
+pub mod history;
+pub mod page;
 pub mod status;
 pub mod view;
 
@@ -38,12 +45,14 @@ use crate::admin::view::{Admin, Door};
 /// What it answers, each page behind what its callers must show.
 pub fn router(admin: Admin) -> Router {
     let guarded = Router::new()
-        .route("/", get(index))
         .route("/status", get(status::status))
+        .route("/events", get(events::events))
+        .route("/explain", get(explain::explain))
         .merge(actions::routes(&admin))
         .route_layer(from_fn_with_state(admin.clone(), guarded));
     Router::new()
         .merge(guarded)
+        .route("/", get(page::page))
         .route("/livez", get(livez))
         .route("/readyz", get(readyz))
         .route("/startupz", get(startupz))
@@ -64,10 +73,6 @@ async fn guarded(State(admin): State<Admin>, request: Request, next: Next) -> Re
         Ok(()) => next.run(request).await,
         Err(refusal) => refusal.into_response(),
     }
-}
-
-async fn index() -> &'static str {
-    "headset\n\n/livez\n/readyz  (?strict asks for live credentials too)\n/startupz\n/metrics\n/status\n\nwith the admin token, or over the admin socket:\n/reload  (POST)\n/credentials/NAME/retry  (POST)\n/log-level  (PUT)\n"
 }
 
 async fn livez(State(admin): State<Admin>) -> Response {

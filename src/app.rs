@@ -19,6 +19,7 @@ use prometheus::Registry;
 use tokio::sync::{Notify, mpsc, watch};
 use tokio::task::LocalSet;
 
+use crate::admin::events::VIEWERS;
 use crate::admin::health::Health;
 use crate::admin::view::{Admin, Door, LogControl};
 use crate::app::build::PlanDraft;
@@ -33,7 +34,8 @@ use crate::app::serve::listener_sockets::{
     ListenError, ListenerSockets, SocketPlace, bind, own_addresses, sockets,
 };
 use crate::app::serve::workers::Workers;
-use crate::app::serve::{admin_listener, admin_socket, admin_view, orphans, reminders};
+use crate::app::serve::{admin_listener, admin_socket, admin_view, orphans, reminders, sampler};
+use crate::base::permits::Permits;
 use crate::base::problem::Problem;
 use crate::base::time::Clock;
 use crate::config::{Bind, Config, SocketAccess};
@@ -237,7 +239,12 @@ impl App {
             log: telemetry::level_control().map(|control| control as Arc<dyn LogControl>),
             clock: clock.clone(),
             door: Door::Port,
+            history: Arc::default(),
+            recent: process_state.recent().clone(),
+            none: process_state.none().clone(),
+            viewers: Permits::new(VIEWERS),
         };
+        tokio::spawn(sampler::sample(shown.clone()));
         let metrics = Arc::new(process_state.admin_metrics()?);
         let rules = admin_listener::rules(&plan.rules);
         // Its file goes with this process.

@@ -10,7 +10,7 @@ use serde_json::{Map, Value, json};
 use tracing::Level;
 
 use crate::admin::health::ProbeVerdict;
-use crate::admin::view::{Admin, CredentialView, LevelNow, RouteView};
+use crate::admin::view::{Admin, CredentialView, LevelNow, Reloaded, RouteView};
 use crate::base::time::{Moment, rfc3339};
 use crate::credential::slot::{SlotState as Worth, Snapshot};
 
@@ -21,6 +21,11 @@ pub(super) async fn status(State(admin): State<Admin>) -> (StatusFields, Json<Va
         (header::CACHE_CONTROL, "no-store"),
         (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
     ];
+    (fields, Json(told(&admin)))
+}
+
+/// What is known now.
+pub(super) fn told(admin: &Admin) -> Value {
     let admin_view = admin.admin_view.load_full();
     let credentials = admin_view.credentials.credentials();
     let now = admin.clock.now();
@@ -32,21 +37,21 @@ pub(super) async fn status(State(admin): State<Admin>) -> (StatusFields, Json<Va
     });
     all["credentials"] = credentials.iter().map(|c| credential(c, now)).collect();
     all["routes"] = admin_view.routes.iter().map(route).collect();
-    all["last_reload"] = admin_view
-        .reloaded
-        .as_ref()
-        .map_or(Value::Null, |reloaded| {
-            json!({
-                "at": rfc3339(reloaded.at_ms),
-                "successful": reloaded.problems.is_empty(),
-                "problems": reloaded.problems,
-            })
-        });
+    all["last_reload"] = admin_view.reloads.last().map_or(Value::Null, reload);
     all["log"] = admin
         .log
         .as_ref()
         .map_or(Value::Null, |log| log_level(&log.level()));
-    (fields, Json(all))
+    all
+}
+
+/// How a reload went.
+pub(super) fn reload(reloaded: &Reloaded) -> Value {
+    json!({
+        "at": rfc3339(reloaded.at_ms),
+        "successful": reloaded.problems.is_empty(),
+        "problems": reloaded.problems,
+    })
 }
 
 /// The level of the log, and until when where it is not the configured one.

@@ -10,9 +10,14 @@ use tokio::sync::{Notify, mpsc, oneshot};
 
 use crate::admin::guard::AdminGuard;
 use crate::admin::health::Health;
+use crate::admin::history::History;
 use crate::base::name::Name;
+use crate::base::permits::Permits;
 use crate::base::time::Clock;
 use crate::credential::slot::{Asked, Snapshot};
+use crate::gateway::explain::Explainer;
+use crate::gateway::metrics::RouteMetrics;
+use crate::gateway::recent_failures::RecentFailures;
 
 /// What the admin listener shows.
 #[derive(Clone, Debug)]
@@ -33,6 +38,14 @@ pub struct Admin {
     pub clock: Clock,
     /// By which way it is reached.
     pub door: Door,
+    /// The last hour of each route.
+    pub history: Arc<History>,
+    /// The last calls that failed.
+    pub recent: Arc<RecentFailures>,
+    /// The handles of the built-in route `none`.
+    pub none: Arc<RouteMetrics>,
+    /// Pages that may look at a time.
+    pub viewers: Arc<Permits>,
 }
 
 /// By which way the admin listener is reached.
@@ -110,6 +123,8 @@ pub struct RouteView {
     pub credential: Option<Name>,
     /// The field from which it takes its tenant.
     pub tenant: Option<String>,
+    /// Its handles.
+    pub metrics: Arc<RouteMetrics>,
 }
 
 /// What a reload changes of what the admin listener shows.
@@ -123,8 +138,22 @@ pub struct AdminView {
     pub routes: Vec<RouteView>,
     /// The digest of the configuration in use.
     pub config: String,
-    /// How the last reload went; `None` before the first.
-    pub reloaded: Option<Reloaded>,
+    /// How the last reloads went, the newest last; at most [`AdminView::RELOADS`].
+    pub reloads: Vec<Reloaded>,
+    /// Says what would become of a call.
+    pub explainer: Arc<Explainer>,
+}
+
+impl AdminView {
+    /// How many reloads are remembered.
+    pub const RELOADS: usize = 10;
+
+    /// These reloads and `newest`, less the oldest where there are too many.
+    pub fn with_reload(&self, newest: Reloaded) -> Vec<Reloaded> {
+        let skip = (self.reloads.len() + 1).saturating_sub(AdminView::RELOADS);
+        let before = self.reloads.iter().skip(skip).cloned();
+        before.chain([newest]).collect()
+    }
 }
 
 /// How a reload went.

@@ -2,8 +2,8 @@
 //!
 //! Listeners have their sockets from `listener_sockets` and are served by `workers`, the
 //! admin listener and the admin socket (`admin_socket`) by `admin_listener` on the control
-//! thread. `admin_view` is what it sees
-//! of the plan; `gauges`, `reminders` and `orphans` tell and tend beside the calls.
+//! thread. `admin_view` is what it sees of the plan; `sampler` feeds its charts; `gauges`,
+//! `reminders` and `orphans` tell and tend beside the calls.
 
 pub mod admin_listener;
 pub mod admin_socket;
@@ -12,4 +12,5 @@ pub mod gauges;
 pub mod listener_sockets;
 pub mod orphans;
 pub mod reminders;
+pub mod sampler;
 pub mod workers;

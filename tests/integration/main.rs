@@ -30,6 +30,7 @@ mod stories {
     mod listener_tls;
     mod logins;
     mod operator;
+    mod page;
     mod passes_through;
     mod process;
     // The simulator of the examples is a part of `demo`.

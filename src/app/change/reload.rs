@@ -147,8 +147,9 @@ impl Running {
             at_ms: now.wall_ms,
             problems,
         };
+        let reloads = self.admin_view.load().with_reload(reloaded.clone());
         self.admin_view.store(Arc::new(AdminView {
-            reloaded: Some(reloaded.clone()),
+            reloads,
             ..admin_view::admin_view(&self.plan)
         }));
         reloaded

@@ -7,9 +7,10 @@ use crate::admin::guard::AdminGuard;
 use crate::admin::health::ReadinessCheck;
 use crate::admin::view::{AdminView, CredentialView, Retrying, RouteView, StatusSource};
 use crate::app::build::{Plan, PlannedCredential};
-use crate::config::Config;
+use crate::config::RouteConfig;
 use crate::credential::slot::Slot;
 use crate::credential::tenants::CredentialHandle;
+use crate::gateway::metrics::RouteMetrics;
 
 /// See the module.
 #[derive(Debug)]
@@ -58,9 +59,10 @@ pub fn admin_view(plan: &Plan) -> AdminView {
     AdminView {
         guard: AdminGuard::new(&plan.config.admin, plan.admin_token.clone()),
         credentials: Arc::new(PlanView(plan.credentials.clone())),
-        routes: routes(&plan.config),
+        routes: routes(plan),
         config: plan.config.digest.clone(),
-        reloaded: None,
+        reloads: Vec::new(),
+        explainer: plan.explainer.clone(),
     }
 }
 
@@ -89,15 +91,17 @@ impl ReadinessCheck for SlotReadiness {
     }
 }
 
-/// The routes of `config`.
-fn routes(config: &Config) -> Vec<RouteView> {
-    let view = |route: &crate::config::RouteConfig| RouteView {
+/// The routes of `plan`, each with its handles, which all listeners share.
+fn routes(plan: &Plan) -> Vec<RouteView> {
+    let view = |(route, metrics): (&RouteConfig, &Arc<RouteMetrics>)| RouteView {
         name: route.name.clone(),
         host: route.host.clone(),
         path: route.path.clone(),
         upstream: route.upstream.to_string(),
         credential: route.credential.clone(),
         tenant: route.tenant.as_ref().map(|rule| rule.header.to_string()),
+        metrics: metrics.clone(),
     };
-    config.routes.iter().map(view).collect()
+    let routes = plan.config.routes.iter();
+    routes.zip(&plan.route_metrics).map(view).collect()
 }

@@ -1,0 +1,72 @@
+//! `/explain`: what would become of a call, without sending it (`gateway/explain.rs`).
+
+use axum::Json;
+use axum::extract::{RawQuery, State};
+use axum::http::{StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use percent_encoding::percent_decode_str;
+use serde_json::{Value, json};
+
+use crate::admin::view::Admin;
+use crate::config::Effect;
+use crate::gateway::explain::Explanation;
+
+/// Explains `method` (GET, where it is missing) and `url` of the query, which is read as
+/// forms write it (URL Standard §5.1).
+pub(super) async fn explain(State(admin): State<Admin>, RawQuery(query): RawQuery) -> Response {
+    let query = query.unwrap_or_default();
+    let named = |name: &str| {
+        let mut pairs = query.split('&').filter_map(|pair| pair.split_once('='));
+        let (_, value) = pairs.find(|(key, _)| *key == name)?;
+        let value = value.replace('+', " ");
+        let value = percent_decode_str(&value).decode_utf8_lossy().into_owned();
+        Some(value).filter(|value| !value.is_empty())
+    };
+    let method = named("method").unwrap_or_else(|| "GET".into());
+    let explainer = admin.admin_view.load().explainer.clone();
+    let told = match named("url") {
+        Some(url) => explainer.explain(&method, &url),
+        None => Err("ask for /explain?method=GET&url=/v1/contacts"),
+    };
+    match told {
+        Ok(told) => ([(header::CACHE_CONTROL, "no-store")], Json(shown(&told))).into_response(),
+        Err(why) => (StatusCode::BAD_REQUEST, format!("{why}\n")).into_response(),
+    }
+}
+
+fn shown(told: &Explanation) -> Value {
+    let replay = told.replay.iter();
+    let replay = replay.map(|(after, again)| json!({ "after": after, "again": again }));
+    let listeners = told.listeners.iter();
+    let listeners =
+        listeners.map(|(name, proof)| json!({ "name": name.as_str(), "wants_proof": proof }));
+    json!({
+        "method": told.method,
+        "path": told.path,
+        "listeners": listeners.collect::<Value>(),
+        "route": told.route.as_ref().map(|name| name.as_str()),
+        "refused": told.refused.as_ref().map(|refused| json!({
+            "status": refused.status.as_u16(),
+            "code": refused.code,
+            "detail": refused.detail,
+            "hint": refused.hint,
+        })),
+        "sent_to": told.sent_to,
+        "credential": told.credential.as_ref().map(|(name, kind)| json!({
+            "name": name.as_str(),
+            "kind": kind,
+        })),
+        "tenant": told.tenant,
+        "removed": told.removed,
+        "set": told.set,
+        "kept_back": told.kept_back,
+        "effect": match told.effect {
+            Effect::Read => "read",
+            Effect::Write => "write",
+            Effect::Message => "message",
+            Effect::Call => "call",
+        },
+        "effect_is_configured": told.effect_is_configured,
+        "replay": replay.collect::<Value>(),
+    })
+}
