@@ -244,9 +244,9 @@ class Bench:
         self.secrets[what] = value
         return value, path
 
-    def simulator(self, faults=None):
+    def simulator(self, faults=None, bearer_life=None, port=0):
         """Starts `headset simulate`; returns it."""
-        return Simulator(self, faults)
+        return Simulator(self, faults, bearer_life, port)
 
     def gateway(self, simulator, **how):
         """Starts `headset run` in front of `simulator` and waits until it is ready."""
@@ -256,10 +256,12 @@ class Bench:
 class Simulator:
     """A contact center in a process of its own."""
 
-    def __init__(self, bench, faults=None):
+    def __init__(self, bench, faults=None, bearer_life=None, port=0):
         self.bearer_path = bench.folder / "admin-bearer.secret"
-        argv = [bench.simulating, "simulate", "--bind", f"{LOOPBACK}:0"]
+        argv = [bench.simulating, "simulate", "--bind", f"{LOOPBACK}:{port}"]
         argv += ["--write-bearer", self.bearer_path]
+        if bearer_life:
+            argv += ["--bearer-life", bearer_life]
         if faults:
             argv += ["--faults", json.dumps(faults)]
         self.process = bench.start("simulator", argv)

@@ -31,6 +31,7 @@ import manifests
 import otlp
 import leaks
 import load
+import page
 import registrations
 import schema
 import scrape
@@ -56,6 +57,7 @@ CHECKS = [
     ("drain-busy", faults.drain_busy),
     ("reloads-quiet", registrations.reloads_quiet),
     ("rollout", registrations.rollout),
+    ("page", page.page),
     ("stuck", stuck.stuck),
     ("http2-conformance", conformance.http2),
     ("faults-drain", faults.drain),

@@ -26,16 +26,16 @@ impl Viewer {
         (status, Viewer { raw, text })
     }
 
-    /// The data of the next event `name` that `wanted` takes.
+    /// The data of the next event `name` that `wanted` takes; events of other names stay.
     async fn next(&mut self, name: &str, wanted: impl Fn(&Value) -> bool) -> Value {
         let begin = format!("event: {name}\ndata: ");
         loop {
-            while let Some((_, rest)) = self.text.split_once(&begin) {
-                let Some((data, rest)) = rest.split_once("\n\n") else {
+            while let Some(at) = self.text.find(&begin) {
+                let Some(end) = self.text[at..].find("\n\n") else {
                     break;
                 };
-                let data = serde_json::from_str(data).unwrap();
-                self.text = rest.to_owned();
+                let event: String = self.text.drain(at..at + end + 2).collect();
+                let data = serde_json::from_str(event[begin.len()..].trim()).unwrap();
                 if wanted(&data) {
                     return data;
                 }
@@ -83,7 +83,9 @@ async fn events_tell_the_state_the_failures_and_the_samples_and_no_secret() {
     let (status, mut viewer) = Viewer::open(&headset).await;
     assert_eq!(status, 200);
     let history = viewer.next("history", |_| true).await;
-    assert!(history["routes"].is_array(), "{history}");
+    if history["times"] == serde_json::json!([]) {
+        viewer.next("sample", |_| true).await;
+    }
     client::get(headset.app(), "/v1/a?session=s3cret-query").await;
     let trace = [("X-Field", "s3cret-field")];
     client::call(headset.app(), "TRACE", "/v1/b?q=s3cret-query", &trace, b"").await;
@@ -106,9 +108,13 @@ async fn events_tell_the_state_the_failures_and_the_samples_and_no_secret() {
     for secret in ["hunter2", basic, "s3cret-query", "s3cret-field"] {
         assert!(!text.contains(secret), "{secret} in {text}");
     }
-    let counted = |told: &Value| told["routes"][0]["samples"][0][0] == 2;
-    let sample = viewer.next("sample", counted).await;
-    assert_eq!(sample["times"].as_array().unwrap().len(), 1);
+    let mut calls = 0;
+    while calls < 2 {
+        let sample = viewer.next("sample", |_| true).await;
+        assert_eq!(sample["times"].as_array().unwrap().len(), 1);
+        calls += sample["routes"][0]["samples"][0][0].as_u64().unwrap();
+    }
+    assert_eq!(calls, 2);
 }
 
 #[tokio::test]
