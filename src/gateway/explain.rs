@@ -292,6 +292,7 @@ impl ExplainedRoute {
             (self.announce.via, &["via"][..]),
             (self.announce.forwarded, &["forwarded"]),
             (self.announce.x_forwarded, &X_FORWARDED),
+            (self.announce.request_id, &["x-request-id"]),
         ] {
             let names = names.iter().filter(|_| announced);
             told.set.extend(names.map(|name| (*name).to_owned()));
