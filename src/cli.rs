@@ -37,9 +37,16 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
+/// The version; with the commit and its day where the build was told them, as `deploy/release`
+/// does.
+pub const VERSION: &str = match option_env!("HEADSET_BUILD_VERSION") {
+    Some(told) => told,
+    None => env!("CARGO_PKG_VERSION"),
+};
+
 /// Puts the right Authorization header on every contact-center call.
 #[derive(Debug, Parser)]
-#[command(name = "headset", version, propagate_version = true, help_template = HELP, before_help = EXAMPLES, after_help = EXITS)]
+#[command(name = "headset", version = VERSION, propagate_version = true, help_template = HELP, before_help = EXAMPLES, after_help = EXITS)]
 pub struct Cli {
     /// What to do.
     #[command(subcommand)]
@@ -152,7 +159,7 @@ pub fn execute(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Completions(args) => completions::run(args),
         Command::Version => {
             use std::io::Write;
-            writeln!(io::stdout(), "headset {}", env!("CARGO_PKG_VERSION"))?;
+            writeln!(io::stdout(), "headset {VERSION}")?;
             Ok(ExitCode::SUCCESS)
         }
     }
