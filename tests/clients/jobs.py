@@ -3,6 +3,7 @@ sidecar and its application are started, probed and stopped in the order that Ku
 (KEP-753). There is no kubelet here; what is tried is that headset does its part of it."""
 
 import os
+import secrets
 import signal
 import socket
 import sys
@@ -26,6 +27,10 @@ while len(sys.argv) > 2 and not os.path.exists(sys.argv[2]):
     time.sleep(0.05)
 call()
 print("done", flush=True)
+if "HEADSET_ADMIN" in os.environ:
+    fields = {"Authorization": "Bearer " + open(os.environ["ADMIN_TOKEN_FILE"]).read()}
+    request = urllib.request.Request(os.environ["HEADSET_ADMIN"] + "/shutdown", method="POST", headers=fields)
+    assert urllib.request.urlopen(request, timeout=60).status == 202
 sys.exit(int(sys.argv[1]))
 """
 
@@ -43,11 +48,11 @@ class Kubelet:
         self.app, self.admin = free_port(), free_port()
         password, _ = bench.secret(f"{name}-password")
         bench.secrets[f"the Basic credential of {name}"] = f"crm_sync:{password}"
-        secrets = self.folder / "secrets"
-        secrets.mkdir()
-        (secrets / "password").write_text(password)
-        (secrets / "admin-bearer").write_text(simulator.bearer_path.read_text())
-        for file in secrets.iterdir():
+        mounted = self.folder / "secrets"
+        mounted.mkdir()
+        (mounted / "password").write_text(password)
+        (mounted / "admin-bearer").write_text(simulator.bearer_path.read_text())
+        for file in mounted.iterdir():
             file.chmod(0o600)
         # The ConfigMap and the mounts, on this machine.
         toml = (EXAMPLE / "headset.toml").read_text()
@@ -56,7 +61,7 @@ class Kubelet:
             "127.0.0.1:8080": f"{LOOPBACK}:{self.app}",
             # From outside the pod: here that is only another address of loopback.
             "0.0.0.0:9464": f"{everywhere}:{self.admin}",
-            "/run/secrets/headset": str(secrets),
+            "/run/secrets/headset": str(mounted),
         }.items():
             expect(before in toml, f"headset.toml has no {before}")
             toml = toml.replace(before, after)
@@ -137,10 +142,37 @@ def job(bench):
     codes = killed.run(0, go, during=kill)
     expect(codes == (0, 0), f"application and headset ended with {codes}\n{killed.headset.tail()}")
     expect(killed.starts == 2, f"headset was started {killed.starts} times")
+    before_sidecars(bench, simulator)
     return (
         "application 0, headset 0; application 3, headset 0; headset killed between and started again: 0, 0; "
+        "as an ordinary container, stopped by the application: 0, 0; "
         f"headset ended {well.stopped:.1f} s after SIGTERM"
     )
+
+
+def before_sidecars(bench, simulator):
+    """Without native sidecars headset is an ordinary container, and the application's last act is
+    to stop it, as docs/kubernetes.md says: the pod has succeeded when both have ended with 0."""
+    kubelet = Kubelet(bench, simulator, "old")
+    # In a header field: no other characters than such a token has.
+    _, path = bench.secret("admin-token", secrets.token_hex(16))
+    bind = f'bind = "0.0.0.0:{kubelet.admin}"'
+    toml = kubelet.config.read_text()
+    expect(bind in toml, f"no {bind} in {toml}")
+    kubelet.config.write_text(toml.replace(bind, f'{bind}\ntoken = {{ file = "{path}" }}'))
+    kubelet.start_sidecar()
+    until("the startup probe", lambda: kubelet.probe("startupProbe"), process=kubelet.headset)
+    application = bench.start(
+        "old-application",
+        [sys.executable, "-c", APPLICATION, "0"],
+        environment={
+            "CONTACT_CENTER_URL": f"http://{LOOPBACK}:{kubelet.app}",
+            "ADMIN_TOKEN_FILE": str(path),
+            "HEADSET_ADMIN": f"http://{LOOPBACK}:{kubelet.admin}",
+        },
+    )
+    codes = application.child.wait(2 * PATIENCE), kubelet.headset.child.wait(PATIENCE)
+    expect(codes == (0, 0), f"application and headset ended with {codes}\n{application.tail()}{kubelet.headset.tail()}")
 
 
 def ipv6(bench):
