@@ -106,7 +106,7 @@ basic = {{ username = "crm", password = {{ file = "/password" }} }}
     expect(answer.status == 200, f"in an empty root a call was answered {answer.status}\n{process.tail()}")
     for command in (["health"], ["status", "it"]):
         said = subprocess.run(
-            [*enter, "/headset", *command], env={}, capture_output=True, text=True, timeout=PATIENCE
+            [*enter, "/headset", *command], env={"PATH": os.environ["PATH"]}, capture_output=True, text=True, timeout=PATIENCE
         )
         expect(said.returncode == 0, f"in an empty root {command}: {said.stdout}{said.stderr}")
     expect(process.stop() == 0, f"in an empty root: {process.ended()}\n{process.tail()}")
