@@ -57,12 +57,25 @@ def kustomize(bench):
             same(one)
             first = pod(one)["spec"]["initContainers"][0]["name"]
             expect(first == "headset", f"{first} starts before headset")
+    made(bench)
     [config] = [one for one in documents if one["kind"] == "ConfigMap"]
     kept = (EXAMPLE / "headset.toml").read_text()
     expect(config["data"]["headset.toml"] == kept, "the ConfigMap is not the file")
     [plain] = [one for one in read((PLAIN / "headset.yaml").read_text()) if one["kind"] == "ConfigMap"]
     expect(plain["data"]["headset.toml"] == kept, "kustomize/example/headset.toml is not that of headset.yaml")
     return f"kubectl kustomize: headset beside {', '.join(sorted(with_it))}, not beside the unlabelled one"
+
+
+def made(bench):
+    """The command of docs/kubernetes.md makes the Secret that the configuration reads."""
+    for name in ("password", "admin-bearer"):
+        (bench.folder / name).write_text(name)
+    command = block("sh", "--dry-run=client").split("|")[0].replace("\\\n", " ").split()
+    [secret] = read(output([tool(command[0]), *command[1:]], bench.folder))
+    toml = (EXAMPLE / "headset.toml").read_text()
+    for name in secret["data"]:
+        expect(f"/run/secrets/headset/{name}" in toml, f"the configuration does not read {name}")
+    expect(len(secret["data"]) == toml.count("/run/secrets/headset/"), f"the Secret has {[*secret['data']]}")
 
 
 def chart(bench):
@@ -99,6 +112,10 @@ def chart(bench):
     old = run([helm, "template", "demo", CHART, *whole, "--kube-version", "1.28"])
     expect(old.returncode != 0 and "1.29" in old.stderr, f"1.28: {old.stderr or 'accepted'}")
     consumer(bench, helm, file)
+    # What the page says to type, but that there is no cluster to install into.
+    command = block("sh", "helm install").replace("\\\n", " ").split()
+    expect(command[:4] == ["helm", "install", "crm", "deploy/helm/headset"], f"{command}")
+    judge(read(output([helm, "template", "crm", CHART, *command[4:]], EXAMPLE)))
     return f"helm lints and renders {', '.join(sorted(kinds))}, and a chart that includes the sidecar"
 
 
@@ -283,11 +300,12 @@ def tool(program):
     return found
 
 
-def run(argv):
-    return subprocess.run([str(part) for part in argv], capture_output=True, text=True, timeout=4 * PATIENCE)
+def run(argv, folder=None):
+    argv = [str(part) for part in argv]
+    return subprocess.run(argv, cwd=folder, capture_output=True, text=True, timeout=4 * PATIENCE)
 
 
-def output(argv):
-    done = run(argv)
+def output(argv, folder=None):
+    done = run(argv, folder)
     expect(done.returncode == 0, f"{' '.join(map(str, argv))}: {done.stdout}{done.stderr}")
     return done.stdout
