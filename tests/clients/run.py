@@ -27,10 +27,11 @@ import faults
 import grpc_check
 import instructions
 import jobs
-import manifests
-import otlp
 import leaks
 import load
+import manifests
+import otlp
+import packages
 import page
 import registrations
 import schema
@@ -87,11 +88,13 @@ CHECKS = [
     ("rules", deploy.rules),
     ("static", deploy.static),
     ("size", deploy.size),
+    ("image", packages.image),
+    ("package", packages.package),
 ]
 # It takes all that the machine has.
 ALONE = [("herd", load.herd)]
 # What only the binary that ships can show.
-RELEASE = ("instructions", "static", "size")
+RELEASE = ("instructions", "static", "size", "image", "package")
 # Most of them wait. The machine decides how far they get in that time, not what they say.
 AT_A_TIME = 6
 
