@@ -43,9 +43,13 @@ compare *ARGS:
 instructions:
     ./test --only instructions
 
-# The static binary that deploy/Dockerfile puts on an empty file system, without the demo.
+# The static binary that ships, without the demo, for this machine.
 static:
-    cargo build --locked --release --no-default-features --features otlp --bin headset --target "$(uname -m)-unknown-linux-musl"
+    cargo build --locked --release --no-default-features --features otlp --bin headset --config deploy/static.toml --target "$(uname -m)-unknown-linux-musl"
+
+# Binaries for two architectures, image, packages, checksums (docs/releasing.md): `just release --twice`.
+release *ARGS:
+    deploy/release {{ARGS}}
 
 # Known vulnerabilities in what Cargo.lock names (fetches a database).
 advisories:
