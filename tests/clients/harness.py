@@ -244,9 +244,9 @@ class Bench:
         self.secrets[what] = value
         return value, path
 
-    def simulator(self, faults=None, bearer_life=None, port=0):
+    def simulator(self, faults=None, bearer_life=None, port=0, flags=()):
         """Starts `headset simulate`; returns it."""
-        return Simulator(self, faults, bearer_life, port)
+        return Simulator(self, faults, bearer_life, port, flags)
 
     def gateway(self, simulator, **how):
         """Starts `headset run` in front of `simulator` and waits until it is ready."""
@@ -256,7 +256,7 @@ class Bench:
 class Simulator:
     """A contact center in a process of its own."""
 
-    def __init__(self, bench, faults=None, bearer_life=None, port=0):
+    def __init__(self, bench, faults=None, bearer_life=None, port=0, flags=()):
         self.bearer_path = bench.folder / "admin-bearer.secret"
         argv = [bench.simulating, "simulate", "--bind", f"{LOOPBACK}:{port}"]
         argv += ["--write-bearer", self.bearer_path]
@@ -264,6 +264,7 @@ class Simulator:
             argv += ["--bearer-life", bearer_life]
         if faults:
             argv += ["--faults", json.dumps(faults)]
+        argv += flags
         self.process = bench.start("simulator", argv)
         found = until(
             "the simulator's address",

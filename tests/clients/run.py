@@ -36,6 +36,7 @@ import page
 import registrations
 import schema
 import scrape
+import soak
 import speakers
 import streams
 import stuck
@@ -50,6 +51,7 @@ CHECKS = [
     ("faults-stalls", faults.stalls),
     ("faults-killed", faults.killed),
     ("restart-storm", faults.restart_storm),
+    ("soak", soak.soak),
     ("short-life", load.short_life),
     ("faults-before", faults.before),
     ("faults-during", faults.during),
@@ -106,6 +108,7 @@ def main():
     parser.add_argument("--static", action="store_true", help="it is a static binary")
     parser.add_argument("--release", action="store_true", help="it is built as it ships, but with symbols: judge its size and instructions")
     parser.add_argument("--stuck", type=int, default=stuck.CALLERS, metavar="N", help="callers of the check `stuck`")
+    parser.add_argument("--soak", type=int, default=soak.SECONDS, metavar="SECONDS", help="how long the check `soak` goes on")
     parser.add_argument("--only", action="append", help="run this check alone; repeatable")
     parser.add_argument("--without", action="append", default=[], help="leave this check out")
     parser.add_argument("--keep", action="store_true", help="keep the folder with all output")
@@ -123,6 +126,7 @@ def main():
         parser.error(f"no binary at {told.binary}; run cargo build first")
 
     stuck.CALLERS = told.stuck
+    soak.SECONDS = told.soak
     in_ci = os.environ.get("CI", "").lower() in ("1", "true", "yes")
     wanted = [
         check
