@@ -57,12 +57,25 @@ fn every_alert_has_a_runbook_and_every_runbook_an_alert() {
         found.map(str::to_owned).collect()
     };
     let alerts = named("- alert: ");
-    let links = named("runbook_url: docs/runbooks.md#");
-    let anchors: Vec<String> = alerts.iter().map(|name| name.to_lowercase()).collect();
-    assert_eq!(links, anchors);
-    let page = read("docs/runbooks.md");
-    let headings: BTreeSet<&str> = page.lines().filter_map(|l| l.strip_prefix("## ")).collect();
-    assert_eq!(headings, alerts.iter().map(String::as_str).collect());
+    let links = named("runbook_url: docs/runbooks/");
+    let pages: Vec<String> = alerts.iter().map(|name| format!("{name}.md")).collect();
+    assert_eq!(links, pages);
+    let folder = std::fs::read_dir(root().join("docs/runbooks")).unwrap();
+    let kept = folder.map(|entry| entry.unwrap().file_name().into_string().unwrap());
+    assert_eq!(
+        kept.collect::<BTreeSet<_>>(),
+        pages.iter().cloned().collect()
+    );
+    let index = read("docs/runbooks.md");
+    for name in &alerts {
+        let page = read(&format!("docs/runbooks/{name}.md"));
+        for part in [&format!("# {name}\n"), "**Means:**", "**Look at", "**Do"] {
+            let same = part.starts_with("**") && page.contains("**Look at and do:**");
+            assert!(same || page.contains(part), "{name} lacks {part}");
+        }
+        assert!(index.contains(&format!("(runbooks/{name}.md)")), "{name}");
+    }
+    let page = read("docs/runbooks/HeadsetHumanActionRequired.md");
     for action in headset::credential::human::Action::ALL {
         let row = format!("| `{}` |", action.as_str());
         assert!(page.contains(&row), "{row}");

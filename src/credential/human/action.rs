@@ -5,7 +5,7 @@ use crate::credential::{MintError, RefusalReason};
 
 closed_set! {
     /// What a person must do after an attempt failed: one for each cause. The word is the
-    /// value of the label `action`, and the heading in `docs/runbooks.md`.
+    /// value of the label `action`, and the heading in `docs/runbooks/HeadsetHumanActionRequired.md`.
     pub enum Action {
         /// The login secret (an admin bearer, a password) has expired or is not accepted.
         RenewLogin = "renew_login",
