@@ -10,6 +10,7 @@ pub mod completions;
 pub mod demo;
 mod excerpt;
 pub mod exit;
+pub mod explain;
 pub mod health;
 pub mod init;
 pub mod instance;
@@ -101,6 +102,8 @@ pub enum Command {
     Init(init::InitArgs),
     /// Show every problem of a configuration at once; start nothing.
     Check(check::CheckArgs),
+    /// Say what would become of a call, without sending it.
+    Explain(explain::ExplainArgs),
     /// Obtain one credential now and show how, with every secret masked.
     Mint(mint::MintArgs),
     /// Show what a running headset knows of its credentials and routes.
@@ -140,6 +143,7 @@ pub fn execute(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Demo(_) => left_out::run("demo"),
         Command::Init(args) => init::run(args),
         Command::Check(args) => check::run(args),
+        Command::Explain(args) => explain::run(args),
         Command::Mint(args) => mint::run(args),
         Command::Status(args) => status::run(args),
         Command::Health(args) => health::run(args),

@@ -5,7 +5,7 @@ use axum::extract::{RawQuery, State};
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use percent_encoding::percent_decode_str;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use crate::admin::view::Admin;
 use crate::config::Effect;
@@ -34,7 +34,8 @@ pub(super) async fn explain(State(admin): State<Admin>, RawQuery(query): RawQuer
     }
 }
 
-fn shown(told: &Explanation) -> Value {
+/// As one JSON object: that of `/explain` and of `headset explain --output json`.
+pub fn shown(told: &Explanation) -> Value {
     let replay = told.replay.iter();
     let replay = replay.map(|(after, again)| json!({ "after": after, "again": again }));
     let listeners = told.listeners.iter();
@@ -68,5 +69,11 @@ fn shown(told: &Explanation) -> Value {
         },
         "effect_is_configured": told.effect_is_configured,
         "replay": replay.collect::<Value>(),
+        "timeouts_seconds": told.timeouts.iter().map(|(key, time)| {
+            ((*key).to_owned(), json!(time.as_secs_f64()))
+        }).collect::<Map<_, _>>(),
+        "limits": told.limits.iter().map(|(key, limit)| {
+            ((*key).to_owned(), json!(limit))
+        }).collect::<Map<_, _>>(),
     })
 }

@@ -6,11 +6,13 @@
 //! at method, host and path alone: what depends on a call's fields or body (framing, pages
 //! of browsers, tokens, tenants) it names and does not judge. It opens and asks nothing.
 
+use std::time::Duration;
+
 use http::{HeaderName, Method, StatusCode, Uri, header};
 
 use crate::base::name::Name;
 use crate::config::url::HttpUrl;
-use crate::config::{Announce, Effect};
+use crate::config::{Announce, Effect, Limits, Timeouts};
 use crate::gateway::error::{CallerFault, Error};
 use crate::gateway::fields::HOP_BY_HOP;
 use crate::gateway::framing::host_name;
@@ -25,6 +27,7 @@ use crate::gateway::stack::{authorize, scrub};
 pub struct Explainer {
     routes: Vec<ExplainedRoute>,
     listeners: Vec<ExplainedListener>,
+    limits: Limits,
 }
 
 /// The rules of one route.
@@ -50,6 +53,8 @@ pub struct ExplainedRoute {
     pub drop_odd_names: bool,
     /// Whether cookies of the upstream pass on a route with a credential.
     pub pass_cookies: bool,
+    /// How long its calls may take.
+    pub timeouts: Timeouts,
 }
 
 /// A credential as a route attaches it.
@@ -109,6 +114,10 @@ pub struct Explanation {
     pub effect_is_configured: bool,
     /// Whether it may be sent once more, by how the first attempt ended.
     pub replay: Vec<(&'static str, bool)>,
+    /// How long it may take, by the keys of `[timeouts]`; zero is no limit.
+    pub timeouts: Vec<(&'static str, Duration)>,
+    /// What bounds it, by the keys of `[limits]`; zero of `body_rate` is no bound.
+    pub limits: Vec<(&'static str, usize)>,
 }
 
 /// A response that headset would generate.
@@ -166,10 +175,18 @@ const ENDS: [(&str, AttemptOutcome); 6] = [
 ];
 
 impl Explainer {
-    /// Explains by `routes`, whatever their order, and `listeners`.
-    pub fn new(mut routes: Vec<ExplainedRoute>, listeners: Vec<ExplainedListener>) -> Explainer {
+    /// Explains by `routes`, whatever their order, `listeners` and `limits`.
+    pub fn new(
+        mut routes: Vec<ExplainedRoute>,
+        listeners: Vec<ExplainedListener>,
+        limits: Limits,
+    ) -> Explainer {
         routes.sort_by_key(|route| route.matcher.precedence());
-        Explainer { routes, listeners }
+        Explainer {
+            routes,
+            listeners,
+            limits,
+        }
     }
 
     /// What would become of a call of `method` to `url`: a path, or a whole URL.
@@ -225,6 +242,8 @@ impl Explainer {
             effect: ReplayPolicy::of(&method, None, false).effect,
             effect_is_configured: false,
             replay: Vec::new(),
+            timeouts: Vec::new(),
+            limits: limits_of(&self.limits),
         };
         if let Some(route) = index.map(|index| &self.routes[index]) {
             route.explain(&method, uri.path(), &mut told);
@@ -307,12 +326,38 @@ impl ExplainedRoute {
             .filter(|(_, end)| credential.is_some() || *end != AttemptOutcome::CredentialRejected);
         let may = |(words, end): &(&'static str, _)| (*words, policy.may_repeat(*end, true));
         told.replay = ends.map(may).collect();
+        told.timeouts = timeouts_of(&self.timeouts, credential.is_some());
     }
 
     fn host(&self) -> &str {
         let host = self.target.upstream_target.host();
         host.to_str().unwrap_or_default()
     }
+}
+
+/// Those that a call meets; that for a credential only where it has one.
+fn timeouts_of(timeouts: &Timeouts, has_credential: bool) -> Vec<(&'static str, Duration)> {
+    let mut all = vec![
+        ("connect", timeouts.connect),
+        ("connect_retry", timeouts.connect_retry),
+        ("first_byte", timeouts.first_byte),
+        ("idle", timeouts.idle),
+    ];
+    if has_credential {
+        all.insert(0, ("credential_wait", timeouts.credential_wait));
+    }
+    all
+}
+
+fn limits_of(limits: &Limits) -> Vec<(&'static str, usize)> {
+    vec![
+        ("header_bytes", limits.header_bytes),
+        ("header_count", limits.header_count),
+        ("in_flight", limits.in_flight),
+        ("streams", limits.streams),
+        ("body_rate", limits.body_rate),
+        ("replay_body", limits.replay_body),
+    ]
 }
 
 const X_FORWARDED: [&str; 3] = ["x-forwarded-for", "x-forwarded-proto", "x-forwarded-host"];

@@ -25,9 +25,11 @@ impl PlanDraft {
                 announce: route.announce,
                 drop_odd_names: route.drop_odd_names,
                 pass_cookies: route.pass_cookies,
+                timeouts: route.timeouts.clone(),
             }
         });
-        Explainer::new(routes.collect(), listeners(&self.config))
+        let limits = self.config.limits.clone();
+        Explainer::new(routes.collect(), listeners(&self.config), limits)
     }
 
     fn credential_of(&self, route: &config::RouteConfig) -> Option<ExplainedCredential> {
@@ -110,6 +112,12 @@ mod tests {
             !format!("{get:?}").contains("hunter2"),
             "a query is nobody's to repeat"
         );
+        let time = get
+            .timeouts
+            .iter()
+            .find(|(key, _)| *key == "credential_wait");
+        assert!(time.is_some_and(|(_, time)| time.as_secs() == 5));
+        assert!(get.limits.contains(&("replay_body", 64 * 1024)));
         let again: Vec<bool> = get.replay.iter().map(|(_, may)| *may).collect();
         assert_eq!(again, [true, true, true, true, true, false]);
 

@@ -86,3 +86,35 @@ fn a_shell_and_an_editor_get_what_they_need() {
     let schema: serde_json::Value = serde_json::from_slice(&out.stdout).unwrap();
     assert!(schema["properties"]["listener"].is_object());
 }
+
+#[test]
+fn a_call_is_explained_by_a_configuration_alone() {
+    let folder = Folder::new();
+    let to_file = [&["init"], &FLAGS[..]].concat();
+    assert_eq!(headset(&folder, &to_file).status.code(), Some(0));
+    let explain = |method: &str, url: &str| {
+        let arguments = ["explain", method, url, "--config", "headset.toml"];
+        let out = headset(&folder, &arguments);
+        (out.status.code(), text(&out.stdout), text(&out.stderr))
+    };
+    let (code, told, _) = explain("POST", "http://localhost:8080/v1/cc-list?token=hunter2");
+    assert_eq!(code, Some(0));
+    for part in [
+        "route       contact_center\n",
+        "sent to     https://cms.example.com:8443/v1/cc-list\n",
+        "credential  cms_key (basicauth)\n",
+        "effect      write (by its method)\n",
+        "never     a timeout, a 5xx",
+        "first_byte 300 s",
+        "replay_body 65536",
+    ] {
+        assert!(told.contains(part), "{part} in\n{told}");
+    }
+    assert!(!told.contains("hunter2"), "{told}");
+    let (code, told, _) = explain("GET", "/configuration/basicauth");
+    assert_eq!(code, Some(0));
+    assert!(told.contains("refused     403 issuer_target"), "{told}");
+    let (code, _, said) = explain("GET", "nonsense");
+    assert_eq!(code, Some(64));
+    assert!(said.contains("write one such as /v1/contacts"), "{said}");
+}

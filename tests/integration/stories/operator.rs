@@ -385,3 +385,29 @@ async fn over_the_address_only_the_token_stops_it() {
     assert_eq!(told.code, 0, "it still runs");
     drop(process);
 }
+
+#[tokio::test]
+async fn a_running_headset_explains_a_call() {
+    let bench = Bench::new("").await;
+    let _process = bench.start().await;
+    let asked = [
+        "explain",
+        "GET",
+        "/ameyorestapi/cc?token=hunter2",
+        "--running",
+    ];
+    let told = bench.run(&asked).await;
+    assert_eq!(told.code, 0, "{}", told.stderr);
+    assert!(
+        told.stdout.contains("credential  pbx (ameyo_session)\n"),
+        "{}",
+        told.stdout
+    );
+    let told = bench
+        .run(&[&asked[..], &["--output", "json"]].concat())
+        .await;
+    let one: Value = serde_json::from_str(&told.stdout).unwrap();
+    assert_eq!(one["path"], "/ameyorestapi/cc");
+    let told = bench.run(&["explain", "GET", "what", "--running"]).await;
+    assert_eq!(told.code, 64, "{}", told.stderr);
+}
