@@ -257,7 +257,9 @@ class Simulator:
     """A contact center in a process of its own."""
 
     def __init__(self, bench, faults=None, bearer_life=None, port=0, flags=()):
-        self.bearer_path = bench.folder / "admin-bearer.secret"
+        # Each has files of its own; the first one's have no number.
+        number = sum(process.name.startswith("simulator") for process in bench.processes) or ""
+        self.bearer_path = bench.folder / f"admin-bearer{number}.secret"
         argv = [bench.simulating, "simulate", "--bind", f"{LOOPBACK}:{port}"]
         argv += ["--write-bearer", self.bearer_path]
         if bearer_life:
@@ -265,7 +267,7 @@ class Simulator:
         if faults:
             argv += ["--faults", json.dumps(faults)]
         argv += flags
-        self.process = bench.start("simulator", argv)
+        self.process = bench.start(f"simulator{number}", argv)
         found = until(
             "the simulator's address",
             lambda: re.search(rb"http://127\.0\.0\.1:\d+", self.process.stdout.read_bytes()),
@@ -273,7 +275,7 @@ class Simulator:
         )
         self.url = found.group(0).decode()
         bearer = until("the bearer's file", lambda: self._bearer(), process=self.process)
-        bench.secrets["the admin bearer"] = bearer
+        bench.secrets[f"the admin bearer {number}".strip()] = bearer
 
     def _bearer(self):
         return self.bearer_path.is_file() and self.bearer_path.read_text().strip()

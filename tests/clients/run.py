@@ -36,6 +36,7 @@ import page
 import registrations
 import schema
 import scrape
+import situations
 import soak
 import speakers
 import streams
@@ -61,6 +62,7 @@ CHECKS = [
     ("reloads-quiet", registrations.reloads_quiet),
     ("rollout", registrations.rollout),
     ("page", page.page),
+    ("situations", situations.situations),
     ("stuck", stuck.stuck),
     ("http2-conformance", conformance.http2),
     ("faults-drain", faults.drain),
