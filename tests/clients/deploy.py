@@ -84,7 +84,7 @@ def static(bench):
         if subprocess.run(["unshare", "--user", "true"], capture_output=True).returncode:
             raise Skipped("neither root nor user namespaces: no empty root to run in")
     simulator = bench.simulator()
-    app = free_port()
+    app, admin = free_port(), free_port()
     password, _ = bench.secret("password")
     (root / "password").write_text(password)
     (root / "run" / "headset").mkdir(parents=True)
@@ -92,7 +92,7 @@ def static(bench):
         f'''[listener.app]
 bind = "{LOOPBACK}:{app}"
 [admin]
-bind = "{LOOPBACK}:0"
+bind = "{LOOPBACK}:{admin}"
 [route.all]
 upstream = "{simulator.url}"
 credential = "it"
@@ -104,17 +104,21 @@ basic = {{ username = "crm", password = {{ file = "/password" }} }}
     process = bench.start("empty-root", [*enter, "/headset", "run", "--config", "/headset.toml"])
     answer = until("an answer", lambda: call(f"http://{LOOPBACK}:{app}/_sim/echo"), process=process)
     expect(answer.status == 200, f"in an empty root a call was answered {answer.status}\n{process.tail()}")
+    # By its address: without /proc, which containers have and this root has not, there is no socket.
     for command in (["health"], ["status", "it"]):
-        said = subprocess.run(
-            [*enter, "/headset", *command], env={"PATH": os.environ["PATH"]}, capture_output=True, text=True, timeout=PATIENCE
-        )
-        expect(said.returncode == 0, f"in an empty root {command}: {said.stdout}{said.stderr}")
+        argv = [*enter, "/headset", *command, "--admin", f"http://{LOOPBACK}:{admin}"]
+
+        def said():
+            return subprocess.run(argv, env={"PATH": os.environ["PATH"]}, capture_output=True, text=True, timeout=PATIENCE)
+
+        # It takes calls before its admin address.
+        until(f"{command} in an empty root", lambda: said().returncode == 0, seconds=10, process=process)
     expect(process.stop() == 0, f"in an empty root: {process.ended()}\n{process.tail()}")
     return f"it carries a call and answers its commands in an empty root on {LOOPBACK}"
 
 
-# The aim is 8 MB.
-MOST_MIB = 8.8
+# In bytes. The aim is 8,000,000: a rise of this is to be worth it, and each fall is kept.
+MOST = 9_600_000
 
 
 def size(bench):
@@ -126,6 +130,6 @@ def size(bench):
         raise Skipped("strip is missing; install binutils")
     stripped = bench.folder / "headset"
     subprocess.run(["strip", "--strip-all", "-o", stripped, bench.binary], check=True)
-    found = stripped.stat().st_size / (1 << 20)
-    expect(found <= MOST_MIB, f"it is {found:.2f} MiB, more than {MOST_MIB}")
-    return f"{found:.2f} MiB static and stripped, of at most {MOST_MIB}"
+    found = stripped.stat().st_size
+    expect(found <= MOST, f"it is {found:,} bytes, more than {MOST:,}")
+    return f"{found:,} bytes static and stripped, of at most {MOST:,}"
