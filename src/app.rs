@@ -29,6 +29,7 @@ use crate::app::change::retired::Retired;
 use crate::app::change::running::Running;
 use crate::app::change::stop::Stop;
 use crate::app::change::{secrets, shutdown, supervisor};
+use crate::app::serve::certificates::ListenerCertificates;
 use crate::app::serve::gauges::BuildGauges;
 use crate::app::serve::listener_sockets::{
     ListenError, ListenerSockets, SocketPlace, bind, own_addresses, sockets,
@@ -213,6 +214,8 @@ impl App {
         let (plan, process_state) = build::start(draft, &registry, runtime, observers)?;
         let egress = process_state.factory().egress.clone();
         let traces = traces.send(egress, clock.clone());
+        let certificates = ListenerCertificates::register(&registry)?;
+        certificates.show(&plan);
         let (credentials, watched) = watch::channel(plan.credentials.clone());
         // Before the first wait, and so before the first attempt.
         tokio::spawn(secrets::watch(
@@ -268,6 +271,7 @@ impl App {
             retired: Retired::default(),
             process_state,
             gauges,
+            certificates,
             health,
             admin_view,
             credentials,

@@ -47,7 +47,7 @@ pub use crate::config::credential::CredentialConfig;
 pub use crate::config::limits::{Limits, Timeouts};
 pub use crate::config::listener::{Bind, ListenerConfig, ListenerTls, SocketAccess};
 pub use crate::config::outbound::{ClientCertificate, Roots, UpstreamTls};
-pub use crate::config::route::{Announce, Effect, RouteConfig, UpstreamProtocol};
+pub use crate::config::route::{Announce, Effect, PaceConfig, RouteConfig, UpstreamProtocol};
 use crate::secret::SecretSource;
 
 /// All that headset was told to do.

@@ -5,10 +5,10 @@
 //! layer holds its handles and looks nothing up.
 //!
 //! It reads bottom-up, each of these using only those before it:
-//! 1. pure decisions: `path`, `expect`, `fields`, `echoes`, `announce`, `upgrade`, `replay`;
+//! 1. pure decisions: `path`, `pacer`, `expect`, `fields`, `echoes`, `announce`, `upgrade`, `replay`;
 //! 2. what a caller sends: `request_body`, which ends early with a `body_error`;
 //! 3. what goes wrong: `error`, and what decides by it: `framing`, `upstream_target`;
-//! 4. what is counted and told: `metrics`, `failures`, `recent_failures`, `observe`;
+//! 4. what is counted and told: `quota`, `metrics`, `failures`, `recent_failures`, `observe`;
 //! 5. `upstream`: connections at rest and under calls;
 //! 6. what a caller gets: `response_body`, with all that ends with its last byte;
 //! 7. this file: what travels between layers;
@@ -28,7 +28,9 @@ pub mod fields;
 pub mod framing;
 pub mod metrics;
 pub mod observe;
+pub mod pacer;
 pub mod path;
+pub mod quota;
 pub mod recent_failures;
 pub mod replay;
 pub mod request_body;

@@ -13,6 +13,7 @@ use crate::admin::health::ProbeVerdict;
 use crate::admin::view::{Admin, CredentialView, LevelNow, Reloaded, RouteView};
 use crate::base::time::{Moment, rfc3339};
 use crate::credential::slot::{SlotState as Worth, Snapshot};
+use crate::gateway::quota::QuotaSeen;
 
 type StatusFields = [(HeaderName, &'static str); 2];
 
@@ -71,6 +72,28 @@ fn route(route: &RouteView) -> Value {
         "upstream": route.upstream,
         "credential": route.credential.as_ref().map(|name| name.as_str()),
         "tenant": route.tenant.as_ref().map(|header| json!({ "header": header })),
+        "pace": route.pace.map(|pace| json!({
+            "calls": pace.calls,
+            "per_seconds": pace.per.as_secs_f64(),
+            "burst": pace.burst,
+            "wait_seconds": pace.wait.as_secs_f64(),
+        })),
+        "quota": quota(route),
+    })
+}
+
+/// What the upstream of `route` says of its quota; `null` where it has said nothing.
+fn quota(route: &RouteView) -> Value {
+    let seen = Some(route.metrics.quota.seen());
+    let seen = seen.filter(|seen| *seen != QuotaSeen::default());
+    let time = |seconds: Option<i64>| seconds.map(|s| rfc3339(s.saturating_mul(1000)));
+    seen.map_or(Value::Null, |seen| {
+        json!({
+            "limit": seen.limit,
+            "remaining": seen.remaining,
+            "resets": time(seen.resets),
+            "retry_after": time(seen.retry_after),
+        })
     })
 }
 

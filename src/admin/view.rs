@@ -14,6 +14,7 @@ use crate::admin::history::History;
 use crate::base::name::Name;
 use crate::base::permits::Permits;
 use crate::base::time::Clock;
+use crate::config::PaceConfig;
 use crate::credential::slot::{Asked, Snapshot};
 use crate::gateway::explain::Explainer;
 use crate::gateway::metrics::RouteMetrics;
@@ -123,6 +124,8 @@ pub struct RouteView {
     pub credential: Option<Name>,
     /// The field from which it takes its tenant.
     pub tenant: Option<String>,
+    /// How fast its calls may leave.
+    pub pace: Option<PaceConfig>,
     /// Its handles.
     pub metrics: Arc<RouteMetrics>,
 }

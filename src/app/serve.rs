@@ -3,11 +3,12 @@
 //! Listeners have their sockets from `listener_sockets` and are served by `workers`, the
 //! admin listener and the admin socket (`admin_socket`) by `admin_listener` on the control
 //! thread. `admin_view` is what it sees of the plan; `sampler` feeds its charts; `gauges`,
-//! `reminders` and `orphans` tell and tend beside the calls.
+//! `certificates`, `reminders` and `orphans` tell and tend beside the calls.
 
 pub mod admin_listener;
 pub mod admin_socket;
 pub mod admin_view;
+pub mod certificates;
 pub mod gauges;
 pub mod listener_sockets;
 pub mod orphans;

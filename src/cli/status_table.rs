@@ -41,7 +41,7 @@ pub(super) fn overview(all: &Json) -> String {
     }
     let routes = list(&all["routes"]);
     if !routes.is_empty() {
-        let mut rows = Rows::of(["ROUTE", "MATCH", "UPSTREAM", "CREDENTIAL"]);
+        let mut rows = Rows::of(["ROUTE", "MATCH", "UPSTREAM", "CREDENTIAL", "QUOTA"]);
         for route in routes {
             let (host, path) = (&route["match"]["host"], word(&route["match"]["path"]));
             let matched = host
@@ -53,11 +53,26 @@ pub(super) fn overview(all: &Json) -> String {
                 matched,
                 word(&route["upstream"]),
                 credential,
+                quota(&route["quota"], &all["now"]),
             ]);
         }
         let _ = write!(text, "\n{}", rows.lay_out());
     }
     text
+}
+
+/// What an upstream says of its quota.
+fn quota(quota: &Json, now: &Json) -> String {
+    let left = match (quota["remaining"].as_i64(), quota["limit"].as_i64()) {
+        (Some(left), Some(limit)) => format!("{left} of {limit} left"),
+        (Some(left), None) => format!("{left} left"),
+        (None, _) => "-".to_owned(),
+    };
+    let wait = in_time(&quota["retry_after"], now);
+    match wait.strip_prefix("in ") {
+        Some(wait) => format!("{left}, wait {wait}"),
+        None => left,
+    }
 }
 
 /// All that is known of one credential.
@@ -232,7 +247,9 @@ mod tests {
                     {"tenant": "7", "state": "expired", "expires": "2026-11-29T11:59:00Z"}]},
             ],
             "routes": [{"name": "contacts", "match": {"host": null, "path": "/v1"},
-                        "upstream": "https://cms.example.com", "credential": "cms_key"}],
+                        "upstream": "https://cms.example.com", "credential": "cms_key",
+                        "quota": {"limit": 200, "remaining": 3,
+                                  "retry_after": "2026-11-29T12:00:30Z"}}],
         });
         assert_eq!(
             overview(&all),
@@ -246,8 +263,8 @@ mod tests {
              \x20 manual action by 2026-11-29T11:00:00Z (1 hour ago): unlock the account\n\
              many 7      ccm_token  expired  1 minute ago  -\n\
              \n\
-             ROUTE     MATCH  UPSTREAM                 CREDENTIAL\n\
-             contacts  /v1    https://cms.example.com  cms_key\n"
+             ROUTE     MATCH  UPSTREAM                 CREDENTIAL  QUOTA\n\
+             contacts  /v1    https://cms.example.com  cms_key     3 of 200 left, wait 30 seconds\n"
         );
     }
 

@@ -17,8 +17,8 @@ use crate::config::url::{HttpUrl, plain_host};
 use crate::config::values::Values;
 use crate::config::{
     AccessConfig, AccessFormat, AdminConfig, AdminSocket, Announce, Bind, Config, CredentialConfig,
-    Effect, Limits, ListenerConfig, ListenerTls, LogConfig, LogFormat, RouteConfig, SocketAccess,
-    StoreConfig, Timeouts, UpstreamProtocol, UpstreamTls, rules,
+    Effect, Limits, ListenerConfig, ListenerTls, LogConfig, LogFormat, PaceConfig, RouteConfig,
+    SocketAccess, StoreConfig, Timeouts, UpstreamProtocol, UpstreamTls, rules,
 };
 
 /// Builds the configuration from `sections` that hold no problem.
@@ -199,8 +199,18 @@ fn route(section: &Section, times: &Timeouts, trust: &UpstreamTls) -> Option<Rou
         },
         rewrite_location: values.flag("rewrite_location"),
         host_header: values.text("host_header").map(str::to_ascii_lowercase),
+        pace: pace(values),
         timeouts: own,
         tls: tls(values, "upstream_tls.", trust),
+    })
+}
+
+fn pace(values: &Values) -> Option<PaceConfig> {
+    Some(PaceConfig {
+        calls: *values.integer("pace.calls")?,
+        per: *values.need_duration("pace.per"),
+        burst: *values.need_integer("pace.burst"),
+        wait: *values.need_duration("pace.wait"),
     })
 }
 

@@ -1,5 +1,7 @@
 //! Which call goes to which upstream, and how.
 
+use std::time::Duration;
+
 use crate::base::name::Name;
 use crate::config::limits::Timeouts;
 use crate::config::outbound::UpstreamTls;
@@ -46,10 +48,25 @@ pub struct RouteConfig {
     /// The `Host` that the upstream is sent, with a port where that is no default;
     /// `None` is the host and port of `upstream`.
     pub host_header: Option<String>,
+    /// How fast its calls may leave; `None` does not hold them.
+    pub pace: Option<PaceConfig>,
     /// Its times, those of `[timeouts]` where it has none of its own.
     pub timeouts: Timeouts,
     /// Its TLS, that of `[upstream_tls]` where it has none of its own.
     pub tls: UpstreamTls,
+}
+
+/// `[route.NAME.pace]`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PaceConfig {
+    /// So many calls…
+    pub calls: u64,
+    /// …in so much time.
+    pub per: Duration,
+    /// So many at once after a pause.
+    pub burst: u64,
+    /// The longest wait of a call for its place.
+    pub wait: Duration,
 }
 
 /// The version of HTTP that an upstream is spoken to in.

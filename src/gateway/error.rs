@@ -37,6 +37,12 @@ pub enum Error {
         /// The limit.
         limit: usize,
     },
+    /// The route's pace has no place for it in time.
+    #[error("the pace of this route has no place for the call within the time that calls wait")]
+    Paced {
+        /// When there is one.
+        retry_after: std::time::Duration,
+    },
 }
 
 impl Error {
@@ -48,7 +54,8 @@ impl Error {
             Error::Caller(_)
             | Error::Credential(_)
             | Error::ForeignOrigin { .. }
-            | Error::Overloaded { .. } => Reached::No,
+            | Error::Overloaded { .. }
+            | Error::Paced { .. } => Reached::No,
         }
     }
 }
@@ -242,6 +249,7 @@ pub const CODES: &[&str] = &[
     "credential_unavailable",
     "credential_origin",
     "overloaded",
+    "paced",
     "upstream_unreachable",
     "upstream_tls",
     "upstream_loop",
@@ -253,3 +261,15 @@ pub const CODES: &[&str] = &[
     "upstream_timeout",
     "connect_timeout",
 ];
+
+/// Whether only a call that has a route can end by this code of [`CODES`].
+pub fn needs_a_route(code: &str) -> bool {
+    let others = [
+        "connect_timeout",
+        "credential_origin",
+        "credential_unavailable",
+        "paced",
+        "tenant",
+    ];
+    code.starts_with("upstream_") || others.contains(&code)
+}

@@ -9,19 +9,21 @@ mod handles;
 mod labels;
 mod reading;
 
-use std::sync::OnceLock;
-
 use prometheus::{
     HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGaugeVec, Opts, Registry,
 };
 
 use crate::base::name::Name;
 use crate::gateway::error::{self, FaultKind};
+use crate::gateway::quota::QuotaFamilies;
 pub use handles::{ListenerMetrics, RouteMetrics};
 use labels::{
-    AUTH_FAILURES, CLASSES, CODES, CONNECT_RETRIES, METHODS, OF_ADMIN, REFUSALS, REPLAYS, STREAMS,
+    AUTH_FAILURES, CLASSES, CODES, CONNECT_RETRIES, METHODS, OF_ADMIN, PACES, REFUSALS, REPLAYS,
+    STREAMS,
 };
-pub use labels::{AuthFailure, ConnectRetry, ListenerRefusal, ReplayResult, StreamKind};
+pub use labels::{
+    AuthFailure, ConnectRetry, ListenerRefusal, PaceOutcome, ReplayResult, StreamKind,
+};
 pub use reading::RouteReading;
 
 /// From a fast local answer to a long poll, in seconds.
@@ -53,7 +55,8 @@ pub struct Families {
     replays: IntCounterVec,
     connect_retries: IntCounterVec,
     auth_failures: IntCounterVec,
-    ratelimit_remaining: IntGaugeVec,
+    paced: IntCounterVec,
+    quota: QuotaFamilies,
 }
 
 impl Families {
@@ -161,11 +164,12 @@ impl Families {
                 "Responses of the upstream that rejected a credential, by what headset did.",
                 &["route", "action"],
             )?,
-            ratelimit_remaining: gauge(
-                "headset_ratelimit_remaining",
-                "The upstream's last X-RateLimit-Remaining; absent until there is one.",
-                &["route"],
+            paced: counter(
+                "headset_paced_calls_total",
+                "Calls of a route with a pace, by whether they left at once, waited or were refused.",
+                &["route", "outcome"],
             )?,
+            quota: QuotaFamilies::register(registry)?,
         })
     }
 
@@ -196,7 +200,17 @@ impl Families {
         RouteMetrics {
             codes: each(&self.requests, &mut code_labels),
             methods: each(&self.methods, &mut METHODS.iter().copied()),
-            own_answers: each(&self.own_answers, &mut error::CODES.iter().copied()),
+            own_answers: error::CODES
+                .iter()
+                .map(|code| {
+                    let families = if error::needs_a_route(code) {
+                        upstream
+                    } else {
+                        self
+                    };
+                    families.own_answers.with_label_values(&[route, code])
+                })
+                .collect(),
             upstream_errors: each(
                 &upstream.upstream_errors,
                 &mut FaultKind::REASONS.iter().copied(),
@@ -224,8 +238,8 @@ impl Families {
                 &mut CONNECT_RETRIES.iter().copied(),
             ),
             auth_failures: each(&upstream.auth_failures, &mut AUTH_FAILURES.iter().copied()),
-            ratelimit_remaining: OnceLock::new(),
-            ratelimit_family: upstream.ratelimit_remaining.clone(),
+            paced: each(&upstream.paced, &mut PACES.iter().copied()),
+            quota: upstream.quota.route(name),
             route: name.clone(),
         }
     }
@@ -260,9 +274,9 @@ impl Families {
         for family in [&self.duration, &self.upstream_duration, &self.overhead] {
             let _ = family.remove_label_values(&[route]);
         }
-        for family in [&self.in_flight, &self.ratelimit_remaining] {
-            let _ = family.remove_label_values(&[route]);
-        }
+        each(&self.paced, &mut PACES.iter().copied());
+        self.quota.remove(name);
+        let _ = self.in_flight.remove_label_values(&[route]);
         for family in [&self.request_bytes, &self.response_bytes, &self.stripped] {
             let _ = family.remove_label_values(&[route]);
         }
@@ -346,7 +360,14 @@ mod tests {
         let registry = Registry::new();
         let families = Families::register(&registry).unwrap();
         let name = Name::parse("contacts").unwrap();
-        families.route(&name).ratelimit(3);
+        let metrics = families.route(&name);
+        let headers = [(
+            http::HeaderName::from_static("x-ratelimit-remaining"),
+            "3".parse().unwrap(),
+        )];
+        metrics
+            .quota
+            .learn(StatusCode::OK, &headers.into_iter().collect());
         families.listener(&name);
         let series = || {
             registry

@@ -10,6 +10,7 @@ pub mod admit;
 pub mod authorize;
 pub mod check;
 pub mod limit;
+pub mod pace;
 pub mod peek;
 pub mod record;
 pub mod respond;
@@ -34,6 +35,7 @@ use crate::gateway::observe::RouteObserver;
 use admit::{Admit, AdmitLayer};
 use authorize::{Authorize, AuthorizeLayer};
 use limit::{Limit, LimitLayer};
+use pace::{Pace, PaceLayer};
 use record::{Record, RecordLayer};
 use respond::{Respond, RespondLayer};
 use retry::{Retry, RetryLayer};
@@ -46,7 +48,7 @@ use trace::{Trace, TraceLayer};
 
 /// The layers above the leaf `S`, outermost first.
 pub type RouteStack<S> = Record<
-    Trace<Respond<Shield<Admit<Target<Limit<Scrub<Tenant<Rewrite<Retry<Authorize<S>>>>>>>>>>>,
+    Trace<Respond<Shield<Admit<Target<Limit<Pace<Scrub<Tenant<Rewrite<Retry<Authorize<S>>>>>>>>>>>>,
 >;
 
 /// What the layers of one route are made of.
@@ -68,6 +70,8 @@ pub struct Parts {
     pub target: TargetLayer,
     /// How many calls may be under way.
     pub limit: LimitLayer,
+    /// How fast they may leave.
+    pub pace: PaceLayer,
     /// What is removed on the way.
     pub scrub: ScrubLayer,
     /// For which tenant a call is.
@@ -91,6 +95,7 @@ pub fn for_route<S: HttpService>(parts: Parts, leaf: S) -> RouteStack<S> {
         admit,
         target,
         limit,
+        pace,
         scrub,
         tenant,
         rewrite,
@@ -114,6 +119,8 @@ pub fn for_route<S: HttpService>(parts: Parts, leaf: S) -> RouteStack<S> {
         .layer(target)
         // A refused call takes no permit.
         .layer(limit)
+        // Within the limit, so that those who wait are bounded.
+        .layer(pace)
         // What the caller claims about itself is not ours to forward.
         .layer(scrub)
         // What is read as the tenant is what will be sent, and the first attempt and the

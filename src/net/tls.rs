@@ -4,6 +4,7 @@
 
 pub mod client;
 pub mod error;
+mod expiry;
 pub(crate) mod failure;
 mod identity;
 pub mod pin;

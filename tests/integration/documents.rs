@@ -14,7 +14,7 @@ use headset::gateway::error;
 use headset_simulator::{Faults, Options, Simulator};
 
 use crate::support::client;
-use crate::support::headset::Headset;
+use crate::support::headset::Setup;
 
 fn root() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR"))
@@ -212,7 +212,19 @@ fn the_simulators_page_names_every_fault_and_no_other() {
 #[tokio::test]
 async fn the_metrics_page_lists_what_a_running_headset_exports() {
     let center = Simulator::start(Options::default()).await.unwrap();
-    let headset = Headset::before(&center).await;
+    // What only a listener with a certificate has.
+    let folder = crate::support::folder::Folder::new();
+    let identity = crate::support::certificates::Certificate::self_signed();
+    let cert = folder.write("tls.crt", &identity.cert_pem);
+    let key = folder.write("tls.key", &identity.key_pem);
+    let headset = Setup {
+        rest: format!(
+            "[listener.secure]\nbind = \"127.0.0.1:0\"\ntls = {{ cert = {cert:?}, key = {key:?} }}"
+        ),
+        ..Setup::default()
+    }
+    .before(&center)
+    .await;
     // What is absent until the upstream says something: let it say it.
     center.faults(Faults {
         too_many_next: 1,

@@ -30,6 +30,7 @@ mod stories {
     mod listener_tls;
     mod logins;
     mod operator;
+    mod paces;
     mod page;
     mod passes_through;
     mod process;

@@ -12,6 +12,7 @@ use crate::credential::tenants::CredentialHandle;
 use crate::gateway::failures::FailureLog;
 use crate::gateway::metrics::{ListenerMetrics, RouteMetrics};
 use crate::gateway::observe::{Observers, RouteObserver};
+use crate::gateway::pacer::Pacer;
 use crate::gateway::path::IssuerMark;
 use crate::gateway::response_body::open_stream::Allowance;
 use crate::gateway::response_body::request_guard::RouteRecord;
@@ -20,6 +21,7 @@ use crate::gateway::stack::Parts;
 use crate::gateway::stack::admit::AdmitLayer;
 use crate::gateway::stack::authorize::{AuthorizeLayer, Grant};
 use crate::gateway::stack::limit::LimitLayer;
+use crate::gateway::stack::pace::{PaceLayer, RoutePace};
 use crate::gateway::stack::rewrite::RewriteLayer;
 use crate::gateway::stack::scrub::{self, ScrubLayer};
 use crate::gateway::stack::shield::{OriginPolicy, ShieldLayer};
@@ -42,6 +44,8 @@ pub(super) struct PlannedRoute {
     pub(super) failures: Arc<FailureLog>,
     pub(super) issuers: Vec<IssuerMark>,
     pub(super) grant: Option<Grant>,
+    /// One for all listeners and workers.
+    pub(super) pacer: Option<Arc<Pacer>>,
 }
 
 /// The blueprint of `listener`: every route, and `none`.
@@ -90,6 +94,10 @@ pub(super) fn blueprint(
             &planned.upstream_target,
         ))),
         limit: LimitLayer::new(allowance.clone(), metrics.clone(), planned.metrics.clone()),
+        pace: PaceLayer::new(planned.pacer.clone().map(|pacer| {
+            let metrics = planned.metrics.clone();
+            Arc::new(RoutePace { pacer, metrics })
+        })),
         scrub: ScrubLayer::new(Arc::new(scrub::ScrubRules {
             credential: planned
                 .grant
@@ -201,6 +209,7 @@ fn none_parts(
             upstream_target: upstream_target.clone(),
         })),
         limit: LimitLayer::new(allowance.clone(), metrics.clone(), none.metrics.clone()),
+        pace: PaceLayer::default(),
         scrub: ScrubLayer::new(Arc::new(scrub::ScrubRules {
             credential: None,
             tenant: None,

@@ -11,8 +11,9 @@ use super::plan::{Plan, PlannedCredential, PlannedListener, PoolId};
 use super::process_state::ProcessState;
 use crate::base::name::Name;
 use crate::base::permits::Permits;
-use crate::config::Config;
+use crate::config::{Config, PaceConfig};
 use crate::gateway::failures::FailureLog;
+use crate::gateway::pacer::Pacer;
 use crate::gateway::response_body::open_stream::Allowance;
 use crate::gateway::stack::admit::AdmitLayer;
 use crate::gateway::stack::authorize::Grant;
@@ -47,13 +48,18 @@ impl OpenedPlan {
             let pools_before = before.map_or(&[][..], |before| &before.pools);
             let pool = kept_pool(pools_before, &route.name, &connector, &lifetimes);
             let pool = pool.unwrap_or_else(|| process_state.next_pool());
+            let pacer = route
+                .pace
+                .map(|rules| kept_pacer(pools_before, &route.name, rules));
             pools.push(PoolId {
                 route: route.name.clone(),
                 connector: connector.clone(),
                 lifetimes,
                 number: pool,
+                pacer: pacer.clone(),
             });
             planned.push(PlannedRoute {
+                pacer,
                 metrics: Arc::new(process_state.families.route(&route.name)),
                 failures: FailureLog::new(
                     route.name.clone(),
@@ -152,6 +158,15 @@ fn kept_pool(
     pools.iter().find(is_same).map(|pool| pool.number)
 }
 
+/// The pacer that `route` has already, where its pace is the same: places that were taken
+/// stay taken.
+fn kept_pacer(pools: &[PoolId], route: &Name, rules: PaceConfig) -> Arc<Pacer> {
+    let mut same = pools.iter().filter(|pool| pool.route == *route);
+    let kept = same.find_map(|pool| pool.pacer.clone());
+    let kept = kept.filter(|pacer| pacer.rules() == rules);
+    kept.unwrap_or_else(|| Arc::new(Pacer::new(rules)))
+}
+
 fn rules(config: &Config) -> ConnectionRules {
     ConnectionRules {
         header_bytes: config.limits.header_bytes,
@@ -191,6 +206,7 @@ mod tests {
             connector: connector("http://cms.example.com"),
             lifetimes: lifetimes(5),
             number: 7,
+            pacer: None,
         }];
         let kept = |route: &str, url: &str, keep_alive| {
             kept_pool(

@@ -12,6 +12,7 @@ use crate::credential::slot::{Slot, Snapshot};
 use crate::credential::tenants::{CredentialHandle, Tenants};
 use crate::gateway::explain::Explainer;
 use crate::gateway::metrics::{ListenerMetrics, RouteMetrics};
+use crate::gateway::pacer::Pacer;
 use crate::gateway::response_body::open_stream::Allowance;
 use crate::gateway::route::Blueprint;
 use crate::gateway::upstream::lifetimes::Lifetimes;
@@ -45,12 +46,13 @@ pub struct Plan {
     pub(super) pools: Vec<PoolId>,
 }
 
-/// The upstream connections of a route.
+/// The upstream connections of a route, and its pace.
 pub(super) struct PoolId {
     pub(super) route: Name,
     pub(super) connector: Connector,
     pub(super) lifetimes: Lifetimes,
     pub(super) number: u64,
+    pub(super) pacer: Option<Arc<Pacer>>,
 }
 
 /// One credential that a route names.

@@ -205,6 +205,7 @@ impl Running {
         let gone = self.put_away(before);
         self.wake_chained();
         self.learn_addresses();
+        self.certificates.show(&self.plan);
         for listener in &self.admin_listeners {
             listener.keep_by(admin_listener::rules(&self.plan.rules));
         }

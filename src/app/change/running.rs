@@ -11,6 +11,7 @@ use crate::admin::health::Health;
 use crate::admin::view::AdminView;
 use crate::app::build::{Plan, PlannedCredential, ProcessState};
 use crate::app::change::retired::Retired;
+use crate::app::serve::certificates::ListenerCertificates;
 use crate::app::serve::gauges::BuildGauges;
 use crate::app::serve::listener_sockets::{ListenerSockets, own_addresses};
 use crate::app::serve::workers::Workers;
@@ -30,6 +31,8 @@ pub struct Running {
     pub process_state: ProcessState,
     /// What metrics say of the configuration in use.
     pub gauges: BuildGauges,
+    /// Shows when the certificates of listeners end.
+    pub certificates: ListenerCertificates,
     /// Answers the probes.
     pub health: Arc<Health>,
     /// What the admin listener sees of the plan.

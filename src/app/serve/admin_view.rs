@@ -100,6 +100,7 @@ fn routes(plan: &Plan) -> Vec<RouteView> {
         upstream: route.upstream.to_string(),
         credential: route.credential.clone(),
         tenant: route.tenant.as_ref().map(|rule| rule.header.to_string()),
+        pace: route.pace,
         metrics: metrics.clone(),
     };
     let routes = plan.config.routes.iter();

@@ -3,16 +3,15 @@
 //! Resolved when a stack is built, and shared by all workers, so that a call looks up no
 //! label.
 
-use std::sync::OnceLock;
-
 use http::{Method, StatusCode};
-use prometheus::{Histogram, IntCounter, IntGauge, IntGaugeVec};
+use prometheus::{Histogram, IntCounter, IntGauge};
 
 use crate::base::name::Name;
 use crate::gateway::error::{self, FaultKind};
 use crate::gateway::metrics::labels::{
-    AuthFailure, CODES, ConnectRetry, ListenerRefusal, ReplayResult, StreamKind,
+    AuthFailure, CODES, ConnectRetry, ListenerRefusal, PaceOutcome, ReplayResult, StreamKind,
 };
+use crate::gateway::quota::Quota;
 
 /// The handles of one route. Shared by all workers.
 #[derive(Debug)]
@@ -43,9 +42,9 @@ pub struct RouteMetrics {
     pub(super) replays: Box<[IntCounter]>,
     pub(super) connect_retries: Box<[IntCounter]>,
     pub(super) auth_failures: Box<[IntCounter]>,
-    /// Made when the upstream first says: a 0 before would fire alerts.
-    pub(super) ratelimit_remaining: OnceLock<IntGauge>,
-    pub(super) ratelimit_family: IntGaugeVec,
+    pub(super) paced: Box<[IntCounter]>,
+    /// What the upstream says of its quota.
+    pub quota: Quota,
     pub(super) route: Name,
 }
 
@@ -115,14 +114,9 @@ impl RouteMetrics {
         &self.connect_retries[outcome as usize]
     }
 
-    /// The upstream has said how many calls are left in its window.
-    pub fn ratelimit(&self, remaining: i64) {
-        self.ratelimit_remaining
-            .get_or_init(|| {
-                self.ratelimit_family
-                    .with_label_values(&[self.route.as_str()])
-            })
-            .set(remaining);
+    /// The counter of calls with a pace that ended so.
+    pub fn paced(&self, outcome: PaceOutcome) -> &IntCounter {
+        &self.paced[outcome as usize]
     }
 
     /// The counter of rejected credentials that were handled so.

@@ -136,6 +136,20 @@ pub enum AuthFailure {
 /// Their words, in the order of the enum.
 pub const AUTH_FAILURES: [&str; 2] = ["replayed", "passed_on"];
 
+/// What became of a call on a route with a pace.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PaceOutcome {
+    /// It left at once.
+    Passed,
+    /// It waited for its place, and then left.
+    Waited,
+    /// There was no place in time.
+    Refused,
+}
+
+/// Their words, in the order of the enum.
+pub const PACES: [&str; 3] = ["passed", "waited", "refused"];
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -63,7 +63,7 @@ impl RouteMetrics {
                 .map(|(kind, open)| (*kind, open.get()))
                 .filter(|(_, open)| *open > 0)
                 .collect(),
-            ratelimit: self.ratelimit_remaining.get().map(|left| left.get()),
+            ratelimit: self.quota.seen().remaining,
         }
     }
 }
@@ -94,7 +94,13 @@ mod tests {
         assert_eq!((seen.within.last(), seen.ended), (Some(&1), 2));
         assert_eq!((seen.in_flight, seen.streams), (1, vec![("sse", 1)]));
         assert_eq!(seen.ratelimit, None);
-        route.ratelimit(9);
+        let headers = [(
+            http::HeaderName::from_static("x-ratelimit-remaining"),
+            http::HeaderValue::from_static("9"),
+        )];
+        route
+            .quota
+            .learn(http::StatusCode::OK, &headers.into_iter().collect());
         assert_eq!(route.reading().ratelimit, Some(9));
     }
 }

@@ -10,7 +10,6 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
-use http::HeaderName;
 use pin_project_lite::pin_project;
 use tower::{Layer, Service};
 
@@ -19,9 +18,6 @@ use crate::gateway::failures::FailureLog;
 use crate::gateway::metrics::RouteMetrics;
 use crate::gateway::response_body::request_guard::{RequestGuard, RouteRecord};
 use crate::gateway::{Call, CallResponse, HttpService};
-
-/// The vendor's count of calls left in the window (its rate-limit page).
-const RATELIMIT_REMAINING: HeaderName = HeaderName::from_static("x-ratelimit-remaining");
 
 /// Adds [`Record`].
 #[derive(Clone, Debug)]
@@ -88,10 +84,9 @@ impl<F: Future<Output = Result<CallResponse, Error>>> Future for RecordFuture<F>
         if let (Ok(answer), Some(mut request_guard)) = (&mut outcome, this.request_guard.take()) {
             let metrics = request_guard.metrics();
             metrics.code(answer.response.status()).inc();
-            if let Some(left) = answer.response.headers().get(RATELIMIT_REMAINING)
-                && let Some(left) = left.to_str().ok().and_then(|left| left.parse().ok())
-            {
-                metrics.ratelimit(left);
+            if answer.failure.is_none() {
+                let response = &answer.response;
+                metrics.quota.learn(response.status(), response.headers());
             }
             let overhead = request_guard.elapsed().saturating_sub(answer.waited);
             metrics.overhead.observe(overhead.as_secs_f64());

@@ -18,6 +18,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_rustls::server::TlsStream;
 use zeroize::{Zeroize as _, Zeroizing};
 
+use super::expiry::not_after;
 use crate::config::ListenerTls;
 use crate::secret::watch::FileWatch;
 
@@ -73,6 +74,12 @@ impl TlsAcceptor {
     /// Whether `other` is made of the same files with the same certificates in them.
     pub fn is_same_as(&self, other: &TlsAcceptor) -> bool {
         self.files == other.files && **self.certificates.load() == **other.certificates.load()
+    }
+
+    /// When the certificate ends that callers are shown now, in seconds since the epoch;
+    /// `None` where it does not say so in a way that can be read.
+    pub fn expires(&self) -> Option<i64> {
+        self.certificates.load().own.first().and_then(not_after)
     }
 
     /// The files that it is made of.

@@ -37,6 +37,8 @@ async fn a_line_tells_what_a_call_was_and_what_it_took() {
     let folder = Folder::new();
     let file = configured(&folder, &upstream.url(), "", "access = \"json\"");
     let mut process = Process::start(&file).await;
+    // So that no call waits for a credential.
+    process.ready().await;
     let fields = [
         ("X-Request-Id", "crm-42"),
         ("Authorization", "Bearer of-the-caller"),

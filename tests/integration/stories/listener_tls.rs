@@ -438,3 +438,24 @@ async fn a_caller_that_takes_nothing_over_tls_is_let_go() {
     }
     assert!(taken < body.len(), "{taken}");
 }
+
+#[tokio::test]
+async fn prometheus_learns_when_the_certificate_ends_also_of_a_renewed_one() {
+    let upstream = Recorder::start([Step::ok("")]).await;
+    let authority = Authority::new();
+    let until = |year| {
+        authority.issue_with(NAMES, |of| {
+            of.not_after = rcgen::date_time_ymd(year, 1, 1);
+        })
+    };
+    let folder = Folder::new();
+    write(&folder, &until(2030));
+    let headset = Headset::start(folder, &config(&upstream, "", ""));
+    let ends = "headset_listener_certificate_expiry_timestamp_seconds{listener=\"app\"}";
+    assert_eq!(headset.metric(ends).await, Some(1_893_456_000.0));
+    write(&headset.folder, &until(2031));
+    eventually("the new certificate", async || {
+        headset.metric(ends).await == Some(1_924_992_000.0)
+    })
+    .await;
+}

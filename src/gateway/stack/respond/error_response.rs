@@ -169,6 +169,17 @@ pub fn error_response(error: &Error) -> ErrorResponse {
             Some("http_request_denied"),
             "add the target to `origins` of the credential, or remove the credential from the route",
         ),
+        Error::Paced { retry_after } => ErrorResponse {
+            // In whole seconds, and none too few.
+            retry_after: Some(*retry_after + Duration::from_secs(1)),
+            ..plain(
+                StatusCode::TOO_MANY_REQUESTS,
+                "paced",
+                "The route is at its pace",
+                Some("http_request_denied"),
+                "try again after `Retry-After`, or change `pace` of the route",
+            )
+        },
         Error::Overloaded { .. } => ErrorResponse {
             retry_after: Some(Duration::from_secs(1)),
             ..plain(

@@ -205,6 +205,13 @@ fn errors() -> Vec<(Error, &'static str, u16)> {
             403,
         ),
         (Error::Overloaded { limit: 1 }, "overloaded", 503),
+        (
+            Error::Paced {
+                retry_after: Duration::from_secs(7),
+            },
+            "paced",
+            429,
+        ),
     ];
     errors.extend(faults.map(|(fault, code, status)| (fault.into(), code, status)));
     errors.extend(connecting.map(|(error, code, status)| {
