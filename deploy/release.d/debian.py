@@ -14,10 +14,12 @@ import sys
 from email.utils import formatdate
 from pathlib import Path
 
+# Whoever answers for the package: HEADSET_MAINTAINER="Name <name@example.com>".
+MAINTAINER = os.environ.get("HEADSET_MAINTAINER", "the headset project <headset@localhost>")
 CONTROL = """Package: headset
 Version: {version}
 Architecture: {arch}
-Maintainer: the headset project <headset@localhost>
+Maintainer: {maintainer}
 Installed-Size: {size}
 Section: net
 Priority: optional
@@ -35,7 +37,7 @@ CHANGELOG = """headset ({version}) unstable; urgency=medium
 
   * See CHANGELOG.md.gz.
 
- -- the headset project <headset@localhost>  {when}
+ -- {maintainer}  {when}
 """
 POSTINST = """#!/bin/sh
 set -e
@@ -78,7 +80,7 @@ def main(source, root, version, arch, binary, licences):
     put(f"{doc}/copyright", COPYRIGHT.encode())
     put(f"{doc}/THIRD-PARTY-LICENCES.txt.gz", packed(Path(licences).read_bytes()))
     when = formatdate(int(os.environ["SOURCE_DATE_EPOCH"]))
-    put(f"{doc}/changelog.gz", packed(CHANGELOG.format(version=version, when=when).encode()))
+    put(f"{doc}/changelog.gz", packed(CHANGELOG.format(version=version, when=when, maintainer=MAINTAINER).encode()))
     put(f"{doc}/CHANGELOG.md.gz", packed((source / "CHANGELOG.md").read_bytes()))
     put(f"{doc}/README.md", source / "README.md")
     for example in ("minimal.toml", "full.toml"):
@@ -88,7 +90,7 @@ def main(source, root, version, arch, binary, licences):
     (root / etc).chmod(0o755)
 
     size = sum(-(-file.stat().st_size // 1024) for file in root.rglob("*") if file.is_file())
-    put("DEBIAN/control", CONTROL.format(version=version, arch=arch, size=size).encode())
+    put("DEBIAN/control", CONTROL.format(version=version, arch=arch, size=size, maintainer=MAINTAINER).encode())
     put("DEBIAN/postinst", POSTINST.encode(), 0o755)
     put("DEBIAN/prerm", PRERM.encode(), 0o755)
     for folder in [root, *(it for it in root.rglob("*") if it.is_dir())]:
