@@ -118,7 +118,7 @@ pub fn remove_hop_by_hop(headers: &mut HeaderMap) {
 }
 
 /// Removes from trailers what frames a message, says where it goes or belongs to one
-/// connection (RFC 9110 §6.5.1): hyper writes none of it, the h2 crate would.
+/// connection (RFC 9110 §6.5.1): whatever it was read by would let it pass.
 pub fn remove_from_trailers(trailers: &mut HeaderMap) {
     remove_hop_by_hop(trailers);
     trailers.remove(header::CONTENT_LENGTH);

@@ -1,9 +1,9 @@
 //! Whether a request has exactly one reading (RFC 9112 §3.2, §6). Pure.
 //!
-//! hyper decides how a message is framed and headset frames it anew towards the
+//! `h1` and h2 decide how a message is framed and headset frames it anew towards the
 //! upstream, so what leaves has one reading whatever came in. Refused here is what
-//! hyper lets pass although two careful readers could differ on it. Answers are
-//! judged likewise: what hyper lets pass is made to have one reading, or refused.
+//! they let pass although two careful readers could differ on it. Answers are
+//! judged likewise: what they let pass is made to have one reading, or refused.
 
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri, Version, header};
 
@@ -65,7 +65,7 @@ fn check_values(headers: &HeaderMap) -> Result<(), CallerFault> {
     Ok(())
 }
 
-/// Makes the head of a response agree with how hyper reads its body, and its version
+/// Makes the head of a response agree with how its body was read, and its version
 /// with the one that headset speaks (RFC 9110 §6.2). Yields whether its connection may
 /// carry another call.
 ///
@@ -76,8 +76,7 @@ pub fn settle<B>(response: &mut Response<B>) -> Result<bool, &'static str> {
     if response.status() == StatusCode::SWITCHING_PROTOCOLS {
         return Err("it switches protocols, which the call did not ask for");
     }
-    // hyper would speak HTTP/1.0 to it from now on, in which a body of unknown length
-    // is lost.
+    // Its connection is not used again: it may not know how the next message is framed.
     let mut reusable = response.version() == Version::HTTP_11;
     // An HTTP/1.0 response without a length ends with its connection; passed on as 1.0,
     // one that broke off would look whole.
@@ -98,10 +97,10 @@ pub fn settle<B>(response: &mut Response<B>) -> Result<bool, &'static str> {
 }
 
 /// Leaves one `Content-Length` of digits alone (RFC 9112 §6.3); of the repeated and
-/// listed equal lengths that hyper tolerates, one stays. Yields whether it was plain.
+/// listed equal lengths that `h1` tolerates in a response, one stays. Yields whether it was plain.
 ///
 /// # Errors
-/// Where it is not one number; hyper does not look at it where there is no body to read.
+/// Where it is not one number; `h1` does not look at it where there is no body to read.
 fn settle_length(headers: &mut HeaderMap) -> Result<bool, &'static str> {
     let mut lengths = headers.get_all(header::CONTENT_LENGTH).iter();
     let Some(length) = lengths.next() else {

@@ -170,7 +170,7 @@ fn take_located(buf: &mut BytesMut, located: &LocatedRequest) -> Result<RequestH
         method: method.map_err(|_| RequestFault::Field)?,
         target,
         version: located.version,
-        headers: HeaderMap::with_capacity(located.fields.count()),
+        headers: HeaderMap::with_capacity(located.fields.count() + SPARE_FIELDS),
         spelling: Spelling::LOWER,
         body: Decoder::Done,
         keep_alive: located.version == Version::HTTP_11,
@@ -193,6 +193,9 @@ fn take_located(buf: &mut BytesMut, located: &LocatedRequest) -> Result<RequestH
     }
     Ok(head)
 }
+
+/// Room for fields that a proxy adds, so that the map need not grow for them.
+const SPARE_FIELDS: usize = 3;
 
 /// What the `http` crate takes as a target at most.
 const MOST_OF_A_TARGET: usize = u16::MAX as usize - 1;

@@ -54,15 +54,18 @@ pub(super) async fn serve(
     let mut caller = H1Caller::new(io, first);
     let mut side = pin!(Aside::new(watched(&notes, &rules, phase.clone())));
     loop {
-        // Between calls a connection that is to close does so.
         let next = poll_fn(|cx| {
+            if let Poll::Ready(head) = caller.poll_head(cx, limits) {
+                return Poll::Ready(Ok(head));
+            }
             if let Poll::Ready(why) = side.as_mut().poll(cx) {
                 return Poll::Ready(Err(why));
             }
-            if notes.is_closing.get() && caller.is_at_rest() {
-                return Poll::Ready(Ok(Err(NoHead::Closed)));
+            // Between calls a connection that is to close does so.
+            match notes.is_closing.get() && caller.is_at_rest() {
+                true => Poll::Ready(Ok(Err(NoHead::Closed))),
+                false => Poll::Pending,
             }
-            caller.poll_head(cx, limits).map(Ok)
         });
         let head = match next.await {
             Ok(Ok(head)) => head,
@@ -77,11 +80,9 @@ pub(super) async fn serve(
                     is_head: false,
                 };
                 let mut writing = Writing::begin(&mut caller, answered, *response, false);
-                let written = poll_fn(|cx| {
-                    if let Poll::Ready(why) = side.as_mut().poll(cx) {
-                        return Poll::Ready(Err(why));
-                    }
-                    writing.poll(&mut caller, cx).map(Ok)
+                let written = poll_fn(|cx| match writing.poll(&mut caller, cx) {
+                    Poll::Ready(end) => Poll::Ready(Ok(end)),
+                    Poll::Pending => side.as_mut().poll(cx).map(Err),
                 });
                 match written.await {
                     Ok(ResponseEnd::Whole) => break,
@@ -106,15 +107,15 @@ pub(super) async fn serve(
         let response = {
             let mut call = pin!(service.answer(request, spelling, &notes));
             poll_fn(|cx| {
-                if let Poll::Ready(why) = side.as_mut().poll(cx) {
-                    return Poll::Ready(Err(why));
-                }
                 if let Poll::Ready(response) = call.as_mut().poll(cx) {
                     return Poll::Ready(Ok(Some(response)));
                 }
                 // A socket that fails tells the reading side, too.
                 let _ = caller.poll_interim(cx);
-                presence.poll_left(&mut caller, cx).map(|()| Ok(None))
+                if presence.poll_left(&mut caller, cx).is_ready() {
+                    return Poll::Ready(Ok(None));
+                }
+                side.as_mut().poll(cx).map(Err)
             })
             .await
         };
@@ -132,14 +133,13 @@ pub(super) async fn serve(
         let stays = keep_alive && !notes.abandoned.get() && *phase.borrow() == Phase::Serving;
         let mut writing = Writing::begin(&mut caller, answered, *response, stays);
         let written = poll_fn(|cx| {
-            if let Poll::Ready(why) = side.as_mut().poll(cx) {
-                return Poll::Ready(Err(why));
-            }
             if let Poll::Ready(end) = writing.poll(&mut caller, cx) {
                 return Poll::Ready(Ok(end));
             }
-            let left = presence.poll_left_amid(&mut caller, cx);
-            left.map(|()| Ok(ResponseEnd::Lost))
+            if presence.poll_left_amid(&mut caller, cx).is_ready() {
+                return Poll::Ready(Ok(ResponseEnd::Lost));
+            }
+            side.as_mut().poll(cx).map(Err)
         });
         match written.await {
             Ok(ResponseEnd::Whole) => {}
@@ -160,17 +160,19 @@ pub(super) async fn serve(
         drop(busy);
         // An upload may go on under its response, and beyond it.
         let read = poll_fn(|cx| {
-            if let Poll::Ready(why) = side.as_mut().poll(cx) {
-                return Poll::Ready(Err(why));
-            }
-            match stays {
-                true => caller.poll_read_to_end(cx).map(Ok),
-                false => Poll::Ready(Ok(caller.is_read())),
+            let read = match stays {
+                true => caller.poll_read_to_end(cx),
+                false => Poll::Ready(caller.is_read()),
+            };
+            match read {
+                Poll::Ready(is_read) => Poll::Ready(Ok(is_read)),
+                Poll::Pending => side.as_mut().poll(cx).map(Err),
             }
         });
         match read.await {
             Ok(is_read) => {
-                notes.unread.set(!is_read);
+                // What stands behind the last request may go on, too.
+                notes.unread.set(!is_read || !caller.is_at_rest());
                 if !is_read || !stays {
                     break;
                 }

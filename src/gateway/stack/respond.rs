@@ -168,7 +168,7 @@ impl<F: Future<Output = Result<CallResponse, Error>>> Future for RespondFuture<F
 }
 
 /// A response to a HEAD has the fields of its body and not the body (RFC 9110 §9.3.2).
-/// Over HTTP/1.1 hyper leaves it out by itself; over HTTP/2 it does not, and a caller
+/// Over HTTP/1.1 it is left out in any case; over HTTP/2 it is not, and a caller
 /// takes what follows for a broken stream.
 fn leave_out_body(answer: &mut CallResponse) {
     let body = std::mem::take(answer.response.body_mut());

@@ -165,9 +165,8 @@ fn turn(to: &UpstreamTarget, request: &mut Request<RequestBody>) -> Result<(), C
     Ok(())
 }
 
-/// Says how long the body is in the one way that hyper will keep to: the length
-/// where it is known, else `chunked`, whatever the method (left to itself, hyper
-/// would lose a GET's body of unknown length).
+/// Says how long the body is in the one way in which it will be sent: the length where it
+/// is known, else `chunked`, whatever the method.
 fn frame(request: &mut Request<RequestBody>) {
     let ended = request.body().is_end_stream();
     let exact = request.body().size_hint().exact();

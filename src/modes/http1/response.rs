@@ -67,7 +67,7 @@ impl Writing {
         caller.answer();
         let reason = head.extensions.get::<ReasonPhrase>();
         response_head::write_head(
-            &mut caller.outgoing.bytes,
+            &mut caller.outgoing().bytes,
             answered.version,
             head.status,
             reason.map(ReasonPhrase::as_bytes),
@@ -109,7 +109,10 @@ impl Writing {
                 Poll::Pending => return Poll::Pending,
             }
             match self.stage {
-                Stage::Body if waits => return Poll::Pending,
+                Stage::Body if waits => {
+                    caller.pause();
+                    return Poll::Pending;
+                }
                 Stage::Body => {}
                 Stage::End => return Poll::Ready(ResponseEnd::Whole),
                 Stage::Break => return Poll::Ready(ResponseEnd::Broken),
@@ -119,7 +122,7 @@ impl Writing {
 
     /// Takes what the body yields, up to a piece or its end.
     fn gather(&mut self, caller: &mut H1Caller, cx: &mut Context<'_>) -> Poll<()> {
-        while !caller.outgoing.is_full(PIECE) {
+        while !caller.is_full(PIECE) {
             let frame = match Pin::new(&mut self.body).poll_frame(cx) {
                 Poll::Ready(frame) => frame,
                 Poll::Pending => return Poll::Pending,
@@ -129,7 +132,7 @@ impl Writing {
                     if data.is_empty() {
                         continue;
                     }
-                    if caller.outgoing.push(data, &mut self.framing).is_err() {
+                    if caller.outgoing().push(data, &mut self.framing).is_err() {
                         self.stage = Stage::Break;
                         return Poll::Ready(());
                     }
@@ -169,8 +172,8 @@ impl Writing {
             Framing::None | Framing::UntilClose => Stage::End,
             Framing::Chunked => {
                 match trailers {
-                    Some(_) => outgoing::write_last_chunk(&mut caller.outgoing.bytes, trailers),
-                    None => caller.outgoing.end_chunks(),
+                    Some(_) => outgoing::write_last_chunk(&mut caller.outgoing().bytes, trailers),
+                    None => caller.outgoing().end_chunks(),
                 }
                 Stage::End
             }

@@ -37,7 +37,7 @@ pub struct H1Caller {
     shared: Rc<RefCell<CallerWire>>,
     heads: RequestParser,
     /// What waits to be written of a response.
-    pub outgoing: Outgoing,
+    outgoing: Outgoing,
     /// Something was written and may rest in the TLS session.
     unflushed: bool,
 }
@@ -212,18 +212,35 @@ impl H1Caller {
         self.shared.borrow_mut().poll_interim(cx)
     }
 
-    /// From now on what is in [`H1Caller::outgoing`] is written, behind the interim
+    /// From now on what is put in [`H1Caller::outgoing`] is written, behind the interim
     /// responses that wait; a 100 that was not sent yet is not sent any more.
     pub fn answer(&mut self) {
         let mut reading = self.shared.borrow_mut();
         reading.is_answering = true;
         reading.expects = false;
-        if self.outgoing.bytes.capacity() == 0 {
-            self.outgoing.bytes = buffers::take();
-        }
+        lend(&mut self.outgoing);
         let mut interim = reading.notes.interim.borrow_mut();
         if !interim.is_empty() {
             self.outgoing.bytes.put_slice(&interim.split());
+        }
+    }
+
+    /// What is to be written, with room for more.
+    pub fn outgoing(&mut self) -> &mut Outgoing {
+        lend(&mut self.outgoing);
+        &mut self.outgoing
+    }
+
+    /// Whether what waits is to be written before more is added: `most` bytes, or a piece.
+    pub fn is_full(&self, most: usize) -> bool {
+        self.outgoing.is_full(most)
+    }
+
+    /// Gives the buffer back that nothing is written from for now: a response may pause for
+    /// hours.
+    pub fn pause(&mut self) {
+        if self.outgoing.is_empty() {
+            buffers::give(&mut self.outgoing.bytes);
         }
     }
 
@@ -305,6 +322,13 @@ impl Drop for H1Caller {
         if let Some(reader) = reading.reader.take() {
             reader.wake();
         }
+    }
+}
+
+/// Lends `outgoing` a buffer where it has none.
+fn lend(outgoing: &mut Outgoing) {
+    if outgoing.bytes.capacity() == 0 {
+        outgoing.bytes = buffers::take();
     }
 }
 
@@ -417,5 +441,216 @@ impl Drop for Upload {
         if let Some(waiting) = reading.waiting.take() {
             waiting.wake();
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::poll_fn;
+    use std::sync::Arc;
+
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    use tokio::net::UnixStream;
+
+    use super::*;
+
+    const LIMITS: HeadLimits = HeadLimits {
+        bytes: 64 * 1024,
+        fields: 100,
+    };
+
+    const POST: &[u8] = b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\n";
+
+    /// A caller's end and ours.
+    fn pair() -> (UnixStream, H1Caller) {
+        let (theirs, ours) = UnixStream::pair().unwrap();
+        let io = CallerIo::unix(ours, Arc::default());
+        (theirs, H1Caller::new(io, BytesMut::new()))
+    }
+
+    async fn head(caller: &mut H1Caller) -> RequestHead {
+        poll_fn(|cx| caller.poll_head(cx, LIMITS)).await.unwrap()
+    }
+
+    /// Begins with a request whose head is [`POST`].
+    async fn upload(theirs: &mut UnixStream, caller: &mut H1Caller, expects: bool) -> Upload {
+        theirs.write_all(POST).await.unwrap();
+        let head = head(caller).await;
+        caller.begin(head.body, expects).expect("a body")
+    }
+
+    async fn next(upload: &mut Upload) -> Result<Decoded, UploadFault> {
+        poll_fn(|cx| upload.poll_next(cx)).await
+    }
+
+    /// What was sent to the caller by now.
+    async fn sent(theirs: &UnixStream) -> Vec<u8> {
+        let a_while = std::time::Duration::from_millis(20);
+        let _ = tokio::time::timeout(a_while, theirs.readable()).await;
+        let mut bytes = vec![0; 1024];
+        let read = theirs.try_read(&mut bytes).unwrap_or(0);
+        bytes.truncate(read);
+        bytes
+    }
+
+    fn data(text: &'static str) -> Decoded {
+        Decoded::Data(Bytes::from_static(text.as_bytes()))
+    }
+
+    #[tokio::test]
+    async fn a_connection_at_rest_holds_no_buffer() {
+        let (mut theirs, mut caller) = pair();
+        theirs
+            .write_all(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
+            .await
+            .unwrap();
+        let head = head(&mut caller).await;
+        assert!(caller.begin(head.body, false).is_none());
+        caller.answer();
+        caller.outgoing().bytes.put_slice(b"answer");
+        poll_fn(|cx| caller.poll_write(cx)).await.unwrap();
+        drop((head.headers, head.spelling, head.target));
+        poll_fn(|cx| {
+            assert!(caller.poll_head(cx, LIMITS).is_pending());
+            Poll::Ready(())
+        })
+        .await;
+        assert_eq!(caller.outgoing.bytes.capacity(), 0);
+        assert_eq!(caller.shared.borrow().unread.capacity(), 0);
+    }
+
+    /// RFC 9110 §10.1.1.
+    #[tokio::test]
+    async fn a_100_is_sent_when_the_body_is_first_asked_for_and_once() {
+        let (mut theirs, mut caller) = pair();
+        let mut body = upload(&mut theirs, &mut caller, true).await;
+        tokio::task::yield_now().await;
+        assert_eq!(sent(&theirs).await, b"", "nobody has asked");
+        poll_fn(|cx| {
+            assert!(body.poll_next(cx).is_pending());
+            Poll::Ready(())
+        })
+        .await;
+        assert_eq!(theirs.read(&mut [0; 1024]).await.unwrap(), CONTINUE.len());
+        theirs.write_all(b"hello").await.unwrap();
+        assert_eq!(next(&mut body).await.unwrap(), data("hello"));
+        assert!(body.is_read() && caller.is_read());
+        assert_eq!(sent(&theirs).await, b"");
+    }
+
+    #[tokio::test]
+    async fn no_100_is_sent_to_who_does_not_wait_for_it_or_is_answered() {
+        let (mut theirs, mut caller) = pair();
+        let mut body = upload(&mut theirs, &mut caller, true).await;
+        theirs.write_all(b"hel").await.unwrap();
+        poll_fn(|cx| match caller.poll_gone(cx) {
+            Poll::Pending if !caller.is_at_rest() => Poll::Ready(()),
+            gone => gone.map(|gone| unreachable!("{gone:?}")),
+        })
+        .await;
+        assert_eq!(next(&mut body).await.unwrap(), data("hel"));
+        poll_fn(|cx| {
+            assert!(body.poll_next(cx).is_pending());
+            Poll::Ready(())
+        })
+        .await;
+        assert_eq!(sent(&theirs).await, b"", "it did not wait");
+
+        let (mut theirs, mut caller) = pair();
+        let mut body = upload(&mut theirs, &mut caller, true).await;
+        caller.answer();
+        poll_fn(|cx| {
+            assert!(body.poll_next(cx).is_pending());
+            Poll::Ready(())
+        })
+        .await;
+        assert_eq!(sent(&theirs).await, b"", "its response has begun");
+    }
+
+    #[tokio::test]
+    async fn interim_responses_leave_before_the_response() {
+        let (mut theirs, mut caller) = pair();
+        let _body = upload(&mut theirs, &mut caller, false).await;
+        let notes = caller.shared.borrow().notes.clone();
+        notes.interim.borrow_mut().put_slice(b"first ");
+        poll_fn(|cx| caller.poll_interim(cx)).await.unwrap();
+        notes.interim.borrow_mut().put_slice(b"second ");
+        caller.answer();
+        caller.outgoing().bytes.put_slice(b"answer");
+        poll_fn(|cx| caller.poll_write(cx)).await.unwrap();
+        assert_eq!(sent(&theirs).await, b"first second answer");
+    }
+
+    /// RFC 9112 §9.3.2.
+    #[tokio::test]
+    async fn what_stands_behind_a_body_is_the_next_request() {
+        let (mut theirs, mut caller) = pair();
+        let mut body = upload(&mut theirs, &mut caller, false).await;
+        theirs
+            .write_all(b"helloGET /next HTTP/1.1\r\n\r\n")
+            .await
+            .unwrap();
+        assert_eq!(next(&mut body).await.unwrap(), data("hello"));
+        drop(body);
+        assert!(!caller.is_at_rest());
+        assert_eq!(head(&mut caller).await.target, "/next");
+    }
+
+    #[tokio::test]
+    async fn who_waits_for_the_end_of_a_body_learns_of_it_and_of_its_reader_leaving() {
+        let local = tokio::task::LocalSet::new();
+        local
+            .run_until(async {
+                let (mut theirs, mut caller) = pair();
+                let mut body = upload(&mut theirs, &mut caller, false).await;
+                let reading = tokio::task::spawn_local(async move {
+                    let read = next(&mut body).await;
+                    read.is_ok()
+                });
+                theirs.write_all(b"hello").await.unwrap();
+                assert!(poll_fn(|cx| caller.poll_read_to_end(cx)).await);
+                assert!(reading.await.unwrap());
+
+                let body = upload(&mut theirs, &mut caller, false).await;
+                let leaving = tokio::task::spawn_local(async move { drop(body) });
+                assert!(!poll_fn(|cx| caller.poll_read_to_end(cx)).await);
+                leaving.await.unwrap();
+            })
+            .await;
+    }
+
+    #[tokio::test]
+    async fn a_body_breaks_off_with_its_caller_and_with_its_connection() {
+        let (mut theirs, mut caller) = pair();
+        let mut body = upload(&mut theirs, &mut caller, false).await;
+        drop(theirs);
+        let broken = next(&mut body).await;
+        let truncated = |read| matches!(read, Err(UploadFault::Framing(BodyFault::Truncated)));
+        assert!(truncated(broken));
+
+        let local = tokio::task::LocalSet::new();
+        local
+            .run_until(async {
+                let (mut theirs, mut caller) = pair();
+                let mut body = upload(&mut theirs, &mut caller, false).await;
+                let reading = tokio::task::spawn_local(async move { next(&mut body).await });
+                tokio::task::yield_now().await;
+                drop(caller);
+                assert!(truncated(reading.await.unwrap()));
+            })
+            .await;
+    }
+
+    #[tokio::test]
+    async fn a_caller_that_stops_sending_is_told_from_one_that_has_gone() {
+        let (mut theirs, mut caller) = pair();
+        theirs.shutdown().await.unwrap();
+        assert_eq!(poll_fn(|cx| caller.poll_gone(cx)).await, Gone::Half);
+        caller.ask();
+        poll_fn(|cx| caller.poll_interim(cx)).await.unwrap();
+        assert!(!caller.has_failed());
+        assert_eq!(sent(&theirs).await, PROCESSING);
+        drop(theirs);
+        assert!(caller.has_failed());
     }
 }
