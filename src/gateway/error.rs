@@ -230,10 +230,12 @@ impl Reached {
     }
 }
 
-/// Every code of a response of our own; `docs/errors.md` has an entry for each.
+/// The codes of responses to heads that cannot be read: they belong to no call and no route,
+/// and the listener counts them. `docs/errors.md` has an entry for each.
+pub const HEAD_CODES: &[&str] = &["bad_head", "head_too_large"];
+
+/// Every other code of a response of our own; `docs/errors.md` has an entry for each.
 pub const CODES: &[&str] = &[
-    "bad_head",
-    "head_too_large",
     "framing",
     "ambiguous_path",
     "no_route",
