@@ -5,6 +5,8 @@
 //! not exist. The keys of a credential kind stand in the kind's own file and are
 //! handed in as [`KindKeys`](crate::config::key::KindKeys): this floor knows no kind.
 
+use std::sync::LazyLock;
+
 use crate::config::key::Fallback::{Absent, Required, Text};
 use crate::config::key::{ConfigKey, ValueType, key};
 use crate::config::rules::{host, origin, path};
@@ -22,11 +24,31 @@ pub fn split(path: &'static str) -> (&'static str, bool, &'static str) {
     }
 }
 
+/// [`KEYS`] with their paths split: every table of a configuration asks for them.
+static SPLIT: LazyLock<Box<[SplitKey]>> = LazyLock::new(|| {
+    let split = |key: &'static ConfigKey| {
+        let (table, named, rest) = split(key.path);
+        SplitKey {
+            table,
+            named,
+            rest,
+            key,
+        }
+    };
+    KEYS.iter().map(split).collect()
+});
+
+struct SplitKey {
+    table: &'static str,
+    named: bool,
+    rest: &'static str,
+    key: &'static ConfigKey,
+}
+
 /// The tables of [`KEYS`] in their order, and whether each holds names.
 pub fn tables() -> Vec<(&'static str, bool)> {
     let mut tables: Vec<(&str, bool)> = Vec::new();
-    for key in KEYS {
-        let (table, named, _) = split(key.path);
+    for &SplitKey { table, named, .. } in &*SPLIT {
         if !tables.iter().any(|(seen, _)| *seen == table) {
             tables.push((table, named));
         }
@@ -36,11 +58,8 @@ pub fn tables() -> Vec<(&'static str, bool)> {
 
 /// The keys of one table with their paths relative to it.
 pub fn of_table(table: &str) -> Vec<(&'static str, &'static ConfigKey)> {
-    KEYS.iter()
-        .map(|key| (split(key.path), key))
-        .filter(|((of, _, _), _)| *of == table)
-        .map(|((_, _, rest), key)| (rest, key))
-        .collect()
+    let of_this = SPLIT.iter().filter(|one| one.table == table);
+    of_this.map(|one| (one.rest, one.key)).collect()
 }
 
 const ROOTS: ValueType = ValueType::Choice(&["system", "bundled"]);
