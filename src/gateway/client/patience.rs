@@ -10,6 +10,7 @@ use crate::base::lazy_timer::LazyTimer;
 use crate::gateway::error::FaultKind;
 use crate::gateway::request_body::UploadSource;
 use crate::gateway::upstream::lifetimes::Lifetimes;
+use crate::net::turn;
 
 /// How long to wait for the head: `first_byte` once the call is out, `idle` while
 /// it is still going out.
@@ -71,7 +72,7 @@ impl Patience {
         let (since, limit) = match uploading {
             Some(moved) => (moved, self.lifetimes.idle),
             None => (
-                *self.out_since.get_or_insert_with(Instant::now),
+                *self.out_since.get_or_insert_with(turn::now),
                 self.lifetimes.first_byte,
             ),
         };

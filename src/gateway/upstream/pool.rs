@@ -116,7 +116,7 @@ impl ConnPool {
     /// A rested connection, if one can be trusted. With `wary`, its socket is looked
     /// at first, because the call could not be repeated if it were lost.
     pub fn checkout(&self, wary: bool) -> Option<Box<Conn>> {
-        let now = Instant::now();
+        let now = turn::now();
         loop {
             let (mut conn, seen) = self.idle.borrow_mut().pop()?;
             if conn.is_spent(self.lifetimes.age, now) {
@@ -169,7 +169,7 @@ impl ConnPool {
     /// Takes back a connection whose exchange is over on both sides, or closes it
     /// where it cannot carry another call.
     pub fn release(&self, mut conn: Box<Conn>) {
-        if conn.rest(self.lifetimes.age, Instant::now()) {
+        if conn.rest(self.lifetimes.age, turn::now()) {
             self.idle.borrow_mut().push(conn);
         }
     }
