@@ -131,7 +131,7 @@ async fn attempt(pool: Rc<ConnPool>, call: Call) -> Result<Box<Response<Response
             h1::exchange(pool, conn, call).await
         }
         Ok(Transport::H2(stream)) => {
-            let answer = h2::exchange(stream, pool.scheme(), *call.request);
+            let answer = h2::exchange(stream, pool.scheme(), *call.request, &call.facts.sent);
             // Boxed, so that calls over HTTP/1.1 do not carry its size.
             Box::pin(answer).await.map(Box::new)
         }

@@ -134,6 +134,7 @@ mod tests {
 
     use super::*;
     use crate::base::time::Clock;
+    use crate::gateway::observe::SentHead;
     use crate::net::caller::Peer;
 
     #[derive(Clone, Default)]
@@ -186,6 +187,7 @@ mod tests {
             observed: None,
             spelling: Spelling::LOWER,
             interim: None,
+            sent: SentHead::default(),
         }
     }
 

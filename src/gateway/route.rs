@@ -20,7 +20,7 @@ use crate::config::Effect;
 use crate::gateway::client::Client;
 use crate::gateway::error::{CallerFault, Error};
 use crate::gateway::metrics::{ListenerMetrics, ListenerRefusal};
-use crate::gateway::observe::CallFacts;
+use crate::gateway::observe::{CallFacts, SentHead};
 use crate::gateway::path::{is_under, normalise};
 use crate::gateway::replay::ReplayPolicy;
 use crate::gateway::request_body::caller_body::CallerBody;
@@ -183,6 +183,7 @@ impl Gateway {
             },
             // HTTP/1.0 knows none (RFC 9110 §15.2), and h2's library sends none.
             interim: (request.version() == Version::HTTP_11).then(|| caller.clone()),
+            sent: SentHead::default(),
         });
         if !incoming.is_end_stream() {
             let held = expect::waits(&request);

@@ -14,7 +14,7 @@ use tokio::time::Instant;
 
 use crate::base::name::Name;
 use crate::gateway::metrics::{Families, RouteMetrics};
-use crate::gateway::observe::CallFacts;
+use crate::gateway::observe::{CallFacts, SentHead};
 use crate::gateway::replay::ReplayPolicy;
 use crate::gateway::request_body::RequestBody;
 use crate::gateway::request_body::caller_body::CallerBody;
@@ -45,6 +45,7 @@ pub(crate) fn call(method: Method, body: RequestBody) -> Call {
             observed: None,
             spelling: Spelling::LOWER,
             interim: None,
+            sent: SentHead::default(),
         }),
         replay_policy: ReplayPolicy::of(&method, None, false),
         upgrade: false,
@@ -68,8 +69,16 @@ pub(crate) fn interim_facts() -> (Rc<CallFacts>, Rc<ConnState>) {
         observed: None,
         spelling: Spelling::LOWER,
         interim: Some(caller.clone()),
+        sent: SentHead::default(),
     };
     (Rc::new(facts), caller)
+}
+
+/// Hands the head of `call` back, as whoever sends it does.
+pub(crate) fn hand_back(call: &Call) {
+    let request = &call.request;
+    let head = (request.uri().clone(), request.headers().clone());
+    call.facts.sent.keep(head);
 }
 
 /// The caller's end of a connection over which one request comes, read as on a listener.

@@ -50,6 +50,8 @@ enum Ended {
 /// A held upload (`Expect: 100-continue`) is let go when the upstream sends 100, or when
 /// `expect_continue` is over. A final response before that leaves it unread.
 ///
+/// What was or may have been sent of the head is handed back to the call's facts.
+///
 /// Dropping the future closes the connection, so that the upstream learns at once
 /// that nobody waits for its response any more.
 ///
@@ -69,6 +71,7 @@ pub async fn exchange(
         upgrade: may_switch,
         ..
     } = call;
+    let sent = &facts.sent;
     let source = request.body().source().cloned();
     let expects = source.is_some() && request.headers().contains_key(header::EXPECT);
     let interim_responses = Interim::new(facts.clone(), used, expects);
@@ -144,6 +147,9 @@ pub async fn exchange(
             true => (Reached::No, waiting.or_else(|| conn.take_untouched())),
             false => (Reached::Unknown, None),
         };
+        if let Some(head) = conn.take_head() {
+            sent.keep(head);
+        }
         Error::from(Box::new(UpstreamFault {
             kind,
             reached,
@@ -160,6 +166,9 @@ pub async fn exchange(
         Ok(decoder) => decoder,
         Err(error) => return Err(fault(FaultKind::Nonsense(error), &mut conn, None)),
     };
+    if let Some(head) = conn.take_head() {
+        sent.keep(head);
+    }
     let keep_alive = head.keep_alive;
     let (mut response, spelling) = response(head);
     if may_switch && response.status() == StatusCode::SWITCHING_PROTOCOLS {

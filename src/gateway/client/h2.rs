@@ -19,13 +19,15 @@ use crate::gateway::client::patience::Patience;
 use crate::gateway::client::pump::{BodyEnd, Pump};
 use crate::gateway::error::{CallerFault, Error, FaultKind, Reached, UpstreamFault};
 use crate::gateway::framing;
+use crate::gateway::observe::SentHead;
 use crate::gateway::request_body::RequestBody;
 use crate::gateway::response_body::ResponseBody;
 use crate::gateway::upstream::h2::body::H2Body;
 use crate::gateway::upstream::h2::conn::{H2Conn, H2Stream};
 
 /// Sends `request` on `stream`, to `scheme`, and waits for the head of
-/// the response. Dropping the future resets the stream; the connection lives on.
+/// the response. What was or may have been sent of the head is handed back to `sent`.
+/// Dropping the future resets the stream; the connection lives on.
 ///
 /// # Errors
 /// Where there is no head of a response; where the caller's body breaks off.
@@ -33,6 +35,7 @@ pub async fn exchange(
     stream: H2Stream,
     scheme: Scheme,
     request: Request<RequestBody>,
+    sent: &SentHead,
 ) -> Result<Response<ResponseBody>, Error> {
     let conn = stream.conn().clone();
     let lifetimes = conn.lifetimes();
@@ -61,6 +64,8 @@ pub async fn exchange(
     if let Some(source) = &source {
         source.release();
     }
+    // The library keeps what it is given.
+    sent.keep((request.uri().clone(), request.headers().clone()));
     let (head, body) = turn(request, scheme)?;
     let ended = body.is_end_stream();
     let (mut answer, upload) = sender

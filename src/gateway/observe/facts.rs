@@ -1,9 +1,10 @@
 //! Which call it is, from its head: plain data that rides along to its end.
 
+use std::cell::Cell;
 use std::rc::Rc;
 
 use http::uri::PathAndQuery;
-use http::{HeaderValue, Method};
+use http::{HeaderMap, HeaderValue, Method, Uri};
 use tokio::time::Instant;
 
 use super::Observed;
@@ -29,4 +30,29 @@ pub struct CallFacts {
     pub spelling: Spelling,
     /// Where interim responses to it wait, if its caller can take some.
     pub interim: Option<Rc<ConnState>>,
+    /// What the last attempt sent of it, where another may need it.
+    pub sent: SentHead,
+}
+
+/// The target and the fields of a request that was sent, or may have been: whoever sent it
+/// hands them back here, so that no attempt costs a copy for the next.
+#[derive(Default)]
+pub struct SentHead(Cell<Option<(Uri, HeaderMap)>>);
+
+impl SentHead {
+    /// Keeps `head` for another attempt, in place of what an earlier one left.
+    pub fn keep(&self, head: (Uri, HeaderMap)) {
+        self.0.set(Some(head));
+    }
+
+    /// What was kept.
+    pub fn take(&self) -> Option<(Uri, HeaderMap)> {
+        self.0.take()
+    }
+}
+
+impl std::fmt::Debug for SentHead {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("SentHead")
+    }
 }

@@ -142,6 +142,9 @@ where
                 Ok(_) => true,
             };
             if is_clean {
+                if let Some((copy, ..)) = this.rest {
+                    copy.forget();
+                }
                 return Poll::Ready(outcome);
             }
             let Some((copy, service, layer)) = this.rest.take() else {

@@ -13,7 +13,7 @@ use std::task::{Context, Poll, Waker, ready};
 use std::time::Duration;
 
 use bytes::{BufMut, Bytes, BytesMut};
-use http::Request;
+use http::{HeaderMap, Request, Uri};
 use http_body::Body as _;
 use hyper::rt::Write as _;
 use tokio::time::Instant;
@@ -132,8 +132,15 @@ impl Conn {
 
     /// The request under way, if nothing of its body was taken.
     pub fn take_untouched(&mut self) -> Option<Box<Request<RequestBody>>> {
-        let sending = self.sending.take()?;
-        (!sending.begun).then_some(sending.request)
+        let sending = self.sending.take_if(|sending| !sending.begun)?;
+        Some(sending.request)
+    }
+
+    /// Target and fields of the request under way, which are written or lie ready for it.
+    pub fn take_head(&mut self) -> Option<(Uri, HeaderMap)> {
+        let request = &mut self.sending.as_mut()?.request;
+        let headers = std::mem::take(request.headers_mut());
+        Some((std::mem::take(request.uri_mut()), headers))
     }
 
     /// Gives up the request under way; the upstream may have a part of it.

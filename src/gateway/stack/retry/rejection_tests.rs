@@ -138,6 +138,7 @@ async fn attempt(
         };
         body.extend_from_slice(&frame.into_data().expect("data"));
     }
+    testing::hand_back(&call);
     seen.borrow_mut().push(SeenAttempt {
         reuse: call.reuse,
         generation: used.as_ref().map(|used| used.generation),

@@ -1,9 +1,9 @@
-//! What a call is built anew from.
+//! What a call is built anew from: whoever sent it hands its head back, by the call's facts.
 
 use std::rc::Rc;
 use std::sync::Arc;
 
-use http::{HeaderMap, Request, Uri};
+use http::Request;
 
 use crate::credential::slot::Slot;
 use crate::gateway::observe::CallFacts;
@@ -11,11 +11,9 @@ use crate::gateway::replay::{AttemptOutcome, ReplayPolicy};
 use crate::gateway::request_body::{RequestBody, UploadSource};
 use crate::gateway::{Call, ConnectionReuse};
 
-/// What is needed to build a call anew. The fields share their bytes.
+/// What is needed to build a call anew.
 pub struct ReplayCopy {
     facts: Rc<CallFacts>,
-    uri: Uri,
-    headers: HeaderMap,
     slot: Option<Arc<Slot>>,
     source: Option<Rc<UploadSource>>,
     replay_policy: ReplayPolicy,
@@ -28,8 +26,6 @@ impl ReplayCopy {
         let request = &call.request;
         ReplayCopy {
             facts: call.facts.clone(),
-            uri: request.uri().clone(),
-            headers: request.headers().clone(),
             slot: call.slot.clone(),
             source: request.body().source().cloned(),
             replay_policy: call.replay_policy,
@@ -60,7 +56,13 @@ impl ReplayCopy {
             .is_none_or(|s| s.is_in_hand() || s.is_held())
     }
 
-    /// The call once more, from the start; `None` where its body is gone.
+    /// No other attempt follows.
+    pub fn forget(&self) {
+        self.facts.sent.take();
+    }
+
+    /// The call once more, from the start, with the head that the last attempt handed back;
+    /// `None` where that or the body is gone. What it had of a credential is set anew.
     pub fn rebuild(&self, reuse: ConnectionReuse) -> Option<Call> {
         let body = match &self.source {
             Some(source) => RequestBody::again(source)?,
@@ -68,8 +70,7 @@ impl ReplayCopy {
         };
         let mut request = Box::new(Request::new(body));
         *request.method_mut() = self.facts.method.clone();
-        *request.uri_mut() = self.uri.clone();
-        *request.headers_mut() = self.headers.clone();
+        (*request.uri_mut(), *request.headers_mut()) = self.facts.sent.take()?;
         Some(self.call(request, reuse))
     }
 

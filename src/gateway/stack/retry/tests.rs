@@ -33,6 +33,7 @@ impl Service<Call> for ScriptedUpstream {
     }
 
     fn call(&mut self, call: Call) -> Self::Future {
+        testing::hand_back(&call);
         let seen = (self.began.elapsed(), call.reuse);
         self.seen.borrow_mut().push(seen);
         let next = self.script.borrow_mut().pop_front();

@@ -111,6 +111,7 @@ impl PingTimer {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::gateway::observe::SentHead;
     use std::rc::Rc;
     use std::sync::Arc;
 
@@ -199,7 +200,8 @@ mod tests {
             let (stream, pings) = opened(false).await;
             tokio::time::pause();
             let begun = Instant::now();
-            let outcome = exchange(stream, Scheme::HTTP, request()).await;
+            let sent = SentHead::default();
+            let outcome = exchange(stream, Scheme::HTTP, request(), &sent).await;
             let Err(Error::Upstream(fault)) = outcome else {
                 panic!("a dead peer answers nothing");
             };
@@ -219,7 +221,8 @@ mod tests {
         let run = local.run_until(async {
             let (stream, pings) = opened(true).await;
             tokio::time::pause();
-            let answer = exchange(stream, Scheme::HTTP, request());
+            let sent = SentHead::default();
+            let answer = exchange(stream, Scheme::HTTP, request(), &sent);
             let waited = tokio::time::timeout(AGAIN * 2, answer).await;
             assert!(waited.is_err(), "it says nothing");
             assert!((1..=3).contains(&pings.get()), "{}", pings.get());
