@@ -23,6 +23,7 @@ use super::issuer_response::{ANSWER_LIMIT, IssuerError, IssuerResponse};
 use super::transcript::OpenRecording;
 use crate::base::time::Clock;
 use crate::net::connect::Connector;
+use crate::net::io::SharedIo;
 
 const AGENT: &str = concat!("headset/", env!("CARGO_PKG_VERSION"));
 
@@ -89,8 +90,8 @@ impl IssuerClient {
         if let Some(recording) = recording {
             recording.connected();
         }
-        let wire = io.wire();
-        let exchange = self.exchange(io, request.map(Full::new));
+        let wire = SharedIo::of(io);
+        let exchange = self.exchange(wire.clone(), request.map(Full::new));
         match tokio::time::timeout_at(deadline, exchange).await {
             Ok(Ok(answer)) => Ok(answer),
             Ok(Err(BodyFailure::Hyper(source))) => Err(IssuerError::Broken {
@@ -104,7 +105,7 @@ impl IssuerClient {
 
     async fn exchange(
         &self,
-        io: crate::net::io::Io,
+        io: SharedIo,
         request: Request<Full<Bytes>>,
     ) -> Result<IssuerResponse, BodyFailure> {
         let (mut sender, connection) = http1::Builder::new()

@@ -1,14 +1,13 @@
 //! The socket towards an upstream, as a protocol drives it and as we watch it.
 //!
 //! A protocol library cannot say whether anything of a request was sent, and a connection
-//! that the upstream has closed looks ready until the reactor turns. So the socket is
-//! shared: whoever speaks the protocol has [`Io`], [`SharedSocket`] stays with us, counts the bytes that
-//! the kernel took, and can look at the socket without taking anything from it.
+//! that the upstream has closed looks ready until the reactor turns. So [`Io`] counts the
+//! bytes that the kernel took, and can look at the socket without taking anything from it.
+//! Where a library owns what it drives, we keep a [`SharedIo`] of the same socket.
 
 use std::io::{self, IoSlice};
 use std::mem::MaybeUninit;
 use std::pin::Pin;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
 
@@ -27,55 +26,18 @@ enum UpstreamStream {
     Tls(Box<TokioIo<ReadAheadLimit<TlsStream<TcpStream>>>>),
 }
 
-/// Our end of a socket that hyper drives.
-#[derive(Debug)]
-pub struct SharedSocket {
-    stream: Mutex<UpstreamStream>,
-    sent: AtomicU64,
-}
-
-impl SharedSocket {
-    /// Bytes of HTTP that the kernel (or the TLS layer above it) has taken since
-    /// the connection was made. Unchanged across a failed call means that nothing
-    /// of that call was sent.
-    pub fn sent(&self) -> u64 {
-        self.sent.load(Ordering::Relaxed)
-    }
-
-    /// Whether an idle connection can carry another call: nothing has arrived on
-    /// it, neither an end nor unasked-for bytes. One `recv(MSG_PEEK)`, no wait.
-    pub fn is_quiet(&self) -> bool {
-        matches!(self.peek(), Err(error) if error.kind() == io::ErrorKind::WouldBlock)
-    }
-
-    /// How many bytes wait to be read, one at most; 0 is the end.
-    fn peek(&self) -> io::Result<usize> {
-        let stream = self.lock();
-        let tcp = match &*stream {
-            UpstreamStream::Plain(io) => &io.inner().0,
-            UpstreamStream::Tls(io) => io.inner().0.get_ref().0,
-        };
-        let mut byte = [MaybeUninit::uninit()];
-        socket2::SockRef::from(tcp).peek(&mut byte)
-    }
-
-    fn lock(&self) -> MutexGuard<'_, UpstreamStream> {
-        // Never held across an await; a panic while held leaves a plain socket.
-        self.stream.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-/// hyper's end of the same socket.
+/// A socket to an upstream.
 ///
 /// An upstream may answer before it has read the whole call, and close: then a write
-/// fails while the response waits to be read, and hyper would give up with the write. So
+/// fails while the response waits to be read, and who wrote would give up with the write. So
 /// where a write fails and something waits to be read, writing waits as well until the
 /// read side has told what came, and then goes nowhere, uncounted and without an error.
 /// Over HTTP/2 it goes nowhere at once: h2 does not read while a frame of its own (the
 /// answer to a PING) waits to be written.
 #[derive(Debug)]
 pub struct Io {
-    wire: Arc<SharedSocket>,
+    stream: UpstreamStream,
+    sent: u64,
     peer: UpstreamPeer,
     /// What a write that failed makes of `peer`.
     lost: UpstreamPeer,
@@ -106,39 +68,55 @@ impl Io {
 
     fn new(stream: UpstreamStream) -> Io {
         Io {
-            wire: Arc::new(SharedSocket {
-                stream: Mutex::new(stream),
-                sent: AtomicU64::new(0),
-            }),
+            stream,
+            sent: 0,
             peer: UpstreamPeer::There,
             lost: UpstreamPeer::Gone,
         }
     }
 
     /// For HTTP/2, see the type.
-    pub fn shared(mut self) -> Io {
+    pub fn over_http2(mut self) -> Io {
         self.lost = UpstreamPeer::Heard;
         self
     }
 
     /// Whether the upstream chose HTTP/2 by ALPN (RFC 7301).
     pub fn chose_h2(&self) -> bool {
-        match &*self.wire.lock() {
+        match &self.stream {
             UpstreamStream::Plain(_) => false,
             UpstreamStream::Tls(io) => io.inner().0.get_ref().1.alpn_protocol() == Some(b"h2"),
         }
     }
 
-    /// Our end.
-    pub fn wire(&self) -> Arc<SharedSocket> {
-        self.wire.clone()
+    /// Bytes of HTTP that the kernel (or the TLS layer above it) has taken since
+    /// the connection was made. Unchanged across a failed call means that nothing
+    /// of that call was sent.
+    pub fn sent(&self) -> u64 {
+        self.sent
+    }
+
+    /// Whether an idle connection can carry another call: nothing has arrived on
+    /// it, neither an end nor unasked-for bytes. One `recv(MSG_PEEK)`, no wait.
+    pub fn is_quiet(&self) -> bool {
+        matches!(self.peek(), Err(error) if error.kind() == io::ErrorKind::WouldBlock)
+    }
+
+    /// How many bytes wait to be read, one at most; 0 is the end.
+    fn peek(&self) -> io::Result<usize> {
+        let tcp = match &self.stream {
+            UpstreamStream::Plain(io) => &io.inner().0,
+            UpstreamStream::Tls(io) => io.inner().0.get_ref().0,
+        };
+        let mut byte = [MaybeUninit::uninit()];
+        socket2::SockRef::from(tcp).peek(&mut byte)
     }
 
     /// Counts what was written of `bytes`, or notes that nobody is there to take it.
     fn count(&mut self, bytes: usize, written: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
         match written {
             Poll::Ready(Ok(n)) => {
-                self.wire.sent.fetch_add(n as u64, Ordering::Relaxed);
+                self.sent += n as u64;
                 Poll::Ready(Ok(n))
             }
             Poll::Ready(Err(error)) => self.fail(bytes, error),
@@ -149,7 +127,7 @@ impl Io {
     /// What becomes of a write of `bytes` that failed.
     #[cold]
     fn fail<T>(&mut self, bytes: T, error: io::Error) -> Poll<io::Result<T>> {
-        if is_gone(&error) && self.wire.peek().is_ok_and(|bytes| bytes > 0) {
+        if is_gone(&error) && self.peek().is_ok_and(|bytes| bytes > 0) {
             self.peer = self.lost;
         }
         self.waste(bytes).unwrap_or(Poll::Ready(Err(error)))
@@ -159,7 +137,7 @@ impl Io {
     fn waste<T>(&self, bytes: T) -> Option<Poll<io::Result<T>>> {
         match self.peer {
             UpstreamPeer::There => None,
-            // hyper reads before it writes, so the read side will wake the task.
+            // Who writes reads as well, so the read side will wake the task.
             UpstreamPeer::Gone => Some(Poll::Pending),
             UpstreamPeer::Heard => Some(Poll::Ready(Ok(bytes))),
         }
@@ -181,7 +159,7 @@ impl Read for Io {
         cx: &mut Context<'_>,
         buf: ReadBufCursor<'_>,
     ) -> Poll<io::Result<()>> {
-        let read = match &mut *self.wire.lock() {
+        let read = match &mut self.stream {
             UpstreamStream::Plain(io) => Pin::new(io).poll_read(cx, buf),
             UpstreamStream::Tls(io) => Pin::new(io.as_mut()).poll_read(cx, buf),
         };
@@ -199,7 +177,7 @@ impl AsyncRead for Io {
         cx: &mut Context<'_>,
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        let read = match &mut *self.wire.lock() {
+        let read = match &mut self.stream {
             UpstreamStream::Plain(io) => Pin::new(&mut io.inner_mut().0).poll_read(cx, buf),
             UpstreamStream::Tls(io) => Pin::new(&mut io.inner_mut().0).poll_read(cx, buf),
         };
@@ -220,7 +198,7 @@ impl Write for Io {
         if let Some(wasted) = self.waste(bytes) {
             return wasted;
         }
-        let written = match &mut *self.wire.lock() {
+        let written = match &mut self.stream {
             UpstreamStream::Plain(io) => Pin::new(io).poll_write(cx, buf),
             UpstreamStream::Tls(io) => Pin::new(io.as_mut()).poll_write(cx, buf),
         };
@@ -236,7 +214,7 @@ impl Write for Io {
         if let Some(wasted) = self.waste(bytes) {
             return wasted;
         }
-        let written = match &mut *self.wire.lock() {
+        let written = match &mut self.stream {
             UpstreamStream::Plain(io) => Pin::new(io).poll_write_vectored(cx, bufs),
             UpstreamStream::Tls(io) => Pin::new(io.as_mut()).poll_write_vectored(cx, bufs),
         };
@@ -244,7 +222,7 @@ impl Write for Io {
     }
 
     fn is_write_vectored(&self) -> bool {
-        match &*self.wire.lock() {
+        match &self.stream {
             UpstreamStream::Plain(io) => io.is_write_vectored(),
             UpstreamStream::Tls(io) => io.is_write_vectored(),
         }
@@ -254,7 +232,7 @@ impl Write for Io {
         if let Some(wasted) = self.waste(()) {
             return wasted;
         }
-        let flushed = match &mut *self.wire.lock() {
+        let flushed = match &mut self.stream {
             UpstreamStream::Plain(io) => Pin::new(io).poll_flush(cx),
             UpstreamStream::Tls(io) => Pin::new(io.as_mut()).poll_flush(cx),
         };
@@ -264,11 +242,77 @@ impl Write for Io {
         }
     }
 
-    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        match &mut *self.wire.lock() {
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match &mut self.stream {
             UpstreamStream::Plain(io) => Pin::new(io).poll_shutdown(cx),
             UpstreamStream::Tls(io) => Pin::new(io.as_mut()).poll_shutdown(cx),
         }
+    }
+}
+
+/// An [`Io`] of which somebody else drives a clone.
+#[derive(Clone, Debug)]
+pub struct SharedIo(Arc<Mutex<Io>>);
+
+impl SharedIo {
+    /// Shares `io`.
+    pub fn of(io: Io) -> SharedIo {
+        SharedIo(Arc::new(Mutex::new(io)))
+    }
+
+    /// As [`Io::sent`].
+    pub fn sent(&self) -> u64 {
+        self.lock().sent()
+    }
+
+    /// As [`Io::is_quiet`].
+    pub fn is_quiet(&self) -> bool {
+        self.lock().is_quiet()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Io> {
+        // Never held across an await; a panic while held leaves a plain socket.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Read for SharedIo {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: ReadBufCursor<'_>,
+    ) -> Poll<io::Result<()>> {
+        Read::poll_read(Pin::new(&mut *self.lock()), cx, buf)
+    }
+}
+
+impl Write for SharedIo {
+    fn poll_write(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut *self.lock()).poll_write(cx, buf)
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut *self.lock()).poll_write_vectored(cx, bufs)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.lock().is_write_vectored()
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut *self.lock()).poll_flush(cx)
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut *self.lock()).poll_shutdown(cx)
     }
 }
 
@@ -285,7 +329,6 @@ mod tests {
         let ours = TcpStream::connect(listener.local_addr().unwrap()).await;
         let (mut theirs, _) = listener.accept().await.unwrap();
         let mut io = wrap(ours.unwrap());
-        let wire = io.wire();
         tokio::io::AsyncWriteExt::write_all(&mut theirs, b"answer")
             .await
             .unwrap();
@@ -295,10 +338,10 @@ mod tests {
             .unwrap();
         drop(theirs);
         loop {
-            let before = wire.sent();
+            let before = io.sent();
             let mut cx = Context::from_waker(Waker::noop());
             let written = Pin::new(&mut io).poll_write(&mut cx, b"call");
-            if wire.sent() == before {
+            if io.sent() == before {
                 return (io, written);
             }
             tokio::task::yield_now().await;
@@ -326,7 +369,7 @@ mod tests {
 
     #[tokio::test]
     async fn over_http2_a_failed_write_does_not_wait_for_what_comes() {
-        let (mut io, written) = lost(|tcp| Io::plain(tcp).shared()).await;
+        let (mut io, written) = lost(|tcp| Io::plain(tcp).over_http2()).await;
         assert!(matches!(written, Poll::Ready(Ok(4))), "{written:?}");
         assert_eq!(read(&mut io).await, 6);
     }

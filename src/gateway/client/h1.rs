@@ -80,7 +80,7 @@ pub async fn exchange(
     {
         source.release();
     }
-    let sent_before = conn.wire.sent();
+    let sent_before = conn.sent();
     let reused = conn.calls > 0;
     conn.calls += 1;
     let method = request.method().clone();
@@ -143,7 +143,7 @@ pub async fn exchange(
     .await;
 
     let fault = |kind, conn: &mut Conn, waiting: Option<Box<Request<RequestBody>>>| {
-        let (reached, unsent) = match conn.wire.sent() == sent_before {
+        let (reached, unsent) = match conn.sent() == sent_before {
             true => (Reached::No, waiting.or_else(|| conn.take_untouched())),
             false => (Reached::Unknown, None),
         };

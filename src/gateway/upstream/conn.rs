@@ -27,7 +27,7 @@ use crate::h1::outgoing::{self, Framing, Outgoing};
 use crate::h1::request;
 use crate::h1::response::{HeadError, HeadParser, ResponseHead};
 use crate::h1::spelling::Spelling;
-use crate::net::io::{Io, SharedSocket};
+use crate::net::io::Io;
 use crate::net::read_ahead::PIECE;
 
 /// Room for a head, in bytes: one read takes most.
@@ -37,8 +37,6 @@ pub const HEAD: usize = 8 * 1024;
 #[derive(Debug)]
 pub struct Conn {
     io: Io,
-    /// The same socket, to look at.
-    pub wire: Arc<SharedSocket>,
     /// Shared by all exchanges on it.
     pub lazy_timer: LazyTimer,
     /// How many calls it has carried.
@@ -99,7 +97,6 @@ impl Conn {
     pub fn new(io: Io, keep_alive: Duration, metrics: &Arc<RouteMetrics>) -> Box<Conn> {
         let now = Instant::now();
         Box::new(Conn {
-            wire: io.wire(),
             io,
             lazy_timer: LazyTimer::default(),
             calls: 0,
@@ -156,7 +153,7 @@ impl Conn {
     /// Writes the request, its body as it comes. Ready when all of it is with the kernel.
     ///
     /// # Errors
-    /// Where that cannot be; [`SharedSocket::sent`] tells how much was written.
+    /// Where that cannot be; [`Conn::sent`] tells how much was written.
     pub fn poll_send(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), SendError>> {
         loop {
             let gathered = self.poll_gather(cx)?;
@@ -335,8 +332,18 @@ impl Conn {
         // Under TLS, readable bytes may be a session ticket: let rustls have them, then
         // look again.
         let mut unwoken = Context::from_waker(Waker::noop());
-        self.wire.is_quiet()
-            || (self.poll_read(&mut unwoken, HEAD).is_pending() && self.wire.is_quiet())
+        self.io.is_quiet()
+            || (self.poll_read(&mut unwoken, HEAD).is_pending() && self.io.is_quiet())
+    }
+
+    /// Whether nothing waits to be read, by one look at the socket.
+    pub fn looks_quiet(&self) -> bool {
+        self.io.is_quiet()
+    }
+
+    /// As [`Io::sent`].
+    pub fn sent(&self) -> u64 {
+        self.io.sent()
     }
 
     /// From now on it is not pooled.

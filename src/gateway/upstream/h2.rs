@@ -28,7 +28,7 @@ use crate::gateway::upstream::h2::conn::{Conns, H2Conn, H2State, H2Stream, STREA
 use crate::gateway::upstream::h2::intake::{CountingSocket, Intake};
 use crate::gateway::upstream::lifetimes::Lifetimes;
 use crate::net::connect::{ConnectError, Connector};
-use crate::net::io::Io;
+use crate::net::io::{Io, SharedIo};
 use crate::net::read_ahead;
 
 /// Bytes of a response that may be under way to a caller who does not read them, all of
@@ -152,7 +152,7 @@ impl H2Pool {
     /// Exchanges the prefaces (RFC 9113 §3.4). It waits for the upstream's, so that
     /// no call is sent to what speaks something else, nor more streams than it takes.
     async fn greet(self: &Rc<Self>, io: Io) -> Result<Rc<H2Conn>, ConnectError> {
-        let wire = io.wire();
+        let wire = SharedIo::of(io.over_http2());
         let broken = |source| ConnectError::NoHttp2 {
             host: self.connector.origin().host.clone(),
             source: Some(source),
@@ -168,7 +168,7 @@ impl H2Pool {
             // Until its settings are there.
             .initial_max_send_streams(0)
             .handshake::<_, Bytes>(CountingSocket::new(
-                TokioIo::new(io.shared()),
+                TokioIo::new(wire.clone()),
                 intake.clone(),
             ))
             .await

@@ -179,7 +179,7 @@ impl ConnPool {
         let now = Instant::now();
         self.idle
             .borrow_mut()
-            .retain(|conn| !conn.is_spent(self.lifetimes.age, now) && conn.wire.is_quiet());
+            .retain(|conn| !conn.is_spent(self.lifetimes.age, now) && conn.looks_quiet());
         if let Some(h2) = &self.h2 {
             h2.sweep();
         }

@@ -17,7 +17,7 @@ use tokio::time::Instant;
 use crate::gateway::metrics::RouteMetrics;
 use crate::gateway::upstream::h2::intake::Intake;
 use crate::gateway::upstream::lifetimes::Lifetimes;
-use crate::net::io::SharedSocket;
+use crate::net::io::SharedIo;
 
 /// Streams on one connection, or fewer where the upstream says so (RFC 9113 §5.1.2).
 pub const STREAMS: usize = 100;
@@ -31,7 +31,7 @@ pub struct H2Conn {
     sender: RefCell<SendRequest<Bytes>>,
     /// Dropped after the sender: it tells the connection's task, which h2 does not.
     _alive: oneshot::Sender<()>,
-    wire: Arc<SharedSocket>,
+    wire: SharedIo,
     state: Rc<H2State>,
     calls: Cell<u64>,
     born: Instant,
@@ -73,7 +73,7 @@ impl H2Conn {
     pub fn begin(
         sender: SendRequest<Bytes>,
         alive: oneshot::Sender<()>,
-        wire: Arc<SharedSocket>,
+        wire: SharedIo,
         state: Rc<H2State>,
         lifetimes: Lifetimes,
         metrics: Arc<RouteMetrics>,

@@ -20,7 +20,7 @@ use tokio::time::Instant;
 use crate::base::lazy_timer::LazyTimer;
 use crate::gateway::upstream::h2::conn::H2State;
 use crate::gateway::upstream::h2::intake::CountingSocket;
-use crate::net::io::Io;
+use crate::net::io::SharedIo;
 
 /// A silence on open streams that is worth a question.
 const SILENCE: Duration = Duration::from_secs(10);
@@ -32,7 +32,7 @@ const AGAIN: Duration = Duration::from_secs(300);
 /// Drives `connection` until it is over, or its peer is found dead. `let_go` wakes it
 /// when nobody can open streams any more, so that it closes with the last of them.
 pub async fn keep(
-    mut connection: Connection<CountingSocket<TokioIo<Io>>, Bytes>,
+    mut connection: Connection<CountingSocket<TokioIo<SharedIo>>, Bytes>,
     state: &H2State,
     let_go: oneshot::Receiver<()>,
 ) {
