@@ -323,15 +323,18 @@ fn fields(section: &Bytes) -> Result<HeaderMap, BodyFault> {
     let has_bare_lf = memchr::memchr_iter(b'\n', section)
         .any(|at| at.checked_sub(1).is_none_or(|at| section[at] != b'\r'));
     let mut room = [httparse::EMPTY_HEADER; TRAILER_FIELDS];
-    let Ok(httparse::Status::Complete((_, fields))) = httparse::parse_headers(section, &mut room)
-    else {
+    let parsed = httparse::parse_headers(section, &mut room);
+    let Ok(httparse::Status::Complete((end, fields))) = parsed else {
         return Err(BodyFault::Trailers);
     };
+    if has_bare_lf || end != section.len() {
+        return Err(BodyFault::Trailers);
+    }
     let mut trailers = HeaderMap::with_capacity(fields.len());
     for field in fields {
         let name = HeaderName::from_bytes(field.name.as_bytes());
         let value = HeaderValue::from_maybe_shared(section.slice_ref(field.value));
-        let (Ok(name), Ok(value), false) = (name, value, has_bare_lf) else {
+        let (Ok(name), Ok(value)) = (name, value) else {
             return Err(BodyFault::Trailers);
         };
         trailers.append(name, value);
@@ -524,6 +527,9 @@ mod tests {
             b"1\r\na\r\n0\r\nA : 1\r\n\r\n",
             b"1\r\na\r\n0\r\nA: 1\nB: 2\r\n\r\n",
             b"1\r\na\r\n0\r\n\0: 1\r\n\r\n",
+            b"1\r\na\r\n0\r\n\n\r\n\r\n",
+            b"1\r\na\r\n0\r\n\n\r\r\n\r\n",
+            b"1\r\na\r\n0\r\nA: 1\r\n\n\r\n\r\n",
             &long,
         ] {
             for step in [1, 2, text.len()] {
