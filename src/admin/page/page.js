@@ -14,6 +14,8 @@ function el(tag, props, ...inside) {
   made.append(...inside.flat().filter((part) => part || part === 0));
   return made;
 }
+/* A text of headset's own, in which `this` is code. */
+const prose = (text) => text.split("`").map((part, index) => (index % 2 ? el("code", {}, part) : part));
 function svg(tag, props) {
   const made = document.createElementNS("http://www.w3.org/2000/svg", tag);
   for (const [name, value] of Object.entries(props)) made.setAttribute(name, value);
@@ -121,7 +123,7 @@ function path(values, top, closed) {
 function chart(title, value, lines, top, say, word) {
   const reach = top ? `at most ${say(top)}` : "none", ago = drawn()[1];
   const picture = svg("svg", { viewBox: `0 0 ${lines[0].values.length - 1} 40`, preserveAspectRatio: "none", role: "img",
-    "aria-label": `${title}, the last ${ago}: now ${value}, ${reach}` });
+    "aria-label": `${title === "p50 · p99" ? "Latency, half and 99 of 100 calls" : title}, the last ${ago}: now ${value}, ${reach}` });
   for (const { values, line, area } of lines) {
     if (area) picture.append(svg("path", { class: area, d: path(values, top || 1, true) }));
     picture.append(svg("path", { class: line, d: path(values, top || 1, false) }));
@@ -145,6 +147,13 @@ const LEVEL = { live: "", failing: "heed", none: "bad", expired: "bad", refused:
 const levelOf = (c) => (c.state === "none" && !c.last_error ? "heed"
   : LEVEL[c.state] || (c.human && at(c.human.due) - now() < SOON ? "heed" : ""));
 
+function due(end) {
+  const made = el("span", { cls: "quiet" });
+  tick("credentials", () => {
+    made.textContent = end > now() ? `By ${stamp(end)}, in ${clock(end - now())}; then calls fail.` : "Now: calls fail.";
+  });
+  return made;
+}
 function credential(c) {
   const level = levelOf(c), end = at(c.expires), begun = at(c.issued), renews = at(c.renews), retries = at(c.retries);
   const rows = [];
@@ -169,11 +178,8 @@ function credential(c) {
   row("Last error", c.last_error ? el("span", { cls: "bad-text" }, c.last_error) : "none");
   if (retries) row("Next attempt", ["in ", falling("credentials", retries)]);
   const urgent = c.human && (c.human.reason || at(c.human.due) - now() < SOON);
-  if (c.human && !urgent) row("Needs a person", `by ${stamp(at(c.human.due))}: ${c.human.action}`);
-  const human = urgent && el("p", { cls: "todo" }, el("b", {}, "What to do: "), c.human.action,
-    el("br"), el("span", { cls: "quiet" }, at(c.human.due) > now()
-      ? [`By ${stamp(at(c.human.due))}, in `, falling("credentials", at(c.human.due)), "; then calls fail."]
-      : "Now: calls fail."));
+  if (c.human && !urgent) row("Needs a person", [`by ${stamp(at(c.human.due))}: `, prose(c.human.action)]);
+  const human = urgent && el("p", { cls: "todo" }, el("b", {}, "What to do: "), prose(c.human.action), el("br"), due(at(c.human.due)));
   return el("article", { cls: level, "data-credential": c.name },
     el("header", {}, el("h3", {}, c.name), el("span", { cls: "quiet" }, c.kind),
       el("span", { cls: "state" }, c.tenants ? `at worst ${c.state}` : c.state)),
@@ -196,7 +202,7 @@ function route(r) {
     el("div", { cls: "charts" },
       chart("Calls", seen.seconds ? short(seen.calls / seen.seconds, "/s") : "–",
         [{ values: calls, line: "line", area: "area" }], highest(calls), (n) => short(n, "/s")),
-      chart("Latency, p50 · p99", seen.p99 ? `${lasting(seen.p50)} · ${lasting(seen.p99)}` : "–",
+      chart("p50 · p99", seen.p99 ? `${lasting(seen.p50)} · ${lasting(seen.p99)}` : "–",
         [{ values: p99, line: "upper" }, { values: p50, line: "line" }], highest(p99), lasting),
       chart("Failed", seen.calls ? percent(share) : "–",
         [{ values: faults, line: "faults", area: "faults-area" }], highest(faults), percent, share >= 0.05 ? "bad-text" : null)));
@@ -276,8 +282,8 @@ function verdict(word, headline, summary, reasons) {
   shown.verdict = key;
   document.body.dataset.verdict = word;
   if ($("headline").textContent !== headline) $("headline").textContent = headline;
-  $("summary").textContent = summary;
-  $("reasons").replaceChildren(...reasons.map(([text, todo]) => el("li", {}, el("b", {}, text), todo ? el("span", {}, " ", todo) : null)));
+  $("summary").replaceChildren(...prose(summary));
+  $("reasons").replaceChildren(...reasons.map(([text, todo]) => el("li", {}, el("b", {}, text), todo ? el("span", {}, " ", prose(todo)) : null)));
   document.title = word === "well" ? "headset" : `${{ bad: "✕", stale: "?", heed: "!", waiting: "…" }[word]} ${headline} – headset`;
   $("icon").href = `data:image/svg+xml,<svg xmlns='http://www.w3.org/2000/svg' viewBox='0 0 9 9'><circle cx='4.5' cy='4.5' r='4' fill='${ICON[word]}'/></svg>`;
 }
@@ -416,8 +422,8 @@ function explained(e) {
   const on = e.listeners.map((l) => l.name + (l.wants_proof ? " (the caller must show a token or certificate)" : "")).join(", ");
   if (on) row("Taken by", on);
   if (e.refused) {
-    row("Why", e.refused.detail);
-    row("What to do", e.refused.hint);
+    row("Why", prose(e.refused.detail));
+    row("What to do", prose(e.refused.hint));
     return [el("p", {}, call, " ", e.route ? `would take the route ${e.route}` : "takes no route", ". headset answers it itself: ",
       el("b", {}, `${e.refused.status} ${e.refused.code}`), "."), el("dl", {}, rows)];
   }
@@ -427,6 +433,9 @@ function explained(e) {
   if (e.kept_back.length) row("Kept back of the response", names(e.kept_back));
   row("Effect", `${e.effect}, by ${e.effect_is_configured ? "the route" : "its method"}`);
   row("Sent once more", el("ul", {}, e.replay.map((r) => el("li", {}, el("span", { cls: r.again ? "yes" : "no" }, r.again ? "yes" : "never"), `, where ${r.after}`))));
+  const pairs = (all, unit) => Object.entries(all).map(([key, value]) => `${key} ${value}${unit}`).join(", ");
+  row("Timeouts", pairs(e.timeouts_seconds, " s"));
+  row("Limits", pairs(e.limits, ""));
   return [el("p", {}, call, ` takes the route ${e.route} and is sent to `, el("code", {}, e.sent_to), e.credential
     ? ` with the credential ${e.credential.name} (${e.credential.kind}).` : ", without a credential: the caller's own passes."), el("dl", {}, rows)];
 }
