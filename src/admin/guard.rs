@@ -66,6 +66,15 @@ impl AdminGuard {
         self.token.is_some()
     }
 
+    /// Whether a call for `uri` with `headers` names this listener by one of its names. That
+    /// is all that is asked of who wants the page, which is empty by itself and to which a
+    /// page of another site may link.
+    pub(super) fn goes_by(&self, uri: &Uri, headers: &HeaderMap) -> Result<(), GuardRefusal> {
+        let name = authority(uri, headers.get(header::HOST)).map(host_name);
+        shield::judge(&self.hosts, &[], name, &HeaderMap::new())
+            .map_err(|_| GuardRefusal::Shield(StatusCode::MISDIRECTED_REQUEST))
+    }
+
     /// Whether a call for `uri` with `headers` may see what it asks for.
     pub(super) fn judge(&self, uri: &Uri, headers: &HeaderMap) -> Result<(), GuardRefusal> {
         let name = authority(uri, headers.get(header::HOST)).map(host_name);
@@ -164,6 +173,20 @@ mod tests {
         assert_eq!(status(&cross), 403);
         let origin = [("host", "localhost"), ("origin", "https://evil.example")];
         assert_eq!(status(&origin), 403);
+    }
+
+    #[test]
+    fn a_link_on_another_site_leads_to_the_page_and_a_foreign_name_does_not() {
+        let guard = guard("127.0.0.1:9464", None);
+        let asked = |host: &str| {
+            let mut headers = HeaderMap::new();
+            headers.append("host", host.parse().unwrap());
+            headers.append("sec-fetch-site", "cross-site".parse().unwrap());
+            guard.goes_by(&Uri::from_static("/"), &headers)
+        };
+        assert_eq!(asked("localhost:9464"), Ok(()));
+        let foreign = GuardRefusal::Shield(StatusCode::MISDIRECTED_REQUEST);
+        assert_eq!(asked("evil.example"), Err(foreign));
     }
 
     #[test]

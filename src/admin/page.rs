@@ -1,19 +1,22 @@
 //! `/`: the page. One document with its style and its script in it, compiled in.
 //!
-//! It holds nothing that is secret, and so whoever reaches the port may have it; what it shows it
-//! asks for (`events.rs`, `explain.rs`), and there `guard.rs` judges who asks. Its
+//! It holds nothing that is secret, and so whoever calls the listener by its name may have it; what
+//! it shows it asks for (`events.rs`, `explain.rs`), and there `guard.rs` judges who asks. Its
 //! `Content-Security-Policy` (CSP level 3) lets it run the one script and style that it came
 //! with, by their hashes, talk to this listener and nobody else, and be framed by nobody.
 //! Who does not ask for HTML gets a list of what else there is, as text.
 
 use std::sync::LazyLock;
 
-use axum::http::{HeaderMap, HeaderValue, header};
+use axum::extract::State;
+use axum::http::{HeaderMap, HeaderValue, Uri, header};
 use axum::response::{IntoResponse, Response};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use ring::digest::{SHA256, digest};
+
+use crate::admin::view::{Admin, Door};
 
 const DOCUMENT: &str = include_str!("page/page.html");
 const STYLE: &str = include_str!("page/page.css");
@@ -52,7 +55,13 @@ fn policy() -> HeaderValue {
     HeaderValue::try_from(text).unwrap_or_else(|_| HeaderValue::from_static("default-src 'none'"))
 }
 
-pub(super) async fn page(headers: HeaderMap) -> Response {
+pub(super) async fn page(State(admin): State<Admin>, uri: Uri, headers: HeaderMap) -> Response {
+    let named = admin.admin_view.load().guard.goes_by(&uri, &headers);
+    if let Err(refusal) = named
+        && admin.door == Door::Port
+    {
+        return refusal.into_response();
+    }
     let accepted = headers.get_all(header::ACCEPT).iter();
     let wants_html = accepted.into_iter().any(|value| {
         let value = value.to_str().unwrap_or_default();
