@@ -4,7 +4,7 @@
 use std::io::IoSlice;
 
 use bytes::{Buf as _, BufMut, Bytes, BytesMut};
-use http::{HeaderMap, HeaderName, HeaderValue};
+use http::HeaderMap;
 
 use crate::h1::spelling::Spelling;
 
@@ -148,23 +148,18 @@ pub fn write_last_chunk(out: &mut BytesMut, trailers: Option<&HeaderMap>) {
 
 /// Writes `headers` behind `out`, a line each, names as `spelling` says.
 pub(super) fn write_fields(out: &mut BytesMut, headers: &HeaderMap, spelling: &Spelling) {
-    let length = |(name, value): (&HeaderName, &HeaderValue)| name.as_str().len() + value.len() + 4;
-    let start = out.len();
-    out.resize(start + headers.iter().map(length).sum::<usize>(), 0);
-    // Made at once, so that no part asks for room of its own.
-    let mut room = &mut out[start..];
     for (name, value) in headers {
-        for part in [spelling.name(name, value), b": ", value.as_bytes(), b"\r\n"] {
-            let (here, rest) = room.split_at_mut(part.len());
-            here.copy_from_slice(part);
-            room = rest;
-        }
+        out.put_slice(spelling.name(name, value));
+        out.put_slice(b": ");
+        out.put_slice(value.as_bytes());
+        out.put_slice(b"\r\n");
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use http::HeaderValue;
 
     /// RFC 9112 §7.1.
     #[test]
