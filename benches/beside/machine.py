@@ -32,11 +32,11 @@ def start(argv, core, log, environment=None):
 
 def stop(child):
     """SIGTERM twice (the second ends a drain), then SIGKILL for its whole group."""
-    for _ in range(2):
+    for patience in (0.1, 3):
         if child.poll() is None:
             child.send_signal(signal.SIGTERM)
             try:
-                child.wait(1.5)
+                child.wait(patience)
             except subprocess.TimeoutExpired:
                 pass
     if child.poll() is None:
