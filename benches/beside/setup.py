@@ -76,11 +76,12 @@ def target():
 def build():
     """headset as it ships: static, without the simulator; as `./test --release` builds it."""
     musl = f"{os.uname().machine}-unknown-linux-musl"
-    build = ["cargo", "build", "-q", "--locked", "--release", "--no-default-features", "--bin", "headset"]
+    build = ["cargo", "build", "-q", "--locked", "--release", "--no-default-features", "--features", "otlp"]
+    build += ["--bin", "headset"]
     folder = subprocess.run(["rustc", "--print", "target-libdir", "--target", musl], capture_output=True, text=True)
     if shutil.which("musl-gcc") and Path(folder.stdout.strip()).is_dir():
         environment = {**os.environ, f"CC_{musl.replace('-', '_')}": "musl-gcc"}
-        subprocess.run([*build, "--target", musl], cwd=ROOT, check=True, env=environment)
+        subprocess.run([*build, "--config", "deploy/static.toml", "--target", musl], cwd=ROOT, check=True, env=environment)
         return target() / musl / "release/headset"
     print("compare: no musl toolchain here, so headset is not static", file=sys.stderr)
     subprocess.run(build, cwd=ROOT, check=True)
