@@ -96,7 +96,7 @@ pub struct QuotaSeen {
 }
 
 impl Quota {
-    /// Learns from the head of a response. Two look-ups where it says nothing of a quota.
+    /// Learns from the head of a response. One look-up where it says nothing of a quota.
     pub fn learn(&self, status: StatusCode, headers: &HeaderMap) {
         if let Some(remaining) = number(headers, &REMAINING) {
             self.set(1, remaining);

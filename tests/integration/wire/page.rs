@@ -59,6 +59,21 @@ const STORIES: &[(&str, &str, &str)] = &[
         "stories/limits",
         "over_the_limit_a_call_is_answered_at_once_and_all_recovers",
     ),
+    (
+        "paced",
+        "stories/paces",
+        "a_call_without_a_place_in_time_is_told_when_to_come_and_reaches_nobody",
+    ),
+    (
+        "request-id",
+        "stories/access_log",
+        "an_id_is_sent_upstream_where_the_route_asks_for_it_and_never_in_place_of_the_callers",
+    ),
+    (
+        "trace-context",
+        "stories/traces",
+        "a_trace_begins_where_the_caller_has_none_and_is_not_recorded_where_he_does_not",
+    ),
     ("connections", "stories/limits", "connections_are_capped"),
     (
         "slow-head",
