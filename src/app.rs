@@ -316,5 +316,11 @@ fn announce(addresses: &BoundAddresses, admin_socket: Option<&BoundSocket>) {
     let admin = addresses.admin;
     let socket = admin_socket.and_then(|socket| socket.address().ok());
     let socket = socket.map(|socket| socket.to_string());
+    if socket.is_none() {
+        tracing::info!(
+            "there is no admin socket: `headset retry`, `log-level` and `shutdown` need admin.token, \
+             or admin.socket = \"/path\" in the configuration"
+        );
+    }
     tracing::info!(admin.address = %admin, admin.socket = socket, "admin listening");
 }

@@ -30,9 +30,18 @@ fn main() -> ExitCode {
     telemetry::finish();
     match outcome {
         Ok(code) => code,
+        // Whoever read our output has enough of it.
+        Err(error) if is_broken_pipe(&error) => ExitCode::SUCCESS,
         Err(error) => {
             let _ = writeln!(std::io::stderr(), "headset: {error:#}");
             ExitCode::from(exit::of_error(&error))
         }
     }
+}
+
+fn is_broken_pipe(error: &anyhow::Error) -> bool {
+    error
+        .root_cause()
+        .downcast_ref::<std::io::Error>()
+        .is_some_and(|error| error.kind() == std::io::ErrorKind::BrokenPipe)
 }

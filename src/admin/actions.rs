@@ -44,7 +44,7 @@ async fn allowed(State(admin): State<Admin>, request: Request, next: Next) -> Re
     let has_token = admin.admin_view.load().guard.has_token();
     if admin.door == Door::Port && !has_token {
         let text = "this changes something, so it needs a token: set admin.token, or ask over \
-                    the admin socket\n";
+                    the admin socket, for which admin.socket names a path\n";
         return (StatusCode::FORBIDDEN, text).into_response();
     }
     next.run(request).await

@@ -27,7 +27,7 @@ const LIST: &str = "headset\n\n/        in a browser: the page\n/livez\n/readyz 
                     credentials too)\n/startupz\n/metrics\n/status\n/events  (what the page \
                     shows, as it changes)\n/explain (?method=GET&url=/path: what would become of \
                     a call)\n\nwith the admin token, or over the admin socket:\n/reload  (POST)\n\
-                    /credentials/NAME/retry  (POST)\n/log-level  (PUT)\n";
+                    /credentials/NAME/retry  (POST)\n/log-level  (PUT)\n/shutdown  (POST)\n";
 
 struct WholePage {
     html: Bytes,

@@ -194,7 +194,7 @@ fn text(told: &Value) -> String {
     for (at, case) in told["replay"].as_array().into_iter().flatten().enumerate() {
         let may = match case["again"] == true {
             true => "once more",
-            false => "never   ",
+            false => "never    ",
         };
         let name = match at {
             0 => "sent again",

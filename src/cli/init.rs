@@ -104,8 +104,8 @@ const QUESTIONS: &[Question] = &[
 /// Asks what is missing, judges all of it, and writes the file.
 ///
 /// # Errors
-/// Where the terminal cannot be read or the file cannot be written; a file that is there
-/// stays as it is. What headset would not take is exit code 78, with every problem.
+/// Where the terminal cannot be read. A file that cannot be written is exit code 64, and one
+/// that is there stays as it is. What headset would not take is exit code 78, with every problem.
 pub fn run(args: InitArgs) -> anyhow::Result<ExitCode> {
     let mut out = io::stderr().lock();
     let to_stdout = args.file == Path::new("-");
@@ -135,7 +135,8 @@ pub fn run(args: InitArgs) -> anyhow::Result<ExitCode> {
     let is_all = problems.is_empty();
     // Of half a configuration only what somebody wrote can be judged.
     let said = judge(&flags).into_iter();
-    problems.extend(said.filter(|fault| is_all || matches!(fault.place, Place::Flag(_))));
+    let written = |key: &str| flags.iter().any(|(path, ..)| path == key);
+    problems.extend(said.filter(|fault| is_all || written(&fault.key)));
     if !problems.is_empty() {
         report::problems(&problems, &mut out)?;
         return Ok(ExitCode::from(exit::EX_CONFIG));
@@ -150,11 +151,16 @@ pub fn run(args: InitArgs) -> anyhow::Result<ExitCode> {
         true => options.create(true).truncate(true),
         false => options.create_new(true),
     };
-    let mut file = options.write(true).open(&args.file).map_err(|error| {
-        let path = args.file.display();
-        io::Error::new(error.kind(), format!("{path} cannot be written ({error})"))
-    })?;
-    file.write_all(text.as_bytes())?;
+    let written = options.write(true).open(&args.file);
+    if let Err(error) = written.and_then(|mut file| file.write_all(text.as_bytes())) {
+        writeln!(
+            out,
+            "headset: {} cannot be written ({error}); see whether its folder is there and who may \
+             write into it, or give another name",
+            args.file.display()
+        )?;
+        return Ok(ExitCode::from(exit::EX_USAGE));
+    }
     next_steps(&args.file, &flags, &mut out)?;
     Ok(ExitCode::SUCCESS)
 }

@@ -160,7 +160,7 @@ fn greeting(simulator: &Simulator, ca: Option<&Path>, bearer: Option<&Path>) -> 
 Logins, each with the user name and the password of a [credential.NAME], and what else it must hold:
 {logins}
 headset before it:
-{missing}  printf try-me > password
+{missing}  (umask 077; printf try-me > password)
   headset run --upstream {url} --register-url {url}/configuration/basicauth \\
     --username practice --password-file ./password --context-id 1 --admin-bearer-file {bearer}{ca}
 

@@ -21,6 +21,10 @@ const RESET: HeaderName = HeaderName::from_static("x-ratelimit-reset");
 /// seconds since the epoch.
 const EARLIEST: i64 = 100_000_000;
 
+/// The last second of the year 9999. A number beyond it, or below zero, is none that an
+/// upstream can mean.
+const MOST: i64 = 253_402_207_200;
+
 /// The families.
 #[derive(Clone, Debug)]
 pub struct QuotaFamilies([IntGaugeVec; 4]);
@@ -105,12 +109,12 @@ impl Quota {
             }
             if let Some(reset) = number(headers, &RESET) {
                 let since = if reset < EARLIEST { now() } else { 0 };
-                self.set(2, since.saturating_add(reset));
+                self.set(2, since.saturating_add(reset).min(MOST));
             }
         }
         if let Some(wait) = asked_to_wait(status, headers) {
             let wait = i64::try_from(wait.as_secs()).unwrap_or(i64::MAX);
-            self.set(3, now().saturating_add(wait));
+            self.set(3, now().saturating_add(wait).min(MOST));
         }
     }
 
@@ -150,7 +154,8 @@ pub fn asked_to_wait(status: StatusCode, headers: &HeaderMap) -> Option<Duration
 }
 
 fn number(headers: &HeaderMap, name: &HeaderName) -> Option<i64> {
-    headers.get(name)?.to_str().ok()?.trim().parse().ok()
+    let number: i64 = headers.get(name)?.to_str().ok()?.trim().parse().ok()?;
+    (0..=MOST).contains(&number).then_some(number)
 }
 
 fn now() -> i64 {
@@ -194,11 +199,11 @@ mod tests {
             retry_after: None,
         };
         assert_eq!(quota.seen(), seen);
-        quota.learn(
-            StatusCode::OK,
-            &headers(&[("x-ratelimit-remaining", "many")]),
-        );
-        assert_eq!(quota.seen(), seen, "nonsense changes nothing");
+        for nonsense in ["many", "-1", "9223372036854775807"] {
+            let fields = [("x-ratelimit-remaining", nonsense)];
+            quota.learn(StatusCode::OK, &headers(&fields));
+            assert_eq!(quota.seen(), seen, "{nonsense} changes nothing");
+        }
     }
 
     #[test]

@@ -40,10 +40,10 @@ impl Spelling {
         let Some(head) = &self.0 else {
             return lower;
         };
+        // An empty value that was read has its place, too.
         let value = value.as_bytes();
         let at = value.as_ptr().addr().wrapping_sub(head.as_ptr().addr());
-        // An empty value has no place of its own.
-        let written = match at < head.len() && !value.is_empty() {
+        let written = match at < head.len() {
             true => written_before(&head[..at], lower),
             false => None,
         };
@@ -111,6 +111,18 @@ mod tests {
         // The first 1s are those of the version.
         assert_eq!(spelt("x-one", "1", 2), "X-One");
         assert_eq!(spelt("x-one", "2", 0), "x-ONE");
+    }
+
+    /// So that no name is looked for in the whole head.
+    #[test]
+    fn an_empty_value_stands_where_it_was_read() {
+        let head = Bytes::from_static(HEAD);
+        let place = memchr::memmem::find(HEAD, b"X-Empty:").unwrap() + "X-Empty:".len();
+        let value = HeaderValue::from_maybe_shared(head.slice(place..place)).unwrap();
+        let at = value.as_bytes().as_ptr().addr() - head.as_ptr().addr();
+        assert_eq!(at, place);
+        let name = HeaderName::from_static("x-empty");
+        assert_eq!(Spelling::of(head).name(&name, &value), b"X-Empty");
     }
 
     #[test]

@@ -6,6 +6,7 @@ use crate::config::findings::Findings;
 use crate::config::listener::Bind;
 use crate::config::section::Section;
 use crate::config::url::{HttpOrigin, HttpUrl};
+use crate::config::{keys, read};
 
 /// Judges every route; `bound` are the tables that have an address of headset's.
 pub(super) fn check(
@@ -17,6 +18,32 @@ pub(super) fn check(
     matchers(found, routes);
     for each in routes {
         route(found, each, credentials, bound);
+        pace(found, each);
+    }
+}
+
+/// Without the number of calls nothing is paced, whatever else is said of it.
+fn pace(found: &mut Findings, route: &Section) {
+    if route.values.0.contains_key("pace.calls") {
+        return;
+    }
+    // What says what holds anyhow asks for nothing.
+    let is_changed = |key: &&str| {
+        let row = keys::KEYS
+            .iter()
+            .find(|row| row.path == format!("route.*.{key}"));
+        let usual = row.and_then(read::default).map(|value| value.canonical());
+        let set = route.values.0.get(*key);
+        set.is_some_and(|(value, _)| Some(value.canonical()) != usual)
+    };
+    let mut others = ["pace.per", "pace.burst", "pace.wait"].into_iter();
+    if let Some(key) = others.find(is_changed) {
+        found.problem(
+            route.values.place(key),
+            format!("{}.pace.calls", route.at),
+            "it is missing, so nothing would be paced".into(),
+            "write pace.calls, the number of calls in pace.per; or remove the rest of pace".into(),
+        );
     }
 }
 

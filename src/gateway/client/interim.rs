@@ -45,6 +45,10 @@ impl Interim {
         let Some(caller) = &self.facts.interim else {
             return;
         };
+        // HTTP/1.0 knows none (RFC 9110 §15.2).
+        if head.version == Version::HTTP_10 {
+            return;
+        }
         if self.expects && head.status == http::StatusCode::CONTINUE {
             return;
         }

@@ -104,7 +104,7 @@ fn a_call_is_explained_by_a_configuration_alone() {
         "sent to     https://cms.example.com:8443/v1/cc-list\n",
         "credential  cms_key (basicauth)\n",
         "effect      write (by its method)\n",
-        "never     a timeout, a 5xx",
+        "never      a timeout, a 5xx",
         "first_byte 300 s",
         "replay_body 65536",
     ] {
