@@ -7,7 +7,8 @@ counters to zero, makes its calls on the same connection, and dumps them. Only t
 counts: a call never leaves its worker. System calls are counted by strace in a second, shorter
 run. `instructions.json` keeps what each case last cost; the check fails where one costs over 2 %
 more, and names the functions that grew. The figures hold for one target and one compiler:
-elsewhere they are shown, not judged. nginx stands beside them where it is installed.
+elsewhere they are shown, not judged. They differ by up to 1 % from run to run, since the
+allocator's way depends on where memory lies. nginx stands beside them where it is installed.
 
 By hand:
     instructions.py --binary PATH [--record] [--calls N]
