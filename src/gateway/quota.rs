@@ -4,7 +4,7 @@
 //! `-Reset`; `Retry-After` of a 429 or 503, RFC 9110 §10.2.3), exported, and shown in
 //! `/status`. What was never said is absent.
 
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use http::{HeaderMap, HeaderName, StatusCode, header};
@@ -12,6 +12,7 @@ use prometheus::{IntGauge, IntGaugeVec, Opts, Registry};
 
 use crate::base::name::Name;
 use crate::base::time;
+use crate::gateway::pacer::Pacer;
 
 const LIMIT: HeaderName = HeaderName::from_static("x-ratelimit-limit");
 const REMAINING: HeaderName = HeaderName::from_static("x-ratelimit-remaining");
@@ -24,6 +25,9 @@ const EARLIEST: i64 = 100_000_000;
 /// The last second of the year 9999. A number beyond it, or below zero, is none that an
 /// upstream can mean.
 const MOST: i64 = 253_402_207_200;
+
+/// The longest pause that an upstream can ask for: what it says may be nonsense.
+const LONGEST_PAUSE: Duration = Duration::from_secs(300);
 
 /// The families.
 #[derive(Clone, Debug)]
@@ -66,6 +70,7 @@ impl QuotaFamilies {
             families: self.clone(),
             route: name.clone(),
             known: Default::default(),
+            pacer: None,
         }
     }
 
@@ -84,6 +89,8 @@ pub struct Quota {
     route: Name,
     /// Each made when the upstream first says: a 0 before would fire alerts.
     known: [OnceLock<IntGauge>; 4],
+    /// Who pauses where the upstream asks to wait.
+    pacer: Option<Arc<Pacer>>,
 }
 
 /// What is known of a quota.
@@ -113,9 +120,17 @@ impl Quota {
             }
         }
         if let Some(wait) = asked_to_wait(status, headers) {
+            if let Some(pacer) = &self.pacer {
+                pacer.pause(wait.min(LONGEST_PAUSE));
+            }
             let wait = i64::try_from(wait.as_secs()).unwrap_or(i64::MAX);
             self.set(3, now().saturating_add(wait).min(MOST));
         }
+    }
+
+    /// Where the upstream asks to wait, `pacer` pauses.
+    pub fn pauses(&mut self, pacer: Option<Arc<Pacer>>) {
+        self.pacer = pacer;
     }
 
     fn set(&self, which: usize, value: i64) {

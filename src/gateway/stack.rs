@@ -35,7 +35,7 @@ use crate::gateway::observe::RouteObserver;
 use admit::{Admit, AdmitLayer};
 use authorize::{Authorize, AuthorizeLayer};
 use limit::{Limit, LimitLayer};
-use pace::{Pace, PaceLayer};
+use pace::RoutePace;
 use record::{Record, RecordLayer};
 use respond::{Respond, RespondLayer};
 use retry::{Retry, RetryLayer};
@@ -48,7 +48,7 @@ use trace::{Trace, TraceLayer};
 
 /// The layers above the leaf `S`, outermost first.
 pub type RouteStack<S> = Record<
-    Trace<Respond<Shield<Admit<Target<Limit<Pace<Scrub<Tenant<Rewrite<Retry<Authorize<S>>>>>>>>>>>>,
+    Trace<Respond<Shield<Admit<Target<Limit<Scrub<Tenant<Rewrite<Retry<Authorize<S>>>>>>>>>>>,
 >;
 
 /// What the layers of one route are made of.
@@ -70,8 +70,8 @@ pub struct Parts {
     pub target: TargetLayer,
     /// How many calls may be under way.
     pub limit: LimitLayer,
-    /// How fast they may leave.
-    pub pace: PaceLayer,
+    /// How fast calls may leave; `None` does not hold them.
+    pub pace: Option<Arc<RoutePace>>,
     /// What is removed on the way.
     pub scrub: ScrubLayer,
     /// For which tenant a call is.
@@ -119,8 +119,6 @@ pub fn for_route<S: HttpService>(parts: Parts, leaf: S) -> RouteStack<S> {
         .layer(target)
         // A refused call takes no permit.
         .layer(limit)
-        // Within the limit, so that those who wait are bounded.
-        .layer(pace)
         // What the caller claims about itself is not ours to forward.
         .layer(scrub)
         // What is read as the tenant is what will be sent, and the first attempt and the
@@ -131,6 +129,6 @@ pub fn for_route<S: HttpService>(parts: Parts, leaf: S) -> RouteStack<S> {
         // Outside authorize: the second attempt needs a new credential.
         .layer(RetryLayer::new(authorize.slot(), connect_retry, metrics))
         // Last, so that nothing after it can see or move the credential.
-        .layer(authorize)
+        .layer(authorize.at_pace(pace))
         .service(leaf)
 }

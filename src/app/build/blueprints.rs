@@ -21,7 +21,7 @@ use crate::gateway::stack::Parts;
 use crate::gateway::stack::admit::AdmitLayer;
 use crate::gateway::stack::authorize::{AuthorizeLayer, Grant};
 use crate::gateway::stack::limit::LimitLayer;
-use crate::gateway::stack::pace::{PaceLayer, RoutePace};
+use crate::gateway::stack::pace::RoutePace;
 use crate::gateway::stack::rewrite::RewriteLayer;
 use crate::gateway::stack::scrub::{self, ScrubLayer};
 use crate::gateway::stack::shield::{OriginPolicy, ShieldLayer};
@@ -94,10 +94,10 @@ pub(super) fn blueprint(
             &planned.upstream_target,
         ))),
         limit: LimitLayer::new(allowance.clone(), metrics.clone(), planned.metrics.clone()),
-        pace: PaceLayer::new(planned.pacer.clone().map(|pacer| {
+        pace: planned.pacer.clone().map(|pacer| {
             let metrics = planned.metrics.clone();
             Arc::new(RoutePace { pacer, metrics })
-        })),
+        }),
         scrub: ScrubLayer::new(Arc::new(scrub::ScrubRules {
             credential: planned
                 .grant
@@ -209,7 +209,7 @@ fn none_parts(
             upstream_target: upstream_target.clone(),
         })),
         limit: LimitLayer::new(allowance.clone(), metrics.clone(), none.metrics.clone()),
-        pace: PaceLayer::default(),
+        pace: None,
         scrub: ScrubLayer::new(Arc::new(scrub::ScrubRules {
             credential: None,
             tenant: None,

@@ -13,6 +13,7 @@ use crate::base::name::Name;
 use crate::base::permits::Permits;
 use crate::config::{Config, PaceConfig};
 use crate::gateway::failures::FailureLog;
+use crate::gateway::metrics::RouteMetrics;
 use crate::gateway::pacer::Pacer;
 use crate::gateway::response_body::open_stream::Allowance;
 use crate::gateway::stack::admit::AdmitLayer;
@@ -58,9 +59,10 @@ impl OpenedPlan {
                 number: pool,
                 pacer: pacer.clone(),
             });
+            let pacer_of = pacer.clone();
             planned.push(PlannedRoute {
                 pacer,
-                metrics: Arc::new(process_state.families.route(&route.name)),
+                metrics: route_metrics(process_state, &route.name, pacer_of.as_ref()),
                 failures: FailureLog::new(
                     route.name.clone(),
                     upstream_target.origin().to_string(),
@@ -156,6 +158,17 @@ fn kept_pool(
         pool.route == *route && pool.lifetimes == *lifetimes && pool.connector.is_same_as(connector)
     };
     pools.iter().find(is_same).map(|pool| pool.number)
+}
+
+/// The handles of `route`, whose upstream can pause `pacer`.
+fn route_metrics(
+    process_state: &ProcessState,
+    route: &Name,
+    pacer: Option<&Arc<Pacer>>,
+) -> Arc<RouteMetrics> {
+    let mut metrics = process_state.families.route(route);
+    metrics.quota.pauses(pacer.cloned());
+    Arc::new(metrics)
 }
 
 /// The pacer that `route` has already, where its pace is the same: places that were taken

@@ -10,7 +10,7 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use pin_project_lite::pin_project;
-use tokio::time::Instant;
+use tokio::time::{Instant, Sleep};
 use tower::{Layer, Service};
 
 use crate::config::url::{HttpOrigin, HttpUrl};
@@ -20,6 +20,7 @@ use crate::credential::{Minted, Unavailable};
 use crate::gateway::echoes::strip_echoes;
 use crate::gateway::error::Error;
 use crate::gateway::path::is_under;
+use crate::gateway::stack::pace::RoutePace;
 use crate::gateway::{Call, CallResponse, HttpService};
 
 /// A credential and where it may go.
@@ -71,12 +72,23 @@ impl std::fmt::Debug for Grant {
 pub struct AuthorizeLayer {
     grant: Option<Grant>,
     dialled: HttpOrigin,
+    pace: Option<Arc<RoutePace>>,
 }
 
 impl AuthorizeLayer {
     /// Attaches `grant`'s credential to calls to `dialled`; without one, calls pass.
     pub fn new(grant: Option<Grant>, dialled: HttpOrigin) -> AuthorizeLayer {
-        AuthorizeLayer { grant, dialled }
+        AuthorizeLayer {
+            grant,
+            dialled,
+            pace: None,
+        }
+    }
+
+    /// The same, where calls leave at `pace`; without one, whenever they come.
+    #[must_use]
+    pub fn at_pace(self, pace: Option<Arc<RoutePace>>) -> AuthorizeLayer {
+        AuthorizeLayer { pace, ..self }
     }
 
     /// The credential's slot, where one serves every call.
@@ -90,6 +102,7 @@ impl<S> Layer<S> for AuthorizeLayer {
     fn layer(&self, inner: S) -> Authorize<S> {
         Authorize {
             inner,
+            pace: self.pace.clone(),
             bound: self.grant.as_ref().map(|grant| {
                 Arc::new(BoundCredential {
                     slot: grant.handle.one().cloned(),
@@ -121,6 +134,7 @@ impl BoundCredential {
 #[derive(Clone)]
 pub struct Authorize<S> {
     inner: S,
+    pace: Option<Arc<RoutePace>>,
     bound: Option<Arc<BoundCredential>>,
 }
 
@@ -134,6 +148,13 @@ impl<S: HttpService> Service<Call> for Authorize<S> {
     }
 
     fn call(&mut self, mut call: Call) -> Self::Future {
+        if let Some(pace) = &self.pace {
+            match pace.place(&call) {
+                Ok(Duration::ZERO) => {}
+                Ok(wait) => return self.hold(call, wait),
+                Err(error) => return AuthorizeFuture::Refused { error: Some(error) },
+            }
+        }
         let Some(bound) = &self.bound else {
             return AuthorizeFuture::Calling {
                 inner: self.inner.call(call),
@@ -173,6 +194,22 @@ impl<S: HttpService> Service<Call> for Authorize<S> {
     }
 }
 
+impl<S: HttpService> Authorize<S> {
+    /// Goes on with `call` after `wait`.
+    #[cold]
+    fn hold(&self, call: Call, wait: Duration) -> AuthorizeFuture<S, S::Future> {
+        let then = Authorize {
+            pace: None,
+            ..self.clone()
+        };
+        AuthorizeFuture::Held {
+            held: Some(Box::new((call, then))),
+            sleep: Box::pin(tokio::time::sleep(wait)),
+            since: Instant::now(),
+        }
+    }
+}
+
 /// Sets the credential's fields; a reference count each, the bytes are shared.
 fn attach(minted: &Arc<Minted>, call: &mut Call) {
     let headers = call.request.headers_mut();
@@ -191,6 +228,12 @@ pin_project! {
     pub enum AuthorizeFuture<S, F> {
         /// The credential must not go there.
         Refused { error: Option<Error> },
+        /// Waiting for its place.
+        Held {
+            held: Option<Box<(Call, Authorize<S>)>>,
+            sleep: Pin<Box<Sleep>>,
+            since: Instant,
+        },
         /// Waiting for a credential; dropping this cancels no flight.
         Minting {
             obtaining: Obtaining,
@@ -220,6 +263,21 @@ where
             let next = match self.as_mut().project() {
                 Projected::Refused { error } => {
                     return error.take().map_or(Poll::Pending, |e| Poll::Ready(Err(e)));
+                }
+                Projected::Held { held, sleep, since } => {
+                    ready!(sleep.as_mut().poll(cx));
+                    let Some(held) = held.take() else {
+                        return Poll::Pending;
+                    };
+                    let (call, mut service) = *held;
+                    let mut next = service.call(call);
+                    // None of it is headset's own time.
+                    match &mut next {
+                        AuthorizeFuture::Calling { waited, .. } => *waited = since.elapsed(),
+                        AuthorizeFuture::Minting { since: from, .. } => *from = *since,
+                        AuthorizeFuture::Refused { .. } | AuthorizeFuture::Held { .. } => {}
+                    }
+                    next
                 }
                 Projected::Calling {
                     inner,
