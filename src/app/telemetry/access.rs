@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use http::{HeaderValue, Version};
 use jiff::Timestamp;
-use serde_json::json;
+use serde::Serialize;
 
 use super::lost;
 use crate::config::{AccessConfig, AccessFormat};
@@ -119,28 +119,73 @@ fn line(entry: &AccessEntry, format: AccessFormat, lines: &mut Vec<u8>) {
 
 fn as_json(entry: &AccessEntry) -> String {
     let ms = |time: Duration| time.as_micros() as f64 / 1000.0;
-    let upstream = Some(&*entry.upstream).filter(|upstream| !upstream.is_empty());
-    json!({
-        "timestamp": began(entry).to_string(),
-        "message": "call",
-        "route.name": entry.route.as_str(),
-        "request.method": bounded(entry.method.as_str().as_bytes()),
-        "request.path": bounded(path(entry).as_bytes()),
-        "request.host": entry.host.as_ref().map(|host| bounded(HeaderValue::as_bytes(host))),
-        "request.id": entry.request_id,
-        "request.bytes": entry.received,
-        "client.address": entry.peer.ip,
-        "response.status": entry.status.map(|status| status.as_u16()),
-        "response.bytes": entry.sent,
-        "duration_ms": ms(entry.duration),
-        "credential_wait_ms": ms(entry.credential_wait),
-        "upstream_wait_ms": ms(entry.upstream_wait),
-        "upstream": upstream,
-        "attempts": entry.attempts,
-        "error.code": entry.failure,
-        "trace.id": entry.trace.map(|trace| trace.to_string()),
-    })
-    .to_string()
+    let line = AccessLine {
+        timestamp: began(entry),
+        message: "call",
+        route: entry.route.as_str(),
+        method: bounded(entry.method.as_str().as_bytes()),
+        path: bounded(path(entry).as_bytes()),
+        host: entry
+            .host
+            .as_ref()
+            .map(|host| bounded(HeaderValue::as_bytes(host))),
+        id: &entry.request_id,
+        received: entry.received,
+        client: entry.peer.ip,
+        status: entry.status.map(|status| status.as_u16()),
+        sent: entry.sent,
+        duration: ms(entry.duration),
+        credential_wait: ms(entry.credential_wait),
+        upstream_wait: ms(entry.upstream_wait),
+        upstream: Some(&*entry.upstream).filter(|upstream| !upstream.is_empty()),
+        attempts: entry.attempts,
+        failure: entry.failure,
+        trace: entry.trace.map(|trace| trace.to_string()),
+    };
+    // Text and numbers alone: it cannot fail.
+    serde_json::to_string(&line).unwrap_or_default()
+}
+
+/// A line as JSON, its fields in this order.
+#[derive(Serialize)]
+struct AccessLine<'a> {
+    #[serde(serialize_with = "as_text")]
+    timestamp: Timestamp,
+    message: &'static str,
+    #[serde(rename = "route.name")]
+    route: &'a str,
+    #[serde(rename = "request.method")]
+    method: String,
+    #[serde(rename = "request.path")]
+    path: String,
+    #[serde(rename = "request.host")]
+    host: Option<String>,
+    #[serde(rename = "request.id")]
+    id: &'a str,
+    #[serde(rename = "request.bytes")]
+    received: u64,
+    #[serde(rename = "client.address")]
+    client: Option<IpAddr>,
+    #[serde(rename = "response.status")]
+    status: Option<u16>,
+    #[serde(rename = "response.bytes")]
+    sent: u64,
+    #[serde(rename = "duration_ms")]
+    duration: f64,
+    #[serde(rename = "credential_wait_ms")]
+    credential_wait: f64,
+    #[serde(rename = "upstream_wait_ms")]
+    upstream_wait: f64,
+    upstream: Option<&'a str>,
+    attempts: u32,
+    #[serde(rename = "error.code")]
+    failure: Option<&'static str>,
+    #[serde(rename = "trace.id")]
+    trace: Option<String>,
+}
+
+fn as_text<S: serde::Serializer>(value: &impl std::fmt::Display, to: S) -> Result<S::Ok, S::Error> {
+    to.collect_str(value)
 }
 
 /// `host ident authuser [date] "request" status bytes`, as the web servers of NCSA and
@@ -178,12 +223,18 @@ fn path(entry: &AccessEntry) -> &str {
 }
 
 fn bounded(bytes: &[u8]) -> String {
-    bytes[..bytes.len().min(LONGEST)].escape_ascii().to_string()
+    let bytes = &bytes[..bytes.len().min(LONGEST)];
+    let plain = |byte: &u8| byte.is_ascii_graphic() && !matches!(byte, b'"' | b'\'' | b'\\');
+    match std::str::from_utf8(bytes) {
+        Ok(text) if bytes.iter().all(plain) => text.to_owned(),
+        _ => bytes.escape_ascii().to_string(),
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use http::{Method, StatusCode};
+    use serde_json::json;
 
     use super::*;
     use crate::base::name::Name;

@@ -1,63 +1,156 @@
 //! Spans as OTLP says them in JSON (OTLP 1.x, "JSON Protobuf Encoding"): ids in hexadecimal,
 //! 64-bit numbers as text, enumerations as numbers.
 
-use serde_json::{Value, json};
+use serde::{Serialize, Serializer};
 
-use crate::base::trace::{SpanKind, SpanValue, TraceSpan};
+use crate::base::trace::{SpanId, SpanKind, SpanValue, TraceId, TraceSpan};
 
 /// The body of a request with `spans` of the process that `resource` describes.
 pub(super) fn request(resource: &[(String, String)], spans: &[TraceSpan]) -> String {
-    let resource: Vec<Value> = resource
-        .iter()
-        .map(|(key, value)| json!({ "key": key, "value": { "stringValue": value } }))
-        .collect();
-    let spans: Vec<Value> = spans.iter().map(span).collect();
-    json!({
-        "resourceSpans": [{
-            "resource": { "attributes": resource },
-            "scopeSpans": [{
-                "scope": { "name": "headset", "version": env!("CARGO_PKG_VERSION") },
-                "spans": spans,
+    let request = OtlpRequest {
+        resource_spans: [OtlpResourceSpans {
+            resource: OtlpResource {
+                attributes: resource
+                    .iter()
+                    .map(|(key, value)| OtlpAttribute {
+                        key,
+                        value: OtlpValue::StringValue(value),
+                    })
+                    .collect(),
+            },
+            scope_spans: [OtlpScopeSpans {
+                scope: OtlpScope {
+                    name: "headset",
+                    version: env!("CARGO_PKG_VERSION"),
+                },
+                spans: spans.iter().map(OtlpSpan::of).collect(),
             }],
         }],
-    })
-    .to_string()
-}
-
-fn span(span: &TraceSpan) -> Value {
-    let mut all = json!({
-        "traceId": span.trace.to_string(),
-        "spanId": span.id.to_string(),
-        "name": span.name,
-        "kind": match span.kind {
-            SpanKind::Internal => 1,
-            SpanKind::Server => 2,
-            SpanKind::Client => 3,
-        },
-        "startTimeUnixNano": span.began_ns.to_string(),
-        "endTimeUnixNano": span.ended_ns.to_string(),
-        "attributes": span.attributes.iter().map(attribute).collect::<Vec<_>>(),
-        // Unset, or an error.
-        "status": { "code": if span.failed { 2 } else { 0 } },
-    });
-    if let Some(parent) = span.parent {
-        all["parentSpanId"] = parent.to_string().into();
-    }
-    all
-}
-
-fn attribute((key, value): &(&'static str, SpanValue)) -> Value {
-    let value = match value {
-        SpanValue::Text(text) => json!({ "stringValue": text }),
-        SpanValue::Number(number) => json!({ "intValue": number.to_string() }),
     };
-    json!({ "key": key, "value": value })
+    // Text and numbers alone: it cannot fail.
+    serde_json::to_string(&request).unwrap_or_default()
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct OtlpRequest<'a> {
+    resource_spans: [OtlpResourceSpans<'a>; 1],
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct OtlpResourceSpans<'a> {
+    resource: OtlpResource<'a>,
+    scope_spans: [OtlpScopeSpans<'a>; 1],
+}
+
+#[derive(Serialize)]
+struct OtlpResource<'a> {
+    attributes: Vec<OtlpAttribute<'a>>,
+}
+
+#[derive(Serialize)]
+struct OtlpScopeSpans<'a> {
+    scope: OtlpScope,
+    spans: Vec<OtlpSpan<'a>>,
+}
+
+#[derive(Serialize)]
+struct OtlpScope {
+    name: &'static str,
+    version: &'static str,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct OtlpSpan<'a> {
+    #[serde(serialize_with = "as_text")]
+    trace_id: TraceId,
+    #[serde(serialize_with = "as_text")]
+    span_id: SpanId,
+    #[serde(
+        serialize_with = "some_as_text",
+        skip_serializing_if = "Option::is_none"
+    )]
+    parent_span_id: Option<SpanId>,
+    name: &'a str,
+    kind: u8,
+    #[serde(serialize_with = "as_text")]
+    start_time_unix_nano: u64,
+    #[serde(serialize_with = "as_text")]
+    end_time_unix_nano: u64,
+    attributes: Vec<OtlpAttribute<'a>>,
+    status: OtlpStatus,
+}
+
+#[derive(Serialize)]
+struct OtlpStatus {
+    /// 0 is unset, 2 an error.
+    code: u8,
+}
+
+#[derive(Serialize)]
+struct OtlpAttribute<'a> {
+    key: &'a str,
+    value: OtlpValue<'a>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+enum OtlpValue<'a> {
+    StringValue(&'a str),
+    #[serde(serialize_with = "as_text")]
+    IntValue(i64),
+}
+
+impl<'a> OtlpSpan<'a> {
+    fn of(span: &'a TraceSpan) -> OtlpSpan<'a> {
+        let attributes = span.attributes.iter().map(|(key, value)| OtlpAttribute {
+            key,
+            value: match value {
+                SpanValue::Text(text) => OtlpValue::StringValue(text),
+                SpanValue::Number(number) => OtlpValue::IntValue(*number),
+            },
+        });
+        OtlpSpan {
+            trace_id: span.trace,
+            span_id: span.id,
+            parent_span_id: span.parent,
+            name: &span.name,
+            kind: match span.kind {
+                SpanKind::Internal => 1,
+                SpanKind::Server => 2,
+                SpanKind::Client => 3,
+            },
+            start_time_unix_nano: span.began_ns,
+            end_time_unix_nano: span.ended_ns,
+            attributes: attributes.collect(),
+            status: OtlpStatus {
+                code: if span.failed { 2 } else { 0 },
+            },
+        }
+    }
+}
+
+fn as_text<S: Serializer>(value: &impl std::fmt::Display, to: S) -> Result<S::Ok, S::Error> {
+    to.collect_str(value)
+}
+
+fn some_as_text<S: Serializer>(
+    value: &Option<impl std::fmt::Display>,
+    to: S,
+) -> Result<S::Ok, S::Error> {
+    match value {
+        Some(value) => to.collect_str(value),
+        None => to.serialize_none(),
+    }
 }
 
 #[cfg(test)]
 mod tests {
+    use serde_json::{Value, json};
+
     use super::*;
-    use crate::base::trace::{SpanId, TraceId};
 
     #[test]
     fn a_span_is_written_as_the_protocol_says() {
