@@ -2,7 +2,9 @@
 //!
 //! TLS 1.2 is the floor: rustls speaks nothing older (RFC 8996).
 
+pub mod authority;
 pub mod client;
+pub(crate) mod der;
 pub mod error;
 mod expiry;
 pub(crate) mod failure;

@@ -8,18 +8,16 @@ use jiff::civil::DateTime;
 use jiff::tz::Offset;
 use rustls::pki_types::CertificateDer;
 
-const SEQUENCE: u8 = 0x30;
-const INTEGER: u8 = 0x02;
+use super::der::{CONTEXT_0, INTEGER, SEQUENCE, element};
+
 const UTC_TIME: u8 = 0x17;
 const GENERALIZED_TIME: u8 = 0x18;
-/// `[0] EXPLICIT`: the version, where it is not 1.
-const VERSION: u8 = 0xa0;
-
 /// `notAfter` in seconds since the epoch; `None` where it cannot be read.
 pub fn not_after(certificate: &CertificateDer<'_>) -> Option<i64> {
     let (certificate, _) = element(certificate, SEQUENCE)?;
     let (mut fields, _) = element(certificate, SEQUENCE)?;
-    if let Some((_, rest)) = element(fields, VERSION) {
+    // The version, where it is not 1.
+    if let Some((_, rest)) = element(fields, CONTEXT_0) {
         fields = rest;
     }
     // Serial number, signature algorithm, issuer.
@@ -30,24 +28,6 @@ pub fn not_after(certificate: &CertificateDer<'_>) -> Option<i64> {
     let (_, after) = time(validity)?;
     let (end, _) = time(after)?;
     Some(end)
-}
-
-/// The content of the first element, which must have this tag, and what follows it.
-fn element(der: &[u8], tag: u8) -> Option<(&[u8], &[u8])> {
-    let (&first, rest) = der.split_first()?;
-    let (&length, rest) = rest.split_first()?;
-    let (length, rest) = match length {
-        0..=0x7f => (usize::from(length), rest),
-        0x81..=0x84 => {
-            let (octets, rest) = rest.split_at_checked(usize::from(length - 0x80))?;
-            let length = octets
-                .iter()
-                .fold(0, |all, octet| all << 8 | usize::from(*octet));
-            (length, rest)
-        }
-        _ => return None,
-    };
-    (first == tag).then(|| rest.split_at_checked(length))?
 }
 
 /// The time in the first element, and what follows it (RFC 5280 §4.1.2.5).

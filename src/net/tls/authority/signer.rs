@@ -1,0 +1,124 @@
+//! The key of an authority: rustls and ring sign with it, rcgen says what.
+
+use std::sync::Arc;
+
+use ring::rand::SystemRandom;
+use ring::signature::{ECDSA_P256_SHA256_ASN1_SIGNING, EcdsaKeyPair};
+use rustls::SignatureScheme;
+use rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
+use rustls::sign::SigningKey;
+use zeroize::Zeroizing;
+
+use super::error::AuthorityError;
+use crate::net::tls::der::{BIT_STRING, SEQUENCE, element};
+
+/// How it may sign, by kind of key.
+const SCHEMES: [(SignatureScheme, &rcgen::SignatureAlgorithm); 4] = [
+    (
+        SignatureScheme::ECDSA_NISTP256_SHA256,
+        &rcgen::PKCS_ECDSA_P256_SHA256,
+    ),
+    (
+        SignatureScheme::ECDSA_NISTP384_SHA384,
+        &rcgen::PKCS_ECDSA_P384_SHA384,
+    ),
+    (SignatureScheme::ED25519, &rcgen::PKCS_ED25519),
+    (SignatureScheme::RSA_PKCS1_SHA256, &rcgen::PKCS_RSA_SHA256),
+];
+
+/// Signs certificates. Its `Debug` shows the public half alone, as rustls prints it.
+#[derive(Debug)]
+pub(super) struct Signer {
+    key: Arc<dyn SigningKey>,
+    /// What stands in the bit string of its SubjectPublicKeyInfo.
+    public: PublicKey,
+}
+
+impl Signer {
+    /// A fresh one: ECDSA P-256.
+    pub(super) fn generate() -> Result<Signer, AuthorityError> {
+        Signer::new(generate()?)
+    }
+
+    pub(super) fn new(key: Arc<dyn SigningKey>) -> Result<Signer, AuthorityError> {
+        let public = PublicKey::of(&*key)?;
+        Ok(Signer { key, public })
+    }
+}
+
+impl rcgen::PublicKeyData for Signer {
+    fn der_bytes(&self) -> &[u8] {
+        &self.public.bits
+    }
+
+    fn algorithm(&self) -> &'static rcgen::SignatureAlgorithm {
+        self.public.algorithm
+    }
+}
+
+impl rcgen::SigningKey for Signer {
+    fn sign(&self, message: &[u8]) -> Result<Vec<u8>, rcgen::Error> {
+        let offered = SCHEMES.map(|(scheme, _)| scheme);
+        let signer = self.key.choose_scheme(&offered);
+        let signer = signer.ok_or(rcgen::Error::UnsupportedSignatureAlgorithm)?;
+        let signed = signer.sign(message);
+        signed.map_err(|_| rcgen::Error::RemoteKeyError)
+    }
+}
+
+/// The public half of a key.
+#[derive(Debug)]
+pub(super) struct PublicKey {
+    bits: Vec<u8>,
+    algorithm: &'static rcgen::SignatureAlgorithm,
+}
+
+impl PublicKey {
+    pub(super) fn of(key: &dyn SigningKey) -> Result<PublicKey, AuthorityError> {
+        let unsuited = || AuthorityError::Making("its kind of key cannot be used".into());
+        let offered = SCHEMES.map(|(scheme, _)| scheme);
+        let chosen = key.choose_scheme(&offered).ok_or_else(unsuited)?.scheme();
+        let mut schemes = SCHEMES.iter();
+        let (_, algorithm) = schemes
+            .find(|(scheme, _)| *scheme == chosen)
+            .ok_or_else(unsuited)?;
+        let info = key.public_key().ok_or_else(unsuited)?;
+        Ok(PublicKey {
+            bits: bits(&info).ok_or_else(unsuited)?.to_vec(),
+            algorithm,
+        })
+    }
+}
+
+impl rcgen::PublicKeyData for PublicKey {
+    fn der_bytes(&self) -> &[u8] {
+        &self.bits
+    }
+
+    fn algorithm(&self) -> &'static rcgen::SignatureAlgorithm {
+        self.algorithm
+    }
+}
+
+/// The key itself in a SubjectPublicKeyInfo (RFC 5280 §4.1).
+fn bits(info: &[u8]) -> Option<&[u8]> {
+    let (fields, _) = element(info, SEQUENCE)?;
+    let (_, after) = element(fields, SEQUENCE)?;
+    let (bits, _) = element(after, BIT_STRING)?;
+    bits.strip_prefix(&[0])
+}
+
+/// A fresh ECDSA P-256 key in PKCS#8. Ring leaves a copy of it behind, which nobody zeroes.
+pub(super) fn generate_pkcs8() -> Result<Zeroizing<Vec<u8>>, AuthorityError> {
+    let made = EcdsaKeyPair::generate_pkcs8(&ECDSA_P256_SHA256_ASN1_SIGNING, &SystemRandom::new())
+        .map_err(|_| AuthorityError::Making("the machine yields no random bytes".into()))?;
+    Ok(Zeroizing::new(made.as_ref().to_vec()))
+}
+
+/// The same, ready to sign.
+pub(super) fn generate() -> Result<Arc<dyn SigningKey>, AuthorityError> {
+    let pkcs8 = generate_pkcs8()?;
+    let der = PrivateKeyDer::from(PrivatePkcs8KeyDer::from(pkcs8.as_slice()));
+    rustls::crypto::ring::sign::any_ecdsa_type(&der)
+        .map_err(|error| AuthorityError::Making(error.to_string()))
+}
