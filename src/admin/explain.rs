@@ -53,6 +53,7 @@ pub fn shown(told: &Explanation) -> Value {
             "hint": refused.hint,
         })),
         "sent_to": told.sent_to,
+        "dialled": told.dialled.iter().map(ToString::to_string).collect::<Value>(),
         "credential": told.credential.as_ref().map(|(name, kind)| json!({
             "name": name.as_str(),
             "kind": kind,

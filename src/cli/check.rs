@@ -18,6 +18,7 @@ use crate::cli::exit;
 use crate::cli::online::{self, TriedCredential};
 use crate::cli::quick::Quick;
 use crate::cli::report::{self, OutputFormat};
+use crate::config::resolve::Resolve;
 use crate::config::{Config, load};
 use crate::secret::SecretSource;
 
@@ -184,20 +185,40 @@ fn summary(config: &Config) -> Vec<String> {
             None => String::new(),
         };
         lines.push(format!(
-            "route {}: {}{} -> {}{with}",
+            "route {}: {}{} -> {}{}{with}",
             route.name,
             route.host.as_deref().unwrap_or(""),
             route.path,
-            route.upstream
+            route.upstream,
+            dialled(&route.resolve),
         ));
     }
     for credential in &config.credentials {
         lines.push(format!(
-            "credential {}: {}",
-            credential.name, credential.kind
+            "credential {}: {}{}",
+            credential.name,
+            credential.kind,
+            dialled(&credential.resolve),
         ));
     }
     lines
+}
+
+/// Where the configuration says that a host is dialled.
+fn dialled(resolve: &Resolve) -> String {
+    let each = resolve.names().map(|(name, addresses)| {
+        let addresses: Vec<String> = addresses.iter().map(ToString::to_string).collect();
+        format!(" ({name} is dialled at {})", addresses.join(", "))
+    });
+    each.collect()
+}
+
+fn dialled_json(resolve: &Resolve) -> Json {
+    let each = resolve.names().map(|(name, addresses)| {
+        let addresses = addresses.iter().map(ToString::to_string);
+        (name.to_owned(), addresses.collect::<Json>())
+    });
+    Json::Object(each.collect())
 }
 
 fn as_json(outcome: &Result<Config, Vec<Problem>>, tried: &[TriedCredential]) -> Json {
@@ -231,11 +252,13 @@ fn as_json(outcome: &Result<Config, Vec<Problem>>, tried: &[TriedCredential]) ->
                 "host": route.host,
                 "path": route.path,
                 "upstream": route.upstream.to_string(),
+                "resolve": dialled_json(&route.resolve),
                 "credential": route.credential.as_ref().map(|name| name.as_str()),
             })).collect::<Vec<_>>(),
             "credentials": config.credentials.iter().map(|credential| json!({
                 "name": credential.name.as_str(),
                 "kind": credential.kind,
+                "resolve": dialled_json(&credential.resolve),
             })).collect::<Vec<_>>(),
         }),
     }
@@ -307,6 +330,21 @@ mod tests {
         ] {
             assert!(stdout.contains(line), "{line}: {stdout}");
         }
+    }
+
+    #[test]
+    fn a_host_that_is_dialled_elsewhere_is_told() {
+        let there = "resolve = { \"cms.example.com\" = [\"127.0.0.1:8443\", \"::1\"] }\n";
+        let text = text("/p", "/b").replace("kind =", &format!("{there}kind ="));
+        let (stdout, _) = written(&load_text(&text), OutputFormat::Human);
+        let line =
+            "credential cms: basicauth (cms.example.com is dialled at 127.0.0.1:8443, ::1)\n";
+        assert!(stdout.contains(line), "{stdout}");
+        let (stdout, _) = written(&load_text(&text), OutputFormat::Json);
+        let value: Json = serde_json::from_str(&stdout).unwrap();
+        let told = &value["credentials"][0]["resolve"]["cms.example.com"];
+        assert_eq!(*told, json!(["127.0.0.1:8443", "::1"]));
+        assert_eq!(value["routes"][0]["resolve"], json!({}));
     }
 
     #[test]

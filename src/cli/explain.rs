@@ -164,6 +164,7 @@ fn text(told: &Value) -> String {
         return out;
     }
     line("sent to", word(&told["sent_to"]));
+    line("dialled", list(&told["dialled"]));
     let credential = &told["credential"];
     line(
         "credential",

@@ -168,6 +168,7 @@ fn route(section: &Section, times: &Timeouts, trust: &UpstreamTls) -> Option<Rou
         host,
         path,
         upstream: values.need_url("upstream").clone(),
+        resolve: values.resolve("resolve").cloned().unwrap_or_default(),
         credential: values.text("credential").and_then(Name::parse),
         tenant: tenant_rule(values),
         effect: values.text("effect").map(|word| match word {
@@ -238,6 +239,11 @@ fn credential(section: &Section, trust: &UpstreamTls) -> Option<CredentialConfig
             .filter_map(|url| HttpUrl::parse(url).ok())
             .collect(),
         tls: tls(&section.values, "tls.", trust),
+        resolve: section
+            .values
+            .resolve("resolve")
+            .cloned()
+            .unwrap_or_default(),
     })
 }
 

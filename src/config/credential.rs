@@ -3,6 +3,7 @@
 use crate::base::name::Name;
 use crate::base::problem::Place;
 use crate::config::outbound::UpstreamTls;
+use crate::config::resolve::Resolve;
 use crate::config::tenant::{MARK, holds_mark};
 use crate::config::url::HttpUrl;
 use crate::config::values::{Value, Values};
@@ -25,6 +26,8 @@ pub struct CredentialConfig {
     pub origins: Vec<HttpUrl>,
     /// TLS towards its issuer.
     pub tls: UpstreamTls,
+    /// Where the issuer's host is dialled, where the resolver is not asked.
+    pub resolve: Resolve,
 }
 
 impl CredentialConfig {

@@ -6,6 +6,7 @@
 mod callers;
 mod credentials;
 mod outbound;
+mod resolve;
 mod routes;
 mod tenants;
 
@@ -13,6 +14,7 @@ use crate::base::problem::Place;
 use crate::config::findings::Findings;
 use crate::config::listener::Bind;
 use crate::config::section::Section;
+use crate::config::url::HttpOrigin;
 
 /// Judges all sections together.
 pub fn check(sections: &[Section]) -> Findings {
@@ -31,10 +33,12 @@ pub fn check(sections: &[Section]) -> Findings {
     routes::check(&mut found, &routes, &credentials, &bound);
     credentials::check(&mut found, &routes, &credentials);
     store(&mut found, of("store").first().copied());
-    outbound::check(&mut found, sections, |origin| {
+    let ours = |origin: &HttpOrigin| {
         let own = bound.iter().find(|at| routes::is_ours(at, origin))?;
         Some(own.at.clone())
-    });
+    };
+    outbound::check(&mut found, sections, ours);
+    resolve::check(&mut found, &routes, &credentials, ours);
     let limits = of("limits").first().copied();
     tenants::check(&mut found, &routes, &credentials, limits);
     found

@@ -95,6 +95,8 @@ pub enum ValueType {
     Bearer,
     /// A table of header names, each with a reference to a secret.
     SecretHeaders,
+    /// A table of host names, each with the addresses to dial for it.
+    Resolve,
 }
 
 impl ValueType {
@@ -116,6 +118,7 @@ impl ValueType {
             ValueType::Secret | ValueType::OwnSecret => "a reference to a secret".into(),
             ValueType::Bearer => "a reference to a secret or a credential".into(),
             ValueType::SecretHeaders => "a table of headers".into(),
+            ValueType::Resolve => "a table of names with addresses".into(),
         }
     }
 }

@@ -10,6 +10,7 @@ use crate::base::problem::{Place, Problem};
 use crate::config::fault::{ValueFault, fault, near};
 use crate::config::key::{ConfigKey, Fallback, ValueType};
 use crate::config::listener::Bind;
+use crate::config::read_resolve;
 use crate::config::read_secret::{bearer, secret, secret_headers};
 use crate::config::text::{path, plain, unquoted};
 use crate::config::tree::{Node, ScalarForm, Shape};
@@ -28,6 +29,7 @@ pub fn value(key: &ConfigKey, node: &Node, at: &str) -> Result<Value, Vec<Proble
         (ValueType::OwnSecret, _) => Value::Secret(secret(node, at, true)?),
         (ValueType::Bearer, _) => bearer(node, at)?,
         (ValueType::SecretHeaders, _) => Value::SecretHeaders(secret_headers(node, at)?),
+        (ValueType::Resolve, _) => Value::Resolve(read_resolve::read(node, at)?),
         (ValueType::List, Shape::List(items)) => Value::List(list(items, at)?),
         (ValueType::List, Shape::Scalar(text, ScalarForm::Loose)) => {
             Value::List(split(text).map_err(|fault| one(&node.place, fault))?)

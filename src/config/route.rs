@@ -5,6 +5,7 @@ use std::time::Duration;
 use crate::base::name::Name;
 use crate::config::limits::Timeouts;
 use crate::config::outbound::UpstreamTls;
+use crate::config::resolve::Resolve;
 use crate::config::tenant::TenantRule;
 use crate::config::url::HttpUrl;
 
@@ -19,6 +20,8 @@ pub struct RouteConfig {
     pub path: String,
     /// Where its calls go; the path, if any, goes before the incoming one.
     pub upstream: HttpUrl,
+    /// Where the upstream's host is dialled, where the resolver is not asked.
+    pub resolve: Resolve,
     /// The credential to attach; `None` passes the caller's own through.
     pub credential: Option<Name>,
     /// Which calls are for which tenant; `None` where the route knows no tenants.

@@ -184,6 +184,9 @@ fn typed(ty: ValueType) -> Json {
         ValueType::SecretHeaders => {
             json!({ "type": "object", "additionalProperties": { "oneOf": secret() } })
         }
+        ValueType::Resolve => {
+            json!({ "type": "object", "additionalProperties": { "oneOf": [text, texts] } })
+        }
     }
 }
 

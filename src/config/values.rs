@@ -13,6 +13,7 @@ use std::time::Duration;
 use crate::base::name::Name;
 use crate::base::problem::Place;
 use crate::config::listener::Bind;
+use crate::config::resolve::Resolve;
 use crate::config::url::HttpUrl;
 use crate::secret::SecretSource;
 
@@ -42,6 +43,8 @@ pub enum Value {
     Credential(Name),
     /// `ValueType::SecretHeaders`; the names are lower case.
     SecretHeaders(Vec<(String, SecretSource)>),
+    /// `ValueType::Resolve`.
+    Resolve(Resolve),
 }
 
 impl Value {
@@ -65,6 +68,7 @@ impl Value {
                 }
                 text
             }
+            Value::Resolve(resolve) => resolve.canonical(),
         }
     }
 }
@@ -109,6 +113,7 @@ impl Values {
         Secret, SecretSource, secret, need_secret, "reference to a secret";
         SecretHeaders, [(String, SecretSource)], secret_headers, need_secret_headers,
             "table of secret headers";
+        Resolve, Resolve, resolve, need_resolve, "table of names and addresses";
     }
 
     /// Whether the switch at `path` is on; one that nobody set is off.

@@ -102,6 +102,7 @@ mod tests {
                 roots: Roots::Bundled,
                 ..UpstreamTls::default()
             },
+            resolve: Default::default(),
         }
     }
 

@@ -87,12 +87,13 @@ impl MinterFactory {
         // Where it may go, for a kind that tries there what it obtained.
         let mut reaching = credential.clone();
         reaching.origins = self.reached_by(credential);
+        let egress = self.egress.resolving(&credential.resolve);
         let building = KindContext {
             credential: &reaching,
             clock: &self.clock,
             mint_limit: self.mint_limit,
             chains: &self.chains,
-            egress: &self.egress,
+            egress: &egress,
         };
         match kinds::named(credential.kind) {
             Some(kind) => (kind.build)(&building),

@@ -6,6 +6,7 @@
 //! at method, host and path alone: what depends on a call's fields or body (framing, pages
 //! of browsers, tokens, tenants) it names and does not judge. It opens and asks nothing.
 
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use http::{HeaderName, Method, StatusCode, Uri, header};
@@ -37,6 +38,8 @@ pub struct ExplainedRoute {
     pub name: Name,
     /// Which calls take it.
     pub matcher: Matcher,
+    /// Where its upstream is dialled, where the configuration says it.
+    pub dialled: Vec<SocketAddr>,
     /// Which targets it refuses, and how targets are rewritten.
     pub target: TargetRules,
     /// What it attaches.
@@ -98,6 +101,8 @@ pub struct Explanation {
     pub refused: Option<ExplainedRefusal>,
     /// Where it would be sent.
     pub sent_to: Option<String>,
+    /// Where that is dialled, where the configuration says it; else the resolver does.
+    pub dialled: Vec<SocketAddr>,
     /// Name and kind of its credential.
     pub credential: Option<(Name, &'static str)>,
     /// The field that must name its tenant.
@@ -234,6 +239,7 @@ impl Explainer {
             route: None,
             refused: fault.map(ExplainedRefusal::of),
             sent_to: None,
+            dialled: Vec::new(),
             credential: None,
             tenant: None,
             removed: Vec::new(),
@@ -291,6 +297,7 @@ impl ExplainedRoute {
             return;
         }
         told.sent_to = Some(format!("{origin}{sent}"));
+        told.dialled = self.dialled.clone();
         told.tenant = self.tenant.as_ref().map(HeaderName::to_string);
         let credential = self.credential.as_ref();
         told.credential = credential.map(|c| (c.name.clone(), c.kind));

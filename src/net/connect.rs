@@ -2,8 +2,9 @@
 //! time limit.
 //!
 //! Each new connection asks what the name means (`resolve.rs` remembers it for 5 s)
-//! and takes whichever address connects first (`race.rs`). No address of headset's own
-//! listeners is dialled.
+//! and takes whichever address connects first (`race.rs`); where the configuration says
+//! the addresses (`resolve`), nobody is asked. No address of headset's own listeners is
+//! dialled.
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};
@@ -153,6 +154,8 @@ pub struct Connector {
     limit: Duration,
     egress: Egress,
     hop: Option<ProxyHop>,
+    /// Where the origin is dialled whatever the resolver says; at least one.
+    told: Option<Arc<[SocketAddr]>>,
 }
 
 impl Connector {
@@ -178,6 +181,7 @@ impl Connector {
         };
         Ok(Connector {
             hop: egress.hop(&origin)?,
+            told: egress.told_addresses(&origin).map(Into::into),
             origin,
             tls,
             protocol: UpstreamProtocol::H1,
@@ -246,6 +250,7 @@ impl Connector {
         same_tls
             && self.protocol == other.protocol
             && self.hop == other.hop
+            && self.told == other.told
             && self.origin == other.origin
             && self.limit == other.limit
     }
@@ -274,10 +279,16 @@ impl Connector {
     ) -> Result<Io, ConnectError> {
         let deadline = Instant::now() + self.limit;
         let tcp = match &self.hop {
-            None => {
-                self.dial(&self.origin.host, self.origin.port, deadline)
-                    .await?
-            }
+            None => match &self.told {
+                Some(told) => {
+                    self.race(&self.origin.host, told.to_vec(), deadline)
+                        .await?
+                }
+                None => {
+                    self.dial(&self.origin.host, self.origin.port, deadline)
+                        .await?
+                }
+            },
             Some(hop) => self.go_through(hop, deadline).await?,
         };
         let Some((config, name)) = &self.tls else {
@@ -308,13 +319,18 @@ impl Connector {
         hop: &ProxyHop,
         deadline: Instant,
     ) -> Result<TcpStream, ConnectError> {
+        let ip = self.origin.host.trim_matches(['[', ']']).parse::<IpAddr>();
+        let written = ip.map(|ip| SocketAddr::new(ip, self.origin.port)).ok();
+        let told = self.told.as_ref().and_then(|told| told.first().copied());
+        let address = told.or(written);
         // The proxy would come back to us.
-        if let Ok(ip) = self.origin.host.trim_matches(['[', ']']).parse::<IpAddr>() {
-            let address = SocketAddr::new(ip, self.origin.port);
-            if self.egress.listens_at(address) {
-                return Err(ConnectError::OwnListener { address });
-            }
+        if let Some(address) = address.filter(|address| self.egress.listens_at(*address)) {
+            return Err(ConnectError::OwnListener { address });
         }
+        let target = match told {
+            Some(address) => address.to_string(),
+            None => format!("{}:{}", self.origin.host, self.origin.port),
+        };
         let refuse = |source: TunnelError| ConnectError::Proxy {
             proxy: hop.to_string(),
             host: self.origin.host.clone(),
@@ -337,7 +353,7 @@ impl Connector {
                 .await
                 .map_err(TunnelError::Authorization)?;
             let shown = shown.as_ref().map(|value| value.as_slice());
-            tunnel::open(&mut tcp, &self.origin, shown).await
+            tunnel::open(&mut tcp, &target, shown).await
         });
         match opened.await {
             Ok(Ok(())) => Ok(tcp),
@@ -369,24 +385,32 @@ impl Connector {
             }
             Err(_) => return Err(self.timed_out("the resolver did not answer")),
         };
-        match race::connect(addresses, deadline).await {
-            Ok(tcp) => {
-                self.refuse_ourselves(&tcp)?;
-                // Small heads and bodies go out at once, not after an ACK.
-                let _ = tcp.set_nodelay(true);
-                Ok(tcp)
-            }
-            Err(lost) => {
-                names.doubt(host);
-                Err(match lost.timed_out {
-                    true => self.timed_out(lost.to_string()),
-                    false => ConnectError::Dial {
-                        host: host.into(),
-                        lost,
-                    },
-                })
-            }
+        let dialled = self.race(host, addresses, deadline).await;
+        if dialled.is_err() {
+            names.doubt(host);
         }
+        dialled
+    }
+
+    /// A TCP connection to `host` by whichever of `addresses` is first.
+    async fn race(
+        &self,
+        host: &str,
+        addresses: Vec<SocketAddr>,
+        deadline: Instant,
+    ) -> Result<TcpStream, ConnectError> {
+        let tcp = race::connect(addresses, deadline).await;
+        let tcp = tcp.map_err(|lost| match lost.timed_out {
+            true => self.timed_out(lost.to_string()),
+            false => ConnectError::Dial {
+                host: host.into(),
+                lost,
+            },
+        })?;
+        self.refuse_ourselves(&tcp)?;
+        // Small heads and bodies go out at once, not after an ACK.
+        let _ = tcp.set_nodelay(true);
+        Ok(tcp)
     }
 
     fn timed_out(&self, during: impl Into<String>) -> ConnectError {

@@ -4,7 +4,10 @@
 //! is always reached directly: another machine's proxy would take it for its own. What
 //! the variables say is read where a connector is made; a value that cannot be used is
 //! a problem then, never a silent way around the proxy. A password in one, and what
-//! `proxy_authorization` yields, is shown to the proxy alone.
+//! `proxy_authorization` yields, is shown to the proxy alone. Where the configuration says
+//! what a name means (`resolve`), the first address counts in the place of the name: one of
+//! loopback is reached directly, `no_proxy` may name either, and the proxy is asked for the
+//! address.
 
 mod login;
 
@@ -21,6 +24,7 @@ use self::login::ProxyLogin;
 use crate::config;
 use crate::config::no_proxy::Exception;
 use crate::config::outbound::Proxy;
+use crate::config::resolve::Resolve;
 use crate::config::url::HttpOrigin;
 use crate::net::resolve::Names;
 use crate::secret::watch::FileWatch;
@@ -45,6 +49,7 @@ type Variables = dyn Fn(&str) -> Option<String> + Send + Sync;
 pub struct Egress {
     process: ProcessContext,
     names: Names,
+    resolve: Resolve,
     way: Option<Arc<ProxyChoice>>,
 }
 
@@ -142,6 +147,7 @@ impl Egress {
         Egress {
             process,
             names: Names::default(),
+            resolve: Resolve::default(),
             way: (told.proxy != Proxy::None).then(|| Arc::new(way)),
         }
     }
@@ -149,6 +155,19 @@ impl Egress {
     /// The same way with names of its own, for tests.
     pub fn naming(self, names: Names) -> Egress {
         Egress { names, ..self }
+    }
+
+    /// The same way, on which `resolve` says where its names are dialled.
+    pub fn resolving(&self, resolve: &Resolve) -> Egress {
+        Egress {
+            resolve: resolve.clone(),
+            ..self.clone()
+        }
+    }
+
+    /// Where `origin` is dialled by the configuration; `None` asks the resolver.
+    pub fn told_addresses(&self, origin: &HttpOrigin) -> Option<Vec<SocketAddr>> {
+        self.resolve.of(origin)
     }
 
     /// What names mean on it.
@@ -187,7 +206,14 @@ impl Egress {
     /// # Errors
     /// Where what names it cannot be used.
     pub fn hop(&self, origin: &HttpOrigin) -> Result<Option<ProxyHop>, UnfitProxy> {
-        let Some(way) = self.way.as_ref().filter(|_| !stays_here(origin)) else {
+        // Where the configuration says what is dialled, its first address decides.
+        let told = self.told_addresses(origin).unwrap_or_default();
+        let told = told.first().copied();
+        let stays_here = told.map_or_else(
+            || stays_here(origin),
+            |address| address.ip().to_canonical().is_loopback(),
+        );
+        let Some(way) = self.way.as_ref().filter(|_| !stays_here) else {
             return Ok(None);
         };
         let exceptions = |from, text: &str| {
@@ -225,10 +251,9 @@ impl Egress {
         if found.uri().scheme_str() != Some("http") {
             return Err(unfit("is not an http:// proxy"));
         }
-        if direct
-            .iter()
-            .any(|exception| exception.covers(&origin.host, origin.port))
-        {
+        let excepted = |host: &str, port| direct.iter().any(|one| one.covers(host, port));
+        let by_address = |at: SocketAddr| excepted(&at.ip().to_string(), at.port());
+        if excepted(&origin.host, origin.port) || told.is_some_and(by_address) {
             return Ok(None);
         }
         Ok(Some(ProxyHop {

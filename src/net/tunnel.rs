@@ -11,7 +11,6 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use zeroize::Zeroizing;
 
-use crate::config::url::HttpOrigin;
 use crate::net::race::DialError;
 
 /// The most that a proxy may say before the tunnel is open.
@@ -63,16 +62,15 @@ impl TunnelError {
     }
 }
 
-/// Makes `tcp`, a connection to a proxy, one to `target`.
+/// Makes `tcp`, a connection to a proxy, one to the host and port `to`.
 ///
 /// # Errors
 /// Where the proxy does not open it; `tcp` is of no more use then.
 pub async fn open(
     tcp: &mut TcpStream,
-    target: &HttpOrigin,
+    to: &str,
     authorization: Option<&[u8]>,
 ) -> Result<(), TunnelError> {
-    let to = format!("{}:{}", target.host, target.port);
     // With room for all of it, so that no copy of the secret is left behind.
     let mut head = Zeroizing::new(Vec::with_capacity(
         2 * to.len() + authorization.map_or(0, <[u8]>::len) + 64,
@@ -149,7 +147,6 @@ mod tests {
     use tokio::net::TcpListener;
 
     use super::*;
-    use crate::config::url::HttpUrl;
 
     /// What becomes of a CONNECT that is answered with `parts`, one write each; and
     /// what is left in the socket.
@@ -160,7 +157,6 @@ mod tests {
             .unwrap();
         let (mut theirs, _) = listener.accept().await.unwrap();
         theirs.set_nodelay(true).unwrap();
-        let target = HttpUrl::parse("https://[2001:db8::1]").unwrap().origin;
         let proxy = async {
             let mut asked = Vec::new();
             while !asked.ends_with(b"\r\n\r\n") {
@@ -174,7 +170,7 @@ mod tests {
             String::from_utf8(asked).unwrap()
         };
         let opened = async {
-            let opened = open(&mut ours, &target, Some(b"Basic eA==")).await;
+            let opened = open(&mut ours, "[2001:db8::1]:443", Some(b"Basic eA==")).await;
             let mut rest = Vec::new();
             let _ = ours.read_to_end(&mut rest).await;
             (opened.map_err(|error| error.to_string()), rest)

@@ -40,6 +40,7 @@ mod stories {
     mod reloads_credentials;
     mod removed;
     mod replays;
+    mod resolves;
     mod restart;
     mod rotation;
     mod session_auth;

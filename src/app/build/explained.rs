@@ -17,6 +17,7 @@ impl PlanDraft {
             ExplainedRoute {
                 name: route.name.clone(),
                 matcher: matcher(route, has_one, &marks),
+                dialled: (route.resolve.of(&route.upstream.origin)).unwrap_or_default(),
                 target: target_rules(route, has_one, &marks, upstream_target),
                 credential,
                 tenant: route.tenant.as_ref().map(|rule| rule.header.clone()),

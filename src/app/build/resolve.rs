@@ -163,7 +163,7 @@ fn resolve_route(
         route.upstream.origin.clone(),
         &route.tls,
         route.timeouts.connect,
-        egress.clone(),
+        egress.resolving(&route.resolve),
     )
     .map_err(|error| error.problem(&format!("route.{}.upstream_tls", route.name)))?;
     let connector = connector.speaking(route.upstream_protocol);

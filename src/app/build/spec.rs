@@ -64,6 +64,7 @@ impl CredentialSpec {
             parts.push(format!("{:?}", digest(&SHA256, content)));
         }
         parts.push(format!("{:?}", config.egress));
+        parts.push(credential.resolve.canonical());
         let times = &config.timeouts;
         parts.push(format!("{:?} {:?}", times.mint, times.credential_wait));
         if credential.is_per_tenant() {

@@ -246,6 +246,7 @@ mod tests {
             ),
             origins: Vec::new(),
             tls: UpstreamTls::default(),
+            resolve: Default::default(),
         };
         let building = KindContext {
             credential: &credential,

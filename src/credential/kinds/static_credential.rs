@@ -276,6 +276,7 @@ mod tests {
                 roots: Roots::Bundled,
                 ..UpstreamTls::default()
             },
+            resolve: Default::default(),
         };
         build(&KindContext {
             credential: &credential,

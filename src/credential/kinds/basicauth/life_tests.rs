@@ -111,6 +111,7 @@ impl LifeRig {
                 roots: Roots::Bundled,
                 ..UpstreamTls::default()
             },
+            resolve: Default::default(),
         }
     }
 

@@ -93,6 +93,7 @@ impl Rig {
                 roots: Roots::Bundled,
                 ..UpstreamTls::default()
             },
+            resolve: Default::default(),
         };
         build(&KindContext {
             credential: &credential,
