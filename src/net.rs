@@ -17,3 +17,4 @@ pub mod share;
 pub mod tls;
 pub mod tunnel;
 pub mod turn;
+pub mod unix;

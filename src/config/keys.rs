@@ -116,7 +116,7 @@ pub const KEYS: &[ConfigKey] = &[
         "The host that a call must name, without a port. It joins the `hosts` of every listener.")
         .checked(host::host),
     key("route.*.upstream", ValueType::Url, Required, "\"https://cms.example.com:8443\"",
-        "Where its calls are sent. A path in it is put before the whole incoming path."),
+        "Where its calls are sent. A path in it is put before the whole incoming path. Or a Unix socket, `unix:/run/app.sock`, where such a path stands behind a colon: `unix:/run/app.sock:/v1`."),
     key("route.*.resolve", ValueType::Resolve, Absent, "{ \"cms.example.com\" = \"192.0.2.10:8443\" }",
         "Where the host of `upstream` is dialled, as curl's `--resolve`: an IP address, with a port where it differs, or a list of them. `Host`, SNI, the certificate's names and `origins` stay those of `upstream`. A proxy is asked for the first address. A credential has a `resolve` of its own. In a variable: `name=address`, with commas between them."),
     key("route.*.credential", ValueType::Text, Absent, "\"cms_key\"",

@@ -143,6 +143,9 @@ pub(super) fn read_proxy(text: &str) -> Result<Proxy, ValueFault> {
         );
     }
     match HttpUrl::parse(text) {
+        Ok(url) if url.origin.socket().is_some() => {
+            fault("headset reaches a proxy by TCP alone", write)
+        }
         Ok(url) if url.origin.tls => fault(
             "headset speaks to a proxy in clear; TLS to the upstream goes through it unread",
             "write it as \"http://host:port\"",
@@ -217,6 +220,7 @@ mod tests {
             ("https://proxy:3128", "in clear"),
             ("http://proxy:3128/path", "no path"),
             ("socks5://proxy", "scheme"),
+            ("unix:/run/proxy.sock", "TCP alone"),
             ("proxy:3128", "http://"),
             ("hunter2", "http://"),
         ] {

@@ -1,27 +1,54 @@
-//! Absolute `http` and `https` URLs as a configuration writes them.
+//! Absolute `http` and `https` URLs as a configuration writes them, and `unix:` with the path
+//! of a socket in the place of one.
 
 use std::fmt;
+use std::path::Path;
+
+use crate::config::text;
 
 /// A scheme, host and port (RFC 6454): what a credential is bound to.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct HttpOrigin {
     /// Whether the scheme is `https`.
     pub tls: bool,
-    /// Lower-case host, without a trailing dot; an IPv6 address keeps its brackets.
+    /// Lower-case host, without a trailing dot; an IPv6 address keeps its brackets. Of a
+    /// Unix socket `unix:` and its path, which no host is.
     pub host: Box<str>,
-    /// The port, also where the URL left it to the scheme.
+    /// The port, also where the URL left it to the scheme; 0 of a Unix socket.
     pub port: u16,
 }
 
+/// What stands before the path of a Unix socket.
+const UNIX: &str = "unix:";
+
+/// The longest path of a Unix socket in bytes (unix(7), `sun_path` without its zero).
+const LONGEST_SOCKET: usize = 107;
+
 impl HttpOrigin {
+    /// The path of the Unix socket that it is, where it is one.
+    pub fn socket(&self) -> Option<&Path> {
+        self.host.strip_prefix(UNIX).map(Path::new)
+    }
+
+    /// The URL of `path` on it.
+    pub fn url(&self, path: &str) -> String {
+        match self.socket() {
+            Some(_) => format!("{}:{path}", self.host),
+            None => format!("{self}{path}"),
+        }
+    }
+
     /// `http` or `https`.
     pub fn scheme(&self) -> &'static str {
         if self.tls { "https" } else { "http" }
     }
 
     /// The host and, unless it is the scheme's own, the port: a `Host` field value
-    /// (RFC 9110 §7.2).
+    /// (RFC 9110 §7.2). A Unix socket has none; other programs send `localhost` there.
     pub fn authority(&self) -> String {
+        if self.socket().is_some() {
+            return "localhost".into();
+        }
         let own = if self.tls { 443 } else { 80 };
         if self.port == own {
             self.host.to_string()
@@ -31,8 +58,11 @@ impl HttpOrigin {
     }
 
     /// Whether its host is this machine by every resolver: a loopback address, or
-    /// `localhost` itself (RFC 6761 §6.3).
+    /// `localhost` itself (RFC 6761 §6.3); so is a Unix socket.
     pub fn is_loopback(&self) -> bool {
+        if self.socket().is_some() {
+            return true;
+        }
         let host = self.host.strip_suffix('.').unwrap_or(&self.host);
         host == "localhost"
             || (host.trim_matches(['[', ']']).parse::<std::net::IpAddr>())
@@ -42,7 +72,10 @@ impl HttpOrigin {
 
 impl fmt::Display for HttpOrigin {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}://{}", self.scheme(), self.authority())
+        match self.socket() {
+            Some(_) => f.write_str(&self.host),
+            None => write!(f, "{}://{}", self.scheme(), self.authority()),
+        }
     }
 }
 
@@ -60,6 +93,9 @@ impl HttpUrl {
     pub fn parse(text: &str) -> Result<HttpUrl, String> {
         if text.contains('#') {
             return Err("a URL here has no #fragment".into());
+        }
+        if let Some(rest) = text.strip_prefix(UNIX) {
+            return of_socket(rest);
         }
         let uri: http::Uri = text
             .parse()
@@ -102,8 +138,40 @@ impl HttpUrl {
 
 impl fmt::Display for HttpUrl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}{}", self.origin, self.path)
+        match self.origin.socket() {
+            Some(_) if &*self.path == "/" => write!(f, "{}", self.origin),
+            _ => f.write_str(&self.origin.url(&self.path)),
+        }
     }
+}
+
+/// A Unix socket: its path, and behind `:` a path on it.
+fn of_socket(rest: &str) -> Result<HttpUrl, String> {
+    let (socket, path) = match rest.find(":/") {
+        Some(at) => (&rest[..at], &rest[at + 1..]),
+        None => (rest, "/"),
+    };
+    if socket.starts_with("//") || !socket.starts_with('/') {
+        return Err("a socket is written with its whole path, as unix:/run/app.sock".into());
+    }
+    if socket.len() > LONGEST_SOCKET {
+        return Err("a Unix socket's path has at most 107 bytes".into());
+    }
+    text::path(socket).map_err(|(why, _)| why)?;
+    let target: http::uri::PathAndQuery = path
+        .parse()
+        .map_err(|_| "what follows the socket's path is not the path of a URL")?;
+    if target.query().is_some() {
+        return Err("a URL here has no ?query".into());
+    }
+    Ok(HttpUrl {
+        origin: HttpOrigin {
+            tls: false,
+            host: format!("{UNIX}{socket}").into(),
+            port: 0,
+        },
+        path: target.path().into(),
+    })
 }
 
 /// A host as hosts are compared: lower case, without a trailing dot.
@@ -131,6 +199,8 @@ pub fn shown(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
+
     use super::{HttpUrl, shown};
 
     #[test]
@@ -155,6 +225,28 @@ mod tests {
     }
 
     #[test]
+    fn a_unix_socket_stands_where_a_url_does() {
+        let url = HttpUrl::parse("unix:/run/App.sock").unwrap();
+        assert_eq!((&*url.path, url.origin.port), ("/", 0));
+        assert_eq!(url.origin.socket(), Some(Path::new("/run/App.sock")));
+        assert_eq!(url.origin.authority(), "localhost");
+        assert!(url.origin.is_loopback());
+        let below = HttpUrl::parse("unix:/run/App.sock:/v1/x").unwrap();
+        assert_eq!((&below.origin, &*below.path), (&url.origin, "/v1/x"));
+        assert_eq!(below.origin.url("/y?z"), "unix:/run/App.sock:/y?z");
+        for text in [
+            "unix:/run/App.sock",
+            "unix:/run/App.sock:/v1/x",
+            "unix:/run/a:b",
+        ] {
+            assert_eq!(HttpUrl::parse(text).unwrap().to_string(), text);
+        }
+        let other = HttpUrl::parse("unix:/run/app.sock").unwrap();
+        assert_ne!(url.origin, other.origin);
+        assert!(HttpUrl::parse(&format!("unix:/{}", "x".repeat(107))).is_err());
+    }
+
+    #[test]
     fn a_url_that_could_mislead_is_refused() {
         for bad in [
             "cms.example.com",
@@ -167,6 +259,12 @@ mod tests {
             "https://h:99999/",
             "https:///path",
             "",
+            "unix:run/app.sock",
+            "unix://run/app.sock",
+            "unix:",
+            "unix:/run/$NAME.sock",
+            "unix:/run/app.sock:/?q",
+            "unix:/run/app.sock:/#f",
         ] {
             let error = HttpUrl::parse(bad).expect_err(bad);
             assert!(!error.contains("u:p"), "{error}");

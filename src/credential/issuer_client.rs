@@ -50,7 +50,7 @@ impl IssuerClient {
     /// may name an account.
     pub fn url_of(&self, path: &str) -> String {
         let path = path.split('?').next().unwrap_or(path);
-        format!("{}{path}", self.connector.origin())
+        self.connector.origin().url(path)
     }
 
     /// Sends `request`, whose URI is in origin form (path and query), and waits for

@@ -296,7 +296,7 @@ impl ExplainedRoute {
         if told.refused.is_some() {
             return;
         }
-        told.sent_to = Some(format!("{origin}{sent}"));
+        told.sent_to = Some(origin.url(&sent));
         told.dialled = self.dialled.clone();
         told.tenant = self.tenant.as_ref().map(HeaderName::to_string);
         let credential = self.credential.as_ref();

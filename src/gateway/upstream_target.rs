@@ -39,7 +39,10 @@ impl UpstreamTarget {
         rewrite_location: bool,
     ) -> Option<UpstreamTarget> {
         let origin = upstream.origin.clone();
-        let mut names = vec![(origin.host.clone(), origin.port)];
+        let mut names = vec![match origin.socket() {
+            Some(_) => (origin.authority().into(), 80),
+            None => (origin.host.clone(), origin.port),
+        }];
         if let Some(host) = host {
             let authority: http::uri::Authority = host.parse().ok()?;
             let own = if origin.tls { 443 } else { 80 };
@@ -275,6 +278,18 @@ mod tests {
         }
         assert_eq!(turned(&named, "http://cms.example:81/a"), None);
         assert_eq!(turned(&named, "http://other.example/a"), None);
+    }
+
+    #[test]
+    fn what_a_unix_socket_calls_itself_is_turned_and_its_host_is_localhost() {
+        let upstream_target = upstream_target("unix:/run/app.sock:/base", None);
+        assert_eq!(upstream_target.host, "localhost");
+        assert_eq!(upstream_target.path("/v1?x"), "/base/v1?x");
+        let turned = |location| upstream_target.location(location, ("http", "l"));
+        for location in ["http://localhost/base/x", "/base/x"] {
+            assert!(turned(location).unwrap().ends_with("/x"), "{location}");
+        }
+        assert_eq!(turned("http://localhost:8080/base/x"), None);
     }
 
     #[test]

@@ -8,6 +8,7 @@
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -26,6 +27,7 @@ use crate::net::tls::client;
 use crate::net::tls::error::TlsError;
 use crate::net::tls::failure;
 use crate::net::tunnel::{self, TunnelError};
+use crate::net::unix::{self, UnixDialError};
 
 /// Why no connection came about. Nothing of any call was sent.
 #[derive(Debug, thiserror::Error)]
@@ -45,6 +47,14 @@ pub enum ConnectError {
         host: Box<str>,
         /// Each address with its own failure.
         lost: DialError,
+    },
+    /// The Unix socket cannot be connected to.
+    #[error("the socket {path} cannot be reached: {source}")]
+    Socket {
+        /// Its path.
+        path: Box<str>,
+        /// Why not.
+        source: UnixDialError,
     },
     /// The handshake failed; a certificate that does not verify ends here.
     #[error("TLS with {host} failed")]
@@ -103,6 +113,7 @@ impl ConnectError {
                     | io::ErrorKind::BrokenPipe
             ),
             ConnectError::OwnListener { .. } => true,
+            ConnectError::Socket { source, .. } => source.is_lasting(),
             ConnectError::Proxy { source, .. } => source.is_lasting(),
             ConnectError::NoHttp2 { source, .. } => source.is_none(),
             ConnectError::Resolve { .. }
@@ -277,6 +288,9 @@ impl Connector {
         &self,
         send_progress: Option<&Arc<rustls::ClientConfig>>,
     ) -> Result<Io, ConnectError> {
+        if let Some(socket) = self.origin.socket() {
+            return self.dial_socket(socket).await;
+        }
         let deadline = Instant::now() + self.limit;
         let tcp = match &self.hop {
             None => match &self.told {
@@ -312,6 +326,14 @@ impl Connector {
             }),
             Err(_) => Err(self.timed_out("the TLS handshake did not end")),
         }
+    }
+
+    async fn dial_socket(&self, path: &Path) -> Result<Io, ConnectError> {
+        let io = unix::connect(path).await;
+        io.map(Io::unix).map_err(|source| ConnectError::Socket {
+            path: path.to_string_lossy().into(),
+            source,
+        })
     }
 
     async fn go_through(

@@ -14,7 +14,7 @@ use std::task::{Context, Poll};
 use hyper::rt::{Read, ReadBufCursor, Write};
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, ReadBuf};
-use tokio::net::TcpStream;
+use tokio::net::{TcpStream, UnixStream};
 use tokio_rustls::client::TlsStream;
 
 use crate::net::read_ahead::{ReadAheadLimit, SEALED};
@@ -23,6 +23,7 @@ use crate::net::read_ahead::{ReadAheadLimit, SEALED};
 #[derive(Debug)]
 enum UpstreamStream {
     Plain(TokioIo<ReadAheadLimit<TcpStream>>),
+    Unix(TokioIo<ReadAheadLimit<UnixStream>>),
     Tls(Box<TokioIo<ReadAheadLimit<TlsStream<TcpStream>>>>),
 }
 
@@ -58,6 +59,11 @@ impl Io {
         Io::new(UpstreamStream::Plain(TokioIo::new(ReadAheadLimit(stream))))
     }
 
+    /// Wraps a Unix socket.
+    pub fn unix(stream: UnixStream) -> Io {
+        Io::new(UpstreamStream::Unix(TokioIo::new(ReadAheadLimit(stream))))
+    }
+
     /// Wraps a TLS session.
     pub fn tls(mut stream: TlsStream<TcpStream>) -> Io {
         stream.get_mut().1.set_buffer_limit(Some(SEALED));
@@ -84,7 +90,7 @@ impl Io {
     /// Whether the upstream chose HTTP/2 by ALPN (RFC 7301).
     pub fn chose_h2(&self) -> bool {
         match &self.stream {
-            UpstreamStream::Plain(_) => false,
+            UpstreamStream::Plain(_) | UpstreamStream::Unix(_) => false,
             UpstreamStream::Tls(io) => io.inner().0.get_ref().1.alpn_protocol() == Some(b"h2"),
         }
     }
@@ -104,12 +110,13 @@ impl Io {
 
     /// How many bytes wait to be read, one at most; 0 is the end.
     fn peek(&self) -> io::Result<usize> {
-        let tcp = match &self.stream {
-            UpstreamStream::Plain(io) => &io.inner().0,
-            UpstreamStream::Tls(io) => io.inner().0.get_ref().0,
+        let socket = match &self.stream {
+            UpstreamStream::Plain(io) => socket2::SockRef::from(&io.inner().0),
+            UpstreamStream::Unix(io) => socket2::SockRef::from(&io.inner().0),
+            UpstreamStream::Tls(io) => socket2::SockRef::from(io.inner().0.get_ref().0),
         };
         let mut byte = [MaybeUninit::uninit()];
-        socket2::SockRef::from(tcp).peek(&mut byte)
+        socket.peek(&mut byte)
     }
 
     /// Counts what was written of `bytes`, or notes that nobody is there to take it.
@@ -161,6 +168,7 @@ impl Read for Io {
     ) -> Poll<io::Result<()>> {
         let read = match &mut self.stream {
             UpstreamStream::Plain(io) => Pin::new(io).poll_read(cx, buf),
+            UpstreamStream::Unix(io) => Pin::new(io).poll_read(cx, buf),
             UpstreamStream::Tls(io) => Pin::new(io.as_mut()).poll_read(cx, buf),
         };
         if self.peer == UpstreamPeer::Gone && read.is_ready() {
@@ -179,6 +187,7 @@ impl AsyncRead for Io {
     ) -> Poll<io::Result<()>> {
         let read = match &mut self.stream {
             UpstreamStream::Plain(io) => Pin::new(&mut io.inner_mut().0).poll_read(cx, buf),
+            UpstreamStream::Unix(io) => Pin::new(&mut io.inner_mut().0).poll_read(cx, buf),
             UpstreamStream::Tls(io) => Pin::new(&mut io.inner_mut().0).poll_read(cx, buf),
         };
         if self.peer == UpstreamPeer::Gone && read.is_ready() {
@@ -200,6 +209,7 @@ impl Write for Io {
         }
         let written = match &mut self.stream {
             UpstreamStream::Plain(io) => Pin::new(io).poll_write(cx, buf),
+            UpstreamStream::Unix(io) => Pin::new(io).poll_write(cx, buf),
             UpstreamStream::Tls(io) => Pin::new(io.as_mut()).poll_write(cx, buf),
         };
         self.count(bytes, written)
@@ -216,6 +226,7 @@ impl Write for Io {
         }
         let written = match &mut self.stream {
             UpstreamStream::Plain(io) => Pin::new(io).poll_write_vectored(cx, bufs),
+            UpstreamStream::Unix(io) => Pin::new(io).poll_write_vectored(cx, bufs),
             UpstreamStream::Tls(io) => Pin::new(io.as_mut()).poll_write_vectored(cx, bufs),
         };
         self.count(bytes, written)
@@ -224,6 +235,7 @@ impl Write for Io {
     fn is_write_vectored(&self) -> bool {
         match &self.stream {
             UpstreamStream::Plain(io) => io.is_write_vectored(),
+            UpstreamStream::Unix(io) => io.is_write_vectored(),
             UpstreamStream::Tls(io) => io.is_write_vectored(),
         }
     }
@@ -234,6 +246,7 @@ impl Write for Io {
         }
         let flushed = match &mut self.stream {
             UpstreamStream::Plain(io) => Pin::new(io).poll_flush(cx),
+            UpstreamStream::Unix(io) => Pin::new(io).poll_flush(cx),
             UpstreamStream::Tls(io) => Pin::new(io.as_mut()).poll_flush(cx),
         };
         match flushed {
@@ -245,6 +258,7 @@ impl Write for Io {
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match &mut self.stream {
             UpstreamStream::Plain(io) => Pin::new(io).poll_shutdown(cx),
+            UpstreamStream::Unix(io) => Pin::new(io).poll_shutdown(cx),
             UpstreamStream::Tls(io) => Pin::new(io.as_mut()).poll_shutdown(cx),
         }
     }

@@ -58,6 +58,7 @@ mod stories {
     #[cfg(feature = "demo")]
     mod tutorial;
     mod unauthorized;
+    mod unix_upstream;
     mod upgrades;
     mod upstream_restarts;
 }

@@ -33,6 +33,9 @@ pub(super) fn marks_at(
     origin: &HttpOrigin,
 ) -> Vec<IssuerMark> {
     let same = |other: &HttpOrigin| {
+        if other.socket().is_some() || origin.socket().is_some() {
+            return other == origin;
+        }
         other.port == origin.port
             && (bare(other) == bare(origin) || (is_here(other) && is_here(origin)))
     };
@@ -86,6 +89,8 @@ mod tests {
             "https://CMS.example.com.:8443"
         ));
         assert!(!guarded("http://127.0.0.1:99", "http://127.0.0.1:98"));
+        assert!(guarded("unix:/run/a:/x", "unix:/run/a"));
+        assert!(!guarded("unix:/run/a", "unix:/run/b"));
         assert!(!guarded(
             "https://cms.example.com",
             "https://other.example.com"

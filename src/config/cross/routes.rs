@@ -1,6 +1,8 @@
 //! What routes owe each other, the credential that they name and headset's own
 //! listeners.
 
+use std::path::Path;
+
 use crate::config::fault::near;
 use crate::config::findings::Findings;
 use crate::config::listener::Bind;
@@ -156,6 +158,11 @@ fn covers(prefix: &HttpUrl, url: &HttpUrl) -> bool {
 
 /// Whether the listener of `section` stands at `origin`.
 pub(super) fn is_ours(section: &Section, origin: &HttpOrigin) -> bool {
+    if let Some(socket) = origin.socket() {
+        let admin = section.values.text("socket").map(Path::new);
+        let bind = section.values.bind("bind");
+        return matches!(bind, Some(Bind::Unix(path)) if path == socket) || admin == Some(socket);
+    }
     let Some(Bind::Tcp(bind)) = section.values.bind("bind") else {
         return false;
     };

@@ -126,8 +126,8 @@ impl Masker {
             path => path,
         };
         match target.query().map(|query| self.pairs(query)) {
-            Some(query) => format!("{origin}{path}?{query}"),
-            None => format!("{origin}{path}"),
+            Some(query) => origin.url(&format!("{path}?{query}")),
+            None => origin.url(path),
         }
     }
 

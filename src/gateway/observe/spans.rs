@@ -115,7 +115,7 @@ impl CallTrace {
         let path = facts.target.as_ref().map_or("", |target| target.path());
         span.attributes = vec![
             ("http.request.method", method.into()),
-            ("url.full", format!("{upstream}{path}").into()),
+            ("url.full", full_url(upstream, path).into()),
         ];
         push_server(&mut span, upstream);
         if attempt.number > 1 {
@@ -212,6 +212,13 @@ fn text(text: &str) -> SpanValue {
 }
 
 /// Host and port of an origin, or of a `Host`.
+fn full_url(origin: &str, path: &str) -> String {
+    match origin.starts_with("unix:") {
+        true => format!("{origin}:{path}"),
+        false => format!("{origin}{path}"),
+    }
+}
+
 fn push_server(span: &mut TraceSpan, origin: &str) {
     let (scheme, authority) = origin.split_once("://").unwrap_or(("", origin));
     let default = match scheme {
@@ -220,6 +227,8 @@ fn push_server(span: &mut TraceSpan, origin: &str) {
         _ => None,
     };
     let (host, port) = match authority.rsplit_once(':') {
+        // A Unix socket goes by its path (OpenTelemetry, attributes of servers).
+        Some(("unix", path)) => (path, None),
         Some((host, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) => {
             (host, port.parse().ok())
         }

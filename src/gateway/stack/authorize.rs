@@ -57,7 +57,7 @@ pub fn check(prefixes: &[Box<str>], dialled: &HttpOrigin, path: &str) -> Result<
         return Ok(());
     }
     Err(Error::ForeignOrigin {
-        target: format!("{dialled}{path}"),
+        target: dialled.url(path),
     })
 }
 

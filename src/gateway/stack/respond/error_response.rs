@@ -216,6 +216,13 @@ pub fn error_response(error: &Error) -> ErrorResponse {
                     "connection_refused",
                     "check that it runs, and the host and port of `upstream`",
                 ),
+                FaultKind::Connect(ConnectError::Socket { .. }) => upstream(
+                    StatusCode::BAD_GATEWAY,
+                    "upstream_unreachable",
+                    "The upstream's socket cannot be reached",
+                    "connection_refused",
+                    "check that what listens on the socket of `upstream` runs, and that headset's user may write to it",
+                ),
                 FaultKind::Connect(ConnectError::Tls { .. }) => upstream(
                     StatusCode::BAD_GATEWAY,
                     "upstream_tls",

@@ -19,6 +19,7 @@ use crate::h1::request_head::RequestFault;
 use crate::net::connect::ConnectError;
 use crate::net::race::DialError;
 use crate::net::tunnel::TunnelError;
+use crate::net::unix::UnixDialError;
 
 /// What a caller got, and what was noted of it.
 struct SeenAnswer {
@@ -140,6 +141,14 @@ fn errors() -> Vec<(Error, &'static str, u16)> {
             ConnectError::Dial {
                 host: host(),
                 lost: lost(),
+            },
+            "upstream_unreachable",
+            502,
+        ),
+        (
+            ConnectError::Socket {
+                path: "/run/app.sock".into(),
+                source: UnixDialError::Missing,
             },
             "upstream_unreachable",
             502,
