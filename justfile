@@ -12,7 +12,7 @@ test:
 test-release:
     ./test --release
 
-# The Rust tests alone: they need nothing but Rust and loopback.
+# The Rust tests alone: they need nothing but Rust, a C compiler and loopback.
 unit:
     cargo test --locked --workspace
 
