@@ -94,6 +94,11 @@ fn path() {
 }
 
 #[test]
+fn proxy_header() {
+    replay("proxy_header");
+}
+
+#[test]
 fn every_target_is_replayed() {
     let here = include_str!("replay.rs");
     for target in targets::ALL {

@@ -8,6 +8,7 @@
 mod answer;
 mod config;
 mod path;
+mod proxy_header;
 mod recipe;
 mod request;
 mod request_head;
@@ -53,6 +54,10 @@ pub const ALL: &[Target] = &[
     Target {
         name: "path",
         check: path::check,
+    },
+    Target {
+        name: "proxy_header",
+        check: proxy_header::check,
     },
 ];
 

@@ -47,7 +47,7 @@ use std::path::PathBuf;
 
 pub use crate::config::credential::CredentialConfig;
 pub use crate::config::limits::{Limits, Timeouts};
-pub use crate::config::listener::{Bind, ListenerConfig, ListenerTls, SocketAccess};
+pub use crate::config::listener::{Bind, ListenerConfig, ListenerTls, ProxySources, SocketAccess};
 pub use crate::config::outbound::{ClientCertificate, Roots, UpstreamTls};
 pub use crate::config::route::{Announce, Effect, PaceConfig, RouteConfig, UpstreamProtocol};
 use crate::secret::SecretSource;

@@ -9,6 +9,7 @@ mod ending;
 mod http1;
 mod http2;
 mod phase;
+mod proxied;
 mod serving;
 pub mod stream;
 pub mod upgrade;
@@ -26,6 +27,7 @@ use crate::base::panic::CatchPanic;
 use crate::gateway::metrics::ListenerRefusal;
 use crate::net::listen::Listener;
 pub use phase::Phase;
+pub use proxied::ProxyPeers;
 pub use serving::{ConnectionRules, CurrentService, Pages, Service, Serving};
 
 /// Accepts on `listener` and serves as `current` says until the phase is

@@ -10,6 +10,7 @@ pub mod gathered;
 pub mod io;
 pub mod linger;
 pub mod listen;
+pub mod proxy_header;
 pub mod race;
 pub mod read_ahead;
 pub mod resolve;

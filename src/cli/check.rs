@@ -113,8 +113,9 @@ fn used(config: &Config, offline: bool) -> Vec<Problem> {
     problems
 }
 
-/// The tables whose keys name files of certificates and private keys.
-const TLS: [&str; 2] = ["tls", "upstream_tls"];
+/// The tables whose keys name files of certificates and private keys, and the key that names
+/// users of the machine.
+const TLS: [&str; 3] = ["tls", "upstream_tls", "allow_users"];
 
 /// Tries every one of these secrets once.
 pub fn unreadable(secrets: &[(String, SecretSource, Place)]) -> Vec<Problem> {

@@ -17,8 +17,8 @@ use crate::config::url::{HttpUrl, plain_host};
 use crate::config::values::Values;
 use crate::config::{
     AccessConfig, AccessFormat, AdminConfig, AdminSocket, Announce, Bind, Config, CredentialConfig,
-    Effect, Limits, ListenerConfig, ListenerTls, LogConfig, LogFormat, PaceConfig, RouteConfig,
-    SocketAccess, StoreConfig, Timeouts, UpstreamProtocol, UpstreamTls, rules,
+    Effect, Limits, ListenerConfig, ListenerTls, LogConfig, LogFormat, PaceConfig, ProxySources,
+    RouteConfig, SocketAccess, StoreConfig, Timeouts, UpstreamProtocol, UpstreamTls, rules,
 };
 
 /// Builds the configuration from `sections` that hold no problem.
@@ -122,6 +122,8 @@ fn listener(section: &Section, routes: &[RouteConfig]) -> Option<ListenerConfig>
             .collect(),
         caller_token: values.secret("caller_token").cloned(),
         dangerous_allow_any_caller: values.flag("dangerous_allow_any_caller"),
+        proxy_protocol: (values.list("proxy_protocol.from"))
+            .and_then(|from| ProxySources::parse(from).ok()),
         tls: listener_tls(values),
         access: SocketAccess {
             // `rules::mode` has seen that it is one.
@@ -132,6 +134,7 @@ fn listener(section: &Section, routes: &[RouteConfig]) -> Option<ListenerConfig>
             owner: values.text("socket_owner").map(ToOwned::to_owned),
             group: values.text("socket_group").map(ToOwned::to_owned),
         },
+        allow_users: values.list("allow_users").map(<[String]>::to_vec),
     })
 }
 

@@ -92,6 +92,12 @@ pub const KEYS: &[ConfigKey] = &[
         "The user who owns a Unix socket, by number or by name in `/etc/passwd`. To give it away headset needs `CAP_CHOWN`."),
     key("listener.*.socket_group", ValueType::Text, Absent, "\"app\"",
         "The group of a Unix socket, by number or by name in `/etc/group`: one that headset is in, without further rights."),
+    key("listener.*.allow_users", ValueType::List, Absent, "[\"app\", \"1001\"]",
+        "The users whose processes may call on a Unix socket, by number or by name in `/etc/passwd`; the kernel says whose a connection is. Calls of all others, root's and headset's own user's too, are answered 403 (`caller_user`). Without it the permissions of the socket alone decide.")
+        .checked(rules::users),
+    key("listener.*.proxy_protocol.from", ValueType::List, Absent, "[\"10.0.0.0/8\"]",
+        "The networks of load balancers that begin each connection with a header of the PROXY protocol (version 1 or 2), which says who calls; on a Unix socket `unix`. With it a connection from elsewhere, and one without such a header within `timeouts.header`, is closed.")
+        .checked(rules::proxy_sources),
     key("listener.*.tls.cert", ValueType::Path, Absent, "\"/etc/headset/tls.crt\"",
         "A PEM file: the certificate to present to callers, then its intermediate certificates. With it the listener speaks TLS 1.2 and 1.3 only. headset watches all files of `tls`; open connections stay open."),
     key("listener.*.tls.key", ValueType::Path, Absent, "\"/etc/headset/tls.key\"",

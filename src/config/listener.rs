@@ -1,7 +1,9 @@
 //! Where applications call in, and who may.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
+
+use ipnet::IpNet;
 
 use crate::base::name::Name;
 use crate::secret::SecretSource;
@@ -22,10 +24,46 @@ pub struct ListenerConfig {
     pub caller_token: Option<SecretSource>,
     /// Off loopback: anyone who can connect may call.
     pub dangerous_allow_any_caller: bool,
+    /// From where connections must come with a header of the PROXY protocol; `None` takes
+    /// none.
+    pub proxy_protocol: Option<ProxySources>,
     /// What it speaks TLS with; `None` is plain HTTP.
     pub tls: Option<ListenerTls>,
     /// Who may connect, where it is a Unix socket.
     pub access: SocketAccess,
+    /// The users that may call on it, by name or number; `None` leaves it to `access`.
+    pub allow_users: Option<Vec<String>>,
+}
+
+/// `[listener.NAME.proxy_protocol]`.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ProxySources {
+    /// Networks of load balancers.
+    pub networks: Vec<IpNet>,
+    /// Whatever connects to a Unix socket.
+    pub unix: bool,
+}
+
+impl ProxySources {
+    /// The word for a Unix socket's.
+    const UNIX: &str = "unix";
+
+    /// Reads networks, addresses and `unix`.
+    ///
+    /// # Errors
+    /// With the first that is none of them.
+    pub fn parse(items: &[String]) -> Result<ProxySources, &str> {
+        let mut sources = ProxySources::default();
+        for item in items {
+            let address = || item.parse::<IpAddr>().map(IpNet::from).ok();
+            match item.parse::<IpNet>().ok().or_else(address) {
+                Some(network) => sources.networks.push(network.trunc()),
+                None if item == Self::UNIX => sources.unix = true,
+                None => return Err(item),
+            }
+        }
+        Ok(sources)
+    }
 }
 
 /// The file of a Unix socket.

@@ -8,7 +8,7 @@ pub mod origin;
 pub mod path;
 
 use crate::config::fault::{Verdict, fault};
-use crate::config::listener::Bind;
+use crate::config::listener::{Bind, ProxySources};
 use crate::config::url::HttpUrl;
 use crate::config::values::Value;
 
@@ -113,6 +113,32 @@ pub fn announced(value: &Value) -> Verdict {
             "write any of \"via\", \"forwarded\", \"x_forwarded\" and \"request_id\"",
         ),
         None => Ok(()),
+    }
+}
+
+/// Users, at least one.
+pub fn users(value: &Value) -> Verdict {
+    match value {
+        Value::List(items) if items.is_empty() => fault(
+            "an empty list lets in nobody",
+            "name the users that may call, or remove it",
+        ),
+        _ => Ok(()),
+    }
+}
+
+/// Where load balancers are.
+pub fn proxy_sources(value: &Value) -> Verdict {
+    let Value::List(items) = value else {
+        return Ok(());
+    };
+    let write = "write networks or addresses such as \"10.0.0.0/8\", or \"unix\" on a Unix socket";
+    if items.is_empty() {
+        return fault("from nowhere, so every connection would be closed", write);
+    }
+    match ProxySources::parse(items) {
+        Ok(_) => Ok(()),
+        Err(item) => fault(format!("{item:?} is no network and no address"), write),
     }
 }
 

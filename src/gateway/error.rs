@@ -93,6 +93,9 @@ pub enum CallerFault {
     /// It does not show the listener's token.
     #[error("{0}")]
     CallerToken(&'static str),
+    /// It comes from a process of a user who may not call here.
+    #[error("{}", foreign_user(*.0))]
+    CallerUser(Option<u32>),
     /// It does not say for which tenant it is, or for one that the route does not
     /// allow.
     #[error("{header}, which says for which tenant a call is, {why}")]
@@ -114,6 +117,13 @@ pub enum CallerFault {
     /// Its body ended early or was broken while it was being sent on.
     #[error("the request body ended early")]
     BodyBroken,
+}
+
+fn foreign_user(user: Option<u32>) -> String {
+    match user {
+        Some(user) => format!("the user {user} may not call here"),
+        None => "the kernel does not say which user calls".into(),
+    }
 }
 
 impl From<RequestFault> for CallerFault {
@@ -243,6 +253,7 @@ pub const CODES: &[&str] = &[
     "cross_site",
     "origin_not_allowed",
     "caller_token",
+    "caller_user",
     "tenant",
     "issuer_target",
     "trace_refused",

@@ -1,6 +1,7 @@
 //! One connection of a caller, from its first byte to its last.
 //!
-//! Shakes hands where the listener speaks TLS, and tells HTTP/1 (`http1.rs`) from HTTP/2
+//! Learns who calls where a load balancer says so (`proxied.rs`), shakes hands where the
+//! listener speaks TLS, and tells HTTP/1 (`http1.rs`) from HTTP/2
 //! (`http2.rs`) by ALPN or by the first bytes.
 
 use std::pin::pin;
@@ -12,6 +13,7 @@ use tokio::sync::watch;
 use crate::gateway::metrics::{ListenerMetrics, ListenerRefusal};
 use crate::modes::ending::{expiry, refuse};
 use crate::modes::phase::Phase;
+use crate::modes::proxied::introduced;
 use crate::modes::serving::{ConnectionRules, CurrentService};
 use crate::modes::{http1, http2};
 use crate::net::caller::{CallerIo, Protocol};
@@ -27,6 +29,17 @@ pub async fn serve(
     metrics: Arc<ListenerMetrics>,
     mut phase: watch::Receiver<Phase>,
 ) {
+    let io = match &rules.proxy_peers {
+        None => io,
+        // Boxed as well.
+        Some(peers) => {
+            let introduced = introduced(io, peers, &rules, &metrics, phase.clone());
+            match Box::pin(introduced).await {
+                Some(io) => io,
+                None => return,
+            }
+        }
+    };
     let mut io = match acceptor {
         None => io,
         // Boxed, so that plain connections do not carry the room for it.

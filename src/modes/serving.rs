@@ -17,6 +17,7 @@ use crate::gateway::request_body::caller_body::CallerBody;
 use crate::gateway::response_body::ResponseBody;
 use crate::gateway::route::Gateway;
 use crate::h1::spelling::Spelling;
+use crate::modes::proxied::ProxyPeers;
 use crate::net::caller::ConnState;
 use crate::net::tls::server::TlsAcceptor;
 
@@ -34,6 +35,9 @@ pub struct ConnectionRules {
     pub keep_alive: Duration,
     /// For a caller that takes nothing of its response; zero is no bound.
     pub idle: Duration,
+    /// From where connections must come with a header of the PROXY protocol; `None` takes
+    /// none.
+    pub proxy_peers: Option<Arc<ProxyPeers>>,
 }
 
 /// What answers the calls of a listener.

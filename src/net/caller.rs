@@ -26,6 +26,8 @@ use crate::net::tls::server::{self, TlsAcceptor};
 use crate::net::buffers;
 use crate::net::frames::{Flood, Frames};
 use crate::net::linger::Linger;
+use crate::net::listen::access;
+use crate::net::proxy_header::{self, ProxyHeaderError};
 use crate::net::read_ahead::{self, SEALED};
 
 /// Who a connection comes from.
@@ -33,6 +35,8 @@ use crate::net::read_ahead::{self, SEALED};
 pub struct Peer {
     /// Its address; `None` over a Unix socket.
     pub ip: Option<IpAddr>,
+    /// Over a Unix socket whose it is, as the kernel says (unix(7), `SO_PEERCRED`).
+    pub uid: Option<u32>,
     /// Whether it speaks TLS with us.
     pub tls: bool,
 }
@@ -214,6 +218,7 @@ impl CallerIo {
     pub fn tcp(stream: TcpStream, from: SocketAddr, activity: Arc<Activity>) -> CallerIo {
         let peer = Peer {
             ip: Some(from.ip().to_canonical()),
+            uid: None,
             tls: false,
         };
         CallerIo::new(CallerStream::Tcp(stream), peer, activity)
@@ -221,7 +226,11 @@ impl CallerIo {
 
     /// Wraps a Unix connection; its calls are counted in `activity`.
     pub fn unix(stream: UnixStream, activity: Arc<Activity>) -> CallerIo {
-        CallerIo::new(CallerStream::Unix(stream), Peer::default(), activity)
+        let peer = Peer {
+            uid: access::uid_of(&stream),
+            ..Peer::default()
+        };
+        CallerIo::new(CallerStream::Unix(stream), peer, activity)
     }
 
     fn new(stream: CallerStream, peer: Peer, activity: Arc<Activity>) -> CallerIo {
@@ -244,6 +253,29 @@ impl CallerIo {
     /// What the socket notes.
     pub fn notes(&self) -> &Rc<ConnState> {
         &self.notes
+    }
+
+    /// Reads the header of the PROXY protocol that the connection begins with, and nothing
+    /// behind it: the address that it names, if any.
+    ///
+    /// # Errors
+    /// Where no header comes that can be used; the connection is of no more use then.
+    pub async fn read_proxy_header(&mut self) -> Result<Option<IpAddr>, ProxyHeaderError> {
+        match &mut self.stream {
+            CallerStream::Tcp(io) => proxy_header::read(io).await,
+            CallerStream::Unix(io) => proxy_header::read(io).await,
+            CallerStream::Tls(io) => proxy_header::read(io).await,
+        }
+    }
+
+    /// The same connection, now that of `ip`.
+    pub fn coming_from(self, ip: IpAddr) -> CallerIo {
+        let peer = Peer {
+            ip: Some(ip),
+            ..self.notes.peer
+        };
+        let activity = self.notes.activity.clone();
+        CallerIo::new(self.stream, peer, activity)
     }
 
     /// Puts TLS on a TCP connection; ALPN (RFC 7301) may settle the protocol. `None`

@@ -19,6 +19,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent))
 
+import balancer
 import book
 import clients
 import conformance
@@ -72,6 +73,7 @@ CHECKS = [
     ("websocket", upgrades.websocket),
     ("expect", upgrades.continues),
     ("grpc", grpc_check.grpc_calls),
+    ("haproxy", balancer.haproxy),
     ("python", speakers.python),
     ("node", speakers.node),
     ("nghttp", speakers.nghttp),

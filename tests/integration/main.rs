@@ -34,6 +34,7 @@ mod stories {
     mod page;
     mod passes_through;
     mod process;
+    mod proxy_protocol;
     // The simulator of the examples is a part of `demo`.
     mod refuses;
     mod reload;
@@ -58,6 +59,7 @@ mod stories {
     #[cfg(feature = "demo")]
     mod tutorial;
     mod unauthorized;
+    mod unix_listener;
     mod unix_upstream;
     mod upgrades;
     mod upstream_restarts;

@@ -11,7 +11,7 @@ use super::plan::{Plan, PlannedCredential, PlannedListener, PoolId};
 use super::process_state::ProcessState;
 use crate::base::name::Name;
 use crate::base::permits::Permits;
-use crate::config::{Config, PaceConfig};
+use crate::config::{Config, ListenerConfig, PaceConfig};
 use crate::gateway::failures::FailureLog;
 use crate::gateway::metrics::RouteMetrics;
 use crate::gateway::pacer::Pacer;
@@ -19,7 +19,7 @@ use crate::gateway::response_body::open_stream::Allowance;
 use crate::gateway::stack::admit::AdmitLayer;
 use crate::gateway::stack::authorize::Grant;
 use crate::gateway::upstream::lifetimes::Lifetimes;
-use crate::modes::ConnectionRules;
+use crate::modes::{ConnectionRules, ProxyPeers};
 use crate::net::connect::Connector;
 
 impl OpenedPlan {
@@ -76,13 +76,15 @@ impl OpenedPlan {
                 line: pool,
             });
         }
+        let shared = Arc::new(rules(&config));
         let listeners = config
             .listeners
             .iter()
             .zip(draft.listener_auths.listeners)
             .map(|(listener, listener_auth)| {
                 let metrics = Arc::new(process_state.families.listener(&listener.name));
-                let admit = AdmitLayer::new(listener_auth.token.clone(), metrics.clone());
+                let admit = AdmitLayer::new(listener_auth.token.clone(), metrics.clone())
+                    .of_users(listener_auth.users.clone());
                 let entrance = (listener, &admit);
                 let blueprint = blueprint(
                     &planned,
@@ -94,6 +96,7 @@ impl OpenedPlan {
                     &config,
                 );
                 PlannedListener {
+                    rules: rules_of(listener, &shared),
                     config: listener.clone(),
                     listener_auth,
                     blueprint: Arc::new(blueprint),
@@ -111,7 +114,7 @@ impl OpenedPlan {
             });
         }
         Plan {
-            rules: Arc::new(rules(&config)),
+            rules: shared,
             admin_token: draft.listener_auths.admin_token,
             connections,
             config,
@@ -180,6 +183,18 @@ fn kept_pacer(pools: &[PoolId], route: &Name, rules: PaceConfig) -> Arc<Pacer> {
     kept.unwrap_or_else(|| Arc::new(Pacer::new(rules)))
 }
 
+/// Those of one listener, where they are not those of all.
+fn rules_of(listener: &ListenerConfig, shared: &Arc<ConnectionRules>) -> Arc<ConnectionRules> {
+    let Some(from) = &listener.proxy_protocol else {
+        return shared.clone();
+    };
+    let peers = ProxyPeers::new(listener.name.clone(), from.networks.clone(), from.unix);
+    Arc::new(ConnectionRules {
+        proxy_peers: Some(Arc::new(peers)),
+        ..(**shared).clone()
+    })
+}
+
 fn rules(config: &Config) -> ConnectionRules {
     ConnectionRules {
         header_bytes: config.limits.header_bytes,
@@ -187,6 +202,7 @@ fn rules(config: &Config) -> ConnectionRules {
         header: config.timeouts.header,
         keep_alive: config.timeouts.caller_keep_alive,
         idle: config.timeouts.idle,
+        proxy_peers: None,
     }
 }
 

@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use crate::base::problem::{Place, Problem};
 use crate::config::ListenerConfig;
+use crate::net::listen::access;
 use crate::net::tls::server::TlsAcceptor;
 use crate::secret::SecretSource;
 use crate::secret::token::Token;
@@ -21,6 +22,8 @@ pub struct ListenerAuth {
     pub tls: Option<Arc<TlsAcceptor>>,
     /// What callers must show; `None` is nothing.
     pub token: Option<Arc<Token>>,
+    /// The users that may call, by number; `None` asks nobody.
+    pub users: Option<Arc<[u32]>>,
 }
 
 /// Those of a configuration.
@@ -54,7 +57,12 @@ pub fn open(
                 .map_err(|problem| problems.push(problem))
                 .ok()
         });
+        let users = users(listener).unwrap_or_else(|problem| {
+            problems.push(problem);
+            None
+        });
         ListenerAuth {
+            users,
             tls: tls.map(|read| kept_acceptor(read, known, watch, listener.name.as_str())),
             token: token.map(|read| kept_token(read, watch, listener.name.as_str())),
         }
@@ -72,12 +80,27 @@ pub fn open(
     (listener_auths, problems)
 }
 
-/// Every problem with the TLS of `listeners`; tokens are not read.
+/// Every problem with the TLS and the users of `listeners`; tokens are not read.
 pub fn judge(listeners: &[ListenerConfig]) -> Vec<Problem> {
     listeners
         .iter()
-        .filter_map(|listener| tls(listener).err())
+        .flat_map(|listener| [tls(listener).err(), users(listener).err()])
+        .flatten()
         .collect()
+}
+
+/// The users of `listener`, by number.
+fn users(listener: &ListenerConfig) -> Result<Option<Arc<[u32]>>, Problem> {
+    let names = listener.allow_users.as_ref();
+    let numbers = names.map(|names| names.iter().map(|name| access::user(name)).collect());
+    numbers.transpose().map_err(|error: std::io::Error| {
+        Problem::new(
+            Place::Default,
+            format!("listener.{}.allow_users", listener.name),
+            error.to_string(),
+            "write a number, or the name of a user that exists here",
+        )
+    })
 }
 
 fn tls(listener: &ListenerConfig) -> Result<Option<TlsAcceptor>, Problem> {
@@ -187,6 +210,8 @@ mod tests {
                 client_ca: None,
             }),
             access: SocketAccess::default(),
+            allow_users: None,
+            proxy_protocol: None,
         }
     }
 

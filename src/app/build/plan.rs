@@ -28,7 +28,7 @@ pub struct Plan {
     pub listeners: Vec<PlannedListener>,
     /// Every credential that a route names.
     pub credentials: Vec<PlannedCredential>,
-    /// How callers' connections are kept.
+    /// How callers' connections are kept, where a listener has no rules of its own.
     pub rules: Arc<ConnectionRules>,
     /// What the admin listener asks for.
     pub admin_token: Option<Arc<Token>>,
@@ -112,6 +112,7 @@ impl Plan {
         let admin = ListenerAuth {
             tls: None,
             token: self.admin_token.clone(),
+            users: None,
         };
         all.chain([admin]).collect()
     }
@@ -132,6 +133,8 @@ pub struct PlannedListener {
     pub config: config::ListenerConfig,
     /// Its TLS, and what callers must show.
     pub listener_auth: ListenerAuth,
+    /// How its connections are kept.
+    pub rules: Arc<ConnectionRules>,
     /// Its routes.
     pub blueprint: Arc<Blueprint>,
     /// Its handles.

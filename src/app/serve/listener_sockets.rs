@@ -245,7 +245,7 @@ impl ListenerSockets {
                 acceptor: planned.listener_auth.tls.clone(),
                 blueprint: planned.blueprint.clone(),
                 metrics: planned.metrics.clone(),
-                rules: plan.rules.clone(),
+                rules: planned.rules.clone(),
                 connections: plan.connections.clone(),
             });
             self.open.push(listener_socket);

@@ -249,7 +249,7 @@ mod tests {
             upstream_wait: Duration::from_millis(8),
             peer: Peer {
                 ip: Some([127, 0, 0, 1].into()),
-                tls: false,
+                ..Peer::default()
             },
             method: Method::POST,
             target: Some("/v1/\"call\"?session=hunter2".parse().unwrap()),

@@ -4,7 +4,7 @@
 //! must say who may call. Its TLS is whole or absent.
 
 use crate::config::findings::Findings;
-use crate::config::listener::Bind;
+use crate::config::listener::{Bind, ProxySources};
 use crate::config::section::Section;
 
 const TOKEN: &str = "caller_token";
@@ -13,6 +13,8 @@ const CERT: &str = "tls.cert";
 const KEY: &str = "tls.key";
 const ACCESS: [&str; 3] = ["socket_mode", "socket_owner", "socket_group"];
 const CLIENT_CA: &str = "tls.client_ca";
+const USERS: &str = "allow_users";
+const PROXIES: &str = "proxy_protocol.from";
 
 /// Judges one listener.
 pub(super) fn check(found: &mut Findings, listener: &Section) {
@@ -22,6 +24,8 @@ pub(super) fn check(found: &mut Findings, listener: &Section) {
     let set = |key| listener.values.0.contains_key(key);
     tls(found, listener, bind);
     access(found, listener, bind);
+    users(found, listener, bind);
+    proxies(found, listener, bind);
     if bind.is_loopback() {
         return;
     }
@@ -60,6 +64,52 @@ fn access(found: &mut Findings, listener: &Section, bind: &Bind) {
             format!("{bind} is no Unix socket, so this changes nothing"),
             "remove it, or bind to `unix:` and a path".into(),
         );
+    }
+}
+
+/// Users are known on a Unix socket alone.
+fn users(found: &mut Findings, listener: &Section, bind: &Bind) {
+    if matches!(bind, Bind::Unix(_)) || !listener.values.is_set(USERS) {
+        return;
+    }
+    found.warn(
+        listener.values.place(USERS),
+        format!("{}.{USERS}", listener.at),
+        format!("{bind} is no Unix socket, where nobody says who calls, so every call is refused"),
+        format!("bind to `unix:` and a path, or ask for a {TOKEN} instead"),
+    );
+}
+
+/// Where nobody could come from, everybody is refused; where everybody may, anybody can say
+/// to be anyone.
+fn proxies(found: &mut Findings, listener: &Section, bind: &Bind) {
+    let from = listener.values.list(PROXIES).map(ProxySources::parse);
+    let Some(Ok(from)) = from else {
+        return;
+    };
+    let place = || listener.values.place(PROXIES);
+    let at = format!("{}.{PROXIES}", listener.at);
+    let is_unix = matches!(bind, Bind::Unix(_));
+    if is_unix != from.unix || is_unix && !from.networks.is_empty() {
+        let why = match is_unix {
+            true => format!("{bind} is a Unix socket, whose callers have no address"),
+            false => format!("{bind} is no Unix socket, so nobody comes from one"),
+        };
+        let fix = match is_unix {
+            true => "write [\"unix\"]".into(),
+            false => "leave \"unix\" out".into(),
+        };
+        return found.problem(place(), at, why, fix);
+    }
+    if from
+        .networks
+        .iter()
+        .any(|network| network.prefix_len() == 0)
+        && !bind.is_loopback()
+    {
+        let why = "whoever can connect can say to be anyone";
+        let fix = "name the networks of the load balancers";
+        found.warn(place(), at, why.into(), fix.into());
     }
 }
 

@@ -43,6 +43,12 @@ pub enum ListenerRefusal {
     FrameFlood,
     /// The caller did not show the listener's token.
     CallerToken,
+    /// The caller is a process of a user who may not call.
+    CallerUser,
+    /// A connection came from where no PROXY protocol header is taken.
+    ProxyPeer,
+    /// A connection brought no PROXY protocol header that can be used, or none in time.
+    ProxyHeader,
     /// TLS did not come about, or what came was none.
     TlsHandshake,
     /// TLS did not come about in time.
@@ -54,7 +60,7 @@ pub enum ListenerRefusal {
 }
 
 /// Every refusal with its word, in the order of the enum.
-pub const REFUSALS: [(ListenerRefusal, &str); 18] = [
+pub const REFUSALS: [(ListenerRefusal, &str); 21] = [
     (ListenerRefusal::Host, "host"),
     (ListenerRefusal::CrossSite, "cross_site"),
     (ListenerRefusal::Origin, "origin"),
@@ -69,6 +75,9 @@ pub const REFUSALS: [(ListenerRefusal, &str); 18] = [
     (ListenerRefusal::ResetFlood, "reset_flood"),
     (ListenerRefusal::FrameFlood, "frame_flood"),
     (ListenerRefusal::CallerToken, "caller_token"),
+    (ListenerRefusal::CallerUser, "caller_user"),
+    (ListenerRefusal::ProxyPeer, "proxy_peer"),
+    (ListenerRefusal::ProxyHeader, "proxy_header"),
     (ListenerRefusal::TlsHandshake, "tls_handshake"),
     (ListenerRefusal::SlowHandshake, "slow_handshake"),
     (ListenerRefusal::ClientCertificate, "client_certificate"),

@@ -1,4 +1,5 @@
-//! Whether a caller may call here: it shows the listener's token, where there is one.
+//! Whether a caller may call here: it is a process of a user who may, where the listener
+//! names users, and it shows the listener's token, where there is one.
 //!
 //! The token comes as `Proxy-Authorization` (RFC 9110 §11.7.2), since `Authorization`
 //! is the upstream's: as `Bearer` (RFC 6750 §2.1), or as the password of `Basic` (RFC
@@ -55,13 +56,37 @@ fn judge(token: &Token, headers: &HeaderMap) -> Result<(), &'static str> {
 #[derive(Clone, Debug)]
 pub struct AdmitLayer {
     token: Option<Arc<Token>>,
+    users: Option<Arc<[u32]>>,
     metrics: Arc<ListenerMetrics>,
 }
 
 impl AdmitLayer {
     /// Asks for `token`, or for nothing; `metrics` counts who is refused.
     pub fn new(token: Option<Arc<Token>>, metrics: Arc<ListenerMetrics>) -> AdmitLayer {
-        AdmitLayer { token, metrics }
+        AdmitLayer {
+            token,
+            users: None,
+            metrics,
+        }
+    }
+
+    /// The same, which lets in processes of these users alone; `None` is all.
+    #[must_use]
+    pub fn of_users(self, users: Option<Arc<[u32]>>) -> AdmitLayer {
+        AdmitLayer { users, ..self }
+    }
+
+    /// Whether a process of `user` may call.
+    ///
+    /// # Errors
+    /// Where it may not; that is counted.
+    fn admits(&self, user: Option<u32>) -> Result<(), CallerFault> {
+        let may = |users: &Arc<[u32]>| user.is_some_and(|user| users.contains(&user));
+        if self.users.as_ref().is_none_or(may) {
+            return Ok(());
+        }
+        self.metrics.refused(ListenerRefusal::CallerUser).inc();
+        Err(CallerFault::CallerUser(user))
     }
 }
 
@@ -92,6 +117,11 @@ impl<S: HttpService> Service<Call> for Admit<S> {
     }
 
     fn call(&mut self, mut call: Call) -> Self::Future {
+        if self.layer.users.is_some()
+            && let Err(fault) = self.layer.admits(call.facts.peer.uid)
+        {
+            return CheckFuture::refused(fault.into());
+        }
         let Some(token) = &self.layer.token else {
             return CheckFuture::passed(self.inner.call(call));
         };

@@ -38,12 +38,25 @@ impl Access {
     }
 }
 
+/// The user at the other end of `stream`; `None` where the kernel does not say.
+pub fn uid_of(stream: &tokio::net::UnixStream) -> Option<u32> {
+    let other = stream.peer_cred();
+    other.ok().map(|credentials| credentials.uid())
+}
+
 /// Whether the other end of `stream` is of this process's user, or root; not where the kernel
 /// does not say whose it is.
 pub fn is_own_user(stream: &tokio::net::UnixStream) -> bool {
-    let other = stream.peer_cred().map(|credentials| credentials.uid());
     let own = rustix::process::geteuid().as_raw();
-    other.is_ok_and(|other| other == own || other == 0)
+    uid_of(stream).is_some_and(|other| other == own || other == 0)
+}
+
+/// The number of the user `name`, which may be one already.
+///
+/// # Errors
+/// Where there is no such user in `/etc/passwd`.
+pub fn user(name: &str) -> io::Result<u32> {
+    number(name, "/etc/passwd")
 }
 
 /// The file of a socket that headset bound. It is removed when this is dropped, unless

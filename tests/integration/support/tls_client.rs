@@ -51,7 +51,11 @@ impl TlsCaller {
 
     /// Connects and shakes hands.
     pub async fn connect(&self, to: SocketAddr) -> io::Result<TlsStream<TcpStream>> {
-        let tcp = TcpStream::connect(to).await?;
+        self.over(TcpStream::connect(to).await?).await
+    }
+
+    /// Shakes hands on a connection that is there already.
+    pub async fn over(&self, tcp: TcpStream) -> io::Result<TlsStream<TcpStream>> {
         let name = ServerName::try_from("localhost").unwrap();
         // The copies share their sessions, so a later connection may resume one.
         let connector = TlsConnector::from(Arc::new(self.0.clone()));

@@ -116,6 +116,21 @@ const STORIES: &[(&str, &str, &str)] = &[
         "whoever_does_not_show_it_once_is_refused_and_reaches_nothing",
     ),
     (
+        "caller-user",
+        "stories/unix_listener",
+        "only_the_users_that_are_listed_may_call_and_a_reload_changes_who",
+    ),
+    (
+        "proxy-peer",
+        "stories/proxy_protocol",
+        "what_comes_without_one_or_from_elsewhere_is_closed_and_counted_and_told_once",
+    ),
+    (
+        "proxy-header",
+        "stories/proxy_protocol",
+        "one_that_says_nothing_is_closed_in_the_time_for_a_head",
+    ),
+    (
         "no-tls",
         "stories/listener_tls",
         "http_to_a_tls_port_and_tls_to_a_plain_port_are_refused_and_counted",

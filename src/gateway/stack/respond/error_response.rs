@@ -113,6 +113,13 @@ pub fn error_response(error: &Error) -> ErrorResponse {
                 Some("http_request_denied"),
                 "send the `caller_token` of the listener once, as `Proxy-Authorization: Bearer` or as the password of `Basic`",
             ),
+            CallerFault::CallerUser(_) => plain(
+                StatusCode::FORBIDDEN,
+                "caller_user",
+                "This user may not call here",
+                Some("http_request_denied"),
+                "add the user to `allow_users` of the listener, or call as one of them",
+            ),
             CallerFault::Tenant { .. } => plain(
                 StatusCode::FORBIDDEN,
                 "tenant",

@@ -114,6 +114,7 @@ fn errors() -> Vec<(Error, &'static str, u16)> {
         (CallerFault::CrossSite, "cross_site", 403),
         (CallerFault::OriginNotAllowed, "origin_not_allowed", 403),
         (CallerFault::CallerToken("no token"), "caller_token", 403),
+        (CallerFault::CallerUser(Some(1001)), "caller_user", 403),
         (
             CallerFault::Tenant {
                 header: HeaderName::from_static("x-context-id"),
