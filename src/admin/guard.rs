@@ -93,19 +93,22 @@ impl AdminGuard {
             };
         };
         let shown = bearer(headers).ok_or(GuardRefusal::NeedsToken)?;
-        match token.is(shown.as_bytes()) {
+        match token.is(shown) {
             true => Ok(()),
             false => Err(GuardRefusal::NeedsToken),
         }
     }
 }
 
-/// The token of the one `Authorization: Bearer` (RFC 6750 §2.1).
-fn bearer(headers: &HeaderMap) -> Option<&str> {
+/// The token of the one `Authorization: Bearer` (RFC 6750 §2.1), byte by byte: a secret may
+/// hold letters beyond ASCII.
+fn bearer(headers: &HeaderMap) -> Option<&[u8]> {
     let mut all = headers.get_all(header::AUTHORIZATION).iter();
-    let value = all.next()?.to_str().ok()?;
-    let (scheme, token) = value.split_once(' ')?;
-    (all.next().is_none() && scheme.eq_ignore_ascii_case("bearer")).then(|| token.trim())
+    let value = all.next()?.as_bytes();
+    let blank = value.iter().position(|byte| *byte == b' ')?;
+    let (scheme, token) = value.split_at(blank);
+    let is_one = all.next().is_none() && scheme.eq_ignore_ascii_case(b"bearer");
+    is_one.then(|| token.trim_ascii())
 }
 
 impl IntoResponse for GuardRefusal {

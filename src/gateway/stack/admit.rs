@@ -37,12 +37,14 @@ fn judge(token: &Token, headers: &HeaderMap) -> Result<(), &'static str> {
     if all.next().is_some() {
         return Err(SEVERAL);
     }
-    let value = value.to_str().map_err(|_| UNREADABLE)?;
-    let (scheme, rest) = value.split_once(' ').ok_or(UNREADABLE)?;
-    let rest = rest.trim();
-    let is_right = if scheme.eq_ignore_ascii_case("bearer") {
-        token.is(rest.as_bytes())
-    } else if scheme.eq_ignore_ascii_case("basic") {
+    // Byte by byte: a secret may hold letters beyond ASCII.
+    let value = value.as_bytes();
+    let blank = value.iter().position(|byte| *byte == b' ');
+    let (scheme, rest) = value.split_at(blank.ok_or(UNREADABLE)?);
+    let rest = rest.trim_ascii();
+    let is_right = if scheme.eq_ignore_ascii_case(b"bearer") {
+        token.is(rest)
+    } else if scheme.eq_ignore_ascii_case(b"basic") {
         let pair = Zeroizing::new(STANDARD.decode(rest).map_err(|_| UNREADABLE)?);
         let colon = pair.iter().position(|&octet| octet == b':');
         token.is(&pair[colon.ok_or(UNREADABLE)? + 1..])
@@ -190,6 +192,12 @@ mod tests {
             assert_eq!(verdict(&token, &[bad]), Err(UNREADABLE), "{bad}");
         }
         assert_eq!(verdict(&token, &[]), Err(MISSING));
+        let letters = folder.write("letters", "schlüssel");
+        let letters = Token::read(SecretSource::File(letters)).unwrap();
+        let mut headers = HeaderMap::new();
+        let shown = http::HeaderValue::from_bytes("Bearer schlüssel".as_bytes()).unwrap();
+        headers.append(header::PROXY_AUTHORIZATION, shown);
+        assert_eq!(judge(&letters, &headers), Ok(()));
         let right = "Bearer s3:cret";
         assert_eq!(verdict(&token, &[right, right]), Err(SEVERAL));
     }
