@@ -182,7 +182,18 @@ fn ask(flags: &mut Vec<Flag>, input: &mut dyn BufRead, out: &mut dyn Write) -> i
             "" => enter,
             answer => Some(answer.to_owned()),
         };
-        flags.extend(answer.map(|answer| flag(question.flag, answer)));
+        let Some(answer) = answer else {
+            writeln!(
+                out,
+                "  nothing can be guessed here; write an answer, or end with Ctrl-C"
+            )?;
+            continue;
+        };
+        if let Some(why) = question.misunderstood(&answer, flags) {
+            writeln!(out, "  {why}")?;
+            continue;
+        }
+        flags.push(flag(question.flag, answer));
         // Some rules show only when all is there, and then perhaps at an earlier answer.
         for fault in judge(flags) {
             let at_fault = |(path, _, spelling): &Flag| {
@@ -203,7 +214,35 @@ impl Question {
         let or = self.or.and_then(|or| said(flags, or));
         said(flags, self.flag).or(or).is_none()
     }
+
+    /// Why `answer`, which is to name a file, cannot be meant so. It is not repeated: it may be
+    /// the secret itself.
+    fn misunderstood(&self, answer: &str, flags: &[Flag]) -> Option<&'static str> {
+        if !FILES.contains(&self.flag) {
+            return None;
+        }
+        let scheme = answer.split_once(' ').map(|(scheme, _)| scheme);
+        let is_header = scheme.is_some_and(|word| {
+            let words = ["bearer", "basic", "authorization:"];
+            words.iter().any(|known| word.eq_ignore_ascii_case(known))
+        });
+        // Three parts in base64 (RFC 7519 §3.1): all that a bearer of a contact center is.
+        let is_token = answer.starts_with("eyJ") && answer.matches('.').count() == 2;
+        if is_header || is_token {
+            return Some(
+                "this looks like the secret itself, which stands in no configuration; write it \
+                 into a file, and name that file",
+            );
+        }
+        let same = |other: &&str| *other != self.flag && said(flags, other) == Some(answer);
+        FILES.iter().any(same).then_some(
+            "the password and the bearer are two secrets, and a file holds one; name another file",
+        )
+    }
 }
+
+/// The questions whose answers are files of secrets.
+const FILES: [&str; 2] = ["password-file", "admin-bearer-file"];
 
 /// A problem for each question that is still open.
 fn unanswered(flags: &[Flag]) -> Vec<Problem> {

@@ -41,7 +41,7 @@ pub(super) fn overview(all: &Json) -> String {
     }
     let routes = list(&all["routes"]);
     if !routes.is_empty() {
-        let mut rows = Rows::of(["ROUTE", "MATCH", "UPSTREAM", "CREDENTIAL", "QUOTA"]);
+        let mut rows = Rows::of(["ROUTE", "MATCH", "UPSTREAM", "CREDENTIAL", "PACE", "QUOTA"]);
         for route in routes {
             let (host, path) = (&route["match"]["host"], word(&route["match"]["path"]));
             let matched = host
@@ -53,12 +53,25 @@ pub(super) fn overview(all: &Json) -> String {
                 matched,
                 word(&route["upstream"]),
                 credential,
+                pace(&route["pace"]),
                 quota(&route["quota"], &all["now"]),
             ]);
         }
         let _ = write!(text, "\n{}", rows.lay_out());
     }
     text
+}
+
+/// How fast a route's calls may leave.
+fn pace(pace: &Json) -> String {
+    let (Some(calls), Some(per)) = (pace["calls"].as_u64(), pace["per_seconds"].as_f64()) else {
+        return "-".to_owned();
+    };
+    let per = humantime::format_duration(Duration::from_secs_f64(per));
+    match pace["burst"].as_u64() {
+        Some(burst) if burst > 1 => format!("{calls} in {per}, {burst} at once"),
+        _ => format!("{calls} in {per}"),
+    }
 }
 
 /// What an upstream says of its quota.
@@ -248,6 +261,7 @@ mod tests {
             ],
             "routes": [{"name": "contacts", "match": {"host": null, "path": "/v1"},
                         "upstream": "https://cms.example.com", "credential": "cms_key",
+                        "pace": {"calls": 200, "per_seconds": 60.0, "burst": 5, "wait_seconds": 5.0},
                         "quota": {"limit": 200, "remaining": 3,
                                   "retry_after": "2026-11-29T12:00:30Z"}}],
         });
@@ -263,8 +277,8 @@ mod tests {
              \x20 manual action by 2026-11-29T11:00:00Z (1 hour ago): unlock the account\n\
              many 7      ccm_token  expired  1 minute ago  -\n\
              \n\
-             ROUTE     MATCH  UPSTREAM                 CREDENTIAL  QUOTA\n\
-             contacts  /v1    https://cms.example.com  cms_key     3 of 200 left, wait 30 seconds\n"
+             ROUTE     MATCH  UPSTREAM                 CREDENTIAL  PACE                  QUOTA\n\
+             contacts  /v1    https://cms.example.com  cms_key     200 in 1m, 5 at once  3 of 200 left, wait 30 seconds\n"
         );
     }
 

@@ -4,7 +4,7 @@
 //! touched on the way is the configuration file itself: no secret is read here, only
 //! said where it is.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use crate::base::problem::{Place, Problem};
 use crate::config::key::KindKeys;
@@ -179,9 +179,27 @@ fn judge(
     if problems.is_empty() {
         return Ok(build::build(&lowered.sections, warnings, places));
     }
+    if sources.file.is_none() && Path::new(USUAL_FILE).is_file() {
+        point_to_the_file(&mut problems);
+    }
     problems.sort();
     problems.dedup();
     Err(problems)
+}
+
+/// The file that `headset init` writes, in the folder where a command is called.
+const USUAL_FILE: &str = "headset.toml";
+
+/// What is missing may well stand in the file that was not named: it is never read by
+/// itself, since whoever can write into a folder would choose where credentials go.
+fn point_to_the_file(problems: &mut [Problem]) {
+    let missing = problems.iter_mut().filter(|p| p.place == Place::Default);
+    for problem in missing.filter(|p| ["listener", "route"].contains(&&*p.key)) {
+        problem.fix = format!(
+            "there is a {USUAL_FILE} in this folder: give --config {USUAL_FILE}; or {}",
+            problem.fix
+        );
+    }
 }
 
 /// Whether what is wrong at `key` follows from one of `problems`, or from a key that was

@@ -201,6 +201,10 @@ impl Explainer {
     pub fn explain(&self, method: &str, url: &str) -> Result<Explanation, &'static str> {
         let method = Method::from_bytes(method.trim().as_bytes())
             .map_err(|_| "this is no method; write one such as GET or POST")?;
+        let capitals = method.as_str().to_ascii_uppercase();
+        if capitals != method.as_str() && USUAL_METHODS.contains(&&*capitals) {
+            return Err(METHOD_EXPECTED);
+        }
         // Everything behind it is the server's never to know.
         let url = url.trim().split('#').next().unwrap_or_default();
         let uri: Uri = url.parse().map_err(|_| URL_EXPECTED)?;
@@ -270,6 +274,14 @@ impl Explainer {
         }
     }
 }
+
+/// Those of RFC 9110 §9.3 and RFC 5789.
+const USUAL_METHODS: [&str; 9] = [
+    "GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "CONNECT", "TRACE",
+];
+
+const METHOD_EXPECTED: &str = "methods are told apart by the case of their letters (RFC 9110 §9.1), and an upstream may \
+     know none in small ones; write it in capitals, such as GET";
 
 const URL_EXPECTED: &str =
     "this is neither a path nor a URL; write one such as /v1/contacts or http://127.0.0.1:8080/v1";

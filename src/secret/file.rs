@@ -3,7 +3,7 @@
 //! Only a regular file (or a link to one) is read: a pipe would block, and could be
 //! read only once, while a secret is read each time that it is needed.
 
-use std::io::Read as _;
+use std::io::{self, Read as _};
 use std::path::Path;
 
 use zeroize::Zeroizing;
@@ -13,7 +13,7 @@ use crate::base::file;
 
 /// The bytes of the file at `path`, one more than [`MAX_BYTES`] at most.
 pub(super) fn read(path: &Path) -> Result<Zeroizing<Vec<u8>>, SecretFault> {
-    let file = file::open(path).map_err(SecretFault::Unreadable)?;
+    let file = file::open(path).map_err(|error| SecretFault::Unreadable(told(path, error)))?;
     let file = file.ok_or(SecretFault::NotAFile)?;
     // All at once, since growing would leave copies behind that nobody zeroes.
     let mut bytes = Zeroizing::new(Vec::with_capacity(MAX_BYTES + 64));
@@ -21,6 +21,18 @@ pub(super) fn read(path: &Path) -> Result<Zeroizing<Vec<u8>>, SecretFault> {
         .read_to_end(&mut bytes)
         .map_err(SecretFault::Unreadable)?;
     Ok(bytes)
+}
+
+/// `error` with the folder in which a relative path begins: headset was started there, which
+/// need not be where its configuration lies.
+fn told(path: &Path, error: io::Error) -> io::Error {
+    match std::env::current_dir() {
+        Ok(folder) if path.is_relative() => io::Error::new(
+            error.kind(),
+            format!("{error}; looked for in {}", folder.display()),
+        ),
+        _ => error,
+    }
 }
 
 #[cfg(test)]
@@ -55,6 +67,16 @@ mod tests {
         );
         assert!(error.contains("curly quote at byte 7"), "{error}");
         assert!(!error.contains("hunter2"), "{error}");
+    }
+
+    #[test]
+    fn of_a_relative_path_it_is_told_where_it_begins() {
+        let error = read(Path::new("no such folder/password")).unwrap_err();
+        let folder = std::env::current_dir().unwrap();
+        let place = format!("looked for in {}", folder.display());
+        assert!(error.to_string().contains(&place), "{error}");
+        let error = read(Path::new("/no such folder/password")).unwrap_err();
+        assert!(!error.to_string().contains("looked for"), "{error}");
     }
 
     #[test]

@@ -143,5 +143,11 @@ mod tests {
         );
         assert!(explainer.explain("GET", "what").is_err());
         assert!(explainer.explain("GE T", "/v1").is_err());
+        for small in ["get", "Post"] {
+            let why = explainer.explain(small, "/v1").unwrap_err();
+            assert!(why.contains("in capitals"), "{why}");
+        }
+        // One that only looks like nothing known is what it is.
+        assert!(explainer.explain("purge", "/v1").is_ok());
     }
 }

@@ -54,6 +54,27 @@ fn a_bad_answer_is_told_why_and_asked_again() {
 }
 
 #[test]
+fn no_answer_and_one_that_is_no_file_are_told_why_and_asked_again() {
+    let token = "eyJhbGciOiJIUzI1NiJ9.eyJleHAiOjF9.c2ln";
+    let answers = format!(
+        "\nhttps://cms.example.com\n\ncrm_sync\n1\n./one\n./one\nBearer hunter2\n{token}\n./two\n"
+    );
+    let (flags, said) = answered(&answers, &[]);
+    assert_eq!(super::said(&flags, "password-file"), Some("./one"));
+    assert_eq!(super::said(&flags, "admin-bearer-file"), Some("./two"));
+    for (part, times) in [
+        ("nothing can be guessed here", 1),
+        ("name another file", 1),
+        ("looks like the secret itself", 2),
+        ("hunter2", 0),
+        (token, 0),
+    ] {
+        assert_eq!(said.matches(part).count(), times, "{part} in {said}");
+    }
+    assert!(judge(&flags).is_empty(), "{said}");
+}
+
+#[test]
 fn what_a_flag_says_is_not_asked() {
     let all = SHORTCUTS.iter().filter(|row| !row.flag.ends_with("-env"));
     let given: Vec<(&str, &str)> = all

@@ -64,6 +64,23 @@ fn init_writes_what_check_takes_and_never_writes_over_it() {
 }
 
 #[test]
+fn a_file_that_was_not_named_is_pointed_to_and_not_read() {
+    let folder = Folder::new();
+    let none = headset(&folder, &["check"]);
+    assert!(!text(&none.stderr).contains("in this folder"));
+    folder.write(
+        "headset.toml",
+        "[listener.app]\nbind = \"127.0.0.1:8080\"\n",
+    );
+    for arguments in [&["check"][..], &["explain", "GET", "/x"], &["run"]] {
+        let out = headset(&folder, arguments);
+        let said = text(&out.stderr);
+        assert_eq!(out.status.code(), Some(78), "{said}");
+        assert!(said.contains("give --config headset.toml"), "{said}");
+    }
+}
+
+#[test]
 fn init_says_everything_that_is_missing_and_writes_nothing() {
     let folder = Folder::new();
     let out = headset(&folder, &["init", "--username", "crm:sync"]);
