@@ -4,7 +4,8 @@
 //! `-Reset`; `Retry-After` of a 429 or 503, RFC 9110 §10.2.3), exported, and shown in
 //! `/status`. What was never said is absent.
 
-use std::sync::{Arc, OnceLock};
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use http::{HeaderMap, HeaderName, StatusCode, header};
@@ -31,7 +32,14 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(300);
 
 /// The families.
 #[derive(Clone, Debug)]
-pub struct QuotaFamilies([IntGaugeVec; 4]);
+pub struct QuotaFamilies {
+    families: [IntGaugeVec; 4],
+    /// What each route has heard of, which a reload does not make unheard.
+    known: Arc<Mutex<HashMap<Name, KnownGauges>>>,
+}
+
+/// Each made when the upstream first says: a 0 before would fire alerts.
+type KnownGauges = Arc<[OnceLock<IntGauge>; 4]>;
 
 impl QuotaFamilies {
     /// Declares them in `registry`.
@@ -44,7 +52,7 @@ impl QuotaFamilies {
             registry.register(Box::new(family.clone()))?;
             Ok::<_, prometheus::Error>(family)
         };
-        Ok(QuotaFamilies([
+        let families = [
             gauge(
                 "headset_ratelimit_limit",
                 "The upstream's last X-RateLimit-Limit; absent until there is one.",
@@ -61,22 +69,30 @@ impl QuotaFamilies {
                 "headset_ratelimit_retry_after_timestamp_seconds",
                 "Until when the upstream last asked to wait (Retry-After of a 429 or 503); absent until it did.",
             )?,
-        ]))
+        ];
+        Ok(QuotaFamilies {
+            families,
+            known: Arc::default(),
+        })
     }
 
-    /// The quota of one route, of which nothing is known.
+    /// The quota of one route: what is known of it already, as it may be there before a
+    /// reload.
     pub fn route(&self, name: &Name) -> Quota {
+        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         Quota {
-            families: self.clone(),
+            families: self.families.clone(),
             route: name.clone(),
-            known: Default::default(),
+            known: known.entry(name.clone()).or_default().clone(),
             pacer: None,
         }
     }
 
     /// Removes the series of a route that is gone.
     pub fn remove(&self, name: &Name) {
-        for family in &self.0 {
+        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        known.remove(name);
+        for family in &self.families {
             let _ = family.remove_label_values(&[name.as_str()]);
         }
     }
@@ -85,10 +101,9 @@ impl QuotaFamilies {
 /// The quota of one route, shared by all workers.
 #[derive(Debug)]
 pub struct Quota {
-    families: QuotaFamilies,
+    families: [IntGaugeVec; 4],
     route: Name,
-    /// Each made when the upstream first says: a 0 before would fire alerts.
-    known: [OnceLock<IntGauge>; 4],
+    known: KnownGauges,
     /// Who pauses where the upstream asks to wait.
     pacer: Option<Arc<Pacer>>,
 }
@@ -134,7 +149,7 @@ impl Quota {
     }
 
     fn set(&self, which: usize, value: i64) {
-        let made = || self.families.0[which].with_label_values(&[self.route.as_str()]);
+        let made = || self.families[which].with_label_values(&[self.route.as_str()]);
         self.known[which].get_or_init(made).set(value);
     }
 
@@ -219,6 +234,19 @@ mod tests {
             quota.learn(StatusCode::OK, &headers(&fields));
             assert_eq!(quota.seen(), seen, "{nonsense} changes nothing");
         }
+    }
+
+    #[test]
+    fn a_reload_forgets_nothing_of_a_route_that_stays() {
+        let families = QuotaFamilies::register(&Registry::new()).unwrap();
+        let name = Name::parse("contacts").unwrap();
+        let fields = headers(&[("x-ratelimit-remaining", "7")]);
+        families.route(&name).learn(StatusCode::OK, &fields);
+        assert_eq!(families.route(&name).seen().remaining, Some(7));
+        let other = families.route(&Name::parse("other").unwrap());
+        assert_eq!(other.seen(), QuotaSeen::default());
+        families.remove(&name);
+        assert_eq!(families.route(&name).seen(), QuotaSeen::default());
     }
 
     #[test]
