@@ -141,6 +141,7 @@ impl World {
             service: Service::Gateway(gateway.clone()),
             rules: self.plan.rules.clone(),
             connections: self.plan.connections.clone(),
+            makes_room: false,
             metrics: self.plan.listeners[0].metrics.clone(),
         });
         let serving = tokio::task::spawn_local(connection::serve(

@@ -5,6 +5,7 @@
 
 mod aside;
 pub mod connection;
+mod crowded;
 mod ending;
 mod http1;
 mod http2;
@@ -25,6 +26,7 @@ use tokio::time::Instant;
 
 use crate::base::panic::CatchPanic;
 use crate::gateway::metrics::ListenerRefusal;
+use crate::modes::crowded::Crowd;
 use crate::net::listen::Listener;
 pub use phase::Phase;
 pub use proxied::ProxyPeers;
@@ -63,7 +65,9 @@ async fn persist(mut work: impl AsyncFnMut(), panicked: impl Fn(&str)) {
 
 /// A panic in one connection is that connection's end and nobody else's.
 fn note(ended: Result<(), JoinError>) {
-    if let Err(error) = ended {
+    if let Err(error) = ended
+        && !error.is_cancelled()
+    {
         tracing::error!(error.detail = %error, "a fault of headset ended a caller's connection");
     }
 }
@@ -88,6 +92,7 @@ async fn accept(
             );
         }
     };
+    let mut crowd = Crowd::default();
     loop {
         let (io, counted) = tokio::select! {
             biased;
@@ -100,11 +105,16 @@ async fn accept(
             accepted = listener.accept(exhausted) => accepted,
         };
         let now = current.serving();
-        let Some(permit) = now.connections.take() else {
-            // Closed at once: a caller that cannot be served should know.
+        let mut permit = now.connections.take();
+        if permit.is_none() {
             now.metrics.refused(ListenerRefusal::Connections).inc();
-            continue;
-        };
+            if now.makes_room {
+                permit = crowd.make_room(tasks, &now.connections).await;
+            }
+        }
+        // Closed at once: a caller that cannot be served should know.
+        let Some(permit) = permit else { continue };
+        let notes = now.makes_room.then(|| io.notes().clone());
         let connection = connection::serve(
             io,
             now.acceptor,
@@ -113,10 +123,13 @@ async fn accept(
             now.metrics,
             phase.clone(),
         );
-        tasks.spawn_local(async move {
+        let task = tasks.spawn_local(async move {
             connection.await;
             drop((permit, counted));
         });
+        if let Some(notes) = notes {
+            crowd.join(&notes, task);
+        }
     }
 }
 

@@ -96,6 +96,8 @@ pub struct Serving {
     pub rules: Arc<ConnectionRules>,
     /// Connections that may be open, all listeners and workers together.
     pub connections: Arc<Permits>,
+    /// Whether the oldest without a call makes way where there are as many as may be.
+    pub makes_room: bool,
     /// Counts what is refused.
     pub metrics: Arc<ListenerMetrics>,
 }

@@ -3,7 +3,7 @@
 //! The same timers, sizes and framing rules hold on both. Its connections have permits and
 //! descriptors of their own (`descriptors.rs`), so that probes and Prometheus are answered
 //! while applications have taken all of theirs, and nobody at this port takes those of
-//! applications. It is served on the control thread.
+//! applications; nor can whoever holds them all and says nothing keep a probe out. It is served on the control thread.
 
 use std::future::{Future, poll_fn};
 use std::io;
@@ -73,6 +73,7 @@ pub fn spawn(
         service: Service::Pages(Rc::new(pages)),
         rules: kept_by,
         connections: Permits::new(descriptors::admin_connections()),
+        makes_room: true,
         metrics,
     });
     let serving = current.clone();

@@ -306,6 +306,7 @@ impl WorkerState {
                 ))),
                 rules: assignment.rules,
                 connections: assignment.connections,
+                makes_room: false,
                 metrics: assignment.metrics,
             };
             let current = match known {
