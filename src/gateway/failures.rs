@@ -184,6 +184,7 @@ mod tests {
             method: Method::GET,
             target: Some(target.parse().unwrap()),
             host: Some(HeaderValue::from_static("localhost:8080")),
+            request_id: None,
             observed: None,
             spelling: Spelling::LOWER,
             interim: None,

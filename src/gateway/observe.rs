@@ -147,7 +147,8 @@ impl RouteObserver {
 }
 
 /// The id that the caller gave, where it is one that can be written anywhere.
-fn id_of(headers: &HeaderMap) -> Option<Box<str>> {
+/// The id by which a caller names its call, where it is one that can be told.
+pub fn id_of(headers: &HeaderMap) -> Option<Box<str>> {
     let id = headers.get(REQUEST_ID)?.to_str().ok()?;
     let plain = (1..=LONGEST_ID).contains(&id.len()) && id.bytes().all(|b| b.is_ascii_graphic());
     plain.then(|| id.into())

@@ -20,7 +20,7 @@ use crate::config::Effect;
 use crate::gateway::client::Client;
 use crate::gateway::error::{CallerFault, Error};
 use crate::gateway::metrics::{ListenerMetrics, ListenerRefusal};
-use crate::gateway::observe::{CallFacts, SentHead};
+use crate::gateway::observe::{CallFacts, SentHead, id_of};
 use crate::gateway::path::{is_under, normalise};
 use crate::gateway::replay::ReplayPolicy;
 use crate::gateway::request_body::caller_body::CallerBody;
@@ -175,6 +175,10 @@ impl Gateway {
             method: request.method().clone(),
             target: request.uri().path_and_query().cloned(),
             host,
+            request_id: match observer {
+                Some(_) => None,
+                None => id_of(request.headers()),
+            },
             observed: observer.map(|observer| observer.begin(&request)),
             spelling: if keeps_names {
                 spelling

@@ -24,6 +24,8 @@ pub struct CallFacts {
     pub target: Option<PathAndQuery>,
     /// The `Host` (or `:authority`) that the application used.
     pub host: Option<HeaderValue>,
+    /// The `X-Request-Id` by which the caller names it, where nothing else is told of it.
+    pub request_id: Option<Box<str>>,
     /// What else is told of it, where something is.
     pub observed: Option<Box<Observed>>,
     /// How the names of its fields were written, where they are kept so.

@@ -157,6 +157,7 @@ impl<F: Future<Output = Result<CallResponse, Error>>> Future for RespondFuture<F
             Err(error) => {
                 let observed = this.facts.observed.as_ref();
                 let id = observed.map(|observed| observed.request_id());
+                let id = id.or(this.facts.request_id.as_deref());
                 let mut answer = this.layer.answer(&error, id);
                 if this.facts.method == Method::HEAD {
                     leave_out_body(&mut answer);

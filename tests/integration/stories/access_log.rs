@@ -243,3 +243,24 @@ async fn lines_that_nobody_takes_are_lost_and_counted_and_delay_no_call() {
         assert!(calls < 20_000, "lines are lost");
     }
 }
+
+#[tokio::test]
+async fn a_response_of_headsets_own_has_the_callers_id_where_nothing_is_logged_too() {
+    let upstream = Recorder::start([Step::ok("")]).await;
+    let folder = Folder::new();
+    let file = configured(
+        &folder,
+        &upstream.url(),
+        "match.path = \"/v1\"",
+        "access = \"off\"",
+    );
+    let process = Process::start(&file).await;
+    for (sent, told) in [("crm-7", true), ("not one that can be told", false)] {
+        let with = [("x-request-id", sent)];
+        let answer = client::call(process.app(), "GET", "/nowhere", &with, b"").await;
+        let id = answer.json()["request_id"].clone();
+        assert_eq!(id == sent, told, "{id}");
+        let id = id.as_str().unwrap();
+        eventually("its line in the log", async || process.said(id) > 0).await;
+    }
+}
