@@ -86,7 +86,6 @@ pub fn check(input: &[u8]) {
 /// What is written of a request that was read is read as the same.
 fn round_trip(read: &ReadRequest) {
     let is_chunked = read.fields.contains_key("transfer-encoding");
-    let mut framing = request::framing(&read.fields);
     let Ok(target) = read.target.parse::<http::Uri>() else {
         return;
     };
@@ -102,7 +101,7 @@ fn round_trip(read: &ReadRequest) {
         let bytes = out.parts().iter().map(|part| part.len()).sum();
         out.advance(bytes);
     };
-    request::write_head(
+    let mut framing = request::write_head(
         &mut out.bytes,
         &method,
         &target,
@@ -141,10 +140,8 @@ fn ours(reads: &[&[u8]]) -> Option<ReadRequest> {
             None => buf.extend_from_slice(reads.next()?),
         }
     };
-    let RequestHead {
-        method,
-        target,
-        headers,
+    let RequestHead::<()> {
+        request,
         spelling,
         body: mut decoder,
         ..
@@ -166,11 +163,12 @@ fn ours(reads: &[&[u8]]) -> Option<ReadRequest> {
         assert!(written.eq_ignore_ascii_case(name.as_str().as_bytes()));
         written
     };
+    let (head, ()) = request.into_parts();
     Some(ReadRequest {
-        method: method.as_str().to_owned(),
-        target: target.to_string(),
-        names: headers.iter().map(name).collect(),
-        fields: headers,
+        method: head.method.as_str().to_owned(),
+        target: head.uri.to_string(),
+        names: head.headers.iter().map(name).collect(),
+        fields: head.headers,
         body,
         trailers,
         rest: buf.len() + reads.map(|read| read.len()).sum::<usize>(),

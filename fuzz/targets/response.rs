@@ -9,7 +9,7 @@ use std::future::poll_fn;
 
 use bytes::{Bytes, BytesMut};
 use headset::h1::body::{Decoded, Decoder};
-use headset::h1::response::HeadParser;
+use headset::h1::response::{HeadParser, ResponseHead};
 use http::{HeaderMap, Method, Request};
 use http_body_util::{BodyExt as _, Empty};
 use hyper_util::rt::TokioIo;
@@ -74,12 +74,18 @@ fn ours(method: &Method, reads: &[&[u8]]) -> Option<Read> {
     let (mut buf, mut parser) = (BytesMut::new(), HeadParser::default());
     let head = loop {
         match parser.take(&mut buf, FIELDS).ok()? {
-            Some(head) if head.status.is_informational() && head.status != 101 => {}
-            Some(head) => break head,
+            Some(head) => {
+                let head: ResponseHead = head;
+                let status = head.response.status();
+                if !status.is_informational() || status == 101 {
+                    break head;
+                }
+            }
             None => buf.extend_from_slice(reads.next()?),
         }
     };
     let mut decoder = Decoder::of(method, &head).ok()?;
+    let (head, ()) = head.response.into_parts();
     let (mut body, mut trailers) = (Vec::new(), HeaderMap::new());
     loop {
         match decoder.take(&mut buf).ok()? {

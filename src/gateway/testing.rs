@@ -13,6 +13,7 @@ use tokio::net::UnixStream;
 use tokio::time::Instant;
 
 use crate::base::name::Name;
+use crate::gateway::fields::Seen;
 use crate::gateway::metrics::{Families, RouteMetrics};
 use crate::gateway::observe::{CallFacts, SentHead};
 use crate::gateway::replay::ReplayPolicy;
@@ -48,6 +49,7 @@ pub(crate) fn call(method: Method, body: RequestBody) -> Call {
             interim: None,
             sent: SentHead::default(),
         }),
+        seen: Seen::default(),
         replay_policy: ReplayPolicy::of(&method, None, false),
         upgrade: false,
         reuse: ConnectionReuse::Usual,
@@ -78,8 +80,10 @@ pub(crate) fn interim_facts() -> (Rc<CallFacts>, Rc<ConnState>) {
 
 /// Hands the head of `call` back, as whoever sends it does.
 pub(crate) fn hand_back(call: &Call) {
-    let request = &call.request;
-    let head = (request.uri().clone(), request.headers().clone());
+    let mut head = Box::new(Request::new(RequestBody::empty()));
+    *head.method_mut() = call.request.method().clone();
+    *head.uri_mut() = call.request.uri().clone();
+    *head.headers_mut() = call.request.headers().clone();
     call.facts.sent.keep(head);
 }
 
@@ -104,11 +108,9 @@ impl ScriptedCaller {
             fields: 100,
         };
         let head = poll_fn(|cx| served.poll_head(cx, limits)).await.unwrap();
-        let expects = head.headers.contains_key("expect");
+        let expects = head.request.headers().contains_key("expect");
         let upload = served.begin(head.body, expects).map(CallerBody::H1);
-        let mut request = Request::new(upload.unwrap_or_default());
-        *request.method_mut() = head.method;
-        *request.headers_mut() = head.headers;
+        let request = head.request.map(|()| upload.unwrap_or_default());
         let mut caller = ScriptedCaller {
             io,
             _served: served,

@@ -7,7 +7,7 @@
 use bytes::{Buf, Bytes, BytesMut};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Version, header};
 
-use crate::h1::response::{HeadError, ResponseHead};
+use crate::h1::response::{HeadError, ResponseHead, ToldLength};
 
 /// The longest line that tells a chunk's size, with its extensions.
 const LINE: usize = 4096;
@@ -83,33 +83,33 @@ impl Decoder {
     ///
     /// # Errors
     /// Where the head does not say it in one way that can be read.
-    pub fn of(method: &Method, head: &ResponseHead) -> Result<Decoder, HeadError> {
+    pub fn of<B>(method: &Method, head: &ResponseHead<B>) -> Result<Decoder, HeadError> {
         let refuse = |why| Err(HeadError::Length(why));
+        let (status, headers) = (head.response.status(), head.response.headers());
         let has_none = *method == Method::HEAD
-            || head.status.is_informational()
-            || matches!(
-                head.status,
-                StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED
-            );
+            || status.is_informational()
+            || matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
         if has_none {
             return Ok(Decoder::Done);
         }
-        if let Some(coding) = head.headers.get(header::TRANSFER_ENCODING) {
-            if head.version == Version::HTTP_10 {
+        match head.told {
+            ToldLength::None => return Ok(Decoder::UntilClose),
+            ToldLength::Plain(0) => return Ok(Decoder::Done),
+            ToldLength::Plain(length) => return Ok(Decoder::Length(length)),
+            ToldLength::Other => {}
+        }
+        if let Some(coding) = headers.get(header::TRANSFER_ENCODING) {
+            if head.response.version() == Version::HTTP_10 {
                 return refuse("it has a Transfer-Encoding, which HTTP/1.0 does not know");
             }
-            let others = head
-                .headers
-                .get_all(header::TRANSFER_ENCODING)
-                .iter()
-                .nth(1);
+            let others = headers.get_all(header::TRANSFER_ENCODING).iter().nth(1);
             if others.is_some() || !coding.as_bytes().eq_ignore_ascii_case(b"chunked") {
                 return refuse("its Transfer-Encoding is not exactly one `chunked`");
             }
             return Ok(Decoder::Chunked(Chunks::default()));
         }
         let mut length = None;
-        for value in head.headers.get_all(header::CONTENT_LENGTH) {
+        for value in headers.get_all(header::CONTENT_LENGTH) {
             for item in value.as_bytes().split(|&byte| byte == b',') {
                 let item = number(item.trim_ascii());
                 if item.is_none() || length.is_some_and(|length| Some(length) != item) {
@@ -343,7 +343,7 @@ fn fields(section: &Bytes) -> Result<HeaderMap, BodyFault> {
 }
 
 /// The number that `text` is, where it is digits alone.
-fn number(text: &[u8]) -> Option<u64> {
+pub fn number(text: &[u8]) -> Option<u64> {
     if text.is_empty() {
         return None;
     }
@@ -360,8 +360,8 @@ mod tests {
 
     fn decoder(method: &Method, head: &str) -> Result<Decoder, HeadError> {
         let mut buf = BytesMut::from(head.as_bytes());
-        let head = HeadParser::default().take(&mut buf, 100).unwrap().unwrap();
-        Decoder::of(method, &head)
+        let head = HeadParser::default().take::<()>(&mut buf, 100);
+        Decoder::of(method, &head.unwrap().unwrap())
     }
 
     /// RFC 9112 §6.3, in its order.

@@ -5,6 +5,7 @@ use std::mem::MaybeUninit;
 
 use bytes::Bytes;
 use http::{HeaderName, HeaderValue};
+use smallvec::SmallVec;
 
 /// Fields for which no memory is taken from the heap while a head is read.
 const USUAL_FIELDS: usize = 100;
@@ -18,37 +19,22 @@ pub(super) type Span = (u32, u32);
 /// Name and value of a field.
 type FieldSpans = (Span, Span);
 
-/// Where the fields of a head stand.
-pub(super) struct FieldPlaces {
-    count: usize,
-    few: [FieldSpans; FEW],
-    many: Vec<FieldSpans>,
-}
+/// Where the fields of a head stand: of most heads, on the stack.
+#[derive(Default)]
+pub(super) struct FieldPlaces(SmallVec<[FieldSpans; FEW]>);
 
 impl FieldPlaces {
-    /// Where `fields` stand in `bytes`, which they are parts of.
-    pub(super) fn of(bytes: &[u8], fields: &[httparse::Header<'_>]) -> FieldPlaces {
-        let mut places = FieldPlaces {
-            count: fields.len(),
-            few: [FieldSpans::default(); FEW],
-            many: Vec::new(),
-        };
-        if places.count > FEW {
-            places.many.resize(places.count, FieldSpans::default());
-        }
-        let spans = match places.count {
-            0..=FEW => &mut places.few[..places.count],
-            _ => &mut places.many,
-        };
-        for (spans, field) in spans.iter_mut().zip(fields) {
-            *spans = (span(bytes, field.name.as_bytes()), span(bytes, field.value));
-        }
-        places
+    /// Notes where `fields` stand in `bytes`, which they are parts of.
+    pub(super) fn note(&mut self, bytes: &[u8], fields: &[httparse::Header<'_>]) {
+        let fields = fields.iter();
+        self.0.extend(
+            fields.map(|field| (span(bytes, field.name.as_bytes()), span(bytes, field.value))),
+        );
     }
 
     /// How many there are.
     pub(super) fn count(&self) -> usize {
-        self.count
+        self.0.len()
     }
 
     /// The fields, in order, out of the `bytes` in which they stand; their values share
@@ -57,11 +43,7 @@ impl FieldPlaces {
         &'a self,
         bytes: &'a Bytes,
     ) -> impl Iterator<Item = Option<(HeaderName, HeaderValue)>> + 'a {
-        let spans = match self.count {
-            0..=FEW => &self.few[..self.count],
-            _ => &self.many,
-        };
-        spans.iter().map(|&(name, value)| {
+        self.0.iter().map(|&(name, value)| {
             let name = HeaderName::from_bytes(&bytes[part(name)]).ok()?;
             let value = HeaderValue::from_maybe_shared(bytes.slice(part(value))).ok()?;
             Some((name, value))

@@ -4,7 +4,7 @@
 use std::io::IoSlice;
 
 use bytes::{Buf as _, BufMut, Bytes, BytesMut};
-use http::HeaderMap;
+use http::{HeaderMap, HeaderName, HeaderValue};
 
 use crate::h1::spelling::Spelling;
 
@@ -99,14 +99,23 @@ impl Outgoing {
 
     /// What is to be written, where it is in one place.
     pub fn single(&self) -> Option<&[u8]> {
-        (self.piece.is_empty() && self.piece_end.is_empty()).then_some(&self.bytes[..])
+        match (self.bytes.is_empty(), self.piece.is_empty()) {
+            _ if !self.piece_end.is_empty() => None,
+            (_, true) => Some(&self.bytes),
+            (true, false) => Some(&self.piece),
+            (false, false) => None,
+        }
     }
 
     /// Drops the first `bytes`, which were written.
     pub fn advance(&mut self, bytes: usize) {
         let first = bytes.min(self.bytes.len());
         let second = (bytes - first).min(self.piece.len());
-        self.bytes.advance(first);
+        match first == self.bytes.len() {
+            // Its whole room can be used again.
+            true => self.bytes.clear(),
+            false => self.bytes.advance(first),
+        }
         self.piece.advance(second);
         self.piece_end = &self.piece_end[bytes - first - second..];
         if self.piece.is_empty() {
@@ -149,17 +158,30 @@ pub fn write_last_chunk(out: &mut BytesMut, trailers: Option<&HeaderMap>) {
 /// Writes `headers` behind `out`, a line each, names as `spelling` says.
 pub(super) fn write_fields(out: &mut BytesMut, headers: &HeaderMap, spelling: &Spelling) {
     for (name, value) in headers {
-        out.put_slice(spelling.name(name, value));
-        out.put_slice(b": ");
-        out.put_slice(value.as_bytes());
-        out.put_slice(b"\r\n");
+        write_field(out, name, value, spelling);
     }
+}
+
+/// Writes one field.
+pub(super) fn write_field(
+    out: &mut BytesMut,
+    name: &HeaderName,
+    value: &HeaderValue,
+    spelling: &Spelling,
+) {
+    if let Some(line) = spelling.line(name, value) {
+        out.extend_from_slice(line);
+        return;
+    }
+    out.put_slice(spelling.name(name, value));
+    out.put_slice(b": ");
+    out.put_slice(value.as_bytes());
+    out.put_slice(b"\r\n");
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use http::HeaderValue;
 
     /// RFC 9112 §7.1.
     #[test]

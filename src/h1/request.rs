@@ -6,37 +6,24 @@
 use bytes::{BufMut, BytesMut};
 use http::{HeaderMap, Method, Uri, header};
 
-use crate::h1::outgoing::{Framing, write_fields};
+use crate::h1::outgoing::{Framing, write_field};
 use crate::h1::spelling::Spelling;
 
 /// Bytes that an average field takes, for a buffer that need not grow.
 const FIELD: usize = 48;
 
-/// How the body behind `headers` is framed: by the coding, else by the length, else
-/// there is none (RFC 9112 §6.3). `headers` are headset's own (`stack/rewrite.rs`), so a
-/// length that is not a number does not occur; it would count as none.
-pub fn framing(headers: &HeaderMap) -> Framing {
-    if headers.contains_key(header::TRANSFER_ENCODING) {
-        return Framing::Chunked;
-    }
-    let length = headers.get(header::CONTENT_LENGTH);
-    let length = length.and_then(|length| length.to_str().ok()?.parse().ok());
-    match length {
-        Some(0) | None => Framing::None,
-        Some(length) => Framing::Length(length),
-    }
-}
-
 /// Writes the request line and `headers` behind `out`, with the target in origin-form
 /// (RFC 9112 §3.2.1) or, for the server as a whole, `*` (§3.2.4), and names as `spelling`
-/// says.
+/// says. Yields how the body behind it is framed: by the coding, else by the length, else
+/// there is none (§6.3). `headers` are headset's own (`stack/rewrite.rs`), so a length that
+/// is not a number does not occur; it would count as none.
 pub fn write_head(
     out: &mut BytesMut,
     method: &Method,
     target: &Uri,
     headers: &HeaderMap,
     spelling: &Spelling,
-) {
+) -> Framing {
     let target = target.path_and_query().map_or("", |target| target.as_str());
     let has_path = target.starts_with('/') || target == "*";
     let method = method.as_str();
@@ -48,8 +35,20 @@ pub fn write_head(
     }
     out.put_slice(target.as_bytes());
     out.put_slice(b" HTTP/1.1\r\n");
-    write_fields(out, headers, spelling);
+    let (mut is_chunked, mut length) = (false, None);
+    for (name, value) in headers {
+        is_chunked |= name == header::TRANSFER_ENCODING;
+        if name == header::CONTENT_LENGTH {
+            length = value.to_str().ok().and_then(|length| length.parse().ok());
+        }
+        write_field(out, name, value, spelling);
+    }
     out.put_slice(b"\r\n");
+    match length {
+        _ if is_chunked => Framing::Chunked,
+        Some(0) | None => Framing::None,
+        Some(length) => Framing::Length(length),
+    }
 }
 
 #[cfg(test)]
@@ -104,7 +103,9 @@ mod tests {
             for (name, value) in fields {
                 headers.insert(*name, HeaderValue::from_static(value));
             }
-            framing(&headers)
+            let (method, target) = (Method::POST, Uri::from_static("/"));
+            let mut out = BytesMut::new();
+            write_head(&mut out, &method, &target, &headers, &Spelling::LOWER)
         };
         let (length, chunked) = (("content-length", "7"), ("transfer-encoding", "chunked"));
         assert_eq!(framed(&[]), Framing::None);

@@ -6,7 +6,7 @@
 use std::mem::MaybeUninit;
 
 use bytes::{Buf as _, BytesMut};
-use http::{HeaderMap, Method, Uri, Version, header};
+use http::{HeaderMap, Method, Request, Uri, Version, header};
 
 use crate::h1::body::Decoder;
 use crate::h1::located::{FieldPlaces, Progress, Span, lists, part, span, with_room};
@@ -23,15 +23,11 @@ pub struct HeadLimits {
 
 /// A head that was read.
 #[derive(Debug)]
-pub struct RequestHead {
-    /// Any token, in its own letter case.
-    pub method: Method,
-    /// The target in whichever form it came (RFC 9112 §3.2).
-    pub target: Uri,
-    /// HTTP/1.0 or HTTP/1.1.
-    pub version: Version,
-    /// The fields in the order in which they came.
-    pub headers: HeaderMap,
+pub struct RequestHead<B = ()> {
+    /// Its method, any token, in its own letter case; its target in whichever form it came
+    /// (RFC 9112 §3.2); HTTP/1.0 or HTTP/1.1; and the fields in the order in which they
+    /// came. The body is none yet. Boxed: it is handed on from one to the next.
+    pub request: Box<Request<B>>,
     /// How the names of its fields are written.
     pub spelling: Spelling,
     /// How its body ends.
@@ -84,11 +80,11 @@ impl RequestParser {
     ///
     /// # Errors
     /// Where it is no head, or one beyond the limits.
-    pub fn take(
+    pub fn take<B: Default>(
         &mut self,
         buf: &mut BytesMut,
         limits: HeadLimits,
-    ) -> Result<Option<RequestHead>, RequestFault> {
+    ) -> Result<Option<RequestHead<B>>, RequestFault> {
         if self.progress.is_fresh() {
             while buf.starts_with(b"\r\n") {
                 buf.advance(2);
@@ -97,8 +93,9 @@ impl RequestParser {
                 return Err(RequestFault::BareLineFeed);
             }
         }
+        let mut fields = FieldPlaces::default();
         let located = match self.progress.is_worth_a_look(buf) {
-            true => with_room(limits.fields, |room| locate(buf, room)),
+            true => with_room(limits.fields, |room| locate(buf, room, &mut fields)),
             false => Ok(None),
         };
         match located {
@@ -107,7 +104,7 @@ impl RequestParser {
             }
             Ok(Some(located)) => {
                 self.progress.end();
-                take_located(buf, &located).map(Some)
+                take_located(buf, &located, &fields).map(Some)
             }
             Ok(None) if buf.len() >= limits.bytes => Err(RequestFault::TooLong(limits.bytes)),
             Ok(None) => {
@@ -126,12 +123,12 @@ struct LocatedRequest {
     method: Span,
     target: Span,
     version: Version,
-    fields: FieldPlaces,
 }
 
 fn locate<'b>(
     bytes: &'b [u8],
     room: &mut [MaybeUninit<httparse::Header<'b>>],
+    fields: &mut FieldPlaces,
 ) -> Result<Option<LocatedRequest>, httparse::Error> {
     let mut request = httparse::Request::new(&mut []);
     let parsed = request.parse_with_uninit_headers(bytes, room)?;
@@ -140,6 +137,7 @@ fn locate<'b>(
     else {
         return Ok(None);
     };
+    fields.note(bytes, request.headers);
     Ok(Some(LocatedRequest {
         end,
         method: span(bytes, method.as_bytes()),
@@ -148,12 +146,15 @@ fn locate<'b>(
             Some(1) => Version::HTTP_11,
             _ => Version::HTTP_10,
         },
-        fields: FieldPlaces::of(bytes, request.headers),
     }))
 }
 
 /// Takes the head that stands at the start of `buf`; target and fields share the memory.
-fn take_located(buf: &mut BytesMut, located: &LocatedRequest) -> Result<RequestHead, RequestFault> {
+fn take_located<B: Default>(
+    buf: &mut BytesMut,
+    located: &LocatedRequest,
+    fields: &FieldPlaces,
+) -> Result<RequestHead<B>, RequestFault> {
     let bytes = buf.split_to(located.end).freeze();
     // httparse takes a bare LF for the end of a line.
     if memchr::memchr_iter(b'\n', &bytes).any(|at| at == 0 || bytes[at - 1] != b'\r') {
@@ -166,32 +167,33 @@ fn take_located(buf: &mut BytesMut, located: &LocatedRequest) -> Result<RequestH
         true => RequestFault::TargetTooLong,
         false => RequestFault::Target(error),
     })?;
-    let mut head = RequestHead {
-        method: method.map_err(|_| RequestFault::Field)?,
-        target,
-        version: located.version,
-        headers: HeaderMap::with_capacity(located.fields.count() + SPARE_FIELDS),
-        spelling: Spelling::LOWER,
-        body: Decoder::Done,
-        keep_alive: located.version == Version::HTTP_11,
-    };
+    let mut request = Box::new(Request::new(B::default()));
+    *request.method_mut() = method.map_err(|_| RequestFault::Field)?;
+    *request.uri_mut() = target;
+    *request.version_mut() = located.version;
+    let headers = request.headers_mut();
+    *headers = HeaderMap::with_capacity(fields.count() + SPARE_FIELDS);
+    let mut keep_alive = located.version == Version::HTTP_11;
     let (mut closes, mut is_framed) = (false, false);
-    for field in located.fields.fields(&bytes) {
+    for field in fields.fields(&bytes) {
         let (name, value) = field.ok_or(RequestFault::Field)?;
         if name == header::CONNECTION {
             closes |= lists(&value, "close");
-            head.keep_alive |= lists(&value, "keep-alive");
+            keep_alive |= lists(&value, "keep-alive");
         }
         is_framed |= name == header::CONTENT_LENGTH || name == header::TRANSFER_ENCODING;
-        head.headers.append(name, value);
+        headers.append(name, value);
     }
-    head.keep_alive &= !closes;
-    head.spelling = Spelling::of(bytes);
-    if is_framed {
-        let body = Decoder::of_request(head.version, &head.headers);
-        head.body = body.map_err(RequestFault::Framing)?;
-    }
-    Ok(head)
+    let body = match is_framed {
+        true => Decoder::of_request(located.version, headers).map_err(RequestFault::Framing)?,
+        false => Decoder::Done,
+    };
+    Ok(RequestHead {
+        request,
+        spelling: Spelling::of(bytes),
+        body,
+        keep_alive: keep_alive && !closes,
+    })
 }
 
 /// Room for fields that a proxy adds, so that the map need not grow for them.
@@ -221,19 +223,18 @@ mod tests {
     fn a_head_is_taken_and_what_follows_it_stays() {
         let text = "\r\n\r\nPURGE /a?b HTTP/1.1\r\nHost: a\r\nX:1 \r\nx:\t2\r\nY:\r\n\r\nrest";
         let mut buf = BytesMut::from(text);
-        let head = RequestParser::default()
+        let head: RequestHead = RequestParser::default()
             .take(&mut buf, LIMITS)
             .unwrap()
             .unwrap();
         assert_eq!(&buf[..], b"rest");
         assert_eq!(
-            (head.method.as_str(), head.version),
+            (head.request.method().as_str(), head.request.version()),
             ("PURGE", Version::HTTP_11)
         );
-        assert_eq!(head.target, "/a?b");
-        let fields: Vec<_> = head
-            .headers
-            .iter()
+        assert_eq!(head.request.uri(), "/a?b");
+        let headers = head.request.headers().iter();
+        let fields: Vec<_> = headers
             .map(|(name, value)| (head.spelling.name(name, value), value.as_bytes()))
             .collect();
         let expected: [(&[u8], &[u8]); 4] =
@@ -323,7 +324,7 @@ mod tests {
             bytes: 100,
             fields: 2,
         };
-        let take = |text: &str| RequestParser::default().take(&mut BytesMut::from(text), few);
+        let take = |text: &str| RequestParser::default().take::<()>(&mut BytesMut::from(text), few);
         let long = |bytes: usize| format!("GET / HTTP/1.1\r\nX: {}\r\n\r\n", "x".repeat(bytes));
         let frame = long(0).len();
         assert!(take(&long(100 - frame)).unwrap().is_some());
@@ -346,7 +347,7 @@ mod tests {
             fields: 2,
         };
         let text = format!("GET /{} HTTP/1.1\r\n\r\n", "p".repeat(MOST_OF_A_TARGET));
-        let refused = RequestParser::default().take(&mut BytesMut::from(&text[..]), wide);
+        let refused = RequestParser::default().take::<()>(&mut BytesMut::from(&text[..]), wide);
         assert!(matches!(refused, Err(RequestFault::TargetTooLong)));
     }
 
@@ -356,7 +357,7 @@ mod tests {
         let (mut buf, mut parser) = (BytesMut::new(), RequestParser::default());
         for (at, byte) in text.bytes().enumerate() {
             buf.extend_from_slice(&[byte]);
-            let head = parser.take(&mut buf, LIMITS).unwrap();
+            let head = parser.take::<()>(&mut buf, LIMITS).unwrap();
             assert_eq!(head.is_some(), at + 1 == text.len(), "at {at}");
         }
         assert!(buf.is_empty());

@@ -3,8 +3,9 @@
 use std::mem::MaybeUninit;
 
 use bytes::{Bytes, BytesMut};
-use http::{HeaderMap, StatusCode, Version, header};
+use http::{HeaderMap, Response, StatusCode, Version, header};
 
+use crate::h1::body;
 use crate::h1::located::{FieldPlaces, Progress, Span, lists, part, with_room};
 use crate::h1::spelling::Spelling;
 
@@ -13,20 +14,32 @@ pub const LONGEST: usize = 400 * 1024;
 
 /// A head that was read.
 #[derive(Debug)]
-pub struct ResponseHead {
-    /// Three digits from 100.
-    pub status: StatusCode,
-    /// HTTP/1.0 or HTTP/1.1.
-    pub version: Version,
+pub struct ResponseHead<B = ()> {
+    /// Its status, three digits from 100; HTTP/1.0 or HTTP/1.1; and the fields in the order
+    /// in which they came. The body is none yet. Boxed: it is handed on from one to the
+    /// next.
+    pub response: Box<Response<B>>,
     /// The reason phrase, where it is not the status's usual one. Its bytes share the
     /// memory of the fields.
     pub reason: Option<Bytes>,
-    /// The fields in the order in which they came.
-    pub headers: HeaderMap,
     /// Whether the connection stays open after this response (RFC 9112 §9.3).
     pub keep_alive: bool,
     /// How the names of its fields are written.
     pub spelling: Spelling,
+    /// What its fields say of the length of its body.
+    pub(super) told: ToldLength,
+}
+
+/// What the fields of a head say of the length of its body.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum ToldLength {
+    /// Nothing.
+    #[default]
+    None,
+    /// One length, and nothing else.
+    Plain(u64),
+    /// More than that, or something that is to be looked at.
+    Other,
 }
 
 /// Why what came is no head of a response.
@@ -66,20 +79,21 @@ impl HeadParser {
     ///
     /// # Errors
     /// Where it is no head: what follows it on this connection cannot be read either.
-    pub fn take(
+    pub fn take<B: Default>(
         &mut self,
         buf: &mut BytesMut,
         fields: usize,
-    ) -> Result<Option<ResponseHead>, HeadError> {
+    ) -> Result<Option<ResponseHead<B>>, HeadError> {
         if !self.progress.is_worth_a_look(buf) {
             return match buf.len() > LONGEST {
                 true => Err(HeadError::TooLong),
                 false => Ok(None),
             };
         }
-        let located = with_room(fields, |room| locate(buf, room));
+        let mut places = FieldPlaces::default();
+        let located = with_room(fields, |room| locate(buf, room, &mut places));
         let parsed = match located {
-            Ok(Some(located)) => take_located(buf, &located).map(Some),
+            Ok(Some(located)) => take_located(buf, &located, &places).map(Some),
             Ok(None) => Ok(None),
             Err(error) => Err(error),
         };
@@ -107,12 +121,12 @@ struct LocatedResponse {
     status: u16,
     version: Version,
     reason: Span,
-    fields: FieldPlaces,
 }
 
 fn locate<'b>(
     bytes: &'b [u8],
     room: &mut [MaybeUninit<httparse::Header<'b>>],
+    fields: &mut FieldPlaces,
 ) -> Result<Option<LocatedResponse>, HeadError> {
     let mut response = httparse::Response::new(&mut []);
     let parsed = httparse::ParserConfig::default().parse_response_with_uninit_headers(
@@ -123,6 +137,7 @@ fn locate<'b>(
     let httparse::Status::Complete(end) = parsed else {
         return Ok(None);
     };
+    fields.note(bytes, response.headers);
     Ok(Some(LocatedResponse {
         end,
         status: response.code.unwrap_or_default(),
@@ -131,7 +146,6 @@ fn locate<'b>(
             _ => Version::HTTP_10,
         },
         reason: reason(bytes),
-        fields: FieldPlaces::of(bytes, response.headers),
     }))
 }
 
@@ -145,32 +159,46 @@ fn reason(bytes: &[u8]) -> Span {
 }
 
 /// Takes the head that stands at the start of `buf`; its fields share the memory.
-fn take_located(buf: &mut BytesMut, located: &LocatedResponse) -> Result<ResponseHead, HeadError> {
+fn take_located<B: Default>(
+    buf: &mut BytesMut,
+    located: &LocatedResponse,
+    fields: &FieldPlaces,
+) -> Result<ResponseHead<B>, HeadError> {
     let bytes = buf.split_to(located.end).freeze();
     let status = StatusCode::from_u16(located.status);
     let status = status.map_err(|_| HeadError::Status(located.status))?;
     let reason = &bytes[part(located.reason)];
     let is_usual = status.canonical_reason().map(str::as_bytes) == Some(reason);
-    let mut head = ResponseHead {
-        status,
-        version: located.version,
-        reason: (!is_usual).then(|| bytes.slice(part(located.reason))),
-        headers: HeaderMap::with_capacity(located.fields.count()),
-        keep_alive: located.version == Version::HTTP_11,
-        spelling: Spelling::default(),
-    };
-    let mut closes = false;
-    for field in located.fields.fields(&bytes) {
+    let reason = (!is_usual).then(|| bytes.slice(part(located.reason)));
+    let mut response = Box::new(Response::new(B::default()));
+    *response.status_mut() = status;
+    *response.version_mut() = located.version;
+    let headers = response.headers_mut();
+    *headers = HeaderMap::with_capacity(fields.count());
+    let mut keep_alive = located.version == Version::HTTP_11;
+    let (mut closes, mut told) = (false, ToldLength::None);
+    for field in fields.fields(&bytes) {
         let (name, value) = field.ok_or(HeadError::Field)?;
         if name == header::CONNECTION {
             closes |= lists(&value, "close");
-            head.keep_alive |= lists(&value, "keep-alive");
+            keep_alive |= lists(&value, "keep-alive");
+        } else if name == header::CONTENT_LENGTH {
+            told = match (told, body::number(value.as_bytes())) {
+                (ToldLength::None, Some(length)) => ToldLength::Plain(length),
+                _ => ToldLength::Other,
+            };
+        } else if name == header::TRANSFER_ENCODING {
+            told = ToldLength::Other;
         }
-        head.headers.append(name, value);
+        headers.append(name, value);
     }
-    head.keep_alive &= !closes;
-    head.spelling = Spelling::of(bytes);
-    Ok(head)
+    Ok(ResponseHead {
+        response,
+        reason,
+        keep_alive: keep_alive && !closes,
+        spelling: Spelling::of(bytes),
+        told,
+    })
 }
 
 #[cfg(test)]
@@ -189,16 +217,15 @@ mod tests {
     fn a_head_is_taken_and_what_follows_it_stays() {
         let mut buf =
             BytesMut::from(&b"HTTP/1.1 404 Gone fishing\r\nA: 1\r\na:2 \r\nB:\r\n\r\nrest"[..]);
-        let head = HeadParser::default().take(&mut buf, 100).unwrap().unwrap();
+        let head: ResponseHead = HeadParser::default().take(&mut buf, 100).unwrap().unwrap();
         assert_eq!(&buf[..], b"rest");
         assert_eq!(
-            (head.status.as_u16(), head.version),
+            (head.response.status().as_u16(), head.response.version()),
             (404, Version::HTTP_11)
         );
         assert_eq!(head.reason.unwrap(), "Gone fishing");
-        let fields: Vec<_> = head
-            .headers
-            .iter()
+        let headers = head.response.headers().iter();
+        let fields: Vec<_> = headers
             .map(|(name, value)| (name.as_str(), value.as_bytes()))
             .collect();
         assert_eq!(fields, [("a", &b"1"[..]), ("a", b"2"), ("b", b"")]);
@@ -274,9 +301,12 @@ mod tests {
             };
             let take = |count| {
                 let mut buf = BytesMut::from(text(count).as_bytes());
-                HeadParser::default().take(&mut buf, allowed)
+                HeadParser::default().take::<()>(&mut buf, allowed)
             };
-            assert_eq!(take(fields).unwrap().unwrap().headers.len(), fields);
+            assert_eq!(
+                take(fields).unwrap().unwrap().response.headers().len(),
+                fields
+            );
             let error = take(fields + 1).unwrap_err();
             assert!(matches!(error, HeadError::TooManyFields(n) if n == allowed));
         }
@@ -289,7 +319,7 @@ mod tests {
             let (mut buf, mut parser) = (BytesMut::new(), HeadParser::default());
             for (at, byte) in text.bytes().enumerate() {
                 buf.extend_from_slice(&[byte]);
-                let head = parser.take(&mut buf, 100).unwrap();
+                let head = parser.take::<()>(&mut buf, 100).unwrap();
                 assert_eq!(head.is_some(), at + 1 == text.len(), "{text:?} at {at}");
             }
             assert!(buf.is_empty());
@@ -302,7 +332,7 @@ mod tests {
         let mut parser = HeadParser::default();
         loop {
             buf.extend_from_slice(&[b'a'; 4096]);
-            match parser.take(&mut buf, 100) {
+            match parser.take::<()>(&mut buf, 100) {
                 Ok(None) => assert!(buf.len() <= 2 * LONGEST),
                 Ok(Some(_)) => panic!("a head without its end"),
                 Err(error) => return assert!(matches!(error, HeadError::TooLong)),

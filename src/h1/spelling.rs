@@ -40,17 +40,44 @@ impl Spelling {
         let Some(head) = &self.0 else {
             return lower;
         };
-        // An empty value that was read has its place, too.
-        let value = value.as_bytes();
-        let at = value.as_ptr().addr().wrapping_sub(head.as_ptr().addr());
-        let written = match at < head.len() {
-            true => written_before(&head[..at], lower),
-            false => None,
-        };
+        let written = place(head, value).and_then(|at| written_before(&head[..at], lower));
         written
             .or_else(|| usual(lower))
             .unwrap_or_else(|| elsewhere(head, lower))
     }
+
+    /// The line of a field as its peer wrote it, with its end, where it stands in the head
+    /// and reads `Name: value` with one blank: most do, and are copied whole.
+    pub fn line(&self, name: &HeaderName, value: &HeaderValue) -> Option<&[u8]> {
+        let head = self.0.as_deref()?;
+        let at = place(head, value)?;
+        let before = head[..at].strip_suffix(b": ")?;
+        let from = before.len().checked_sub(name.as_str().len())?;
+        let end = at + value.len();
+        let is_line = head[end..].starts_with(b"\r\n")
+            && before[..from].ends_with(b"\n")
+            && is_same(&before[from..], name.as_str().as_bytes());
+        is_line.then(|| &head[from..end + 2])
+    }
+}
+
+/// Whether `written` is the name `lower` in any letter case. Of names, no two differ in the bit
+/// alone that tells the cases, but for `^` and `~`. Eight bytes at a time: every line of a head
+/// is looked at.
+fn is_same(written: &[u8], lower: &[u8]) -> bool {
+    const CASE: u64 = u64::from_ne_bytes([b' '; 8]);
+    let (eights, rest) = written.as_chunks::<8>();
+    let (lower_eights, lower_rest) = lower.as_chunks::<8>();
+    let mut eights = eights.iter().zip(lower_eights);
+    eights.all(|(one, other)| u64::from_ne_bytes(*one) | CASE == u64::from_ne_bytes(*other) | CASE)
+        && rest.eq_ignore_ascii_case(lower_rest)
+}
+
+/// Where `value` lies in `head`, if it was read there. An empty one has its place, too.
+fn place(head: &[u8], value: &HeaderValue) -> Option<usize> {
+    let value = value.as_bytes();
+    let at = value.as_ptr().addr().wrapping_sub(head.as_ptr().addr());
+    (at < head.len()).then_some(at)
 }
 
 /// `name` as it stands at the end of `before`, with its colon and blanks behind it.
@@ -123,6 +150,28 @@ mod tests {
         assert_eq!(at, place);
         let name = HeaderName::from_static("x-empty");
         assert_eq!(Spelling::of(head).name(&name, &value), b"X-Empty");
+    }
+
+    #[test]
+    fn a_line_with_one_blank_is_copied_and_no_other() {
+        let head = Bytes::from_static(HEAD);
+        let spelling = Spelling::of(head.clone());
+        for (name, before, value, line) in [
+            ("x-one", "X-One:  ", "1", None),
+            ("x-one", "x-ONE:", "2", None),
+            ("x-empty", "X-Empty:", "", None),
+            ("host", "Host: ", "a", Some(&b"Host: a\r\n"[..])),
+            ("cost", "Host: ", "a", None),
+            ("st", "Host: ", "a", None),
+            ("x-copy", "X-Copy: ", "a", Some(b"X-Copy: a\r\n")),
+        ] {
+            let at = memchr::memmem::find(HEAD, before.as_bytes()).unwrap() + before.len();
+            let value = HeaderValue::from_maybe_shared(head.slice(at..at + value.len())).unwrap();
+            let name = HeaderName::from_static(name);
+            assert_eq!(spelling.line(&name, &value), line, "{name}");
+            let set = HeaderValue::from_static("a");
+            assert_eq!(spelling.line(&name, &set), None);
+        }
     }
 
     #[test]

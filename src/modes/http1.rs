@@ -16,12 +16,13 @@ use std::sync::Arc;
 use std::task::Poll;
 
 use bytes::BytesMut;
-use http::{HeaderValue, Method, Request, Response, StatusCode, Version, header};
+use http::{HeaderValue, Method, Response, StatusCode, Version, header};
 use tokio::sync::watch;
 
 use crate::gateway::error::CallerFault;
 use crate::gateway::expect;
 use crate::gateway::metrics::{ListenerMetrics, ListenerRefusal};
+use crate::gateway::request_body::RequestBody;
 use crate::gateway::request_body::caller_body::CallerBody;
 use crate::gateway::response_body::ResponseBody;
 use crate::h1::request_head::{HeadLimits, RequestFault, RequestHead};
@@ -55,7 +56,7 @@ pub(super) async fn serve(
     let mut side = pin!(Aside::new(watched(&notes, &rules, phase.clone())));
     loop {
         let next = poll_fn(|cx| {
-            if let Poll::Ready(head) = caller.poll_head(cx, limits) {
+            if let Poll::Ready(head) = caller.poll_head::<RequestBody>(cx, limits) {
                 return Poll::Ready(Ok(head));
             }
             if let Poll::Ready(why) = side.as_mut().poll(cx) {
@@ -95,17 +96,23 @@ pub(super) async fn serve(
         };
 
         let busy = InFlight::begin(notes.clone());
+        let RequestHead {
+            request,
+            spelling,
+            body,
+            keep_alive,
+        } = head;
         let answered = Answered {
-            version: head.version,
-            is_head: head.method == Method::HEAD,
+            version: request.version(),
+            is_head: request.method() == Method::HEAD,
         };
-        let keep_alive = head.keep_alive;
-        let mut presence = Presence::new(head.version);
-        let spelling = head.spelling.clone();
-        let request = request(&mut caller, head);
+        let mut presence = Presence::new(request.version());
+        let expects = !body.is_done() && expect::waits(&request);
+        let incoming = caller.begin(body, expects);
+        let incoming = incoming.map_or(CallerBody::Absent, CallerBody::H1);
         let service = current.service();
         let response = {
-            let mut call = pin!(service.answer(request, spelling, &notes));
+            let mut call = pin!(service.answer(request, incoming, spelling, &notes));
             poll_fn(|cx| {
                 if let Poll::Ready(response) = call.as_mut().poll(cx) {
                     return Poll::Ready(Ok(Some(response)));
@@ -195,18 +202,6 @@ async fn watched(
         _ = phase.wait_for(|phase| *phase >= Phase::Closing) => notes.is_closing.set(true),
     }
     expired.await
-}
-
-/// The request with this `head`, whose body is read from `caller`.
-fn request(caller: &mut H1Caller, head: RequestHead) -> Request<CallerBody> {
-    let mut request = Request::new(());
-    *request.method_mut() = head.method;
-    *request.uri_mut() = head.target;
-    *request.version_mut() = head.version;
-    *request.headers_mut() = head.headers;
-    let expects = !head.body.is_done() && expect::waits(&request);
-    let body = caller.begin(head.body, expects);
-    request.map(|()| body.map_or(CallerBody::Absent, CallerBody::H1))
 }
 
 /// The response to a head that is refused for `fault`, which is counted.

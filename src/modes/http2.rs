@@ -21,6 +21,7 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 
 use crate::gateway::metrics::{ListenerMetrics, ListenerRefusal};
+use crate::gateway::request_body::RequestBody;
 use crate::gateway::request_body::caller_body::CallerBody;
 use crate::gateway::response_body::ResponseBody;
 use crate::h1::spelling::Spelling;
@@ -96,8 +97,11 @@ pub(super) async fn serve(
                 return Ok(response);
             }
             let busy = InFlight::begin_stream(notes.clone(), send_progress);
+            let (head, incoming) = request.into_parts();
+            let request = Box::new(Request::from_parts(head, RequestBody::empty()));
+            let incoming = CallerBody::H2(incoming);
             let mut response = service
-                .answer(request.map(CallerBody::H2), Spelling::LOWER, &notes)
+                .answer(request, incoming, Spelling::LOWER, &notes)
                 .await;
             response.body_mut().set_busy(busy);
             Ok::<Response<ResponseBody>, Infallible>(*response)

@@ -13,6 +13,7 @@ use http::{Request, Response};
 use crate::base::permits::Permits;
 use crate::gateway::error::CallerFault;
 use crate::gateway::metrics::ListenerMetrics;
+use crate::gateway::request_body::RequestBody;
 use crate::gateway::request_body::caller_body::CallerBody;
 use crate::gateway::response_body::ResponseBody;
 use crate::gateway::route::Gateway;
@@ -62,17 +63,21 @@ pub trait Pages: std::fmt::Debug {
 }
 
 impl Service {
-    /// The response to a request, whose names were written in this `spelling`, of a caller
-    /// of whom these are the `notes`.
+    /// The response to a request, which comes without its body and whose names were written
+    /// in this `spelling`, of a caller of whom these are the `notes`.
     pub async fn answer(
         &self,
-        request: Request<CallerBody>,
+        request: Box<Request<RequestBody>>,
+        incoming: CallerBody,
         spelling: Spelling,
         notes: &Rc<ConnState>,
     ) -> Box<Response<ResponseBody>> {
         match self {
-            Service::Gateway(gateway) => gateway.answer(request, spelling, notes).await,
-            Service::Pages(pages) => Box::new(pages.answer(request).await),
+            Service::Gateway(gateway) => gateway.answer(request, incoming, spelling, notes).await,
+            Service::Pages(pages) => {
+                let request = request.map(|_| incoming);
+                Box::new(pages.answer(request).await)
+            }
         }
     }
 

@@ -41,25 +41,26 @@ impl Interim {
 
     /// Passes `head` on, where its caller can be told.
     #[cold]
-    pub fn pass(&self, head: ResponseHead) {
+    pub fn pass<B>(&self, head: ResponseHead<B>) {
         let Some(caller) = &self.facts.interim else {
             return;
         };
-        // HTTP/1.0 knows none (RFC 9110 §15.2).
-        if head.version == Version::HTTP_10 {
-            return;
-        }
-        if self.expects && head.status == http::StatusCode::CONTINUE {
-            return;
-        }
         let ResponseHead {
-            status,
-            mut headers,
+            mut response,
             mut reason,
             spelling,
             ..
         } = head;
-        fields::remove_from_trailers(&mut headers);
+        // HTTP/1.0 knows none (RFC 9110 §15.2).
+        if response.version() == Version::HTTP_10 {
+            return;
+        }
+        let status = response.status();
+        if self.expects && status == http::StatusCode::CONTINUE {
+            return;
+        }
+        let headers = response.headers_mut();
+        fields::remove_from_trailers(headers);
         headers.remove(header::SET_COOKIE);
         if let Some(used) = &self.used {
             headers.remove(header::AUTHORIZATION);
@@ -67,7 +68,7 @@ impl Interim {
             for (name, _) in &used.headers {
                 headers.remove(name);
             }
-            echoes::from_fields(&used.echoes, &mut headers);
+            echoes::from_fields(&used.echoes, headers);
             reason = reason.filter(|reason| !used.echoes.finds(reason));
         }
         let mut waiting = caller.interim.borrow_mut();
@@ -78,7 +79,7 @@ impl Interim {
                 Version::HTTP_11,
                 status,
                 reason,
-                &headers,
+                headers,
                 &spelling,
             );
         }

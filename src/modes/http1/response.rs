@@ -184,9 +184,12 @@ impl Writing {
 /// Says in `headers` whether the connection `stays` open (RFC 9112 §9.3, §9.6), unless they
 /// say that it closes; yields whether it does.
 fn tell(version: Version, headers: &mut HeaderMap, stays: bool) -> bool {
-    let closes = headers.get(header::CONNECTION);
-    if closes.is_some_and(|option| option.as_bytes().eq_ignore_ascii_case(b"close")) {
-        return false;
+    // A look at each name costs less than a look-up: mostly there is none.
+    if headers.keys().any(|name| name == header::CONNECTION) {
+        let closes = headers.get(header::CONNECTION);
+        if closes.is_some_and(|option| option.as_bytes().eq_ignore_ascii_case(b"close")) {
+            return false;
+        }
     }
     let option = match (version, stays) {
         (Version::HTTP_10, true) => "keep-alive",
