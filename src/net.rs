@@ -1,7 +1,7 @@
 //! Sockets: moves bytes and knows no credential and no route.
 
 pub mod activity;
-mod buffers;
+pub mod buffers;
 pub mod caller;
 pub mod connect;
 pub mod egress;

@@ -5,8 +5,11 @@
 //! so that a call costs no memory from the allocator.
 
 use std::cell::RefCell;
+use std::ops::{Deref, DerefMut};
 
 use bytes::BytesMut;
+
+use crate::net::read_ahead::{LONGEST_PIECE, PIECE};
 
 /// The bytes of one buffer: one read takes most heads.
 pub const ROOM: usize = 8 * 1024;
@@ -18,30 +21,149 @@ thread_local! {
     static SPARE: RefCell<Vec<BytesMut>> = const { RefCell::new(Vec::new()) };
 }
 
+/// How many of the buffers that came back last are looked at for one that nobody uses any
+/// more.
+const LOOKS: usize = 4;
+
 /// An empty buffer with [`ROOM`].
 pub fn take() -> BytesMut {
     // A connection may outlive what its thread kept.
-    let spare = SPARE.try_with(|spare| spare.borrow_mut().pop());
+    let spare = SPARE.try_with(|spare| unused(&mut spare.borrow_mut()));
     let spare = spare.ok().flatten();
     spare.unwrap_or_else(|| BytesMut::with_capacity(ROOM))
 }
 
-/// Gives `buffer` back, which is left without memory. What of it is still in use elsewhere
-/// goes with its last user.
+/// One of `spare`, all of which can be written to again.
+fn unused(spare: &mut Vec<BytesMut>) -> Option<BytesMut> {
+    let from = spare.len().saturating_sub(LOOKS);
+    let at = spare[from..]
+        .iter_mut()
+        .rposition(|buffer| buffer.try_reclaim(ROOM))?;
+    Some(spare.remove(from + at))
+}
+
+/// Gives `buffer`, of which no part was split off, back; it is left without memory.
 pub fn give(buffer: &mut BytesMut) {
-    if buffer.capacity() == 0 {
+    if buffer.capacity() > 0 {
+        keep(std::mem::take(buffer));
+    }
+}
+
+/// Keeps `buffer` for somebody else. What of it is still in use elsewhere is lent to nobody
+/// before its last user has gone.
+fn keep(mut buffer: BytesMut) {
+    buffer.clear();
+    // Where nobody else uses it, all of its bytes are seen.
+    if buffer.capacity() > LARGE || buffer.try_reclaim(LARGE + 1) {
         return;
     }
-    let mut buffer = std::mem::take(buffer);
-    buffer.clear();
-    // Reclaims what was split off, where nobody holds it any more.
-    if buffer.try_reclaim(ROOM) && buffer.capacity() <= 2 * ROOM {
-        let _ = SPARE.try_with(|spare| {
-            let mut spare = spare.borrow_mut();
-            if spare.len() < MOST {
-                spare.push(buffer);
-            }
-        });
+    let _ = SPARE.try_with(|spare| {
+        let mut spare = spare.borrow_mut();
+        if spare.len() < MOST {
+            spare.push(buffer);
+        }
+    });
+}
+
+/// A buffer with more bytes is not lent again.
+const LARGE: usize = 2 * ROOM;
+
+/// What was read of a socket and is not yet used. What is split off shares its memory.
+#[derive(Debug, Default)]
+pub struct ReadBuffer {
+    bytes: BytesMut,
+    /// It has memory, all of which may be split off.
+    is_lent: bool,
+    /// That is too much to be lent to others.
+    is_large: bool,
+    /// How much more than [`PIECE`] is to be read at once.
+    more: usize,
+    /// It was looked whether there is something to read, and there was nothing.
+    looked: bool,
+}
+
+impl ReadBuffer {
+    /// One that holds `bytes`.
+    pub fn of(bytes: BytesMut) -> ReadBuffer {
+        ReadBuffer {
+            is_lent: bytes.capacity() > 0,
+            is_large: bytes.capacity() > LARGE,
+            bytes,
+            more: 0,
+            looked: false,
+        }
+    }
+
+    /// Whether it is to be looked first whether there is something to read, which costs no
+    /// buffer. Whoever was woken since the last look will find something.
+    pub fn looks_first(&mut self) -> bool {
+        !self.is_lent && !std::mem::replace(&mut self.looked, true)
+    }
+
+    /// How much of a body is to be read at once.
+    pub fn piece(&self) -> usize {
+        PIECE + self.more
+    }
+
+    /// Notes that so many bytes were read. Where they fill a piece, the next may be twice as
+    /// long, up to [`LONGEST_PIECE`]: who moves much does so in fewer steps.
+    pub fn came(&mut self, bytes: usize) {
+        self.looked = false;
+        if bytes == self.piece() {
+            self.more = (2 * bytes).min(LONGEST_PIECE) - PIECE;
+        }
+    }
+
+    /// Makes room for so many bytes more.
+    pub fn make_room(&mut self, bytes: usize) {
+        if !self.is_lent {
+            self.bytes = take();
+            self.is_lent = true;
+            self.is_large = false;
+        }
+        if self.bytes.capacity() - self.bytes.len() < bytes {
+            self.bytes.reserve(bytes);
+            self.is_large |= self.bytes.capacity() > LARGE;
+        }
+    }
+
+    /// Nothing came: gives its memory back where it holds nothing. A large one stays for the
+    /// rest of its body.
+    pub fn wait(&mut self) {
+        if self.bytes.is_empty() && !self.is_large {
+            let more = self.more;
+            self.give_back();
+            self.more = more;
+        }
+    }
+
+    /// Gives its memory back; what it holds is lost.
+    pub fn give_back(&mut self) {
+        let looked = self.looked;
+        let before = std::mem::take(self);
+        self.looked = looked;
+        if before.is_lent && !before.is_large {
+            keep(before.bytes);
+        }
+    }
+
+    /// What it holds.
+    pub fn into_bytes(self) -> BytesMut {
+        self.bytes
+    }
+}
+
+impl Deref for ReadBuffer {
+    type Target = BytesMut;
+
+    fn deref(&self) -> &BytesMut {
+        &self.bytes
+    }
+}
+
+impl DerefMut for ReadBuffer {
+    fn deref_mut(&mut self) -> &mut BytesMut {
+        &mut self.bytes
     }
 }
 
@@ -51,36 +173,76 @@ mod tests {
 
     #[test]
     fn a_buffer_is_lent_again_once_nobody_holds_a_part_of_it() {
-        let mut first = take();
+        let mut first = ReadBuffer::default();
+        first.make_room(ROOM);
         let place = first.as_ptr();
         first.extend_from_slice(b"head and body");
         let head = first.split_to(4).freeze();
-        let mut second = first.split();
-        drop(head);
-        give(&mut first);
+        let body = first.split();
+        first.give_back();
         assert_eq!(first.capacity(), 0);
+        let other = take();
+        assert_ne!(other.as_ptr(), place, "parts of it are in use");
+        drop(head);
         assert_ne!(take().as_ptr(), place, "a part of it is in use");
-        drop(std::mem::take(&mut second));
-
-        let mut third = take();
-        let place = third.as_ptr();
-        third.extend_from_slice(b"head");
-        drop(third.split_to(4).freeze());
-        give(&mut third);
+        drop(body);
         let again = take();
         assert_eq!((again.as_ptr(), again.len()), (place, 0));
         assert!(again.capacity() >= ROOM);
     }
 
     #[test]
+    fn a_body_that_fills_its_pieces_gets_longer_ones_and_no_memory_for_each() {
+        let mut buffer = ReadBuffer::default();
+        let mut places = Vec::new();
+        for piece in [1, 2, 4, 4, 4].map(|times| times * PIECE) {
+            assert_eq!(buffer.piece(), piece);
+            buffer.make_room(piece);
+            buffer.extend_from_slice(&vec![0; piece]);
+            buffer.came(piece);
+            let data = buffer.split().freeze();
+            places.push(data.as_ptr());
+        }
+        assert_eq!(places[3], places[4]);
+        buffer.came(1);
+        buffer.wait();
+        assert_eq!(buffer.piece(), LONGEST_PIECE);
+        buffer.give_back();
+        assert_eq!((buffer.piece(), buffer.capacity()), (PIECE, 0));
+    }
+
+    #[test]
+    fn who_waits_holds_no_memory_and_who_is_woken_reads_at_once() {
+        let mut buffer = ReadBuffer::default();
+        assert!(buffer.looks_first());
+        assert!(!buffer.looks_first(), "it was woken");
+        buffer.make_room(ROOM);
+        buffer.wait();
+        assert_eq!(buffer.capacity(), 0);
+        buffer.make_room(ROOM);
+        buffer.extend_from_slice(b"x");
+        buffer.came(1);
+        buffer.wait();
+        assert_eq!(&buffer[..], b"x");
+        buffer.give_back();
+        assert!(buffer.looks_first(), "something came since");
+    }
+
+    #[test]
     fn what_grew_large_and_what_is_beyond_the_most_is_let_go() {
         let mut large = BytesMut::with_capacity(10 * ROOM);
         give(&mut large);
+        let mut grown = ReadBuffer::default();
+        grown.make_room(10 * ROOM);
+        grown.extend_from_slice(&[0; 10 * ROOM]);
+        drop(grown.split_to(9 * ROOM + 1));
+        grown.give_back();
+        assert_eq!(grown.capacity(), 0);
         let mut many: Vec<BytesMut> = (0..MOST + 10).map(|_| take()).collect();
         many.iter_mut().for_each(give);
         SPARE.with_borrow(|spare| {
             assert_eq!(spare.len(), MOST);
-            assert!(spare.iter().all(|buffer| buffer.capacity() <= 2 * ROOM));
+            assert!(spare.iter().all(|buffer| buffer.capacity() <= LARGE));
         });
     }
 }

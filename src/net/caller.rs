@@ -29,6 +29,7 @@ use crate::net::linger::Linger;
 use crate::net::listen::access;
 use crate::net::proxy_header::{self, ProxyHeaderError};
 use crate::net::read_ahead::{self, SEALED};
+use crate::net::turn;
 
 /// Who a connection comes from.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -96,7 +97,7 @@ impl ConnState {
 
     fn read(&self, octets: usize) {
         if octets > 0 && self.calls.get() == 0 && self.head_since.get().is_none() {
-            self.head_since.set(Some(Instant::now()));
+            self.head_since.set(Some(turn::now()));
         }
     }
 
@@ -175,7 +176,7 @@ impl Drop for InFlight {
         let notes = &self.notes;
         notes.calls.set(notes.calls.get() - 1);
         notes.activity.end();
-        notes.rested.set(Instant::now());
+        notes.rested.set(turn::now());
     }
 }
 
@@ -351,6 +352,15 @@ impl CallerIo {
             if seen.len() == n {
                 self.notes.head_since.set(Some(Instant::now()));
             }
+        }
+    }
+
+    /// Ready when there may be something to read. Within TLS only a read can tell.
+    pub fn poll_readable(&self, cx: &mut Context<'_>) -> Poll<()> {
+        match &self.stream {
+            CallerStream::Tcp(io) => io.poll_read_ready(cx).map(drop),
+            CallerStream::Unix(io) => io.poll_read_ready(cx).map(drop),
+            CallerStream::Tls(_) => Poll::Ready(()),
         }
     }
 

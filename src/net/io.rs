@@ -102,6 +102,15 @@ impl Io {
         self.sent
     }
 
+    /// Ready when there may be something to read. Within TLS only a read can tell.
+    pub fn poll_readable(&self, cx: &mut Context<'_>) -> Poll<()> {
+        match &self.stream {
+            UpstreamStream::Plain(io) => io.inner().0.poll_read_ready(cx).map(drop),
+            UpstreamStream::Unix(io) => io.inner().0.poll_read_ready(cx).map(drop),
+            UpstreamStream::Tls(_) => Poll::Ready(()),
+        }
+    }
+
     /// Whether an idle connection can carry another call: nothing has arrived on
     /// it, neither an end nor unasked-for bytes. One `recv(MSG_PEEK)`, no wait.
     pub fn is_quiet(&self) -> bool {

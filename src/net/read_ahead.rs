@@ -1,10 +1,8 @@
 //! How much of a message is kept in memory because its receiver does not take it.
 //!
-//! A socket yields no more than [`PIECE`] at once, and no more is asked for while a piece
+//! A socket yields no more than a piece at once, and no more is asked for while a piece
 //! waits to be written; of an HTTP/2 stream at most [`AHEAD`] bytes wait. That makes 64 KiB
-//! for each side of a call at most, whatever the version of HTTP and with what the
-//! allocator rounds up: a buffer grows by doubling, and a piece is read into one of twice
-//! its size.
+//! for each side of a call at most, whatever the version of HTTP.
 
 use std::io::{self, IoSlice};
 use std::pin::Pin;
@@ -14,6 +12,9 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 /// Bytes that one read from a socket yields at most.
 pub const PIECE: usize = 16 * 1024;
+
+/// What a piece may grow to where a request over HTTP/1 fills one after the other.
+pub const LONGEST_PIECE: usize = 64 * 1024;
 
 /// Bytes of one HTTP/2 stream that may wait to be written, beside the piece that was read last.
 pub const AHEAD: usize = 32 * 1024;

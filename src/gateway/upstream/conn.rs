@@ -12,8 +12,8 @@ use std::sync::Arc;
 use std::task::{Context, Poll, Waker, ready};
 use std::time::Duration;
 
-use bytes::{BufMut, Bytes, BytesMut};
-use http::{HeaderMap, Request, Uri};
+use bytes::{BufMut, Bytes};
+use http::Request;
 use http_body::Body as _;
 use hyper::rt::Write as _;
 use tokio::time::Instant;
@@ -27,11 +27,12 @@ use crate::h1::outgoing::{self, Framing, Outgoing};
 use crate::h1::request;
 use crate::h1::response::{HeadError, HeadParser, ResponseHead};
 use crate::h1::spelling::Spelling;
+use crate::net::buffers::{self, ReadBuffer};
 use crate::net::io::Io;
 use crate::net::read_ahead::PIECE;
 
 /// Room for a head, in bytes: one read takes most.
-pub const HEAD: usize = 8 * 1024;
+pub const HEAD: usize = buffers::ROOM;
 
 /// One connection.
 #[derive(Debug)]
@@ -46,7 +47,7 @@ pub struct Conn {
     born: Instant,
     rested: Instant,
     counted: CountedConn,
-    unread: BytesMut,
+    unread: ReadBuffer,
     heads: HeadParser,
     /// The upstream has closed its side, or the socket has failed.
     is_over: bool,
@@ -104,7 +105,7 @@ impl Conn {
             born: now,
             rested: now,
             counted: CountedConn::active(metrics),
-            unread: BytesMut::new(),
+            unread: ReadBuffer::default(),
             heads: HeadParser::default(),
             is_over: false,
             unwritten: Outgoing::default(),
@@ -117,10 +118,13 @@ impl Conn {
     /// before [`Conn::poll_send`].
     pub fn begin(&mut self, request: Box<Request<RequestBody>>, spelling: &Spelling) {
         let (method, uri, headers) = (request.method(), request.uri(), request.headers());
+        if self.unwritten.bytes.capacity() == 0 {
+            self.unwritten.bytes = buffers::take();
+        }
         let out = &mut self.unwritten.bytes;
-        request::write_head(out, method, uri, headers, spelling);
+        let framing = request::write_head(out, method, uri, headers, spelling);
         self.sending = Some(Sending {
-            framing: request::framing(headers),
+            framing,
             request,
             begun: false,
             gathered: false,
@@ -133,11 +137,21 @@ impl Conn {
         Some(sending.request)
     }
 
-    /// Target and fields of the request under way, which are written or lie ready for it.
-    pub fn take_head(&mut self) -> Option<(Uri, HeaderMap)> {
+    /// The head of the request under way, without its body; it is written or lies ready for
+    /// it.
+    pub fn take_head(&mut self) -> Option<Box<Request<RequestBody>>> {
+        if let Some(sending) = self.sending.take_if(|sending| sending.gathered) {
+            let mut request = sending.request;
+            *request.body_mut() = RequestBody::empty();
+            return Some(request);
+        }
+        // Its body is still read.
         let request = &mut self.sending.as_mut()?.request;
-        let headers = std::mem::take(request.headers_mut());
-        Some((std::mem::take(request.uri_mut()), headers))
+        let mut head = Box::new(Request::new(RequestBody::empty()));
+        *head.method_mut() = request.method().clone();
+        std::mem::swap(head.uri_mut(), request.uri_mut());
+        std::mem::swap(head.headers_mut(), request.headers_mut());
+        Some(head)
     }
 
     /// Gives up the request under way; the upstream may have a part of it.
@@ -242,14 +256,20 @@ impl Conn {
         if self.is_over {
             return Poll::Ready(Ok(0));
         }
-        self.unread.reserve(room);
-        let mut limited = (&mut self.unread).limit(PIECE);
-        let read = ready!(tokio_util::io::poll_read_buf(
-            Pin::new(&mut self.io),
-            cx,
-            &mut limited
-        ));
-        self.is_over = !matches!(read, Ok(bytes) if bytes > 0);
+        if self.unread.looks_first() {
+            ready!(self.io.poll_readable(cx));
+        }
+        self.unread.make_room(room);
+        let mut limited = (&mut *self.unread).limit(room);
+        let io = Pin::new(&mut self.io);
+        let Poll::Ready(read) = tokio_util::io::poll_read_buf(io, cx, &mut limited) else {
+            self.unread.wait();
+            return Poll::Pending;
+        };
+        match read {
+            Ok(bytes @ 1..) => self.unread.came(bytes),
+            Ok(_) | Err(_) => self.is_over = true,
+        }
         Poll::Ready(read)
     }
 
@@ -257,11 +277,11 @@ impl Conn {
     ///
     /// # Errors
     /// Where none comes.
-    pub fn poll_head(
+    pub fn poll_head<B: Default>(
         &mut self,
         cx: &mut Context<'_>,
         fields: usize,
-    ) -> Poll<Result<ResponseHead, ReceiveError>> {
+    ) -> Poll<Result<ResponseHead<B>, ReceiveError>> {
         loop {
             let head = self.heads.take(&mut self.unread, fields);
             if let Some(head) = head.map_err(ReceiveError::Head)? {
@@ -308,8 +328,8 @@ impl Conn {
         if !self.is_rested() || self.keep_alive.is_zero() || self.is_spent(age, now) {
             return false;
         }
-        self.unread = BytesMut::new();
-        self.unwritten.bytes = BytesMut::new();
+        self.unread.give_back();
+        buffers::give(&mut self.unwritten.bytes);
         self.sending = None;
         self.counted.rest();
         true
@@ -354,7 +374,7 @@ impl Conn {
     /// What is left of a connection whose protocol was switched: the socket, and what was
     /// read of it beyond the head of the response.
     pub fn into_wire(self) -> (Io, Bytes, CountedConn) {
-        (self.io, self.unread.freeze(), self.counted)
+        (self.io, self.unread.into_bytes().freeze(), self.counted)
     }
 }
 
@@ -394,6 +414,7 @@ impl Drop for CountedConn {
 mod tests {
     use std::future::poll_fn;
 
+    use bytes::BytesMut;
     use http::{HeaderValue, Method};
     use prometheus::IntCounter;
     use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -518,7 +539,7 @@ mod tests {
             get(&mut conn).await;
             let response = format!("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok{rest}");
             theirs.write_all(response.as_bytes()).await.unwrap();
-            let head = poll_fn(|cx| conn.poll_head(cx, 100)).await.unwrap();
+            let head = poll_fn(|cx| conn.poll_head::<()>(cx, 100)).await.unwrap();
             let mut decoder = Decoder::of(&Method::GET, &head).unwrap();
             let decoded = poll_fn(|cx| conn.poll_decode(cx, &mut decoder)).await;
             assert_eq!(decoded.unwrap(), Decoded::Data("ok".into()));
@@ -544,7 +565,7 @@ mod tests {
             let (mut conn, mut theirs) = pair().await;
             theirs.write_all(response.as_bytes()).await.unwrap();
             drop(theirs);
-            let head = poll_fn(|cx| conn.poll_head(cx, 100)).await.unwrap();
+            let head = poll_fn(|cx| conn.poll_head::<()>(cx, 100)).await.unwrap();
             let mut decoder = Decoder::of(&Method::GET, &head).unwrap();
             let first = poll_fn(|cx| conn.poll_decode(cx, &mut decoder)).await;
             assert_eq!(first.unwrap(), Decoded::Data("ok".into()));

@@ -104,8 +104,8 @@ impl ConnPool {
     }
 
     /// The times that its exchanges keep to.
-    pub fn lifetimes(&self) -> Lifetimes {
-        self.lifetimes
+    pub fn lifetimes(&self) -> &Lifetimes {
+        &self.lifetimes
     }
 
     /// The handles of its route.

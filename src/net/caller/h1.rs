@@ -20,9 +20,8 @@ use tokio::time::Instant;
 use crate::h1::body::{BodyFault, Decoded, Decoder};
 use crate::h1::outgoing::Outgoing;
 use crate::h1::request_head::{HeadLimits, RequestFault, RequestHead, RequestParser};
-use crate::net::buffers;
+use crate::net::buffers::{self, ReadBuffer};
 use crate::net::caller::{CallerIo, ConnState};
-use crate::net::read_ahead::PIECE;
 
 /// What lets a caller send the body that it announced (RFC 9110 §10.1.1).
 const CONTINUE: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
@@ -48,7 +47,7 @@ struct CallerWire {
     /// Gone when the connection is closed.
     io: Option<CallerIo>,
     notes: Rc<ConnState>,
-    unread: BytesMut,
+    unread: ReadBuffer,
     /// The caller has closed its side, or the socket has failed.
     is_over: bool,
     /// Where the body of the request under way is read.
@@ -98,7 +97,7 @@ impl H1Caller {
         let reading = CallerWire {
             notes: io.notes().clone(),
             io: Some(io),
-            unread,
+            unread: ReadBuffer::of(unread),
             is_over: false,
             body: Decoder::Done,
             expects: false,
@@ -124,11 +123,11 @@ impl H1Caller {
     ///
     /// # Errors
     /// Where there is none: the connection carries no other then.
-    pub fn poll_head(
+    pub fn poll_head<B: Default>(
         &mut self,
         cx: &mut Context<'_>,
         limits: HeadLimits,
-    ) -> Poll<Result<RequestHead, NoHead>> {
+    ) -> Poll<Result<RequestHead<B>, NoHead>> {
         let reading = &mut *self.shared.borrow_mut();
         loop {
             match self.heads.take(&mut reading.unread, limits) {
@@ -145,7 +144,7 @@ impl H1Caller {
                 Poll::Ready(_) => return Poll::Ready(Err(NoHead::Closed)),
                 Poll::Pending => {
                     if reading.unread.is_empty() {
-                        buffers::give(&mut reading.unread);
+                        reading.unread.give_back();
                         buffers::give(&mut self.outgoing.bytes);
                     }
                     return Poll::Pending;
@@ -174,6 +173,7 @@ impl H1Caller {
         if !reading.unread.is_empty() {
             return Poll::Pending;
         }
+        ready!(reading.poll_readable(cx));
         match reading.poll_read(cx, buffers::ROOM) {
             Poll::Ready(Ok(1..)) => {
                 if !reading.body.is_done() {
@@ -184,10 +184,7 @@ impl H1Caller {
             }
             Poll::Ready(Ok(_)) => Poll::Ready(Gone::Half),
             Poll::Ready(Err(_)) => Poll::Ready(Gone::Whole),
-            Poll::Pending => {
-                buffers::give(&mut reading.unread);
-                Poll::Pending
-            }
+            Poll::Pending => Poll::Pending,
         }
     }
 
@@ -318,7 +315,7 @@ impl Drop for H1Caller {
         buffers::give(&mut self.outgoing.bytes);
         let mut reading = self.shared.borrow_mut();
         reading.io = None;
-        buffers::give(&mut reading.unread);
+        reading.unread.give_back();
         if let Some(reader) = reading.reader.take() {
             reader.wake();
         }
@@ -333,23 +330,34 @@ fn lend(outgoing: &mut Outgoing) {
 }
 
 impl CallerWire {
+    /// Ready when there may be something to read. Costs no buffer.
+    fn poll_readable(&self, cx: &mut Context<'_>) -> Poll<()> {
+        match self.io.as_ref().filter(|_| !self.is_over) {
+            Some(io) => io.poll_readable(cx),
+            None => Poll::Ready(()),
+        }
+    }
+
     /// Reads what has come, with `room` bytes for it; 0 is the end. Ready with the end for
     /// ever after that, or after an error.
     fn poll_read(&mut self, cx: &mut Context<'_>, room: usize) -> Poll<io::Result<usize>> {
         let Some(io) = self.io.as_mut().filter(|_| !self.is_over) else {
             return Poll::Ready(Ok(0));
         };
-        if self.unread.capacity() == 0 {
-            self.unread = buffers::take();
+        if self.unread.looks_first() {
+            ready!(io.poll_readable(cx));
         }
-        self.unread.reserve(room);
-        let mut limited = (&mut self.unread).limit(PIECE);
-        let read = ready!(tokio_util::io::poll_read_buf(
-            Pin::new(io),
-            cx,
-            &mut limited
-        ));
-        self.is_over = !matches!(read, Ok(bytes) if bytes > 0);
+        self.unread.make_room(room);
+        let mut limited = (&mut *self.unread).limit(room);
+        let Poll::Ready(read) = tokio_util::io::poll_read_buf(Pin::new(io), cx, &mut limited)
+        else {
+            self.unread.wait();
+            return Poll::Pending;
+        };
+        match read {
+            Ok(bytes @ 1..) => self.unread.came(bytes),
+            Ok(_) | Err(_) => self.is_over = true,
+        }
         Poll::Ready(read)
     }
 
@@ -392,7 +400,7 @@ impl CallerWire {
             if !self.is_answering {
                 let _ = self.poll_interim(cx);
             }
-            match self.poll_read(cx, PIECE) {
+            match self.poll_read(cx, self.unread.piece()) {
                 Poll::Ready(Ok(1..)) => {}
                 Poll::Ready(Ok(0)) => {
                     self.body.close().map_err(UploadFault::Framing)?;
@@ -509,9 +517,9 @@ mod tests {
         caller.answer();
         caller.outgoing().bytes.put_slice(b"answer");
         poll_fn(|cx| caller.poll_write(cx)).await.unwrap();
-        drop((head.headers, head.spelling, head.target));
+        drop((head.request, head.spelling));
         poll_fn(|cx| {
-            assert!(caller.poll_head(cx, LIMITS).is_pending());
+            assert!(caller.poll_head::<()>(cx, LIMITS).is_pending());
             Poll::Ready(())
         })
         .await;
@@ -593,7 +601,7 @@ mod tests {
         assert_eq!(next(&mut body).await.unwrap(), data("hello"));
         drop(body);
         assert!(!caller.is_at_rest());
-        assert_eq!(head(&mut caller).await.target, "/next");
+        assert_eq!(head(&mut caller).await.request.uri(), "/next");
     }
 
     #[tokio::test]

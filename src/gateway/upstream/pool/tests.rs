@@ -1,6 +1,7 @@
 //! Connections that rest, over sockets whose other end the test holds. Time is paused only
 //! once they stand: a paused clock runs ahead while a socket is waited for.
 
+use std::future::poll_fn;
 use std::io::{Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
 use std::time::Duration;
@@ -10,7 +11,7 @@ use tokio::task::LocalSet;
 
 use super::*;
 use crate::config::url::HttpOrigin;
-use crate::gateway::client::h1;
+use crate::gateway::client::h1::Exchange;
 use crate::gateway::request_body::RequestBody;
 use crate::gateway::testing;
 use crate::net::egress::Egress;
@@ -44,7 +45,8 @@ fn pool_with(upstream: &TcpListener, keep_alive: Duration, age: Duration) -> Rc<
 /// One call over `conn`; its other end answers it in whole.
 async fn call(pool: &Rc<ConnPool>, conn: Box<Conn>, upstream: &mut TcpStream) {
     let request = testing::call(Method::GET, RequestBody::empty());
-    let answer = h1::exchange(pool.clone(), conn, request);
+    let mut exchange = Exchange::begin(pool.clone(), conn, request);
+    let answer = poll_fn(|cx| exchange.poll(cx));
     let answering = async {
         let mut bytes = [0; 1024];
         while upstream.read(&mut bytes).is_err() {
@@ -55,7 +57,10 @@ async fn call(pool: &Rc<ConnPool>, conn: Box<Conn>, upstream: &mut TcpStream) {
     };
     let both = async { tokio::join!(answer, answering).0 };
     let answer = tokio::time::timeout(LIMIT, both).await;
-    assert_eq!(answer.expect("the other connection").unwrap().status(), 200);
+    assert_eq!(
+        answer.expect("the other connection").unwrap().0.status(),
+        200
+    );
 }
 
 async fn connected(pool: &Rc<ConnPool>, upstream: &TcpListener) -> TcpStream {
