@@ -12,18 +12,17 @@ pub mod patience;
 pub mod pump;
 pub mod session_auth;
 
-use std::future::Future;
+use std::future::{Future, poll_fn};
 use std::pin::Pin;
 use std::rc::Rc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
-use http::Response;
 use tokio::time::Instant;
 use tower::Service;
 
+use crate::gateway::client::h1::{ClientOutcome, Exchange};
 use crate::gateway::error::{Error, FaultKind, Reached, UpstreamFault};
 use crate::gateway::observe::{CallFacts, ObservedAttempt};
-use crate::gateway::response_body::ResponseBody;
 use crate::gateway::upstream::pool::{ConnPool, Transport};
 use crate::gateway::{Call, CallResponse, ConnectionReuse};
 
@@ -43,41 +42,90 @@ impl Client {
 impl Service<Call> for Client {
     type Response = CallResponse;
     type Error = Error;
-    /// The one box of a call: hyper's own future has no name.
-    type Future = Pin<Box<dyn Future<Output = Result<CallResponse, Error>>>>;
+    type Future = ClientFuture;
 
     fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Error>> {
         Poll::Ready(Ok(()))
     }
 
-    fn call(&mut self, mut call: Call) -> Self::Future {
-        let pool = self.pool.clone();
-        Box::pin(async move {
-            let begun = Instant::now();
-            let metrics = pool.metrics().clone();
-            let observing = Observing::begin(&mut call);
-            let outcome = attempt(pool, call).await;
-            let waited = begun.elapsed();
-            if let Some(observing) = observing {
-                observing.end(&outcome);
+    fn call(&mut self, mut call: Call) -> ClientFuture {
+        let begun = Instant::now();
+        let observing = Observing::begin(&mut call);
+        // It authenticates its connection, so that must be its own.
+        let own = session_auth::is_shown(call.request.headers());
+        let wary = call.replay_policy.must_not_be_lost() || call.reuse == ConnectionReuse::Checked;
+        let pooled = match call.reuse {
+            ConnectionReuse::Never => None,
+            ConnectionReuse::Usual | ConnectionReuse::Checked => self.pool.checkout(wary),
+        };
+        let stage = match pooled {
+            Some(mut conn) => {
+                if own {
+                    conn.belongs_to_one_call();
+                }
+                ClientStage::Rested(Exchange::begin(self.pool.clone(), conn, call))
             }
-            match outcome {
-                Ok(response) => {
-                    metrics.upstream_duration.observe(waited.as_secs_f64());
-                    Ok(CallResponse {
-                        response,
-                        used: None,
-                        waited,
-                        failure: None,
-                    })
+            None => ClientStage::New(Box::pin(over_new(self.pool.clone(), call, wary, own))),
+        };
+        ClientFuture {
+            stage,
+            begun,
+            observing,
+            pool: self.pool.clone(),
+        }
+    }
+}
+
+/// One attempt; dropping it closes its connection, or resets its stream.
+pub struct ClientFuture {
+    stage: ClientStage,
+    begun: Instant,
+    observing: Option<Box<Observing>>,
+    pool: Rc<ConnPool>,
+}
+
+/// Where an attempt goes.
+enum ClientStage {
+    /// Over a connection that rested.
+    Rested(Exchange),
+    /// Over a new one, or HTTP/2. Boxed: either is large, and calls on a connection that
+    /// rested would carry the room for it.
+    New(Pin<Box<dyn Future<Output = ClientOutcome>>>),
+}
+
+impl Future for ClientFuture {
+    type Output = Result<CallResponse, Error>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let this = self.get_mut();
+        let outcome = ready!(match &mut this.stage {
+            ClientStage::Rested(exchange) => exchange.poll(cx),
+            ClientStage::New(attempt) => attempt.as_mut().poll(cx),
+        });
+        let waited = this.begun.elapsed();
+        let metrics = this.pool.metrics();
+        if let Some(observing) = this.observing.take() {
+            observing.end(&outcome);
+        }
+        Poll::Ready(match outcome {
+            Ok((response, seen)) => {
+                let seconds = waited.as_secs_f64();
+                metrics.upstream_duration.observe(seconds);
+                Ok(CallResponse {
+                    response,
+                    seen,
+                    used: None,
+                    waited,
+                    failure: None,
+                })
+            }
+            Err(error) => {
+                if let Error::Upstream(fault) = &error
+                    && let Some(counter) = metrics.upstream_error(&fault.kind)
+                {
+                    counter.inc();
                 }
-                Err(Error::Upstream(fault)) => {
-                    if let Some(counter) = metrics.upstream_error(&fault.kind) {
-                        counter.inc();
-                    }
-                    Err(Error::Upstream(fault))
-                }
-                Err(other) => Err(other),
+                Err(error)
             }
         })
     }
@@ -93,13 +141,13 @@ impl Observing {
         Some(Box::new(Observing(call.facts.clone(), attempt)))
     }
 
-    fn end(&self, outcome: &Result<Box<Response<ResponseBody>>, Error>) {
+    fn end(&self, outcome: &ClientOutcome) {
         let Observing(facts, attempt) = self;
         let Some(observed) = &facts.observed else {
             return;
         };
         let outcome = match outcome {
-            Ok(response) => Ok(response.status()),
+            Ok((response, _)) => Ok(response.status()),
             Err(Error::Upstream(fault)) => Err(fault.kind.reason()),
             Err(_) => Err("headset"),
         };
@@ -107,33 +155,25 @@ impl Observing {
     }
 }
 
-async fn attempt(pool: Rc<ConnPool>, call: Call) -> Result<Box<Response<ResponseBody>>, Error> {
-    // It authenticates its connection, so that must be its own.
-    let own = session_auth::is_shown(call.request.headers());
-    let wary = call.replay_policy.must_not_be_lost() || call.reuse == ConnectionReuse::Checked;
-    let pooled = match call.reuse {
-        ConnectionReuse::Never => None,
-        ConnectionReuse::Usual | ConnectionReuse::Checked => pool.checkout(wary),
-    };
-    let transport = match pooled {
-        Some(conn) => Ok(Transport::H1(conn)),
-        // Connecting is rare: boxed, so that calls on a rested connection do not carry
-        // its size. Only HTTP/1.1 can be switched from (RFC 9113 §8.6), or belongs to one
-        // call.
-        None if call.upgrade || own => Box::pin(pool.connect_h1()).await.map(Transport::H1),
-        None => Box::pin(pool.open(wary)).await,
+/// Sends `call` over a new connection, or a stream of one that calls share.
+async fn over_new(pool: Rc<ConnPool>, call: Call, wary: bool, own: bool) -> ClientOutcome {
+    // Only HTTP/1.1 can be switched from (RFC 9113 §8.6), or belongs to one call.
+    let transport = match call.upgrade || own {
+        true => pool.connect_h1().await.map(Transport::H1),
+        false => pool.open(wary).await,
     };
     match transport {
         Ok(Transport::H1(mut conn)) => {
             if own {
                 conn.belongs_to_one_call();
             }
-            h1::exchange(pool, conn, call).await
+            let mut exchange = Exchange::begin(pool, conn, call);
+            poll_fn(|cx| exchange.poll(cx)).await
         }
         Ok(Transport::H2(stream)) => {
-            let answer = h2::exchange(stream, pool.scheme(), *call.request, &call.facts.sent);
-            // Boxed, so that calls over HTTP/1.1 do not carry its size.
-            Box::pin(answer).await.map(Box::new)
+            let scheme = pool.scheme();
+            let answer = h2::exchange(stream, scheme, *call.request, &call.facts.sent).await;
+            answer.map(|(response, seen)| (Box::new(response), seen))
         }
         Err(error) => Err(Error::Upstream(Box::new(UpstreamFault {
             kind: FaultKind::Connect(error),

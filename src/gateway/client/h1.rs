@@ -7,19 +7,23 @@ use std::cell::RefCell;
 use std::future::poll_fn;
 use std::pin::pin;
 use std::rc::Rc;
-use std::task::Poll;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use http::{HeaderMap, HeaderName, Request, Response, StatusCode, header};
 use hyper::ext::ReasonPhrase;
 use tokio::sync::mpsc;
 
+use crate::credential::Minted;
 use crate::gateway::Call;
 use crate::gateway::client::interim::Interim;
 use crate::gateway::client::patience::Patience;
 use crate::gateway::client::session_auth;
 use crate::gateway::error::{CallerFault, Error, FaultKind, Reached, UpstreamFault};
+use crate::gateway::fields::Seen;
 use crate::gateway::framing;
+use crate::gateway::observe::CallFacts;
 use crate::gateway::request_body::{RequestBody, UploadSource};
 use crate::gateway::response_body::ResponseBody;
 use crate::gateway::upgrade;
@@ -29,7 +33,6 @@ use crate::gateway::upstream::pool::ConnPool;
 use crate::gateway::upstream::tunnel::Tunnel;
 use crate::h1::body::Decoder;
 use crate::h1::response::ResponseHead;
-use crate::h1::spelling::Spelling;
 
 /// Interim responses (1xx) that may come without a pause: where one is made, the time
 /// limits are looked at.
@@ -42,63 +45,109 @@ enum Ended {
     Body,
 }
 
-/// Sends `call` on `conn` and waits for the head of the response. The response's body goes
-/// on driving the connection and gives it back to `pool`. Where the call asks for a switch
-/// the connection of a 101 becomes a [`Tunnel`] in the response's body. Interim responses
-/// are passed on as they come.
+/// The response to an attempt, and which names were in its head.
+pub type ClientOutcome = Result<(Box<Response<ResponseBody>>, Seen), Error>;
+
+/// A call that is sent on a connection and waits for the head of its response. The
+/// response's body goes on driving the connection and gives it back to the pool. Where the
+/// call asks for a switch the connection of a 101 becomes a [`Tunnel`] in the response's
+/// body. Interim responses are passed on as they come.
 ///
 /// A held upload (`Expect: 100-continue`) is let go when the upstream sends 100, or when
 /// `expect_continue` is over. A final response before that leaves it unread.
 ///
 /// What was or may have been sent of the head is handed back to the call's facts.
 ///
-/// Dropping the future closes the connection, so that the upstream learns at once
-/// that nobody waits for its response any more.
-///
-/// # Errors
-/// As [`FaultKind`] tells; with the request itself, where nothing of it was sent and nothing
-/// of its body was taken.
-pub async fn exchange(
+/// Dropping it closes the connection, so that the upstream learns at once that nobody
+/// waits for its response any more.
+pub struct Exchange {
     pool: Rc<ConnPool>,
-    mut conn: Box<Conn>,
-    call: Call,
-) -> Result<Box<Response<ResponseBody>>, Error> {
-    let lifetimes = pool.lifetimes();
-    let Call {
-        request,
-        facts,
-        used,
-        upgrade: may_switch,
-        ..
-    } = call;
-    let sent = &facts.sent;
-    let source = request.body().source().cloned();
-    let expects = source.is_some() && request.headers().contains_key(header::EXPECT);
-    let interim_responses = Interim::new(facts.clone(), used, expects);
-    if lifetimes.expect_continue.is_zero()
-        && let Some(source) = &source
-    {
-        source.release();
-    }
-    let sent_before = conn.sent();
-    let reused = conn.calls > 0;
-    conn.calls += 1;
-    let method = request.method().clone();
-    let mut patience = Patience::new(lifetimes, source.clone());
-    let mut waiting = Some(request);
+    /// Gone when it has ended.
+    conn: Option<Box<Conn>>,
+    /// The request, until it is begun with.
+    waiting: Option<Box<Request<RequestBody>>>,
+    facts: Rc<CallFacts>,
+    used: Option<Arc<Minted>>,
+    patience: Patience,
+    sent_before: u64,
+    reused: bool,
+    may_switch: bool,
+    /// Its caller was promised a 100.
+    expects: bool,
+}
 
-    let head = poll_fn(|cx| {
-        if let Some(request) = waiting.take() {
+impl Exchange {
+    /// Will send `call` on `conn`, which is given back to `pool`.
+    pub fn begin(pool: Rc<ConnPool>, mut conn: Box<Conn>, call: Call) -> Exchange {
+        let Call {
+            request,
+            facts,
+            used,
+            upgrade: may_switch,
+            ..
+        } = call;
+        let source = request.body().source();
+        let expects = source.is_some() && request.headers().contains_key(header::EXPECT);
+        if pool.lifetimes().expect_continue.is_zero()
+            && let Some(source) = source
+        {
+            source.release();
+        }
+        let sent_before = conn.sent();
+        let reused = conn.calls > 0;
+        conn.calls += 1;
+        Exchange {
+            patience: Patience::new(source.cloned()),
+            pool,
+            conn: Some(conn),
+            waiting: Some(request),
+            facts,
+            used,
+            sent_before,
+            reused,
+            may_switch,
+            expects,
+        }
+    }
+
+    /// Ready with the response when its head has come; not to be called after that.
+    ///
+    /// # Errors
+    /// As [`FaultKind`] tells; with the request itself, where nothing of it was sent and
+    /// nothing of its body was taken.
+    pub fn poll(&mut self, cx: &mut Context<'_>) -> Poll<ClientOutcome> {
+        let head = ready!(self.poll_head(cx));
+        let Some(conn) = self.conn.take() else {
+            return Poll::Pending;
+        };
+        Poll::Ready(match head {
+            Ok(head) => self.answer(conn, head),
+            Err(Ended::Fault(kind)) => Err(self.fault(kind, conn)),
+            Err(Ended::Body) => Err(CallerFault::BodyBroken.into()),
+        })
+    }
+
+    fn poll_head(
+        &mut self,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<ResponseHead<ResponseBody>, Ended>> {
+        let Some(conn) = &mut self.conn else {
+            return Poll::Pending;
+        };
+        let mut is_new = false;
+        if let Some(request) = self.waiting.take() {
+            is_new = true;
             // What comes before the call is no response to it (RFC 9112 §9.3.2), and a
             // connection that has ended carries nothing.
             match conn.poll_read(cx, conn::HEAD) {
-                Poll::Pending => conn.begin(request, &facts.spelling),
+                Poll::Pending => conn.begin(request, &self.facts.spelling),
                 Poll::Ready(read) => {
-                    waiting = Some(request);
+                    self.waiting = Some(request);
                     return Poll::Ready(Err(Ended::Fault(FaultKind::Closed(read.err()))));
                 }
             }
         }
+        let lifetimes = self.pool.lifetimes();
         let mut interim = 0;
         loop {
             match conn.poll_send(cx) {
@@ -108,14 +157,20 @@ pub async fn exchange(
                 }
                 Poll::Ready(Ok(())) | Poll::Pending => {}
             }
-            match conn.poll_head(cx, lifetimes.header_count) {
+            // Nothing had come right before it was sent; what comes now wakes this task.
+            let head = match std::mem::take(&mut is_new) {
+                true => Poll::Pending,
+                false => conn.poll_head(cx, lifetimes.header_count),
+            };
+            match head {
                 Poll::Ready(Ok(head)) if is_interim(&head) => {
-                    if head.status == StatusCode::CONTINUE
-                        && let Some(source) = &source
+                    if head.response.status() == StatusCode::CONTINUE
+                        && let Some(source) = self.patience.source()
                     {
                         source.release();
                     }
-                    interim_responses.pass(head);
+                    let facts = self.facts.clone();
+                    Interim::new(facts, self.used.clone(), self.expects).pass(head);
                     interim += 1;
                     if interim > INTERIM {
                         let why = "it sends interim answers (1xx) without end";
@@ -133,101 +188,100 @@ pub async fn exchange(
                 }
                 Poll::Pending => {}
             }
-            if !patience.lets_go(&mut conn.lazy_timer, cx) {
-                return patience
-                    .poll(&mut conn.lazy_timer, cx)
-                    .map(|kind| Err(Ended::Fault(kind)));
+            let (patience, timer) = (&mut self.patience, &mut conn.lazy_timer);
+            if !patience.lets_go(lifetimes, timer, cx) {
+                let over = patience.poll(lifetimes, timer, cx);
+                return over.map(|kind| Err(Ended::Fault(kind)));
             }
         }
-    })
-    .await;
+    }
 
-    let fault = |kind, conn: &mut Conn, waiting: Option<Box<Request<RequestBody>>>| {
-        let (reached, unsent) = match conn.sent() == sent_before {
+    /// The failure of this kind, on `conn`, which is closed.
+    #[cold]
+    fn fault(&mut self, kind: FaultKind, mut conn: Box<Conn>) -> Error {
+        let waiting = self.waiting.take();
+        let (reached, unsent) = match conn.sent() == self.sent_before {
             true => (Reached::No, waiting.or_else(|| conn.take_untouched())),
             false => (Reached::Unknown, None),
         };
         if let Some(head) = conn.take_head() {
-            sent.keep(head);
+            self.facts.sent.keep(head);
         }
         Error::from(Box::new(UpstreamFault {
             kind,
             reached,
-            reused,
+            reused: self.reused,
             unsent,
         }))
-    };
-    let head = match head {
-        Ok(head) => head,
-        Err(Ended::Fault(kind)) => return Err(fault(kind, &mut conn, waiting)),
-        Err(Ended::Body) => return Err(CallerFault::BodyBroken.into()),
-    };
-    let decoder = match Decoder::of(&method, &head) {
-        Ok(decoder) => decoder,
-        Err(error) => return Err(fault(FaultKind::Nonsense(error), &mut conn, None)),
-    };
-    if let Some(head) = conn.take_head() {
-        sent.keep(head);
     }
-    let keep_alive = head.keep_alive;
-    let (mut response, spelling) = response(head);
-    if may_switch && response.status() == StatusCode::SWITCHING_PROTOCOLS {
-        if let Err(why) = upgrade::settle(&mut response) {
-            return Err(fault(FaultKind::Unfit(why), &mut conn, None));
+
+    /// The response with this `head`, whose body drives `conn`.
+    fn answer(&mut self, mut conn: Box<Conn>, head: ResponseHead<ResponseBody>) -> ClientOutcome {
+        let decoder = match Decoder::of(&self.facts.method, &head) {
+            Ok(decoder) => decoder,
+            Err(error) => return Err(self.fault(FaultKind::Nonsense(error), conn)),
+        };
+        if let Some(head) = conn.take_head() {
+            self.facts.sent.keep(head);
         }
-        if conn.is_sending() {
-            let why = "it switches protocols before the request was sent";
-            return Err(fault(FaultKind::Unfit(why), &mut conn, None));
+        let ResponseHead {
+            mut response,
+            reason,
+            keep_alive,
+            spelling,
+            ..
+        } = head;
+        if let Some(Ok(reason)) = reason.map(ReasonPhrase::try_from) {
+            response.extensions_mut().insert(reason);
         }
-        let tunnel = Tunnel::of(*conn, &pool);
-        let mut body = ResponseBody::tunnel(tunnel);
-        body.set_spelling(spelling);
-        return Ok(Box::new(response.map(|()| body)));
-    }
-    match framing::settle(&mut response) {
-        Ok(reusable) => {
-            let reusable = reusable && keep_alive;
-            let mut response = hand_on(pool, conn, source, response, decoder, reusable);
-            response.body_mut().set_spelling(spelling);
-            Ok(response)
+        let seen = Seen::of(response.headers());
+        if self.may_switch && response.status() == StatusCode::SWITCHING_PROTOCOLS {
+            if let Err(why) = upgrade::settle(&mut response) {
+                return Err(self.fault(FaultKind::Unfit(why), conn));
+            }
+            if conn.is_sending() {
+                let why = "it switches protocols before the request was sent";
+                return Err(self.fault(FaultKind::Unfit(why), conn));
+            }
+            let body = response.body_mut();
+            *body = ResponseBody::tunnel(Tunnel::of(*conn, &self.pool));
+            body.set_spelling(spelling);
+            return Ok((response, seen));
         }
-        // Dropping the connection closes it.
-        Err(why) => Err(fault(FaultKind::Unfit(why), &mut conn, None)),
+        match framing::settle(&mut response, seen) {
+            Ok(reusable) => {
+                let reusable = reusable && keep_alive;
+                let source = self.patience.source().cloned();
+                if !reusable || session_auth::is_asked(response.status(), response.headers()) {
+                    conn.belongs_to_one_call();
+                } else if seen.has(Seen::KEEP_ALIVE)
+                    && let Some(told) = keep_alive_timeout(response.headers())
+                {
+                    conn.keep_alive = conn.keep_alive.min(told);
+                }
+                *response.body_mut() = hand_on(&self.pool, conn, source, decoder);
+                response.body_mut().set_spelling(spelling);
+                Ok((response, seen))
+            }
+            // Dropping the connection closes it.
+            Err(why) => Err(self.fault(FaultKind::Unfit(why), conn)),
+        }
     }
 }
 
 /// Whether another head follows this one (RFC 9110 §15.2).
-fn is_interim(head: &ResponseHead) -> bool {
-    head.status.is_informational() && head.status != StatusCode::SWITCHING_PROTOCOLS
+fn is_interim(head: &ResponseHead<ResponseBody>) -> bool {
+    let status = head.response.status();
+    status.is_informational() && status != StatusCode::SWITCHING_PROTOCOLS
 }
 
-fn response(head: ResponseHead) -> (Response<()>, Spelling) {
-    let mut response = Response::new(());
-    *response.status_mut() = head.status;
-    *response.version_mut() = head.version;
-    *response.headers_mut() = head.headers;
-    if let Some(Ok(reason)) = head.reason.map(ReasonPhrase::try_from) {
-        response.extensions_mut().insert(reason);
-    }
-    (response, head.spelling)
-}
-
-/// Joins the connection to the response's body, or lets go of it. Without `reusable` it
-/// carries no other call.
+/// The body of a response, to which the connection is joined, or let go of.
 fn hand_on(
-    pool: Rc<ConnPool>,
+    pool: &Rc<ConnPool>,
     mut conn: Box<Conn>,
     source: Option<Rc<UploadSource>>,
-    response: Response<()>,
     decoder: Decoder,
-    reusable: bool,
-) -> Box<Response<ResponseBody>> {
-    let (parts, ()) = response.into_parts();
-    if !reusable || session_auth::is_asked(parts.status, &parts.headers) {
-        conn.belongs_to_one_call();
-    } else if let Some(told) = keep_alive_timeout(&parts.headers) {
-        conn.keep_alive = conn.keep_alive.min(told);
-    }
+) -> ResponseBody {
     let idle = pool.lifetimes().idle;
     if source.as_ref().is_some_and(|source| source.is_held()) {
         // The body was promised and will not come: the response is the last thing
@@ -245,15 +299,14 @@ fn hand_on(
             tokio::task::spawn_local(finish(conn, decoder, source, idle, sender));
             body
         }
-        None => H1Body::driving(conn, decoder, pool),
+        None => H1Body::driving(conn, decoder, pool.clone()),
     };
-    let body = if http_body::Body::is_end_stream(&body) {
+    if http_body::Body::is_end_stream(&body) {
         body.release();
         ResponseBody::empty()
     } else {
         ResponseBody::answer(body)
-    };
-    Box::new(Response::from_parts(parts, body))
+    }
 }
 
 /// Drives a connection whose upload goes on under its response, which goes to `sender`.

@@ -18,6 +18,7 @@ use crate::base::lazy_timer::LazyTimer;
 use crate::gateway::client::patience::Patience;
 use crate::gateway::client::pump::{BodyEnd, Pump};
 use crate::gateway::error::{CallerFault, Error, FaultKind, Reached, UpstreamFault};
+use crate::gateway::fields::Seen;
 use crate::gateway::framing;
 use crate::gateway::observe::SentHead;
 use crate::gateway::request_body::RequestBody;
@@ -36,7 +37,7 @@ pub async fn exchange(
     scheme: Scheme,
     request: Request<RequestBody>,
     sent: &SentHead,
-) -> Result<Response<ResponseBody>, Error> {
+) -> Result<(Response<ResponseBody>, Seen), Error> {
     let conn = stream.conn().clone();
     let lifetimes = conn.lifetimes();
     let reused = conn.count_call();
@@ -65,7 +66,11 @@ pub async fn exchange(
         source.release();
     }
     // The library keeps what it is given.
-    sent.keep((request.uri().clone(), request.headers().clone()));
+    let mut head = Box::new(Request::new(RequestBody::empty()));
+    *head.method_mut() = request.method().clone();
+    *head.uri_mut() = request.uri().clone();
+    *head.headers_mut() = request.headers().clone();
+    sent.keep(head);
     let (head, body) = turn(request, scheme)?;
     let ended = body.is_end_stream();
     let (mut answer, upload) = sender
@@ -74,7 +79,7 @@ pub async fn exchange(
     drop(sender);
     let stream = Rc::new(stream);
     let mut pump = (!ended).then(|| Pump::new(body, upload, stream.clone()));
-    let mut patience = Patience::new(lifetimes, source);
+    let mut patience = Patience::new(source);
     let mut lazy_timer = LazyTimer::default();
 
     let head = poll_fn(|cx| {
@@ -90,7 +95,7 @@ pub async fn exchange(
             }
         }
         patience
-            .poll(&mut lazy_timer, cx)
+            .poll(&lifetimes, &mut lazy_timer, cx)
             .map(|kind| Err(fault(kind, None)))
     })
     .await;
@@ -100,9 +105,10 @@ pub async fn exchange(
         let why = "its head has more fields than limits.response_header_count allows";
         return Err(fault(FaultKind::Unfit(why), None));
     }
-    match framing::settle(&mut response) {
+    let seen = Seen::of(response.headers());
+    match framing::settle(&mut response, seen) {
         // Whether a connection may carry another call is a question of HTTP/1.1.
-        Ok(_) => Ok(hand_on(response, stream, pump)),
+        Ok(_) => Ok((hand_on(response, stream, pump), seen)),
         // Dropping the response resets its stream.
         Err(why) => Err(fault(FaultKind::Unfit(why), None)),
     }

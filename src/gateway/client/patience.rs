@@ -15,7 +15,6 @@ use crate::net::turn;
 /// How long to wait for the head: `first_byte` once the call is out, `idle` while
 /// it is still going out.
 pub struct Patience {
-    lifetimes: Lifetimes,
     source: Option<Rc<UploadSource>>,
     held_since: Option<Instant>,
     out_since: Option<Instant>,
@@ -29,9 +28,8 @@ const CROWDED: u32 = 16;
 
 impl Patience {
     /// For a call whose body, where it has one, is `source`.
-    pub fn new(lifetimes: Lifetimes, source: Option<Rc<UploadSource>>) -> Patience {
+    pub fn new(source: Option<Rc<UploadSource>>) -> Patience {
         Patience {
-            lifetimes,
             held_since: None,
             source,
             out_since: None,
@@ -39,9 +37,19 @@ impl Patience {
         }
     }
 
+    /// The body of its call, where it has one.
+    pub fn source(&self) -> Option<&Rc<UploadSource>> {
+        self.source.as_ref()
+    }
+
     /// Whether a held body was let go just now, so that the connection must be polled
     /// once more.
-    pub fn lets_go(&mut self, lazy_timer: &mut LazyTimer, cx: &mut Context<'_>) -> bool {
+    pub fn lets_go(
+        &mut self,
+        lifetimes: &Lifetimes,
+        lazy_timer: &mut LazyTimer,
+        cx: &mut Context<'_>,
+    ) -> bool {
         let Some(source) = &self.source else {
             return false;
         };
@@ -52,7 +60,7 @@ impl Patience {
             return false;
         }
         let since = *self.held_since.get_or_insert_with(Instant::now);
-        let is_over = lazy_timer.rings(cx, since + self.lifetimes.expect_continue);
+        let is_over = lazy_timer.rings(cx, since + lifetimes.expect_continue);
         if is_over {
             source.release();
         }
@@ -60,7 +68,12 @@ impl Patience {
     }
 
     /// Ready, with why, when the wait is over. It is `lazy_timer` that wakes the task.
-    pub fn poll(&mut self, lazy_timer: &mut LazyTimer, cx: &mut Context<'_>) -> Poll<FaultKind> {
+    pub fn poll(
+        &mut self,
+        lifetimes: &Lifetimes,
+        lazy_timer: &mut LazyTimer,
+        cx: &mut Context<'_>,
+    ) -> Poll<FaultKind> {
         if self.held_since.is_some() {
             return Poll::Pending;
         }
@@ -70,10 +83,10 @@ impl Patience {
             .filter(|source| !source.has_ended())
             .map(|source| source.moved());
         let (since, limit) = match uploading {
-            Some(moved) => (moved, self.lifetimes.idle),
+            Some(moved) => (moved, lifetimes.idle),
             None => (
                 *self.out_since.get_or_insert_with(turn::now),
-                self.lifetimes.first_byte,
+                lifetimes.first_byte,
             ),
         };
         if uploading.is_none() && !coop::has_budget_remaining() {
@@ -112,7 +125,7 @@ mod tests {
             expect_continue: Duration::ZERO,
             header_count: 100,
         };
-        let mut patience = Patience::new(lifetimes, None);
+        let mut patience = Patience::new(None);
         let mut lazy_timer = LazyTimer::default();
         for turn in 0..=CROWDED {
             // A turn of the task begins with its whole budget.
@@ -121,15 +134,15 @@ mod tests {
                 while let Poll::Ready(read) = coop::poll_proceed(cx) {
                     read.made_progress();
                 }
-                Poll::Ready(patience.poll(&mut lazy_timer, cx))
+                Poll::Ready(patience.poll(&lifetimes, &mut lazy_timer, cx))
             });
             assert_eq!(polled.await.is_ready(), turn == CROWDED, "turn {turn}");
         }
         // One that leaves time to others may go on.
-        let mut patience = Patience::new(lifetimes, None);
+        let mut patience = Patience::new(None);
         for _ in 0..=CROWDED {
             tokio::task::yield_now().await;
-            let polled = poll_fn(|cx| Poll::Ready(patience.poll(&mut lazy_timer, cx)));
+            let polled = poll_fn(|cx| Poll::Ready(patience.poll(&lifetimes, &mut lazy_timer, cx)));
             assert!(polled.await.is_pending());
         }
     }

@@ -4,10 +4,11 @@ use std::cell::Cell;
 use std::rc::Rc;
 
 use http::uri::PathAndQuery;
-use http::{HeaderMap, HeaderValue, Method, Uri};
+use http::{HeaderValue, Method, Request};
 use tokio::time::Instant;
 
 use super::Observed;
+use crate::gateway::request_body::RequestBody;
 use crate::h1::spelling::Spelling;
 use crate::net::caller::{ConnState, Peer};
 
@@ -36,19 +37,19 @@ pub struct CallFacts {
     pub sent: SentHead,
 }
 
-/// The target and the fields of a request that was sent, or may have been: whoever sent it
-/// hands them back here, so that no attempt costs a copy for the next.
+/// The head of a request that was sent, or may have been, without its body: whoever sent it
+/// hands it back here, so that no attempt costs a copy for the next.
 #[derive(Default)]
-pub struct SentHead(Cell<Option<(Uri, HeaderMap)>>);
+pub struct SentHead(Cell<Option<Box<Request<RequestBody>>>>);
 
 impl SentHead {
     /// Keeps `head` for another attempt, in place of what an earlier one left.
-    pub fn keep(&self, head: (Uri, HeaderMap)) {
+    pub fn keep(&self, head: Box<Request<RequestBody>>) {
         self.0.set(Some(head));
     }
 
     /// What was kept.
-    pub fn take(&self) -> Option<(Uri, HeaderMap)> {
+    pub fn take(&self) -> Option<Box<Request<RequestBody>>> {
         self.0.take()
     }
 }

@@ -158,6 +158,7 @@ async fn attempt(
             *response.status_mut() = StatusCode::from_u16(status).unwrap();
             Ok(CallResponse {
                 response: Box::new(response),
+                seen: Default::default(),
                 used,
                 waited: Duration::ZERO,
                 failure: None,

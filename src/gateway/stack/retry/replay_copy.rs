@@ -6,6 +6,7 @@ use std::sync::Arc;
 use http::Request;
 
 use crate::credential::slot::Slot;
+use crate::gateway::fields::Seen;
 use crate::gateway::observe::CallFacts;
 use crate::gateway::replay::{AttemptOutcome, ReplayPolicy};
 use crate::gateway::request_body::{RequestBody, UploadSource};
@@ -16,6 +17,7 @@ pub struct ReplayCopy {
     facts: Rc<CallFacts>,
     slot: Option<Arc<Slot>>,
     source: Option<Rc<UploadSource>>,
+    seen: Seen,
     replay_policy: ReplayPolicy,
     upgrade: bool,
 }
@@ -28,6 +30,7 @@ impl ReplayCopy {
             facts: call.facts.clone(),
             slot: call.slot.clone(),
             source: request.body().source().cloned(),
+            seen: call.seen,
             replay_policy: call.replay_policy,
             upgrade: call.upgrade,
         }
@@ -68,9 +71,8 @@ impl ReplayCopy {
             Some(source) => RequestBody::again(source)?,
             None => RequestBody::empty(),
         };
-        let mut request = Box::new(Request::new(body));
-        *request.method_mut() = self.facts.method.clone();
-        (*request.uri_mut(), *request.headers_mut()) = self.facts.sent.take()?;
+        let mut request = self.facts.sent.take()?;
+        *request.body_mut() = body;
         Some(self.call(request, reuse))
     }
 
@@ -79,6 +81,7 @@ impl ReplayCopy {
         Call {
             request,
             facts: self.facts.clone(),
+            seen: self.seen,
             replay_policy: self.replay_policy,
             upgrade: self.upgrade,
             reuse,

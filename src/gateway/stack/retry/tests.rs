@@ -43,6 +43,7 @@ impl Service<Call> for ScriptedUpstream {
             *response.status_mut() = status;
             CallResponse {
                 response: Box::new(response),
+                seen: Default::default(),
                 used: None,
                 waited: Duration::ZERO,
                 failure: None,
