@@ -55,6 +55,7 @@ use crate::credential::Minted;
 use crate::credential::slot::Slot;
 use crate::gateway::error::{CallerFault, Error};
 use crate::gateway::failures::CallFailure;
+use crate::gateway::fields::Seen;
 use crate::gateway::observe::CallFacts;
 use crate::gateway::replay::ReplayPolicy;
 use crate::gateway::request_body::RequestBody;
@@ -68,6 +69,8 @@ pub struct Call {
     pub request: Box<Request<RequestBody>>,
     /// What it was when it came, shared with whoever asks later.
     pub facts: Rc<CallFacts>,
+    /// Which names were in its head when it came.
+    pub seen: Seen,
     /// How careful a replay must be.
     pub replay_policy: ReplayPolicy,
     /// Whether it asks to switch to WebSocket (`upgrade.rs`), so that a 101 may answer it.
@@ -99,6 +102,8 @@ pub enum ConnectionReuse {
 pub struct CallResponse {
     /// The response, boxed as the request is.
     pub response: Box<Response<ResponseBody>>,
+    /// Which names were in its head when it came.
+    pub seen: Seen,
     /// The credential that went with the call, by identity.
     pub used: Option<Arc<Minted>>,
     /// How long the call waited for the upstream and for a credential.

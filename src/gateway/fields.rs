@@ -19,49 +19,63 @@ pub const HOP_BY_HOP: [HeaderName; 8] = [
     header::UPGRADE,
 ];
 
-/// The place of `name` in [`HOP_BY_HOP`].
-fn hop(name: &HeaderName) -> Option<usize> {
-    let place = match name.as_str() {
-        "connection" => 0,
-        "keep-alive" => 1,
-        "proxy-connection" => 2,
-        "proxy-authenticate" => 3,
-        "proxy-authorization" => 4,
-        "te" => 5,
-        "transfer-encoding" => 6,
-        "upgrade" => 7,
-        _ => return None,
-    };
-    Some(place)
-}
-
-/// The hop-by-hop fields found in a head: one look at each name costs less than eight
-/// look-ups that mostly find nothing.
+/// Which of the names that headset looks for stand in a head: one look at each name of it
+/// costs less than a look-up for each of ours, most of which find nothing. What is removed
+/// later may still be told as seen; nothing is added that is asked for here.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct HopByHop(u8);
+pub struct Seen(u32);
 
-/// The places of `TE` and `Upgrade` in [`HOP_BY_HOP`].
-const TE: u8 = 1 << 5;
-const UPGRADE: u8 = 1 << 7;
+impl Seen {
+    const CONNECTION: Seen = Seen(1);
+    const TE: Seen = Seen(1 << 5);
+    /// `Transfer-Encoding`.
+    pub const CODING: Seen = Seen(1 << 6);
+    /// `Upgrade`.
+    pub const UPGRADE: Seen = Seen(1 << 7);
+    /// All of [`HOP_BY_HOP`], by their places.
+    const ALL_HOP_BY_HOP: Seen = Seen(0xff);
+    /// `Keep-Alive`.
+    pub const KEEP_ALIVE: Seen = Seen(1 << 1);
+    /// `Proxy-Authorization`, `Authorization` or `sessionId`: what callers could pass for
+    /// somebody by on every route with a credential.
+    pub const LOGIN: Seen = Seen(1 << 4 | 1 << 8);
+    /// `Content-Length`.
+    pub const LENGTH: Seen = Seen(1 << 9);
+    /// `Host`.
+    pub const HOST: Seen = Seen(1 << 10);
+    /// `Expect`.
+    pub const EXPECT: Seen = Seen(1 << 11);
+    /// What a browser says of the page that calls: `Origin` and `Sec-Fetch-Site`.
+    pub const PAGE: Seen = Seen(1 << 12);
+    /// `Set-Cookie`.
+    pub const SET_COOKIE: Seen = Seen(1 << 13);
+    /// `X-RateLimit-Remaining`.
+    pub const QUOTA: Seen = Seen(1 << 14);
+    /// A name of ours.
+    pub const OURS: Seen = Seen(1 << 15);
+    /// A name with a `_`, which some upstreams take for another.
+    pub const UNDERSCORE: Seen = Seen(1 << 16);
 
-impl HopByHop {
-    /// Notes `name`, if it is one.
-    #[inline]
-    pub fn note(&mut self, name: &HeaderName) {
-        if let Some(place) = hop(name) {
-            self.0 |= 1 << place;
-        }
+    /// What stands in `headers`.
+    pub fn of(headers: &HeaderMap) -> Seen {
+        let bits = headers.keys().fold(0, |bits, name| bits | bits_of(name));
+        Seen(bits)
     }
 
-    /// Whether `Upgrade` was among them.
+    /// Whether `name` is one of [`Seen::LOGIN`].
+    pub fn is_login(name: &HeaderName) -> bool {
+        Seen(bits_of(name)).has(Seen::LOGIN)
+    }
+
+    /// Whether one of `these` was seen.
     #[inline]
-    pub fn has_upgrade(self) -> bool {
-        self.0 & UPGRADE != 0
+    pub fn has(self, these: Seen) -> bool {
+        self.0 & these.0 != 0
     }
 
     /// Whether the caller who sent `headers` can take trailers (RFC 9110 §10.1.4).
     pub fn takes_trailers(self, headers: &HeaderMap) -> bool {
-        if self.0 & TE == 0 {
+        if !self.has(Seen::TE) {
             return false;
         }
         headers
@@ -72,13 +86,13 @@ impl HopByHop {
             .any(|coding| coding.trim().eq_ignore_ascii_case("trailers"))
     }
 
-    /// Removes from `headers` what was found, and what their `Connection` names.
-    pub fn remove(self, headers: &mut HeaderMap) {
-        let found = self.0;
-        if found == 0 {
+    /// Removes from `headers` the hop-by-hop fields that were seen, and what their
+    /// `Connection` names.
+    pub fn remove_hop_by_hop(self, headers: &mut HeaderMap) {
+        if !self.has(Seen::ALL_HOP_BY_HOP) {
             return;
         }
-        if found & 1 != 0 {
+        if self.has(Seen::CONNECTION) {
             let mut connection = headers.get_all(header::CONNECTION).iter();
             // The usual `keep-alive` and `close` name no field of their own to remove.
             let usual = connection.next().is_some_and(|first| {
@@ -89,9 +103,41 @@ impl HopByHop {
             }
         }
         for (place, name) in HOP_BY_HOP.iter().enumerate() {
-            if found & 1 << place != 0 {
+            if self.has(Seen(1 << place)) {
                 headers.remove(name);
             }
+        }
+    }
+}
+
+/// The place of `name` in [`HOP_BY_HOP`].
+fn hop(name: &HeaderName) -> Option<usize> {
+    let place = (bits_of(name) & Seen::ALL_HOP_BY_HOP.0).trailing_zeros() as usize;
+    (place < HOP_BY_HOP.len()).then_some(place)
+}
+
+/// What [`Seen`] holds of one name.
+fn bits_of(name: &HeaderName) -> u32 {
+    match name.as_str() {
+        "connection" => 1,
+        "keep-alive" => 1 << 1,
+        "proxy-connection" => 1 << 2,
+        "proxy-authenticate" => 1 << 3,
+        "proxy-authorization" => 1 << 4,
+        "te" => 1 << 5,
+        "transfer-encoding" => 1 << 6,
+        "upgrade" => 1 << 7,
+        "authorization" | "sessionid" => 1 << 8,
+        "content-length" => Seen::LENGTH.0,
+        "host" => Seen::HOST.0,
+        "expect" => Seen::EXPECT.0,
+        "origin" | "sec-fetch-site" => Seen::PAGE.0,
+        "set-cookie" => Seen::SET_COOKIE.0,
+        "x-ratelimit-remaining" => Seen::QUOTA.0,
+        _ => {
+            let ours = if is_ours(name) { Seen::OURS.0 } else { 0 };
+            let underscore = has_underscore(name);
+            ours | if underscore { Seen::UNDERSCORE.0 } else { 0 }
         }
     }
 }
@@ -112,9 +158,7 @@ fn remove_named(headers: &mut HeaderMap) {
 
 /// Removes hop-by-hop fields, those that `Connection` names included.
 pub fn remove_hop_by_hop(headers: &mut HeaderMap) {
-    let mut found = HopByHop::default();
-    headers.keys().for_each(|name| found.note(name));
-    found.remove(headers);
+    Seen::of(headers).remove_hop_by_hop(headers);
 }
 
 /// Removes from trailers what frames a message, says where it goes or belongs to one
@@ -213,6 +257,37 @@ mod tests {
             assert_eq!(hop(name), Some(place), "{name}");
         }
         assert_eq!(hop(&header::TRAILER), None);
+    }
+
+    #[test]
+    fn every_name_that_is_looked_for_is_seen_and_no_other() {
+        for (name, bit) in [
+            ("transfer-encoding", Seen::CODING),
+            ("upgrade", Seen::UPGRADE),
+            ("keep-alive", Seen::KEEP_ALIVE),
+            ("authorization", Seen::LOGIN),
+            ("proxy-authorization", Seen::LOGIN),
+            ("sessionid", Seen::LOGIN),
+            ("content-length", Seen::LENGTH),
+            ("host", Seen::HOST),
+            ("expect", Seen::EXPECT),
+            ("origin", Seen::PAGE),
+            ("sec-fetch-site", Seen::PAGE),
+            ("set-cookie", Seen::SET_COOKIE),
+            ("x-ratelimit-remaining", Seen::QUOTA),
+            ("headset-x", Seen::OURS),
+            ("a_b", Seen::UNDERSCORE),
+        ] {
+            let seen = Seen::of(&fields(&[("x", "1"), (name, "1"), ("accept", "1")]));
+            assert!(seen.has(bit), "{name}");
+            assert_eq!(seen.0.count_ones(), 1, "{name}");
+        }
+        let both = Seen::of(&fields(&[
+            ("headset_generation", "1"),
+            ("headset-a_b", "1"),
+        ]));
+        assert!(both.has(Seen::OURS) && both.has(Seen::UNDERSCORE));
+        assert_eq!(Seen::of(&fields(&[("accept", "1"), ("x-a", "2")])).0, 0);
     }
 
     #[test]

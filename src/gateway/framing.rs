@@ -8,18 +8,20 @@
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri, Version, header};
 
 use crate::gateway::error::CallerFault;
+use crate::gateway::fields::Seen;
 
-/// Refuses a request with more than one reading; the connection must be closed
-/// after the response.
-pub fn check<B>(request: &Request<B>) -> Result<(), CallerFault> {
+/// Refuses a request with more than one reading, in whose head these names were `seen`; the
+/// connection must be closed after the response.
+pub fn check<B>(request: &Request<B>, seen: Seen) -> Result<(), CallerFault> {
     let refuse = |why| Err(CallerFault::Framing(why));
     let headers = request.headers();
     // RFC 9112 §6.1: a recipient that cannot decode every coding must not guess.
-    let mut codings = headers.get_all(header::TRANSFER_ENCODING).iter();
-    if let Some(coding) = codings.next()
-        && (codings.next().is_some() || !coding.as_bytes().eq_ignore_ascii_case(b"chunked"))
-    {
-        return refuse("Transfer-Encoding must be exactly one `chunked`");
+    if seen.has(Seen::CODING) {
+        let mut codings = headers.get_all(header::TRANSFER_ENCODING).iter();
+        let is_chunked = |coding: &HeaderValue| coding.as_bytes().eq_ignore_ascii_case(b"chunked");
+        if !codings.next().is_some_and(is_chunked) || codings.next().is_some() {
+            return refuse("Transfer-Encoding must be exactly one `chunked`");
+        }
     }
     // RFC 9112 §3.2.4: it asks the server as a whole what it can do, nothing else.
     if request.uri().path() == "*" && request.method() != Method::OPTIONS {
@@ -65,14 +67,14 @@ fn check_values(headers: &HeaderMap) -> Result<(), CallerFault> {
     Ok(())
 }
 
-/// Makes the head of a response agree with how its body was read, and its version
-/// with the one that headset speaks (RFC 9110 §6.2). Yields whether its connection may
-/// carry another call.
+/// Makes the head of a response, in which these names were `seen`, agree with how its body was
+/// read, and its version with the one that headset speaks (RFC 9110 §6.2). Yields whether its
+/// connection may carry another call.
 ///
 /// # Errors
 /// Where the response cannot be passed on: a coding that nobody decodes, a length that is
 /// none, or a switch to a protocol that nobody asked for.
-pub fn settle<B>(response: &mut Response<B>) -> Result<bool, &'static str> {
+pub fn settle<B>(response: &mut Response<B>, seen: Seen) -> Result<bool, &'static str> {
     if response.status() == StatusCode::SWITCHING_PROTOCOLS {
         return Err("it switches protocols, which the call did not ask for");
     }
@@ -82,15 +84,16 @@ pub fn settle<B>(response: &mut Response<B>) -> Result<bool, &'static str> {
     // one that broke off would look whole.
     *response.version_mut() = Version::HTTP_11;
     let headers = response.headers_mut();
-    let mut codings = headers.get_all(header::TRANSFER_ENCODING).iter();
-    if let Some(coding) = codings.next() {
-        if codings.next().is_some() || !coding.as_bytes().eq_ignore_ascii_case(b"chunked") {
+    if seen.has(Seen::CODING) {
+        let mut codings = headers.get_all(header::TRANSFER_ENCODING).iter();
+        let is_chunked = |coding: &HeaderValue| coding.as_bytes().eq_ignore_ascii_case(b"chunked");
+        if !codings.next().is_some_and(is_chunked) || codings.next().is_some() {
             return Err("its Transfer-Encoding is not exactly one `chunked`");
         }
         // RFC 9112 §6.3: the coding decides, and the length must not be passed on. Two
         // framings may mean two responses.
         reusable &= headers.remove(header::CONTENT_LENGTH).is_none();
-    } else {
+    } else if seen.has(Seen::LENGTH) {
         reusable &= settle_length(headers)?;
     }
     Ok(reusable)
@@ -190,12 +193,21 @@ pub fn authority<'a>(uri: &'a Uri, host: Option<&'a http::HeaderValue>) -> Optio
 mod tests {
     use super::*;
 
+    fn check_all(request: &Request<()>) -> bool {
+        check(request, Seen::of(request.headers())).is_ok()
+    }
+
+    fn settle_all(response: &mut Response<()>) -> Result<bool, &'static str> {
+        let seen = Seen::of(response.headers());
+        settle(response, seen)
+    }
+
     fn verdict(uri: &str, fields: &[(&str, &str)]) -> bool {
         let mut request = Request::builder().uri(uri);
         for (name, value) in fields {
             request = request.header(*name, *value);
         }
-        check(&request.body(()).unwrap()).is_ok()
+        check_all(&request.body(()).unwrap())
     }
 
     #[test]
@@ -216,7 +228,7 @@ mod tests {
             for value in ["fine", value] {
                 request = request.header("x", value);
             }
-            let verdict = check(&request.body(()).unwrap()).is_ok();
+            let verdict = check_all(&request.body(()).unwrap());
             assert_eq!(verdict, is_fine, "{value:?}");
         }
     }
@@ -227,7 +239,7 @@ mod tests {
             response = response.header(*name, *value);
         }
         let mut response = response.body(()).unwrap();
-        settle(&mut response)?;
+        settle_all(&mut response)?;
         assert_eq!(response.version(), Version::HTTP_11);
         let lengths = response.headers().get_all("content-length").iter();
         Ok(lengths.map(|v| v.to_str().unwrap().to_owned()).collect())
@@ -254,7 +266,7 @@ mod tests {
             for (name, value) in fields {
                 response = response.header(*name, *value);
             }
-            settle(&mut response.body(()).unwrap()).unwrap()
+            settle_all(&mut response.body(()).unwrap()).unwrap()
         };
         let (length, chunked) = (("content-length", "5"), ("transfer-encoding", "chunked"));
         assert!(reusable(Version::HTTP_11, &[length]));
@@ -273,7 +285,7 @@ mod tests {
         assert!(settled(&[("transfer-encoding", "Chunked")]).is_ok());
         let mut switch = Response::new(());
         *switch.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
-        assert!(settle(&mut switch).is_err());
+        assert!(settle_all(&mut switch).is_err());
     }
 
     #[test]
@@ -312,7 +324,7 @@ mod tests {
     fn the_server_as_a_whole_is_asked_by_options_alone() {
         assert!(!verdict("*", &[("host", "a")]));
         let options = Request::options("*").header("host", "a").body(()).unwrap();
-        assert!(check(&options).is_ok());
+        assert!(check_all(&options));
     }
 
     #[test]

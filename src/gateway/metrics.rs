@@ -325,6 +325,7 @@ mod tests {
     use http::{Method, StatusCode};
 
     use super::*;
+    use crate::gateway::fields::Seen;
 
     #[test]
     fn a_route_has_its_series_from_the_start_and_stays_within_its_bound() {
@@ -367,7 +368,7 @@ mod tests {
         )];
         metrics
             .quota
-            .learn(StatusCode::OK, &headers.into_iter().collect());
+            .learn(StatusCode::OK, &headers.into_iter().collect(), Seen::QUOTA);
         families.listener(&name);
         let series = || {
             registry

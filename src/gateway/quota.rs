@@ -13,6 +13,7 @@ use prometheus::{IntGauge, IntGaugeVec, Opts, Registry};
 
 use crate::base::name::Name;
 use crate::base::time;
+use crate::gateway::fields::Seen;
 use crate::gateway::pacer::Pacer;
 
 const LIMIT: HeaderName = HeaderName::from_static("x-ratelimit-limit");
@@ -122,9 +123,11 @@ pub struct QuotaSeen {
 }
 
 impl Quota {
-    /// Learns from the head of a response. One look-up where it says nothing of a quota.
-    pub fn learn(&self, status: StatusCode, headers: &HeaderMap) {
-        if let Some(remaining) = number(headers, &REMAINING) {
+    /// Learns from the head of a response, in which these names were `seen`.
+    pub fn learn(&self, status: StatusCode, headers: &HeaderMap, seen: Seen) {
+        if seen.has(Seen::QUOTA)
+            && let Some(remaining) = number(headers, &REMAINING)
+        {
             self.set(1, remaining);
             if let Some(limit) = number(headers, &LIMIT) {
                 self.set(0, limit);
@@ -198,6 +201,10 @@ mod tests {
 
     use super::*;
 
+    fn learn(quota: &Quota, status: StatusCode, headers: &HeaderMap) {
+        quota.learn(status, headers, Seen::of(headers));
+    }
+
     fn headers(fields: &[(&'static str, &str)]) -> HeaderMap {
         let pairs = fields.iter().map(|(name, value)| {
             let value = HeaderValue::from_str(value).unwrap();
@@ -214,14 +221,14 @@ mod tests {
     #[test]
     fn what_the_vendor_says_is_known_and_what_it_does_not_say_is_absent() {
         let quota = quota();
-        quota.learn(StatusCode::OK, &headers(&[]));
+        learn(&quota, StatusCode::OK, &headers(&[]));
         assert_eq!(quota.seen(), QuotaSeen::default());
         let fields = [
             ("x-ratelimit-limit", "200"),
             ("x-ratelimit-remaining", "180"),
             ("x-ratelimit-reset", "1780000060"),
         ];
-        quota.learn(StatusCode::OK, &headers(&fields));
+        learn(&quota, StatusCode::OK, &headers(&fields));
         let seen = QuotaSeen {
             limit: Some(200),
             remaining: Some(180),
@@ -231,7 +238,7 @@ mod tests {
         assert_eq!(quota.seen(), seen);
         for nonsense in ["many", "-1", "9223372036854775807"] {
             let fields = [("x-ratelimit-remaining", nonsense)];
-            quota.learn(StatusCode::OK, &headers(&fields));
+            learn(&quota, StatusCode::OK, &headers(&fields));
             assert_eq!(quota.seen(), seen, "{nonsense} changes nothing");
         }
     }
@@ -254,9 +261,9 @@ mod tests {
         let quota = quota();
         let before = now();
         let fields = [("x-ratelimit-remaining", "0"), ("x-ratelimit-reset", "60")];
-        quota.learn(StatusCode::OK, &headers(&fields));
+        learn(&quota, StatusCode::OK, &headers(&fields));
         let wait = headers(&[("retry-after", "30")]);
-        quota.learn(StatusCode::TOO_MANY_REQUESTS, &wait);
+        learn(&quota, StatusCode::TOO_MANY_REQUESTS, &wait);
         let seen = quota.seen();
         assert!((before + 60..=now() + 60).contains(&seen.resets.unwrap()));
         assert!((before + 30..=now() + 30).contains(&seen.retry_after.unwrap()));

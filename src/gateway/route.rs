@@ -19,6 +19,7 @@ use crate::base::name::Name;
 use crate::config::Effect;
 use crate::gateway::client::Client;
 use crate::gateway::error::{CallerFault, Error};
+use crate::gateway::fields::Seen;
 use crate::gateway::metrics::{ListenerMetrics, ListenerRefusal};
 use crate::gateway::observe::{CallFacts, SentHead, id_of};
 use crate::gateway::path::{is_under, normalise};
@@ -150,21 +151,21 @@ impl Gateway {
     }
 
     /// Answers a call. Always: what fails below is answered as a problem. Dropping
-    /// the future abandons the call and closes its upstream connection. `spelling` is how
-    /// the names of its fields were written. `caller` learns whether the response overtook
-    /// the request's body.
+    /// the future abandons the call and closes its upstream connection. `request` comes
+    /// without its body, which is `incoming`. `spelling` is how the names of its fields were
+    /// written. `caller` learns whether the response overtook the request's body.
     pub async fn answer(
         &self,
-        request: Request<CallerBody>,
+        mut request: Box<Request<RequestBody>>,
+        incoming: CallerBody,
         spelling: Spelling,
         caller: &Rc<ConnState>,
     ) -> Box<Response<ResponseBody>> {
         let started = Instant::now();
         let mut uploading = None;
-        let (parts, incoming) = request.into_parts();
-        let mut request = Box::new(Request::from_parts(parts, RequestBody::empty()));
         let host = host_of(&request);
-        let (index, fault) = self.place(&request, host.as_ref());
+        let seen = Seen::of(request.headers());
+        let (index, fault) = self.place(&request, seen, host.as_ref());
         let route = index.map(|index| &self.blueprint.routes[index]);
         let parts = route.map_or(&self.blueprint.none, |route| &route.parts);
         let observer = parts.observer.as_ref();
@@ -208,6 +209,7 @@ impl Gateway {
             replay_policy: ReplayPolicy::of(request.method(), effect, replay_401),
             request,
             facts,
+            seen,
             upgrade: false,
             reuse: ConnectionReuse::Usual,
             slot: None,
@@ -273,9 +275,10 @@ impl Gateway {
     fn place(
         &self,
         request: &Request<RequestBody>,
+        seen: Seen,
         host: Option<&HeaderValue>,
     ) -> (Option<usize>, Option<CallerFault>) {
-        if let Err(fault) = framing::check(request) {
+        if let Err(fault) = framing::check(request, seen) {
             self.blueprint
                 .listener
                 .refused(ListenerRefusal::Framing)

@@ -27,6 +27,7 @@ use crate::app::build::descriptors;
 use crate::base::permits::Permits;
 use crate::base::time::Clock;
 use crate::gateway::error::CallerFault;
+use crate::gateway::fields::Seen;
 use crate::gateway::framing;
 use crate::gateway::metrics::{ListenerMetrics, ListenerRefusal};
 use crate::gateway::request_body::caller_body::CallerBody;
@@ -107,7 +108,7 @@ impl Pages for AdminPages {
         &self,
         request: Request<CallerBody>,
     ) -> Pin<Box<dyn Future<Output = Response<ResponseBody>>>> {
-        if let Err(fault) = framing::check(&request) {
+        if let Err(fault) = framing::check(&request, Seen::of(request.headers())) {
             self.metrics.refused(ListenerRefusal::Framing).inc();
             return Box::pin(std::future::ready(self.refuse(&fault)));
         }

@@ -74,6 +74,7 @@ mod tests {
     use prometheus::Registry;
 
     use crate::base::name::Name;
+    use crate::gateway::fields::Seen;
     use crate::gateway::metrics::{Families, StreamKind};
 
     #[test]
@@ -98,9 +99,11 @@ mod tests {
             http::HeaderName::from_static("x-ratelimit-remaining"),
             http::HeaderValue::from_static("9"),
         )];
-        route
-            .quota
-            .learn(http::StatusCode::OK, &headers.into_iter().collect());
+        route.quota.learn(
+            http::StatusCode::OK,
+            &headers.into_iter().collect(),
+            Seen::QUOTA,
+        );
         assert_eq!(route.reading().ratelimit, Some(9));
     }
 }

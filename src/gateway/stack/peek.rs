@@ -99,6 +99,7 @@ mod tests {
         }
         CallResponse {
             response: Box::new(response),
+            seen: Default::default(),
             used: None,
             waited: Duration::ZERO,
             failure: None,

@@ -71,7 +71,7 @@ pin_project! {
     pub struct RecordFuture<F> {
         #[pin]
         inner: F,
-        request_guard: Option<Box<RequestGuard>>,
+        request_guard: Option<RequestGuard>,
     }
 }
 
@@ -86,7 +86,8 @@ impl<F: Future<Output = Result<CallResponse, Error>>> Future for RecordFuture<F>
             metrics.code(answer.response.status()).inc();
             if answer.failure.is_none() {
                 let response = &answer.response;
-                metrics.quota.learn(response.status(), response.headers());
+                let (status, headers) = (response.status(), response.headers());
+                metrics.quota.learn(status, headers, answer.seen);
             }
             let overhead = request_guard.elapsed().saturating_sub(answer.waited);
             metrics.overhead.observe(overhead.as_secs_f64());

@@ -23,6 +23,7 @@ use tower::{Layer, Service};
 use crate::base::causes::with_causes;
 use crate::gateway::error::{CallerFault, Error, Reached};
 use crate::gateway::failures::CallFailure;
+use crate::gateway::fields::Seen;
 use crate::gateway::metrics::RouteMetrics;
 use crate::gateway::observe::CallFacts;
 use crate::gateway::response_body::ResponseBody;
@@ -89,6 +90,7 @@ impl RespondLayer {
         }
         CallResponse {
             response: Box::new(response),
+            seen: Seen::default(),
             used: None,
             waited: Duration::ZERO,
             failure: Some(Box::new(CallFailure {
@@ -106,7 +108,7 @@ impl<S> Layer<S> for RespondLayer {
     fn layer(&self, inner: S) -> Respond<S> {
         Respond {
             inner,
-            layer: Arc::new(self.clone()),
+            layer: Rc::new(self.clone()),
         }
     }
 }
@@ -115,7 +117,7 @@ impl<S> Layer<S> for RespondLayer {
 #[derive(Clone, Debug)]
 pub struct Respond<S> {
     inner: S,
-    layer: Arc<RespondLayer>,
+    layer: Rc<RespondLayer>,
 }
 
 impl<S: HttpService> Service<Call> for Respond<S> {
@@ -141,7 +143,7 @@ pin_project! {
     pub struct RespondFuture<F> {
         #[pin]
         inner: F,
-        layer: Arc<RespondLayer>,
+        layer: Rc<RespondLayer>,
         facts: Rc<CallFacts>,
     }
 }

@@ -12,13 +12,13 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
-use http::{HeaderName, HeaderValue, StatusCode, header};
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use pin_project_lite::pin_project;
 use tower::{Layer, Service};
 
 use crate::gateway::error::Error;
 use crate::gateway::expect::is_continue;
-use crate::gateway::fields::{self, HopByHop};
+use crate::gateway::fields::{self, Seen};
 use crate::gateway::metrics::RouteMetrics;
 use crate::gateway::{Call, CallResponse, HttpService, upgrade};
 
@@ -91,6 +91,7 @@ impl<S> Layer<S> for ScrubLayer {
                 }
                 None => secret.clone(),
             },
+            has_own_names: secret.iter().any(|name| !Seen::is_login(name)),
             secret,
             odd_tenant: tenant.is_some_and(fields::has_underscore),
         }
@@ -104,6 +105,8 @@ pub struct Scrub<S> {
     rules: Arc<ScrubRules>,
     /// Every field by which a caller could pass for somebody.
     secret: Rc<[HeaderName]>,
+    /// Whether others than [`Seen::LOGIN`] are among them.
+    has_own_names: bool,
     /// The same, and the tenant's, which is for the head alone.
     in_trailers: Rc<[HeaderName]>,
     /// Whether the tenant's own name has a `_`, so that names without one are its aliases.
@@ -112,32 +115,23 @@ pub struct Scrub<S> {
 
 impl<S> Scrub<S> {
     fn scrub(&self, call: &mut Call) {
-        let headers = call.request.headers_mut();
-        let (mut hop_by_hop, mut stripped, mut spoofed) = (HopByHop::default(), false, false);
-        let mut odd = self.odd_tenant;
-        let mut expects = false;
-        for name in headers.keys() {
-            hop_by_hop.note(name);
-            stripped |= self.secret.contains(name);
-            spoofed |= fields::is_ours(name);
-            odd |= fields::has_underscore(name);
-            expects |= name == header::EXPECT;
-        }
-        if hop_by_hop.has_upgrade() {
+        let seen = call.seen;
+        if seen.has(Seen::UPGRADE) {
             call.upgrade = upgrade::is_asked(&call.request);
         }
         let headers = call.request.headers_mut();
-        let trailers = hop_by_hop.takes_trailers(headers);
+        let stripped = self.shows_secret(headers, seen);
+        let trailers = seen.takes_trailers(headers);
         if stripped {
             for name in self.secret.iter() {
                 headers.remove(name);
             }
         }
-        hop_by_hop.remove(headers);
-        if spoofed {
+        seen.remove_hop_by_hop(headers);
+        if seen.has(Seen::OURS) {
             fields::remove_spoofed(headers);
         }
-        if odd {
+        if self.odd_tenant || seen.has(Seen::UNDERSCORE) {
             fields::remove_aliases(headers, &self.secret, self.rules.tenant.as_ref());
         }
         if self.rules.drop_odd_names {
@@ -155,9 +149,16 @@ impl<S> Scrub<S> {
         if let Some(source) = call.request.body().source() {
             source.forbid_trailers(self.in_trailers.clone());
         }
-        if expects {
+        if seen.has(Seen::EXPECT) {
             settle_expectation(call);
         }
+    }
+
+    /// Whether `headers`, in which these names were `seen`, have one by which somebody could
+    /// pass for another.
+    fn shows_secret(&self, headers: &HeaderMap, seen: Seen) -> bool {
+        (seen.has(Seen::LOGIN) || self.has_own_names)
+            && headers.keys().any(|name| self.secret.contains(name))
     }
 }
 
@@ -190,7 +191,7 @@ impl<S: HttpService> Service<Call> for Scrub<S> {
         ScrubFuture {
             inner: self.inner.call(call),
             kept_back: (self.rules.credential.is_some() && !self.rules.pass_cookies)
-                .then(|| self.secret.clone()),
+                .then(|| (self.secret.clone(), self.has_own_names)),
         }
     }
 }
@@ -200,8 +201,9 @@ pin_project! {
     pub struct ScrubFuture<F> {
         #[pin]
         inner: F,
-        // Fields that would be a second credential, besides cookies.
-        kept_back: Option<Rc<[HeaderName]>>,
+        // Fields that would be a second credential, besides cookies, and whether others
+        // than `Seen::LOGIN` are among them.
+        kept_back: Option<(Rc<[HeaderName]>, bool)>,
     }
 }
 
@@ -216,16 +218,14 @@ impl<F: Future<Output = Result<CallResponse, Error>>> Future for ScrubFuture<F> 
         };
         // The leaf lets no other 101 pass than the one that was asked for.
         let is_switch = answer.response.status() == StatusCode::SWITCHING_PROTOCOLS;
+        let seen = answer.seen;
         let headers = answer.response.headers_mut();
-        fields::remove_hop_by_hop(headers);
+        seen.remove_hop_by_hop(headers);
         if is_switch {
             upgrade::set(headers);
         }
-        if let Some(secret) = this.kept_back.take() {
-            // One look at each name costs less than look-ups that mostly find nothing.
-            let is_kept_back =
-                |name: &HeaderName| *name == header::SET_COOKIE || secret.contains(name);
-            if headers.keys().any(is_kept_back) {
+        if let Some((secret, has_own_names)) = this.kept_back.take() {
+            if has_own_names || seen.has(Seen::LOGIN) || seen.has(Seen::SET_COOKIE) {
                 headers.remove(header::SET_COOKIE);
                 for name in secret.iter() {
                     headers.remove(name);

@@ -13,6 +13,7 @@ use http::{HeaderMap, HeaderName, Method, header};
 use tower::{Layer, Service};
 
 use crate::gateway::error::{CallerFault, Error};
+use crate::gateway::fields::Seen;
 use crate::gateway::framing::{authority, host_name};
 use crate::gateway::metrics::{ListenerMetrics, ListenerRefusal};
 use crate::gateway::stack::check::CheckFuture;
@@ -32,7 +33,10 @@ pub struct OriginPolicy {
 impl OriginPolicy {
     fn check(&self, call: &Call) -> Result<(), (CallerFault, ListenerRefusal)> {
         let name = authority(call.request.uri(), call.facts.host.as_ref()).map(host_name);
-        judge(&self.hosts, &self.origins, name, call.request.headers())
+        match call.seen.has(Seen::PAGE) {
+            true => judge(&self.hosts, &self.origins, name, call.request.headers()),
+            false => judge_host(&self.hosts, name),
+        }
     }
 }
 
@@ -47,11 +51,8 @@ pub fn judge(
     name: Option<&str>,
     headers: &HeaderMap,
 ) -> Result<(), (CallerFault, ListenerRefusal)> {
-    let goes_by = |name: &str| hosts.iter().any(|host| host.eq_ignore_ascii_case(name));
-    if !hosts.is_empty() && !name.is_some_and(goes_by) {
-        let fault = CallerFault::HostNotServed(not_served(name, hosts));
-        return Err((fault, ListenerRefusal::Host));
-    }
+    judge_host(hosts, name)?;
+    let goes_by = |name: &str| goes_by(hosts, name);
     // An origin is allowed where it is listed, or where its host is one of ours.
     let allows = |origin: &str| {
         let authority = origin
@@ -78,6 +79,18 @@ pub fn judge(
         None if is_cross_site => Err((CallerFault::CrossSite, ListenerRefusal::CrossSite)),
         None => Ok(()),
     }
+}
+
+fn goes_by(hosts: &[String], name: &str) -> bool {
+    hosts.iter().any(|host| host.eq_ignore_ascii_case(name))
+}
+
+fn judge_host(hosts: &[String], name: Option<&str>) -> Result<(), (CallerFault, ListenerRefusal)> {
+    if hosts.is_empty() || name.is_some_and(|name| goes_by(hosts, name)) {
+        return Ok(());
+    }
+    let fault = CallerFault::HostNotServed(not_served(name, hosts));
+    Err((fault, ListenerRefusal::Host))
 }
 
 /// That a listener which goes by `hosts` was called as `name`.

@@ -284,6 +284,7 @@ async fn what_the_upstream_answers_passes_whatever_it_says() {
         *response.status_mut() = status;
         let answer = CallResponse {
             response: Box::new(response),
+            seen: Default::default(),
             used: None,
             waited: Duration::ZERO,
             failure: None,
