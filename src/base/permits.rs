@@ -28,9 +28,21 @@ impl Permits {
 
     /// A permit, or `None` where all are taken. It is given back when dropped.
     pub fn take(self: &Arc<Permits>) -> Option<Permit> {
-        let before = self.taken.fetch_add(1, Ordering::Relaxed);
-        let permit = Permit(self.clone());
-        (before < self.limit).then_some(permit)
+        self.enter().then(|| Permit(self.clone()))
+    }
+
+    /// Takes a permit, which [`Permits::leave`] gives back; `false` where all are taken.
+    pub fn enter(&self) -> bool {
+        let has_room = self.taken.fetch_add(1, Ordering::Relaxed) < self.limit;
+        if !has_room {
+            self.leave();
+        }
+        has_room
+    }
+
+    /// Gives back what [`Permits::enter`] took.
+    pub fn leave(&self) {
+        self.taken.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
@@ -40,7 +52,7 @@ pub struct Permit(Arc<Permits>);
 
 impl Drop for Permit {
     fn drop(&mut self) {
-        self.0.taken.fetch_sub(1, Ordering::Relaxed);
+        self.0.leave();
     }
 }
 

@@ -40,7 +40,8 @@ pub struct UploadSource {
     ended: Cell<bool>,
     broken: Cell<bool>,
     moved: Cell<Instant>,
-    trailers: RefCell<Rc<[HeaderName]>>,
+    /// Fields that its trailers must not hold.
+    trailers: RefCell<Option<Rc<[HeaderName]>>>,
     length: Option<u64>,
     bytes: IntCounter,
     seen: Cell<u64>,
@@ -96,7 +97,7 @@ impl UploadSource {
 
     /// Trailer fields to remove on the way, besides those that are never forwarded.
     pub fn forbid_trailers(&self, names: Rc<[HeaderName]>) {
-        *self.trailers.borrow_mut() = names;
+        *self.trailers.borrow_mut() = Some(names);
     }
 
     /// Reads the next frame from the caller; what of it may go on is kept.
@@ -137,11 +138,13 @@ impl UploadSource {
     fn admit(&self, frame: Frame<Bytes>) -> Frame<Bytes> {
         let frame = match frame.into_trailers() {
             Ok(mut trailers) => {
-                for name in self.trailers.borrow().iter() {
+                let forbidden = self.trailers.borrow();
+                let forbidden = forbidden.as_deref().unwrap_or_default();
+                for name in forbidden {
                     trailers.remove(name);
                 }
                 fields::remove_from_trailers(&mut trailers);
-                fields::remove_aliases(&mut trailers, &self.trailers.borrow(), None);
+                fields::remove_aliases(&mut trailers, forbidden, None);
                 // Nothing follows them (RFC 9112 §7.1.2), and nobody asks further.
                 self.ended.set(true);
                 Frame::trailers(trailers)
@@ -195,7 +198,7 @@ impl RequestBody {
                 ended: Cell::new(false),
                 broken: Cell::new(false),
                 moved: Cell::new(Instant::now()),
-                trailers: RefCell::new(Rc::from([])),
+                trailers: RefCell::default(),
                 length,
                 bytes,
                 seen: Cell::new(0),

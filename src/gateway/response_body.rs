@@ -32,7 +32,7 @@ use crate::secret::spelling::Finder;
 #[derive(Debug, Default)]
 pub struct ResponseBody {
     kind: BodyKind,
-    request_guard: Option<Box<RequestGuard>>,
+    request_guard: Option<RequestGuard>,
     stream: Option<OpenStream>,
     busy: Option<InFlight>,
     /// What trailers must not repeat.
@@ -178,7 +178,7 @@ impl ResponseBody {
     }
 
     /// Ends the call of `request_guard` when this body has ended or is dropped.
-    pub fn set_request_guard(&mut self, request_guard: Box<RequestGuard>) {
+    pub fn set_request_guard(&mut self, request_guard: RequestGuard) {
         self.request_guard = Some(request_guard);
     }
 

@@ -3,11 +3,12 @@
 //! `stack/limit.rs` takes permits and opens streams; the guard rides in the response's body,
 //! so that both end with its last byte.
 
+use std::rc::Rc;
 use std::sync::Arc;
 
 use http::{HeaderMap, StatusCode, header};
 
-use crate::base::permits::{Permit, Permits};
+use crate::base::permits::Permits;
 use crate::gateway::metrics::{ListenerMetrics, RouteMetrics, StreamKind};
 
 /// What calls may take, shared by all routes and workers.
@@ -21,7 +22,7 @@ pub struct Allowance {
 
 /// What the calls of one route and listener take and where that is counted, behind one
 /// count of references, so that a call touches one.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct RouteLimits {
     /// What they take.
     pub allowance: Allowance,
@@ -31,31 +32,64 @@ pub struct RouteLimits {
     pub route: Arc<RouteMetrics>,
 }
 
+/// A permit of one call, given back when dropped.
+#[derive(Debug)]
+pub struct CallPermit {
+    limits: Rc<RouteLimits>,
+    is_stream: bool,
+}
+
+impl CallPermit {
+    /// One for a call up to the head of its response; `None` where all are taken.
+    pub fn take(limits: &Rc<RouteLimits>) -> Option<CallPermit> {
+        let has_room = limits.allowance.in_flight.enter();
+        has_room.then(|| CallPermit {
+            limits: limits.clone(),
+            is_stream: false,
+        })
+    }
+
+    /// Trades it for one of a stream. Where none is free it stays what it is.
+    #[must_use]
+    pub fn for_stream(mut self) -> CallPermit {
+        if self.limits.allowance.streams.enter() {
+            self.limits.allowance.in_flight.leave();
+            self.is_stream = true;
+        }
+        self
+    }
+}
+
+impl Drop for CallPermit {
+    fn drop(&mut self) {
+        let allowance = &self.limits.allowance;
+        match self.is_stream {
+            true => allowance.streams.leave(),
+            false => allowance.in_flight.leave(),
+        }
+    }
+}
+
 /// A response under way past its head: its permit, and its place in
 /// `headset_streams_open`. Dropping it ends both. It rides in the response's body, also in
 /// that of a 101, which has no bytes: who goes on after one keeps the body till the end.
 #[derive(Debug)]
 pub struct OpenStream {
-    _permit: Permit,
-    limits: Arc<RouteLimits>,
+    permit: CallPermit,
     kind: StreamKind,
 }
 
 impl OpenStream {
     /// One of `kind`, which gives `permit` back when it ends.
-    pub fn new(permit: Permit, limits: Arc<RouteLimits>, kind: StreamKind) -> OpenStream {
-        limits.route.streams(kind).inc();
-        OpenStream {
-            _permit: permit,
-            limits,
-            kind,
-        }
+    pub fn new(permit: CallPermit, kind: StreamKind) -> OpenStream {
+        permit.limits.route.streams(kind).inc();
+        OpenStream { permit, kind }
     }
 }
 
 impl Drop for OpenStream {
     fn drop(&mut self) {
-        self.limits.route.streams(self.kind).dec();
+        self.permit.limits.route.streams(self.kind).dec();
     }
 }
 

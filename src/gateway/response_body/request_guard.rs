@@ -34,14 +34,14 @@ pub struct RequestGuard {
 }
 
 impl RequestGuard {
-    /// Opens `call` in `record`. Boxed, so that an answer on its way moves a pointer.
-    pub fn open(call: Rc<CallFacts>, record: Rc<RouteRecord>) -> Box<RequestGuard> {
+    /// Opens `call` in `record`.
+    pub fn open(call: Rc<CallFacts>, record: Rc<RouteRecord>) -> RequestGuard {
         record.metrics.in_flight.inc();
-        Box::new(RequestGuard {
+        RequestGuard {
             call,
             status: StatusCode::OK,
             record,
-        })
+        }
     }
 
     /// The handles of its route.

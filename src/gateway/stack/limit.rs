@@ -9,6 +9,7 @@
 
 use std::future::Future;
 use std::pin::Pin;
+use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
@@ -17,16 +18,17 @@ use http_body::Body as _;
 use pin_project_lite::pin_project;
 use tower::{Layer, Service};
 
-use crate::base::permits::Permit;
 use crate::gateway::error::Error;
 use crate::gateway::metrics::{ListenerMetrics, ListenerRefusal, RouteMetrics};
-use crate::gateway::response_body::open_stream::{self, Allowance, OpenStream, RouteLimits};
+use crate::gateway::response_body::open_stream::{
+    self, Allowance, CallPermit, OpenStream, RouteLimits,
+};
 use crate::gateway::stack::check::CheckFuture;
 use crate::gateway::{Call, CallResponse, HttpService};
 
 /// Adds [`Limit`].
 #[derive(Clone, Debug)]
-pub struct LimitLayer(Arc<RouteLimits>);
+pub struct LimitLayer(RouteLimits);
 
 impl LimitLayer {
     /// Takes from `allowance`, counts refusals in `listener` and streams in `route`.
@@ -35,11 +37,11 @@ impl LimitLayer {
         listener: Arc<ListenerMetrics>,
         route: Arc<RouteMetrics>,
     ) -> LimitLayer {
-        LimitLayer(Arc::new(RouteLimits {
+        LimitLayer(RouteLimits {
             allowance,
             listener,
             route,
-        }))
+        })
     }
 }
 
@@ -48,7 +50,7 @@ impl<S> Layer<S> for LimitLayer {
     fn layer(&self, inner: S) -> Limit<S> {
         Limit {
             inner,
-            limits: self.0.clone(),
+            limits: Rc::new(self.0.clone()),
         }
     }
 }
@@ -57,7 +59,7 @@ impl<S> Layer<S> for LimitLayer {
 #[derive(Clone, Debug)]
 pub struct Limit<S> {
     inner: S,
-    limits: Arc<RouteLimits>,
+    limits: Rc<RouteLimits>,
 }
 
 impl<S: HttpService> Service<Call> for Limit<S> {
@@ -71,10 +73,10 @@ impl<S: HttpService> Service<Call> for Limit<S> {
 
     fn call(&mut self, call: Call) -> Self::Future {
         let limits = &self.limits;
-        match limits.allowance.in_flight.take() {
+        match CallPermit::take(limits) {
             Some(permit) => CheckFuture::passed(LimitFuture {
                 inner: self.inner.call(call),
-                held: Some((permit, self.limits.clone())),
+                permit: Some(permit),
             }),
             None => {
                 limits.listener.refused(ListenerRefusal::InFlight).inc();
@@ -91,7 +93,7 @@ pin_project! {
     pub struct LimitFuture<F> {
         #[pin]
         inner: F,
-        held: Option<(Permit, Arc<RouteLimits>)>,
+        permit: Option<CallPermit>,
     }
 }
 
@@ -102,14 +104,13 @@ impl<F: Future<Output = Result<CallResponse, Error>>> Future for LimitFuture<F> 
         let this = self.project();
         // Changed in place: a response is large to move.
         let mut outcome = ready!(this.inner.poll(cx));
-        let held = this.held.take();
-        if let (Ok(answer), Some((first, limits))) = (&mut outcome, held) {
+        let permit = this.permit.take();
+        if let (Ok(answer), Some(permit)) = (&mut outcome, permit) {
             let (status, body) = (answer.response.status(), answer.response.body());
             if !body.is_end_stream() || status == StatusCode::SWITCHING_PROTOCOLS {
                 let length = body.size_hint().exact();
                 let kind = open_stream::kind(status, answer.response.headers(), length);
-                let permit = limits.allowance.streams.take().unwrap_or(first);
-                let stream = OpenStream::new(permit, limits, kind);
+                let stream = OpenStream::new(permit.for_stream(), kind);
                 answer.response.body_mut().set_stream(stream);
             }
         }

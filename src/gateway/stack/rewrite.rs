@@ -21,6 +21,7 @@ use crate::gateway::observe::CallFacts;
 use crate::gateway::request_body::RequestBody;
 use crate::gateway::upstream_target::UpstreamTarget;
 use crate::gateway::{Call, CallResponse, HttpService};
+use crate::h1::body;
 
 /// Adds [`Rewrite`].
 #[derive(Clone, Debug)]
@@ -45,8 +46,7 @@ impl<S> Layer<S> for RewriteLayer {
     fn layer(&self, inner: S) -> Rewrite<S> {
         Rewrite {
             inner,
-            upstream_target: self.upstream_target.clone(),
-            announce: self.announce,
+            layer: Rc::new(self.clone()),
         }
     }
 }
@@ -55,8 +55,7 @@ impl<S> Layer<S> for RewriteLayer {
 #[derive(Clone, Debug)]
 pub struct Rewrite<S> {
     inner: S,
-    upstream_target: Arc<UpstreamTarget>,
-    announce: Option<Announce>,
+    layer: Rc<RewriteLayer>,
 }
 
 impl<S: HttpService> Service<Call> for Rewrite<S> {
@@ -69,11 +68,11 @@ impl<S: HttpService> Service<Call> for Rewrite<S> {
     }
 
     fn call(&mut self, mut call: Call) -> Self::Future {
-        if let Some(announce) = self.announce {
+        if let Some(announce) = self.layer.announce {
             let CallFacts { peer, host, .. } = &*call.facts;
             announce::write(announce, &mut call.request, *peer, host.as_ref());
         }
-        if let Err(fault) = turn(&self.upstream_target, &mut call.request) {
+        if let Err(fault) = turn(&self.layer.upstream_target, &mut call.request) {
             return RewriteFuture::Refused {
                 error: Some(fault.into()),
             };
@@ -81,7 +80,7 @@ impl<S: HttpService> Service<Call> for Rewrite<S> {
         RewriteFuture::Passed {
             facts: call.facts.clone(),
             inner: self.inner.call(call),
-            upstream_target: self.upstream_target.clone(),
+            layer: self.layer.clone(),
         }
     }
 }
@@ -94,7 +93,7 @@ pin_project! {
         /// The target cannot be sent on.
         Refused { error: Option<Error> },
         /// Under way.
-        Passed { #[pin] inner: F, facts: Rc<CallFacts>, upstream_target: Arc<UpstreamTarget> },
+        Passed { #[pin] inner: F, facts: Rc<CallFacts>, layer: Rc<RewriteLayer> },
     }
 }
 
@@ -110,8 +109,9 @@ impl<F: Future<Output = Result<CallResponse, Error>>> Future for RewriteFuture<F
             Projected::Passed {
                 inner,
                 facts,
-                upstream_target,
+                layer,
             } => {
+                let upstream_target = &layer.upstream_target;
                 let mut answer = ready!(inner.poll(cx))?;
                 let status = answer.response.status();
                 if upstream_target.rewrites_location()
@@ -182,7 +182,9 @@ fn frame(request: &mut Request<RequestBody>) {
             }
         }
         Some(length) => {
-            headers.insert(header::CONTENT_LENGTH, length.into());
+            if !says(headers, length) {
+                headers.insert(header::CONTENT_LENGTH, length.into());
+            }
         }
         None => {
             headers.remove(header::CONTENT_LENGTH);
@@ -190,6 +192,15 @@ fn frame(request: &mut Request<RequestBody>) {
             headers.insert(header::TRANSFER_ENCODING, chunked);
         }
     }
+}
+
+/// Whether `headers` say `length` already, once and in its plain form.
+fn says(headers: &HeaderMap, length: u64) -> bool {
+    let mut told = headers.get_all(header::CONTENT_LENGTH).iter();
+    let (Some(first), None) = (told.next(), told.next()) else {
+        return false;
+    };
+    !first.as_bytes().starts_with(b"0") && body::number(first.as_bytes()) == Some(length)
 }
 
 /// HTTP/2 may split `Cookie` into crumbs, which HTTP/1.1 does not know (RFC 9113
@@ -231,6 +242,24 @@ mod tests {
         let mut request = Request::new(RequestBody::empty());
         frame(&mut request);
         assert!(request.headers().is_empty());
+    }
+
+    #[test]
+    fn a_length_stays_as_it_came_where_it_is_plain_and_the_only_one() {
+        for (told, stays) in [
+            (vec!["7"], true),
+            (vec!["8"], false),
+            (vec!["07"], false),
+            (vec![""], false),
+            (vec!["7", "7"], false),
+            (vec![], false),
+        ] {
+            let mut headers = HeaderMap::new();
+            for told in &told {
+                headers.append(header::CONTENT_LENGTH, HeaderValue::from_static(told));
+            }
+            assert_eq!(says(&headers, 7), stays, "{told:?}");
+        }
     }
 
     #[test]
