@@ -248,7 +248,7 @@ mod tests {
         let families = QuotaFamilies::register(&Registry::new()).unwrap();
         let name = Name::parse("contacts").unwrap();
         let fields = headers(&[("x-ratelimit-remaining", "7")]);
-        families.route(&name).learn(StatusCode::OK, &fields);
+        learn(&families.route(&name), StatusCode::OK, &fields);
         assert_eq!(families.route(&name).seen().remaining, Some(7));
         let other = families.route(&Name::parse("other").unwrap());
         assert_eq!(other.seen(), QuotaSeen::default());
