@@ -248,7 +248,7 @@ impl App {
             viewers: Permits::new(VIEWERS),
         };
         tokio::spawn(sampler::sample(shown.clone()));
-        let metrics = Arc::new(process_state.admin_metrics()?);
+        let metrics = Arc::new(process_state.admin_metrics());
         let rules = admin_listener::rules(&plan.rules);
         // Its file goes with this process.
         let _socket_file = admin_socket.as_mut().and_then(BoundSocket::take_file);

@@ -17,6 +17,7 @@ pub mod environment;
 mod fault;
 pub mod file;
 mod findings;
+pub mod forward;
 pub mod key;
 pub mod keys;
 pub mod limits;
@@ -46,6 +47,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 pub use crate::config::credential::CredentialConfig;
+pub use crate::config::forward::ForwardConfig;
 pub use crate::config::limits::{Limits, Timeouts};
 pub use crate::config::listener::{Bind, ListenerConfig, ListenerTls, ProxySources, SocketAccess};
 pub use crate::config::outbound::{ClientCertificate, Roots, UpstreamTls};

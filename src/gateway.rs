@@ -25,6 +25,7 @@ pub mod expect;
 pub mod explain;
 pub mod failures;
 pub mod fields;
+pub mod forward;
 pub mod framing;
 pub mod metrics;
 pub mod observe;

@@ -7,6 +7,7 @@ pub mod connect;
 pub mod egress;
 pub mod frames;
 pub mod gathered;
+pub mod guard;
 pub mod io;
 pub mod linger;
 pub mod listen;

@@ -9,6 +9,7 @@ use ring::digest::{Context, SHA256};
 
 use crate::base::name::Name;
 use crate::base::problem::Problem;
+use crate::config::forward::{self, ForwardConfig};
 use crate::config::outbound::{self, tls};
 use crate::config::places::Places;
 use crate::config::section::Section;
@@ -94,11 +95,12 @@ pub fn digest(sections: &[Section]) -> String {
 fn listener(section: &Section, routes: &[RouteConfig]) -> Option<ListenerConfig> {
     let values = &section.values;
     let bind = values.need_bind("bind").clone();
+    let is_loopback = bind.is_loopback();
     let mut hosts: Vec<String> = match values.list("hosts") {
         Some([star]) if star == "*" => Vec::new(),
         Some(hosts) => hosts.iter().map(|host| plain_host(host)).collect(),
         None if matches!(bind, Bind::Unix(_)) => Vec::new(),
-        None if bind.is_loopback() => ["localhost", "127.0.0.1", "[::1]"].map(String::from).into(),
+        None if is_loopback => ["localhost", "127.0.0.1", "[::1]"].map(String::from).into(),
         None => Vec::new(),
     };
     // An empty list is any name already; a host joined to it would narrow it.
@@ -125,6 +127,7 @@ fn listener(section: &Section, routes: &[RouteConfig]) -> Option<ListenerConfig>
         proxy_protocol: (values.list("proxy_protocol.from"))
             .and_then(|from| ProxySources::parse(from).ok()),
         tls: listener_tls(values),
+        forward: forward(values, is_loopback),
         access: SocketAccess {
             // `rules::mode` has seen that it is one.
             mode: values
@@ -135,6 +138,19 @@ fn listener(section: &Section, routes: &[RouteConfig]) -> Option<ListenerConfig>
             group: values.text("socket_group").map(ToOwned::to_owned),
         },
         allow_users: values.list("allow_users").map(<[String]>::to_vec),
+    })
+}
+
+/// The rows of its keys have seen that networks and ports are some.
+fn forward(values: &Values, is_loopback: bool) -> Option<ForwardConfig> {
+    let networks = values.need_list("private_networks").iter();
+    (values.need_text("mode") == "forward").then(|| ForwardConfig {
+        passes_elsewhere: match values.text("elsewhere") {
+            Some(word) => word == "pass",
+            None => is_loopback,
+        },
+        private_networks: networks.filter_map(|text| forward::network(text)).collect(),
+        tunnel_ports: forward::read_ports(values.need_list("tunnel_ports")),
     })
 }
 
@@ -258,6 +274,7 @@ fn limits(values: &Values) -> Limits {
         connections: size(values, "connections"),
         in_flight: size(values, "in_flight"),
         streams: size(values, "streams"),
+        tunnels: size(values, "tunnels"),
         body_rate: size(values, "body_rate"),
         replay_body: size(values, "replay_body"),
         tenants: size(values, "tenants"),

@@ -5,6 +5,7 @@
 
 mod callers;
 mod credentials;
+mod forward;
 mod outbound;
 mod resolve;
 mod routes;
@@ -28,6 +29,7 @@ pub fn check(sections: &[Section]) -> Findings {
     for listener in &listeners {
         callers::check(&mut found, listener);
     }
+    forward::check(&mut found, &listeners, &routes);
     let bound = [listeners, of("admin")].concat();
     addresses(&mut found, &bound);
     routes::check(&mut found, &routes, &credentials, &bound);

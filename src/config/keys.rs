@@ -10,7 +10,7 @@ use std::sync::LazyLock;
 use crate::config::key::Fallback::{Absent, Required, Text};
 use crate::config::key::{ConfigKey, ValueType, key};
 use crate::config::rules::{host, origin, path};
-use crate::config::{no_proxy, outbound, rules, tenant};
+use crate::config::{forward, no_proxy, outbound, rules, tenant};
 
 /// Splits a path of [`KEYS`] into its table and the rest: `route.*.upstream` is
 /// `("route", true, "upstream")`, where `true` says that names stand below it.
@@ -73,8 +73,16 @@ const SECONDS: &str = "\"10s\"";
 pub const KEYS: &[ConfigKey] = &[
     key("listener.*.bind", ValueType::Bind, Required, "\"127.0.0.1:8080\"",
         "Where applications call in: an IP address and port, or `unix:` and the path of a socket."),
-    key("listener.*.mode", ValueType::Choice(&["reverse"]), Text("reverse"), "\"reverse\"",
-        "How calls come in. `reverse`: the application's base URL points at headset."),
+    key("listener.*.mode", ValueType::Choice(&["reverse", "forward"]), Text("reverse"), "\"reverse\"",
+        "How calls come in. `reverse`: the application's base URL points at headset. `forward`: headset is the application's proxy (`HTTP_PROXY`, `HTTPS_PROXY`); calls to the upstreams of routes get what the route says."),
+    key("listener.*.elsewhere", ValueType::Choice(&["pass", "refuse"]), Absent, "\"refuse\"",
+        "What a forward listener does with calls and tunnels (CONNECT) to an origin that is no route's upstream: `pass` lets them through as they are, never with a credential; `refuse` answers 403. On loopback and on a Unix socket the default is `pass`, elsewhere `refuse`."),
+    key("listener.*.private_networks", ValueType::List, Text(""), "[\"10.0.0.0/8\"]",
+        "Private networks that `elsewhere = \"pass\"` lets calls and tunnels into: networks or addresses, loopback among them. Without any, only public addresses are reached. headset's own listeners, link-local addresses and the metadata services of clouds are refused in any case; the upstreams of routes never are.")
+        .checked(forward::networks),
+    key("listener.*.tunnel_ports", ValueType::List, Text("443,8443"), "[\"443\", \"8443\"]",
+        "The ports that tunnels to elsewhere may lead to; `[\"*\"]` is any. Nobody sees what is said in a tunnel, so a port such as 25 would lend headset to whoever sends mail.")
+        .checked(forward::ports),
     key("listener.*.hosts", ValueType::List, Absent, "[\"localhost\", \"127.0.0.1\", \"[::1]\"]",
         "The names it may be called by, without ports; `[\"*\"]` is any. On loopback the default is `localhost`, `127.0.0.1` and `[::1]`; elsewhere, and on a Unix socket, which no page of a browser reaches, it is any. A host that a route matches joins by itself.")
         .checked(host::hosts),
@@ -233,6 +241,8 @@ pub const KEYS: &[ConfigKey] = &[
         "The most calls between the head of the request and the head of its response."),
     key("limits.streams", ValueType::Integer { min: 1, max: 1_000_000 }, Text("2000"), "2000",
         "The most responses between their head and their last byte. One more keeps its place in `in_flight`."),
+    key("limits.tunnels", ValueType::Integer { min: 1, max: 1_000_000 }, Text("1000"), "1000",
+        "The most tunnels (CONNECT) that forward listeners hold open to elsewhere. One more is answered 503."),
     key("limits.body_rate", ValueType::Size, Text("0"), "\"1KiB\"",
         "How much of a request body must come each second, on average over the time that headset waits for the caller, after the first 10 s of it. A slower call is abandoned; `\"0\"` is off."),
     key("limits.replay_body", ValueType::Size, Text("64KiB"), "\"64KiB\"",
@@ -252,7 +262,7 @@ pub const KEYS: &[ConfigKey] = &[
     key("timeouts.idle", ValueType::Duration, Text("5m"), "\"5m\"",
         "Without a byte in either direction on an open exchange; `\"0\"` is off."),
     key("timeouts.tunnel_idle", ValueType::Duration, Text("1h"), "\"1h\"",
-        "Without a byte in either direction on a WebSocket, which may be silent for long where neither side pings; `\"0\"` is off."),
+        "Without a byte in either direction on a WebSocket, or in a tunnel of a forward listener, which may be silent for long where neither side pings; `\"0\"` is off."),
     key("timeouts.expect_continue", ValueType::Duration, Text("1s"), "\"1s\"",
         "How long a body announced by `Expect: 100-continue` waits for the upstream's 100 before headset asks for it all the same; `\"0\"` does not wait."),
     key("timeouts.caller_keep_alive", ValueType::Duration, Text("1h"), "\"1h\"",

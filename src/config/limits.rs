@@ -17,6 +17,8 @@ pub struct Limits {
     pub in_flight: usize,
     /// Answers between their head and their last byte.
     pub streams: usize,
+    /// Tunnels that forward listeners hold open, all of them together.
+    pub tunnels: usize,
     /// Bytes of a request body that must come each second; zero is no bound.
     pub body_rate: usize,
     /// Bytes of a request body kept for a replay.
@@ -39,7 +41,7 @@ pub struct Timeouts {
     pub first_byte: Duration,
     /// With no byte either way on an open exchange.
     pub idle: Duration,
-    /// The same in a tunnel, after a switch to WebSocket.
+    /// The same in a tunnel: after a switch to WebSocket, or after a CONNECT.
     pub tunnel_idle: Duration,
     /// How long a body that is announced by `Expect: 100-continue` waits for the
     /// upstream's 100; zero does not wait.

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use ipnet::IpNet;
 
 use crate::base::name::Name;
+use crate::config::forward::ForwardConfig;
 use crate::secret::SecretSource;
 
 /// `[listener.NAME]`.
@@ -33,6 +34,8 @@ pub struct ListenerConfig {
     pub access: SocketAccess,
     /// The users that may call on it, by name or number; `None` leaves it to `access`.
     pub allow_users: Option<Vec<String>>,
+    /// Its keys where it is a forward proxy; `None` is a base URL of applications.
+    pub forward: Option<ForwardConfig>,
 }
 
 /// `[listener.NAME.proxy_protocol]`.

@@ -2,6 +2,7 @@
 //! of a socket in the place of one.
 
 use std::fmt;
+use std::net::IpAddr;
 use std::path::Path;
 
 use crate::config::text;
@@ -49,12 +50,16 @@ impl HttpOrigin {
         if self.socket().is_some() {
             return "localhost".into();
         }
-        let own = if self.tls { 443 } else { 80 };
-        if self.port == own {
+        if self.port == self.own_port() {
             self.host.to_string()
         } else {
             format!("{}:{}", self.host, self.port)
         }
+    }
+
+    /// The port of its scheme, which a URL need not name.
+    pub fn own_port(&self) -> u16 {
+        if self.tls { 443 } else { 80 }
     }
 
     /// Whether its host is this machine by every resolver: a loopback address, or
@@ -65,8 +70,32 @@ impl HttpOrigin {
         }
         let host = self.host.strip_suffix('.').unwrap_or(&self.host);
         host == "localhost"
-            || (host.trim_matches(['[', ']']).parse::<std::net::IpAddr>())
+            || (host.trim_matches(['[', ']']).parse::<IpAddr>())
                 .is_ok_and(|ip| ip.to_canonical().is_loopback())
+    }
+}
+
+impl HttpOrigin {
+    /// Whether what listens at both is one server, as far as names tell. The scheme does
+    /// not count, and the names of this machine are one host.
+    pub fn is_same_server(&self, other: &HttpOrigin) -> bool {
+        if self.socket().is_some() || other.socket().is_some() {
+            return self == other;
+        }
+        self.port == other.port
+            && (self.bare() == other.bare() || (self.is_here() && other.is_here()))
+    }
+
+    /// The host without the dot that only says that the name is whole.
+    fn bare(&self) -> &str {
+        self.host.strip_suffix('.').unwrap_or(&self.host)
+    }
+
+    /// Whether a connection to it stays on this machine; one to the unspecified address
+    /// does.
+    fn is_here(&self) -> bool {
+        let ip = self.bare().trim_matches(['[', ']']).parse::<IpAddr>();
+        self.is_loopback() || ip.is_ok_and(|ip| ip.to_canonical().is_unspecified())
     }
 }
 
@@ -133,6 +162,27 @@ impl HttpUrl {
             },
             path: uri.path().into(),
         })
+    }
+}
+
+impl HttpUrl {
+    /// What the calls of a route to this upstream have in common: below the path that it
+    /// `matched`, unless that is `stripped` from them.
+    pub fn leading_to(&self, matched: &str, stripped: bool) -> HttpUrl {
+        let base = self.path.trim_end_matches('/');
+        let below = if stripped {
+            ""
+        } else {
+            matched.trim_end_matches('/')
+        };
+        let path = match (base, below) {
+            ("", "") => "/".to_owned(),
+            _ => format!("{base}{below}"),
+        };
+        HttpUrl {
+            origin: self.origin.clone(),
+            path: path.into(),
+        }
     }
 }
 
@@ -244,6 +294,19 @@ mod tests {
         let other = HttpUrl::parse("unix:/run/app.sock").unwrap();
         assert_ne!(url.origin, other.origin);
         assert!(HttpUrl::parse(&format!("unix:/{}", "x".repeat(107))).is_err());
+    }
+
+    #[test]
+    fn what_the_calls_of_a_route_have_in_common_is_the_base_and_what_it_matches() {
+        let told = |upstream: &str, matched: &str, stripped| {
+            let url = HttpUrl::parse(upstream).unwrap();
+            url.leading_to(matched, stripped).to_string()
+        };
+        assert_eq!(told("http://a", "/", false), "http://a/");
+        assert_eq!(told("http://a/", "/v1", false), "http://a/v1");
+        assert_eq!(told("http://a/base/", "/v1/", false), "http://a/base/v1");
+        assert_eq!(told("http://a/base", "/v1", true), "http://a/base");
+        assert_eq!(told("http://a", "/v1", true), "http://a/");
     }
 
     #[test]

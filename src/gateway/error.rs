@@ -12,6 +12,7 @@ use crate::gateway::request_body::RequestBody;
 use crate::h1::request_head::RequestFault;
 use crate::h1::response::HeadError;
 use crate::net::connect::ConnectError;
+use crate::net::guard::Forbidden;
 
 /// Why there is no upstream answer.
 #[derive(Debug, thiserror::Error)]
@@ -37,6 +38,12 @@ pub enum Error {
         /// The limit.
         limit: usize,
     },
+    /// Forward listeners hold as many tunnels open as they may.
+    #[error("{limit} tunnels are open, the most that are allowed")]
+    Tunnels {
+        /// The limit.
+        limit: usize,
+    },
     /// The route's pace has no place for it in time.
     #[error("the pace of this route has no place for the call within the time that calls wait")]
     Paced {
@@ -55,6 +62,7 @@ impl Error {
             | Error::Credential(_)
             | Error::ForeignOrigin { .. }
             | Error::Overloaded { .. }
+            | Error::Tunnels { .. }
             | Error::Paced { .. } => Reached::No,
         }
     }
@@ -96,6 +104,9 @@ pub enum CallerFault {
     /// It comes from a process of a user who may not call here.
     #[error("{}", foreign_user(*.0))]
     CallerUser(Option<u32>),
+    /// The same to a forward proxy (RFC 9110 §11.7.1).
+    #[error("{0}")]
+    ProxyToken(&'static str),
     /// It does not say for which tenant it is, or for one that the route does not
     /// allow.
     #[error("{header}, which says for which tenant a call is, {why}")]
@@ -112,8 +123,42 @@ pub enum CallerFault {
     #[error("TRACE is not sent where a credential is attached")]
     Trace,
     /// CONNECT is for forward proxies (RFC 9110 §9.3.6).
-    #[error("this listener opens no tunnels")]
-    Connect,
+    #[error("{0}")]
+    Connect(&'static str),
+    /// On a forward listener it does not name its target, or not in one way.
+    #[error("{0}")]
+    Target(&'static str),
+    /// It came in a tunnel that leads to somebody else.
+    #[error("it is for {target}, and came in a tunnel to {tunnel}")]
+    Misdirected {
+        /// Whom it names.
+        target: Box<str>,
+        /// Where its tunnel leads.
+        tunnel: Box<str>,
+    },
+    /// It is for an origin that no route leads to, on a listener that refuses those.
+    #[error("no route leads to {target}, and this listener lets nothing through to elsewhere")]
+    Elsewhere {
+        /// Its target.
+        target: Box<str>,
+    },
+    /// It would have headset speak TLS with somebody whom no route leads to.
+    #[error("no route leads to {target}, and headset speaks TLS for routes alone")]
+    PlainHttps {
+        /// Its target.
+        target: Box<str>,
+    },
+    /// A tunnel to elsewhere would lead to this port.
+    #[error("tunnels to elsewhere do not lead to port {0}")]
+    TunnelPort(u16),
+    /// It is for somebody whom callers may not reach through headset.
+    #[error("{target} may not be reached through headset: {why}")]
+    Forbidden {
+        /// Its host.
+        target: Box<str>,
+        /// Why not.
+        why: Forbidden,
+    },
     /// Its body ended early or was broken while it was being sent on.
     #[error("the request body ended early")]
     BodyBroken,
@@ -196,7 +241,7 @@ impl FaultKind {
             FaultKind::Connect(ConnectError::Resolve { .. }) => "resolve",
             FaultKind::Connect(ConnectError::Tls { .. }) => "tls",
             FaultKind::Connect(ConnectError::OwnListener { .. }) => "loop",
-            FaultKind::Connect(ConnectError::Proxy { .. }) => "proxy",
+            FaultKind::Connect(ConnectError::Proxy { .. } | ConnectError::NoWay { .. }) => "proxy",
             FaultKind::Connect(_) => "connect",
             FaultKind::Closed(_) | FaultKind::Reset(_) => "closed",
             FaultKind::Unprocessed(_) => "refused",
@@ -258,6 +303,12 @@ pub const CODES: &[&str] = &[
     "issuer_target",
     "trace_refused",
     "connect_refused",
+    "no_target",
+    "misdirected",
+    "elsewhere_refused",
+    "tunnel_port",
+    "target_forbidden",
+    "tunnels",
     "body_broken",
     "credential_unavailable",
     "credential_origin",
@@ -273,6 +324,21 @@ pub const CODES: &[&str] = &[
     "upstream_nonsense",
     "upstream_timeout",
     "connect_timeout",
+];
+
+/// Whether only what the built-in route of a forward listener answers can end by this code
+/// of [`CODES`].
+pub fn is_of_forwarding(code: &str) -> bool {
+    FORWARDING.contains(&code)
+}
+
+const FORWARDING: [&str; 6] = [
+    "no_target",
+    "misdirected",
+    "elsewhere_refused",
+    "tunnel_port",
+    "target_forbidden",
+    "tunnels",
 ];
 
 /// Whether only a call that has a route can end by this code of [`CODES`].

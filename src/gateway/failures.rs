@@ -185,6 +185,8 @@ mod tests {
             target: Some(target.parse().unwrap()),
             host: Some(HeaderValue::from_static("localhost:8080")),
             request_id: None,
+            forwarded: None,
+            came_by_tunnel: false,
             observed: None,
             spelling: Spelling::LOWER,
             interim: None,

@@ -13,6 +13,41 @@ use crate::gateway::fields::Seen;
 /// Refuses a request with more than one reading, in whose head these names were `seen`; the
 /// connection must be closed after the response.
 pub fn check<B>(request: &Request<B>, seen: Seen) -> Result<(), CallerFault> {
+    let same = |host: &[u8], authority: &str| host.eq_ignore_ascii_case(authority.as_bytes());
+    check_by(request, seen, same)
+}
+
+/// The same of a request to a proxy, whose clients leave the port out of the one or the
+/// other where it is the scheme's own, and some out of the `Host` of every CONNECT.
+pub fn check_to_proxy<B>(request: &Request<B>, seen: Seen) -> Result<(), CallerFault> {
+    let (own, any_port) = match (request.uri().scheme_str(), request.method()) {
+        (_, &Method::CONNECT) => (":443", true),
+        (Some("https"), _) => (":443", false),
+        _ => (":80", false),
+    };
+    let parts = |text: &str| -> (String, Option<String>) {
+        let name = host_name(text).to_ascii_lowercase();
+        let port = text.trim_end_matches(|c: char| c.is_ascii_digit());
+        let port = port
+            .ends_with(':')
+            .then(|| text[port.len() - 1..].to_owned());
+        (name, port.filter(|port| port != own && port != ":"))
+    };
+    check_by(request, seen, |host, authority| {
+        let Ok(host) = std::str::from_utf8(host) else {
+            return false;
+        };
+        let ((name, port), (other, theirs)) = (parts(host), parts(authority));
+        name == other && (port == theirs || (any_port && port.is_none()))
+    })
+}
+
+#[inline]
+fn check_by<B>(
+    request: &Request<B>,
+    seen: Seen,
+    same: impl Fn(&[u8], &str) -> bool,
+) -> Result<(), CallerFault> {
     let refuse = |why| Err(CallerFault::Framing(why));
     let headers = request.headers();
     // RFC 9112 §6.1: a recipient that cannot decode every coding must not guess.
@@ -39,11 +74,7 @@ pub fn check<B>(request: &Request<B>, seen: Seen) -> Result<(), CallerFault> {
         // RFC 9112 §3.2: a 1.1 request without Host is answered with 400.
         // Even where the target names the host as well.
         (None, _) if request.version() == Version::HTTP_11 => refuse("there is no Host"),
-        (Some(host), Some(authority))
-            if !host
-                .as_bytes()
-                .eq_ignore_ascii_case(authority.as_str().as_bytes()) =>
-        {
+        (Some(host), Some(authority)) if !same(host.as_bytes(), authority.as_str()) => {
             refuse("Host and the authority of the target differ")
         }
         (Some(host), None) if !is_host(host.as_bytes()) => refuse("Host is not a host"),
@@ -230,6 +261,40 @@ mod tests {
             }
             let verdict = check_all(&request.body(()).unwrap());
             assert_eq!(verdict, is_fine, "{value:?}");
+        }
+    }
+
+    #[test]
+    fn a_host_to_a_proxy_is_that_of_the_target_with_or_without_the_port_that_is_meant() {
+        let verdict = |method: &str, uri: &str, host: &str| {
+            let request = Request::builder()
+                .method(method)
+                .uri(uri)
+                .header("host", host);
+            let request = request.body(()).unwrap();
+            check_to_proxy(&request, Seen::of(request.headers())).is_ok()
+        };
+        for (method, uri, host) in [
+            ("GET", "http://a:80/", "a"),
+            ("GET", "http://a/", "A:80"),
+            ("GET", "https://a/", "a:443"),
+            ("GET", "http://a:8080/", "a:8080"),
+            ("GET", "http://[::1]:80/", "[::1]"),
+            ("CONNECT", "a:443", "a"),
+            ("CONNECT", "a:8443", "a"),
+            ("CONNECT", "a:8443", "a:8443"),
+        ] {
+            assert!(verdict(method, uri, host), "{method} {uri} {host}");
+        }
+        for (method, uri, host) in [
+            ("GET", "http://a/", "b"),
+            ("GET", "http://a/", "a:443"),
+            ("GET", "http://a:8080/", "a"),
+            ("GET", "http://[::1]/", "[::1]:81"),
+            ("CONNECT", "a:443", "a:8443"),
+            ("CONNECT", "a:443", "b"),
+        ] {
+            assert!(!verdict(method, uri, host), "{method} {uri} {host}");
         }
     }
 

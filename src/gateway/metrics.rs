@@ -10,7 +10,7 @@ mod labels;
 mod reading;
 
 use prometheus::{
-    HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGaugeVec, Opts, Registry,
+    HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry,
 };
 
 use crate::base::name::Name;
@@ -18,11 +18,12 @@ use crate::gateway::error::{self, FaultKind};
 use crate::gateway::quota::QuotaFamilies;
 pub use handles::{ListenerMetrics, RouteMetrics};
 use labels::{
-    AUTH_FAILURES, CLASSES, CODES, CONNECT_RETRIES, METHODS, OF_ADMIN, PACES, REFUSALS, REPLAYS,
-    STREAMS,
+    AUTH_FAILURES, CLASSES, CODES, CONNECT_RETRIES, CONNECTS, METHODS, OF_ADMIN, OF_FORWARD, PACES,
+    REFUSALS, REPLAYS, STREAMS, TUNNEL,
 };
 pub use labels::{
-    AuthFailure, ConnectRetry, ListenerRefusal, PaceOutcome, ReplayResult, StreamKind,
+    AuthFailure, ConnectOutcome, ConnectRetry, ListenerRefusal, PaceOutcome, ReplayResult,
+    StreamKind,
 };
 pub use reading::RouteReading;
 
@@ -51,6 +52,7 @@ pub struct Families {
     request_bytes: IntCounterVec,
     response_bytes: IntCounterVec,
     refused: IntCounterVec,
+    connects: IntCounterVec,
     stripped: IntCounterVec,
     replays: IntCounterVec,
     connect_retries: IntCounterVec,
@@ -144,6 +146,11 @@ impl Families {
                 "Calls and connections that a listener refused.",
                 &["listener", "reason"],
             )?,
+            connects: counter(
+                "headset_connects_total",
+                "CONNECTs that a forward listener granted, by whether the calls in the tunnel are served or its bytes passed on unread.",
+                &["listener", "outcome"],
+            )?,
             stripped: counter(
                 "headset_client_credentials_stripped_total",
                 "Calls from which credentials of the application were removed.",
@@ -175,17 +182,22 @@ impl Families {
 
     /// The handles of one route, each closed set initialised.
     pub fn route(&self, name: &Name) -> RouteMetrics {
-        self.handles(self, name)
+        self.handles(self, name, false)
+    }
+
+    /// The handles of the built-in route of forward listeners.
+    pub fn forward(&self, name: &Name) -> RouteMetrics {
+        self.handles(self, name, true)
     }
 
     /// The handles of the route that goes nowhere: what is counted about upstreams and
     /// streams would stay 0 and gets no series.
     pub fn none(&self, name: &Name) -> Result<RouteMetrics, prometheus::Error> {
         let unseen = Families::register(&Registry::new())?;
-        Ok(self.handles(&unseen, name))
+        Ok(self.handles(&unseen, name, false))
     }
 
-    fn handles(&self, upstream: &Families, name: &Name) -> RouteMetrics {
+    fn handles(&self, upstream: &Families, name: &Name, forwards: bool) -> RouteMetrics {
         let route = name.as_str();
         let each = |family: &IntCounterVec, values: &mut dyn Iterator<Item = &str>| {
             values
@@ -203,6 +215,9 @@ impl Families {
             own_answers: error::CODES
                 .iter()
                 .map(|code| {
+                    if error::is_of_forwarding(code) && !forwards {
+                        return unseen();
+                    }
                     let families = if error::needs_a_route(code) {
                         upstream
                     } else {
@@ -227,7 +242,10 @@ impl Families {
             in_flight: self.in_flight.with_label_values(&[route]),
             streams: STREAMS
                 .iter()
-                .map(|kind| upstream.streams.with_label_values(&[route, kind]))
+                .map(|kind| match *kind == TUNNEL && !forwards {
+                    true => unseen_gauge(),
+                    false => upstream.streams.with_label_values(&[route, kind]),
+                })
                 .collect(),
             request_bytes: self.request_bytes.with_label_values(&[route]),
             response_bytes: self.response_bytes.with_label_values(&[route]),
@@ -287,37 +305,51 @@ impl Families {
         for (_, reason) in REFUSALS {
             let _ = self.refused.remove_label_values(&[name.as_str(), reason]);
         }
+        for outcome in CONNECTS {
+            let _ = self.connects.remove_label_values(&[name.as_str(), outcome]);
+        }
     }
 
-    /// The handles of one listener, each reason initialised.
-    pub fn listener(&self, name: &Name) -> ListenerMetrics {
-        self.refusals(name, |_| &self.refused)
+    /// The handles of one listener, each reason initialised; what only a forward proxy does
+    /// has a series only where it `forwards`.
+    pub fn listener(&self, name: &Name, forwards: bool) -> ListenerMetrics {
+        self.refusals(name, forwards, |why| forwards || !OF_FORWARD.contains(&why))
     }
 
     /// The handles of the admin listener, of whose reasons only a few get a series.
-    ///
-    /// # Errors
-    /// As [`Families::register`].
-    pub fn admin(&self, name: &Name) -> Result<ListenerMetrics, prometheus::Error> {
-        let unseen = Families::register(&Registry::new())?;
-        Ok(self.refusals(name, |why| match OF_ADMIN.contains(&why) {
-            true => &self.refused,
-            false => &unseen.refused,
-        }))
+    pub fn admin(&self, name: &Name) -> ListenerMetrics {
+        self.refusals(name, false, |why| OF_ADMIN.contains(&why))
     }
 
-    fn refusals<'a>(
+    fn refusals(
         &self,
         name: &Name,
-        family: impl Fn(ListenerRefusal) -> &'a IntCounterVec,
+        forwards: bool,
+        is_seen: impl Fn(ListenerRefusal) -> bool,
     ) -> ListenerMetrics {
-        let handle = |(why, reason): &(ListenerRefusal, &str)| {
-            family(*why).with_label_values(&[name.as_str(), reason])
+        let handle = |(why, reason): &(ListenerRefusal, &str)| match is_seen(*why) {
+            true => self.refused.with_label_values(&[name.as_str(), reason]),
+            false => unseen(),
+        };
+        let outcome = |outcome: &&str| match forwards {
+            true => self.connects.with_label_values(&[name.as_str(), outcome]),
+            false => unseen(),
         };
         ListenerMetrics {
             refused: REFUSALS.iter().map(handle).collect(),
+            connects: CONNECTS.iter().map(outcome).collect(),
         }
     }
+}
+
+/// A gauge that no registry knows: it would stay 0.
+fn unseen_gauge() -> IntGauge {
+    IntGauge::new("unseen", "unseen").unwrap_or_else(|_| unreachable!("a name and a help"))
+}
+
+/// A counter that no registry knows: it would stay 0.
+fn unseen() -> IntCounter {
+    IntCounter::new("unseen", "unseen").unwrap_or_else(|_| unreachable!("a name and a help"))
 }
 
 #[cfg(test)]
@@ -369,7 +401,7 @@ mod tests {
         metrics
             .quota
             .learn(StatusCode::OK, &headers.into_iter().collect(), Seen::QUOTA);
-        families.listener(&name);
+        families.listener(&name, true);
         let series = || {
             registry
                 .gather()

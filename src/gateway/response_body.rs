@@ -18,6 +18,7 @@ use http_body::{Frame, SizeHint};
 
 use crate::gateway::body_error::BodyError;
 use crate::gateway::echoes;
+use crate::gateway::forward::OpenedTunnel;
 use crate::gateway::response_body::open_stream::OpenStream;
 use crate::gateway::response_body::peeked::Peeked;
 use crate::gateway::response_body::request_guard::RequestGuard;
@@ -60,8 +61,10 @@ enum BodyKind {
     Pieces(Box<dyn Pieces>),
     /// From an upstream over HTTP/1.1.
     Answer(H1Body),
-    /// What follows a 101 and is no body.
+    /// What follows a 101, or the 200 to a CONNECT, and is no body.
     Tunnel(Box<Tunnel>),
+    /// That a CONNECT was answered whose tunnel ends here.
+    Opened(Box<OpenedTunnel>),
     /// From an upstream over HTTP/2.
     Stream(Box<H2Body>),
     /// One whose beginning was looked at.
@@ -108,10 +111,38 @@ impl ResponseBody {
         }
     }
 
+    /// No body, but a tunnel that ends here.
+    pub fn opened(opened: OpenedTunnel) -> ResponseBody {
+        ResponseBody::of(BodyKind::Opened(Box::new(opened)))
+    }
+
+    /// Takes out the tunnel that ends here, if this is the body of a 200 that tells so.
+    pub fn take_opened(&mut self) -> Option<OpenedTunnel> {
+        match std::mem::take(&mut self.kind) {
+            BodyKind::Opened(opened) => Some(*opened),
+            kind => {
+                self.kind = kind;
+                None
+            }
+        }
+    }
+
+    /// Whether a tunnel comes in its place.
+    pub fn is_tunnel(&self) -> bool {
+        matches!(self.kind, BodyKind::Tunnel(_))
+    }
+
     /// Counts `bytes` that went to the caller past this body.
     pub fn count(&self, octets: usize) {
         if let Some(request_guard) = &self.request_guard {
             request_guard.count(octets);
+        }
+    }
+
+    /// Counts `bytes` that came from the caller past the body of its request.
+    pub fn count_received(&self, octets: usize) {
+        if let Some(request_guard) = &self.request_guard {
+            request_guard.received(octets);
         }
     }
 
@@ -228,7 +259,7 @@ impl http_body::Body for ResponseBody {
             send_progress.taken();
         }
         let frame = match &mut this.kind {
-            BodyKind::Empty | BodyKind::Tunnel(_) => Poll::Ready(None),
+            BodyKind::Empty | BodyKind::Tunnel(_) | BodyKind::Opened(_) => Poll::Ready(None),
             BodyKind::Whole(octets) => {
                 let octets = std::mem::take(octets);
                 let frame = (!octets.is_empty()).then(|| Ok(Frame::data(octets)));
@@ -276,7 +307,7 @@ impl http_body::Body for ResponseBody {
 
     fn is_end_stream(&self) -> bool {
         match &self.kind {
-            BodyKind::Empty | BodyKind::Tunnel(_) => true,
+            BodyKind::Empty | BodyKind::Tunnel(_) | BodyKind::Opened(_) => true,
             BodyKind::Whole(octets) => octets.is_empty(),
             BodyKind::Answer(answer) => answer.is_end_stream(),
             BodyKind::Stream(stream) => stream.is_end_stream(),
@@ -287,7 +318,7 @@ impl http_body::Body for ResponseBody {
 
     fn size_hint(&self) -> SizeHint {
         match &self.kind {
-            BodyKind::Empty | BodyKind::Tunnel(_) => SizeHint::with_exact(0),
+            BodyKind::Empty | BodyKind::Tunnel(_) | BodyKind::Opened(_) => SizeHint::with_exact(0),
             BodyKind::Whole(octets) => SizeHint::with_exact(octets.len() as u64),
             BodyKind::Answer(answer) => answer.size_hint(),
             BodyKind::Stream(stream) => stream.size_hint(),

@@ -6,20 +6,21 @@
 //! [`Gateway`] from it, whose stacks, pools and futures never leave that worker.
 
 use std::cell::RefCell;
-use std::future::{Ready, ready};
 use std::rc::Rc;
 use std::sync::Arc;
-use std::task::{Context, Poll};
 
-use http::{HeaderValue, Request, Response, Version, header};
+use http::{HeaderValue, Method, Request, Response, Version, header};
 use tokio::time::Instant;
 use tower::Service;
 
 use crate::base::name::Name;
 use crate::config::Effect;
+use crate::config::url::HttpOrigin;
 use crate::gateway::client::Client;
-use crate::gateway::error::{CallerFault, Error};
+use crate::gateway::error::CallerFault;
 use crate::gateway::fields::Seen;
+use crate::gateway::forward::elsewhere::Unrouted;
+use crate::gateway::forward::{self, ForwardRules};
 use crate::gateway::metrics::{ListenerMetrics, ListenerRefusal};
 use crate::gateway::observe::{CallFacts, SentHead, id_of};
 use crate::gateway::path::{is_under, normalise};
@@ -32,7 +33,7 @@ use crate::gateway::stack::respond::RespondLayer;
 use crate::gateway::stack::{self, Parts, RouteStack};
 use crate::gateway::upstream::lifetimes::Lifetimes;
 use crate::gateway::upstream::pool::ConnPool;
-use crate::gateway::{Call, CallResponse, ConnectionReuse, expect, framing};
+use crate::gateway::{Call, ConnectionReuse, expect, framing};
 use crate::h1::spelling::Spelling;
 use crate::net::caller::ConnState;
 use crate::net::connect::Connector;
@@ -95,8 +96,11 @@ pub struct RouteBlueprint {
 pub struct Blueprint {
     /// In order of [`Matcher::precedence`].
     pub routes: Vec<RouteBlueprint>,
-    /// The layers of the built-in route `none`, which answers what no route takes.
+    /// The layers of the built-in route, which answers what no route takes: `none`, or on a
+    /// forward listener `forward`.
     pub none: Parts,
+    /// What it goes by where it is a forward listener.
+    pub forward: Option<Arc<ForwardRules>>,
     /// The listener's handles.
     pub listener: Arc<ListenerMetrics>,
     /// Bytes of a request body kept for a replay.
@@ -109,7 +113,8 @@ pub struct Blueprint {
 pub struct Gateway {
     blueprint: Arc<Blueprint>,
     routes: Vec<(RefCell<RouteStack<Client>>, Rc<ConnPool>)>,
-    none: RefCell<RouteStack<NoUpstream>>,
+    none: RefCell<RouteStack<Unrouted>>,
+    unrouted: Unrouted,
 }
 
 impl std::fmt::Debug for Gateway {
@@ -136,11 +141,13 @@ impl Gateway {
                 (RefCell::new(stack), pool)
             })
             .collect();
-        let none = RefCell::new(stack::for_route(blueprint.none.clone(), NoUpstream));
+        let unrouted = Unrouted::new(blueprint.forward.as_ref());
+        let none = stack::for_route(blueprint.none.clone(), unrouted.clone());
         Gateway {
             blueprint,
             routes,
-            none,
+            none: RefCell::new(none),
+            unrouted,
         }
     }
 
@@ -165,7 +172,14 @@ impl Gateway {
         let mut uploading = None;
         let host = host_of(&request);
         let seen = Seen::of(request.headers());
-        let (index, fault) = self.place(&request, seen, host.as_ref());
+        let Placed {
+            index,
+            fault,
+            forwarded,
+        } = match &self.blueprint.forward {
+            None => self.place(&request, seen, host.as_ref()),
+            Some(forward) => self.place_forward(forward, (&request, seen), host.as_ref(), caller),
+        };
         let route = index.map(|index| &self.blueprint.routes[index]);
         let parts = route.map_or(&self.blueprint.none, |route| &route.parts);
         let observer = parts.observer.as_ref();
@@ -180,6 +194,8 @@ impl Gateway {
                 Some(_) => None,
                 None => id_of(request.headers()),
             },
+            forwarded,
+            came_by_tunnel: caller.tunnelled_to.is_some(),
             observed: observer.map(|observer| observer.begin(&request)),
             spelling: if keeps_names {
                 spelling
@@ -270,6 +286,7 @@ impl Gateway {
         for (_, pool) in &self.routes {
             pool.sweep();
         }
+        self.unrouted.sweep();
     }
 
     fn place(
@@ -277,20 +294,111 @@ impl Gateway {
         request: &Request<RequestBody>,
         seen: Seen,
         host: Option<&HeaderValue>,
-    ) -> (Option<usize>, Option<CallerFault>) {
+    ) -> Placed {
         if let Err(fault) = framing::check(request, seen) {
             self.blueprint
                 .listener
                 .refused(ListenerRefusal::Framing)
                 .inc();
-            return (None, Some(fault));
+            return Placed::refused(fault, None);
         }
         let name = framing::authority(request.uri(), host).map(framing::host_name);
         let matchers = self.blueprint.routes.iter().map(|route| &route.matcher);
-        match find(matchers, name, request.uri().path()) {
+        Placed::found(find(matchers, name, request.uri().path()), None)
+    }
+
+    /// The same on a forward listener, where the target that a call names chooses.
+    #[cold]
+    fn place_forward(
+        &self,
+        rules: &ForwardRules,
+        request: (&Request<RequestBody>, Seen),
+        host: Option<&HeaderValue>,
+        caller: &ConnState,
+    ) -> Placed {
+        let placed = self.seek(rules, request, host, caller.tunnelled_to.as_deref());
+        let refusal = placed.fault.as_ref().and_then(forward::refusal);
+        if let Some(refusal) = refusal {
+            self.blueprint.listener.refused(refusal).inc();
+        }
+        placed
+    }
+
+    fn seek(
+        &self,
+        rules: &ForwardRules,
+        (request, seen): (&Request<RequestBody>, Seen),
+        host: Option<&HeaderValue>,
+        inside: Option<&HttpOrigin>,
+    ) -> Placed {
+        let target = framing::check_to_proxy(request, seen)
+            .and_then(|()| forward::target(request, host, inside));
+        let target = match target {
+            Ok(target) => target,
+            Err(fault) => return Placed::refused(fault, None),
+        };
+        let (method, path) = (request.method(), request.uri().path());
+        let is_connect = method == Method::CONNECT;
+        let routes = rules.routes_to(&target).filter(|_| !is_connect);
+        let opens = is_connect && rules.opens(&target);
+        let forwarded = Some(Rc::new(target));
+        if let Some(routes) = routes {
+            let matchers = routes
+                .iter()
+                .map(|&index| &self.blueprint.routes[index].matcher);
+            let found = match find(matchers, None, path) {
+                Ok(place) => Ok(place.map(|place| routes[place])),
+                Err((place, fault)) => Err((routes[place], fault)),
+            };
+            return Placed::found(found, forwarded);
+        }
+        let verdict = match &forwarded {
+            Some(target) if !opens => rules.elsewhere(method, target, path),
+            _ => Ok(()),
+        };
+        match verdict {
+            Ok(()) => Placed {
+                index: None,
+                fault: None,
+                forwarded,
+            },
+            Err(fault) => Placed::refused(fault, forwarded),
+        }
+    }
+}
+
+/// Where a call goes.
+struct Placed {
+    /// Its route; `None` is the built-in one.
+    index: Option<usize>,
+    /// Why it is refused there.
+    fault: Option<CallerFault>,
+    /// On a forward listener, the origin that it is for.
+    forwarded: Option<Rc<HttpOrigin>>,
+}
+
+impl Placed {
+    fn refused(fault: CallerFault, forwarded: Option<Rc<HttpOrigin>>) -> Placed {
+        Placed {
+            index: None,
+            fault: Some(fault),
+            forwarded,
+        }
+    }
+
+    fn found(
+        found: Result<Option<usize>, (usize, CallerFault)>,
+        forwarded: Option<Rc<HttpOrigin>>,
+    ) -> Placed {
+        let (index, fault) = match found {
             Ok(Some(index)) => (Some(index), None),
             Ok(None) => (None, Some(CallerFault::NoRoute)),
             Err((index, fault)) => (Some(index), Some(fault)),
+        };
+        Placed {
+            index,
+            fault,
+            forwarded,
         }
     }
 }
@@ -334,24 +442,6 @@ pub(in crate::gateway) fn find<'m>(
         return Err((strict, CallerFault::TwoRoutes));
     }
     Ok(chosen)
-}
-
-/// The leaf of the route `none`: there is nowhere to send the call.
-#[derive(Clone, Debug)]
-pub struct NoUpstream;
-
-impl Service<Call> for NoUpstream {
-    type Response = CallResponse;
-    type Error = Error;
-    type Future = Ready<Result<CallResponse, Error>>;
-
-    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Error>> {
-        Poll::Ready(Ok(()))
-    }
-
-    fn call(&mut self, call: Call) -> Self::Future {
-        ready(Err(call.fault.unwrap_or(CallerFault::NoRoute).into()))
-    }
 }
 
 #[cfg(test)]

@@ -26,6 +26,8 @@ pub struct UpstreamTarget {
     /// The matched prefix to remove, without a trailing slash; empty for none.
     strip: Box<str>,
     rewrite_location: bool,
+    /// Whether calls go where they themselves say.
+    is_anywhere: bool,
 }
 
 impl UpstreamTarget {
@@ -56,7 +58,36 @@ impl UpstreamTarget {
             base: upstream.path.trim_end_matches('/').into(),
             strip: strip.unwrap_or("").trim_end_matches('/').into(),
             rewrite_location,
+            is_anywhere: false,
         })
+    }
+
+    /// The same for calls that name the upstream's own target, as those to a forward proxy
+    /// do: nothing of the target or of a `Location` is turned.
+    #[must_use]
+    pub fn as_called(&self) -> UpstreamTarget {
+        UpstreamTarget {
+            origin: self.origin.clone(),
+            host: self.host.clone(),
+            names: Vec::new(),
+            base: "".into(),
+            strip: "".into(),
+            rewrite_location: false,
+            is_anywhere: false,
+        }
+    }
+
+    /// For the built-in route of forward listeners: wherever the call itself says.
+    pub fn anywhere() -> UpstreamTarget {
+        UpstreamTarget {
+            is_anywhere: true,
+            ..UpstreamTarget::nowhere()
+        }
+    }
+
+    /// Whether the `Host` to send is that of the call's own target.
+    pub fn is_anywhere(&self) -> bool {
+        self.is_anywhere
     }
 
     /// For the route `none`, whose calls go nowhere.
@@ -72,6 +103,7 @@ impl UpstreamTarget {
             base: "".into(),
             strip: "".into(),
             rewrite_location: false,
+            is_anywhere: false,
         }
     }
 

@@ -19,6 +19,16 @@ pub struct Answered {
     pub version: Version,
     /// Whether it was a HEAD, to which there is no body.
     pub is_head: bool,
+    /// Whether it was a CONNECT: what follows a 2xx to it is no body (RFC 9112 §6.3).
+    pub is_connect: bool,
+}
+
+impl Answered {
+    /// Whether a response of this `status` ends HTTP on its connection: another protocol
+    /// follows it, or a tunnel.
+    pub fn is_last(self, status: StatusCode) -> bool {
+        status == StatusCode::SWITCHING_PROTOCOLS || (self.is_connect && status.is_success())
+    }
 }
 
 /// Frames the body of a response to `answered` and says so in `headers`, which then hold
@@ -31,7 +41,8 @@ pub fn frame(
     length: Option<u64>,
 ) -> Framing {
     let has_none = answered.is_head || status == StatusCode::NOT_MODIFIED;
-    if has_none || status == StatusCode::NO_CONTENT || status.is_informational() {
+    let is_last = answered.is_last(status);
+    if has_none || is_last || status == StatusCode::NO_CONTENT || status.is_informational() {
         if !has_none {
             // RFC 9110 §8.6.
             headers.remove(header::CONTENT_LENGTH);
@@ -91,14 +102,17 @@ mod tests {
     const NEW: Answered = Answered {
         version: Version::HTTP_11,
         is_head: false,
+        is_connect: false,
     };
     const OLD: Answered = Answered {
         version: Version::HTTP_10,
         is_head: false,
+        is_connect: false,
     };
     const TO_HEAD: Answered = Answered {
         version: Version::HTTP_11,
         is_head: true,
+        is_connect: false,
     };
 
     /// RFC 9112 §6.

@@ -16,7 +16,7 @@ use std::sync::Arc;
 use std::task::Poll;
 
 use bytes::BytesMut;
-use http::{HeaderValue, Method, Response, StatusCode, Version, header};
+use http::{HeaderValue, Method, Response, Version, header};
 use tokio::sync::watch;
 
 use crate::gateway::error::CallerFault;
@@ -31,14 +31,14 @@ use crate::modes::aside::Aside;
 use crate::modes::ending::{Expired, expiry, refuse};
 use crate::modes::phase::Phase;
 use crate::modes::serving::{ConnectionRules, CurrentService};
-use crate::modes::upgrade::Granted;
+use crate::modes::upgrade::{Granted, Inside};
 use crate::net::caller::h1::{H1Caller, NoHead};
 use crate::net::caller::{CallerIo, ConnState, InFlight};
 use presence::Presence;
 use response::{ResponseEnd, Writing};
 
-/// Serves `io`, of which `first` was read, until it closes. Its errors are its own; they
-/// are counted.
+/// Serves `io`, of which `first` was read, until it closes, or until a CONNECT was granted in
+/// whose tunnel it goes on, which it yields. Its errors are its own; they are counted.
 pub(super) async fn serve(
     io: CallerIo,
     first: BytesMut,
@@ -46,7 +46,7 @@ pub(super) async fn serve(
     rules: Arc<ConnectionRules>,
     metrics: Arc<ListenerMetrics>,
     phase: watch::Receiver<Phase>,
-) {
+) -> Option<Box<Inside>> {
     let notes = io.notes().clone();
     let limits = HeadLimits {
         bytes: rules.header_bytes,
@@ -70,7 +70,7 @@ pub(super) async fn serve(
         });
         let head = match next.await {
             Ok(Ok(head)) => head,
-            Ok(Err(NoHead::Closed)) => return,
+            Ok(Err(NoHead::Closed)) => return None,
             Ok(Err(NoHead::Refused(fault))) => {
                 // A head that was refused is no slow one, and more of it may come.
                 notes.head_since.set(None);
@@ -79,6 +79,7 @@ pub(super) async fn serve(
                 let answered = Answered {
                     version: Version::HTTP_11,
                     is_head: false,
+                    is_connect: false,
                 };
                 let mut writing = Writing::begin(&mut caller, answered, *response, false);
                 let written = poll_fn(|cx| match writing.poll(&mut caller, cx) {
@@ -87,12 +88,12 @@ pub(super) async fn serve(
                 });
                 match written.await {
                     Ok(ResponseEnd::Whole) => break,
-                    Ok(_) => return,
-                    Err(why) => return refuse(&metrics, why),
+                    Ok(_) => return None,
+                    Err(why) => return ended(&metrics, why),
                 }
             }
             // Dropping the connection closes it; an idle one loses nothing.
-            Err(why) => return refuse(&metrics, why),
+            Err(why) => return ended(&metrics, why),
         };
 
         let busy = InFlight::begin(notes.clone());
@@ -105,6 +106,7 @@ pub(super) async fn serve(
         let answered = Answered {
             version: request.version(),
             is_head: request.method() == Method::HEAD,
+            is_connect: request.method() == Method::CONNECT,
         };
         let mut presence = Presence::new(request.version());
         let expects = !body.is_done() && expect::waits(&request);
@@ -129,13 +131,13 @@ pub(super) async fn serve(
         let mut response = match response {
             Ok(Some(response)) => response,
             // Dropping the call ends it upstream, too.
-            Ok(None) => return,
-            Err(why) => return refuse(&metrics, why),
+            Ok(None) => return None,
+            Err(why) => return ended(&metrics, why),
         };
 
-        let granted = match response.status() {
-            StatusCode::SWITCHING_PROTOCOLS => Granted::take(response.body_mut()),
-            _ => None,
+        let granted = match answered.is_last(response.status()) {
+            true => Granted::take(response.body_mut()),
+            false => None,
         };
         let stays = keep_alive && !notes.abandoned.get() && *phase.borrow() == Phase::Serving;
         let mut writing = Writing::begin(&mut caller, answered, *response, stays);
@@ -150,17 +152,22 @@ pub(super) async fn serve(
         });
         match written.await {
             Ok(ResponseEnd::Whole) => {}
-            Ok(ResponseEnd::Lost) => return,
-            Ok(ResponseEnd::Broken) if writing.is_until_close() => return caller.abort(),
-            Ok(ResponseEnd::Broken) => return,
-            Err(why) => return refuse(&metrics, why),
+            Ok(ResponseEnd::Lost) => return None,
+            Ok(ResponseEnd::Broken) if writing.is_until_close() => {
+                caller.abort();
+                return None;
+            }
+            Ok(ResponseEnd::Broken) => return None,
+            Err(why) => return ended(&metrics, why),
         }
         if let Some(granted) = granted {
-            if let Some((io, first)) = caller.into_io() {
-                // Boxed: rare, and every connection would carry the room for it.
-                Box::pin(granted.relay(io, first, phase)).await;
+            let (io, first) = caller.into_io()?;
+            // Boxed: rare, and every connection would carry the room for it.
+            match granted {
+                Granted::Relay(relay) => Box::pin(relay.run(io, first, phase)).await,
+                Granted::Opened(opened) => return Some(Box::new(Inside { io, first, opened })),
             }
-            return;
+            return None;
         }
         let stays = writing.stays();
         drop(writing);
@@ -184,10 +191,17 @@ pub(super) async fn serve(
                     break;
                 }
             }
-            Err(why) => return refuse(&metrics, why),
+            Err(why) => return ended(&metrics, why),
         }
     }
     close(caller, side, &notes, &metrics).await;
+    None
+}
+
+/// Counts that the connection ended early.
+fn ended(metrics: &ListenerMetrics, why: Expired) -> Option<Box<Inside>> {
+    refuse(metrics, why);
+    None
 }
 
 /// Ends when the connection has outstayed one of its times; notes when headset stops.

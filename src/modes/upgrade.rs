@@ -1,4 +1,5 @@
-//! The bytes after a handshake: two sockets joined until either is done with the other.
+//! The bytes after a handshake or a CONNECT: two sockets joined until either is done with
+//! the other.
 //!
 //! Nothing is read into them but what the other side can take, and an end one way leaves
 //! the other way open (RFC 6455 §7.1.1 closes them in turn). The tunnel ends when both
@@ -19,38 +20,65 @@ use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf, copy_bidirectiona
 use tokio::sync::watch;
 use tokio::time::Instant;
 
+use crate::gateway::forward::OpenedTunnel;
 use crate::gateway::response_body::ResponseBody;
 use crate::gateway::upstream::tunnel::Tunnel;
 use crate::modes::phase::Phase;
+use crate::net::caller::CallerIo;
 
-/// A switch that was granted and waits for its 101 to be written.
+/// What was granted and waits for its 101, or its 200 to a CONNECT, to be written.
 #[derive(Debug)]
-pub struct Granted {
+pub enum Granted {
+    /// The bytes of both sides are passed on as they come.
+    Relay(Box<Relay>),
+    /// The tunnel ends here.
+    Opened(OpenedTunnel),
+}
+
+/// A caller's connection whose CONNECT was granted, for a tunnel that ends here.
+#[derive(Debug)]
+pub struct Inside {
+    /// The connection.
+    pub io: CallerIo,
+    /// What came on it behind the CONNECT.
+    pub first: Bytes,
+    /// Where the tunnel leads.
+    pub opened: OpenedTunnel,
+}
+
+/// Two sides to be joined.
+#[derive(Debug)]
+pub struct Relay {
     tunnel: Tunnel,
     /// What ends with the tunnel.
     held: ResponseBody,
 }
 
 impl Granted {
-    /// Takes the tunnel out of the body of a 101, whose response is left with none.
+    /// Takes what follows out of the body of a 101 or 200, whose response is left with none.
     pub fn take(body: &mut ResponseBody) -> Option<Granted> {
         let mut held = std::mem::take(body);
         body.set_spelling(held.take_spelling());
+        if let Some(opened) = held.take_opened() {
+            return Some(Granted::Opened(opened));
+        }
         let tunnel = held.take_tunnel()?;
-        Some(Granted { tunnel, held })
+        Some(Granted::Relay(Box::new(Relay { tunnel, held })))
     }
+}
 
+impl Relay {
     /// Joins `caller` to the upstream. `first` is what the caller sent right after its
     /// handshake and comes before anything read from `caller`.
     ///
     /// Dropping the future closes both sockets.
-    pub async fn relay(
+    pub async fn run(
         self,
         caller: impl AsyncRead + AsyncWrite + Unpin,
         first: Bytes,
         mut phase: watch::Receiver<Phase>,
     ) {
-        let Granted { tunnel, held } = self;
+        let Relay { tunnel, held } = self;
         let (idle, metrics) = (tunnel.idle, tunnel.metrics.clone());
         let (io, upstream_first, _counted) = tunnel.into_parts();
         let moved = Rc::new(Cell::new(Instant::now()));
@@ -58,7 +86,10 @@ impl Granted {
             io: caller,
             first,
             moved: moved.clone(),
-            count: |octets: usize| metrics.request_bytes.inc_by(octets as u64),
+            count: |octets: usize| {
+                metrics.request_bytes.inc_by(octets as u64);
+                held.count_received(octets);
+            },
         };
         let mut upstream = Side {
             io: TokioIo::new(io),

@@ -5,6 +5,7 @@
 //! that the last response arrives (`linger.rs`). HTTP/1 over it stands in `caller/h1.rs`.
 
 pub mod h1;
+mod inside;
 
 use std::cell::{Cell, RefCell};
 use std::io::{self, IoSlice};
@@ -20,6 +21,7 @@ use tokio::net::{TcpStream, UnixStream};
 use tokio::time::Instant;
 use tokio_rustls::server::TlsStream;
 
+use crate::config::url::HttpOrigin;
 use crate::net::activity::Activity;
 use crate::net::tls::server::{self, TlsAcceptor};
 
@@ -47,6 +49,8 @@ pub struct Peer {
 pub struct ConnState {
     /// Who it is.
     pub peer: Peer,
+    /// Where the tunnel leads in which it comes.
+    pub tunnelled_to: Option<Rc<HttpOrigin>>,
     /// Counts the calls of its listener.
     activity: Arc<Activity>,
     /// When the first byte of the head that is being read arrived, or, before any byte,
@@ -77,9 +81,14 @@ pub struct ConnState {
 }
 
 impl ConnState {
-    fn new(peer: Peer, activity: Arc<Activity>) -> Rc<ConnState> {
+    fn new(
+        peer: Peer,
+        tunnelled_to: Option<Rc<HttpOrigin>>,
+        activity: Arc<Activity>,
+    ) -> Rc<ConnState> {
         Rc::new(ConnState {
             peer,
+            tunnelled_to,
             activity,
             head_since: Cell::new(Some(Instant::now())),
             calls: Cell::new(0),
@@ -186,6 +195,10 @@ enum CallerStream {
     Unix(UnixStream),
     /// Boxed: it is large, and plain connections should not pay for it.
     Tls(Box<TlsStream<TcpStream>>),
+    /// In a tunnel that a CONNECT asked for.
+    Inside(Box<CallerIo>),
+    /// The same with TLS in it.
+    TlsInside(Box<TlsStream<CallerIo>>),
 }
 
 /// A caller's connection.
@@ -235,11 +248,15 @@ impl CallerIo {
     }
 
     fn new(stream: CallerStream, peer: Peer, activity: Arc<Activity>) -> CallerIo {
+        CallerIo::with(stream, ConnState::new(peer, None, activity))
+    }
+
+    fn with(stream: CallerStream, notes: Rc<ConnState>) -> CallerIo {
         CallerIo {
             stream,
             first: Bytes::new(),
             chosen: None,
-            notes: ConnState::new(peer, activity),
+            notes,
             frames: None,
             linger: None,
         }
@@ -266,6 +283,8 @@ impl CallerIo {
             CallerStream::Tcp(io) => proxy_header::read(io).await,
             CallerStream::Unix(io) => proxy_header::read(io).await,
             CallerStream::Tls(io) => proxy_header::read(io).await,
+            // No load balancer stands in a tunnel.
+            CallerStream::Inside(_) | CallerStream::TlsInside(_) => Ok(None),
         }
     }
 
@@ -292,25 +311,31 @@ impl CallerIo {
         if !matches!(tcp.peek(&mut [0]).await, Ok(1..)) {
             return Ok(None);
         }
-        let mut tls = acceptor.greet(tcp).await?;
-        tls.get_mut().1.set_buffer_limit(Some(SEALED));
-        let chosen = match tls.get_ref().1.alpn_protocol() {
+        let tls = Box::new(acceptor.greet(tcp).await?);
+        Ok(Some(CallerIo::secured(&self.notes, tls, CallerStream::Tls)))
+    }
+
+    fn secured<T>(
+        notes: &ConnState,
+        mut tls: Box<TlsStream<T>>,
+        stream: impl Fn(Box<TlsStream<T>>) -> CallerStream,
+    ) -> CallerIo {
+        let session = tls.get_mut().1;
+        session.set_buffer_limit(Some(SEALED));
+        let chosen = match session.alpn_protocol() {
             Some(server::H2) => Some(Protocol::Http2),
             Some(server::HTTP1) => Some(Protocol::Http1),
             _ => None,
         };
         let peer = Peer {
             tls: true,
-            ..self.notes.peer
+            ..notes.peer
         };
-        Ok(Some(CallerIo {
+        let notes = ConnState::new(peer, notes.tunnelled_to.clone(), notes.activity.clone());
+        CallerIo {
             chosen,
-            ..CallerIo::new(
-                CallerStream::Tls(Box::new(tls)),
-                peer,
-                self.notes.activity.clone(),
-            )
-        }))
+            ..CallerIo::with(stream(tls), notes)
+        }
     }
 
     /// Reads far enough to tell the protocol, where ALPN did not, and yields it with what
@@ -327,7 +352,7 @@ impl CallerIo {
         match &self.stream {
             CallerStream::Tcp(io) => io.readable().await?,
             CallerStream::Unix(io) => io.readable().await?,
-            CallerStream::Tls(_) => {}
+            CallerStream::Tls(_) | CallerStream::Inside(_) | CallerStream::TlsInside(_) => {}
         }
         // A whole small head fits, so that telling the protocol costs no extra read.
         let mut seen = buffers::take();
@@ -344,6 +369,8 @@ impl CallerIo {
                 CallerStream::Tcp(io) => io.read_buf(&mut seen).await?,
                 CallerStream::Unix(io) => io.read_buf(&mut seen).await?,
                 CallerStream::Tls(io) => io.read_buf(&mut seen).await?,
+                CallerStream::Inside(io) => io.read_buf(&mut seen).await?,
+                CallerStream::TlsInside(io) => io.read_buf(&mut seen).await?,
             };
             if n == 0 {
                 buffers::give(&mut seen);
@@ -360,7 +387,10 @@ impl CallerIo {
         match &self.stream {
             CallerStream::Tcp(io) => io.poll_read_ready(cx).map(drop),
             CallerStream::Unix(io) => io.poll_read_ready(cx).map(drop),
-            CallerStream::Tls(_) => Poll::Ready(()),
+            CallerStream::Inside(io) if io.first.is_empty() => io.poll_readable(cx),
+            CallerStream::Tls(_) | CallerStream::Inside(_) | CallerStream::TlsInside(_) => {
+                Poll::Ready(())
+            }
         }
     }
 
@@ -371,6 +401,8 @@ impl CallerIo {
             CallerStream::Tcp(tcp) => socket2::SockRef::from(tcp),
             CallerStream::Unix(unix) => socket2::SockRef::from(unix),
             CallerStream::Tls(tls) => socket2::SockRef::from(tls.get_ref().0),
+            CallerStream::Inside(io) => return io.has_failed(),
+            CallerStream::TlsInside(tls) => return tls.get_ref().0.has_failed(),
         };
         let sent = socket.send(&[]);
         sent.is_err_and(|error| error.kind() != io::ErrorKind::WouldBlock)
@@ -382,7 +414,8 @@ impl CallerIo {
         let tcp = match &self.stream {
             CallerStream::Tcp(tcp) => tcp,
             // Without its close_notify TLS shows a break.
-            CallerStream::Unix(_) | CallerStream::Tls(_) => return,
+            CallerStream::Unix(_) | CallerStream::Tls(_) | CallerStream::TlsInside(_) => return,
+            CallerStream::Inside(io) => return io.reset_on_close(),
         };
         let _ = socket2::SockRef::from(tcp).set_linger(Some(std::time::Duration::ZERO));
     }
@@ -447,6 +480,8 @@ impl CallerStream {
             CallerStream::Tcp(io) => Pin::new(io).poll_read(cx, buf),
             CallerStream::Unix(io) => Pin::new(io).poll_read(cx, buf),
             CallerStream::Tls(io) => Pin::new(io.as_mut()).poll_read(cx, buf),
+            CallerStream::Inside(io) => Pin::new(io.as_mut()).poll_read(cx, buf),
+            CallerStream::TlsInside(io) => Pin::new(io.as_mut()).poll_read(cx, buf),
         }
     }
 }
@@ -461,6 +496,8 @@ impl AsyncWrite for CallerIo {
             CallerStream::Tcp(io) => Pin::new(io).poll_write(cx, buf),
             CallerStream::Unix(io) => Pin::new(io).poll_write(cx, buf),
             CallerStream::Tls(io) => Pin::new(io.as_mut()).poll_write(cx, buf),
+            CallerStream::Inside(io) => Pin::new(io.as_mut()).poll_write(cx, buf),
+            CallerStream::TlsInside(io) => Pin::new(io.as_mut()).poll_write(cx, buf),
         };
         self.note_write(&written);
         written
@@ -475,6 +512,8 @@ impl AsyncWrite for CallerIo {
             CallerStream::Tcp(io) => Pin::new(io).poll_write_vectored(cx, bufs),
             CallerStream::Unix(io) => Pin::new(io).poll_write_vectored(cx, bufs),
             CallerStream::Tls(io) => Pin::new(io.as_mut()).poll_write_vectored(cx, bufs),
+            CallerStream::Inside(io) => Pin::new(io.as_mut()).poll_write_vectored(cx, bufs),
+            CallerStream::TlsInside(io) => Pin::new(io.as_mut()).poll_write_vectored(cx, bufs),
         };
         self.note_write(&written);
         written
@@ -494,6 +533,12 @@ impl AsyncWrite for CallerIo {
                 self.notes.wrote(&flushed);
                 flushed
             }
+            CallerStream::Inside(io) => Pin::new(io.as_mut()).poll_flush(cx),
+            CallerStream::TlsInside(io) => {
+                let flushed = Pin::new(io.as_mut()).poll_flush(cx);
+                self.notes.wrote(&flushed);
+                flushed
+            }
         }
     }
 
@@ -506,6 +551,8 @@ impl AsyncWrite for CallerIo {
                 CallerStream::Tcp(io) => Pin::new(io).poll_shutdown(cx),
                 CallerStream::Unix(io) => Pin::new(io).poll_shutdown(cx),
                 CallerStream::Tls(io) => Pin::new(io.as_mut()).poll_shutdown(cx),
+                CallerStream::Inside(io) => Pin::new(io.as_mut()).poll_shutdown(cx),
+                CallerStream::TlsInside(io) => Pin::new(io.as_mut()).poll_shutdown(cx),
             })?;
             // A head that was refused half read counts as well.
             let head = this.notes.head_since.take();

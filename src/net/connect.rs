@@ -4,7 +4,10 @@
 //! Each new connection asks what the name means (`resolve.rs` remembers it for 5 s)
 //! and takes whichever address connects first (`race.rs`); where the configuration says
 //! the addresses (`resolve`), nobody is asked. No address of headset's own listeners is
-//! dialled.
+//! dialled, and where callers chose the target none that is not for them
+//! (`connect/chosen.rs`).
+
+mod chosen;
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};
@@ -21,6 +24,7 @@ use crate::base::problem::{Place, Problem};
 use crate::config::url::HttpOrigin;
 use crate::config::{UpstreamProtocol, UpstreamTls};
 use crate::net::egress::{Egress, ProxyHop, UnfitProxy, same_ip};
+use crate::net::guard::{AddressGuard, Forbidden};
 use crate::net::io::Io;
 use crate::net::race::{self, DialError};
 use crate::net::tls::client;
@@ -98,6 +102,22 @@ pub enum ConnectError {
         /// The address.
         address: SocketAddr,
     },
+    /// A caller chose the target, and it is not for callers.
+    #[error("{host} may not be reached through headset")]
+    Forbidden {
+        /// The host.
+        host: Box<str>,
+        /// Why not.
+        source: Forbidden,
+    },
+    /// A caller chose the target, and the way to it is not known.
+    #[error("there is no way to {host}: {why}")]
+    NoWay {
+        /// The host.
+        host: Box<str>,
+        /// What is wrong with the proxy.
+        why: String,
+    },
 }
 
 impl ConnectError {
@@ -112,7 +132,9 @@ impl ConnectError {
                     | io::ErrorKind::ConnectionAborted
                     | io::ErrorKind::BrokenPipe
             ),
-            ConnectError::OwnListener { .. } => true,
+            ConnectError::OwnListener { .. }
+            | ConnectError::Forbidden { .. }
+            | ConnectError::NoWay { .. } => true,
             ConnectError::Socket { source, .. } => source.is_lasting(),
             ConnectError::Proxy { source, .. } => source.is_lasting(),
             ConnectError::NoHttp2 { source, .. } => source.is_none(),
@@ -167,6 +189,8 @@ pub struct Connector {
     hop: Option<ProxyHop>,
     /// Where the origin is dialled whatever the resolver says; at least one.
     told: Option<Arc<[SocketAddr]>>,
+    /// Judges what is dialled, where callers chose the origin.
+    guard: Option<Arc<AddressGuard>>,
 }
 
 impl Connector {
@@ -199,6 +223,7 @@ impl Connector {
             send_progress: None,
             limit,
             egress,
+            guard: None,
         })
     }
 
@@ -292,6 +317,7 @@ impl Connector {
             return self.dial_socket(socket).await;
         }
         let deadline = Instant::now() + self.limit;
+        self.judge_host()?;
         let tcp = match &self.hop {
             None => match &self.told {
                 Some(told) => {
@@ -396,7 +422,12 @@ impl Connector {
         port: u16,
         deadline: Instant,
     ) -> Result<TcpStream, ConnectError> {
-        let names = self.egress.names();
+        // The proxy itself is no choice of callers.
+        let guard = self.guard.as_ref().filter(|_| self.hop.is_none());
+        let names = match guard {
+            Some(guard) => guard.names(),
+            None => self.egress.names(),
+        };
         let addresses = match timeout_at(deadline, names.resolve(host, port, self.limit)).await {
             Ok(Ok(addresses)) => addresses,
             Ok(Err(source)) => {
@@ -406,6 +437,10 @@ impl Connector {
                 });
             }
             Err(_) => return Err(self.timed_out("the resolver did not answer")),
+        };
+        let addresses = match guard {
+            Some(guard) => self.allowed(guard, addresses)?,
+            None => addresses,
         };
         let dialled = self.race(host, addresses, deadline).await;
         if dialled.is_err() {
@@ -455,6 +490,7 @@ impl Connector {
         Ok(())
     }
 }
+
 #[cfg(test)]
 mod tests {
     use arc_swap::ArcSwap;

@@ -34,6 +34,8 @@ pub struct Names(Arc<ResolverState>);
 
 struct ResolverState {
     known: Mutex<HashMap<Box<str>, CachedName>>,
+    /// How many names are known at most.
+    most: usize,
     look_up: Box<LookUp>,
 }
 
@@ -52,10 +54,14 @@ struct GoodAnswer {
 
 impl Default for Names {
     fn default() -> Names {
-        static NAMES: LazyLock<Names> =
-            LazyLock::new(|| Names::by(|host| (host, 0).to_socket_addrs().map(Iterator::collect)));
+        static NAMES: LazyLock<Names> = LazyLock::new(|| Names::by(machine));
         NAMES.clone()
     }
+}
+
+/// What the machine's resolver says of `host` (getaddrinfo(3)); blocks.
+fn machine(host: &str) -> io::Result<Vec<SocketAddr>> {
+    (host, 0).to_socket_addrs().map(Iterator::collect)
 }
 
 impl std::fmt::Debug for Names {
@@ -69,7 +75,21 @@ impl Names {
     pub fn by(
         look_up: impl Fn(&str) -> io::Result<Vec<SocketAddr>> + Send + Sync + 'static,
     ) -> Names {
+        Names::of(usize::MAX, look_up)
+    }
+
+    /// Names by the machine's resolver, of which `most` are remembered, and looked up at a
+    /// time: for names that callers choose.
+    pub fn bounded(most: usize) -> Names {
+        Names::of(most, machine)
+    }
+
+    fn of(
+        most: usize,
+        look_up: impl Fn(&str) -> io::Result<Vec<SocketAddr>> + Send + Sync + 'static,
+    ) -> Names {
         Names(Arc::new(ResolverState {
+            most,
             known: Mutex::default(),
             look_up: Box::new(look_up),
         }))
@@ -116,6 +136,13 @@ impl Names {
             if !known.contains_key(host) {
                 // Names come from the configuration; those of one that is gone go too.
                 known.retain(|_, k| k.flight.is_some() || k.good.as_ref().is_some_and(usable));
+                if known.len() >= self.0.most {
+                    known.retain(|_, k| k.flight.is_some());
+                }
+                if known.len() >= self.0.most {
+                    let most = "as many names are being looked up as may be";
+                    return Err(Arc::new(io::Error::other(most)));
+                }
             }
             let entry = known.entry(host.into()).or_default();
             entry.good.take_if(|good| !usable(good));
@@ -264,6 +291,32 @@ mod tests {
         go.send(()).unwrap();
         let anew = names.resolve("cms.test", 1, LIMIT).await.unwrap();
         assert_eq!(anew[0].to_string(), "127.0.0.2:1");
+    }
+
+    #[tokio::test]
+    async fn names_that_callers_choose_use_up_no_memory_and_no_threads() {
+        let (go, wait) = mpsc::channel::<()>();
+        let wait = Mutex::new(wait);
+        let names = Names::of(2, move |_| {
+            let _ = wait.lock().unwrap().recv();
+            Ok(vec![address(1)])
+        });
+        let asking = |host: &'static str| {
+            let names = names.clone();
+            tokio::spawn(async move { names.resolve(host, 1, LIMIT).await })
+        };
+        let (one, two) = (asking("one.test"), asking("two.test"));
+        while names.lock().len() < 2 {
+            tokio::task::yield_now().await;
+        }
+        let refused = names.resolve("three.test", 1, LIMIT).await.unwrap_err();
+        assert!(refused.to_string().contains("as many names"), "{refused}");
+        go.send(()).unwrap();
+        go.send(()).unwrap();
+        assert!(one.await.unwrap().is_ok() && two.await.unwrap().is_ok());
+        go.send(()).unwrap();
+        assert!(names.resolve("three.test", 1, LIMIT).await.is_ok());
+        assert_eq!(names.lock().len(), 1);
     }
 
     fn age(names: &Names, by: Duration) {

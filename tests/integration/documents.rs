@@ -213,14 +213,15 @@ fn the_simulators_page_names_every_fault_and_no_other() {
 #[tokio::test]
 async fn the_metrics_page_lists_what_a_running_headset_exports() {
     let center = Simulator::start(Options::default()).await.unwrap();
-    // What only a listener with a certificate has.
+    // What only a listener with a certificate has, and what only a forward proxy.
     let folder = crate::support::folder::Folder::new();
     let identity = crate::support::certificates::Certificate::self_signed();
     let cert = folder.write("tls.crt", &identity.cert_pem);
     let key = folder.write("tls.key", &identity.key_pem);
     let headset = Setup {
         rest: format!(
-            "[listener.secure]\nbind = \"127.0.0.1:0\"\ntls = {{ cert = {cert:?}, key = {key:?} }}"
+            "[listener.secure]\nbind = \"127.0.0.1:0\"\ntls = {{ cert = {cert:?}, key = {key:?} }}\n\
+             [listener.proxy]\nbind = \"127.0.0.1:0\"\nmode = \"forward\""
         ),
         ..Setup::default()
     }

@@ -85,6 +85,8 @@ mod contracts {
     mod options;
 }
 
+mod forwarding;
+
 mod broken;
 #[cfg(feature = "demo")]
 mod commands;

@@ -10,10 +10,12 @@ use crate::config::url::{HttpOrigin, HttpUrl};
 use crate::config::{self, Announce, Config};
 use crate::credential::tenants::CredentialHandle;
 use crate::gateway::failures::FailureLog;
+use crate::gateway::forward::way_out::WayOut;
+use crate::gateway::forward::{self, ForwardRules, Site};
 use crate::gateway::metrics::{ListenerMetrics, RouteMetrics};
 use crate::gateway::observe::{Observers, RouteObserver};
 use crate::gateway::pacer::Pacer;
-use crate::gateway::path::IssuerMark;
+use crate::gateway::path::{IssuerMark, normalise};
 use crate::gateway::response_body::open_stream::Allowance;
 use crate::gateway::response_body::request_guard::RouteRecord;
 use crate::gateway::route::{Blueprint, Matcher, RouteBlueprint};
@@ -30,6 +32,7 @@ use crate::gateway::stack::tenant::{self, TenantLayer};
 use crate::gateway::upstream::lifetimes::Lifetimes;
 use crate::gateway::upstream_target::UpstreamTarget;
 use crate::net::connect::Connector;
+use crate::net::tls::authority::Authority;
 
 /// The built-in route, which answers what no route takes.
 pub(super) const NONE: &str = "none";
@@ -48,16 +51,18 @@ pub(super) struct PlannedRoute {
     pub(super) pacer: Option<Arc<Pacer>>,
 }
 
-/// The blueprint of `listener`: every route, and `none`.
+/// The blueprint of `listener`: every route, and the built-in one, which counts in
+/// `unrouted`. A forward listener reaches elsewhere by `way_out`.
 pub(super) fn blueprint(
     planned: &[PlannedRoute],
     (listener, admit): (&config::ListenerConfig, &AdmitLayer),
     metrics: &Arc<ListenerMetrics>,
-    none: &RouteRecord,
+    (unrouted, way_out): (&RouteRecord, Option<ForwardParts<'_>>),
     allowance: &Allowance,
     observers: &Observers,
     config: &Config,
 ) -> Blueprint {
+    let forwards = listener.forward.is_some();
     let mut origins: Vec<String> = listener
         .origins
         .iter()
@@ -70,11 +75,22 @@ pub(super) fn blueprint(
             .map(|planned| planned.route.upstream.origin.to_string()),
     );
     let origin_policy = Arc::new(OriginPolicy {
-        hosts: listener.hosts.clone(),
+        // A call to a proxy names its target, whoever that is.
+        hosts: match forwards {
+            true => Vec::new(),
+            false => listener.hosts.clone(),
+        },
         origins,
         metrics: metrics.clone(),
     });
-    let parts = |planned: &PlannedRoute| Parts {
+    let targets: Vec<Arc<UpstreamTarget>> = planned
+        .iter()
+        .map(|planned| match forwards {
+            true => Arc::new(planned.upstream_target.as_called()),
+            false => planned.upstream_target.clone(),
+        })
+        .collect();
+    let parts = |(planned, upstream_target): (&PlannedRoute, &Arc<UpstreamTarget>)| Parts {
         route: planned.route.name.clone(),
         metrics: planned.metrics.clone(),
         failures: planned.failures.clone(),
@@ -91,7 +107,7 @@ pub(super) fn blueprint(
             &planned.route,
             planned.grant.is_some(),
             &planned.issuers,
-            &planned.upstream_target,
+            upstream_target,
         ))),
         limit: LimitLayer::new(allowance.clone(), metrics.clone(), planned.metrics.clone()),
         pace: planned.pacer.clone().map(|pacer| {
@@ -113,7 +129,7 @@ pub(super) fn blueprint(
             metrics: planned.metrics.clone(),
         })),
         tenant: TenantLayer::new(tenant_rules(planned)),
-        rewrite: RewriteLayer::new(planned.upstream_target.clone(), planned.route.announce),
+        rewrite: RewriteLayer::new(upstream_target.clone(), planned.route.announce),
         connect_retry: planned.route.timeouts.connect_retry,
         authorize: AuthorizeLayer::new(
             planned.grant.clone(),
@@ -122,9 +138,13 @@ pub(super) fn blueprint(
     };
     let mut routes: Vec<RouteBlueprint> = planned
         .iter()
-        .map(|planned| RouteBlueprint {
-            matcher: matcher(&planned.route, planned.grant.is_some(), &planned.issuers),
-            parts: parts(planned),
+        .zip(&targets)
+        .map(|(planned, upstream_target)| RouteBlueprint {
+            matcher: match forwards {
+                true => forward_matcher(&planned.route, planned.grant.is_some(), &planned.issuers),
+                false => matcher(&planned.route, planned.grant.is_some(), &planned.issuers),
+            },
+            parts: parts((planned, upstream_target)),
             connector: planned.connector.clone(),
             line: planned.line,
             lifetimes: lifetimes(&planned.route.timeouts, &config.limits),
@@ -134,12 +154,73 @@ pub(super) fn blueprint(
         })
         .collect();
     routes.sort_by_key(|route| route.matcher.precedence());
+    let rules = (listener.forward.clone().zip(way_out)).map(|(config, parts)| {
+        Arc::new(ForwardRules {
+            config,
+            sites: sites(&routes),
+            issuers: parts.issuers.to_vec(),
+            authority: parts.authority,
+            way_out: Arc::new(parts.way_out),
+        })
+    });
+    let shield = match forwards {
+        true => ShieldLayer::open(),
+        false => ShieldLayer::new(origin_policy),
+    };
+    let limits = (allowance, observers);
     Blueprint {
-        none: none_parts(&origin_policy, admit, none, metrics, (allowance, observers)),
+        none: unrouted_parts(shield, admit, unrouted, metrics, limits, forwards),
+        forward: rules,
         routes,
         listener: metrics.clone(),
         replay_body: config.limits.replay_body,
         body_rate: config.limits.body_rate,
+    }
+}
+
+/// What a forward listener has besides its routes.
+pub(super) struct ForwardParts<'a> {
+    pub(super) issuers: &'a [(HttpOrigin, IssuerMark)],
+    pub(super) authority: Option<Arc<Authority>>,
+    pub(super) way_out: WayOut,
+}
+
+/// The origins that `routes` lead to, with the places of those that do.
+fn sites(routes: &[RouteBlueprint]) -> Vec<Site> {
+    let mut sites: Vec<Site> = Vec::new();
+    for (index, route) in routes.iter().enumerate() {
+        let mut origin = route.connector.origin().clone();
+        if origin.socket().is_some() {
+            // No call can name it.
+            continue;
+        }
+        if let Ok(host) = forward::plain_host(&origin.host) {
+            origin.host = host;
+        }
+        match sites.iter_mut().find(|site| site.origin == origin) {
+            Some(site) => site.routes.push(index),
+            None => sites.push(Site {
+                origin,
+                routes: vec![index],
+            }),
+        }
+    }
+    sites
+}
+
+/// Which calls take `route` on a forward listener, among those to its upstream's origin:
+/// what a call by the listener's own paths would be sent as.
+pub(super) fn forward_matcher(
+    route: &config::RouteConfig,
+    has_credential: bool,
+    issuers: &[IssuerMark],
+) -> Matcher {
+    let target = route.upstream.leading_to(&route.path, route.strip_prefix);
+    Matcher {
+        host: None,
+        // Matched decoded, as a route's own path is written.
+        prefix: String::from_utf8_lossy(&normalise(&target.path).path).into(),
+        ..matcher(route, has_credential, issuers)
     }
 }
 
@@ -179,6 +260,7 @@ pub(super) fn target_rules(
 ) -> target::TargetRules {
     target::TargetRules {
         credentialed: has_credential,
+        opens_tunnels: false,
         issuers: match route.expose_issuer {
             true => Vec::new(),
             false => issuers.to_vec(),
@@ -187,24 +269,31 @@ pub(super) fn target_rules(
     }
 }
 
-/// The route `none` goes nowhere, so most of its layers have nothing to do.
-fn none_parts(
-    origin_policy: &Arc<OriginPolicy>,
+/// The built-in route, which counts in `none`, goes nowhere (`none`) or wherever a call says
+/// (`forward`), with nothing added, so most of its layers have nothing to do.
+fn unrouted_parts(
+    shield: ShieldLayer,
     admit: &AdmitLayer,
     none: &RouteRecord,
     metrics: &Arc<ListenerMetrics>,
     (allowance, observers): (&Allowance, &Observers),
+    forwards: bool,
 ) -> Parts {
-    let upstream_target = Arc::new(UpstreamTarget::nowhere());
+    let (name, upstream_target) = match forwards {
+        true => (forward_name(), UpstreamTarget::anywhere()),
+        false => (none_name(), UpstreamTarget::nowhere()),
+    };
+    let upstream_target = Arc::new(upstream_target);
     Parts {
-        route: none_name(),
+        route: name.clone(),
         metrics: none.metrics.clone(),
         failures: none.failures.clone(),
-        observer: RouteObserver::new(observers, none_name(), "", "", false),
-        shield: ShieldLayer::new(origin_policy.clone()),
+        observer: RouteObserver::new(observers, name, "", "", false),
+        shield,
         admit: admit.clone(),
         target: TargetLayer::new(Arc::new(target::TargetRules {
             credentialed: false,
+            opens_tunnels: forwards,
             issuers: Vec::new(),
             upstream_target: upstream_target.clone(),
         })),
@@ -214,7 +303,7 @@ fn none_parts(
             credential: None,
             tenant: None,
             drop_odd_names: false,
-            pass_cookies: false,
+            pass_cookies: forwards,
             metrics: none.metrics.clone(),
         })),
         tenant: TenantLayer::default(),
@@ -241,6 +330,11 @@ fn tenant_rules(planned: &PlannedRoute) -> Option<Arc<tenant::TenantRules>> {
 /// The name of the built-in route.
 pub(super) fn none_name() -> Name {
     Name::parse(NONE).unwrap_or_else(|| unreachable!("`none` is a name"))
+}
+
+/// The name of the built-in route of forward listeners.
+pub(super) fn forward_name() -> Name {
+    Name::parse("forward").unwrap_or_else(|| unreachable!("`forward` is a name"))
 }
 
 /// The name that counts for the admin listener.

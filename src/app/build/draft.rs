@@ -6,6 +6,7 @@
 
 use std::sync::Arc;
 
+use super::authorities;
 use super::listener_auth::{self, ListenerAuth, ListenerAuths};
 use super::resolve::{Credentials, Routes, open_store, resolve};
 use crate::base::problem::Problem;
@@ -37,12 +38,14 @@ impl PlanDraft {
         clock: Clock,
         process: ProcessContext,
     ) -> Result<PlanDraft, Vec<Problem>> {
-        let (listener_auths, found) = listener_auth::open(
+        let (mut listener_auths, mut found) = listener_auth::open(
             &config.listeners,
             config.admin.token.as_ref(),
             &[],
             &process.files,
         );
+        let auths = &mut listener_auths.listeners;
+        found.extend(authorities::open(&config, &clock, &[], auths));
         PlanDraft::resolved(config, clock, process, listener_auths, found)
     }
 
@@ -92,12 +95,14 @@ impl PlanDraft {
         known: &[ListenerAuth],
     ) -> Result<PlanDraft, Vec<Problem>> {
         let factory = factory.again(&config);
-        let (listener_auths, found) = listener_auth::open(
+        let (mut listener_auths, mut found) = listener_auth::open(
             &config.listeners,
             config.admin.token.as_ref(),
             known,
             &factory.egress.process().files,
         );
+        let auths = &mut listener_auths.listeners;
+        found.extend(authorities::open(&config, &factory.clock, known, auths));
         let (credentials, routes) = resolve(&config, &factory, found)?;
         Ok(PlanDraft {
             config,

@@ -1,6 +1,5 @@
 //! Which targets issue credentials, so that no call fetches one for its caller.
 
-use std::net::IpAddr;
 use std::sync::Arc;
 
 use crate::config;
@@ -32,32 +31,13 @@ pub(super) fn marks_at(
     issuers: &[(HttpOrigin, IssuerMark)],
     origin: &HttpOrigin,
 ) -> Vec<IssuerMark> {
-    let same = |other: &HttpOrigin| {
-        if other.socket().is_some() || origin.socket().is_some() {
-            return other == origin;
-        }
-        other.port == origin.port
-            && (bare(other) == bare(origin) || (is_here(other) && is_here(origin)))
-    };
     let mut marks: Vec<IssuerMark> = issuers
         .iter()
-        .filter(|(at, _)| same(at))
+        .filter(|(at, _)| at.is_same_server(origin))
         .map(|(_, mark)| mark.clone())
         .collect();
     marks.dedup();
     marks
-}
-
-/// The host without the dot that only says that the name is whole.
-fn bare(origin: &HttpOrigin) -> &str {
-    origin.host.strip_suffix('.').unwrap_or(&origin.host)
-}
-
-/// Whether a connection to `origin` stays on this machine; one to the unspecified
-/// address does.
-fn is_here(origin: &HttpOrigin) -> bool {
-    let ip = bare(origin).trim_matches(['[', ']']).parse::<IpAddr>();
-    origin.is_loopback() || ip.is_ok_and(|ip| ip.to_canonical().is_unspecified())
 }
 
 #[cfg(test)]

@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use super::blueprints::{PlannedRoute, blueprint, lifetimes, marks, origins_or_own};
+use super::blueprints::{ForwardParts, PlannedRoute, blueprint, lifetimes, marks, origins_or_own};
 use super::descriptors::{self, DescriptorLimits};
 use super::issuers::issuers;
 use super::opened::OpenedPlan;
@@ -13,6 +13,7 @@ use crate::base::name::Name;
 use crate::base::permits::Permits;
 use crate::config::{Config, ListenerConfig, PaceConfig};
 use crate::gateway::failures::FailureLog;
+use crate::gateway::forward::way_out::WayOut;
 use crate::gateway::metrics::RouteMetrics;
 use crate::gateway::pacer::Pacer;
 use crate::gateway::response_body::open_stream::Allowance;
@@ -21,6 +22,7 @@ use crate::gateway::stack::authorize::Grant;
 use crate::gateway::upstream::lifetimes::Lifetimes;
 use crate::modes::{ConnectionRules, ProxyPeers};
 use crate::net::connect::Connector;
+use crate::net::guard::AddressGuard;
 
 impl OpenedPlan {
     /// The plan. What `before` has and it needs too is the same there: counters, permits,
@@ -32,7 +34,7 @@ impl OpenedPlan {
         } = self;
         let explainer = Arc::new(draft.explainer());
         let config = draft.config;
-        let (connections, allowance) = permits(&config, before);
+        let (connections, tunnels, allowance) = permits(&config, before);
         let issuers = issuers(&draft.credentials);
         let mut pools = Vec::new();
         let mut planned = Vec::new();
@@ -82,15 +84,35 @@ impl OpenedPlan {
             .iter()
             .zip(draft.listener_auths.listeners)
             .map(|(listener, listener_auth)| {
-                let metrics = Arc::new(process_state.families.listener(&listener.name));
+                let forwards = listener.forward.is_some();
+                let metrics = process_state.families.listener(&listener.name, forwards);
+                let metrics = Arc::new(metrics);
                 let admit = AdmitLayer::new(listener_auth.token.clone(), metrics.clone())
                     .of_users(listener_auth.users.clone());
+                let admit = if forwards { admit.of_a_proxy() } else { admit };
+                let unrouted = match forwards {
+                    true => process_state.forward(),
+                    false => &process_state.none,
+                };
+                let forward = listener.forward.as_ref().map(|forward| ForwardParts {
+                    issuers: &issuers,
+                    authority: listener_auth.authority.clone(),
+                    way_out: WayOut {
+                        egress: draft.factory.egress.clone(),
+                        guard: Arc::new(AddressGuard::new(forward.private_networks.clone())),
+                        connect: config.timeouts.connect,
+                        lifetimes: lifetimes(&config.timeouts, &config.limits),
+                        tunnels: tunnels.clone(),
+                        metrics: unrouted.metrics.clone(),
+                        listener: metrics.clone(),
+                    },
+                });
                 let entrance = (listener, &admit);
                 let blueprint = blueprint(
                     &planned,
                     entrance,
                     &metrics,
-                    &process_state.none,
+                    (unrouted, forward),
                     &allowance,
                     &process_state.observers,
                     &config,
@@ -117,6 +139,7 @@ impl OpenedPlan {
             rules: shared,
             admin_token: draft.listener_auths.admin_token,
             connections,
+            tunnels,
             config,
             listeners,
             credentials: running,
@@ -129,23 +152,33 @@ impl OpenedPlan {
     }
 }
 
-/// Connections and calls that may be open: those of `before` under the same limits, since
-/// permits that are taken count on.
-fn permits(config: &Config, before: Option<&Plan>) -> (Arc<Permits>, Allowance) {
+/// Connections, tunnels and calls that may be open: those of `before` under the same limits,
+/// since permits that are taken count on. A tunnel is a call, too, and counts as one.
+fn permits(config: &Config, before: Option<&Plan>) -> (Arc<Permits>, Arc<Permits>, Allowance) {
     let wanted = |config: &Config| DescriptorLimits {
         connections: config.limits.connections,
         in_flight: config.limits.in_flight,
         streams: config.limits.streams,
     };
+    let most = config.limits.tunnels;
+    let tunnels = before.map(|before| &before.tunnels);
+    let tunnels = match tunnels.filter(|tunnels| tunnels.limit() == most) {
+        Some(tunnels) => tunnels.clone(),
+        None => Permits::new(most),
+    };
     match before.filter(|before| wanted(&before.config) == wanted(config)) {
-        Some(before) => (before.connections.clone(), before.allowance.clone()),
+        Some(before) => (
+            before.connections.clone(),
+            tunnels,
+            before.allowance.clone(),
+        ),
         None => {
             let fit = descriptors::fit(wanted(config));
             let allowance = Allowance {
                 in_flight: Permits::new(fit.in_flight),
                 streams: Permits::new(fit.streams),
             };
-            (Permits::new(fit.connections), allowance)
+            (Permits::new(fit.connections), tunnels, allowance)
         }
     }
 }

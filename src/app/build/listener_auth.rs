@@ -10,6 +10,7 @@ use std::sync::Arc;
 use crate::base::problem::{Place, Problem};
 use crate::config::ListenerConfig;
 use crate::net::listen::access;
+use crate::net::tls::authority::Authority;
 use crate::net::tls::server::TlsAcceptor;
 use crate::secret::SecretSource;
 use crate::secret::token::Token;
@@ -24,6 +25,9 @@ pub struct ListenerAuth {
     pub token: Option<Arc<Token>>,
     /// The users that may call, by number; `None` asks nobody.
     pub users: Option<Arc<[u32]>>,
+    /// Who signs what it shows as an upstream's certificate, where it is a forward listener
+    /// (`authorities.rs`).
+    pub authority: Option<Arc<Authority>>,
 }
 
 /// Those of a configuration.
@@ -65,6 +69,7 @@ pub fn open(
             users,
             tls: tls.map(|read| kept_acceptor(read, known, watch, listener.name.as_str())),
             token: token.map(|read| kept_token(read, watch, listener.name.as_str())),
+            authority: None,
         }
     };
     let listeners = listeners.iter().map(&mut open).collect();
@@ -209,6 +214,7 @@ mod tests {
                 key: folder.write("key", &pair.signing_key.serialize_pem()),
                 client_ca: None,
             }),
+            forward: None,
             access: SocketAccess::default(),
             allow_users: None,
             proxy_protocol: None,

@@ -34,6 +34,8 @@ pub struct Plan {
     pub admin_token: Option<Arc<Token>>,
     /// Connections of callers that may be open.
     pub connections: Arc<Permits>,
+    /// Tunnels of forward listeners that may be open.
+    pub(super) tunnels: Arc<Permits>,
     /// The handles of each route, in the order of the configuration.
     pub route_metrics: Vec<Arc<RouteMetrics>>,
     /// Says what would become of a call.
@@ -113,6 +115,7 @@ impl Plan {
             tls: None,
             token: self.admin_token.clone(),
             users: None,
+            authority: None,
         };
         all.chain([admin]).collect()
     }

@@ -1,13 +1,13 @@
 //! What outlives the configurations of a process: metrics, the store behind the
 //! minters, the numbers of connection pools.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 
 use prometheus::Registry;
 
 use super::abandoned::Abandoned;
-use super::blueprints::{admin_name, none_name};
+use super::blueprints::{admin_name, forward_name, none_name};
 use crate::base::time::Clock;
 use crate::credential::metrics::CredentialMetrics;
 use crate::credential::minter_factory::MinterFactory;
@@ -24,6 +24,8 @@ pub struct ProcessState {
     pub families: Families,
     /// Where the calls of the built-in route are counted and told.
     pub(super) none: RouteRecord,
+    /// The same of forward listeners, once there has been one.
+    forward: OnceLock<RouteRecord>,
     /// The last calls that failed.
     pub(super) recent: Arc<RecentFailures>,
     pub(super) credentials: CredentialMetrics,
@@ -56,6 +58,7 @@ impl ProcessState {
                 metrics: Arc::new(families.none(&none_name())?),
                 failures: FailureLog::new(none_name(), String::new(), recent.clone()),
             },
+            forward: OnceLock::new(),
             recent,
             families,
             credentials: CredentialMetrics::register(registry)?.traced(observers.spans.clone()),
@@ -73,10 +76,7 @@ impl ProcessState {
     }
 
     /// The counters of the admin listener.
-    ///
-    /// # Errors
-    /// Where two metrics share a name, which would be a bug.
-    pub fn admin_metrics(&self) -> Result<ListenerMetrics, prometheus::Error> {
+    pub fn admin_metrics(&self) -> ListenerMetrics {
         self.families.admin(&admin_name())
     }
 
@@ -88,6 +88,15 @@ impl ProcessState {
     /// The handles of the built-in route.
     pub fn none(&self) -> &Arc<RouteMetrics> {
         &self.none.metrics
+    }
+
+    /// Where the built-in route of forward listeners is counted and told; its series come
+    /// with the first such listener, and stay.
+    pub(super) fn forward(&self) -> &RouteRecord {
+        self.forward.get_or_init(|| RouteRecord {
+            metrics: Arc::new(self.families.forward(&forward_name())),
+            failures: FailureLog::new(forward_name(), String::new(), self.recent.clone()),
+        })
     }
 
     /// What was opened for configurations that were not used, to be given back.

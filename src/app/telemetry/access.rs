@@ -10,7 +10,7 @@ use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use http::{HeaderValue, Version};
+use http::{HeaderValue, Method, Version};
 use jiff::Timestamp;
 use serde::Serialize;
 
@@ -218,7 +218,13 @@ fn began(entry: &AccessEntry) -> Timestamp {
     at.unwrap_or(Timestamp::UNIX_EPOCH)
 }
 
+/// The path of the call, or to whom a CONNECT is.
 fn path(entry: &AccessEntry) -> &str {
+    if entry.method == Method::CONNECT
+        && let Some(host) = &entry.host
+    {
+        return host.to_str().unwrap_or_default();
+    }
     entry.target.as_ref().map_or("*", |target| target.path())
 }
 

@@ -9,7 +9,8 @@ use prometheus::{Histogram, IntCounter, IntGauge};
 use crate::base::name::Name;
 use crate::gateway::error::{self, FaultKind};
 use crate::gateway::metrics::labels::{
-    AuthFailure, CODES, ConnectRetry, ListenerRefusal, PaceOutcome, ReplayResult, StreamKind,
+    AuthFailure, CODES, ConnectOutcome, ConnectRetry, ListenerRefusal, PaceOutcome, ReplayResult,
+    StreamKind,
 };
 use crate::gateway::quota::Quota;
 
@@ -129,11 +130,17 @@ impl RouteMetrics {
 #[derive(Debug)]
 pub struct ListenerMetrics {
     pub(super) refused: Box<[IntCounter]>,
+    pub(super) connects: Box<[IntCounter]>,
 }
 
 impl ListenerMetrics {
     /// The counter of refusals for this reason.
     pub fn refused(&self, why: ListenerRefusal) -> &IntCounter {
         &self.refused[why as usize]
+    }
+
+    /// The counter of CONNECTs that became this.
+    pub fn connect(&self, outcome: ConnectOutcome) -> &IntCounter {
+        &self.connects[outcome as usize]
     }
 }

@@ -57,10 +57,20 @@ pub enum ListenerRefusal {
     ClientCertificate,
     /// A look for connections found no descriptor for them; they wait.
     Descriptors,
+    /// Forward: the call names no target, or not in one way.
+    NoTarget,
+    /// Forward: the call is for another host than its tunnel.
+    Misdirected,
+    /// Forward: no route leads to the target, and it is not let through.
+    Elsewhere,
+    /// Forward: callers may not reach the target.
+    ForbiddenTarget,
+    /// Forward: as many tunnels are open as may be.
+    Tunnels,
 }
 
 /// Every refusal with its word, in the order of the enum.
-pub const REFUSALS: [(ListenerRefusal, &str); 21] = [
+pub const REFUSALS: [(ListenerRefusal, &str); 26] = [
     (ListenerRefusal::Host, "host"),
     (ListenerRefusal::CrossSite, "cross_site"),
     (ListenerRefusal::Origin, "origin"),
@@ -82,7 +92,33 @@ pub const REFUSALS: [(ListenerRefusal, &str); 21] = [
     (ListenerRefusal::SlowHandshake, "slow_handshake"),
     (ListenerRefusal::ClientCertificate, "client_certificate"),
     (ListenerRefusal::Descriptors, "descriptors"),
+    (ListenerRefusal::NoTarget, "no_target"),
+    (ListenerRefusal::Misdirected, "misdirected"),
+    (ListenerRefusal::Elsewhere, "elsewhere"),
+    (ListenerRefusal::ForbiddenTarget, "forbidden_target"),
+    (ListenerRefusal::Tunnels, "tunnels"),
 ];
+
+/// Those that have a series on forward listeners alone.
+pub const OF_FORWARD: [ListenerRefusal; 5] = [
+    ListenerRefusal::NoTarget,
+    ListenerRefusal::Misdirected,
+    ListenerRefusal::Elsewhere,
+    ListenerRefusal::ForbiddenTarget,
+    ListenerRefusal::Tunnels,
+];
+
+/// What became of a CONNECT that was let through.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ConnectOutcome {
+    /// The tunnel ends here, and the calls in it are served.
+    Opened,
+    /// Its bytes are passed on unread.
+    Tunnelled,
+}
+
+/// Their words, in the order of the enum.
+pub const CONNECTS: [&str; 2] = ["opened", "tunnelled"];
 
 /// Those of the admin listener that have a series: what keeps probes and Prometheus out.
 pub const OF_ADMIN: [ListenerRefusal; 3] = [
@@ -102,10 +138,15 @@ pub enum StreamKind {
     Grpc,
     /// Bytes after a 101.
     Upgrade,
+    /// Bytes after the 200 to a CONNECT.
+    Tunnel,
 }
 
 /// Their words, in the order of the enum.
-pub const STREAMS: [&str; 4] = ["download", "sse", "grpc", "upgrade"];
+pub const STREAMS: [&str; 5] = ["download", "sse", "grpc", "upgrade", TUNNEL];
+
+/// The one that only the built-in route of forward listeners has.
+pub const TUNNEL: &str = "tunnel";
 
 /// How a replay ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -8,6 +8,7 @@ use http::{HeaderValue, Method, Request};
 use tokio::time::Instant;
 
 use super::Observed;
+use crate::config::url::HttpOrigin;
 use crate::gateway::request_body::RequestBody;
 use crate::h1::spelling::Spelling;
 use crate::net::caller::{ConnState, Peer};
@@ -27,6 +28,10 @@ pub struct CallFacts {
     pub host: Option<HeaderValue>,
     /// The `X-Request-Id` by which the caller names it, where nothing else is told of it.
     pub request_id: Option<Box<str>>,
+    /// On a forward listener, the origin that it is for.
+    pub forwarded: Option<Rc<HttpOrigin>>,
+    /// Whether it came in a tunnel that headset opened.
+    pub came_by_tunnel: bool,
     /// What else is told of it, where something is.
     pub observed: Option<Box<Observed>>,
     /// How the names of its fields were written, where they are kept so.

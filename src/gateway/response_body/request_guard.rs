@@ -77,6 +77,14 @@ impl RequestGuard {
         }
     }
 
+    /// Bytes came from the caller that are no body of its request.
+    pub fn received(&self, bytes: usize) {
+        if let Some(observed) = &self.call.observed {
+            let received = observed.received();
+            received.set(received.get() + bytes as u64);
+        }
+    }
+
     /// The response broke off.
     #[cold]
     pub fn broke_off(&self, error: &BodyError) {

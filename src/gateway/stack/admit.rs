@@ -5,7 +5,9 @@
 //! is the upstream's: as `Bearer` (RFC 6750 §2.1), or as the password of `Basic` (RFC
 //! 7617 §2) for programs that can only be given a proxy's user and password. It is
 //! compared in constant time and ends here. Refused is 403, never 401 or 407: nobody
-//! must take it for the upstream's, and nothing asks a browser for a password.
+//! must take it for the upstream's, and nothing asks a browser for a password. On a forward
+//! listener it is 407, which is what clients of a proxy act on; a call in a tunnel shows
+//! nothing, since its CONNECT did.
 
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -60,6 +62,8 @@ pub struct AdmitLayer {
     token: Option<Arc<Token>>,
     users: Option<Arc<[u32]>>,
     metrics: Arc<ListenerMetrics>,
+    /// Whether its listener is a forward proxy.
+    is_proxy: bool,
 }
 
 impl AdmitLayer {
@@ -69,6 +73,7 @@ impl AdmitLayer {
             token,
             users: None,
             metrics,
+            is_proxy: false,
         }
     }
 
@@ -89,6 +94,15 @@ impl AdmitLayer {
         }
         self.metrics.refused(ListenerRefusal::CallerUser).inc();
         Err(CallerFault::CallerUser(user))
+    }
+
+    /// The same for a listener that is a forward proxy.
+    #[must_use]
+    pub fn of_a_proxy(self) -> AdmitLayer {
+        AdmitLayer {
+            is_proxy: true,
+            ..self
+        }
     }
 }
 
@@ -129,14 +143,17 @@ impl<S: HttpService> Service<Call> for Admit<S> {
         };
         // A request with two readings has no certain end: `target` refuses it, and its
         // connection closes.
-        if !matches!(call.fault, Some(CallerFault::Framing(_)))
-            && let Err(why) = judge(token, call.request.headers())
-        {
+        let is_judged =
+            matches!(call.fault, Some(CallerFault::Framing(_))) || call.facts.came_by_tunnel;
+        if !is_judged && let Err(why) = judge(token, call.request.headers()) {
             self.layer
                 .metrics
                 .refused(ListenerRefusal::CallerToken)
                 .inc();
-            return CheckFuture::refused(CallerFault::CallerToken(why).into());
+            return CheckFuture::refused(match self.layer.is_proxy {
+                true => CallerFault::ProxyToken(why).into(),
+                false => CallerFault::CallerToken(why).into(),
+            });
         }
         // It was for us and has done its work; what is still there was not the token.
         let headers = call.request.headers_mut();

@@ -19,7 +19,7 @@ use pin_project_lite::pin_project;
 use tower::{Layer, Service};
 
 use crate::gateway::error::Error;
-use crate::gateway::metrics::{ListenerMetrics, ListenerRefusal, RouteMetrics};
+use crate::gateway::metrics::{ListenerMetrics, ListenerRefusal, RouteMetrics, StreamKind};
 use crate::gateway::response_body::open_stream::{
     self, Allowance, CallPermit, OpenStream, RouteLimits,
 };
@@ -107,9 +107,13 @@ impl<F: Future<Output = Result<CallResponse, Error>>> Future for LimitFuture<F> 
         let permit = this.permit.take();
         if let (Ok(answer), Some(permit)) = (&mut outcome, permit) {
             let (status, body) = (answer.response.status(), answer.response.body());
-            if !body.is_end_stream() || status == StatusCode::SWITCHING_PROTOCOLS {
+            if !body.is_end_stream() || body.is_tunnel() {
                 let length = body.size_hint().exact();
-                let kind = open_stream::kind(status, answer.response.headers(), length);
+                let is_blind = body.is_tunnel() && status != StatusCode::SWITCHING_PROTOCOLS;
+                let kind = match is_blind {
+                    true => StreamKind::Tunnel,
+                    false => open_stream::kind(status, answer.response.headers(), length),
+                };
                 let stream = OpenStream::new(permit.for_stream(), kind);
                 answer.response.body_mut().set_stream(stream);
             }

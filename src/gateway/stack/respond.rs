@@ -15,7 +15,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use http::{HeaderValue, Method, Response, header};
+use http::{HeaderValue, Method, Response, StatusCode, header};
 use pin_project_lite::pin_project;
 use serde_json::json;
 use tower::{Layer, Service};
@@ -75,6 +75,12 @@ impl RespondLayer {
         };
         if let Ok(value) = HeaderValue::from_str(&proxy_status) {
             headers.insert("proxy-status", value);
+        }
+        if seen.status == StatusCode::PROXY_AUTHENTICATION_REQUIRED {
+            // RFC 9110 §11.7.1. Basic first: it is what a URL with a password becomes.
+            for scheme in ["Basic realm=\"headset\"", "Bearer realm=\"headset\""] {
+                headers.append(header::PROXY_AUTHENTICATE, HeaderValue::from_static(scheme));
+            }
         }
         if let Some(wait) = seen.retry_after {
             // delta-seconds (RFC 9110 §10.2.3), never 0: that would invite a storm.

@@ -9,7 +9,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
-use http::{HeaderMap, HeaderValue, Request, StatusCode, Version, header};
+use http::{HeaderMap, HeaderValue, Method, Request, StatusCode, Version, header};
 use http_body::Body as _;
 use pin_project_lite::pin_project;
 use tower::{Layer, Service};
@@ -152,6 +152,17 @@ fn rewrite_location(
 
 /// Turns `request` to `to`.
 fn turn(to: &UpstreamTarget, request: &mut Request<RequestBody>) -> Result<(), CallerFault> {
+    if to.is_anywhere() {
+        if request.method() == Method::CONNECT {
+            return Ok(());
+        }
+        // RFC 9112 §3.2.2: the target says it, whatever the field says.
+        if let Some(authority) = request.uri().authority() {
+            let host = HeaderValue::from_str(authority.as_str());
+            let host = host.map_err(|_| CallerFault::Target("its host is no name"))?;
+            request.headers_mut().insert(header::HOST, host);
+        }
+    }
     if request.uri().authority().is_some() || !to.keeps_targets() {
         *request.uri_mut() = to.target(request.uri())?;
     }
@@ -160,8 +171,10 @@ fn turn(to: &UpstreamTarget, request: &mut Request<RequestBody>) -> Result<(), C
     }
     *request.version_mut() = Version::HTTP_11;
     frame(request);
-    let host = to.host().clone();
-    request.headers_mut().insert(header::HOST, host);
+    if !to.is_anywhere() {
+        let host = to.host().clone();
+        request.headers_mut().insert(header::HOST, host);
+    }
     Ok(())
 }
 

@@ -115,13 +115,23 @@ fn is_repeated(headers: &HeaderMap, name: &HeaderName) -> bool {
 /// Adds [`Shield`].
 #[derive(Clone, Debug)]
 pub struct ShieldLayer {
-    origin_policy: Arc<OriginPolicy>,
+    origin_policy: Option<Arc<OriginPolicy>>,
 }
 
 impl ShieldLayer {
     /// Guards `origin_policy`.
     pub fn new(origin_policy: Arc<OriginPolicy>) -> ShieldLayer {
-        ShieldLayer { origin_policy }
+        ShieldLayer {
+            origin_policy: Some(origin_policy),
+        }
+    }
+
+    /// Lets every page call: for the built-in route of forward listeners, by which a page
+    /// reaches nothing, with no credential, that it could not reach without.
+    pub fn open() -> ShieldLayer {
+        ShieldLayer {
+            origin_policy: None,
+        }
     }
 }
 
@@ -139,7 +149,7 @@ impl<S> Layer<S> for ShieldLayer {
 #[derive(Clone, Debug)]
 pub struct Shield<S> {
     inner: S,
-    origin_policy: Arc<OriginPolicy>,
+    origin_policy: Option<Arc<OriginPolicy>>,
 }
 
 impl<S: HttpService> Service<Call> for Shield<S> {
@@ -152,6 +162,9 @@ impl<S: HttpService> Service<Call> for Shield<S> {
     }
 
     fn call(&mut self, call: Call) -> Self::Future {
+        let Some(origin_policy) = &self.origin_policy else {
+            return CheckFuture::passed(self.inner.call(call));
+        };
         // A request with two readings has no certain Host to judge; `target` ends it.
         // Nor has CONNECT one of ours: it names whom the caller wants to be tunnelled to,
         // unless it is malformed (over HTTP/2 it may name nobody).
@@ -162,12 +175,12 @@ impl<S: HttpService> Service<Call> for Shield<S> {
             {
                 Ok(())
             }
-            _ => self.origin_policy.check(&call),
+            _ => origin_policy.check(&call),
         };
         match verdict {
             Ok(()) => CheckFuture::passed(self.inner.call(call)),
             Err((fault, refusal)) => {
-                self.origin_policy.metrics.refused(refusal).inc();
+                origin_policy.metrics.refused(refusal).inc();
                 CheckFuture::refused(fault.into())
             }
         }

@@ -21,6 +21,8 @@ use crate::gateway::{Call, CallResponse, HttpService};
 pub struct TargetRules {
     /// Whether a credential is attached, so that TRACE would show it.
     pub credentialed: bool,
+    /// Whether CONNECT has a meaning: on the built-in route of forward listeners.
+    pub opens_tunnels: bool,
     /// The marks of all issuers on a route with a credential, else of those at its
     /// upstream; empty where there are none or the route says `expose_issuer`.
     pub issuers: Vec<IssuerMark>,
@@ -42,7 +44,10 @@ impl TargetRules {
     /// With why not.
     pub fn judge(&self, method: &Method, path: &str) -> Result<(), CallerFault> {
         match *method {
-            Method::CONNECT => return Err(CallerFault::Connect),
+            Method::CONNECT if self.opens_tunnels => return Ok(()),
+            Method::CONNECT => {
+                return Err(CallerFault::Connect("this listener opens no tunnels"));
+            }
             Method::TRACE if self.credentialed => return Err(CallerFault::Trace),
             _ => {}
         }

@@ -379,7 +379,8 @@ impl Conn {
 }
 
 impl CountedConn {
-    fn active(metrics: &Arc<RouteMetrics>) -> CountedConn {
+    /// One that carries a call, or a tunnel.
+    pub fn active(metrics: &Arc<RouteMetrics>) -> CountedConn {
         metrics.connections_active.inc();
         CountedConn {
             resting: false,

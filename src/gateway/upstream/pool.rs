@@ -130,6 +130,12 @@ impl ConnPool {
         }
     }
 
+    /// Whether no connection rests in it and nobody uses it.
+    pub fn is_empty(self: &Rc<Self>) -> bool {
+        let idle = self.idle.borrow();
+        Rc::strong_count(self) == 1 && idle.seen.is_empty() && idle.unseen.is_empty()
+    }
+
     /// The scheme of its upstream.
     pub fn scheme(&self) -> Scheme {
         match self.connector.origin().tls {

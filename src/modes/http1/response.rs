@@ -60,8 +60,7 @@ impl Writing {
         let spelling = body.take_spelling();
         let length = body.size_hint().exact();
         let framing = response_head::frame(answered, head.status, &mut head.headers, length);
-        let is_switch = head.status == http::StatusCode::SWITCHING_PROTOCOLS;
-        let stays = !is_switch
+        let stays = !answered.is_last(head.status)
             && framing != Framing::UntilClose
             && tell(answered.version, &mut head.headers, stays);
         caller.answer();

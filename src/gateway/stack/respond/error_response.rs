@@ -120,6 +120,13 @@ pub fn error_response(error: &Error) -> ErrorResponse {
                 Some("http_request_denied"),
                 "add the user to `allow_users` of the listener, or call as one of them",
             ),
+            CallerFault::ProxyToken(_) => plain(
+                StatusCode::PROXY_AUTHENTICATION_REQUIRED,
+                "caller_token",
+                "The caller token is missing or wrong",
+                Some("http_request_denied"),
+                "write the `caller_token` of the listener into the proxy's URL, as the password: http://any:TOKEN@host:port",
+            ),
             CallerFault::Tenant { .. } => plain(
                 StatusCode::FORBIDDEN,
                 "tenant",
@@ -141,12 +148,59 @@ pub fn error_response(error: &Error) -> ErrorResponse {
                 Some("http_request_denied"),
                 "use another method",
             ),
-            CallerFault::Connect => plain(
+            CallerFault::Connect(_) => plain(
                 StatusCode::FORBIDDEN,
                 "connect_refused",
-                "This listener opens no tunnels",
+                "No tunnel is opened",
                 Some("http_request_denied"),
-                "send the call itself: headset's address is the base URL of the application, not the proxy (HTTPS_PROXY)",
+                "send the call itself: headset's address is the base URL of the application, not the proxy (HTTPS_PROXY); a listener with `mode = \"forward\"` is a proxy, over HTTP/1.1",
+            ),
+            CallerFault::Target(_) => plain(
+                StatusCode::BAD_REQUEST,
+                "no_target",
+                "The request names no target",
+                Some("http_request_error"),
+                "use this listener as a proxy (HTTP_PROXY, HTTPS_PROXY), not as the base URL; a proxy is sent whole URLs, or CONNECT with host and port",
+            ),
+            CallerFault::Misdirected { .. } => plain(
+                StatusCode::MISDIRECTED_REQUEST,
+                "misdirected",
+                "The call is for another host than its tunnel",
+                Some("http_request_denied"),
+                "open a tunnel for each host, and send the host and port of the tunnel as `Host`",
+            ),
+            CallerFault::Elsewhere { .. } => plain(
+                StatusCode::FORBIDDEN,
+                "elsewhere_refused",
+                "The target is no route's upstream",
+                Some("http_request_denied"),
+                "add a route whose `upstream` is the target, except it from the proxy (NO_PROXY), or set `elsewhere = \"pass\"` in the listener",
+            ),
+            CallerFault::PlainHttps { .. } => plain(
+                StatusCode::FORBIDDEN,
+                "elsewhere_refused",
+                "The target is no route's upstream",
+                Some("http_request_denied"),
+                "let the application open a tunnel for https (CONNECT), or add a route whose `upstream` is the target",
+            ),
+            CallerFault::TunnelPort(_) => plain(
+                StatusCode::FORBIDDEN,
+                "tunnel_port",
+                "Tunnels do not lead to this port",
+                Some("http_request_denied"),
+                "add the port to `tunnel_ports` of the listener, or a route whose `upstream` is the target",
+            ),
+            CallerFault::Forbidden { why, .. } => plain(
+                StatusCode::FORBIDDEN,
+                "target_forbidden",
+                "The target may not be reached through headset",
+                Some("destination_ip_prohibited"),
+                match why.can_be_allowed() {
+                    true => {
+                        "except it from the proxy (NO_PROXY), add a route whose `upstream` it is, or its network to `private_networks` of the listener"
+                    }
+                    false => "except it from the proxy (NO_PROXY), or call it by another address",
+                },
             ),
             CallerFault::BodyBroken => ErrorResponse {
                 reached: Some(Reached::Unknown),
@@ -195,6 +249,16 @@ pub fn error_response(error: &Error) -> ErrorResponse {
                 "Too many calls are in flight",
                 Some("proxy_internal_response"),
                 "try again, or raise `limits.in_flight`",
+            )
+        },
+        Error::Tunnels { .. } => ErrorResponse {
+            retry_after: Some(Duration::from_secs(1)),
+            ..plain(
+                StatusCode::SERVICE_UNAVAILABLE,
+                "tunnels",
+                "Too many tunnels are open",
+                Some("proxy_internal_response"),
+                "try again, or raise `limits.tunnels`",
             )
         },
         Error::Upstream(fault) => {
@@ -257,6 +321,21 @@ pub fn error_response(error: &Error) -> ErrorResponse {
                     "The proxy opened no tunnel to the upstream",
                     "destination_unavailable",
                     "the detail says what the proxy answered; `egress.proxy` and `egress.no_proxy` say when it is used",
+                ),
+                FaultKind::Connect(ConnectError::NoWay { .. }) => upstream(
+                    StatusCode::BAD_GATEWAY,
+                    "upstream_proxy",
+                    "The proxy cannot be used",
+                    "proxy_configuration_error",
+                    "the detail says what is wrong; `egress.proxy` and `egress.no_proxy` say when a proxy is used",
+                ),
+                // Only callers' own targets are judged, and that is told as their fault.
+                FaultKind::Connect(ConnectError::Forbidden { .. }) => upstream(
+                    StatusCode::FORBIDDEN,
+                    "target_forbidden",
+                    "The target may not be reached through headset",
+                    "destination_ip_prohibited",
+                    "call it by another address, or without the proxy (NO_PROXY)",
                 ),
                 FaultKind::Connect(ConnectError::TimedOut { .. }) => upstream(
                     StatusCode::GATEWAY_TIMEOUT,

@@ -125,7 +125,36 @@ fn errors() -> Vec<(Error, &'static str, u16)> {
         ),
         (CallerFault::IssuerTarget, "issuer_target", 403),
         (CallerFault::Trace, "trace_refused", 403),
-        (CallerFault::Connect, "connect_refused", 403),
+        (CallerFault::Connect("none"), "connect_refused", 403),
+        (CallerFault::ProxyToken("no token"), "caller_token", 407),
+        (CallerFault::Target("a path"), "no_target", 400),
+        (
+            CallerFault::Misdirected {
+                target: "a".into(),
+                tunnel: "b".into(),
+            },
+            "misdirected",
+            421,
+        ),
+        (
+            CallerFault::Elsewhere { target: "a".into() },
+            "elsewhere_refused",
+            403,
+        ),
+        (
+            CallerFault::PlainHttps { target: "a".into() },
+            "elsewhere_refused",
+            403,
+        ),
+        (CallerFault::TunnelPort(25), "tunnel_port", 403),
+        (
+            CallerFault::Forbidden {
+                target: "localhost".into(),
+                why: crate::net::guard::Forbidden::Private,
+            },
+            "target_forbidden",
+            403,
+        ),
         (CallerFault::BodyBroken, "body_broken", 400),
     ];
     let refused = || io::Error::from(io::ErrorKind::ConnectionRefused);
