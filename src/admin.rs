@@ -41,6 +41,7 @@ use prometheus::{Encoder, TextEncoder};
 
 use crate::admin::health::ProbeVerdict;
 use crate::admin::view::{Admin, Door};
+use crate::net::tls::pem;
 
 /// What it answers, each page behind what its callers must show.
 pub fn router(admin: Admin) -> Router {
@@ -57,6 +58,7 @@ pub fn router(admin: Admin) -> Router {
         .route("/readyz", get(readyz))
         .route("/startupz", get(startupz))
         .route("/metrics", get(metrics))
+        .route("/ca.pem", get(local_ca))
         .with_state(admin)
 }
 
@@ -99,6 +101,30 @@ fn say(verdict: ProbeVerdict) -> Response {
             (StatusCode::SERVICE_UNAVAILABLE, format!("{why}\n")).into_response()
         }
     }
+}
+
+/// The certificates that applications must trust to reach upstreams through forward
+/// listeners; those of one where the query names it (`listener=app`). They are no secret.
+async fn local_ca(State(admin): State<Admin>, RawQuery(query): RawQuery) -> Response {
+    let wanted = query.as_deref().unwrap_or("").split('&');
+    let wanted = wanted
+        .filter_map(|part| part.strip_prefix("listener="))
+        .next();
+    let view = admin.admin_view.load_full();
+    let all = view.authorities.iter();
+    let named = all.filter(|(name, _)| wanted.is_none_or(|wanted| wanted == name.as_str()));
+    let mut certificates = Vec::new();
+    for certificate in named.flat_map(|(_, authority)| authority.certificates()) {
+        if !certificates.contains(&certificate) {
+            certificates.push(certificate);
+        }
+    }
+    if certificates.is_empty() {
+        let why = "no forward listener has a local authority\n";
+        return (StatusCode::NOT_FOUND, why).into_response();
+    }
+    let kind = [(header::CONTENT_TYPE, "application/pem-certificate-chain")];
+    (kind, pem::certificates(&certificates)).into_response()
 }
 
 async fn metrics(State(admin): State<Admin>) -> Response {

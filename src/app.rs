@@ -16,12 +16,12 @@ use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 use prometheus::Registry;
-use tokio::sync::{Notify, mpsc, watch};
+use tokio::sync::{Notify, mpsc, oneshot, watch};
 use tokio::task::LocalSet;
 
 use crate::admin::events::VIEWERS;
 use crate::admin::health::Health;
-use crate::admin::view::{Admin, Door, LogControl};
+use crate::admin::view::{Admin, AdminView, Door, LogControl};
 use crate::app::build::PlanDraft;
 use crate::app::change::origin::ConfigOrigin;
 use crate::app::change::reload::ReloadTriggers;
@@ -35,7 +35,9 @@ use crate::app::serve::listener_sockets::{
     ListenError, ListenerSockets, SocketPlace, bind, own_addresses, sockets,
 };
 use crate::app::serve::workers::Workers;
-use crate::app::serve::{admin_listener, admin_socket, admin_view, orphans, reminders, sampler};
+use crate::app::serve::{
+    admin_listener, admin_socket, admin_view, authority_reminders, orphans, reminders, sampler,
+};
 use crate::base::permits::Permits;
 use crate::base::problem::Problem;
 use crate::base::time::Clock;
@@ -44,6 +46,7 @@ use crate::credential::store::file::{Claim, StoreInUse};
 use crate::gateway::observe::Observers;
 use crate::net::egress::ProcessContext;
 use crate::net::listen::BoundSocket;
+use crate::net::tls::authority::Authority;
 
 /// Why headset cannot start.
 #[derive(Debug, thiserror::Error)]
@@ -96,6 +99,16 @@ pub struct App {
     addresses: BoundAddresses,
     origin: Option<ConfigOrigin>,
     claim: Option<Claim>,
+    when_bound: Option<oneshot::Sender<ServingApp>>,
+}
+
+/// An app from the moment on that it takes calls.
+#[derive(Clone, Debug)]
+pub struct ServingApp {
+    /// Answers the probes.
+    pub health: Arc<Health>,
+    /// What is known of its credentials.
+    pub admin_view: Arc<ArcSwap<AdminView>>,
 }
 
 impl App {
@@ -170,7 +183,23 @@ impl App {
             },
             origin: None,
             claim,
+            when_bound: None,
         })
+    }
+
+    /// Has `tell` told when it takes calls.
+    pub fn tell_when_bound(&mut self, tell: oneshot::Sender<ServingApp>) {
+        self.when_bound = Some(tell);
+    }
+
+    /// The local authority of the listener `name`, where it has one.
+    pub fn authority(&self, name: &str) -> Option<&Arc<Authority>> {
+        self.draft.authority(name)
+    }
+
+    /// What it was made from.
+    pub fn config(&self) -> &Config {
+        self.draft.config()
     }
 
     /// Where it will be reached.
@@ -198,6 +227,7 @@ impl App {
             addresses,
             origin,
             claim: _claim,
+            when_bound,
         } = self;
         let registry = Registry::new();
         let clock = draft.clock().clone();
@@ -217,6 +247,7 @@ impl App {
         let certificates = ListenerCertificates::register(&registry)?;
         certificates.show(&plan);
         let (credentials, watched) = watch::channel(plan.credentials.clone());
+        let (authorities, authorities_watched) = watch::channel(plan.authorities());
         // Before the first wait, and so before the first attempt.
         tokio::spawn(secrets::watch(
             &process_state.process().files,
@@ -233,6 +264,13 @@ impl App {
         let admin_view = Arc::new(ArcSwap::from_pointee(admin_view::admin_view(&plan)));
         let (ask, asked) = mpsc::channel(ASKERS);
         let asked_to_stop = Arc::new(Notify::new());
+        if let Some(tell) = when_bound {
+            // Who does not wait any more is not told.
+            let _ = tell.send(ServingApp {
+                health: health.clone(),
+                admin_view: admin_view.clone(),
+            });
+        }
         let shown = Admin {
             health: health.clone(),
             registry,
@@ -262,7 +300,8 @@ impl App {
             let (rules, metrics) = (rules.clone(), metrics.clone());
             admin_listeners.push(admin_listener::spawn(bound, shown, rules, metrics)?);
         }
-        tokio::spawn(reminders::watch(watched, clock));
+        tokio::spawn(reminders::watch(watched, clock.clone()));
+        tokio::spawn(authority_reminders::watch(authorities_watched, clock));
         tokio::spawn(orphans::reap());
         let mut running = Running {
             plan,
@@ -275,6 +314,7 @@ impl App {
             health,
             admin_view,
             credentials,
+            authorities,
             admin: addresses.admin,
             admin_listeners,
         };

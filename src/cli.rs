@@ -4,6 +4,7 @@
 //! codes are those of sysexits(3): see [`exit`].
 
 mod attempt;
+pub mod ca;
 pub mod check;
 pub mod completions;
 #[cfg(feature = "demo")]
@@ -60,6 +61,7 @@ Examples:
   headset demo                          watch it work, nothing to set up
   headset init                          write a first headset.toml
   headset run --config headset.toml     serve
+  headset run -c headset.toml -- CMD    serve beside a command, whose calls pass through
   headset check --config headset.toml   every problem of a configuration at once
   headset mint cms_key -c headset.toml  obtain one credential now, and show how
   headset status                        what the running one knows of its credentials
@@ -71,6 +73,7 @@ const EXAMPLES: &str = "\
 Examples:
   headset init                          write a first headset.toml
   headset run --config headset.toml     serve
+  headset run -c headset.toml -- CMD    serve beside a command, whose calls pass through
   headset check --config headset.toml   every problem of a configuration at once
   headset mint cms_key -c headset.toml  obtain one credential now, and show how
   headset status                        what the running one knows of its credentials
@@ -91,6 +94,8 @@ or 1.";
 pub enum Command {
     /// Serve: take calls, attach credentials, send them on.
     Run(run::RunArgs),
+    /// Make, show or replace the local authority of a forward listener.
+    Ca(ca::CaArgs),
     /// A simulated contact center, headset before it, and a walkthrough of one call.
     #[cfg(feature = "demo")]
     Demo(demo::DemoArgs),
@@ -137,6 +142,7 @@ pub enum Command {
 pub fn execute(cli: Cli) -> anyhow::Result<ExitCode> {
     match cli.command {
         Command::Run(args) => run::run(args),
+        Command::Ca(args) => ca::run(args),
         #[cfg(feature = "demo")]
         Command::Demo(args) => demo::run(args),
         #[cfg(not(feature = "demo"))]

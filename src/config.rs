@@ -49,7 +49,9 @@ use std::path::PathBuf;
 pub use crate::config::credential::CredentialConfig;
 pub use crate::config::forward::ForwardConfig;
 pub use crate::config::limits::{Limits, Timeouts};
-pub use crate::config::listener::{Bind, ListenerConfig, ListenerTls, ProxySources, SocketAccess};
+pub use crate::config::listener::{
+    Bind, ListenerConfig, ListenerTls, LocalCa, ProxySources, SocketAccess,
+};
 pub use crate::config::outbound::{ClientCertificate, Roots, UpstreamTls};
 pub use crate::config::route::{Announce, Effect, PaceConfig, RouteConfig, UpstreamProtocol};
 use crate::secret::SecretSource;
@@ -93,6 +95,8 @@ impl Config {
         for listener in &self.listeners {
             let token = listener.caller_token.as_ref();
             found.extend(token.map(|t| (format!("listener.{}.caller_token", listener.name), t)));
+            let ca = listener.ca.as_ref();
+            found.extend(ca.map(|ca| (format!("listener.{}.ca.key", listener.name), &ca.key)));
         }
         found.extend(
             self.admin

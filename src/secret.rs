@@ -20,7 +20,7 @@ pub mod watch;
 use std::fmt;
 use std::path::{Path, PathBuf};
 
-use zeroize::Zeroize;
+use zeroize::{Zeroize, Zeroizing};
 
 pub use self::fault::SecretFault;
 
@@ -198,13 +198,28 @@ impl SecretSource {
     /// # Errors
     /// [`SecretError`], which names the source and never shows any of the value.
     pub fn fetch(&self) -> Result<Secret<String>, SecretError> {
+        self.cleaned(clean::clean)
+    }
+
+    /// The same for a secret of several lines, as a key in PEM is: nothing is trimmed.
+    ///
+    /// # Errors
+    /// As [`SecretSource::fetch`].
+    pub fn fetch_lines(&self) -> Result<Secret<String>, SecretError> {
+        self.cleaned(clean::lines)
+    }
+
+    fn cleaned(
+        &self,
+        clean: fn(Zeroizing<Vec<u8>>) -> Result<String, SecretFault>,
+    ) -> Result<Secret<String>, SecretError> {
         let bytes = match self {
             SecretSource::File(path) => file::read(path),
             SecretSource::Env(name) => env::read(name),
             SecretSource::Command(program) => command::read(program),
             SecretSource::Generate => Err(SecretFault::Generated),
         };
-        let text = bytes.and_then(clean::clean);
+        let text = bytes.and_then(clean);
         match text {
             Ok(text) => Ok(Secret::new(text, self.to_string())),
             Err(fault) => Err(SecretError {

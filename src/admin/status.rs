@@ -3,6 +3,8 @@
 //! It is made of snapshots, which hold no secret; times are RFC 3339 in UTC, spans
 //! are seconds. What is not known is `null`. Who may ask is `guard.rs`'s affair.
 
+use std::sync::Arc;
+
 use axum::Json;
 use axum::extract::State;
 use axum::http::{HeaderName, header};
@@ -11,9 +13,11 @@ use tracing::Level;
 
 use crate::admin::health::ProbeVerdict;
 use crate::admin::view::{Admin, CredentialView, LevelNow, Reloaded, RouteView};
+use crate::base::name::Name;
 use crate::base::time::{Moment, rfc3339};
 use crate::credential::slot::{SlotState as Worth, Snapshot};
 use crate::gateway::quota::QuotaSeen;
+use crate::net::tls::authority::Authority;
 
 type StatusFields = [(HeaderName, &'static str); 2];
 
@@ -37,6 +41,7 @@ pub(super) fn told(admin: &Admin) -> Value {
         "ready": admin.health.ready(false) == ProbeVerdict::Well,
     });
     all["credentials"] = credentials.iter().map(|c| credential(c, now)).collect();
+    all["local_cas"] = authorities(&admin_view.authorities, now);
     all["routes"] = admin_view.routes.iter().map(route).collect();
     all["last_reload"] = admin_view.reloads.last().map_or(Value::Null, reload);
     all["log"] = admin
@@ -44,6 +49,26 @@ pub(super) fn told(admin: &Admin) -> Value {
         .as_ref()
         .map_or(Value::Null, |log| log_level(&log.level()));
     all
+}
+
+/// The local authorities of forward listeners.
+pub(super) fn authorities(all: &[(Name, Arc<Authority>)], now: Moment) -> Value {
+    let each = all.iter().map(|(listener, authority)| {
+        let facts = authority.facts();
+        let ends_ms = facts.expires.map(|end| end.saturating_mul(1000));
+        json!({
+            "listener": listener.as_str(),
+            "subject": facts.subject,
+            "hosts": facts.hosts,
+            "fingerprint_sha256": facts.fingerprint,
+            "of_this_run": facts.of_run,
+            "expires": ends_ms.map(rfc3339),
+            "expires_in_seconds":
+                ends_ms.map(|end| end.saturating_sub(now.wall_ms).max(0) / 1000),
+            "action": facts.action(),
+        })
+    });
+    each.collect()
 }
 
 /// How a reload went.

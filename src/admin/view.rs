@@ -19,6 +19,7 @@ use crate::credential::slot::{Asked, Snapshot};
 use crate::gateway::explain::Explainer;
 use crate::gateway::metrics::RouteMetrics;
 use crate::gateway::recent_failures::RecentFailures;
+use crate::net::tls::authority::Authority;
 
 /// What the admin listener shows.
 #[derive(Clone, Debug)]
@@ -139,6 +140,8 @@ pub struct AdminView {
     pub credentials: Arc<dyn StatusSource>,
     /// The routes.
     pub routes: Vec<RouteView>,
+    /// The local authority of each forward listener that has one.
+    pub authorities: Vec<(Name, Arc<Authority>)>,
     /// The digest of the configuration in use.
     pub config: String,
     /// How the last reloads went, the newest last; at most [`AdminView::RELOADS`].

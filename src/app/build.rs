@@ -6,7 +6,7 @@
 //! change. A later configuration goes the same way and keeps what is as it was.
 
 pub mod abandoned;
-mod authorities;
+pub mod authorities;
 mod blueprints;
 pub mod descriptors;
 mod draft;

@@ -8,6 +8,7 @@
 pub mod admin_listener;
 pub mod admin_socket;
 pub mod admin_view;
+pub mod authority_reminders;
 pub mod certificates;
 pub mod gauges;
 pub mod listener_sockets;

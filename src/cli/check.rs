@@ -115,7 +115,7 @@ fn used(config: &Config, offline: bool) -> Vec<Problem> {
 
 /// The tables whose keys name files of certificates and private keys, and the key that names
 /// users of the machine.
-const TLS: [&str; 3] = ["tls", "upstream_tls", "allow_users"];
+const TLS: [&str; 4] = ["tls", "upstream_tls", "ca", "allow_users"];
 
 /// Tries every one of these secrets once.
 pub fn unreadable(secrets: &[(String, SecretSource, Place)]) -> Vec<Problem> {
@@ -124,7 +124,12 @@ pub fn unreadable(secrets: &[(String, SecretSource, Place)]) -> Vec<Problem> {
         if *source == SecretSource::Generate {
             continue;
         }
-        if let Err(error) = source.fetch() {
+        // A key in PEM has lines, of which no other secret may have several.
+        let read = match key.ends_with(".ca.key") {
+            true => source.fetch_lines(),
+            false => source.fetch(),
+        };
+        if let Err(error) = read {
             problems.push(Problem::new(
                 place.clone(),
                 key.clone(),

@@ -39,6 +39,25 @@ pub(super) fn overview(all: &Json) -> String {
         }
         let _ = write!(text, "\n{}", rows.lay_out());
     }
+    let authorities = list(&all["local_cas"]);
+    if !authorities.is_empty() {
+        let mut rows = Rows::of(["LOCAL CA", "LISTENER", "HOSTS", "EXPIRES", "KEY"]);
+        for authority in authorities {
+            let hosts: Vec<String> = list(&authority["hosts"]).iter().map(word).collect();
+            let of_run = authority["of_this_run"].as_bool() == Some(true);
+            rows.push([
+                word(&authority["subject"]),
+                word(&authority["listener"]),
+                match hosts.is_empty() {
+                    true => "any".to_owned(),
+                    false => hosts.join(", "),
+                },
+                in_time(&authority["expires"], &all["now"]),
+                if of_run { "in memory" } else { "kept" }.to_owned(),
+            ]);
+        }
+        let _ = write!(text, "\n{}", rows.lay_out());
+    }
     let routes = list(&all["routes"]);
     if !routes.is_empty() {
         let mut rows = Rows::of(["ROUTE", "MATCH", "UPSTREAM", "CREDENTIAL", "PACE", "QUOTA"]);

@@ -18,8 +18,9 @@ use crate::config::url::{HttpUrl, plain_host};
 use crate::config::values::Values;
 use crate::config::{
     AccessConfig, AccessFormat, AdminConfig, AdminSocket, Announce, Bind, Config, CredentialConfig,
-    Effect, Limits, ListenerConfig, ListenerTls, LogConfig, LogFormat, PaceConfig, ProxySources,
-    RouteConfig, SocketAccess, StoreConfig, Timeouts, UpstreamProtocol, UpstreamTls, rules,
+    Effect, Limits, ListenerConfig, ListenerTls, LocalCa, LogConfig, LogFormat, PaceConfig,
+    ProxySources, RouteConfig, SocketAccess, StoreConfig, Timeouts, UpstreamProtocol, UpstreamTls,
+    rules,
 };
 
 /// Builds the configuration from `sections` that hold no problem.
@@ -128,6 +129,7 @@ fn listener(section: &Section, routes: &[RouteConfig]) -> Option<ListenerConfig>
             .and_then(|from| ProxySources::parse(from).ok()),
         tls: listener_tls(values),
         forward: forward(values, is_loopback),
+        ca: local_ca(values),
         access: SocketAccess {
             // `rules::mode` has seen that it is one.
             mode: values
@@ -160,6 +162,14 @@ fn listener_tls(values: &Values) -> Option<ListenerTls> {
         cert: values.path("tls.cert")?.to_owned(),
         key: values.path("tls.key")?.to_owned(),
         client_ca: values.path("tls.client_ca").map(Into::into),
+    })
+}
+
+/// `cross.rs` has seen that both come together.
+fn local_ca(values: &Values) -> Option<LocalCa> {
+    Some(LocalCa {
+        cert: values.path("ca.cert")?.to_owned(),
+        key: values.secret("ca.key")?.clone(),
     })
 }
 

@@ -112,6 +112,10 @@ pub const KEYS: &[ConfigKey] = &[
         "A PEM file: its private key."),
     key("listener.*.tls.client_ca", ValueType::Path, Absent, "\"/etc/headset/callers.pem\"",
         "A PEM file of authorities: callers must show a certificate that one of them signed."),
+    key("listener.*.ca.cert", ValueType::Path, Absent, "\"/etc/headset/ca.pem\"",
+        "For a forward listener: a PEM file with the certificate of the local authority by which headset speaks TLS as the upstreams of routes. Applications must trust it. `headset ca init` makes one; without it headset makes one for each run, whose key is in memory alone. headset watches it."),
+    key("listener.*.ca.key", ValueType::Secret, Absent, "{ file = \"/etc/headset/ca.key\" }",
+        "The private key of `ca.cert`, PEM. Whoever has it can pose as the upstreams to all who trust that certificate."),
 
     key("admin.bind", ValueType::Bind, Text("127.0.0.1:9464"), "\"127.0.0.1:9464\"",
         "Where probes and Prometheus connect; in a pod `0.0.0.0:9464`.")

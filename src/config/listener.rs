@@ -30,6 +30,9 @@ pub struct ListenerConfig {
     pub proxy_protocol: Option<ProxySources>,
     /// What it speaks TLS with; `None` is plain HTTP.
     pub tls: Option<ListenerTls>,
+    /// Who signs what it shows as an upstream's certificate, where it is opened for one;
+    /// `None` is an authority of the run.
+    pub ca: Option<LocalCa>,
     /// Who may connect, where it is a Unix socket.
     pub access: SocketAccess,
     /// The users that may call on it, by name or number; `None` leaves it to `access`.
@@ -67,6 +70,15 @@ impl ProxySources {
         }
         Ok(sources)
     }
+}
+
+/// `[listener.NAME.ca]`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LocalCa {
+    /// A PEM file: its certificate, then those that it replaces or that stand above it.
+    pub cert: PathBuf,
+    /// Its private key, PEM.
+    pub key: SecretSource,
 }
 
 /// The file of a Unix socket.

@@ -3,12 +3,14 @@
 //! TLS 1.2 is the floor: rustls speaks nothing older (RFC 8996).
 
 pub mod authority;
+pub mod certificate;
 pub mod client;
 pub(crate) mod der;
 pub mod error;
 mod expiry;
 pub(crate) mod failure;
 mod identity;
+pub mod pem;
 pub mod pin;
 pub mod server;
 

@@ -37,6 +37,19 @@ pub(super) fn clean(bytes: Zeroizing<Vec<u8>>) -> Result<String, SecretFault> {
     Ok(text.to_owned())
 }
 
+/// Checks what was read and takes it as it is: what its lines mean is for its reader to say.
+/// The buffer that came in is zeroed in any case.
+pub(super) fn lines(bytes: Zeroizing<Vec<u8>>) -> Result<String, SecretFault> {
+    if bytes.len() > MAX_BYTES {
+        return Err(SecretFault::TooLong);
+    }
+    match std::str::from_utf8(&bytes) {
+        Ok("") => Err(SecretFault::Empty),
+        Ok(text) => Ok(text.to_owned()),
+        Err(error) => Err(SecretFault::NotUtf8(error.valid_up_to())),
+    }
+}
+
 /// Refuses what a copy brings along with a secret, which no issuer would know.
 fn wrapped(text: &str) -> Result<(), SecretFault> {
     let mut inner = text.trim().chars();

@@ -221,7 +221,8 @@ async fn the_metrics_page_lists_what_a_running_headset_exports() {
     let headset = Setup {
         rest: format!(
             "[listener.secure]\nbind = \"127.0.0.1:0\"\ntls = {{ cert = {cert:?}, key = {key:?} }}\n\
-             [listener.proxy]\nbind = \"127.0.0.1:0\"\nmode = \"forward\""
+             [listener.proxy]\nbind = \"127.0.0.1:0\"\nmode = \"forward\"\n\
+             [route.other]\nmatch.path = \"/other\"\nupstream = \"https://cms.example.com\""
         ),
         ..Setup::default()
     }

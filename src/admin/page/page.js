@@ -237,6 +237,12 @@ function list(items, kept, none) {
   }
   return made;
 }
+function authority(a) {
+  const end = at(a.expires), near = end - now() < SOON;
+  return el("li", {}, el("b", {}, a.listener), el("div", {},
+    el("p", {}, a.subject, `, for ${a.hosts ? a.hosts.join(", ") : "any host"}`),
+    el("p", { cls: near ? "heed-text" : "quiet" }, `${end > now() ? "ends" : "ended"} ${stamp(end)}`, near ? ["; ", ...prose(a.action)] : "")));
+}
 function reload(r) {
   const word = r.successful ? "A changed configuration is in use" : "A changed configuration was refused; the previous one stays in use";
   return el("li", {}, el("time", { datetime: r.at }, stamp(at(r.at))), el("div", {},
@@ -269,6 +275,11 @@ function judge(s) {
     (most ? bad : heed).push([`${most ? "Most" : "Some"} calls of ${r.name} fail.`, count + (own
       ? `headset answered: ${[own.code, own.detail].filter(Boolean).join(", ")}.` : `The upstream answered so: look at ${r.upstream}.`)]);
   }
+  for (const a of s.local_cas) {
+    const end = at(a.expires);
+    if (end <= now()) bad.push([`The local authority of ${a.listener} has ended: nobody believes what it signs.`, a.action]);
+    else if (end - now() < SOON) heed.push([`The local authority of ${a.listener} ends ${stamp(end)}.`, a.action]);
+  }
   const last = s.last_reload;
   if (last && !last.successful) heed.push(["A changed configuration was refused; the previous one stays in use.", last.problems[0]]);
   if (s.not_ready && !s.not_live) heed.push([`headset is not ready: ${s.not_ready}.`]);
@@ -300,6 +311,8 @@ function show() {
   put("credentials", s.credentials.map(still), () => (s.credentials.length
     ? el("div", { cls: "cards" }, s.credentials.map(credential)) : el("p", { cls: "quiet" }, "No route names a credential.")));
   put("routes", [s.routes.map((r) => ({ ...r, calls: 0 })), times[times.length - 1]], () => el("div", { cls: "routes" }, s.routes.map(route)));
+  $("authorities-told").hidden = !s.local_cas.length;
+  put("authorities", s.local_cas.map((a) => ({ ...a, expires_in_seconds: 0 })), () => list(s.local_cas.map(authority), 8, "None."));
   put("failures", s.failures, () => list(alike(s.failures).map(failure), 8, s.unrouted
     ? `None, but for what no route took: ${many(s.unrouted, "call")} since the start.` : "None."));
   put("reloads", [s.reloads, s.config], () => el("div", {}, list(s.reloads.map(reload), 5, "As it was read at the start."),

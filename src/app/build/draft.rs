@@ -18,6 +18,7 @@ use crate::credential::slot_opener::open_sources;
 use crate::credential::store::NullStore;
 use crate::credential::tenants::CredentialHandle;
 use crate::net::egress::ProcessContext;
+use crate::net::tls::authority::Authority;
 
 /// A resolved configuration.
 pub struct PlanDraft {
@@ -45,7 +46,13 @@ impl PlanDraft {
             &process.files,
         );
         let auths = &mut listener_auths.listeners;
-        found.extend(authorities::open(&config, &clock, &[], auths));
+        found.extend(authorities::open(
+            &config,
+            &clock,
+            &[],
+            &process.files,
+            auths,
+        ));
         PlanDraft::resolved(config, clock, process, listener_auths, found)
     }
 
@@ -95,14 +102,17 @@ impl PlanDraft {
         known: &[ListenerAuth],
     ) -> Result<PlanDraft, Vec<Problem>> {
         let factory = factory.again(&config);
-        let (mut listener_auths, mut found) = listener_auth::open(
-            &config.listeners,
-            config.admin.token.as_ref(),
-            known,
-            &factory.egress.process().files,
-        );
+        let files = &factory.egress.process().files;
+        let (mut listener_auths, mut found) =
+            listener_auth::open(&config.listeners, config.admin.token.as_ref(), known, files);
         let auths = &mut listener_auths.listeners;
-        found.extend(authorities::open(&config, &factory.clock, known, auths));
+        found.extend(authorities::open(
+            &config,
+            &factory.clock,
+            known,
+            files,
+            auths,
+        ));
         let (credentials, routes) = resolve(&config, &factory, found)?;
         Ok(PlanDraft {
             config,
@@ -118,8 +128,18 @@ impl PlanDraft {
     pub fn judge(config: &Config, clock: &Clock) -> Vec<Problem> {
         let process = ProcessContext::default();
         let factory = MinterFactory::of(config, clock.clone(), process, Arc::new(NullStore::new()));
-        let found = resolve(config, &factory, listener_auth::judge(&config.listeners));
+        let mut found = listener_auth::judge(&config.listeners);
+        found.extend(authorities::judge(config, clock));
+        let found = resolve(config, &factory, found);
         found.err().unwrap_or_default()
+    }
+
+    /// The local authority of the listener `name`, where it has one.
+    pub fn authority(&self, name: &str) -> Option<&Arc<Authority>> {
+        let listeners = self.config.listeners.iter();
+        let mut all = listeners.zip(&self.listener_auths.listeners);
+        let found = all.find(|(listener, _)| listener.name.as_str() == name);
+        found.and_then(|(_, auth)| auth.authority.as_ref())
     }
 
     /// The clock by which its credentials expire.

@@ -215,6 +215,7 @@ mod tests {
                 client_ca: None,
             }),
             forward: None,
+            ca: None,
             access: SocketAccess::default(),
             allow_users: None,
             proxy_protocol: None,

@@ -18,6 +18,7 @@ use crate::gateway::route::Blueprint;
 use crate::gateway::upstream::lifetimes::Lifetimes;
 use crate::modes::ConnectionRules;
 use crate::net::connect::Connector;
+use crate::net::tls::authority::Authority;
 use crate::secret::token::Token;
 
 /// What is about to run.
@@ -118,6 +119,15 @@ impl Plan {
             authority: None,
         };
         all.chain([admin]).collect()
+    }
+
+    /// The local authority of each listener that has one.
+    pub fn authorities(&self) -> Vec<(Name, Arc<Authority>)> {
+        let of = |listener: &PlannedListener| {
+            let authority = listener.listener_auth.authority.clone()?;
+            Some((listener.config.name.clone(), authority))
+        };
+        self.listeners.iter().filter_map(of).collect()
     }
 
     /// Every slot there is now, those of tenants included.

@@ -212,6 +212,7 @@ impl Running {
         self.health
             .watch_over(admin_view::readiness_checks(&self.plan));
         self.credentials.send_replace(self.plan.credentials.clone());
+        self.authorities.send_replace(self.plan.authorities());
         adopted.serve(assignments).await;
         Ok(ReloadChanges { new, gone })
     }

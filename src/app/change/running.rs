@@ -11,6 +11,7 @@ use crate::admin::health::Health;
 use crate::admin::view::AdminView;
 use crate::app::build::{Plan, PlannedCredential, ProcessState};
 use crate::app::change::retired::Retired;
+use crate::app::serve::authority_reminders::ListenerAuthorities;
 use crate::app::serve::certificates::ListenerCertificates;
 use crate::app::serve::gauges::BuildGauges;
 use crate::app::serve::listener_sockets::{ListenerSockets, own_addresses};
@@ -39,6 +40,8 @@ pub struct Running {
     pub admin_view: Arc<ArcSwap<AdminView>>,
     /// Tells who watches the credentials that they are others.
     pub credentials: watch::Sender<Vec<PlannedCredential>>,
+    /// Tells who watches the local authorities that they are others.
+    pub authorities: watch::Sender<ListenerAuthorities>,
     /// The address of the admin listener.
     pub admin: SocketAddr,
     /// By what the admin listener and the admin socket are served.

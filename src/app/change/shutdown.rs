@@ -58,8 +58,12 @@ pub async fn run(why: &str, mut stop: Stop, running: Running, mut ended: Workers
     let end = Instant::now() + drain;
     let revoking = revoking(&plan, &retired);
     let deadline = end - kept_free(drain, !revoking.is_empty() || retired.is_ending());
+    let for_long = match stop.has_callers() {
+        true => QUIET,
+        false => Duration::ZERO,
+    };
     let orderly = async {
-        quiet(|| listener_sockets.counts(), deadline).await;
+        quiet(|| listener_sockets.counts(), for_long, deadline).await;
         // While the sockets are ours: the next headset may bind its own there.
         drop(files);
         listener_sockets.tell(Phase::Closing);
@@ -134,13 +138,15 @@ async fn revoke_all(slots: Vec<Arc<Slot>>, end: Instant) {
     while revocations.join_next().await.is_some() {}
 }
 
-/// Waits until no call was open and none began for [`QUIET`], or until `deadline`.
-async fn quiet(counts: impl Fn() -> ActivityCounts, deadline: Instant) {
+/// Waits until no call is open, and none was or began `for_long`, or until `deadline`.
+async fn quiet(counts: impl Fn() -> ActivityCounts, for_long: Duration, deadline: Instant) {
     let mut look = interval(LOOK);
     let mut quiet = QuietPeriod::from(counts(), Instant::now());
     loop {
         let now = look.tick().await;
-        if quiet.look_at_open(counts(), now) >= QUIET || now >= deadline {
+        let seen = counts();
+        let is_quiet = quiet.look_at_open(seen, now) >= for_long && seen.open() == 0;
+        if is_quiet || now >= deadline {
             return;
         }
     }
@@ -170,7 +176,11 @@ mod tests {
                 activity.end();
             }
         };
-        let drained = quiet(|| activity.counts(), begun + Duration::from_secs(600));
+        let drained = quiet(
+            || activity.counts(),
+            QUIET,
+            begun + Duration::from_secs(600),
+        );
         tokio::join!(calling, drained);
         // The last call began after 10.2 s.
         let took = begun.elapsed();
@@ -183,7 +193,19 @@ mod tests {
         let activity = Activity::default();
         activity.begin();
         let begun = Instant::now();
-        quiet(|| activity.counts(), begun + Duration::from_secs(9)).await;
+        quiet(|| activity.counts(), QUIET, begun + Duration::from_secs(9)).await;
+        assert_eq!(begun.elapsed().as_secs(), 9);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn without_callers_a_drain_waits_for_open_calls_alone() {
+        let activity = Activity::default();
+        let begun = Instant::now();
+        let end = begun + Duration::from_secs(9);
+        quiet(|| activity.counts(), Duration::ZERO, end).await;
+        assert_eq!(begun.elapsed(), Duration::ZERO);
+        activity.begin();
+        quiet(|| activity.counts(), Duration::ZERO, end).await;
         assert_eq!(begun.elapsed().as_secs(), 9);
     }
 }

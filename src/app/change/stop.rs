@@ -13,6 +13,8 @@ pub enum Stop {
     Signals(Signals),
     /// Somebody in this process: a drain begins when the sender is used or dropped.
     Asked(oneshot::Receiver<()>),
+    /// The same, where whoever called has ended: only calls in flight are waited for.
+    Finished(oneshot::Receiver<()>),
 }
 
 /// The signals that end a process, caught from the moment this is made. SIGHUP is one of
@@ -75,7 +77,7 @@ impl Stop {
     pub fn take_hangup(&mut self) -> Option<Signal> {
         match self {
             Stop::Signals(signals) => signals.hangup.take(),
-            Stop::Asked(_) => None,
+            Stop::Asked(_) | Stop::Finished(_) => None,
         }
     }
 
@@ -87,14 +89,23 @@ impl Stop {
                 let _ = asked.await;
                 "request"
             }
+            Stop::Finished(asked) => {
+                let _ = asked.await;
+                "the command has ended"
+            }
         }
+    }
+
+    /// Whether somebody may still begin calls while headset drains.
+    pub(super) fn has_callers(&self) -> bool {
+        !matches!(self, Stop::Finished(_))
     }
 
     /// Waits for what means now. A request has no second one.
     pub(super) async fn second(&mut self) {
         match self {
             Stop::Signals(signals) => signals.second().await,
-            Stop::Asked(_) => std::future::pending().await,
+            Stop::Asked(_) | Stop::Finished(_) => std::future::pending().await,
         }
     }
 }

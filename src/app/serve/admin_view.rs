@@ -60,6 +60,7 @@ pub fn admin_view(plan: &Plan) -> AdminView {
         guard: AdminGuard::new(&plan.config.admin, plan.admin_token.clone()),
         credentials: Arc::new(PlanView(plan.credentials.clone())),
         routes: routes(plan),
+        authorities: plan.authorities(),
         config: plan.config.digest.clone(),
         reloads: Vec::new(),
         explainer: plan.explainer.clone(),

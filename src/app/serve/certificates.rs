@@ -1,5 +1,6 @@
-//! When the certificates of listeners end, for Prometheus: read when it asks, since a
-//! certificate is renewed by a changed file, of which nobody else needs to hear.
+//! When the certificates of listeners and their local authorities end, for Prometheus: read
+//! when it asks, since a certificate is renewed by a changed file, of which nobody else needs
+//! to hear.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -9,17 +10,25 @@ use prometheus::{GaugeVec, Opts, Registry};
 
 use crate::app::build::Plan;
 use crate::base::name::Name;
+use crate::net::tls::authority::Authority;
 use crate::net::tls::server::TlsAcceptor;
 
 /// See the module; clones are one.
 #[derive(Clone, Debug)]
 pub struct ListenerCertificates {
-    family: GaugeVec,
+    own: GaugeVec,
+    local: GaugeVec,
     shown: Arc<Mutex<ShownListeners>>,
 }
 
-/// Each listener that speaks TLS.
-type ShownListeners = Vec<(Name, Arc<TlsAcceptor>)>;
+/// The listeners with a certificate that ends.
+#[derive(Debug, Default)]
+struct ShownListeners {
+    /// Each that speaks TLS.
+    own: Vec<(Name, Arc<TlsAcceptor>)>,
+    /// Each with a local authority.
+    local: Vec<(Name, Arc<Authority>)>,
+}
 
 impl ListenerCertificates {
     /// Shows those of no listener in `registry`.
@@ -27,12 +36,17 @@ impl ListenerCertificates {
     /// # Errors
     /// Where it has the family already.
     pub fn register(registry: &Registry) -> Result<ListenerCertificates, prometheus::Error> {
-        let opts = Opts::new(
+        let own = Opts::new(
             "headset_listener_certificate_expiry_timestamp_seconds",
             "When the certificate ends that a listener presents to callers.",
         );
+        let local = Opts::new(
+            "headset_local_ca_expiry_timestamp_seconds",
+            "When the local authority of a forward listener ends.",
+        );
         let certificates = ListenerCertificates {
-            family: GaugeVec::new(opts, &["listener"])?,
+            own: GaugeVec::new(own, &["listener"])?,
+            local: GaugeVec::new(local, &["listener"])?,
             shown: Arc::default(),
         };
         registry.register(Box::new(certificates.clone()))?;
@@ -45,7 +59,10 @@ impl ListenerCertificates {
             let tls = listener.listener_auth.tls.clone()?;
             Some((listener.config.name.clone(), tls))
         });
-        *self.shown() = listeners.collect();
+        *self.shown() = ShownListeners {
+            own: listeners.collect(),
+            local: plan.authorities(),
+        };
     }
 
     fn shown(&self) -> MutexGuard<'_, ShownListeners> {
@@ -55,18 +72,29 @@ impl ListenerCertificates {
 
 impl Collector for ListenerCertificates {
     fn desc(&self) -> Vec<&Desc> {
-        self.family.desc()
+        [self.own.desc(), self.local.desc()].concat()
     }
 
     fn collect(&self) -> Vec<MetricFamily> {
         let shown = self.shown();
-        self.family.reset();
-        for (name, acceptor) in shown.iter() {
-            if let Some(ends) = acceptor.expires() {
-                let gauge = self.family.with_label_values(&[name.as_str()]);
-                gauge.set(ends as f64);
-            }
-        }
-        self.family.collect()
+        let own = shown.own.iter().map(|(name, tls)| (name, tls.expires()));
+        let local = shown.local.iter().map(|(name, ca)| (name, ca.expires()));
+        let mut families = told(&self.own, own);
+        families.extend(told(&self.local, local));
+        families
     }
+}
+
+fn told<'a>(
+    family: &GaugeVec,
+    ends: impl Iterator<Item = (&'a Name, Option<i64>)>,
+) -> Vec<MetricFamily> {
+    family.reset();
+    for (name, ends) in ends {
+        if let Some(ends) = ends {
+            let gauge = family.with_label_values(&[name.as_str()]);
+            gauge.set(ends as f64);
+        }
+    }
+    family.collect()
 }

@@ -15,6 +15,7 @@ const ACCESS: [&str; 3] = ["socket_mode", "socket_owner", "socket_group"];
 const CLIENT_CA: &str = "tls.client_ca";
 const USERS: &str = "allow_users";
 const PROXIES: &str = "proxy_protocol.from";
+const CA: [&str; 2] = ["ca.cert", "ca.key"];
 
 /// Judges one listener.
 pub(super) fn check(found: &mut Findings, listener: &Section) {
@@ -23,6 +24,7 @@ pub(super) fn check(found: &mut Findings, listener: &Section) {
     };
     let set = |key| listener.values.0.contains_key(key);
     tls(found, listener, bind);
+    local_ca(found, listener);
     access(found, listener, bind);
     users(found, listener, bind);
     proxies(found, listener, bind);
@@ -46,6 +48,35 @@ pub(super) fn check(found: &mut Findings, listener: &Section) {
             format!("{at}.{TOKEN}"),
             "it comes over the network in clear, and whoever sees it can call".into(),
             format!("set {at}.{CERT} and {at}.{KEY}"),
+        );
+    }
+}
+
+/// A certificate and its key, and only where one is shown.
+fn local_ca(found: &mut Findings, listener: &Section) {
+    let has = |key| listener.values.0.contains_key(key);
+    let at = &listener.at;
+    for (one, other) in [(CA[0], CA[1]), (CA[1], CA[0])] {
+        if has(one) && !has(other) {
+            found.problem(
+                listener.values.place(one),
+                format!("{at}.{one}"),
+                format!("it is of no use without {other}"),
+                format!("set {at}.{other}, or remove {at}.{one}: then headset makes an authority for each run"),
+            );
+        }
+    }
+    if has(CA[0])
+        && listener
+            .values
+            .text("mode")
+            .is_some_and(|mode| mode != "forward")
+    {
+        found.warn(
+            listener.values.place(CA[0]),
+            format!("{at}.{}", CA[0]),
+            "only a forward listener speaks TLS as an upstream, so this changes nothing".into(),
+            format!("set {at}.mode = \"forward\", or remove {at}.ca"),
         );
     }
 }

@@ -4,8 +4,9 @@
 use std::time::Duration;
 
 use rcgen::{
-    BasicConstraints, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa,
-    Issuer, KeyIdMethod, KeyUsagePurpose, SerialNumber, date_time_ymd,
+    BasicConstraints, CertificateParams, DistinguishedName, DnType, DnValue,
+    ExtendedKeyUsagePurpose, IsCa, Issuer, KeyIdMethod, KeyUsagePurpose, SerialNumber,
+    date_time_ymd,
 };
 use ring::digest;
 use ring::rand::{SecureRandom as _, SystemRandom};
@@ -16,6 +17,7 @@ use super::error::AuthorityError;
 use super::names::{self, SiteName};
 use super::signer::{PublicKey, Signer};
 use crate::base::time::Moment;
+use crate::net::tls::certificate::CertificateFields;
 
 /// How long before its making each certificate begins, since the clock of who judges it may
 /// be behind: in another container, or on a machine that just woke.
@@ -41,21 +43,103 @@ pub(super) struct LeafTerms<'a> {
     pub(super) not_after: Option<i64>,
 }
 
+/// How certificates name who signed them.
+#[derive(Debug)]
+pub(super) struct IssuerName {
+    name: DistinguishedName,
+    key_id: KeyIdMethod,
+}
+
+impl IssuerName {
+    /// That of `certificate`, with its key at `signer`; `None` where its subject has a form
+    /// that cannot be written again as it is.
+    pub(super) fn of(certificate: &CertificateDer<'_>, signer: &Signer) -> Option<IssuerName> {
+        const UTF8: u8 = 0x0c;
+        const PRINTABLE: u8 = 0x13;
+        const IA5: u8 = 0x16;
+        let fields = CertificateFields::of(certificate)?;
+        let mut name = DistinguishedName::new();
+        let parts = fields.subject_parts()?;
+        let count = parts.len();
+        for (kind, tag, text) in parts {
+            let text = std::str::from_utf8(text).ok()?;
+            let value = match tag {
+                UTF8 => DnValue::Utf8String(text.to_owned()),
+                PRINTABLE => DnValue::PrintableString(text.try_into().ok()?),
+                IA5 => DnValue::Ia5String(text.try_into().ok()?),
+                _ => return None,
+            };
+            name.push(DnType::from_oid(&arcs(kind)?), value);
+        }
+        let key_id = match fields.key_id() {
+            Some(id) => KeyIdMethod::PreSpecified(id.to_vec()),
+            None => key_id(signer),
+        };
+        // Of two parts of one kind only the last would be written.
+        (name.iter().count() == count).then_some(IssuerName { name, key_id })
+    }
+
+    fn params(&self) -> CertificateParams {
+        let mut params = CertificateParams::default();
+        params.distinguished_name = self.name.clone();
+        params.key_identifier_method = self.key_id.clone();
+        params.key_usages = vec![KeyUsagePurpose::KeyCertSign];
+        params
+    }
+}
+
+/// The numbers of an object identifier (X.690 §8.19).
+fn arcs(oid: &[u8]) -> Option<Vec<u64>> {
+    let mut arcs = Vec::new();
+    let mut arc: u64 = 0;
+    for byte in oid {
+        arc = arc.checked_mul(128)? | u64::from(byte & 0x7f);
+        if byte & 0x80 == 0 {
+            if arcs.is_empty() {
+                let first = (arc / 40).min(2);
+                arcs.push(first);
+                arc -= first * 40;
+            }
+            arcs.push(arc);
+            arc = 0;
+        }
+    }
+    Some(arcs)
+}
+
 /// A certificate that the authority signs for itself.
 pub(super) fn root(
     terms: &RootTerms,
     signer: &Signer,
     now: Moment,
 ) -> Result<CertificateDer<'static>, AuthorityError> {
-    let params = root_params(terms, signer, now)?;
+    // One below it: the next authority, for which it vouches where it is replaced.
+    let params = ca_params(terms, signer, 1, now)?;
     let root = params.self_signed(signer).map_err(making)?;
     Ok(root.der().clone())
+}
+
+/// A certificate by which the authority `old`, with `old_signer`, vouches for the one that
+/// replaces it, so that who trusts the old one alone believes what the new one signs.
+pub(super) fn vouched(
+    terms: &RootTerms,
+    signer: &Signer,
+    old: &IssuerName,
+    old_signer: &Signer,
+    now: Moment,
+) -> Result<CertificateDer<'static>, AuthorityError> {
+    let mut params = ca_params(terms, signer, 0, now)?;
+    params.use_authority_key_identifier_extension = true;
+    let old = old.params();
+    let issuer = Issuer::from_params(&old, old_signer);
+    let vouched = params.signed_by(signer, &issuer).map_err(making)?;
+    Ok(vouched.der().clone())
 }
 
 /// A certificate for one host, to speak TLS as it.
 pub(super) fn leaf(
     terms: &LeafTerms<'_>,
-    root: &RootTerms,
+    issuer: &IssuerName,
     signer: &Signer,
     now: Moment,
 ) -> Result<CertificateDer<'static>, AuthorityError> {
@@ -69,39 +153,41 @@ pub(super) fn leaf(
     params.use_authority_key_identifier_extension = true;
     params.key_identifier_method = key_id(&key);
     params.serial_number = Some(serial()?);
-    let epoch = date_time_ymd(1970, 1, 1);
-    let end = seconds(now).saturating_add(terms.life.as_secs());
+    let now = seconds(now);
+    let end = now.saturating_add(terms.life.as_secs());
     let latest = terms.not_after.and_then(|end| u64::try_from(end).ok());
-    params.not_before =
-        epoch + Duration::from_secs(seconds(now).saturating_sub(BACKDATED.as_secs()));
-    params.not_after = epoch + Duration::from_secs(latest.map_or(end, |latest| latest.min(end)));
-    let mut issuer_params = CertificateParams::default();
-    issuer_params.distinguished_name = subject(Some(&root.name));
-    issuer_params.key_identifier_method = key_id(signer);
-    issuer_params.key_usages = vec![KeyUsagePurpose::KeyCertSign];
-    let issuer = Issuer::from_params(&issuer_params, signer);
+    let end = latest.map_or(end, |latest| latest.min(end));
+    lives(&mut params, now, end);
+    let issuer = issuer.params();
+    let issuer = Issuer::from_params(&issuer, signer);
     let leaf = params.signed_by(&key, &issuer).map_err(making)?;
     Ok(leaf.der().clone())
 }
 
-fn root_params(
+fn ca_params(
     terms: &RootTerms,
     signer: &Signer,
+    below: u8,
     now: Moment,
 ) -> Result<CertificateParams, AuthorityError> {
     let mut params = CertificateParams::default();
     params.distinguished_name = subject(Some(&terms.name));
-    // One below it: the next authority, which it vouches for where it is replaced.
-    params.is_ca = IsCa::Ca(BasicConstraints::Constrained(1));
+    params.is_ca = IsCa::Ca(BasicConstraints::Constrained(below));
     params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
     params.name_constraints = Some(names::constraints(&terms.hosts));
     params.key_identifier_method = key_id(signer);
     params.serial_number = Some(serial()?);
-    let epoch = date_time_ymd(1970, 1, 1);
     let now = seconds(now);
-    params.not_before = epoch + Duration::from_secs(now.saturating_sub(BACKDATED.as_secs()));
-    params.not_after = epoch + Duration::from_secs(now.saturating_add(terms.life.as_secs()));
+    lives(&mut params, now, now.saturating_add(terms.life.as_secs()));
     Ok(params)
+}
+
+/// From a while before `now` until `end`, in seconds since the epoch.
+fn lives(params: &mut CertificateParams, now: u64, end: u64) {
+    let epoch = date_time_ymd(1970, 1, 1);
+    let begin = now.saturating_sub(BACKDATED.as_secs());
+    params.not_before = epoch + Duration::from_secs(begin);
+    params.not_after = epoch + Duration::from_secs(end);
 }
 
 /// Without a host in it: some clients would take a common name for one.
@@ -136,4 +222,19 @@ fn seconds(moment: Moment) -> u64 {
 
 fn making(error: rcgen::Error) -> AuthorityError {
     AuthorityError::Making(error.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_object_identifier_is_read_into_its_numbers() {
+        assert_eq!(arcs(&[0x55, 0x04, 0x03]), Some(vec![2, 5, 4, 3]));
+        // domainComponent (RFC 4519 §2.4)
+        let domain = [0x09, 0x92, 0x26, 0x89, 0x93, 0xf2, 0x2c, 0x64, 0x01, 0x19];
+        let numbers = vec![0, 9, 2342, 19_200_300, 100, 1, 25];
+        assert_eq!(arcs(&domain), Some(numbers));
+        assert_eq!(arcs(&[0xff; 12]), None);
+    }
 }

@@ -5,9 +5,10 @@ use std::sync::Arc;
 use ring::rand::SystemRandom;
 use ring::signature::{ECDSA_P256_SHA256_ASN1_SIGNING, EcdsaKeyPair};
 use rustls::SignatureScheme;
-use rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
-use rustls::sign::SigningKey;
-use zeroize::Zeroizing;
+use rustls::pki_types::pem::PemObject as _;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
+use rustls::sign::{CertifiedKey, SigningKey};
+use zeroize::{Zeroize as _, Zeroizing};
 
 use super::error::AuthorityError;
 use crate::net::tls::der::{BIT_STRING, SEQUENCE, element};
@@ -43,6 +44,20 @@ impl Signer {
     pub(super) fn new(key: Arc<dyn SigningKey>) -> Result<Signer, AuthorityError> {
         let public = PublicKey::of(&*key)?;
         Ok(Signer { key, public })
+    }
+
+    /// The first key in `text`; `None` where there is none that can sign.
+    pub(super) fn of_pem(text: &str) -> Option<Signer> {
+        let mut key = PrivateKeyDer::from_pem_slice(text.as_bytes()).ok()?;
+        let signing = rustls::crypto::ring::sign::any_supported_type(&key);
+        key.zeroize();
+        Signer::new(signing.ok()?).ok()
+    }
+
+    /// Whether `certificate` is of this key.
+    pub(super) fn is_key_of(&self, certificate: &CertificateDer<'static>) -> bool {
+        let certified = CertifiedKey::new(vec![certificate.clone()], self.key.clone());
+        certified.keys_match().is_ok()
     }
 }
 

@@ -5,8 +5,12 @@ use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::{ClientConfig, RootCertStore};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
+use super::issue::BACKDATED;
+use super::issuing::LEAF_LIFE;
 use super::*;
-use crate::net::tls::provider;
+use crate::base::temp_folder::TempFolder;
+use crate::net::tls::{pem, provider};
+use crate::secret::SecretSource;
 
 const START_MS: i64 = 1_900_000_000_000;
 
@@ -62,7 +66,7 @@ async fn handshake(
 async fn a_caller_that_trusts_the_authority_believes_its_leaf_and_chooses_a_protocol() {
     let clock = Clock::system();
     let authority = authority(&["api.exotel.com", "192.0.2.7", "[2001:db8::1]"], &clock);
-    let root = authority.certificate();
+    let root = &authority.certificates()[0];
     for host in ["api.exotel.com", "192.0.2.7", "2001:db8::1"] {
         let acceptor = authority.acceptor(host).unwrap();
         for (offered, chosen) in [
@@ -84,14 +88,19 @@ async fn a_leaf_is_good_for_its_own_host_and_authority_alone() {
     let clock = Clock::system();
     let authority = authority(&["api.exotel.com", "other.example"], &clock);
     let acceptor = authority.acceptor("api.exotel.com").unwrap();
-    let root = authority.certificate();
+    let root = &authority.certificates()[0];
     handshake(&acceptor, "other.example", root, &[])
         .await
         .unwrap_err();
     let stranger = Authority::for_this_run(["api.exotel.com"], clock.clone()).unwrap();
-    handshake(&acceptor, "api.exotel.com", stranger.certificate(), &[])
-        .await
-        .unwrap_err();
+    handshake(
+        &acceptor,
+        "api.exotel.com",
+        &stranger.certificates()[0],
+        &[],
+    )
+    .await
+    .unwrap_err();
 }
 
 #[test]
@@ -136,13 +145,7 @@ async fn no_leaf_outlives_its_authority_and_an_authority_that_ended_signs_nothin
     assert_eq!(ends, START_MS / 1000 + RUN_LIFE.as_secs() as i64);
     clock.sleep_machine(RUN_LIFE - Duration::from_secs(60));
     let name = SiteName::parse("api.exotel.com").unwrap();
-    let terms = LeafTerms {
-        name: &name,
-        key: &*authority.leaf_key,
-        life: LEAF_LIFE,
-        not_after: authority.expires(),
-    };
-    let leaf = issue::leaf(&terms, &authority.terms, &authority.signer, clock.now()).unwrap();
+    let leaf = authority.now.load().leaf(&name, clock.now()).unwrap();
     assert_eq!(crate::net::tls::expiry::not_after(&leaf), Some(ends));
     authority.acceptor("api.exotel.com").unwrap();
     clock.sleep_machine(LEAF_LIFE);
@@ -154,19 +157,147 @@ async fn no_leaf_outlives_its_authority_and_an_authority_that_ended_signs_nothin
 async fn a_wider_authority_is_believed_by_those_who_trust_the_one_before() {
     let clock = Clock::system();
     let before = authority(&["api.exotel.com"], &clock);
-    let root = before.certificate();
+    let root = &before.certificates()[0];
     let same = before.also_for(["API.exotel.com"]).unwrap();
     assert!(Arc::ptr_eq(&before, &same));
     let wider = before.also_for(["api.exotel.com", "new.example"]).unwrap();
     let old = wider.acceptor("api.exotel.com").unwrap();
     handshake(&old, "api.exotel.com", root, &[]).await.unwrap();
     let new = wider.acceptor("new.example").unwrap();
-    handshake(&new, "new.example", wider.certificate(), &[])
+    handshake(&new, "new.example", &wider.certificates()[0], &[])
         .await
         .unwrap();
     handshake(&new, "new.example", root, &[])
         .await
         .expect_err("the certificate of before does not permit it");
+}
+
+/// An authority in files, as `headset ca init` and `rotate` write them.
+fn kept(folder: &TempFolder, made: &create::MadeAuthority) -> LocalCa {
+    let cert = pem::certificates(&made.certificates);
+    LocalCa {
+        cert: folder.write("ca.pem", &cert),
+        key: SecretSource::File(folder.write("ca.key", &made.key)),
+    }
+}
+
+const LIFE: Duration = Duration::from_secs(30 * 86_400);
+
+#[tokio::test]
+async fn one_that_is_kept_signs_as_one_of_the_run_does() {
+    let (folder, clock) = (TempFolder::new(), Clock::system());
+    let made = create::fresh(["api.exotel.com"], LIFE, &clock).unwrap();
+    let authority = Authority::read(kept(&folder, &made), clock.clone()).unwrap();
+    let acceptor = authority.acceptor("api.exotel.com").unwrap();
+    handshake(&acceptor, "api.exotel.com", &made.certificates[0], &[])
+        .await
+        .unwrap();
+    authority.acceptor("www.example.com").unwrap_err();
+    let facts = authority.facts();
+    assert!(facts.subject.starts_with("O=headset, CN=headset local CA "));
+    assert_eq!(facts.hosts, Some(vec!["api.exotel.com".to_owned()]));
+    assert_eq!(facts.fingerprint.len(), 95);
+    assert!(!facts.of_run);
+}
+
+#[tokio::test]
+async fn who_trusts_the_old_one_believes_its_successor_and_so_does_who_trusts_that_alone() {
+    let (folder, clock) = (TempFolder::new(), Clock::system());
+    let hosts = ["api.exotel.com"];
+    let first = create::fresh(hosts, LIFE, &clock).unwrap();
+    let authority = Authority::read(kept(&folder, &first), clock.clone()).unwrap();
+    let second = create::successor(&authority, hosts, LIFE, &clock).unwrap();
+    kept(&folder, &second);
+    assert!(authority.reread().unwrap(), "it is another");
+    assert!(!authority.reread().unwrap(), "it is the same");
+    let acceptor = authority.acceptor("api.exotel.com").unwrap();
+    for root in [&first.certificates[0], &second.certificates[0]] {
+        handshake(&acceptor, "api.exotel.com", root, &[])
+            .await
+            .unwrap();
+    }
+    // And once more, by which the first is out of the reach of its successor's successor.
+    let third = create::successor(&authority, hosts, LIFE, &clock).unwrap();
+    kept(&folder, &third);
+    authority.reread().unwrap();
+    let acceptor = authority.acceptor("api.exotel.com").unwrap();
+    for root in [&second.certificates[0], &third.certificates[0]] {
+        handshake(&acceptor, "api.exotel.com", root, &[])
+            .await
+            .unwrap();
+    }
+    assert_eq!(
+        third.certificates.len(),
+        4,
+        "it, vouched for, and both before"
+    );
+}
+
+#[tokio::test]
+async fn an_authority_of_a_company_signs_below_its_own_root() {
+    let (folder, clock) = (TempFolder::new(), Clock::system());
+    let issuer = |name: &str| {
+        let mut of = rcgen::CertificateParams::default();
+        of.distinguished_name = rcgen::DistinguishedName::new();
+        let printable = rcgen::DnValue::PrintableString(name.try_into().unwrap());
+        of.distinguished_name
+            .push(rcgen::DnType::CommonName, printable);
+        let domain = rcgen::DnType::CustomDnType(vec![0, 9, 2342, 19_200_300, 100, 1, 25]);
+        let text = rcgen::DnValue::Ia5String("example".try_into().unwrap());
+        of.distinguished_name.push(domain, text);
+        of.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
+        of
+    };
+    let algorithm = &rcgen::PKCS_ECDSA_P384_SHA384;
+    let root_key = rcgen::KeyPair::generate_for(algorithm).unwrap();
+    let root = issuer("Example Root");
+    let root_cert = root.self_signed(&root_key).unwrap();
+    let root = rcgen::Issuer::new(root, root_key);
+    let below_key = rcgen::KeyPair::generate_for(algorithm).unwrap();
+    let below = issuer("Example Issuing 1").signed_by(&below_key, &root);
+    let files = LocalCa {
+        cert: folder.write("ca.pem", &below.unwrap().pem()),
+        key: SecretSource::File(folder.write("ca.key", &below_key.serialize_pem())),
+    };
+    let authority = Authority::read(files, clock).unwrap();
+    assert_eq!(authority.facts().hosts, None, "any");
+    let acceptor = authority.acceptor("api.exotel.com").unwrap();
+    handshake(&acceptor, "api.exotel.com", root_cert.der(), &[])
+        .await
+        .unwrap();
+}
+
+#[test]
+fn what_cannot_be_used_is_told_with_its_key_and_a_way_out() {
+    let (folder, clock) = (TempFolder::new(), Clock::system());
+    let made = create::fresh(["api.exotel.com"], LIFE, &clock).unwrap();
+    let good = kept(&folder, &made);
+    let told = |files: LocalCa| Authority::read(files, clock.clone()).unwrap_err();
+    let missing = told(LocalCa {
+        cert: folder.path().join("nosuch.pem"),
+        ..good.clone()
+    });
+    assert_eq!(missing.key, "cert");
+    assert!(missing.fix.contains("headset ca init"), "{}", missing.fix);
+    let swapped = told(LocalCa {
+        key: SecretSource::File(good.cert.clone()),
+        ..good.clone()
+    });
+    assert_eq!(swapped.key, "key");
+    let other = create::fresh(["api.exotel.com"], LIFE, &clock).unwrap();
+    let foreign = told(LocalCa {
+        key: SecretSource::File(folder.write("other.key", &other.key)),
+        ..good.clone()
+    });
+    assert!(
+        foreign.why.contains("it is not the key of"),
+        "{}",
+        foreign.why
+    );
+    for told in [&missing, &swapped, &foreign] {
+        let secret = made.key.lines().nth(1).unwrap();
+        assert!(!told.to_string().contains(secret), "{told}");
+    }
 }
 
 #[test]
