@@ -22,6 +22,17 @@ pub(super) fn log_for_tools() {
     });
 }
 
+/// As [`protect_memory`], for one with a child, which would inherit a limit but not this.
+pub(super) fn hide_memory() {
+    #[cfg(target_os = "linux")]
+    {
+        use rustix::process::{DumpableBehavior, set_dumpable_behavior};
+        if set_dumpable_behavior(DumpableBehavior::NotDumpable).is_err() {
+            tracing::warn!("core dumps could not be switched off; they would hold secrets");
+        }
+    }
+}
+
 /// Secrets stand in this process's memory: no core dump, and no debugger of the same
 /// user (prctl(2), PR_SET_DUMPABLE).
 pub(super) fn protect_memory() {

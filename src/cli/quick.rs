@@ -35,6 +35,7 @@ impl Quick {
         Sources {
             file: self.config.or_else(|| variable().map(PathBuf::from)),
             environment: process_environment(),
+            beneath: Vec::new(),
             flags: self.shortcuts.flags,
         }
     }

@@ -91,13 +91,13 @@ async fn look(args: &WaitArgs) -> Result<(), String> {
 /// What was last said, so that a line is written only when something changed, or again
 /// after a while.
 #[derive(Default)]
-pub(super) struct Said {
+pub(in crate::cli) struct Said {
     last: Option<(String, Instant)>,
 }
 
 impl Said {
     /// Writes `line` to stderr where it is new, or the last one is old.
-    pub(super) fn say(&mut self, line: &str) -> io::Result<()> {
+    pub(in crate::cli) fn say(&mut self, line: &str) -> io::Result<()> {
         let is_due = self
             .last
             .as_ref()

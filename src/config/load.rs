@@ -21,6 +21,8 @@ pub struct Sources {
     pub file: Option<PathBuf>,
     /// Environment variables, name and value; those that are not ours are ignored.
     pub environment: Vec<(String, String)>,
+    /// What holds where nothing else says otherwise, in the form of flags.
+    pub beneath: Vec<(String, String, String)>,
     /// Flags: the key's full path, the text, and the flag's spelling (`--upstream`).
     pub flags: Vec<(String, String, String)>,
 }
@@ -53,8 +55,9 @@ pub fn secrets(sources: &Sources, kinds: &[KindKeys]) -> Vec<(String, SecretSour
     let (file, _) = layer(sources);
     let (variables, _) = environment::variables(&sources.environment);
     let (flags, _) = environment::flags(&sources.flags);
+    let (beneath, _) = environment::flags(&sources.beneath);
     let implied = quick::fallback(&file.root, &[&variables, &flags]);
-    let root = tree::merge(&[&file, &variables, &flags], implied.as_ref());
+    let root = tree::merge(&[&beneath, &file, &variables, &flags], implied.as_ref());
     let mut found = Vec::new();
     for section in lower::lower(&root, kinds).sections {
         let own = section.kind.as_ref().map(|(_, values)| values);
@@ -131,8 +134,9 @@ fn judge(
 ) -> Result<Config, Vec<Problem>> {
     let (variables, mut outside) = environment::variables(&sources.environment);
     let (flags, mut from_flags) = environment::flags(&sources.flags);
+    let (beneath, _) = environment::flags(&sources.beneath);
     let implied = quick::fallback(&file.root, &[&variables, &flags]);
-    let root = tree::merge(&[file, &variables, &flags], implied.as_ref());
+    let root = tree::merge(&[&beneath, file, &variables, &flags], implied.as_ref());
 
     let mut lowered = lower::lower(&root, kinds);
     let places = Places::of(&lowered.sections, &file.root.place);

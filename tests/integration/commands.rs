@@ -37,7 +37,9 @@ const EXITS: &str = "\
 | 77 | `EX_NOPERM` | an issuer refused (`mint`, `retry`, `check --online`), or the running headset refused the command |
 | 78 | `EX_CONFIG` | the configuration is wrong; headset lists all problems |
 
-`headset health` ends with 0 or 1, as probes want it.
+`headset health` ends with 0 or 1, as probes want it. `headset run -- COMMAND` ends with the exit code of
+the command, 128 and the number where a signal ended it; 127 where it was not found, 126 where it
+could not be started.
 ";
 
 /// The page of the commands: what `headset COMMAND --help` prints, each under its name.
@@ -62,6 +64,9 @@ fn page() -> String {
     {
         let title = format!("headset {}", command.get_name());
         section(&title, &mut command.clone());
+        for below in command.get_subcommands_mut() {
+            section(&format!("{title} {}", below.get_name()), &mut below.clone());
+        }
     }
     page
 }
@@ -80,9 +85,13 @@ fn man_pages() -> Vec<(String, String)> {
     };
     let commands = grammar.get_subcommands().filter(|one| !one.is_hide_set());
     let mut pages: Vec<(String, String)> = commands
-        .map(|command| {
+        .flat_map(|command| {
             let name = format!("headset-{}", command.get_name());
-            render(name, command.clone())
+            let below: Vec<(String, String)> = command
+                .get_subcommands()
+                .map(|below| render(format!("{name}-{}", below.get_name()), below.clone()))
+                .collect();
+            [render(name, command.clone())].into_iter().chain(below)
         })
         .collect();
     pages.push(render("headset".into(), grammar.clone()));

@@ -44,6 +44,7 @@ mod stories {
     mod resolves;
     mod restart;
     mod rotation;
+    mod run_command;
     mod session_auth;
     mod single_flight;
     #[cfg(target_os = "linux")]
