@@ -27,6 +27,7 @@ import deploy
 import faults
 import grpc_check
 import instructions
+import interception
 import jobs
 import leaks
 import load
@@ -68,6 +69,7 @@ CHECKS = [
     ("http2-conformance", conformance.http2),
     ("faults-drain", faults.drain),
     ("upload", streams.upload),
+    ("interception", interception.interception),
     ("prometheus", scrape.prometheus),
     ("traces", otlp.traces),
     ("websocket", upgrades.websocket),
