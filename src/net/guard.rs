@@ -83,7 +83,8 @@ impl AddressGuard {
         if METADATA_NAMES.contains(&host) {
             return Err(Forbidden::Metadata);
         }
-        match host.trim_matches(['[', ']']).parse::<IpAddr>() {
+        let bare = host.strip_prefix('[').and_then(|h| h.strip_suffix(']'));
+        match bare.unwrap_or(host).parse::<IpAddr>() {
             Ok(_) => Ok(()),
             Err(_) if looks_like_an_address(host) => Err(Forbidden::Spelling),
             Err(_) => Ok(()),

@@ -80,7 +80,14 @@ fn target(route: &Section) -> Option<HttpUrl> {
 }
 
 fn unused(found: &mut Findings, listener: &Section, keys: &[&str], why: &str, fix: &str) {
-    for key in keys.iter().filter(|key| listener.values.is_set(key)) {
+    // What the reference file writes out is no wish of anybody's.
+    let is_usual = |key: &str| match (key, listener.values.list(key)) {
+        ("private_networks", Some(none)) => none.is_empty(),
+        ("tunnel_ports", Some([https, other])) => https == "443" && other == "8443",
+        _ => false,
+    };
+    let set = |key: &&&str| listener.values.is_set(key) && !is_usual(key);
+    for key in keys.iter().filter(set) {
         found.warn(
             listener.values.place(key),
             format!("{}.{key}", listener.at),

@@ -175,7 +175,7 @@ fn all_problems_come_at_once_each_with_its_place() {
     let text = r#"
 [listener.app]
 bind = "localhost:8080"
-mode = "forward"
+mode = "sideways"
 [rout.x]
 y = 1
 [route.Bad-Name]
@@ -199,7 +199,7 @@ level = 3
     let shown = shown(load_text(text));
     for (place, parts) in [
         ("h.toml:3:1: listener.app.bind", "127.0.0.1:8080"),
-        ("h.toml:4:1: listener.app.mode", "the only choice"),
+        ("h.toml:4:1: listener.app.mode", "is not a choice here"),
         ("h.toml:5:2: rout:", "did you mean route?"),
         ("h.toml:7:8: route.Bad-Name", "write \"bad_name\""),
         (

@@ -244,6 +244,7 @@ fn errors() -> Vec<(Error, &'static str, u16)> {
             403,
         ),
         (Error::Overloaded { limit: 1 }, "overloaded", 503),
+        (Error::Tunnels { limit: 1 }, "tunnels", 503),
         (
             Error::Paced {
                 retry_after: Duration::from_secs(7),
