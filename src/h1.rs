@@ -20,4 +20,5 @@ pub mod request;
 pub mod request_head;
 pub mod response;
 pub mod response_head;
+pub mod spare;
 pub mod spelling;

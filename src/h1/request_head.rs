@@ -6,10 +6,11 @@
 use std::mem::MaybeUninit;
 
 use bytes::{Buf as _, BytesMut};
-use http::{HeaderMap, Method, Request, Uri, Version, header};
+use http::{Method, Request, Uri, Version, header};
 
 use crate::h1::body::Decoder;
 use crate::h1::located::{FieldPlaces, Progress, Span, lists, part, span, with_room};
+use crate::h1::spare;
 use crate::h1::spelling::Spelling;
 
 /// The longest head that is taken.
@@ -172,7 +173,7 @@ fn take_located<B: Default>(
     *request.uri_mut() = target;
     *request.version_mut() = located.version;
     let headers = request.headers_mut();
-    *headers = HeaderMap::with_capacity(fields.count() + SPARE_FIELDS);
+    *headers = spare::take(fields.count() + SPARE_FIELDS);
     let mut keep_alive = located.version == Version::HTTP_11;
     let (mut closes, mut is_framed) = (false, false);
     for field in fields.fields(&bytes) {

@@ -3,10 +3,11 @@
 use std::mem::MaybeUninit;
 
 use bytes::{Bytes, BytesMut};
-use http::{HeaderMap, Response, StatusCode, Version, header};
+use http::{Response, StatusCode, Version, header};
 
 use crate::h1::body;
 use crate::h1::located::{FieldPlaces, Progress, Span, lists, part, with_room};
+use crate::h1::spare;
 use crate::h1::spelling::Spelling;
 
 /// The longest head, in bytes: far more than any real one, and what one call may hold.
@@ -174,7 +175,7 @@ fn take_located<B: Default>(
     *response.status_mut() = status;
     *response.version_mut() = located.version;
     let headers = response.headers_mut();
-    *headers = HeaderMap::with_capacity(fields.count());
+    *headers = spare::take(fields.count());
     let mut keep_alive = located.version == Version::HTTP_11;
     let (mut closes, mut told) = (false, ToldLength::None);
     for field in fields.fields(&bytes) {

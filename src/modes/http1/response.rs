@@ -12,6 +12,7 @@ use hyper::ext::ReasonPhrase;
 use crate::gateway::response_body::ResponseBody;
 use crate::h1::outgoing::{self, Framing};
 use crate::h1::response_head::{self, Answered};
+use crate::h1::spare;
 use crate::net::caller::h1::H1Caller;
 use crate::net::read_ahead::PIECE;
 
@@ -73,6 +74,7 @@ impl Writing {
             &head.headers,
             &spelling,
         );
+        spare::give(head.headers);
         Writing {
             stage: match framing {
                 Framing::None => Stage::End,

@@ -11,6 +11,7 @@ use crate::gateway::observe::CallFacts;
 use crate::gateway::replay::{AttemptOutcome, ReplayPolicy};
 use crate::gateway::request_body::{RequestBody, UploadSource};
 use crate::gateway::{Call, ConnectionReuse};
+use crate::h1::spare;
 
 /// What is needed to build a call anew.
 pub struct ReplayCopy {
@@ -61,7 +62,9 @@ impl ReplayCopy {
 
     /// No other attempt follows.
     pub fn forget(&self) {
-        self.facts.sent.take();
+        if let Some(mut head) = self.facts.sent.take() {
+            spare::give(std::mem::take(head.headers_mut()));
+        }
     }
 
     /// The call once more, from the start, with the head that the last attempt handed back;
