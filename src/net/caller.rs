@@ -463,8 +463,13 @@ impl AsyncRead for CallerIo {
             self.first.advance(n);
             return Poll::Ready(self.judge(&buf.filled()[before..]));
         }
+        // Over HTTP/1 whoever reads bounds the room.
+        let is_http2 = self.frames.is_some();
         let stream = &mut self.stream;
-        let polled = read_ahead::read(buf, |buf| stream.poll_read(cx, buf));
+        let polled = match is_http2 {
+            true => read_ahead::read(buf, |buf| stream.poll_read(cx, buf)),
+            false => stream.poll_read(cx, buf),
+        };
         // The frames of HTTP/2 tell by themselves where a head begins and ends.
         if self.frames.is_none() {
             self.notes.read(buf.filled().len() - before);
