@@ -61,8 +61,8 @@ pub struct AccessEntry {
     pub upstream_wait: Duration,
     /// Who called.
     pub peer: Peer,
-    /// Its method.
-    pub method: Method,
+    /// Its method; `None` of what was no request that could be read.
+    pub method: Option<Method>,
     /// Its target; the query is not to be told.
     pub target: Option<PathAndQuery>,
     /// Its version of HTTP.
@@ -122,6 +122,37 @@ impl RouteObserver {
                 sends_id,
             })
         })
+    }
+
+    /// Tells of what `peer` sent that was no request that could be read: it got an `answer` of
+    /// this status, code and id, with a body of `sent` bytes.
+    #[cold]
+    pub fn unreadable(&self, peer: Peer, answer: (StatusCode, &'static str, &str), sent: u64) {
+        let access = self.observers.access.as_ref();
+        let Some(access) = access.filter(|access| access.wants(true)) else {
+            return;
+        };
+        let (status, code, id) = answer;
+        access.take(AccessEntry {
+            began_ns: time::unix_nanos(),
+            duration: Duration::ZERO,
+            credential_wait: Duration::ZERO,
+            upstream_wait: Duration::ZERO,
+            peer,
+            method: None,
+            target: None,
+            version: Version::HTTP_11,
+            host: None,
+            route: self.route.clone(),
+            upstream: self.upstream.clone(),
+            status: Some(status),
+            failure: Some(code),
+            received: 0,
+            sent,
+            request_id: id.into(),
+            trace: None,
+            attempts: 0,
+        });
     }
 
     /// Begins to observe `request`, whose fields are those that came.
@@ -262,7 +293,7 @@ impl Observed {
             credential_wait: self.credential_wait.get(),
             upstream_wait: self.upstream_wait.get(),
             peer: facts.peer,
-            method: facts.method.clone(),
+            method: Some(facts.method.clone()),
             target: facts.target.clone(),
             version: self.version,
             host: facts.host.clone(),

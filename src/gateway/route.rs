@@ -35,7 +35,7 @@ use crate::gateway::upstream::lifetimes::Lifetimes;
 use crate::gateway::upstream::pool::ConnPool;
 use crate::gateway::{Call, ConnectionReuse, expect, framing};
 use crate::h1::spelling::Spelling;
-use crate::net::caller::ConnState;
+use crate::net::caller::{ConnState, Peer};
 use crate::net::connect::Connector;
 
 /// What a call must look like to take a route.
@@ -274,11 +274,18 @@ impl Gateway {
         }
     }
 
-    /// The response to what is no request that can be answered, because of `fault`. It is
-    /// no call of any route.
-    pub fn refuse(&self, fault: CallerFault) -> Box<Response<ResponseBody>> {
-        let none = RespondLayer::new(self.blueprint.none.metrics.clone());
-        none.answer(&fault.into(), None).response
+    /// The response to what `peer` sent and is no request that can be answered, because of
+    /// `fault`. It is no call of any route.
+    pub fn refuse(&self, fault: CallerFault, peer: Peer) -> Box<Response<ResponseBody>> {
+        let none = &self.blueprint.none;
+        let answer = RespondLayer::new(none.metrics.clone()).answer(&fault.into(), None);
+        if let (Some(observer), Some(failure)) = (&none.observer, &answer.failure) {
+            let sent = http_body::Body::size_hint(answer.response.body()).exact();
+            let id = failure.request_id.as_deref().unwrap_or_default();
+            let answer = (failure.status, failure.code, id);
+            observer.unreadable(peer, answer, sent.unwrap_or_default());
+        }
+        answer.response
     }
 
     /// Closes upstream connections that have rested too long.

@@ -33,7 +33,7 @@ use crate::modes::phase::Phase;
 use crate::modes::serving::{ConnectionRules, CurrentService};
 use crate::modes::upgrade::{Granted, Inside};
 use crate::net::caller::h1::{H1Caller, NoHead};
-use crate::net::caller::{CallerIo, ConnState, InFlight};
+use crate::net::caller::{CallerIo, ConnState, InFlight, Peer};
 use presence::Presence;
 use response::{ResponseEnd, Writing};
 
@@ -75,7 +75,7 @@ pub(super) async fn serve(
                 // A head that was refused is no slow one, and more of it may come.
                 notes.head_since.set(None);
                 notes.unread.set(true);
-                let response = refused(fault, &current, &metrics);
+                let response = refused(fault, &current, &metrics, notes.peer);
                 let answered = Answered {
                     version: Version::HTTP_11,
                     is_head: false,
@@ -224,6 +224,7 @@ fn refused(
     fault: RequestFault,
     current: &CurrentService,
     metrics: &ListenerMetrics,
+    peer: Peer,
 ) -> Box<Response<ResponseBody>> {
     let fault = CallerFault::from(fault);
     tracing::debug!(error.detail = %fault, "refused the head of a request");
@@ -233,7 +234,7 @@ fn refused(
         _ => ListenerRefusal::BadHead,
     };
     metrics.refused(why).inc();
-    let mut response = current.service().refuse(fault);
+    let mut response = current.service().refuse(fault, peer);
     let close = HeaderValue::from_static("close");
     response.headers_mut().insert(header::CONNECTION, close);
     response

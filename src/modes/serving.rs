@@ -19,7 +19,7 @@ use crate::gateway::response_body::ResponseBody;
 use crate::gateway::route::Gateway;
 use crate::h1::spelling::Spelling;
 use crate::modes::proxied::ProxyPeers;
-use crate::net::caller::ConnState;
+use crate::net::caller::{ConnState, Peer};
 use crate::net::tls::server::TlsAcceptor;
 
 /// How callers' connections are kept.
@@ -81,10 +81,11 @@ impl Service {
         }
     }
 
-    /// The response to what is no request that can be answered, because of `fault`.
-    pub fn refuse(&self, fault: CallerFault) -> Box<Response<ResponseBody>> {
+    /// The response to what `peer` sent and is no request that can be answered, because of
+    /// `fault`.
+    pub fn refuse(&self, fault: CallerFault, peer: Peer) -> Box<Response<ResponseBody>> {
         match self {
-            Service::Gateway(gateway) => gateway.refuse(fault),
+            Service::Gateway(gateway) => gateway.refuse(fault, peer),
             Service::Pages(pages) => Box::new(pages.refuse(&fault)),
         }
     }

@@ -123,8 +123,14 @@ fn as_json(entry: &AccessEntry) -> String {
         timestamp: began(entry),
         message: "call",
         route: entry.route.as_str(),
-        method: bounded(entry.method.as_str().as_bytes()),
-        path: bounded(path(entry).as_bytes()),
+        method: entry
+            .method
+            .as_ref()
+            .map(|method| bounded(method.as_str().as_bytes())),
+        path: entry
+            .method
+            .as_ref()
+            .map(|_| bounded(path(entry).as_bytes())),
         host: entry
             .host
             .as_ref()
@@ -155,9 +161,9 @@ struct AccessLine<'a> {
     #[serde(rename = "route.name")]
     route: &'a str,
     #[serde(rename = "request.method")]
-    method: String,
+    method: Option<String>,
     #[serde(rename = "request.path")]
-    path: String,
+    path: Option<String>,
     #[serde(rename = "request.host")]
     host: Option<String>,
     #[serde(rename = "request.id")]
@@ -196,7 +202,6 @@ fn as_common(entry: &AccessEntry) -> String {
         .peer
         .ip
         .map_or("-".to_owned(), |ip: IpAddr| ip.to_string());
-    let method = bounded(entry.method.as_str().as_bytes());
     let path = bounded(path(entry).as_bytes());
     let version = match entry.version {
         Version::HTTP_10 => "HTTP/1.0",
@@ -210,7 +215,14 @@ fn as_common(entry: &AccessEntry) -> String {
         0 => "-".to_owned(),
         bytes => bytes.to_string(),
     };
-    format!("{host} - - [{date}] \"{method} {path} {version}\" {status} {bytes}")
+    let request = match &entry.method {
+        Some(method) => {
+            let method = bounded(method.as_str().as_bytes());
+            format!("{method} {path} {version}")
+        }
+        None => "-".to_owned(),
+    };
+    format!("{host} - - [{date}] \"{request}\" {status} {bytes}")
 }
 
 fn began(entry: &AccessEntry) -> Timestamp {
@@ -220,7 +232,7 @@ fn began(entry: &AccessEntry) -> Timestamp {
 
 /// The path of the call, or to whom a CONNECT is.
 fn path(entry: &AccessEntry) -> &str {
-    if entry.method == Method::CONNECT
+    if entry.method == Some(Method::CONNECT)
         && let Some(host) = &entry.host
     {
         return host.to_str().unwrap_or_default();
@@ -257,7 +269,7 @@ mod tests {
                 ip: Some([127, 0, 0, 1].into()),
                 ..Peer::default()
             },
-            method: Method::POST,
+            method: Some(Method::POST),
             target: Some("/v1/\"call\"?session=hunter2".parse().unwrap()),
             version: Version::HTTP_11,
             host: Some(HeaderValue::from_static("localhost:8080")),
@@ -304,6 +316,12 @@ mod tests {
             ..entry()
         };
         assert!(as_common(&left).ends_with("\"POST * HTTP/1.1\" - -"));
+        let unreadable = AccessEntry {
+            method: None,
+            status: Some(StatusCode::BAD_REQUEST),
+            ..left
+        };
+        assert!(as_common(&unreadable).ends_with("\"-\" 400 -"));
     }
 
     #[test]

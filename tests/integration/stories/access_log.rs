@@ -264,3 +264,27 @@ async fn a_response_of_headsets_own_has_the_callers_id_where_nothing_is_logged_t
         eventually("its line in the log", async || process.said(id) > 0).await;
     }
 }
+
+#[tokio::test]
+async fn what_cannot_be_read_has_a_line_without_method_and_path() {
+    let upstream = Recorder::start([Step::ok("")]).await;
+    let folder = Folder::new();
+    let log = "access = \"json\"\naccess_sample = 0";
+    let process = Process::start(&configured(&folder, &upstream.url(), "", log)).await;
+    let answer = client::raw(process.app(), "GET / HTTP/1.1\r\nsecret one: x\r\n\r\n").await;
+    let answer = answer.unwrap();
+    assert_eq!(answer.status, 400);
+    let line = json(&lines(&process, 1).await[0]);
+    for (name, value) in [
+        ("request.method", Value::Null),
+        ("request.path", Value::Null),
+        ("response.status", 400.into()),
+        ("error.code", "bad_head".into()),
+        ("client.address", "127.0.0.1".into()),
+        ("request.id", answer.json()["request_id"].clone()),
+        ("response.bytes", answer.body.len().into()),
+    ] {
+        assert_eq!(line[name], value, "{name} in {line}");
+    }
+    assert!(!line.to_string().contains("secret one"), "{line}");
+}
