@@ -13,6 +13,7 @@ use serde_json::Value;
 
 use crate::admin::explain::shown;
 use crate::app::build::{PlanDraft, kind_keys};
+use crate::base::causes::with_causes;
 use crate::base::time::Clock;
 use crate::cli::instance::InstanceArgs;
 use crate::cli::quick::Quick;
@@ -109,16 +110,11 @@ fn by_the_running_one(args: &ExplainArgs) -> io::Result<Result<Value, ExitCode>>
     // A query decides nothing, and may hold what is nobody's to read.
     let url = args.url.split(['?', '#']).next().unwrap_or_default();
     let target = format!("/explain?method={}&url={}", part(&args.method), part(url));
-    let asked = process::runtime()?.block_on(async {
-        let instance = instance.find().await?;
-        instance
-            .ask(Method::GET, &target, String::new(), ANSWER)
-            .await
-    });
+    let asked = process::runtime()?.block_on(instance.ask(Method::GET, &target, ANSWER));
     let (why, code) = match asked {
         Ok(reply) if reply.status == StatusCode::OK => return Ok(Ok(reply.json())),
         Ok(reply) => (reply.line(), exit::EX_USAGE),
-        Err(error) => (error.to_string(), error.exit_code()),
+        Err(error) => (with_causes(&error), error.exit_code()),
     };
     writeln!(io::stderr(), "headset: {why}")?;
     Ok(Err(ExitCode::from(code)))

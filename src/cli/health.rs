@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use http::{Method, StatusCode};
 
+use crate::base::causes::with_causes;
 use crate::cli::instance::InstanceArgs;
 use crate::cli::process;
 
@@ -50,16 +51,12 @@ pub fn run(args: HealthArgs) -> anyhow::Result<ExitCode> {
         (false, true) => "/readyz?strict",
         (false, false) => "/readyz",
     };
-    let asking = async {
-        let instance = args.instance.find().await?;
-        let asked = instance.ask(Method::GET, probe, String::new(), args.timeout);
-        asked.await
-    };
+    let asking = (args.instance).ask(Method::GET, probe, args.timeout);
     // Finding it may take its time, too.
     let asked = async { tokio::time::timeout(args.timeout, asking).await };
     let (well, line) = match process::runtime()?.block_on(asked) {
         Ok(Ok(reply)) => (reply.status == StatusCode::OK, reply.line()),
-        Ok(Err(error)) => (false, error.to_string()),
+        Ok(Err(error)) => (false, with_causes(&error)),
         Err(_) => (false, format!("no answer within {:?}", args.timeout)),
     };
     writeln!(std::io::stdout(), "{line}")?;

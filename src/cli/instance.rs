@@ -196,6 +196,35 @@ impl InstanceArgs {
         }
     }
 
+    /// Finds it and asks it, as [`Instance::ask`] does.
+    ///
+    /// # Errors
+    /// As [`InstanceArgs::find`] and [`Instance::ask`].
+    pub async fn ask(
+        &self,
+        method: Method,
+        target: &str,
+        limit: Duration,
+    ) -> Result<Reply, InstanceError> {
+        let instance = self.find().await?;
+        instance.ask(method, target, String::new(), limit).await
+    }
+
+    /// The same with `body`, as [`Instance::ask_json`] does.
+    ///
+    /// # Errors
+    /// As [`InstanceArgs::find`] and [`Instance::ask_json`].
+    pub async fn ask_json(
+        &self,
+        method: Method,
+        target: &str,
+        body: String,
+        limit: Duration,
+    ) -> Result<(StatusCode, serde_json::Value), InstanceError> {
+        let instance = self.find().await?;
+        instance.ask_json(method, target, body, limit).await
+    }
+
     /// The configuration, where there is one that can be used.
     fn load(&self) -> Option<Config> {
         let quick = Quick {

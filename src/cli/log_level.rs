@@ -65,11 +65,8 @@ pub fn run(args: LogLevelArgs) -> anyhow::Result<ExitCode> {
         LogLevel::Debug => "debug",
     };
     let body = json!({ "level": level, "for_seconds": args.time.as_secs() }).to_string();
-    let asked = process::runtime()?.block_on(async {
-        let instance = args.instance.find().await?;
-        let asked = instance.ask_json(Method::PUT, "/log-level", body, LIMIT);
-        asked.await
-    });
+    let asked = (args.instance).ask_json(Method::PUT, "/log-level", body, LIMIT);
+    let asked = process::runtime()?.block_on(asked);
     let told = match asked {
         Ok((_, told)) => told,
         Err(error) => return report::unanswered(&error),

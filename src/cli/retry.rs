@@ -89,7 +89,6 @@ pub fn run(args: RetryArgs) -> anyhow::Result<ExitCode> {
 }
 
 async fn ask(args: &RetryArgs) -> Result<(StatusCode, Json), InstanceError> {
-    let instance = args.instance.find().await?;
     let mut target = format!("/credentials/{}/retry?", args.name);
     if args.renew {
         target.push_str("renew&");
@@ -98,7 +97,7 @@ async fn ask(args: &RetryArgs) -> Result<(StatusCode, Json), InstanceError> {
         target.push_str("tenant=");
         target.push_str(tenant);
     }
-    instance
+    (args.instance)
         .ask_json(Method::POST, &target, String::new(), LIMIT)
         .await
 }

@@ -9,8 +9,8 @@ use tokio::time::{Instant, sleep};
 
 use crate::cli::exit::{EX_TEMPFAIL, EX_UNAVAILABLE};
 use crate::cli::instance::InstanceArgs;
-use crate::cli::process;
 use crate::cli::wait::Said;
+use crate::cli::{process, report};
 
 /// Stops a running headset as SIGTERM does: it takes calls until none was in flight for 2 s
 /// (at most `timeouts.drain`), then ends with 0. Waits until it has ended.
@@ -54,10 +54,7 @@ pub fn run(args: ShutdownArgs) -> anyhow::Result<ExitCode> {
     process::runtime()?.block_on(async {
         let instance = match args.instance.find().await {
             Ok(instance) => instance,
-            Err(error) => {
-                writeln!(io::stderr(), "headset: {error}")?;
-                return Ok(ExitCode::from(error.exit_code()));
-            }
+            Err(error) => return report::unanswered(&error),
         };
         let asked = instance.ask(Method::POST, "/shutdown", String::new(), ANSWER);
         match asked.await {
@@ -66,10 +63,7 @@ pub fn run(args: ShutdownArgs) -> anyhow::Result<ExitCode> {
                 writeln!(io::stderr(), "headset: it does not stop: {}", reply.line())?;
                 return Ok(ExitCode::from(EX_UNAVAILABLE));
             }
-            Err(error) => {
-                writeln!(io::stderr(), "headset: {error}")?;
-                return Ok(ExitCode::from(error.exit_code()));
-            }
+            Err(error) => return report::unanswered(&error),
         }
         if args.no_wait {
             return Ok(ExitCode::SUCCESS);

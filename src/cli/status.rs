@@ -104,7 +104,6 @@ async fn show(args: &StatusArgs) -> anyhow::Result<ExitCode> {
 }
 
 async fn ask(args: &StatusArgs) -> Result<Json, InstanceError> {
-    let instance = args.instance.find().await?;
-    let asked = instance.ask_json(Method::GET, "/status", String::new(), LIMIT);
+    let asked = (args.instance).ask_json(Method::GET, "/status", String::new(), LIMIT);
     Ok(asked.await?.1)
 }

@@ -7,6 +7,7 @@ use std::time::Duration;
 use http::{Method, StatusCode};
 use tokio::time::{Instant, sleep, timeout};
 
+use crate::base::causes::with_causes;
 use crate::cli::exit::EX_TEMPFAIL;
 use crate::cli::instance::InstanceArgs;
 use crate::cli::process;
@@ -75,13 +76,8 @@ async fn look(args: &WaitArgs) -> Result<(), String> {
         true => "/readyz?strict",
         false => "/startupz",
     };
-    let instance = args
-        .instance
-        .find()
-        .await
-        .map_err(|error| error.to_string())?;
-    let asked = instance.ask(Method::GET, probe, String::new(), args.timeout);
-    let reply = asked.await.map_err(|error| error.to_string())?;
+    let asked = (args.instance).ask(Method::GET, probe, args.timeout);
+    let reply = asked.await.map_err(|error| with_causes(&error))?;
     match reply.status {
         StatusCode::OK => Ok(()),
         _ => Err(reply.line()),

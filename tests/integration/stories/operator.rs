@@ -255,6 +255,28 @@ async fn over_the_port_what_changes_something_needs_the_token() {
         );
         assert!(!told.stdout.contains("admin-token-of-the-story"));
     }
+    // A token that is not there is told with where and why, by each of them.
+    let none = bench.folder.path("none");
+    let with = [
+        "--admin",
+        &url,
+        "--admin-token-file",
+        none.to_str().unwrap(),
+    ];
+    for arguments in [
+        &["status"][..],
+        &["retry", "pbx"],
+        &["log-level", "debug"],
+        &["health"],
+        &["wait", "--timeout", "300ms"],
+        &["shutdown"],
+        &["explain", "GET", "/", "--running"],
+    ] {
+        let told = bench.run(&[arguments, &with].concat()).await;
+        assert_ne!(told.code, 0, "{arguments:?}");
+        let said = told.stderr + &told.stdout;
+        assert!(said.contains("No such file"), "{arguments:?}: {said}");
+    }
     // The configuration knows both.
     let config = ["status", "--config", bench.file.to_str().unwrap()];
     assert_eq!(
