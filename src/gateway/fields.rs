@@ -51,6 +51,8 @@ impl Seen {
     pub const SET_COOKIE: Seen = Seen(1 << 13);
     /// `X-RateLimit-Remaining`.
     pub const QUOTA: Seen = Seen(1 << 14);
+    /// `X-Request-Id`.
+    pub const REQUEST_ID: Seen = Seen(1 << 17);
     /// A name of ours.
     pub const OURS: Seen = Seen(1 << 15);
     /// A name with a `_`, which some upstreams take for another.
@@ -134,6 +136,7 @@ fn bits_of(name: &HeaderName) -> u32 {
         "origin" | "sec-fetch-site" => Seen::PAGE.0,
         "set-cookie" => Seen::SET_COOKIE.0,
         "x-ratelimit-remaining" => Seen::QUOTA.0,
+        "x-request-id" => Seen::REQUEST_ID.0,
         _ => {
             let ours = if is_ours(name) { Seen::OURS.0 } else { 0 };
             let underscore = has_underscore(name);

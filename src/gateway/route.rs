@@ -191,8 +191,8 @@ impl Gateway {
             target: request.uri().path_and_query().cloned(),
             host,
             request_id: match observer {
-                Some(_) => None,
-                None => id_of(request.headers()),
+                None if seen.has(Seen::REQUEST_ID) => id_of(request.headers()),
+                _ => None,
             },
             forwarded,
             came_by_tunnel: caller.tunnelled_to.is_some(),
