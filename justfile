@@ -35,6 +35,15 @@ fuzz *ARGS:
 demo:
     cargo run --locked --release -- demo
 
+# Redis, a keeper, three holders and a contact center on this machine, and what they do.
+fleet:
+    cargo build --locked --bin headset
+    python3 tests/clients/fleet.py --binary target/debug/headset
+
+# A thousand replicas over one Redis: registrations, times, load.
+fleet-scale REPLICAS="1000":
+    cargo bench --locked --bench fleet -- {{REPLICAS}}
+
 # CPU time, latency and memory beside nginx, HAProxy and Envoy (installs what it needs).
 compare *ARGS:
     benches/compare {{ARGS}}
@@ -45,7 +54,7 @@ instructions:
 
 # The static binary that ships, without the demo, for this machine.
 static:
-    cargo build --locked --release --no-default-features --features otlp --bin headset --config deploy/static.toml --target "$(uname -m)-unknown-linux-musl"
+    cargo build --locked --release --no-default-features --features otlp,redis --bin headset --config deploy/static.toml --target "$(uname -m)-unknown-linux-musl"
 
 # Binaries for two architectures, image, packages, checksums (docs/releasing.md): `just release --twice`.
 release *ARGS:

@@ -149,7 +149,7 @@ impl App {
         let own = process.own.clone();
         let draft = PlanDraft::new(config, clock, process).map_err(StartError::Config)?;
         let config = draft.config();
-        let claim = config.store.as_ref().map(|store| Claim::of(&store.path));
+        let claim = config.store_folder().map(Claim::of);
         let claim = claim.transpose()?;
         let mut listener_sockets = ListenerSockets::default();
         let places = listener_sockets.place(&config.listeners, config.workers)?;

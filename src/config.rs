@@ -37,6 +37,7 @@ pub mod route;
 pub mod rules;
 pub mod schema;
 mod section;
+pub mod shared_store;
 pub mod tenant;
 mod text;
 pub mod tree;
@@ -75,7 +76,9 @@ pub struct Config {
     pub workers: usize,
     /// headset's own way out.
     pub egress: outbound::EgressConfig,
-    /// Where credentials outlive a restart; `None` keeps them in memory only.
+    /// Whom to trust, and who we are, where no table of a route or credential says otherwise.
+    pub trust: UpstreamTls,
+    /// Where credentials outlive a restart, or are shared; `None` keeps them in memory only.
     pub store: Option<StoreConfig>,
     /// How to log.
     pub log: LogConfig,
@@ -112,11 +115,14 @@ impl Config {
                 }),
             );
         }
-        found.extend(
-            self.store
-                .as_ref()
-                .map(|store| ("store.key".to_owned(), &store.key)),
-        );
+        if let Some(store) = &self.store {
+            found.push(("store.key".to_owned(), &store.key));
+            let shared = store.shared.as_ref();
+            let other = shared.and_then(|shared| shared.other_key.as_ref());
+            found.extend(other.map(|source| ("store.other_key".to_owned(), source)));
+            let password = shared.and_then(|shared| shared.password.as_ref());
+            found.extend(password.map(|source| ("store.password".to_owned(), source)));
+        }
         let proxy = self.egress.authorization.as_ref();
         found.extend(proxy.map(|source| ("egress.proxy_authorization".to_owned(), source)));
         found
@@ -146,13 +152,27 @@ pub enum AdminSocket {
     At(PathBuf),
 }
 
-/// `[store]`.
+/// `[store]`: a folder, a store that a fleet shares, or both.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StoreConfig {
     /// The folder.
-    pub path: PathBuf,
-    /// The secret that what is in it is sealed with.
+    pub path: Option<PathBuf>,
+    /// What replicas share.
+    pub shared: Option<shared_store::SharedStoreConfig>,
+    /// The secret that what is in them is sealed with.
     pub key: crate::secret::SecretSource,
+}
+
+impl Config {
+    /// The folder of the store.
+    pub fn store_folder(&self) -> Option<&std::path::Path> {
+        self.store.as_ref()?.path.as_deref()
+    }
+
+    /// The store that replicas share.
+    pub fn shared_store(&self) -> Option<&shared_store::SharedStoreConfig> {
+        self.store.as_ref()?.shared.as_ref()
+    }
 }
 
 /// `[log]`.

@@ -9,6 +9,7 @@ pub mod attempt;
 pub mod chain;
 pub mod engine;
 pub mod error;
+pub mod fleet;
 pub mod human;
 pub mod identity;
 pub mod issuer_client;

@@ -98,6 +98,8 @@ pub enum SecretSource {
     Command(Program),
     /// Nowhere yet: headset makes it (`generate.rs`) and the credential's kind keeps it.
     Generate,
+    /// With the keepers of the fleet: this process is a holder, and has no use for it.
+    Keepers,
 }
 
 impl fmt::Display for SecretSource {
@@ -111,6 +113,7 @@ impl fmt::Display for SecretSource {
                 write!(f, "command {}", name.map_or("", String::as_str))
             }
             SecretSource::Generate => f.write_str("a generated password"),
+            SecretSource::Keepers => f.write_str("a secret of the fleet's keepers"),
         }
     }
 }
@@ -141,7 +144,10 @@ impl SecretSource {
 
     /// Whether what it yields may change without anybody seeing it change.
     pub fn is_unwatched(&self) -> bool {
-        matches!(self, SecretSource::Command(_) | SecretSource::Generate)
+        matches!(
+            self,
+            SecretSource::Command(_) | SecretSource::Generate | SecretSource::Keepers
+        )
     }
 
     /// Reads the secret as it is now, as [`SecretSource::fetch`] does, but never blocks:
@@ -165,7 +171,9 @@ impl SecretSource {
                     })
                 });
             }
-            SecretSource::Env(_) | SecretSource::Generate => return self.fetch(),
+            SecretSource::Env(_) | SecretSource::Generate | SecretSource::Keepers => {
+                return self.fetch();
+            }
         };
         if let Some(text) = command::printed(program) {
             return Ok(Secret::new(text, self.to_string()));
@@ -218,6 +226,7 @@ impl SecretSource {
             SecretSource::Env(name) => env::read(name),
             SecretSource::Command(program) => command::read(program),
             SecretSource::Generate => Err(SecretFault::Generated),
+            SecretSource::Keepers => Err(SecretFault::WithKeepers),
         };
         let text = bytes.and_then(clean);
         match text {

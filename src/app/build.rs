@@ -19,6 +19,7 @@ mod plan;
 mod process_state;
 mod resolve;
 mod spec;
+mod stores;
 pub mod succession;
 #[cfg(test)]
 pub(crate) mod testing;
@@ -29,7 +30,7 @@ pub use self::draft::PlanDraft;
 pub use self::opened::OpenedPlan;
 pub use self::plan::{Plan, PlannedCredential, PlannedListener};
 pub use self::process_state::ProcessState;
-pub use self::resolve::open_store;
+pub use self::stores::open_stores;
 
 use crate::config::key::KindKeys;
 use crate::credential::kinds::KINDS;

@@ -10,7 +10,7 @@ use std::process::ExitCode;
 
 use serde_json::{Value as Json, json};
 
-use crate::app::build::{PlanDraft, kind_keys, open_store};
+use crate::app::build::{PlanDraft, kind_keys, open_stores};
 use crate::base::problem::{Place, Problem};
 use crate::base::time::Clock;
 use crate::cli::excerpt;
@@ -20,6 +20,7 @@ use crate::cli::quick::Quick;
 use crate::cli::report::{self, OutputFormat};
 use crate::config::resolve::Resolve;
 use crate::config::{Config, load};
+use crate::net::egress::ProcessContext;
 use crate::secret::SecretSource;
 
 /// Checks a configuration and shows every problem at once; starts nothing.
@@ -107,7 +108,7 @@ fn used(config: &Config, offline: bool) -> Vec<Problem> {
     if offline {
         problems.retain(|problem| !problem.key.split('.').any(|part| TLS.contains(&part)));
     } else {
-        problems.extend(open_store(config).err());
+        problems.extend(open_stores(config, ProcessContext::default()).err());
     }
     config.places.settle(&mut problems);
     problems
@@ -121,7 +122,7 @@ const TLS: [&str; 4] = ["tls", "upstream_tls", "ca", "allow_users"];
 pub fn unreadable(secrets: &[(String, SecretSource, Place)]) -> Vec<Problem> {
     let mut problems = Vec::new();
     for (key, source, place) in secrets {
-        if *source == SecretSource::Generate {
+        if matches!(source, SecretSource::Generate | SecretSource::Keepers) {
             continue;
         }
         // A key in PEM has lines, of which no other secret may have several.

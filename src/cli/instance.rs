@@ -253,10 +253,10 @@ const USUAL_ADMIN: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST),
 
 /// Where to look for a socket; what cannot be looked at is told in `looked`.
 fn candidates(config: Option<&Config>, looked: &mut Vec<String>) -> Vec<PathBuf> {
-    let store = match config.map(|config| (&config.admin.socket, &config.store)) {
+    let store = match config.map(|config| (&config.admin.socket, config.store_folder())) {
         Some((AdminSocket::At(path), _)) => return vec![path.clone()],
         Some((AdminSocket::None, _)) => return Vec::new(),
-        Some((AdminSocket::Usual, store)) => store.as_ref().map(|store| store.path.as_path()),
+        Some((AdminSocket::Usual, store)) => store,
         None => None,
     };
     let port = config.map_or(0, |config| config.admin.bind.port());

@@ -20,7 +20,7 @@ use crate::config::{
     AccessConfig, AccessFormat, AdminConfig, AdminSocket, Announce, Bind, Config, CredentialConfig,
     Effect, Limits, ListenerConfig, ListenerTls, LocalCa, LogConfig, LogFormat, PaceConfig,
     ProxySources, RouteConfig, SocketAccess, StoreConfig, Timeouts, UpstreamProtocol, UpstreamTls,
-    rules,
+    rules, shared_store,
 };
 
 /// Builds the configuration from `sections` that hold no problem.
@@ -59,7 +59,8 @@ pub fn build(sections: &[Section], warnings: Vec<Problem>, places: Places) -> Co
         timeouts: times,
         workers: size(one("workers"), "count"),
         egress: outbound::egress(one("egress")),
-        store: store(one("store")),
+        trust,
+        store: store(one("store"), one("fleet")),
         log: log(one("log")),
         digest: digest(sections),
         warnings,
@@ -310,11 +311,12 @@ fn timeouts(values: &Values) -> Timeouts {
     }
 }
 
-fn store(values: &Values) -> Option<StoreConfig> {
-    Some(StoreConfig {
-        path: values.path("path")?.to_owned(),
-        key: values.secret("key")?.clone(),
-    })
+fn store(values: &Values, fleet: &Values) -> Option<StoreConfig> {
+    let path = values.path("path").map(ToOwned::to_owned);
+    let shared = shared_store::shared(values, fleet);
+    let is_anywhere = path.is_some() || shared.is_some();
+    let key = values.secret("key").filter(|_| is_anywhere)?.clone();
+    Some(StoreConfig { path, shared, key })
 }
 
 fn log(values: &Values) -> LogConfig {

@@ -10,7 +10,7 @@ use std::sync::LazyLock;
 use crate::config::key::Fallback::{Absent, Required, Text};
 use crate::config::key::{ConfigKey, ValueType, key};
 use crate::config::rules::{host, origin, path};
-use crate::config::{forward, no_proxy, outbound, rules, tenant};
+use crate::config::{forward, no_proxy, outbound, rules, shared_store, tenant};
 
 /// Splits a path of [`KEYS`] into its table and the rest: `route.*.upstream` is
 /// `("route", true, "upstream")`, where `true` says that names stand below it.
@@ -286,6 +286,26 @@ pub const KEYS: &[ConfigKey] = &[
         "A folder, made with mode 0700, in which credentials outlive a restart, sealed with `key`. Each headset needs a folder of its own."),
     key("store.key", ValueType::Secret, Absent, "{ file = \"/run/secrets/headset/store-key\" }",
         "The secret that seals it: at least 32 random characters. With another one headset cannot open what is stored."),
+    key("store.other_key", ValueType::Secret, Absent, "{ file = \"/run/secrets/headset/other-store-key\" }",
+        "With `url`: a second key with which headset opens what other replicas sealed, while the key is being changed. It seals nothing with it."),
+    key("store.url", ValueType::Text, Absent, "\"redis://redis.example.com:6379\"",
+        "A Redis or Valkey that a fleet of replicas shares: one of them mints, all use the credential (`docs/fleet.md`). `redis://` or, with TLS by `[upstream_tls]`, `rediss://`; a path such as `/2` is the number of the database. With a `path` beside it each replica keeps a sealed copy there, and starts with that while Redis is down.")
+        .checked(shared_store::url),
+    key("store.username", ValueType::Text, Absent, "\"headset\"",
+        "With `url`: the user of Redis's ACL; without one its default user."),
+    key("store.password", ValueType::Secret, Absent, "{ file = \"/run/secrets/headset/redis-password\" }",
+        "With `url`: that user's password."),
+    key("store.prefix", ValueType::Text, Text("headset"), "\"headset\"",
+        "With `url`: what the names of all keys and channels in Redis begin with, before a colon. Fleets that share a Redis and not their credentials have a prefix each.")
+        .checked(shared_store::prefix),
+    key("store.timeout", ValueType::Duration, Text("1s"), "\"1s\"",
+        "With `url`: how long headset waits for a connection to Redis and for each response; after that Redis counts as down.")
+        .checked(rules::positive),
+    key("fleet.role", ValueType::Choice(&["keeper", "holder"]), Text("keeper"), "\"keeper\"",
+        "With `store.url`: a `keeper` has the login secrets, mints when a credential is due, and publishes it; a `holder` only reads what keepers publish and needs none of the login secrets."),
+    key("fleet.poll", ValueType::Duration, Text("60s"), "\"60s\"",
+        "With `store.url`: how often a replica looks for a newer credential itself, give or take a quarter. Redis tells it of one at once; this is for what was missed.")
+        .checked(rules::positive),
 
     key("upstream_tls.roots", ROOTS, Text("system"), "\"system\"",
         "Which authorities to trust: the machine's (the bundled ones where it has none), or Mozilla's as `bundled`."),

@@ -7,11 +7,11 @@
 use std::path::{Path, PathBuf};
 
 use crate::base::problem::{Place, Problem};
-use crate::config::key::KindKeys;
+use crate::config::key::{Fallback, KindKeys};
 use crate::config::places::Places;
 use crate::config::section::Section;
 use crate::config::tree::{ConfigLayer, Node};
-use crate::config::{Config, build, cross, environment, file, lower, quick, tree};
+use crate::config::{Config, build, cross, environment, file, lower, quick, shared_store, tree};
 use crate::secret::{SecretSource, exposed};
 
 /// What a configuration is read from, weakest first.
@@ -59,10 +59,16 @@ pub fn secrets(sources: &Sources, kinds: &[KindKeys]) -> Vec<(String, SecretSour
     let implied = quick::fallback(&file.root, &[&variables, &flags]);
     let root = tree::merge(&[&beneath, &file, &variables, &flags], implied.as_ref());
     let mut found = Vec::new();
-    for section in lower::lower(&root, kinds).sections {
+    let sections = lower::lower(&root, kinds).sections;
+    let mut fleet = sections.iter().filter(|section| section.table == "fleet");
+    let is_holder = fleet.any(|fleet| shared_store::is_holder(&fleet.values));
+    for section in &sections {
         let own = section.kind.as_ref().map(|(_, values)| values);
         for values in std::iter::once(&section.values).chain(own) {
             for (path, source, place) in values.secrets() {
+                if is_holder && is_login_secret(section, &path, kinds) {
+                    continue;
+                }
                 found.push((
                     format!("{}.{path}", section.at),
                     source.clone(),
@@ -72,6 +78,14 @@ pub fn secrets(sources: &Sources, kinds: &[KindKeys]) -> Vec<(String, SecretSour
         }
     }
     found
+}
+
+/// Whether `path` is a secret that a credential is minted with, and a holder has no use for.
+fn is_login_secret(section: &Section, path: &str, kinds: &[KindKeys]) -> bool {
+    let kind = section.kind.as_ref().map(|(kind, _)| *kind);
+    let kind = kinds.iter().find(|one| Some(one.kind) == kind);
+    let mut keys = kind.into_iter().flat_map(|kind| kind.keys);
+    keys.any(|key| key.path == path && key.default == Fallback::Required)
 }
 
 /// Each secret file and the store's folder of `config` that others on this machine can
@@ -107,8 +121,8 @@ pub fn exposed(config: &Config) -> Vec<Problem> {
             warn(&key, &tls.key, exposed::file(&tls.key));
         }
     }
-    if let Some(store) = &config.store {
-        warn("store.path", &store.path, exposed::folder(&store.path));
+    if let Some(path) = config.store_folder() {
+        warn("store.path", path, exposed::folder(path));
     }
     found
 }

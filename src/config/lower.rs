@@ -12,7 +12,7 @@ use crate::config::key::{ConfigKey, Fallback, KindKeys, ValueType};
 use crate::config::section::Section;
 use crate::config::tree::{Node, ScalarForm, Shape};
 use crate::config::values::Values;
-use crate::config::{keys, quick, read};
+use crate::config::{keys, quick, read, shared_store};
 
 /// What the walk found.
 #[derive(Debug, Default)]
@@ -23,6 +23,8 @@ pub struct Lowered {
     pub problems: Vec<Problem>,
     /// What was not written and must be.
     pub missing: Vec<Problem>,
+    /// Which of them are secrets.
+    secrets: Vec<String>,
     /// Keys and tables that were meant by something else: they are not missing too.
     pub meant: Vec<String>,
 }
@@ -46,6 +48,14 @@ pub fn lower(root: &Node, kinds: &[KindKeys]) -> Lowered {
         } else {
             found.section(table, None, node, kinds);
         }
+    }
+    let mut fleet = found.sections.iter().filter(|one| one.table == "fleet");
+    if fleet.any(|fleet| shared_store::is_holder(&fleet.values)) {
+        // It never logs in.
+        let secrets = std::mem::take(&mut found.secrets);
+        found
+            .missing
+            .retain(|missing| !secrets.contains(&missing.key));
     }
     found
 }
@@ -209,6 +219,11 @@ impl Lowered {
                     };
                     format!("write {path} = {} or set {variable}", key.example)
                 });
+                let is_secret = matches!(
+                    key.ty,
+                    ValueType::Secret | ValueType::OwnSecret | ValueType::Bearer
+                );
+                self.secrets.extend(is_secret.then(|| full.clone()));
                 let why = "it is missing and has no default";
                 self.missing.push(Problem::new(place, full, why, fix));
             }

@@ -32,6 +32,19 @@ impl Identity {
         Identity(digest_of(&parts))
     }
 
+    /// The same without the login secrets, for a store that replicas share: not all of them
+    /// have the secrets, and those that do may keep them elsewhere.
+    pub fn shared(credential: &config::CredentialConfig) -> Identity {
+        let mut credential = credential.clone();
+        credential.values.0.retain(|_, (value, _)| {
+            !matches!(
+                value,
+                Value::Secret(_) | Value::Credential(_) | Value::SecretHeaders(_)
+            )
+        });
+        Identity::of(&credential)
+    }
+
     /// As what seals a stored entry.
     pub fn digest(&self) -> Digest {
         self.0

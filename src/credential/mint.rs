@@ -6,7 +6,7 @@
 //! cheap to share and keep no lock across an await.
 
 use std::any::Any;
-use std::future::{Future, ready};
+use std::future::{Future, pending, ready};
 use std::pin::Pin;
 use std::time::Duration;
 
@@ -58,6 +58,17 @@ pub trait Mint: Any + Send + Sync {
     /// A person says that what the issuer refused is mended: the next attempt is made
     /// whatever is remembered of a refusal.
     fn forget_refusal(&self) {}
+
+    /// Waits until something elsewhere makes an attempt worthwhile: another replica of a
+    /// fleet published a newer credential, or one was rejected there. Each such thing ends
+    /// it once. Dropping the future misses nothing.
+    fn news(&self) -> MintFuture<'_, ()> {
+        Box::pin(pending())
+    }
+
+    /// Another process may have changed what is in the store: the next attempt reads it
+    /// again.
+    fn store_changed(&self) {}
 
     /// Hands over the place in which things may outlive the process, once and before
     /// the first attempt of a slot; never for one attempt outside a slot.
@@ -125,6 +136,10 @@ pub struct Facts {
     /// Whether the kind itself keeps what it obtained in the store, rather than having it
     /// kept as it was yielded.
     pub keeps_itself: bool,
+    /// Whether others renew it: then a renewal of ours is due only after theirs was.
+    pub follows: bool,
+    /// How long one attempt may take, where that is not the `mint` time limit alone.
+    pub longest_attempt: Option<Duration>,
 }
 
 impl Facts {
@@ -147,6 +162,8 @@ impl Facts {
             leaves_a_trace: false,
             leans_on_another: false,
             keeps_itself: false,
+            follows: false,
+            longest_attempt: None,
         }
     }
 }

@@ -9,15 +9,29 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::chain::Chains;
+use super::fleet::Fleet;
 use super::kind::{BuiltMint, KindContext};
 use super::kinds;
 use super::store::Store;
 use crate::base::name::Name;
 use crate::base::problem::{Place, Problem};
 use crate::base::time::Clock;
+use crate::config::key::{Fallback, ValueType};
+use crate::config::shared_store::FleetRole;
 use crate::config::url::HttpUrl;
+use crate::config::values::Value;
 use crate::config::{self, Config};
 use crate::net::egress::{Egress, ProcessContext};
+use crate::secret::SecretSource;
+
+/// The stores of a replica of a fleet.
+#[derive(Clone, Debug)]
+pub struct FleetStores {
+    /// Where the replicas meet.
+    pub fleet: Fleet,
+    /// Where this replica keeps copies of its own; keeps nothing without a folder.
+    pub copies: Arc<dyn Store>,
+}
 
 /// What every minter is made with.
 #[derive(Clone, Debug)]
@@ -30,8 +44,13 @@ pub struct MinterFactory {
     pub chains: Chains,
     /// headset's own way out.
     pub egress: Egress,
-    /// Where things outlive the process.
+    /// Where things outlive the process: the ledgers of kinds, in the store of the fleet
+    /// where there is one, and all else without a fleet.
     pub store: Arc<dyn Store>,
+    /// The fleet that this process is a replica of.
+    pub fleet: Option<FleetStores>,
+    /// Whether this process never mints what keepers publish.
+    pub is_holder: bool,
     /// The upstream of each route, by the credential that it names.
     pub upstreams: Arc<[(Name, HttpUrl)]>,
 }
@@ -55,6 +74,10 @@ impl MinterFactory {
             chains: Chains::default(),
             egress: Egress::new(&config.egress, process),
             store,
+            fleet: None,
+            is_holder: config
+                .shared_store()
+                .is_some_and(|shared| shared.role == FleetRole::Holder),
             upstreams: config.routes.iter().filter_map(upstream).collect(),
         }
     }
@@ -65,6 +88,7 @@ impl MinterFactory {
         let (clock, store) = (self.clock.clone(), self.store.clone());
         MinterFactory {
             chains: self.chains.clone(),
+            fleet: self.fleet.clone(),
             ..MinterFactory::of(config, clock, process, store)
         }
     }
@@ -88,6 +112,9 @@ impl MinterFactory {
         let mut reaching = credential.clone();
         reaching.origins = self.reached_by(credential);
         let egress = self.egress.resolving(&credential.resolve);
+        if self.is_holder {
+            without_login_secrets(&mut reaching);
+        }
         let building = KindContext {
             credential: &reaching,
             clock: &self.clock,
@@ -117,6 +144,23 @@ impl MinterFactory {
         } else {
             self.build(credential)
         }
+    }
+}
+
+/// A holder has none of the secrets by which its credentials are minted, and needs none.
+fn without_login_secrets(credential: &mut config::CredentialConfig) {
+    let keys = kinds::named(credential.kind).map_or(&[][..], |kind| kind.keys);
+    let login = keys.iter().filter(|key| {
+        key.default == Fallback::Required
+            && matches!(
+                key.ty,
+                ValueType::Secret | ValueType::OwnSecret | ValueType::Bearer
+            )
+    });
+    for key in login {
+        let value = Value::Secret(SecretSource::Keepers);
+        let place = credential.values.place(key.path);
+        credential.values.0.insert(key.path, (value, place));
     }
 }
 

@@ -9,12 +9,13 @@ use std::time::Duration;
 
 use prometheus::Registry;
 
+use super::fleet::fleet_mint::{SharedCredential, shared};
 use super::identity::Identity;
 use super::metrics::CredentialMetrics;
-use super::minter_factory::MinterFactory;
+use super::minter_factory::{FleetStores, MinterFactory};
 use super::slot::{Slot, SlotLimits, SlotParts};
 use super::store::persistent_mint::persistent;
-use super::store::{NullStore, StoreScope};
+use super::store::{NullStore, Store, StoreScope};
 use super::tenants::{CredentialHandle, OpenSlot, Tenants};
 use super::{Mint, MintError};
 use crate::base::problem::Problem;
@@ -165,11 +166,43 @@ impl MinterFactory {
         credential: &config::CredentialConfig,
         tenant: Option<&str>,
     ) -> Arc<dyn Mint> {
-        let spec = Identity::of(credential).digest();
         let tenant = tenant.map(Into::into);
+        // What nobody mints is not shared.
+        if let Some(stores) = self.fleet.as_ref().filter(|_| mint.facts().renews) {
+            return shared_by(stores, self, mint, credential, tenant);
+        }
+        let spec = Identity::of(credential).digest();
         let scope = StoreScope::new(self.store.clone(), &credential.name, tenant, spec);
         persistent(mint, scope, self.clock.clone())
     }
+}
+
+/// `mint` as a replica of a fleet takes it.
+fn shared_by(
+    stores: &FleetStores,
+    factory: &MinterFactory,
+    mint: Arc<dyn Mint>,
+    credential: &config::CredentialConfig,
+    tenant: Option<Box<str>>,
+) -> Arc<dyn Mint> {
+    let name = &credential.name;
+    let identity = Identity::shared(credential).digest();
+    let scope =
+        |store: &Arc<dyn Store>| StoreScope::new(store.clone(), name, tenant.clone(), identity);
+    mint.use_store(scope(&factory.store).shared());
+    let credential = SharedCredential {
+        name: name.clone(),
+        tenant: tenant.clone(),
+        identity,
+    };
+    shared(
+        mint,
+        &stores.fleet,
+        credential,
+        scope(&stores.copies),
+        factory.clock.clone(),
+        factory.mint_limit,
+    )
 }
 
 /// In whose place a credential of another identity comes.
@@ -221,6 +254,7 @@ pub fn open_sources(
         // What a running headset has stored is its own.
         factory: MinterFactory {
             store: Arc::new(NullStore::new()),
+            fleet: None,
             ..factory.clone()
         },
         credential_wait: config.timeouts.mint,

@@ -11,9 +11,10 @@ pub mod file;
 #[cfg(test)]
 mod model_tests;
 pub mod persistent_mint;
+pub mod seal;
 mod since;
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;
 
 use std::fmt;
 use std::sync::Arc;
@@ -177,6 +178,7 @@ pub struct StoreScope {
     tenant: Option<Box<str>>,
     spec: Digest,
     told: Arc<AtomicBool>,
+    is_shared: bool,
 }
 
 impl StoreScope {
@@ -196,6 +198,7 @@ impl StoreScope {
             tenant,
             spec,
             told: Arc::default(),
+            is_shared: false,
         }
     }
 
@@ -207,7 +210,22 @@ impl StoreScope {
             tenant: None,
             spec: Digest::default(),
             told: Arc::default(),
+            is_shared: false,
         }
+    }
+
+    /// The same part, which other replicas see and use, too.
+    #[must_use]
+    pub fn shared(self) -> StoreScope {
+        StoreScope {
+            is_shared: true,
+            ..self
+        }
+    }
+
+    /// Whether other replicas use what is in it: nobody sees when they no longer do.
+    pub fn is_shared(&self) -> bool {
+        self.is_shared
     }
 
     /// Whether anything outlives the process.

@@ -27,6 +27,9 @@ pub enum SecretFault {
     /// A generated password is kept by its credential alone.
     #[error("headset makes it, so there is nothing to read")]
     Generated,
+    /// This process is a holder of a fleet.
+    #[error("a holder has none: only keepers mint")]
+    WithKeepers,
     /// Nothing is in it, or only an end of line.
     #[error("it is empty")]
     Empty,
@@ -81,6 +84,7 @@ impl SecretFault {
             SecretFault::Generated => {
                 "name a file, a variable or a command where headset cannot make it"
             }
+            SecretFault::WithKeepers => "run this on a keeper",
             SecretFault::Empty => "write the secret into it",
             SecretFault::TooLong => "check that it is the right one",
             SecretFault::NotUtf8(_) => "write it anew as UTF-8",

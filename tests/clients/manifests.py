@@ -43,7 +43,21 @@ def manifest(_bench):
         if one["kind"] in PODS:
             same(one)
             restricted(one)
+    fleet = [one for path in sorted((PLAIN / "fleet").glob("*.yaml")) for one in read(path.read_text())]
+    judge(fleet)
+    told = {one["metadata"]["name"]: one["data"]["headset.toml"] for one in fleet if one["kind"] == "ConfigMap"}
+    shared = [table(told[name], "credential.cms_key") for name in ("headset", "headset-keeper")]
+    expect(shared[0] <= shared[1], f"a holder's credential is not its keeper's: {shared[0] - shared[1]}")
+    expect(not any("bearer" in line for line in shared[0]), "a holder has a bearer")
+    documents += fleet
     return f"{len(documents)} objects, valid for Kubernetes {', '.join(RELEASES)}, strictly; no secret in them"
+
+
+def table(toml, name):
+    """The lines of one table of a configuration, without comments."""
+    body = toml.split(f"[{name}]\n")[1].split("\n[")[0]
+    lines = (line.split("#")[0].strip() for line in body.splitlines())
+    return {line for line in lines if line}
 
 
 def kustomize(bench):

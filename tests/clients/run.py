@@ -25,6 +25,7 @@ import clients
 import conformance
 import deploy
 import faults
+import fleet
 import grpc_check
 import instructions
 import interception
@@ -54,6 +55,7 @@ CHECKS = [
     ("faults-stalls", faults.stalls),
     ("faults-killed", faults.killed),
     ("restart-storm", faults.restart_storm),
+    ("fleet", fleet.fleet),
     ("soak", soak.soak),
     ("short-life", load.short_life),
     ("faults-before", faults.before),

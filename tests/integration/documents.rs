@@ -241,6 +241,8 @@ async fn the_metrics_page_lists_what_a_running_headset_exports() {
         .iter()
         .filter(|row| row[0].starts_with('`'))
         .map(|row| (row[0].trim_matches('`'), (quoted(row[1]), quoted(row[2]))))
+        // They exist where there is a fleet; the next test has them.
+        .filter(|(family, _)| !family.starts_with("headset_fleet_"))
         .collect();
 
     let families: BTreeSet<&str> = exported
@@ -405,4 +407,25 @@ fn is_path(word: &str) -> bool {
 /// Whether `path` is there, from the root or below `src/`.
 fn found(path: &str) -> bool {
     root().join(path).exists() || root().join("src").join(path).exists()
+}
+
+#[test]
+fn the_metrics_page_lists_what_a_replica_of_a_fleet_exports() {
+    let registry = prometheus::Registry::new();
+    let metrics = headset::credential::fleet::metrics::FleetMetrics::new().unwrap();
+    metrics.register(&registry).unwrap();
+    let exported: BTreeSet<String> = registry
+        .gather()
+        .iter()
+        .map(|family| family.name().to_owned())
+        // It has series from the first credential on.
+        .chain(["headset_fleet_credentials_total".to_owned()])
+        .collect();
+    let page = read("docs/metrics.md");
+    let documented: BTreeSet<String> = rows(&page)
+        .iter()
+        .map(|row| row[0].trim_matches('`').to_owned())
+        .filter(|family| family.starts_with("headset_fleet_"))
+        .collect();
+    assert_eq!(exported, documented);
 }

@@ -8,7 +8,8 @@ use std::sync::Arc;
 
 use super::authorities;
 use super::listener_auth::{self, ListenerAuth, ListenerAuths};
-use super::resolve::{Credentials, Routes, open_store, resolve};
+use super::resolve::{Credentials, Routes, resolve};
+use super::stores::{OpenedStores, open_stores};
 use crate::base::problem::Problem;
 use crate::base::time::Clock;
 use crate::config::{self, Config};
@@ -76,11 +77,13 @@ impl PlanDraft {
         listener_auths: ListenerAuths,
         mut found: Vec<Problem>,
     ) -> Result<PlanDraft, Vec<Problem>> {
-        let store = open_store(&config).unwrap_or_else(|problem| {
+        let stores = open_stores(&config, process.clone()).unwrap_or_else(|problem| {
             found.push(problem);
-            Arc::new(NullStore::new())
+            OpenedStores::default()
         });
-        let factory = MinterFactory::of(&config, clock, process, store);
+        let nowhere = Arc::new(NullStore::new());
+        let factory = MinterFactory::of(&config, clock, process, nowhere);
+        let factory = stores.given_to(factory);
         let (credentials, routes) = resolve(&config, &factory, found)?;
         Ok(PlanDraft {
             config,

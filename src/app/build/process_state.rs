@@ -52,6 +52,9 @@ impl ProcessState {
         observers: Observers,
     ) -> Result<ProcessState, prometheus::Error> {
         let families = Families::register(registry)?;
+        if let Some(stores) = &factory.fleet {
+            stores.fleet.metrics.register(registry)?;
+        }
         let recent = Arc::new(RecentFailures::new(factory.clock.clone()));
         Ok(ProcessState {
             none: RouteRecord {

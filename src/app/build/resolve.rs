@@ -1,8 +1,8 @@
 //! What only those see who would use the configuration: a kind over its options, a CA
-//! file over its PEM, a store over its key.
+//! file over its PEM.
 //!
 //! Every problem is gathered; nothing is asked and nothing is started. What the loader
-//! can judge by itself is in `config/cross.rs`.
+//! can judge by itself is in `config/cross.rs`; stores are opened in `stores.rs`.
 
 use std::sync::Arc;
 
@@ -11,8 +11,6 @@ use crate::base::problem::{Place, Problem};
 use crate::config::{self, Config};
 use crate::credential::Mint;
 use crate::credential::minter_factory::MinterFactory;
-use crate::credential::store::file::{FileStore, OpenError};
-use crate::credential::store::{NullStore, Store};
 use crate::gateway::upstream_target::UpstreamTarget;
 use crate::net::connect::Connector;
 use crate::net::egress::Egress;
@@ -20,34 +18,6 @@ use crate::secret::SecretSource;
 
 pub(super) type Credentials = Vec<(config::CredentialConfig, Arc<dyn Mint>)>;
 pub(super) type Routes = Vec<(config::RouteConfig, Arc<UpstreamTarget>, Connector)>;
-
-/// The store of the configuration; nothing is written yet. Reads its key.
-///
-/// # Errors
-/// Where the key or the path will not do.
-pub fn open_store(config: &Config) -> Result<Arc<dyn Store>, Problem> {
-    let Some(store) = &config.store else {
-        return Ok(Arc::new(NullStore::new()));
-    };
-    let problem = |key: &str, why: String, fix: &str| Problem::new(Place::Default, key, why, fix);
-    let key = store.key.fetch().map_err(|error| {
-        let why = format!("{}: {}", error.from, error.fault);
-        problem("store.key", why, error.fault.fix())
-    })?;
-    match FileStore::open(&store.path, &key) {
-        Ok(opened) => Ok(Arc::new(opened)),
-        Err(error @ OpenError::WeakKey(_)) => Err(problem(
-            "store.key",
-            error.to_string(),
-            "make one with `openssl rand -base64 32`",
-        )),
-        Err(error @ OpenError::NotAFolder(_)) => Err(problem(
-            "store.path",
-            error.to_string(),
-            "name a folder; a missing one is made",
-        )),
-    }
-}
 
 /// Every credential and route of `config`, ready to be run.
 ///
@@ -66,6 +36,7 @@ pub(super) fn resolve(
         }
     }
     problems.extend(generated_without_store(config));
+    problems.extend(revoked_while_shared(config, &credentials));
     problems.extend(sources_without_bearer(&credentials));
     let mut routes = Vec::new();
     for route in &config.routes {
@@ -132,6 +103,27 @@ fn generated_without_store(config: &Config) -> Vec<Problem> {
                     "write [store] with path and key",
                 ));
             }
+        }
+    }
+    problems
+}
+
+/// Other replicas use what one of them would revoke when it stops.
+fn revoked_while_shared(config: &Config, credentials: &Credentials) -> Vec<Problem> {
+    if config.shared_store().is_none() {
+        return Vec::new();
+    }
+    let mut problems = Vec::new();
+    for (credential, mint) in credentials {
+        let set = credential.values.0.get("on_shutdown");
+        let is_set = credential.values.is_set("on_shutdown");
+        if let Some((_, place)) = set.filter(|_| is_set && mint.facts().revokes_on_shutdown) {
+            problems.push(Problem::new(
+                place.clone(),
+                format!("credential.{}.on_shutdown", credential.name),
+                "the credential is shared by store.url, and other replicas go on using it",
+                "remove it, or write on_shutdown = \"keep\"",
+            ));
         }
     }
     problems

@@ -64,7 +64,7 @@ pub fn bind(config: &Config, port: u16) -> Result<Option<BoundSocket>, ListenErr
         AdminSocket::None => Ok(None),
         AdminSocket::At(path) => bind_at(path).map(Some),
         AdminSocket::Usual => {
-            let store = config.store.as_ref().map(|store| store.path.as_path());
+            let store = config.store_folder();
             let mut folders = usual_folders(store).into_iter();
             Ok(folders.find_map(|folder| {
                 prepare(&folder).ok()?;

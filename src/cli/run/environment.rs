@@ -177,7 +177,7 @@ pub(super) fn secret_variables(config: &Config) -> BTreeSet<String> {
                 names.insert(name.clone());
             }
             SecretSource::Command(program) => names.extend(program.env.iter().cloned()),
-            SecretSource::File(_) | SecretSource::Generate => {}
+            SecretSource::File(_) | SecretSource::Generate | SecretSource::Keepers => {}
         }
     }
     names

@@ -83,6 +83,10 @@ impl Mint for BasicAuth {
         let _ = self.0.keep.set(scope);
     }
 
+    fn store_changed(&self) {
+        self.0.known().loaded = false;
+    }
+
     fn resume(&self, _stored: Option<Fresh>) -> MintFuture<'_, Option<Fresh>> {
         Box::pin(self.0.resume())
     }

@@ -55,6 +55,8 @@ pub(super) struct RenewalState {
     gone: bool,
     /// What there is may have been replaced at the issuer: it is renewed at once.
     replaced: bool,
+    /// Something happened elsewhere that makes an attempt worthwhile.
+    news: bool,
     /// When the login secret ends.
     source_ends: Option<Moment>,
     renews: Option<Deadline>,
@@ -255,13 +257,24 @@ impl RenewalState {
         self.replaced = true;
     }
 
+    /// Another replica published a newer one, or rejected this one: an attempt is made as if
+    /// the last one had not failed.
+    pub(super) fn on_news(&mut self) {
+        self.news = true;
+        self.failure = None;
+    }
+
     /// The attempt that is due because of that, once.
     pub(super) fn renews_at_once(&mut self) -> Option<Step> {
+        if std::mem::take(&mut self.news) {
+            return Some(Step::Attempt(AttemptCause::Published));
+        }
         let due = std::mem::take(&mut self.replaced) && self.newest.is_some();
         due.then_some(Step::Attempt(AttemptCause::Renewal))
     }
 
-    /// An attempt yielded `fresh` at `now`. `share` is a random number from 0 up to 1.
+    /// An attempt yielded `fresh` at `now`. `share` is a random number from 0 up to 1; from 1
+    /// up to 2 for one whose renewal leaves the first half of the margin to others.
     pub(super) fn on_success(
         &mut self,
         fresh: Fresh,

@@ -97,12 +97,14 @@ impl RenewalTask {
                 Step::KeepAlive => self.keep_alive().await,
                 Step::Wait(time) => {
                     let time = time.clamp(Duration::from_millis(1), LONGEST_SLEEP);
+                    let mint = self.shared.mint();
                     tokio::select! {
                         order = self.orders.recv() => match order {
                             Some(order) => self.on_order(order).await,
                             None => return,
                         },
                         () = self.shared.nudge.notified() => {}
+                        () = mint.news(), if !is_replaced => self.state.on_news(),
                         () = tokio::time::sleep(time) => {}
                     }
                 }
@@ -311,7 +313,8 @@ impl RenewalTask {
 
     fn attempt(&self) -> JoinHandle<Result<Fresh, MintError>> {
         let mint = self.shared.mint();
-        let limit = self.shared.mint_limit();
+        let own = mint.facts().longest_attempt;
+        let limit = own.unwrap_or_else(|| self.shared.mint_limit());
         tokio::spawn(async move {
             match tokio::time::timeout(limit, async { mint.mint().await }).await {
                 Ok(outcome) => outcome,
@@ -335,10 +338,16 @@ impl RenewalTask {
 
     fn succeed(&mut self, why: AttemptCause, fresh: Fresh, now: Moment) -> Arc<Minted> {
         let (origin, skew_ms, assumed_life) = (fresh.origin, fresh.skew_ms, fresh.assumed_life);
-        let keep_alive = self.shared.mint().facts().keep_alive;
-        let renewed = self
-            .state
-            .on_success(fresh, keep_alive, now, fastrand::f64());
+        let (keep_alive, follows) = {
+            let mint = self.shared.mint();
+            (mint.facts().keep_alive, mint.facts().follows)
+        };
+        // Who follows leaves the first half of the margin to those who renew.
+        let share = match follows {
+            true => 1.0 + fastrand::f64() / 2.0,
+            false => fastrand::f64(),
+        };
+        let renewed = self.state.on_success(fresh, keep_alive, now, share);
         let minted = renewed.minted.clone();
         self.shared.current.store(Some(minted.clone()));
         self.meter.minted(why);

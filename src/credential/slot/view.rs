@@ -47,6 +47,8 @@ closed_set! {
         SessionEnded = "session_ended",
         /// A person asked for it.
         Asked = "asked",
+        /// Another replica of the fleet published a newer one, or rejected this one.
+        Published = "published",
     }
 }
 

@@ -1,9 +1,7 @@
 //! A folder of sealed files, one for each entry.
 //!
-//! A file is a magic line, a generation that counts up with each save, a salt, a
-//! nonce, and what ChaCha20-Poly1305 (RFC 8439) makes of the content under a key that
-//! HKDF-SHA256 (RFC 5869) derives from the store's secret and that salt. Label and
-//! generation are authenticated with it, so a file that was renamed, copied from
+//! A file is one sealed entry (`seal.rs`), whose generation counts up with each save.
+//! Label and generation are authenticated, so a file that was renamed, copied from
 //! another credential, cut or changed does not open. Files have mode 0600 and are
 //! written beside, synced, renamed and synced again, so a crash leaves the old one or
 //! the new one. Whoever can write the folder can put an *older* whole file back.
@@ -16,24 +14,12 @@ use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
-use ring::aead::{Aad, CHACHA20_POLY1305, LessSafeKey, Nonce, UnboundKey};
-use ring::hkdf::{HKDF_SHA256, KeyType, Prk, Salt};
-use ring::hmac;
-use ring::rand::{SecureRandom, SystemRandom};
 use zeroize::Zeroizing;
 
-use super::{Fingerprint, Label, Store, StoreError, digest_of, print};
+use super::seal::{Seal, WeakKey, generation};
+use super::{Fingerprint, Label, Store, StoreError, digest_of};
 use crate::base::file;
 use crate::secret::Secret;
-
-/// The least length of the store's secret, in bytes.
-pub const KEY_LEAST: usize = 32;
-
-const MAGIC: &[u8; 16] = b"headset-store-1\n";
-const GENERATION: usize = MAGIC.len();
-const SALT: usize = GENERATION + 8;
-const NONCE: usize = SALT + 32;
-const SEALED: usize = NONCE + 12;
 
 /// No entry comes near this.
 const MOST: u64 = 1 << 20;
@@ -41,9 +27,7 @@ const MOST: u64 = 1 << 20;
 /// Entries as files.
 pub struct FileStore {
     folder: PathBuf,
-    /// What is left of the secret: HKDF's first step, without a salt.
-    secret: Prk,
-    fingerprints: hmac::Key,
+    seal: Seal,
     generations: Mutex<HashMap<PathBuf, u64>>,
 }
 
@@ -51,8 +35,8 @@ pub struct FileStore {
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
     /// A short key can be guessed by whoever has the files.
-    #[error("{0} is shorter than {KEY_LEAST} characters")]
-    WeakKey(String),
+    #[error(transparent)]
+    WeakKey(#[from] WeakKey),
     /// Something else has that path.
     #[error("{0} is not a folder")]
     NotAFolder(String),
@@ -103,19 +87,13 @@ impl FileStore {
     /// # Errors
     /// Where the key is too short or the path is no folder.
     pub fn open(folder: &Path, key: &Secret<String>) -> Result<FileStore, OpenError> {
-        if key.expose().len() < KEY_LEAST {
-            return Err(OpenError::WeakKey(key.source().to_owned()));
-        }
+        let seal = Seal::new(key)?;
         if folder.exists() && !folder.is_dir() {
             return Err(OpenError::NotAFolder(folder.display().to_string()));
         }
-        let secret = Salt::new(HKDF_SHA256, b"headset store").extract(key.expose().as_bytes());
-        let mut fingerprints = Zeroizing::new([0; 32]);
-        expand(&secret, b"prints", &mut fingerprints);
         Ok(FileStore {
             folder: folder.to_owned(),
-            fingerprints: hmac::Key::new(hmac::HMAC_SHA256, &*fingerprints),
-            secret,
+            seal,
             generations: Mutex::default(),
         })
     }
@@ -132,13 +110,6 @@ impl FileStore {
         name.push('.');
         name.push_str(&label.part);
         self.folder.join(name)
-    }
-
-    fn key(&self, salt: &[u8]) -> Option<LessSafeKey> {
-        let mut bytes = Zeroizing::new([0; 32]);
-        expand(&self.secret, salt, &mut bytes);
-        let key = UnboundKey::new(&CHACHA20_POLY1305, &*bytes).ok()?;
-        Some(LessSafeKey::new(key))
     }
 
     /// The generation for the next save: one more than the last, also across
@@ -195,7 +166,8 @@ impl Store for FileStore {
             source,
         })?;
         let Some(found) = found else { return Ok(None) };
-        self.unseal(label, &found)
+        self.seal
+            .open(label, &found)
             .map(Some)
             .ok_or_else(|| StoreError::Sealed { path: shown() })
     }
@@ -203,7 +175,7 @@ impl Store for FileStore {
     fn save(&self, label: &Label, content: &[u8]) -> Result<(), StoreError> {
         let path = self.path(label);
         let generation = self.next_generation(&path);
-        let sealed = self.seal(label, generation, content)?;
+        let sealed = self.seal.close(label, generation, content)?;
         self.write(&path, &sealed).map_err(|source| StoreError::Io {
             path: path.display().to_string(),
             doing: "written",
@@ -229,46 +201,11 @@ impl Store for FileStore {
     }
 
     fn print(&self, role: &str, secret: &[u8]) -> Fingerprint {
-        print(&self.fingerprints, role, secret)
+        self.seal.print(role, secret)
     }
 
     fn place(&self, label: &Label) -> String {
         self.path(label).display().to_string()
-    }
-}
-
-impl FileStore {
-    fn seal(&self, label: &Label, generation: u64, content: &[u8]) -> Result<Vec<u8>, StoreError> {
-        let mut head = [0; SEALED];
-        head[..GENERATION].copy_from_slice(MAGIC);
-        head[GENERATION..SALT].copy_from_slice(&generation.to_be_bytes());
-        let random = SystemRandom::new();
-        random
-            .fill(&mut head[SALT..SEALED])
-            .map_err(|_| StoreError::NoRandom)?;
-        let key = self.key(&head[SALT..NONCE]).ok_or(StoreError::NoRandom)?;
-        let nonce = Nonce::try_assume_unique_for_key(&head[NONCE..SEALED])
-            .map_err(|_| StoreError::NoRandom)?;
-        // Encrypted where it lies, so that no other copy of the content is left.
-        let room = content.len() + CHACHA20_POLY1305.tag_len();
-        let mut body = Zeroizing::new(Vec::with_capacity(room));
-        body.extend_from_slice(content);
-        key.seal_in_place_append_tag(nonce, Aad::from(bound(label, generation)), &mut *body)
-            .map_err(|_| StoreError::NoRandom)?;
-        let mut sealed = head.to_vec();
-        sealed.extend_from_slice(&body);
-        Ok(sealed)
-    }
-
-    fn unseal(&self, label: &Label, found: &[u8]) -> Option<Zeroizing<Vec<u8>>> {
-        let generation = generation(found)?;
-        let key = self.key(found.get(SALT..NONCE)?)?;
-        let nonce = Nonce::try_assume_unique_for_key(found.get(NONCE..SEALED)?).ok()?;
-        let mut body = Zeroizing::new(found.get(SEALED..)?.to_vec());
-        let aad = Aad::from(bound(label, generation));
-        let length = key.open_in_place(nonce, aad, &mut body).ok()?.len();
-        body.truncate(length);
-        Some(body)
     }
 }
 
@@ -282,45 +219,4 @@ fn read(path: &Path) -> io::Result<Option<Vec<u8>>> {
     let mut bytes = Vec::new();
     file.take(MOST).read_to_end(&mut bytes)?;
     Ok(Some(bytes))
-}
-
-fn generation(found: &[u8]) -> Option<u64> {
-    if found.get(..GENERATION)? != MAGIC {
-        return None;
-    }
-    let bytes = found.get(GENERATION..SALT)?;
-    Some(u64::from_be_bytes(bytes.try_into().ok()?))
-}
-
-/// What is authenticated besides the content.
-fn bound(label: &Label, generation: u64) -> Vec<u8> {
-    let mut bytes = Vec::new();
-    let tenant = label.tenant.as_deref();
-    let parts = [
-        label.credential.as_str().as_bytes(),
-        &[u8::from(tenant.is_some())],
-        tenant.unwrap_or("").as_bytes(),
-        label.part.as_bytes(),
-        &label.spec,
-        &generation.to_be_bytes(),
-    ];
-    for part in parts {
-        bytes.extend_from_slice(&(part.len() as u64).to_be_bytes());
-        bytes.extend_from_slice(part);
-    }
-    bytes
-}
-
-fn expand(secret: &Prk, info: &[u8], into: &mut [u8; 32]) {
-    struct SealingKey;
-    impl KeyType for SealingKey {
-        fn len(&self) -> usize {
-            32
-        }
-    }
-    // Fails only for more than 255 times the digest's length.
-    let filled = secret
-        .expand(&[b"headset store 1", info], SealingKey)
-        .and_then(|okm| okm.fill(into));
-    debug_assert!(filled.is_ok(), "32 bytes can be had of HKDF-SHA256");
 }

@@ -207,6 +207,14 @@ impl Mint for PersistentMint {
         self.inner.forget_refusal();
     }
 
+    fn news(&self) -> MintFuture<'_, ()> {
+        self.inner.news()
+    }
+
+    fn store_changed(&self) {
+        self.inner.store_changed();
+    }
+
     fn use_store(&self, scope: StoreScope) {
         self.inner.use_store(scope);
     }

@@ -24,7 +24,7 @@ fn open(folder: &Path, key: &str) -> FileStore {
 }
 
 /// What every store promises.
-fn contract(store: &dyn Store) {
+pub(crate) fn contract(store: &dyn Store) {
     let (a, b) = (label("a", "ledger"), label("b", "ledger"));
     assert!(store.load(&a).unwrap().is_none());
     store.remove(&a).unwrap();

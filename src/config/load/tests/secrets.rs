@@ -1,6 +1,7 @@
 //! Secrets are named by reference, have one source and are never shown.
 
 use super::*;
+use crate::config::shared_store::FleetRole;
 
 #[test]
 fn an_inline_secret_is_refused_and_never_shown() {
@@ -105,7 +106,8 @@ fn only_some_secrets_may_be_made_by_headset() {
 fn a_store_has_a_folder_and_a_key_or_is_not_there() {
     let config = load_text(&format!("{STORE}{GOOD}")).unwrap();
     let store = config.store.unwrap();
-    assert_eq!(store.path, Path::new("/var/lib/headset"));
+    assert_eq!(store.path.as_deref(), Some(Path::new("/var/lib/headset")));
+    assert_eq!(store.shared, None);
     assert_eq!(store.key, SecretSource::Env("K".into()));
     assert!(load_text(GOOD).unwrap().store.is_none());
     for (text, key) in [
@@ -139,4 +141,48 @@ fn what_logs_in_does_not_cross_a_network_in_clear_unless_told_to() {
         "url = \"http://127.0.0.1:8090/configuration/basicauth\"",
     );
     assert_eq!(load_text(&loopback).unwrap().warnings, []);
+}
+
+#[test]
+fn a_shared_store_is_told_where_and_a_holder_needs_no_login_secret() {
+    const SHARED: &str = "[store]\nurl = \"redis://redis.example.com\"\nkey = { env = \"K\" }\n";
+    let config = load_text(&format!("{SHARED}{GOOD}")).unwrap();
+    let shared = config.shared_store().unwrap();
+    assert_eq!(shared.role, FleetRole::Keeper);
+    assert_eq!(
+        (&*shared.origin.host, shared.origin.port),
+        ("redis.example.com", 6379)
+    );
+    assert_eq!(config.store_folder(), None);
+
+    let without: String = GOOD
+        .lines()
+        .filter(|line| !line.starts_with("password") && !line.starts_with("admin_bearer"))
+        .map(|line| format!("{line}\n"))
+        .collect();
+    assert!(
+        load_text(&format!("{SHARED}{without}")).is_err(),
+        "a keeper needs them"
+    );
+    let holder = format!("{SHARED}[fleet]\nrole = \"holder\"\n{without}");
+    let config = load_text(&holder).unwrap();
+    assert_eq!(config.shared_store().unwrap().role, FleetRole::Holder);
+
+    for (text, key) in [
+        ("[store]\nurl = \"redis://h\"\n", "store.key"),
+        ("[fleet]\nrole = \"holder\"\n", "fleet.role"),
+        ("[store]\nusername = \"u\"\n", "store.username"),
+        (
+            "[store]\nurl = \"redis://:hunter2@h\"\nkey = { env = \"K\" }\n",
+            "store.url",
+        ),
+    ] {
+        let problems = load_text(&format!("{text}{GOOD}")).unwrap_err();
+        let told: Vec<String> = problems.iter().map(ToString::to_string).collect();
+        assert!(
+            problems.iter().any(|problem| problem.key == key),
+            "{told:?}"
+        );
+        assert!(!told.join(" ").contains("hunter2"), "{told:?}");
+    }
 }

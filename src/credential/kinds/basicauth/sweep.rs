@@ -117,9 +117,12 @@ impl Registrar {
     fn unused(&self) -> (Vec<Entry>, bool) {
         let known = self.known();
         let retired = &known.ledger.retired;
+        let now = self.clock.now();
         let is_used = |entry: &&Entry| {
             let token = known.uses.get(&entry.username);
-            token.is_some_and(|token| Arc::strong_count(token) > 1)
+            // Another replica may carry it as long as it lives.
+            let is_elsewhere = self.keep().is_shared() && entry.deadline(now).is_some();
+            is_elsewhere || token.is_some_and(|token| Arc::strong_count(token) > 1)
         };
         let unused: Vec<Entry> = retired.iter().filter(|e| !is_used(e)).cloned().collect();
         let others = unused.len() < retired.len();
@@ -279,7 +282,10 @@ async fn sweeping(registrar: Weak<Registrar>, number: u64) {
                     registrar.known().sweeping = None;
                     return;
                 }
-                LOOK
+                match registrar.keep().is_shared() {
+                    true => PAUSE_MOST,
+                    false => LOOK,
+                }
             } else {
                 match registrar.sweep_once(&unused).await {
                     Ok(true) => LOOK,

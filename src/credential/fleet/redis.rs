@@ -1,0 +1,221 @@
+//! The shared store in a Redis or Valkey, version 6 or newer.
+//!
+//! Each step on a record is one script (`redis/scripts.rs`), so that nothing happens between
+//! its look and its change, by Redis's clock. One connection (`redis/link.rs`) carries
+//! commands and messages; `redis/feed.rs` turns messages, and a look every so often, into
+//! what replicas are told. The ledgers of kinds lie beside (`redis/entries.rs`). All of it
+//! lives on one thread of its own, so that a ledger can be written while the control
+//! thread waits, for as long as the store's time limit allows.
+
+pub mod entries;
+mod feed;
+mod link;
+mod scripts;
+#[cfg(test)]
+mod server;
+#[cfg(test)]
+mod tests;
+mod thread;
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use ::redis::{Cmd, Value, cmd, from_redis_value};
+use tokio::sync::watch;
+
+use self::feed::Feed;
+use self::link::RedisLink;
+use self::thread::on_store_thread;
+use super::record::{FailureNote, FleetView, LeaseAnswer, LeaseRequest, PublishAnswer};
+use super::{FleetNews, FleetStore, RecordPlace, StoreDown, StoreFuture};
+use crate::config::outbound::UpstreamTls;
+use crate::config::shared_store::SharedStoreConfig;
+use crate::net::connect::SetUpError;
+use crate::net::egress::ProcessContext;
+
+/// See the module. Clones share the connection.
+#[derive(Clone)]
+pub struct RedisFleet {
+    link: Arc<RedisLink>,
+    feed: Arc<Feed>,
+}
+
+impl RedisFleet {
+    /// The store that `config` names. Connects to nobody yet.
+    ///
+    /// # Errors
+    /// Where TLS cannot be used.
+    pub fn new(
+        config: &SharedStoreConfig,
+        tls: &UpstreamTls,
+        process: ProcessContext,
+    ) -> Result<RedisFleet, SetUpError> {
+        let (link, pushes) = RedisLink::new(config, tls, process)?;
+        let link = Arc::new(link);
+        let feed = Feed::new(link.clone(), pushes, config.poll);
+        Ok(RedisFleet {
+            link,
+            feed: Arc::new(feed),
+        })
+    }
+
+    fn ask<T: Send + 'static>(
+        &self,
+        command: Cmd,
+        read: impl FnOnce(Value) -> Option<T> + Send + 'static,
+    ) -> StoreFuture<'static, T> {
+        let link = self.link.clone();
+        Box::pin(async move {
+            let shown = link.shown();
+            let answer = on_store_thread(async move { link.call(command).await }).await??;
+            read(answer).ok_or_else(|| StoreDown(format!("{shown} answered nonsense")))
+        })
+    }
+}
+
+impl fmt::Debug for RedisFleet {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "RedisFleet({})", self.link.shown())
+    }
+}
+
+impl FleetStore for RedisFleet {
+    fn look<'a>(&'a self, place: &'a RecordPlace) -> StoreFuture<'a, FleetView> {
+        let command = script(scripts::LOOK, place);
+        let own = place.identity.to_string();
+        self.ask(command, move |answer| view(answer, &own))
+    }
+
+    fn lease<'a>(
+        &'a self,
+        place: &'a RecordPlace,
+        request: &'a LeaseRequest,
+    ) -> StoreFuture<'a, LeaseAnswer> {
+        let mut command = script(scripts::LEASE, place);
+        command
+            .arg(&request.token)
+            .arg(millis(request.life))
+            .arg(request.seen)
+            .arg(request.had)
+            .arg(&request.print)
+            .arg(u8::from(request.forced));
+        self.ask(command, |answer| {
+            let (word, number, failures): (String, u64, u32) = from_redis_value(answer).ok()?;
+            let left = Duration::from_millis(number);
+            Some(match word.as_str() {
+                "granted" => LeaseAnswer::Granted {
+                    generation: number,
+                    failures,
+                },
+                "newer" => LeaseAnswer::Newer,
+                "held" => LeaseAnswer::Held(left),
+                "failed" => LeaseAnswer::Failed(left),
+                "young" => LeaseAnswer::Young(left),
+                _ => return None,
+            })
+        })
+    }
+
+    fn publish<'a>(
+        &'a self,
+        place: &'a RecordPlace,
+        token: &'a str,
+        generation: u64,
+        sealed: &'a [u8],
+        left: Option<Duration>,
+    ) -> StoreFuture<'a, PublishAnswer> {
+        let mut command = script(scripts::PUBLISH, place);
+        command
+            .arg(token)
+            .arg(generation)
+            .arg(sealed)
+            .arg(left.map_or(String::new(), |left| millis(left).to_string()))
+            .arg(&*place.identity);
+        self.ask(command, |answer| {
+            match from_redis_value::<String>(answer).ok()?.as_str() {
+                "accepted" => Some(PublishAnswer::Accepted),
+                "late" => Some(PublishAnswer::Late),
+                _ => None,
+            }
+        })
+    }
+
+    fn fail<'a>(
+        &'a self,
+        place: &'a RecordPlace,
+        token: &'a str,
+        failure: &'a FailureNote,
+    ) -> StoreFuture<'a, ()> {
+        let mut command = script(scripts::FAIL, place);
+        command
+            .arg(token)
+            .arg(&failure.sealed)
+            .arg(&failure.print)
+            .arg(millis(failure.wait));
+        self.ask(command, |_| Some(()))
+    }
+
+    fn reject<'a>(&'a self, place: &'a RecordPlace, generation: u64) -> StoreFuture<'a, ()> {
+        let mut command = script(scripts::REJECT, place);
+        command.arg(generation);
+        self.ask(command, |_| Some(()))
+    }
+
+    fn listen(&self, place: &RecordPlace) -> watch::Receiver<FleetNews> {
+        self.feed.listen(place)
+    }
+
+    fn shown(&self) -> String {
+        self.link.shown()
+    }
+}
+
+fn script(text: &str, place: &RecordPlace) -> Cmd {
+    let mut command = cmd("EVAL");
+    command
+        .arg(text)
+        .arg(2)
+        .arg(&*place.record)
+        .arg(&*place.known);
+    command
+}
+
+type Bytes = Option<Vec<u8>>;
+
+/// What the script of a look answers.
+fn view(answer: Value, own: &str) -> Option<FleetView> {
+    let (now, fields, known): (u64, Vec<Bytes>, Vec<String>) = from_redis_value(answer).ok()?;
+    let [generation, sealed, ends, rejected, failure, until, print] =
+        <[Bytes; 7]>::try_from(fields).ok()?;
+    let number = |field: Bytes| -> Option<u64> {
+        let Some(field) = field else { return Some(0) };
+        std::str::from_utf8(&field).ok()?.parse().ok()
+    };
+    let left = |until: u64| Duration::from_millis(until.saturating_sub(now));
+    let until = number(until)?;
+    let failure = failure.filter(|_| until > now).map(|sealed| {
+        let note = FailureNote {
+            sealed,
+            print: String::from_utf8(print.unwrap_or_default()).unwrap_or_default(),
+            wait: left(until),
+        };
+        (note, left(until))
+    });
+    let ends = ends.filter(|ends| !ends.is_empty());
+    Some(FleetView {
+        generation: number(generation)?,
+        sealed: sealed.unwrap_or_default(),
+        left: match ends {
+            Some(ends) => Some(left(number(Some(ends))?)),
+            None => None,
+        },
+        rejected: number(rejected)?,
+        failure,
+        others: known.into_iter().filter(|one| one != own).collect(),
+    })
+}
+
+fn millis(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
+}

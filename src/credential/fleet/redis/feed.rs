@@ -1,0 +1,173 @@
+//! What replicas are told of their records: by messages, and by a look every so often.
+//!
+//! One task on the thread of the store; it ends with the store. While Redis is away it
+//! tries every few seconds, each replica at moments of its own, and tells when it is back.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::time::Duration;
+
+use ::redis::{PushInfo, PushKind, Value, cmd, from_redis_value};
+use tokio::sync::{mpsc, watch};
+use tokio::time::{Instant, sleep_until};
+
+use super::link::RedisLink;
+use super::thread::store_thread;
+use crate::credential::fleet::{FleetNews, RecordPlace};
+
+/// While Redis is away, it is tried about as often.
+const AWAY: Duration = Duration::from_secs(3);
+
+/// See the module.
+pub(super) struct Feed {
+    link: Arc<RedisLink>,
+    told: Arc<ToldReplicas>,
+    start: Mutex<Option<(mpsc::UnboundedReceiver<PushInfo>, Duration)>>,
+}
+
+/// Who is told, by the name of the record.
+#[derive(Default)]
+struct ToldReplicas(Mutex<HashMap<Arc<str>, watch::Sender<FleetNews>>>);
+
+impl ToldReplicas {
+    fn lock(&self) -> MutexGuard<'_, HashMap<Arc<str>, watch::Sender<FleetNews>>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn tell(&self, record: &str, change: impl Fn(&mut FleetNews)) {
+        if let Some(sender) = self.lock().get(record) {
+            sender.send_if_modified(|news| {
+                let before = *news;
+                change(news);
+                *news != before
+            });
+        }
+    }
+}
+
+impl Feed {
+    /// Looks by itself every `poll`, once somebody listens.
+    pub(super) fn new(
+        link: Arc<RedisLink>,
+        pushes: mpsc::UnboundedReceiver<PushInfo>,
+        poll: Duration,
+    ) -> Feed {
+        Feed {
+            link,
+            told: Arc::default(),
+            start: Mutex::new(Some((pushes, poll))),
+        }
+    }
+
+    pub(super) fn listen(&self, place: &RecordPlace) -> watch::Receiver<FleetNews> {
+        let (is_new, receiver) = {
+            let mut told = self.told.lock();
+            let before = told.len();
+            let sender = told
+                .entry(place.record.clone())
+                .or_insert_with(|| watch::Sender::new(FleetNews::default()));
+            let receiver = sender.subscribe();
+            (told.len() > before, receiver)
+        };
+        let Ok(thread) = store_thread() else {
+            return receiver;
+        };
+        let start = self
+            .start
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take();
+        if let Some((pushes, poll)) = start {
+            thread.spawn(run(
+                Arc::downgrade(&self.link),
+                Arc::downgrade(&self.told),
+                pushes,
+                poll,
+            ));
+        }
+        if is_new {
+            let (link, channel) = (self.link.clone(), place.record.to_string());
+            // Whoever asks first meets what is wrong.
+            thread.spawn(async move { link.subscribe(channel).await });
+        }
+        receiver
+    }
+}
+
+async fn run(
+    link: Weak<RedisLink>,
+    told: Weak<ToldReplicas>,
+    mut pushes: mpsc::UnboundedReceiver<PushInfo>,
+    poll: Duration,
+) {
+    let mut seen = 0;
+    let mut next = Instant::now() + jittered(poll);
+    loop {
+        tokio::select! {
+            pushed = pushes.recv() => {
+                let (Some(told), Some(pushed)) = (told.upgrade(), pushed) else { return };
+                match pushed.kind {
+                    PushKind::Message => {
+                        if let Some((record, generation, rejected)) = message(pushed.data) {
+                            told.tell(&record, |news| {
+                                news.generation = generation;
+                                news.rejected = rejected;
+                            });
+                        }
+                    }
+                    PushKind::Disconnection => {
+                        let Some(link) = link.upgrade() else { return };
+                        link.drop_connection().await;
+                        next = Instant::now() + AWAY.mul_f64(fastrand::f64());
+                    }
+                    _ => {}
+                }
+            }
+            () = sleep_until(next) => {
+                let (Some(link), Some(told)) = (link.upgrade(), told.upgrade()) else { return };
+                next = Instant::now() + match look(&link, &told, &mut seen).await {
+                    true => jittered(poll),
+                    false => jittered(AWAY),
+                };
+            }
+        }
+    }
+}
+
+/// Looks at every record; tells who may be told of a new connection. Whether Redis did
+/// what it was asked.
+async fn look(link: &RedisLink, told: &ToldReplicas, seen: &mut u64) -> bool {
+    let records: Vec<Arc<str>> = told.lock().keys().cloned().collect();
+    for record in records {
+        let mut command = cmd("HMGET");
+        command.arg(&*record).arg("g").arg("r");
+        let Ok(answer) = link.call(command).await else {
+            return false;
+        };
+        let Ok([generation, rejected]) = from_redis_value::<[Option<u64>; 2]>(answer) else {
+            continue;
+        };
+        let returned = link.returned();
+        let came_back = returned != *seen;
+        told.tell(&record, |news| {
+            news.generation = generation.unwrap_or(0);
+            news.rejected = rejected.unwrap_or(0);
+            if came_back {
+                news.back = returned;
+            }
+        });
+    }
+    *seen = link.returned();
+    true
+}
+
+/// The record, the generation and the rejected one that a message tells of.
+fn message(data: Vec<Value>) -> Option<(String, u64, u64)> {
+    let (record, text): (String, String) = from_redis_value(Value::Array(data)).ok()?;
+    let (generation, rejected) = text.split_once(' ')?;
+    Some((record, generation.parse().ok()?, rejected.parse().ok()?))
+}
+
+fn jittered(time: Duration) -> Duration {
+    time.mul_f64(0.75 + fastrand::f64() / 2.0)
+}
