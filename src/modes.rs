@@ -1,7 +1,8 @@
 //! From a listening socket to the gateway, and the order in which that ends.
 //!
-//! What modes differ in is only how they find the target of a call; today there is
-//! one, `reverse`: the host and path of the call choose a route.
+//! What modes differ in is only how they find the target of a call. In `reverse` the host and
+//! path of the call choose a route; in `forward` the call names its target itself, or came in
+//! a tunnel to it (`gateway/forward.rs`).
 
 mod aside;
 pub mod connection;
