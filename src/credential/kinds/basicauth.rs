@@ -41,7 +41,7 @@ use self::registrar::Registrar;
 use crate::credential::chain::Bearer;
 use crate::credential::kind::{BuiltMint, Kind, KindContext};
 use crate::credential::store::StoreScope;
-use crate::credential::{Change, Facts, Fresh, Mint, MintError, MintFuture, Revocation};
+use crate::credential::{Change, Facts, Fresh, Mint, MintError, MintFuture, Rejection, Revocation};
 use crate::secret::SecretSource;
 
 /// The entry in the list.
@@ -76,6 +76,10 @@ impl Mint for BasicAuth {
 
     fn change(&self) -> Change {
         self.0.change()
+    }
+
+    fn rejected(&self, _what: Rejection) {
+        self.0.known().rejected = true;
     }
 
     fn use_store(&self, scope: StoreScope) {

@@ -45,6 +45,7 @@ impl Registrar {
         if is_new && is_posted {
             self.known().made.push(pair.username.clone());
         }
+        self.known().rejected = false;
         let mut entry = self.entry(&pair, bearer);
         entry.id = id;
         let done = self.done(entry, pair, &registered);
@@ -143,7 +144,8 @@ impl Registrar {
                 );
             }
         }
-        if let Some(expires_ms) = listing.expires_ms.filter(|_| proven && !known) {
+        let reusable = proven && !known && !self.known().rejected;
+        if let Some(expires_ms) = listing.expires_ms.filter(|_| reusable) {
             let reused = Registered::found(listed, expires_ms);
             if listing.same_role && reused.left() > schedule::margin(self.options.lifetime) {
                 return Ok((reused, listing.id));

@@ -46,6 +46,9 @@ pub(super) struct LearntFacts {
     pub(super) sweeping: Option<u64>,
     /// How many such tasks there were.
     pub(super) sweeps: u64,
+    /// An upstream rejected what the issuer lists as registered: the next attempt writes it,
+    /// whatever life it has left.
+    pub(super) rejected: bool,
     /// headset is stopping, and nothing is registered any more.
     pub(super) ending: bool,
 }

@@ -135,7 +135,8 @@ impl Registrar {
             ledger.retired.extend(ours.map(|(done, ..)| done.entry));
         });
         let enough = schedule::margin(self.options.lifetime);
-        Ok((same_role && registered.left() > enough).then_some(newest))
+        let good = !std::mem::take(&mut self.known().rejected);
+        Ok((good && same_role && registered.left() > enough).then_some(newest))
     }
 
     /// The pair to register, which is in the ledger when this returns: the one that

@@ -117,6 +117,23 @@ async fn a_restart_reuses_its_own_registration_while_it_has_life_left() {
 }
 
 #[tokio::test]
+async fn what_an_upstream_rejected_is_written_anew_whatever_life_it_has_left() {
+    let server = LoopbackServer::start(|_, seen| match seen.method {
+        Method::POST => answer(409, ""),
+        Method::GET => listed(PASSWORD, "2027-01-25T08:00:00.000Z"),
+        _ => answer(204, ""),
+    })
+    .await;
+    let mint = Rig::new(&server).build();
+    mint.rejected(Rejection::Credential);
+    assert!(is_thirty_days(&mint.mint().await.unwrap()));
+    assert_eq!(
+        methods(&server),
+        ["POST Bearer", "GET Bearer", "PUT Bearer"]
+    );
+}
+
+#[tokio::test]
 async fn a_restart_with_little_life_left_renews_by_put() {
     let server = LoopbackServer::start(|_, seen| match seen.method {
         Method::POST => answer(409, ""),
