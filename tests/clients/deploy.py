@@ -118,7 +118,7 @@ basic = {{ username = "crm", password = {{ file = "/password" }} }}
 
 
 # In bytes. The aim is 8,000,000: a rise of this is to be worth it, and each fall is kept.
-MOST = 9_700_000
+MOST = 11_050_000
 
 
 def size(bench):
