@@ -282,10 +282,12 @@ impl RenewalState {
         now: Moment,
         share: f64,
     ) -> Renewed {
-        let same_end = self
-            .newest
-            .as_ref()
-            .is_some_and(|old| schedule::same_end(old, &fresh.expires, now));
+        // What was only found again says nothing of what the issuer would return.
+        let same_end = fresh.origin == CredentialOrigin::Issued
+            && self
+                .newest
+                .as_ref()
+                .is_some_and(|old| schedule::same_end(old, &fresh.expires, now));
         let minted = Arc::new(Minted {
             echoes: Arc::new(fresh.secrets.finder()),
             headers: fresh.headers,

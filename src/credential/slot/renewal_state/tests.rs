@@ -108,6 +108,18 @@ fn the_end_that_comes_again_is_waited_for_and_an_outdated_credential_is_not() {
 }
 
 #[test]
+fn one_that_is_only_found_again_keeps_its_renewal() {
+    let (mut state, _) = live();
+    let found = Fresh {
+        origin: CredentialOrigin::Reused,
+        ..fresh(at(100), 3600)
+    };
+    assert!(!state.on_success(found, None, at(200), 0.0).same_end);
+    // Before the margin of an hour, as if it had not been found again.
+    assert_eq!(state.decide(at(200)), Step::Wait(secs(3320)));
+}
+
+#[test]
 fn how_long_a_failure_is_remembered_depends_on_whose_fault_it_is() {
     let after = |error: MintError| {
         let (mut state, _) = live();
