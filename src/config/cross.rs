@@ -57,7 +57,9 @@ fn presence(found: &mut Findings, listeners: &[&Section], routes: &[&Section]) {
             Place::Default,
             "listener".into(),
             "there is none, so no application can call in".into(),
-            "write [listener.app] with bind = \"127.0.0.1:8080\" in a file for --config".into(),
+            "write [listener.app] with bind = \"127.0.0.1:8080\" in a file for --config; or start the \
+             application by `headset run --config FILE -- COMMAND`, which needs none"
+                .into(),
         );
     }
     if routes.is_empty() {

@@ -96,7 +96,7 @@ pub(super) fn refused(path: &Path, error: &io::Error) -> String {
 /// With why there are none, for people.
 pub(super) fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, String> {
     let text = crate::net::tls::read(path)
-        .map_err(|error| format!("it cannot be read ({error}); make one with `headset ca init`"))?;
+        .map_err(|error| format!("it cannot be read ({error}); make one with `headset ca init`, after removing a key without one"))?;
     let found: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&text).collect();
     let found = found.map_err(|error| format!("it holds no PEM ({error})"))?;
     match found.is_empty() {

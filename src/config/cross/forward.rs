@@ -12,9 +12,8 @@ const BUILT_IN: &str = "forward";
 
 /// Judges `listeners`, and `routes` where one of those is a forward proxy.
 pub(super) fn check(found: &mut Findings, listeners: &[&Section], routes: &[&Section]) {
-    let is_forward = |listener: &&&Section| listener.values.text("mode") == Some("forward");
     for listener in listeners {
-        match is_forward(&listener) {
+        match is_forward(listener) {
             true => unused(
                 found,
                 listener,
@@ -31,7 +30,7 @@ pub(super) fn check(found: &mut Findings, listeners: &[&Section], routes: &[&Sec
             ),
         }
     }
-    let Some(listener) = listeners.iter().find(is_forward) else {
+    let Some(listener) = listeners.iter().find(|listener| is_forward(listener)) else {
         return;
     };
     for (index, route) in routes.iter().enumerate() {
@@ -49,6 +48,11 @@ pub(super) fn check(found: &mut Findings, listeners: &[&Section], routes: &[&Sec
         }
         told_apart(found, listener, route, &routes[..index]);
     }
+}
+
+/// Whether `listener` is a forward proxy.
+pub(super) fn is_forward(listener: &Section) -> bool {
+    listener.values.text("mode") == Some("forward")
 }
 
 /// A target of two routes would get the one or the other credential by chance.

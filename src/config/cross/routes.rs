@@ -3,6 +3,7 @@
 
 use std::path::Path;
 
+use super::forward;
 use crate::config::fault::near;
 use crate::config::findings::Findings;
 use crate::config::listener::Bind;
@@ -17,7 +18,11 @@ pub(super) fn check(
     credentials: &[&Section],
     bound: &[&Section],
 ) {
-    matchers(found, routes);
+    // A forward listener tells routes apart by where they lead (`forward.rs`).
+    let listeners: Vec<_> = bound.iter().filter(|at| at.table == "listener").collect();
+    if listeners.is_empty() || !listeners.iter().all(|at| forward::is_forward(at)) {
+        matchers(found, routes);
+    }
     for each in routes {
         route(found, each, credentials, bound);
         pace(found, each);

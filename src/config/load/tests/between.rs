@@ -41,6 +41,20 @@ fn off_loopback_someone_must_say_who_may_call() {
 }
 
 #[test]
+fn forward_listeners_tell_routes_of_one_path_apart_by_where_they_lead() {
+    let routes = "[route.one]\nupstream = \"https://one.example.com\"\n\
+                  [route.two]\nupstream = \"https://two.example.com\"\n";
+    let with = |listeners: &str| load_text(&format!("{listeners}{routes}"));
+    let forward = "[listener.proxy]\nbind = \"127.0.0.1:3128\"\nmode = \"forward\"\n";
+    assert_eq!(with(forward).unwrap().routes.len(), 2);
+    let reverse = "[listener.app]\nbind = \"127.0.0.1:8080\"\n";
+    only(
+        &shown(with(&format!("{forward}{reverse}"))),
+        &["route.two.match", "route.one matches path / too"],
+    );
+}
+
+#[test]
 fn the_tls_of_a_listener_is_whole_and_on_no_unix_socket() {
     let with = |bind: &str, keys: &str| {
         shown(load_text(&GOOD.replace(

@@ -193,7 +193,8 @@ fn one_fault_is_one_problem_and_this_is_its_text() {
             "[listener.app]\nbind = \"127.0.0.1:8080\"",
             "",
             "h.toml:1:1: listener: there is none, so no application can call in; write [listener.app] with \
-             bind = \"127.0.0.1:8080\" in a file for --config",
+             bind = \"127.0.0.1:8080\" in a file for --config; or start the application by \
+             `headset run --config FILE -- COMMAND`, which needs none",
         ),
     ] {
         assert!(GOOD.contains(case.from), "{}", case.from);
