@@ -16,7 +16,7 @@ use std::sync::Arc;
 use std::task::Poll;
 
 use bytes::BytesMut;
-use http::{HeaderValue, Method, Response, Version, header};
+use http::{HeaderValue, Method, Response, StatusCode, Version, header};
 use tokio::sync::watch;
 
 use crate::gateway::error::CallerFault;
@@ -139,7 +139,15 @@ pub(super) async fn serve(
             true => Granted::take(response.body_mut()),
             false => None,
         };
-        let stays = keep_alive && !notes.abandoned.get() && *phase.borrow() == Phase::Serving;
+        // What stands behind a CONNECT was meant for its target, and is no call of ours. Who
+        // has to say first who they are sends nothing before the answer (RFC 9110 §9.3.6).
+        let is_refused = answered.is_connect
+            && granted.is_none()
+            && response.status() != StatusCode::PROXY_AUTHENTICATION_REQUIRED;
+        let stays = keep_alive
+            && !is_refused
+            && !notes.abandoned.get()
+            && *phase.borrow() == Phase::Serving;
         let mut writing = Writing::begin(&mut caller, answered, *response, stays);
         let written = poll_fn(|cx| {
             if let Poll::Ready(end) = writing.poll(&mut caller, cx) {

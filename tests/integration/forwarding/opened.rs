@@ -184,11 +184,6 @@ async fn a_call_in_a_tunnel_is_for_whom_the_tunnel_leads_to() {
             "misdirected",
         ),
         (
-            connect(&format!("localhost:{port}"), ""),
-            403,
-            "connect_refused",
-        ),
-        (
             format!("GET /other HTTP/1.1\r\nHost: localhost:{port}\r\n\r\n"),
             404,
             "no_route",
@@ -197,6 +192,11 @@ async fn a_call_in_a_tunnel_is_for_whom_the_tunnel_leads_to() {
             format!("GET /v1/..%2fx HTTP/1.1\r\nHost: localhost:{port}\r\n\r\n"),
             400,
             "ambiguous_path",
+        ),
+        (
+            connect(&format!("localhost:{port}"), ""),
+            403,
+            "connect_refused",
         ),
     ] {
         caller.send(&call).await;

@@ -2,7 +2,7 @@
 //! spell it.
 
 use super::{connect, keyed, refused_of};
-use crate::support::client;
+use crate::support::client::{self, Raw};
 use crate::support::headset::Headset;
 use crate::support::recorder::{Recorder, Step};
 
@@ -174,4 +174,26 @@ async fn tunnels_lead_to_the_ports_that_are_listed() {
                 .contains("tunnel_ports")
         );
     }
+}
+
+#[tokio::test]
+async fn what_stands_behind_a_refused_connect_is_no_call() {
+    let cms = Recorder::start([Step::ok("")]).await;
+    let headset = keyed(&cms, "");
+    let mut caller = Raw::connect(headset.app()).await;
+    let url = cms.url();
+    let host = cms.address();
+    caller
+        .send(format!(
+            "{}GET {url}/v1 HTTP/1.1\r\nHost: {host}\r\n\r\n",
+            connect("192.168.9.9:443", "")
+        ))
+        .await;
+    let answer = caller.answer(false).await.unwrap();
+    assert_eq!(
+        (answer.status, answer.field("connection")),
+        (403, Some("close"))
+    );
+    assert!(caller.is_finished().await);
+    assert!(cms.requests().is_empty());
 }
