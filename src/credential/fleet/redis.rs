@@ -183,6 +183,9 @@ fn script(text: &str, place: &RecordPlace) -> Cmd {
 
 type Bytes = Option<Vec<u8>>;
 
+/// So many other configurations of a name are told of.
+const OTHERS: usize = 3;
+
 /// What the script of a look answers.
 fn view(answer: Value, own: &str) -> Option<FleetView> {
     let (now, fields, known): (u64, Vec<Bytes>, Vec<String>) = from_redis_value(answer).ok()?;
@@ -212,7 +215,16 @@ fn view(answer: Value, own: &str) -> Option<FleetView> {
         },
         rejected: number(rejected)?,
         failure,
-        others: known.into_iter().filter(|one| one != own).collect(),
+        others: {
+            // They come from Redis, and go into messages: an identity or nothing.
+            let is_identity = |one: &String| {
+                one.len() == own.len() && one.bytes().all(|octet| octet.is_ascii_hexdigit())
+            };
+            let known = known
+                .into_iter()
+                .filter(|one| one != own && is_identity(one));
+            known.take(OTHERS).collect()
+        },
     })
 }
 

@@ -20,6 +20,10 @@ use crate::credential::{Fresh, MintError, Rejection, UnavailableReason};
 /// message reach it.
 const LOOK: Duration = Duration::from_secs(1);
 
+/// A keeper that was told of something newer looks after this time: a store that says so
+/// without end costs no more than that.
+const AGAIN: Duration = Duration::from_millis(20);
+
 /// What came of asking for the lease.
 enum KeeperStep {
     /// The attempt has ended.
@@ -80,7 +84,7 @@ impl FleetMint {
                             return self.take_up(opened).await.ok_or(error);
                         }
                         (KeeperStep::Ended(outcome), _) => return outcome,
-                        (KeeperStep::LooksAgain, _) => continue,
+                        (KeeperStep::LooksAgain, _) => AGAIN,
                         (KeeperStep::Waits(left), _) => left,
                     }
                 }

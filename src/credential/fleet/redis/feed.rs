@@ -8,7 +8,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
 use ::redis::{PushInfo, PushKind, Value, cmd, from_redis_value};
-use tokio::sync::{mpsc, watch};
+use tokio::sync::broadcast::error::RecvError;
+use tokio::sync::{broadcast, watch};
 use tokio::time::{Instant, sleep_until};
 
 use super::link::RedisLink;
@@ -18,11 +19,14 @@ use crate::credential::fleet::{FleetNews, RecordPlace};
 /// While Redis is away, it is tried about as often.
 const AWAY: Duration = Duration::from_secs(3);
 
+/// After messages were missed, the records are looked at so soon.
+const MISSED: Duration = Duration::from_secs(1);
+
 /// See the module.
 pub(super) struct Feed {
     link: Arc<RedisLink>,
     told: Arc<ToldReplicas>,
-    start: Mutex<Option<(mpsc::UnboundedReceiver<PushInfo>, Duration)>>,
+    start: Mutex<Option<(broadcast::Receiver<PushInfo>, Duration)>>,
 }
 
 /// Who is told, by the name of the record.
@@ -49,7 +53,7 @@ impl Feed {
     /// Looks by itself every `poll`, once somebody listens.
     pub(super) fn new(
         link: Arc<RedisLink>,
-        pushes: mpsc::UnboundedReceiver<PushInfo>,
+        pushes: broadcast::Receiver<PushInfo>,
         poll: Duration,
     ) -> Feed {
         Feed {
@@ -97,7 +101,7 @@ impl Feed {
 async fn run(
     link: Weak<RedisLink>,
     told: Weak<ToldReplicas>,
-    mut pushes: mpsc::UnboundedReceiver<PushInfo>,
+    mut pushes: broadcast::Receiver<PushInfo>,
     poll: Duration,
 ) {
     let mut seen = 0;
@@ -105,7 +109,16 @@ async fn run(
     loop {
         tokio::select! {
             pushed = pushes.recv() => {
-                let (Some(told), Some(pushed)) = (told.upgrade(), pushed) else { return };
+                let Some(told) = told.upgrade() else { return };
+                let pushed = match pushed {
+                    Ok(pushed) => pushed,
+                    // What was missed is looked up, not at once: more may be coming.
+                    Err(RecvError::Lagged(_)) => {
+                        next = next.min(Instant::now() + MISSED);
+                        continue;
+                    }
+                    Err(RecvError::Closed) => return,
+                };
                 match pushed.kind {
                     PushKind::Message => {
                         if let Some((record, generation, rejected)) = message(pushed.data) {

@@ -10,7 +10,7 @@ use std::time::Duration;
 use ::redis::aio::MultiplexedConnection;
 use ::redis::{AsyncConnectionConfig, Cmd, ProtocolVersion, PushInfo, RedisConnectionInfo, Value};
 use hyper_util::rt::TokioIo;
-use tokio::sync::mpsc;
+use tokio::sync::broadcast;
 use tokio::time::{Instant, timeout};
 
 use crate::config::outbound::{EgressConfig, UpstreamTls};
@@ -23,6 +23,10 @@ use crate::secret::SecretSource;
 /// Nobody tries again for up to this time after a failure.
 const PAUSE: Duration = Duration::from_secs(1);
 
+/// So many messages wait to be read. Who falls behind looks at the records instead: whoever
+/// may publish in Redis shall not fill our memory.
+const PUSHES: usize = 256;
+
 /// See the module.
 pub(super) struct RedisLink {
     connector: Connector,
@@ -31,7 +35,7 @@ pub(super) struct RedisLink {
     username: Option<String>,
     password: Option<SecretSource>,
     limit: Duration,
-    pushes: mpsc::UnboundedSender<PushInfo>,
+    pushes: broadcast::Sender<PushInfo>,
     connection: tokio::sync::Mutex<Option<MultiplexedConnection>>,
     known: Mutex<LinkState>,
 }
@@ -55,13 +59,13 @@ impl RedisLink {
         config: &SharedStoreConfig,
         tls: &UpstreamTls,
         process: ProcessContext,
-    ) -> Result<(RedisLink, mpsc::UnboundedReceiver<PushInfo>), SetUpError> {
+    ) -> Result<(RedisLink, broadcast::Receiver<PushInfo>), SetUpError> {
         // The way out is for HTTP.
         let egress = Egress::new(&EgressConfig::default(), process);
         let origin = config.origin.clone();
         let scheme = if origin.tls { "rediss" } else { "redis" };
         let shown = format!("{scheme}://{}:{}", origin.host, origin.port);
-        let (pushes, pushed) = mpsc::unbounded_channel();
+        let (pushes, pushed) = broadcast::channel(PUSHES);
         let link = RedisLink {
             connector: Connector::new(origin, tls, config.timeout, egress)?,
             shown,

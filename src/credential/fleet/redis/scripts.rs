@@ -27,15 +27,17 @@ return {now, h, others}"
 );
 
 /// `ARGV`: token, life in ms, what the asker saw, the highest that it had, the fingerprint of
-/// its secrets, whether it was forced.
+/// its secrets, whether it was forced. A time further ahead than headset ever writes (an hour
+/// of lease, a day after a failure) is from a clock that was set back, or from somebody else:
+/// it holds nobody up.
 pub(super) const LEASE: &str = script!(
     "local h = redis.call('HMGET', KEYS[1], 'g', 'n', 'p', 'u', 'fu', 'fc', 'fp')
 local g = num(h[1])
 if g > num(ARGV[3]) then return {'newer', 0, 0} end
-if num(h[4]) > now then return {'held', num(h[4]) - now, 0} end
-local young = num(h[3]) + 5000
-if ARGV[6] == '1' and g > 0 and young > now then return {'young', young - now, 0} end
-if num(h[5]) > now and h[7] == ARGV[5] then return {'failed', num(h[5]) - now, 0} end
+local held, young, failed = num(h[4]) - now, num(h[3]) + 5000 - now, num(h[5]) - now
+if held > 0 and held <= 3600000 then return {'held', held, 0} end
+if ARGV[6] == '1' and g > 0 and young > 0 and young <= 5000 then return {'young', young, 0} end
+if failed > 0 and failed <= 86400000 and h[7] == ARGV[5] then return {'failed', failed, 0} end
 local x = math.max(now, num(h[2]) + 1, g + 1, num(ARGV[4]) + 1)
 redis.call('HSET', KEYS[1], 'n', text(x), 'l', ARGV[1], 'u', text(now + num(ARGV[2])))
 if redis.call('PTTL', KEYS[1]) < 86400000 then redis.call('PEXPIRE', KEYS[1], 172800000) end
@@ -48,6 +50,11 @@ pub(super) const PUBLISH: &str = script!(
 local x = num(ARGV[2])
 if h[3] == ARGV[1] then redis.call('HDEL', KEYS[1], 'l', 'u') end
 if x <= num(h[1]) then return 'late' end
+local r = num(h[4])
+if r >= x then
+  r = 0
+  redis.call('HDEL', KEYS[1], 'r')
+end
 local e = ''
 local keep = 315360000000
 if ARGV[4] ~= '' then
@@ -60,7 +67,7 @@ redis.call('HDEL', KEYS[1], 'f', 'fu', 'fc', 'fp')
 redis.call('PEXPIRE', KEYS[1], text(keep))
 redis.call('HSET', KEYS[2], ARGV[5], text(now))
 if redis.call('PTTL', KEYS[2]) < keep then redis.call('PEXPIRE', KEYS[2], text(keep)) end
-redis.call('PUBLISH', KEYS[1], text(x) .. ' ' .. text(num(h[4])))
+redis.call('PUBLISH', KEYS[1], text(x) .. ' ' .. text(r))
 return 'accepted'"
 );
 
