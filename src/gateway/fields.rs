@@ -278,6 +278,7 @@ mod tests {
             ("sec-fetch-site", Seen::PAGE),
             ("set-cookie", Seen::SET_COOKIE),
             ("x-ratelimit-remaining", Seen::QUOTA),
+            ("x-request-id", Seen::REQUEST_ID),
             ("headset-x", Seen::OURS),
             ("a_b", Seen::UNDERSCORE),
         ] {

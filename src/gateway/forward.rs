@@ -162,7 +162,10 @@ pub fn target<B>(
             // RFC 9110 §9.3.6: what comes behind the head is the tunnel's.
             return Err(CallerFault::Framing("a CONNECT has no body"));
         }
-        let authority = uri.authority().map(|authority| authority.as_str());
+        // RFC 9112 §3.2.3: it has the authority form, and no other.
+        let is_bare = uri.scheme().is_none() && uri.path_and_query().is_none();
+        let authority = uri.authority().filter(|_| is_bare);
+        let authority = authority.map(|authority| authority.as_str());
         let authority =
             authority.ok_or(CallerFault::Target("a CONNECT names a host and a port"))?;
         return origin(authority, true, None);
@@ -314,6 +317,8 @@ mod tests {
             "cms.example.com:",
             "cms.example.com:0",
             "u@a:443",
+            "https://cms.example.com:443",
+            "http://cms.example.com:443/x?y",
         ] {
             assert!(connect(bad).is_err(), "{bad}");
         }
