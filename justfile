@@ -53,8 +53,8 @@ instructions:
     ./test --only instructions
 
 # The static binary that ships, without the demo, for this machine.
-static:
-    cargo build --locked --release --no-default-features --features otlp,redis --bin headset --config deploy/static.toml --target "$(uname -m)-unknown-linux-musl"
+static *ARGS:
+    deploy/static {{ARGS}}
 
 # Binaries for two architectures, image, packages, checksums (docs/releasing.md): `just release --twice`.
 release *ARGS:

@@ -30,33 +30,3 @@ pub fn run(command: &str) -> anyhow::Result<ExitCode> {
     )?;
     Ok(ExitCode::from(EX_UNAVAILABLE))
 }
-
-#[cfg(test)]
-mod tests {
-    use super::super::{Cli, Command};
-    use clap::{CommandFactory as _, Parser as _};
-
-    #[test]
-    fn whatever_is_asked_of_a_command_that_is_left_out_is_understood() {
-        for line in [
-            "headset demo",
-            "headset demo --once",
-            "headset demo --help",
-            "headset simulate --bind 127.0.0.1:0 --tls",
-        ] {
-            let cli = Cli::try_parse_from(line.split(' ')).expect(line);
-            assert!(matches!(
-                cli.command,
-                Command::Demo(_) | Command::Simulate(_)
-            ));
-        }
-    }
-
-    #[test]
-    fn the_help_names_no_command_that_is_left_out() {
-        let help = Cli::command().render_long_help().to_string();
-        for name in ["demo", "simulate"] {
-            assert!(!help.contains(name), "{help}");
-        }
-    }
-}

@@ -117,6 +117,23 @@ basic = {{ username = "crm", password = {{ file = "/password" }} }}
     return f"it carries a call and answers its commands in an empty root on {LOOPBACK}"
 
 
+def left_out(bench):
+    """A build without the demo understands whatever is asked of it, says where it is, and its help
+    does not name it."""
+    for line in ("demo", "demo --once", "demo --help", "simulate --bind 127.0.0.1:0 --tls"):
+        command = line.split()[0]
+        process = bench.run(line.replace(" ", "-"), [bench.binary, *line.split()])
+        said = process.written().decode()
+        expect(process.ended() == "exit code 69", f"headset {line}: {process.ended()}\n{said}")
+        expect(f"`cargo run --release -- {command}`" in said, f"headset {line} says {said}")
+    for asked in ("--help", "-h"):
+        told = bench.run(f"help{asked}", [bench.binary, asked])
+        expect(told.ended() == "exit code 0", f"headset {asked}: {told.ended()}")
+        named = re.findall(r"(?i)demo|simulate", told.written().decode())
+        expect(not named, f"headset {asked} names {named}")
+    return "demo and simulate are refused with exit code 69 and the way to them; help names neither"
+
+
 # In bytes. The aim is 8,000,000: a rise of this is to be worth it, and each fall is kept.
 MOST = 11_050_000
 

@@ -96,6 +96,7 @@ CHECKS = [
     ("schema", schema.schema),
     ("book", book.book),
     ("rules", deploy.rules),
+    ("left-out", deploy.left_out),
     ("static", deploy.static),
     ("size", deploy.size),
     ("image", packages.image),
@@ -104,7 +105,7 @@ CHECKS = [
 # It takes all that the machine has.
 ALONE = [("herd", load.herd)]
 # What only the binary that ships can show.
-RELEASE = ("instructions", "static", "size", "image", "package")
+RELEASE = ("instructions", "left-out", "static", "size", "image", "package")
 # Most of them wait. The machine decides how far they get in that time, not what they say.
 AT_A_TIME = 6
 
