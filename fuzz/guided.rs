@@ -6,6 +6,7 @@
 #![no_main]
 
 mod choices;
+mod outbound;
 mod strict;
 mod targets;
 mod world;

@@ -6,6 +6,7 @@
 //! `HEADSET_FUZZ_INPUT=PATH cargo test --test fuzz TARGET`.
 
 mod choices;
+mod outbound;
 mod strict;
 mod targets;
 mod world;
@@ -96,6 +97,11 @@ fn path() {
 #[test]
 fn proxy_header() {
     replay("proxy_header");
+}
+
+#[test]
+fn forward_head() {
+    replay("forward_head");
 }
 
 #[test]

@@ -32,11 +32,26 @@ pub fn all<'a>(fields: &'a Fields, name: &str) -> Vec<&'a [u8]> {
     named.map(|(_, value)| value.as_slice()).collect()
 }
 
-/// The first request in `bytes` and its bytes; `None` while it is not whole.
+/// The first request in `bytes` and its bytes, as one to a server; `None` while it is not
+/// whole.
 ///
 /// # Errors
 /// What a strict reader cannot take.
 pub fn request(bytes: &[u8]) -> Result<Option<(Request, usize)>, String> {
+    let read = to_anyone(bytes)?;
+    match &read {
+        Some((request, _)) if !(request.target.starts_with(b"/") || request.target == b"*") => {
+            Err(format!("not a target: {}", show(&request.target)))
+        }
+        _ => Ok(read),
+    }
+}
+
+/// The same whatever the form of its target is, as a proxy gets it.
+///
+/// # Errors
+/// What a strict reader cannot take.
+pub fn to_anyone(bytes: &[u8]) -> Result<Option<(Request, usize)>, String> {
     let Some((start, fields, at)) = head(bytes)? else {
         return Ok(None);
     };
@@ -52,7 +67,7 @@ pub fn request(bytes: &[u8]) -> Result<Option<(Request, usize)>, String> {
     // RFC 9112 §3.2 wants ASCII; bytes above are kept as they came (docs/http.md). A
     // fragment is no part of a target.
     let plain = target.iter().all(|&b| b > b' ' && b != 0x7f && b != b'#');
-    if !plain || !(target.starts_with(b"/") || target == b"*") {
+    if !plain || target.is_empty() {
         return Err(format!("not a target: {}", show(target)));
     }
     if version != b"HTTP/1.1" {

@@ -7,6 +7,7 @@
 
 mod answer;
 mod config;
+mod forward_head;
 mod path;
 mod proxy_header;
 mod recipe;
@@ -38,6 +39,10 @@ pub const ALL: &[Target] = &[
     Target {
         name: "request",
         check: request::check,
+    },
+    Target {
+        name: "forward_head",
+        check: forward_head::check,
     },
     Target {
         name: "response",

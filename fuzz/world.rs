@@ -51,8 +51,10 @@ pub struct Upstream {
     pub faults: RefCell<Vec<String>>,
     /// The next replies; where they end, `ok`.
     pub script: RefCell<VecDeque<Reply>>,
-    open: Cell<usize>,
-    moved: Cell<u64>,
+    /// Connections that are open.
+    pub open: Cell<usize>,
+    /// Goes up whenever something moved.
+    pub moved: Cell<u64>,
 }
 
 /// All that a run needs.
@@ -67,15 +69,34 @@ pub struct World {
 /// Runs `story` in this thread's world, which is made at first use.
 pub fn run<T>(story: impl AsyncFnOnce(&World) -> T) -> T {
     thread_local! {
-        static STAGE: (tokio::runtime::Runtime, LocalSet, World) = {
-            let mut runtime = tokio::runtime::Builder::new_current_thread();
-            let runtime = runtime.enable_all().build().unwrap();
-            let local = LocalSet::new();
-            let world = local.block_on(&runtime, World::new());
-            (runtime, local, world)
-        };
+        static STAGE: Stage<World> = Stage::new(World::new);
     }
-    STAGE.with(|(runtime, local, world)| local.block_on(runtime, story(world)))
+    STAGE.with(|stage| stage.run(story))
+}
+
+/// A thread's runtime with what lives in it.
+pub struct Stage<W> {
+    runtime: tokio::runtime::Runtime,
+    local: LocalSet,
+    world: W,
+}
+
+impl<W> Stage<W> {
+    pub fn new(world: impl AsyncFnOnce() -> W) -> Stage<W> {
+        let mut runtime = tokio::runtime::Builder::new_current_thread();
+        let runtime = runtime.enable_all().build().unwrap();
+        let local = LocalSet::new();
+        let world = local.block_on(&runtime, world());
+        Stage {
+            runtime,
+            local,
+            world,
+        }
+    }
+
+    pub fn run<T>(&self, story: impl AsyncFnOnce(&W) -> T) -> T {
+        self.local.block_on(&self.runtime, story(&self.world))
+    }
 }
 
 impl World {
@@ -84,18 +105,25 @@ impl World {
         let address = listener.local_addr().unwrap().to_string();
         let upstream = Rc::new(Upstream::default());
         tokio::task::spawn_local(accept(listener, upstream.clone()));
+        let routes = format!(
+            "[listener.app]\nbind = \"127.0.0.1:0\"\nhosts = [\"*\"]\n\
+             [route.closed]\nupstream = \"http://{address}\"\ncredential = \"robot\"\n\
+             [route.open]\nmatch = {{ path = \"{OPEN}\" }}\nupstream = \"http://{address}\"\n"
+        );
+        World::configured(upstream, address, &routes).await
+    }
 
+    /// headset by `toml`, which may name the credential `robot`, before `upstream` at
+    /// `address`.
+    pub async fn configured(upstream: Rc<Upstream>, address: String, toml: &str) -> World {
         let folder = Scratch::new();
         let password = folder.write("password", "hunter2");
         let config = folder.write(
             "headset.toml",
             format!(
-                "[listener.app]\nbind = \"127.0.0.1:0\"\nhosts = [\"*\"]\n\
-                 [admin]\nbind = \"127.0.0.1:0\"\n\
-                 [route.closed]\nupstream = \"http://{address}\"\ncredential = \"robot\"\n\
-                 [route.open]\nmatch = {{ path = \"{OPEN}\" }}\nupstream = \"http://{address}\"\n\
+                "[admin]\nbind = \"127.0.0.1:0\"\n\
                  [credential.robot]\nkind = \"static\"\nbasic.username = \"robot\"\n\
-                 basic.password = {{ file = {password:?} }}\n"
+                 basic.password = {{ file = {password:?} }}\n{toml}"
             ),
         );
         let sources = Sources {

@@ -77,6 +77,13 @@ pub fn judge(request: &Request, address: &str) {
         }
         assert!(all(fields, "sessionid").is_empty(), "a sessionId left");
     }
+    judge_hop(request);
+}
+
+/// What must hold of every request that leaves, whatever its target: nothing in it belongs to
+/// the connection on which it came.
+pub fn judge_hop(request: &Request) {
+    let fields = &request.fields;
     for name in NEVER {
         assert!(all(fields, name).is_empty(), "{name} left");
         assert!(
