@@ -75,6 +75,7 @@ mod wire {
     mod http2;
     mod mutations;
     mod page;
+    mod rig;
     mod run;
     mod targets;
 }

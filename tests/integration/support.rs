@@ -3,7 +3,7 @@
 //! | Who | What it is | When |
 //! |---|---|---|
 //! | `headset`, `process`, `folder` | headset in a thread, whose clock a story moves; the binary itself; their files | always the thread; the binary for signals, logs and restarts |
-//! | `client`, `http2_client`, `tls_client`, `load` | callers: bytes and plain calls; single frames of HTTP/2; over TLS; without a pause | what an application does, well or badly |
+//! | `client`, `http2_client`, `tls_client`, `any_authority`, `load` | callers: bytes and plain calls; single frames of HTTP/2; over TLS; over TLS that trusts all; without a pause | what an application does, well or badly |
 //! | `recorder`, `scripted`, `manual` | upstreams: answer by steps and record; read strictly and answer piece by piece; are played by the story itself | most stories; whoever judges each byte; when the moment counts |
 //! | `http2_upstream`, `tls_upstream`, `proxy` | upstreams over HTTP/2 and over TLS; a forward proxy | what they are named for |
 //! | `collector` | takes traces | what is told of calls |
@@ -12,6 +12,7 @@
 //!
 //! `headset_simulator` is the contact center.
 
+pub mod any_authority;
 pub mod certificates;
 pub mod client;
 #[cfg(feature = "otlp")]

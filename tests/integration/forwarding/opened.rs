@@ -1,19 +1,12 @@
 //! Tunnels to the upstreams of routes: headset answers as the host that they lead to, and the
 //! calls in them take its routes.
 
-use std::sync::Arc;
-
-use headset::net::tls::provider;
-use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
-use rustls::client::verify_server_name;
-use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
-use rustls::server::ParsedCertificate;
-use rustls::{ClientConfig, DigitallySignedStruct, Error, SignatureScheme};
+use rustls::pki_types::ServerName;
 use tokio::net::TcpStream;
-use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
 use super::{ELSEWHERE, connect, forward, keyed, refused_of};
+use crate::support::any_authority::connector;
 use crate::support::certificates::Authority;
 use crate::support::client::{self, Raw};
 use crate::support::eventually;
@@ -23,62 +16,6 @@ use crate::support::recorder::{Recorder, Step};
 use crate::support::tls_upstream::{Speaks, TlsUpstream};
 
 const OPENED: &str = "headset_connects_total{listener=\"app\",outcome=\"opened\"}";
-
-/// Takes any certificate that is for the host it asked for: who signed it is not what these
-/// stories are about.
-#[derive(Debug)]
-struct AnyAuthority;
-
-impl ServerCertVerifier for AnyAuthority {
-    fn verify_server_cert(
-        &self,
-        leaf: &CertificateDer<'_>,
-        _: &[CertificateDer<'_>],
-        name: &ServerName<'_>,
-        _: &[u8],
-        _: UnixTime,
-    ) -> Result<ServerCertVerified, Error> {
-        verify_server_name(&ParsedCertificate::try_from(leaf)?, name)?;
-        Ok(ServerCertVerified::assertion())
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        message: &[u8],
-        cert: &CertificateDer<'_>,
-        dss: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        let algorithms = provider().signature_verification_algorithms;
-        rustls::crypto::verify_tls12_signature(message, cert, dss, &algorithms)
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        cert: &CertificateDer<'_>,
-        dss: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        let algorithms = provider().signature_verification_algorithms;
-        rustls::crypto::verify_tls13_signature(message, cert, dss, &algorithms)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        provider()
-            .signature_verification_algorithms
-            .supported_schemes()
-    }
-}
-
-fn connector(protocols: &[&str]) -> TlsConnector {
-    let mut config = ClientConfig::builder_with_provider(provider())
-        .with_protocol_versions(rustls::ALL_VERSIONS)
-        .unwrap()
-        .dangerous()
-        .with_custom_certificate_verifier(Arc::new(AnyAuthority))
-        .with_no_client_auth();
-    config.alpn_protocols = protocols.iter().map(|p| p.as_bytes().to_vec()).collect();
-    TlsConnector::from(Arc::new(config))
-}
 
 /// TLS as the client of `localhost` in a tunnel to its `port`.
 async fn inside(headset: &Headset, port: u16, protocols: &[&str]) -> TlsStream<TcpStream> {

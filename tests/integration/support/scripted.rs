@@ -6,8 +6,8 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio_rustls::TlsAcceptor;
 
 use super::server::Server;
 use super::strict::{self, Message, Read};
@@ -63,12 +63,27 @@ impl ScriptedUpstream {
         }
     }
 
-    pub fn address(&self) -> SocketAddr {
-        self.server.address()
+    /// The same behind the TLS of `acceptor`.
+    pub async fn behind(acceptor: TlsAcceptor) -> ScriptedUpstream {
+        let log = Arc::new(Mutex::new(Log::default()));
+        let logged = log.clone();
+        let server = Server::start(move |stream| {
+            stream.set_nodelay(true).unwrap();
+            let (acceptor, log) = (acceptor.clone(), logged.clone());
+            async move {
+                if let Ok(stream) = acceptor.accept(stream).await {
+                    serve(stream, log).await;
+                }
+            }
+        });
+        ScriptedUpstream {
+            server: server.await,
+            log,
+        }
     }
 
-    pub fn url(&self) -> String {
-        self.server.url()
+    pub fn address(&self) -> SocketAddr {
+        self.server.address()
     }
 
     /// What the next request gets.
@@ -88,7 +103,13 @@ impl ScriptedUpstream {
     }
 }
 
-async fn serve(mut stream: TcpStream, log: Arc<Mutex<Log>>) {
+async fn serve(mut stream: impl AsyncRead + AsyncWrite + Unpin, log: Arc<Mutex<Log>>) {
+    converse(&mut stream, log).await;
+    // So that over TLS, too, the end is one.
+    let _ = stream.shutdown().await;
+}
+
+async fn converse(stream: &mut (impl AsyncRead + AsyncWrite + Unpin), log: Arc<Mutex<Log>>) {
     let mut unread: Vec<u8> = Vec::new();
     loop {
         if !unread.is_empty() {
@@ -102,7 +123,7 @@ async fn serve(mut stream: TcpStream, log: Arc<Mutex<Log>>) {
                         log.answers.pop_front()
                     };
                     let answer = answer.unwrap_or_else(|| bytes(USUAL));
-                    if !give(&mut stream, answer).await {
+                    if !give(stream, answer).await {
                         return;
                     }
                     continue;
@@ -123,7 +144,7 @@ async fn serve(mut stream: TcpStream, log: Arc<Mutex<Log>>) {
 }
 
 /// `false` where the connection is over.
-async fn give(stream: &mut TcpStream, answer: Vec<Piece>) -> bool {
+async fn give(stream: &mut (impl AsyncWrite + Unpin), answer: Vec<Piece>) -> bool {
     for piece in answer {
         let written = match piece {
             Piece::Bytes(bytes) => stream.write_all(&bytes).await,

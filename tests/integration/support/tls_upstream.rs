@@ -61,6 +61,25 @@ impl Speaks {
         let clients = Some(authority.der());
         Speaks { clients, ..self }
     }
+
+    /// Puts this TLS on connections.
+    pub fn acceptor(self) -> TlsAcceptor {
+        let builder = ServerConfig::builder_with_provider(provider())
+            .with_protocol_versions(&self.versions)
+            .unwrap();
+        let builder = match self.clients {
+            None => builder.with_no_client_auth(),
+            Some(authority) => {
+                let mut roots = RootCertStore::empty();
+                roots.add(authority).unwrap();
+                let verifier =
+                    WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider());
+                builder.with_client_cert_verifier(verifier.build().unwrap())
+            }
+        };
+        let config = builder.with_cert_resolver(Arc::new(Shows(Arc::new(self.shows))));
+        TlsAcceptor::from(Arc::new(config))
+    }
 }
 
 /// An upstream that answers every call with `ok`, one a connection.
@@ -81,21 +100,7 @@ pub struct Call {
 
 impl TlsUpstream {
     pub async fn start(speaks: Speaks) -> TlsUpstream {
-        let builder = ServerConfig::builder_with_provider(provider())
-            .with_protocol_versions(&speaks.versions)
-            .unwrap();
-        let builder = match speaks.clients {
-            None => builder.with_no_client_auth(),
-            Some(authority) => {
-                let mut roots = RootCertStore::empty();
-                roots.add(authority).unwrap();
-                let verifier =
-                    WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider());
-                builder.with_client_cert_verifier(verifier.build().unwrap())
-            }
-        };
-        let config = builder.with_cert_resolver(Arc::new(Shows(Arc::new(speaks.shows))));
-        let acceptor = TlsAcceptor::from(Arc::new(config));
+        let acceptor = speaks.acceptor();
         let calls: Arc<Mutex<Vec<Call>>> = Arc::default();
         let seen = calls.clone();
         let server = Server::start(move |tcp| answer(acceptor.clone(), tcp, seen.clone()));

@@ -1,10 +1,13 @@
 //! An upstream that answers while the body still comes, and then closes: its answer
 //! must win over the failed write.
 
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpListener, TcpStream};
+use std::net::SocketAddr;
 
-use super::run::{Caller, headset};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpListener;
+
+use super::rig::{Caller, Door, enter, headset, says};
+use crate::support::folder::Folder;
 
 /// Larger than the buffers of both sockets together.
 const UPLOAD: usize = 8 << 20;
@@ -25,10 +28,22 @@ async fn an_early_413_reaches_the_caller_although_the_upstream_closes() {
             drop(stream);
         }
     });
-    let headset = headset(&format!("http://{address}"), "");
+    // What stands behind headset is the same for all of them, and without TLS.
+    for (door, rounds) in [
+        (Door::Reverse, 200),
+        (Door::Absolute, 40),
+        (Door::Tunnel, 40),
+    ] {
+        early(door, address, rounds).await;
+    }
+    upstream.abort();
+}
+
+async fn early(door: Door, address: SocketAddr, rounds: usize) {
+    let headset = headset(door, Folder::new(), &format!("http://{address}"), "");
     headset.ready().await;
     let chunk = vec![b'x'; 64 << 10];
-    for round in 0..200 {
+    for round in 0..rounds {
         // Declared or in chunks: both ways of writing a body fail alike.
         let declared = round % 2 == 0;
         let framing = match declared {
@@ -36,8 +51,9 @@ async fn an_early_413_reaches_the_caller_although_the_upstream_closes() {
             false => "Transfer-Encoding: chunked".to_owned(),
         };
         let head = format!("POST /a HTTP/1.1\r\nHost: localhost\r\n{framing}\r\n\r\n");
-        let stream = TcpStream::connect(headset.app()).await.unwrap();
-        let (read, mut write) = stream.into_split();
+        let head = says(door, address, &head);
+        let stream = enter(door, &headset, address, &[]).await;
+        let (read, mut write) = tokio::io::split(stream);
         let chunk = chunk.clone();
         let upload = tokio::spawn(async move {
             let mut sent = write.write_all(head.as_bytes()).await;
@@ -59,11 +75,10 @@ async fn an_early_413_reaches_the_caller_although_the_upstream_closes() {
         let mut caller = Caller::reading(read);
         let answer = caller.answer(false).await;
         let Ok(Some(answer)) = &answer else {
-            panic!("round {round}: {answer:?}");
+            panic!("{door:?}, round {round}: {answer:?}");
         };
         assert_eq!(answer.line, "HTTP/1.1 413 Too Large", "round {round}");
         assert_eq!(answer.body, "big", "round {round}");
         upload.abort();
     }
-    upstream.abort();
 }

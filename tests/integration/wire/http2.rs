@@ -1,12 +1,11 @@
 //! Fields of HTTP/2 that would become syntax of HTTP/1.1, as frames that no
 //! well-behaved library sends.
 
-use super::run::{Expect, compare, headset, leaves, leaves_with, one_reading, report};
+use super::rig::{Door, Rig, enter};
+use super::run::{Expect, compare, leaves, leaves_with, one_reading, report};
 use crate::support::PATIENCE;
 use crate::support::frames::{self, END_STREAM, Outcome};
-use crate::support::scripted::ScriptedUpstream;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
 
 type Field = (&'static [u8], &'static [u8]);
 
@@ -104,19 +103,41 @@ pub fn table() -> Vec<Framed> {
 
 #[tokio::test]
 async fn of_every_call_over_http2_one_reading_leaves_or_none() {
-    let upstream = ScriptedUpstream::start().await;
-    let headset = headset(&upstream.url(), "");
-    headset.ready().await;
+    for door in Door::ALL {
+        ask(door).await;
+    }
+}
+
+/// `field`, as it is written for a reverse listener at `localhost`, as it is for the
+/// `upstream` by `door`.
+fn translated(door: Door, upstream: &[u8], (name, value): Field) -> (&'static [u8], Vec<u8>) {
+    let value = match (name, value) {
+        _ if door == Door::Reverse => value.to_vec(),
+        (b":scheme", b"http") if door == Door::Secure => b"https".to_vec(),
+        (b":authority" | b"host", _) => value
+            .strip_prefix(b"localhost")
+            .map_or_else(|| value.to_vec(), |rest| [upstream, rest].concat()),
+        _ => value.to_vec(),
+    };
+    (name, value)
+}
+
+async fn ask(door: Door) {
+    let rig = Rig::start(door, "").await;
+    let address = rig.upstream.address();
     let table = table();
     let mut failures = Vec::new();
     for case in &table {
-        let before = upstream.requests().len();
+        let before = rig.upstream.requests().len();
         let mut bytes = frames::preface();
         let alone = case.data.is_none();
-        bytes.extend(frames::headers(
-            &case.fields,
-            if alone { END_STREAM } else { 0 },
-        ));
+        let host = address.to_string();
+        let fields = case.fields.iter();
+        let fields: Vec<_> = fields
+            .map(|f| translated(door, host.as_bytes(), *f))
+            .collect();
+        let fields: Vec<_> = fields.iter().map(|(n, v)| (*n, v.as_slice())).collect();
+        bytes.extend(frames::headers(&fields, if alone { END_STREAM } else { 0 }));
         if let Some(data) = case.data {
             let last = case.trailers.is_empty();
             bytes.extend(frames::frame(0, u8::from(last), 1, data));
@@ -124,7 +145,7 @@ async fn of_every_call_over_http2_one_reading_leaves_or_none() {
                 bytes.extend(frames::headers(case.trailers, END_STREAM));
             }
         }
-        let mut caller = TcpStream::connect(headset.app()).await.unwrap();
+        let mut caller = enter(door, &rig.headset, address, &["h2"]).await;
         caller.write_all(&bytes).await.unwrap();
         let mut back = Vec::new();
         let outcome = loop {
@@ -136,19 +157,29 @@ async fn of_every_call_over_http2_one_reading_leaves_or_none() {
                 break Outcome::Reset;
             }
         };
-        let left = &upstream.requests()[before..];
-        let mut verdict = match &case.expects {
-            Some(expects) => compare(left, expects, &upstream),
+        let left = &rig.upstream.requests()[before..];
+        // A forward listener wants a host of every call, and outside a tunnel as `:authority`.
+        let names_none = match case.name {
+            "host without :authority passes" => door == Door::Absolute,
+            "neither host nor :authority is refused" => door != Door::Reverse,
+            _ => false,
+        };
+        let (expected, expects) = match names_none {
+            true => (Outcome::Status(400), &None),
+            false => (case.outcome, &case.expects),
+        };
+        let mut verdict = match expects {
+            Some(expects) => compare(left, expects, &rig.upstream),
             None if left.is_empty() => Ok(()),
             None => Err("something left".into()),
         };
-        if outcome != case.outcome {
-            verdict = Err(format!("{outcome:?} is not {:?}", case.outcome));
+        if outcome != expected {
+            verdict = Err(format!("{outcome:?} is not {expected:?}"));
         }
-        if let Err(why) = one_reading(&upstream).and(verdict) {
+        if let Err(why) = one_reading(&rig.upstream).and(verdict) {
             let name = case.name;
             failures.push(format!(
-                "{name}\n   {why}\n   in:  {bytes:?}\n   out: {left:?}"
+                "{door:?}: {name}\n   {why}\n   in:  {bytes:?}\n   out: {left:?}"
             ));
         }
     }

@@ -2,15 +2,10 @@
 //! that may come of them. All failures of a table are told together, each with its
 //! sentence and both byte strings.
 
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
-use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
-
-use crate::support::PATIENCE;
-use crate::support::folder::Folder;
-use crate::support::headset::{Headset, STATIC};
+use super::rig::{Caller, Door, Rig};
+use crate::support::headset::STATIC;
 use crate::support::scripted::{Piece, ScriptedUpstream, bytes};
-use crate::support::strict::{self, Message, Read, octets};
+use crate::support::strict::{self, Message, octets};
 
 /// A request and what comes of it.
 pub struct Asked {
@@ -91,62 +86,54 @@ pub fn post(lines: &str, rest: &str) -> String {
     format!("POST /a HTTP/1.1\r\nHost: localhost\r\n{lines}\r\n\r\n{rest}")
 }
 
-/// headset with a credential on every path but those below `/open`; in `rest`,
-/// `UPSTREAM` is the upstream.
-pub fn headset(upstream: &str, rest: &str) -> Headset {
-    let folder = Folder::new();
-    folder.write("password", "hunter2");
-    Headset::start(
-        folder,
-        &format!(
-            "[listener.app]\nbind = \"127.0.0.1:0\"\n[admin]\nbind = \"127.0.0.1:0\"\n\
-             [route.own]\nupstream = \"{upstream}\"\ncredential = \"robot\"\n\
-             [route.open]\nmatch.path = \"/open\"\nupstream = \"{upstream}\"\n\
-             [credential.robot]\nkind = \"static\"\nbasic.username = \"robot\"\n\
-             basic.password = {{ file = \"{{folder}}/password\" }}\n{}\n",
-            rest.replace("UPSTREAM", upstream)
-        ),
-    )
+/// Runs a table of requests through every door.
+pub async fn ask(table: &[Asked], rest: &str) {
+    ask_by(&Door::ALL, table, rest).await;
 }
 
-/// Runs a table of requests against one headset.
-pub async fn ask(table: &[Asked], rest: &str) {
-    let upstream = ScriptedUpstream::start().await;
-    let headset = headset(&upstream.url(), rest);
-    headset.ready().await;
+/// Runs a table of requests through each of `doors`.
+pub async fn ask_by(doors: &[Door], table: &[Asked], rest: &str) {
     let mut failures = Vec::new();
-    for case in table {
-        let before = upstream.requests().len();
-        let mut caller = Caller::connect(&headset).await;
-        caller.send(&octets(&case.sends)).await;
-        // Nothing after what closes the connection is read.
-        let closes = case.expects.is_closing();
-        if closes {
-            caller.send(get("/smuggled").as_bytes()).await;
-        }
-        let to_head = case.sends.starts_with("HEAD ");
-        let answer = caller.answer(to_head).await;
-        let mut verdict = match &case.expects {
-            Expect::Leaves { .. } => match &answer {
-                Ok(Some(_)) => Ok(()),
-                other => Err(format!("the caller got {other:?}")),
-            },
-            Expect::Refused(status, code) => refused(&answer, *status, code),
-        };
-        if verdict.is_ok() && closes && !caller.is_closed().await {
-            verdict = Err("the connection stayed open".into());
-        }
-        let left = &upstream.requests()[before..];
-        let verdict = verdict.and_then(|()| compare(left, &case.expects, &upstream));
-        let verdict = one_reading(&upstream).and(verdict);
-        if let Err(why) = verdict {
-            failures.push(format!(
-                "{}\n   {why}\n   in:  {:?}\n   out: {left:?}\n   back: {answer:?}",
-                case.name, case.sends
-            ));
+    for &door in doors {
+        let rig = Rig::start(door, rest).await;
+        for case in table {
+            let Some(expects) = door.expects(case) else {
+                continue;
+            };
+            if let Err(why) = ask_one(&rig, case, &expects).await {
+                failures.push(format!("{door:?}: {}\n   {why}", case.name));
+            }
         }
     }
-    report(failures, table.len());
+    report(failures, table.len() * doors.len());
+}
+
+async fn ask_one(rig: &Rig, case: &Asked, expects: &Expect) -> Result<(), String> {
+    let before = rig.upstream.requests().len();
+    let sends = rig.says(&case.sends);
+    let mut caller = rig.caller().await;
+    caller.send(&octets(&sends)).await;
+    // Nothing after what closes the connection is read.
+    let closes = expects.is_closing();
+    if closes {
+        caller.send(rig.says(&get("/smuggled")).as_bytes()).await;
+    }
+    let answer = caller.answer(sends.starts_with("HEAD ")).await;
+    let mut verdict = match expects {
+        Expect::Leaves { .. } => match &answer {
+            Ok(Some(_)) => Ok(()),
+            other => Err(format!("the caller got {other:?}")),
+        },
+        Expect::Refused(status, code) => refused(&answer, *status, code),
+    };
+    if verdict.is_ok() && closes && !caller.is_closed().await {
+        verdict = Err("the connection stayed open".into());
+    }
+    let left = &rig.upstream.requests()[before..];
+    let verdict = verdict.and_then(|()| compare(left, expects, &rig.upstream));
+    one_reading(&rig.upstream)
+        .and(verdict)
+        .map_err(|why| format!("{why}\n   in:  {sends:?}\n   out: {left:?}\n   back: {answer:?}"))
 }
 
 /// Whatever left, the strict reader understood it.
@@ -259,38 +246,38 @@ pub fn whole(line: &'static str, fields: &'static [&'static str], body: &str) ->
     }
 }
 
-/// Runs a table of answers; after each, the next call must get its own.
+/// Runs a table of answers through every door; after each, the next call must get its own.
 pub async fn answer(table: &[Answered]) {
-    let upstream = ScriptedUpstream::start().await;
-    let headset = headset(&upstream.url(), "");
-    headset.ready().await;
     let mut failures = Vec::new();
-    for case in table {
-        upstream.next(case.gives.clone());
-        let mut caller = Caller::connect(&headset).await;
-        caller.send(&octets(&case.call)).await;
-        let got = caller.answer(case.call.starts_with("HEAD ")).await;
-        let mut verdict = judge(&got, &case.gets);
-        // On the same connection where it is still open, and on another one.
-        let keeps = !case.call.contains(" HTTP/1.0\r\n");
-        if verdict.is_ok() && keeps && matches!(case.gets, Gets::Whole { .. }) {
-            verdict = own_answer(&upstream, &mut caller, "on the same connection").await;
-        }
-        drop(caller);
-        if verdict.is_ok() {
-            let mut other = Caller::connect(&headset).await;
-            verdict = own_answer(&upstream, &mut other, "on another connection").await;
-        }
-        let verdict = one_reading(&upstream).and(verdict);
-        if let Err(why) = verdict {
-            failures.push(format!(
-                "{}\n   {why}\n   in:  {}\n   out: {got:?}",
-                case.name,
-                told(&case.gives)
-            ));
+    for door in Door::ALL {
+        let rig = Rig::start(door, "").await;
+        for case in table {
+            if let Err(why) = answer_one(&rig, case).await {
+                failures.push(format!("{door:?}: {}\n   {why}", case.name));
+            }
         }
     }
-    report(failures, table.len());
+    report(failures, table.len() * Door::ALL.len());
+}
+
+async fn answer_one(rig: &Rig, case: &Answered) -> Result<(), String> {
+    rig.upstream.next(case.gives.clone());
+    let mut caller = rig.caller().await;
+    caller.send(&octets(&rig.says(&case.call))).await;
+    let got = caller.answer(case.call.starts_with("HEAD ")).await;
+    let mut verdict = judge(&got, &case.gets);
+    // On the same connection where it is still open, and on another one.
+    let keeps = !case.call.contains(" HTTP/1.0\r\n");
+    if verdict.is_ok() && keeps && matches!(case.gets, Gets::Whole { .. }) {
+        verdict = own_answer(rig, &mut caller, "on the same connection").await;
+    }
+    drop(caller);
+    if verdict.is_ok() {
+        let mut other = rig.caller().await;
+        verdict = own_answer(rig, &mut other, "on another connection").await;
+    }
+    let verdict = one_reading(&rig.upstream).and(verdict);
+    verdict.map_err(|why| format!("{why}\n   in:  {}\n   out: {got:?}", told(&case.gives)))
 }
 
 pub fn told(pieces: &[Piece]) -> String {
@@ -302,13 +289,10 @@ pub fn told(pieces: &[Piece]) -> String {
     told.collect::<Vec<_>>().join(", ")
 }
 
-pub async fn own_answer(
-    upstream: &ScriptedUpstream,
-    caller: &mut Caller,
-    which: &str,
-) -> Result<(), String> {
-    upstream.next(bytes("HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nnext"));
-    caller.send(get("/next").as_bytes()).await;
+pub async fn own_answer(rig: &Rig, caller: &mut Caller, which: &str) -> Result<(), String> {
+    let next = "HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nnext";
+    rig.upstream.next(bytes(next));
+    caller.send(rig.says(&get("/next")).as_bytes()).await;
     match caller.answer(false).await {
         Ok(Some(answer)) => require(answer.body == "next", || {
             format!("the next call {which} got {answer:?}")
@@ -352,73 +336,5 @@ fn judge(got: &Result<Option<Message>, String>, gets: &Gets) -> Result<(), Strin
             require(fits, || format!("not {status} {code}"))
         }
         _ => Err(format!("not {gets:?}")),
-    }
-}
-
-/// A caller that reads strictly.
-pub struct Caller {
-    read: OwnedReadHalf,
-    write: Option<OwnedWriteHalf>,
-    unread: Vec<u8>,
-}
-
-impl Caller {
-    pub async fn connect(headset: &Headset) -> Caller {
-        let stream = TcpStream::connect(headset.app()).await.unwrap();
-        stream.set_nodelay(true).unwrap();
-        let (read, write) = stream.into_split();
-        Caller {
-            write: Some(write),
-            ..Caller::reading(read)
-        }
-    }
-
-    /// One whose writing is somebody else's business.
-    pub fn reading(read: OwnedReadHalf) -> Caller {
-        Caller {
-            read,
-            write: None,
-            unread: Vec::new(),
-        }
-    }
-
-    pub async fn send(&mut self, bytes: &[u8]) {
-        // One that was refused early is closed before all is written.
-        let _ = self.write.as_mut().unwrap().write_all(bytes).await;
-    }
-
-    /// `false` at the end of the connection.
-    async fn more(&mut self) -> Result<bool, String> {
-        let read = tokio::time::timeout(PATIENCE, self.read.read_buf(&mut self.unread));
-        let read = read.await.map_err(|_| "headset went silent")?;
-        Ok(read.unwrap_or(0) > 0)
-    }
-
-    pub async fn is_closed(&mut self) -> bool {
-        self.more().await == Ok(false)
-    }
-
-    /// The next final answer; `None` where the connection ends before its end, an
-    /// error where it has more than one reading.
-    pub async fn answer(&mut self, to_head: bool) -> Result<Option<Message>, String> {
-        let mut closed = false;
-        loop {
-            if !self.unread.is_empty() {
-                match strict::answer(&self.unread, to_head, closed)? {
-                    Read::Whole(message, end) => {
-                        self.unread.drain(..end);
-                        if message.line.starts_with("HTTP/1.1 1") {
-                            continue;
-                        }
-                        return Ok(Some(message));
-                    }
-                    Read::More if closed => return Ok(None),
-                    Read::More => {}
-                }
-            } else if closed {
-                return Ok(None);
-            }
-            closed = !self.more().await?;
-        }
     }
 }

@@ -1,6 +1,7 @@
 //! Request lines, targets and hosts.
 
-use super::run::{Asked, Expect, ask, get, leaves, leaves_with};
+use super::rig::Door;
+use super::run::{Asked, Expect, ask, ask_by, get, leaves, leaves_with};
 
 // A case a line: they are read as a table.
 #[rustfmt::skip]
@@ -199,7 +200,9 @@ async fn a_credential_goes_nowhere_but_to_its_origins() {
             Expect::Refused(403, "credential_origin"),
         ),
     ];
-    ask(
+    // A forward listener asks nobody's host: the target is the upstream.
+    ask_by(
+        &[Door::Reverse],
         &table,
         "[route.bound]\nmatch.host = \"127.0.0.1\"\nupstream = \"UPSTREAM/v1\"\n\
          credential = \"bound\"\n[credential.bound]\nkind = \"static\"\n\
