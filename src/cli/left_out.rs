@@ -25,7 +25,7 @@ pub fn run(command: &str) -> anyhow::Result<ExitCode> {
     writeln!(
         std::io::stderr(),
         "headset: this build has no `headset {command}`: it was made without the feature `demo`, \
-         which brings the simulated contact center; run `cargo run --release -- {command}` in \
+         which brings the simulated contact center; run `cargo run -- {command}` in \
          headset's source, where that feature is on by default"
     )?;
     Ok(ExitCode::from(EX_UNAVAILABLE))

@@ -20,6 +20,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parent))
 
 import balancer
+import blocks
 import book
 import clients
 import conformance
@@ -71,6 +72,7 @@ CHECKS = [
     ("http2-conformance", conformance.http2),
     ("faults-drain", faults.drain),
     ("upload", streams.upload),
+    ("blocks", blocks.blocks),
     ("interception", interception.interception),
     ("prometheus", scrape.prometheus),
     ("traces", otlp.traces),
