@@ -283,6 +283,7 @@ impl App {
             history: Arc::default(),
             recent: process_state.recent().clone(),
             none: process_state.none().clone(),
+            fleet: (process_state.factory().fleet.as_ref()).map(|stores| stores.fleet.clone()),
             viewers: Permits::new(VIEWERS),
         };
         tokio::spawn(sampler::sample(shown.clone()));

@@ -26,6 +26,7 @@ mod quote;
 mod render;
 pub mod schedule;
 pub mod secret_parts;
+pub mod shared_view;
 pub mod slot;
 pub mod slot_opener;
 pub mod slots;

@@ -15,6 +15,8 @@ use crate::admin::health::ProbeVerdict;
 use crate::admin::view::{Admin, CredentialView, LevelNow, Reloaded, RouteView};
 use crate::base::name::Name;
 use crate::base::time::{Moment, rfc3339};
+use crate::credential::fleet::Fleet;
+use crate::credential::shared_view::SharedView;
 use crate::credential::slot::{SlotState as Worth, Snapshot};
 use crate::gateway::quota::QuotaSeen;
 use crate::net::tls::authority::Authority;
@@ -41,6 +43,7 @@ pub(super) fn told(admin: &Admin) -> Value {
         "ready": admin.health.ready(false) == ProbeVerdict::Well,
     });
     all["credentials"] = credentials.iter().map(|c| credential(c, now)).collect();
+    all["fleet"] = admin.fleet.as_ref().map_or(Value::Null, fleet);
     all["local_cas"] = authorities(&admin_view.authorities, now);
     all["routes"] = admin_view.routes.iter().map(route).collect();
     all["last_reload"] = admin_view.reloads.last().map_or(Value::Null, reload);
@@ -49,6 +52,34 @@ pub(super) fn told(admin: &Admin) -> Value {
         .as_ref()
         .map_or(Value::Null, |log| log_level(&log.level()));
     all
+}
+
+/// The fleet of which this process is a replica, and its store.
+fn fleet(fleet: &Fleet) -> Value {
+    let seen = fleet.store.health().seen();
+    let (error, at_ms) = seen.last_error.unzip();
+    json!({
+        "role": fleet.role.as_str(),
+        "store": fleet.store.shown(),
+        "up": seen.is_up,
+        "since": seen.since_ms.map(rfc3339),
+        "last_error": error,
+        "last_error_at": at_ms.map(rfc3339),
+    })
+}
+
+/// What is known of a credential as one that replicas share.
+fn shared(shared: &SharedView) -> Value {
+    let some = |generation: u64| (generation > 0).then_some(generation);
+    json!({
+        "generation": some(shared.generation),
+        "published": some(shared.published),
+        "rejected": some(shared.rejected),
+        "lease": shared.lease.as_ref().map(|lease| json!({
+            "replica": lease.replica,
+            "until": rfc3339(lease.until_ms),
+        })),
+    })
 }
 
 /// The local authorities of forward listeners.
@@ -160,6 +191,7 @@ fn slot(fields: &mut Map<String, Value>, view: &CredentialView, snapshot: &Snaps
     put("last_error", snapshot.last_error.clone().into());
     put("retries", snapshot.retries_ms.map(rfc3339).into());
     put("last_rejected", snapshot.rejected_ms.map(rfc3339).into());
+    put("shared", snapshot.shared.as_ref().map(shared).into());
     let human = snapshot.human_due_ms.map(|due_ms| {
         json!({
             "due": rfc3339(due_ms),

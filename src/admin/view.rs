@@ -15,6 +15,7 @@ use crate::base::name::Name;
 use crate::base::permits::Permits;
 use crate::base::time::Clock;
 use crate::config::PaceConfig;
+use crate::credential::fleet::Fleet;
 use crate::credential::slot::{Asked, Snapshot};
 use crate::gateway::explain::Explainer;
 use crate::gateway::metrics::RouteMetrics;
@@ -46,6 +47,8 @@ pub struct Admin {
     pub recent: Arc<RecentFailures>,
     /// The handles of the built-in route `none`.
     pub none: Arc<RouteMetrics>,
+    /// The fleet that this process is a replica of; `None` where it is of none.
+    pub fleet: Option<Fleet>,
     /// Pages that may look at a time.
     pub viewers: Arc<Permits>,
 }

@@ -31,6 +31,9 @@ pub(super) fn overview(all: &Json) -> String {
             word(&all["log"]["level"])
         );
     }
+    if all["fleet"].is_object() {
+        text.push_str(&fleet(&all["fleet"], &all["now"]));
+    }
     let credentials = list(&all["credentials"]);
     if !credentials.is_empty() {
         let mut rows = Rows::of(["CREDENTIAL", "KIND", "STATE", "EXPIRES", "RENEWS"]);
@@ -77,6 +80,21 @@ pub(super) fn overview(all: &Json) -> String {
             ]);
         }
         let _ = write!(text, "\n{}", rows.lay_out());
+    }
+    text
+}
+
+/// The line about the fleet and its store, and one about the store's last error while it is down.
+fn fleet(fleet: &Json, now: &Json) -> String {
+    let (role, store) = (word(&fleet["role"]), word(&fleet["store"]));
+    let since = at(&fleet["since"], now);
+    let mut text = match fleet["up"].as_bool() {
+        Some(true) => format!("a {role} of a fleet; {store} is up since {since}\n"),
+        Some(false) => format!("a {role} of a fleet; {store} is DOWN since {since}\n"),
+        None => format!("a {role} of a fleet; {store} was not asked anything yet\n"),
+    };
+    if let (Some(false), Some(error)) = (fleet["up"].as_bool(), fleet["last_error"].as_str()) {
+        let _ = writeln!(text, "  last error: {error}");
     }
     text
 }
@@ -132,6 +150,16 @@ pub(super) fn credential(one: &Json, now: &Json) -> String {
         put("last error", word(&slot["last_error"]));
         put("tried again", at(&slot["retries"], now));
         put("last rejected", at(&slot["last_rejected"], now));
+        let shared = &slot["shared"];
+        put("in the fleet", word(&shared["generation"]));
+        put("published", word(&shared["published"]));
+        put("rejected", word(&shared["rejected"]));
+        if let Some(replica) = shared["lease"]["replica"].as_str() {
+            put(
+                "lease",
+                format!("{replica} until {}", at(&shared["lease"]["until"], now)),
+            );
+        }
         let human = &slot["human"];
         put("action due", at(&human["due"], now));
         put("action", word(&human["action"]));
@@ -299,6 +327,39 @@ mod tests {
              ROUTE     MATCH  UPSTREAM                 CREDENTIAL  PACE                  QUOTA\n\
              contacts  /v1    https://cms.example.com  cms_key     200 in 1m, 5 at once  3 of 200 left, wait 30 seconds\n"
         );
+    }
+
+    #[test]
+    fn a_replica_tells_its_role_its_store_and_who_mints() {
+        let mut all = json!({
+            "version": "1", "config": "abc", "ready": true, "now": "2026-11-29T12:00:00Z",
+            "fleet": {"role": "keeper", "store": "redis://r:6379", "up": true,
+                      "since": "2026-11-29T11:00:00Z", "last_error": "it did not answer"},
+        });
+        assert_eq!(
+            overview(&all),
+            "headset 1: ready, configuration abc\n\
+             a keeper of a fleet; redis://r:6379 is up since 2026-11-29T11:00:00Z (1 hour ago)\n"
+        );
+        all["fleet"]["up"] = false.into();
+        let told = overview(&all);
+        assert!(told.contains("redis://r:6379 is DOWN since"), "{told}");
+        assert!(
+            told.contains("\n  last error: it did not answer\n"),
+            "{told}"
+        );
+        let one = json!({"name": "cms_key", "kind": "basicauth", "state": "live", "generation": 2,
+            "shared": {"generation": 1800, "published": 1801,
+                       "lease": {"replica": "pod-1:7", "until": "2026-11-29T12:00:20Z"}}});
+        let told = credential(&one, &all["now"]);
+        for line in [
+            "  generation    2\n",
+            "  in the fleet  1800\n",
+            "  published     1801\n",
+            "  lease         pod-1:7 until 2026-11-29T12:00:20Z (in 20 seconds)\n",
+        ] {
+            assert!(told.contains(line), "{told}");
+        }
     }
 
     #[test]

@@ -7,6 +7,7 @@
 //! reaches a store unsealed.
 
 pub mod fleet_mint;
+pub mod health;
 #[cfg(test)]
 mod memory;
 pub mod metrics;
@@ -29,6 +30,7 @@ use std::time::Duration;
 
 use tokio::sync::watch;
 
+use self::health::StoreHealth;
 use self::metrics::FleetMetrics;
 use self::published::FleetKeys;
 use self::record::{FailureNote, FleetView, LeaseAnswer, LeaseRequest, PublishAnswer};
@@ -98,6 +100,9 @@ pub trait FleetStore: Send + Sync + fmt::Debug {
 
     /// Where it is, for a message.
     fn shown(&self) -> String;
+
+    /// Whether it does what it is asked, as far as is known.
+    fn health(&self) -> &StoreHealth;
 }
 
 /// Where a credential's record is: three names that contain no secret.

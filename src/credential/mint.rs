@@ -14,6 +14,7 @@ use http::HeaderName;
 
 use super::error::{MintError, UnavailableReason};
 use super::minted::Fresh;
+use super::shared_view::SharedView;
 use super::store::StoreScope;
 use crate::config::url::HttpUrl;
 use crate::secret::SecretSource;
@@ -64,6 +65,11 @@ pub trait Mint: Any + Send + Sync {
     /// it once. Dropping the future misses nothing.
     fn news(&self) -> MintFuture<'_, ()> {
         Box::pin(pending())
+    }
+
+    /// What is known of it as one that replicas share; `None` where they do not.
+    fn shared(&self) -> Option<SharedView> {
+        None
     }
 
     /// Another process may have changed what is in the store: the next attempt reads it

@@ -322,6 +322,7 @@ impl Slot {
             rejected_ms: self.shared.rejected().last_ms(),
             retries_ms: failure.and_then(|failure| failure.until.wall_ms()),
             human_due_ms: view.human_due_ms,
+            shared: self.shared.mint().shared(),
             action: failure
                 .and_then(RememberedFailure::error)
                 .and_then(|error| {

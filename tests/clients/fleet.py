@@ -21,7 +21,6 @@ from harness import LOOPBACK, Bench, Simulator, Skipped, call, expect, free_port
 
 # Real headset processes: two keepers, the others holders.
 REPLICAS = 20
-MINT = "3s"
 
 
 class Redis:
@@ -114,7 +113,7 @@ class Monitor(threading.Thread):
 class Replica:
     """One headset of the fleet."""
 
-    def __init__(self, fleet, name, role, extra=""):
+    def __init__(self, fleet, name, role, store_port=None):
         self.fleet, self.name, self.role = fleet, name, role
         bench, simulator, redis = fleet.bench, fleet.simulator, fleet.redis
         app, admin = free_port(), free_port()
@@ -129,13 +128,15 @@ bind = "{LOOPBACK}:{app}"
 [admin]
 bind = "{LOOPBACK}:{admin}"
 socket = "none"
+token = {{ file = "{fleet.token_path}" }}
 [route.contacts]
 upstream = "{simulator.url}"
 credential = "cms_key"
 [timeouts]
-mint = "{MINT}"
+mint = "{fleet.mint}"
 [store]
-url = "redis://{LOOPBACK}:{redis.port}"
+url = "redis://{LOOPBACK}:{store_port or redis.port}"
+timeout = "{fleet.timeout}"
 username = "headset"
 password = {{ file = "{redis.password_path}" }}
 key = {{ file = "{fleet.key_path}" }}
@@ -147,7 +148,7 @@ kind = "basicauth"
 url = "{simulator.url}/configuration/basicauth"
 username = "{fleet.username}"
 context_id = "1"
-{login}{extra}"""
+{login}{fleet.credential}"""
         )
         self.start()
 
@@ -169,22 +170,34 @@ context_id = "1"
         self.fleet.bench.heard += answer.body
         return sum(float(line.rpartition(" ")[2]) for line in answer.text.splitlines() if line.startswith(name))
 
+    def generation(self):
+        """How many credentials this process has had."""
+        return self.metric("headset_credential_generation{")
+
+    def renew(self):
+        """Asks for a new credential, as a person does; the status of what came of it."""
+        token = {"authorization": f"Bearer {self.fleet.token}"}
+        answer = call(self.admin + "/credentials/cms_key/retry?renew", "POST", token)
+        self.fleet.bench.heard += answer.body
+        return answer.status
+
 
 class Fleet:
-    """A contact center, a Redis, and replicas."""
+    """A contact center, a Redis, and replicas; `credential` is added to the credential's table."""
 
-    def __init__(self, bench):
-        self.bench = bench
+    def __init__(self, bench, mint="3s", timeout="1s", credential=""):
+        self.bench, self.mint, self.timeout, self.credential = bench, mint, timeout, credential
         self.simulator = Simulator(bench)
         self.redis = Redis(bench)
         self.username = "crm_" + secrets.token_hex(4)
         self.password, self.password_path = bench.secret("password")
         bench.secrets["the Basic credential"] = f"{self.username}:{self.password}"
         _, self.key_path = bench.secret("fleet-key", secrets.token_hex(32))
+        self.token, self.token_path = bench.secret("fleet-admin-token", secrets.token_hex(16))
         self.replicas = []
 
-    def add(self, name, role, **how):
-        replica = Replica(self, name, role, **how)
+    def add(self, name, role, store_port=None):
+        replica = Replica(self, name, role, store_port)
         self.replicas.append(replica)
         return replica
 
@@ -224,7 +237,8 @@ class Traffic(threading.Thread):
                 except OSError as error:
                     status = error
                 self.sent += 1
-                if status != 200:
+                # Who was killed meanwhile took its application along.
+                if status != 200 and replica in self.fleet.replicas:
                     self.lost.append((replica.name, status))
                 time.sleep(0.01)
 

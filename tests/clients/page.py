@@ -11,6 +11,7 @@ import threading
 import time
 from pathlib import Path
 
+from fleet import Fleet
 from harness import Failed, LOOPBACK, Skipped, call, expect, free_port, until
 
 PICTURES = Path("target/outside/pictures")
@@ -119,6 +120,7 @@ def page(bench):
     with browser() as chromium:
         said = [well_refused_gone(bench, chromium), upstream_down(bench, chromium)]
         said.append(with_token(bench, chromium))
+        said.append(store_down(bench, chromium))
     return "; ".join(said)
 
 
@@ -195,6 +197,30 @@ def upstream_down(bench, chromium):
     expect(not window.complaints, f"the browser complains: {window.complaints}")
     gateway.stop()
     return f"upstream down after {seconds:.0f} s"
+
+
+def store_down(bench, chromium):
+    """A replica of a fleet shows its role, its store, what is published, and that the store is down."""
+    world = Fleet(bench)
+    keeper = world.add("keeper", "keeper")
+    world.until_live()
+    window = Window(chromium, keeper.admin)
+    window.tab.wait_for_selector("#token-field", state="visible")
+    window.tab.fill("#token-field", world.token)
+    window.tab.keyboard.press("Enter")
+    window.until("a fleet whose store is up", lambda: "is up since" in window.text("#fleet"))
+    expect("This replica is a keeper." in window.text("#fleet"), window.text("#fleet"))
+    window.until("what is published", lambda: "which is published" in window.text("#credentials"))
+    window.judge("fleet")
+    world.redis.kill()
+    window.until("that it is down", lambda: window.text("#headline") == "The shared store of the fleet is down.")
+    expect("is down since" in window.text("#fleet"), window.text("#fleet"))
+    window.judge("fleet-store-down")
+    world.redis.start()
+    window.until("that it is back", lambda: "is up since" in window.text("#fleet"))
+    expect("Last error" in window.text("#fleet"), window.text("#fleet"))
+    expect(not window.complaints, f"the browser complains: {window.complaints}")
+    return "a store that is down is told, and that it is back"
 
 
 def with_token(bench, chromium):

@@ -414,6 +414,8 @@ fn the_metrics_page_lists_what_a_replica_of_a_fleet_exports() {
     let registry = prometheus::Registry::new();
     let metrics = headset::credential::fleet::metrics::FleetMetrics::new().unwrap();
     metrics.register(&registry).unwrap();
+    let health = headset::credential::fleet::health::StoreHealth::new();
+    health.register(&registry).unwrap();
     let exported: BTreeSet<String> = registry
         .gather()
         .iter()

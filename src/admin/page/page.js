@@ -172,6 +172,7 @@ function credential(c) {
   else left.append(end ? "expired" : "none", el("small", {}, end ? `at ${stamp(end)}` : "calls that need it fail"));
   if (renews && alive && !retries) row("Next renewal", ["in ", falling("credentials", renews), ` (${stamp(renews)})`]);
   row("Generation", String(c.generation));
+  if (c.shared) row("In the fleet", inFleet(c.shared));
   row("Last mint", begun ? stamp(begun) : "never");
   if (c.last_rejected) row("Last rejected", stamp(at(c.last_rejected)));
   if (c.tenants) row("Tenants", Object.entries(c.tenants).map(([state, n]) => `${n} ${state}`).join(", ") || "none yet");
@@ -184,6 +185,20 @@ function credential(c) {
     el("header", {}, el("h3", {}, c.name), el("span", { cls: "quiet" }, c.kind),
       el("span", { cls: "state" }, c.tenants ? `at worst ${c.state}` : c.state)),
     left, bar, el("dl", {}, rows), human);
+}
+
+/* What a replica holds beside what is published, and who may mint. */
+function inFleet(s) {
+  const held = s.generation ? `has ${s.generation}` : "has none";
+  const shown = !s.published ? "none is published" : s.published === s.generation ? "which is published" : `published is ${s.published}`;
+  return [`${held}, ${shown}`, s.lease ? `; ${s.lease.replica} mints, until ${stamp(at(s.lease.until))} at the latest` : ""];
+}
+function fleet(f) {
+  const up = f.up === null ? "was not asked anything yet" : f.up ? "is up" : "is down";
+  return el("div", {},
+    el("p", {}, `This replica is a ${f.role}. `, el("code", {}, f.store), " ", el("b", { cls: f.up === false ? "heed-text" : null }, up),
+      f.since ? ` since ${stamp(at(f.since))}.` : "."),
+    f.last_error && el("p", { cls: "quiet" }, `Last error, ${stamp(at(f.last_error_at))}: ${f.last_error}`));
 }
 
 function route(r) {
@@ -263,6 +278,9 @@ function judge(s) {
     else if (c.state === "failing") heed.push([`Renewing ${c.name} fails; it is still valid.`, todo || why]);
     else if (c.human && at(c.human.due) - now() < SOON) heed.push([`${c.name} needs manual action by ${stamp(at(c.human.due))}.`, todo]);
   }
+  if (s.fleet && s.fleet.up === false) {
+    heed.push(["The shared store of the fleet is down.", `${s.fleet.last_error}. Calls go on with what is live; replicas come back by themselves.`]);
+  }
   for (const r of s.routes) {
     /* Where most fail it shows at once, and where that is over, too. */
     const last = lately(r.name, 3), most = last.failed > 0 && last.failed / last.calls >= 0.5;
@@ -312,6 +330,8 @@ function show() {
     ? el("div", { cls: "cards" }, s.credentials.map(credential)) : el("p", { cls: "quiet" }, "No route names a credential.")));
   put("routes", [s.routes.map((r) => ({ ...r, calls: 0 })), times[times.length - 1]], () => el("div", { cls: "routes" }, s.routes.map(route)));
   $("authorities-told").hidden = !s.local_cas.length;
+  $("fleet-told").hidden = !s.fleet;
+  put("fleet", s.fleet, () => (s.fleet ? fleet(s.fleet) : el("p", {})));
   put("authorities", s.local_cas.map((a) => ({ ...a, expires_in_seconds: 0 })), () => list(s.local_cas.map(authority), 8, "None."));
   put("failures", s.failures, () => list(alike(s.failures).map(failure), 8, s.unrouted
     ? `None, but for what no route took: ${many(s.unrouted, "call")} since the start.` : "None."));

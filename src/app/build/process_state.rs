@@ -54,6 +54,7 @@ impl ProcessState {
         let families = Families::register(registry)?;
         if let Some(stores) = &factory.fleet {
             stores.fleet.metrics.register(registry)?;
+            stores.fleet.store.health().register(registry)?;
         }
         let recent = Arc::new(RecentFailures::new(factory.clock.clone()));
         Ok(ProcessState {

@@ -13,6 +13,7 @@ mod attempt;
 mod failures;
 mod publishing;
 mod replica;
+mod seen;
 
 use std::any::Any;
 use std::sync::{Arc, MutexGuard, OnceLock, PoisonError};
@@ -25,6 +26,7 @@ use super::{Fleet, FleetNews, RecordPlace};
 use crate::base::name::Name;
 use crate::base::time::Clock;
 use crate::config::shared_store::FleetRole;
+use crate::credential::shared_view::SharedView;
 use crate::credential::store::{Digest, Fingerprint, Label, StoreScope, digest_of};
 use crate::credential::{Change, Facts, Fresh, Mint, MintError, MintFuture, Rejection, Revocation};
 use crate::secret::{SecretSource, command};
@@ -253,6 +255,10 @@ impl Mint for FleetMint {
 
     fn news(&self) -> MintFuture<'_, ()> {
         Box::pin(self.notice())
+    }
+
+    fn shared(&self) -> Option<SharedView> {
+        Some(self.state().shared_view(self.clock.now()))
     }
 
     fn use_store(&self, scope: StoreScope) {

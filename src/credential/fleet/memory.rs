@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use tokio::sync::watch;
 
+use super::health::StoreHealth;
 use super::record::{FailureNote, FleetView, LeaseAnswer, LeaseRequest, PublishAnswer};
 use super::steps::FleetRecord;
 use super::{FleetNews, FleetStore, RecordPlace, StoreDown, StoreFuture};
@@ -19,6 +20,7 @@ use crate::base::time::Clock;
 pub struct MemoryFleet {
     clock: Clock,
     inner: Mutex<Shelves>,
+    health: StoreHealth,
 }
 
 #[derive(Debug, Default)]
@@ -35,6 +37,7 @@ impl MemoryFleet {
         MemoryFleet {
             clock,
             inner: Mutex::default(),
+            health: StoreHealth::new(),
         }
     }
 
@@ -167,5 +170,9 @@ impl FleetStore for MemoryFleet {
 
     fn shown(&self) -> String {
         "memory".into()
+    }
+
+    fn health(&self) -> &StoreHealth {
+        &self.health
     }
 }

@@ -1,6 +1,6 @@
 //! What Prometheus learns about a fleet. Series exist only where there is one.
 
-use prometheus::{Error, IntCounterVec, IntGauge, Opts, Registry};
+use prometheus::{Error, IntCounterVec, Opts, Registry};
 
 use crate::base::closed_set::closed_set;
 use crate::base::name::Name;
@@ -38,7 +38,6 @@ closed_set! {
 /// The families; clones share them.
 #[derive(Clone, Debug)]
 pub struct FleetMetrics {
-    up: IntGauge,
     operations: IntCounterVec,
     obtained: IntCounterVec,
 }
@@ -50,10 +49,6 @@ impl FleetMetrics {
     /// Where a name or help cannot be used, which would be a bug.
     pub fn new() -> Result<FleetMetrics, Error> {
         let metrics = FleetMetrics {
-            up: IntGauge::new(
-                "headset_fleet_store_up",
-                "1 while the shared store does what it is asked, 0 after it did not.",
-            )?,
             operations: IntCounterVec::new(
                 Opts::new(
                     "headset_fleet_store_operations_total",
@@ -83,7 +78,6 @@ impl FleetMetrics {
     /// # Errors
     /// Where `registry` has one of them already.
     pub fn register(&self, registry: &Registry) -> Result<(), Error> {
-        registry.register(Box::new(self.up.clone()))?;
         registry.register(Box::new(self.operations.clone()))?;
         registry.register(Box::new(self.obtained.clone()))
     }
@@ -100,7 +94,6 @@ impl FleetMetrics {
         let outcome = if done { "done" } else { "down" };
         let labels = [operation.as_str(), outcome];
         self.operations.with_label_values(&labels).inc();
-        self.up.set(i64::from(done));
     }
 
     pub(super) fn took_up(&self, credential: &Name, source: FleetSource) {

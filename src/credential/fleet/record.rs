@@ -22,6 +22,8 @@ pub struct FleetView {
     pub rejected: u64,
     /// The last failure while it holds, with what is left of that.
     pub failure: Option<(FailureNote, Duration)>,
+    /// The token of whoever has the lease, with what is left of it.
+    pub lease: Option<(String, Duration)>,
     /// The identities under which the name is published, where this one is not.
     pub others: Vec<String>,
 }
@@ -29,7 +31,7 @@ pub struct FleetView {
 /// Asks for the lease.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LeaseRequest {
-    /// Who asks: a random word of its own for each request.
+    /// Who asks: the name of the replica, and a random word of its own for each request.
     pub token: String,
     /// How long.
     pub life: Duration,

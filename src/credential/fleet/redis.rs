@@ -27,6 +27,7 @@ use tokio::sync::watch;
 use self::feed::Feed;
 use self::link::RedisLink;
 use self::thread::on_store_thread;
+use super::health::StoreHealth;
 use super::record::{FailureNote, FleetView, LeaseAnswer, LeaseRequest, PublishAnswer};
 use super::{FleetNews, FleetStore, RecordPlace, StoreDown, StoreFuture};
 use crate::config::outbound::UpstreamTls;
@@ -39,6 +40,7 @@ use crate::net::egress::ProcessContext;
 pub struct RedisFleet {
     link: Arc<RedisLink>,
     feed: Arc<Feed>,
+    health: Arc<StoreHealth>,
 }
 
 impl RedisFleet {
@@ -53,10 +55,12 @@ impl RedisFleet {
     ) -> Result<RedisFleet, SetUpError> {
         let (link, pushes) = RedisLink::new(config, tls, process)?;
         let link = Arc::new(link);
-        let feed = Feed::new(link.clone(), pushes, config.poll);
+        let health = Arc::new(StoreHealth::new());
+        let feed = Feed::new(link.clone(), health.clone(), pushes, config.poll);
         Ok(RedisFleet {
             link,
             feed: Arc::new(feed),
+            health,
         })
     }
 
@@ -169,6 +173,10 @@ impl FleetStore for RedisFleet {
     fn shown(&self) -> String {
         self.link.shown()
     }
+
+    fn health(&self) -> &StoreHealth {
+        &self.health
+    }
 }
 
 fn script(text: &str, place: &RecordPlace) -> Cmd {
@@ -189,8 +197,17 @@ const OTHERS: usize = 3;
 /// What the script of a look answers.
 fn view(answer: Value, own: &str) -> Option<FleetView> {
     let (now, fields, known): (u64, Vec<Bytes>, Vec<String>) = from_redis_value(answer).ok()?;
-    let [generation, sealed, ends, rejected, failure, until, print] =
-        <[Bytes; 7]>::try_from(fields).ok()?;
+    let [
+        generation,
+        sealed,
+        ends,
+        rejected,
+        failure,
+        until,
+        print,
+        lease,
+        lease_until,
+    ] = <[Bytes; 9]>::try_from(fields).ok()?;
     let number = |field: Bytes| -> Option<u64> {
         let Some(field) = field else { return Some(0) };
         std::str::from_utf8(&field).ok()?.parse().ok()
@@ -206,6 +223,11 @@ fn view(answer: Value, own: &str) -> Option<FleetView> {
         (note, left(until))
     });
     let ends = ends.filter(|ends| !ends.is_empty());
+    let lease_until = number(lease_until)?;
+    let lease = lease.filter(|_| lease_until > now).and_then(|token| {
+        let token = String::from_utf8(token).ok()?;
+        Some((token, left(lease_until)))
+    });
     Some(FleetView {
         generation: number(generation)?,
         sealed: sealed.unwrap_or_default(),
@@ -215,6 +237,7 @@ fn view(answer: Value, own: &str) -> Option<FleetView> {
         },
         rejected: number(rejected)?,
         failure,
+        lease,
         others: {
             // They come from Redis, and go into messages: an identity or nothing.
             let is_identity = |one: &String| {

@@ -34,6 +34,9 @@ impl FleetRecord {
             sealed: self.sealed.clone(),
             left: self.ends.map(left),
             rejected: self.rejected,
+            lease: (self.lease.clone())
+                .filter(|(_, until)| *until > now)
+                .map(|(token, until)| (token, left(until))),
             failure: failure.map(|failure| (failure.clone(), left(self.failed_until))),
             others: Vec::new(),
         }

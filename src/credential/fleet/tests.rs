@@ -56,11 +56,14 @@ pub(super) async fn steps_are_kept(store: &dyn FleetStore) {
         let answer = store.publish(&cms, token, generation, sealed, left).await;
         answer.unwrap()
     };
+    let (holder, left) = store.look(&cms).await.unwrap().lease.unwrap();
+    assert!(holder == "one" && left <= LONG, "{holder} for {left:?}");
     assert_eq!(
         publish("one", first, Some(LONG)).await,
         PublishAnswer::Accepted
     );
     let view = store.look(&cms).await.unwrap();
+    assert_eq!(view.lease, None, "it ended with the publication");
     assert_eq!(view.generation, first);
     assert_eq!(view.sealed, b"sealed\x00\xff");
     assert!(

@@ -11,6 +11,7 @@ use crate::base::name::Name;
 use crate::base::time::{Deadline, Moment};
 use crate::credential::human::Action;
 use crate::credential::schedule;
+use crate::credential::shared_view::SharedView;
 use crate::credential::{Cause, MintError, Minted};
 
 closed_set! {
@@ -79,6 +80,8 @@ pub struct Snapshot {
     /// When a person must have acted (see `credential/human.rs`), in milliseconds
     /// since the epoch.
     pub human_due_ms: Option<i64>,
+    /// What is known of it as one that replicas share; `None` where they do not.
+    pub shared: Option<SharedView>,
     /// What a person must do after the last attempt; `None` where it did not fail, or
     /// recovers by itself.
     pub action: Option<(Action, String)>,

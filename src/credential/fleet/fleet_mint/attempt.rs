@@ -9,6 +9,7 @@ use tokio::time::{Instant, sleep};
 use super::FleetMint;
 use super::failures::store_error;
 use super::replica::{FleetVerdict, Opened};
+use super::seen::own_name;
 use crate::credential::fleet::StoreDown;
 use crate::credential::fleet::metrics::{FleetSource, StoreOperation};
 use crate::credential::fleet::published::{PublishedCredential, Unopened, hex};
@@ -60,9 +61,13 @@ impl FleetMint {
                 Ok(view) => view,
                 Err(down) => return self.without_store(down, fingerprints).await,
             };
-            self.state().alone_at = None;
-            let opened = self.open(&view)?;
             let now = self.clock.now();
+            {
+                let mut state = self.state();
+                state.alone_at = None;
+                state.seen.read(&view, now);
+            }
+            let opened = self.open(&view)?;
             let verdict = self.state().judge(
                 opened.as_ref(),
                 fingerprints.as_deref(),
@@ -113,6 +118,7 @@ impl FleetMint {
     ) -> KeeperStep {
         let forced = verdict == (FleetVerdict::Want { forced: true });
         let request = self.request(view, forced, fingerprints.as_deref());
+        let since = Instant::now();
         let asked = self.fleet.store.lease(&self.place, &request).await;
         let (generation, failures) = match self.counted(StoreOperation::Lease, asked) {
             Ok(LeaseAnswer::Granted {
@@ -137,15 +143,23 @@ impl FleetMint {
                 return KeeperStep::Ended(self.without_store(down, fingerprints).await);
             }
         };
+        let now = self.clock.now();
+        (self.state().seen).leased(&request.token, request.life, now);
         if verdict == FleetVerdict::Restore {
             return KeeperStep::Ended(self.restore(&request.token, generation).await);
+        }
+        if since.elapsed() + self.mint_limit > request.life {
+            // This process slept: another one may have the lease by now.
+            return KeeperStep::LooksAgain;
         }
         if forced && !self.state().rejected {
             // Some other replica's caller told of it.
             self.inner.rejected(Rejection::Credential);
         }
         let minted = self.mint_under_lease(&request, generation, failures, fingerprints);
-        KeeperStep::Ended(minted.await)
+        let minted = minted.await;
+        self.state().seen.lease_ended();
+        KeeperStep::Ended(minted)
     }
 
     /// Tells the keepers that an upstream rejected what this holder has, unless that
@@ -169,6 +183,7 @@ impl FleetMint {
         outcome: Result<T, StoreDown>,
     ) -> Result<T, StoreDown> {
         self.fleet.metrics.did(operation, outcome.is_ok());
+        self.fleet.store.health().note(&outcome);
         outcome
     }
 
@@ -244,14 +259,16 @@ impl FleetMint {
         let mut token = [0; 16];
         // Without random bytes nothing else works either; a lease is no secret.
         let _ = SystemRandom::new().fill(&mut token);
+        let token = hex(&token);
         LeaseRequest {
-            token: hex(&token),
+            // People are shown who has it.
+            token: format!("{}:{token}", own_name()),
             life: self.mint_limit * 2 + self.fleet.timeout * 4,
             seen: view.generation,
             had,
             // A person who asks, or a secret that cannot be read now, is no repetition.
             print: match wanted || fingerprints.is_none() {
-                true => hex(&token),
+                true => token,
                 false => hex(&print[..8]),
             },
             forced,

@@ -75,7 +75,11 @@ impl FleetMint {
             return failure.told(*left);
         }
         let mut detail = match self.is_keeper() {
-            true => format!("another replica is minting it and has not published it in {store}"),
+            true => {
+                let named = self.state().shared_view(self.clock.now()).lease;
+                let who = named.map_or("another replica".to_owned(), |lease| lease.replica);
+                format!("{who} is minting it and has not published it in {store}")
+            }
             false => format!("no keeper has published a newer one in {store}"),
         };
         if !view.others.is_empty() {

@@ -6,6 +6,7 @@ use tokio::sync::watch;
 
 use super::super::FleetNews;
 use super::super::published::PublishedCredential;
+use super::seen::RecordSeen;
 use crate::base::time::{Deadline, Moment};
 use crate::credential::schedule;
 use crate::credential::store::Fingerprint;
@@ -47,6 +48,8 @@ pub(super) struct ReplicaState {
     pub(super) alone_at: Option<Deadline>,
     /// When it last did.
     pub(super) was_alone: Option<Moment>,
+    /// What people are shown.
+    pub(super) seen: RecordSeen,
 }
 
 /// A credential that this replica has.
@@ -98,6 +101,8 @@ impl ReplicaState {
         if news == self.acted {
             return None;
         }
+        self.seen.published = news.generation;
+        self.seen.rejected = news.rejected;
         let generation = self.held.as_ref().map_or(0, |held| held.generation);
         let is_newer = news.generation > generation;
         let was_rejected =

@@ -14,6 +14,7 @@ use tokio::time::{Instant, sleep_until};
 
 use super::link::RedisLink;
 use super::thread::store_thread;
+use crate::credential::fleet::health::StoreHealth;
 use crate::credential::fleet::{FleetNews, RecordPlace};
 
 /// While Redis is away, it is tried about as often.
@@ -25,6 +26,7 @@ const MISSED: Duration = Duration::from_secs(1);
 /// See the module.
 pub(super) struct Feed {
     link: Arc<RedisLink>,
+    health: Arc<StoreHealth>,
     told: Arc<ToldReplicas>,
     start: Mutex<Option<(broadcast::Receiver<PushInfo>, Duration)>>,
 }
@@ -50,14 +52,16 @@ impl ToldReplicas {
 }
 
 impl Feed {
-    /// Looks by itself every `poll`, once somebody listens.
+    /// Looks by itself every `poll`, once somebody listens, and tells `health` of it.
     pub(super) fn new(
         link: Arc<RedisLink>,
+        health: Arc<StoreHealth>,
         pushes: broadcast::Receiver<PushInfo>,
         poll: Duration,
     ) -> Feed {
         Feed {
             link,
+            health,
             told: Arc::default(),
             start: Mutex::new(Some((pushes, poll))),
         }
@@ -85,6 +89,7 @@ impl Feed {
             thread.spawn(run(
                 Arc::downgrade(&self.link),
                 Arc::downgrade(&self.told),
+                self.health.clone(),
                 pushes,
                 poll,
             ));
@@ -101,6 +106,7 @@ impl Feed {
 async fn run(
     link: Weak<RedisLink>,
     told: Weak<ToldReplicas>,
+    health: Arc<StoreHealth>,
     mut pushes: broadcast::Receiver<PushInfo>,
     poll: Duration,
 ) {
@@ -138,7 +144,7 @@ async fn run(
             }
             () = sleep_until(next) => {
                 let (Some(link), Some(told)) = (link.upgrade(), told.upgrade()) else { return };
-                next = Instant::now() + match look(&link, &told, &mut seen).await {
+                next = Instant::now() + match look(&link, &told, &health, &mut seen).await {
                     true => jittered(poll),
                     false => jittered(AWAY),
                 };
@@ -149,12 +155,14 @@ async fn run(
 
 /// Looks at every record; tells who may be told of a new connection. Whether Redis did
 /// what it was asked.
-async fn look(link: &RedisLink, told: &ToldReplicas, seen: &mut u64) -> bool {
+async fn look(link: &RedisLink, told: &ToldReplicas, health: &StoreHealth, seen: &mut u64) -> bool {
     let records: Vec<Arc<str>> = told.lock().keys().cloned().collect();
     for record in records {
         let mut command = cmd("HMGET");
         command.arg(&*record).arg("g").arg("r");
-        let Ok(answer) = link.call(command).await else {
+        let outcome = link.call(command).await;
+        health.note(&outcome);
+        let Ok(answer) = outcome else {
             return false;
         };
         let Ok([generation, rejected]) = from_redis_value::<[Option<u64>; 2]>(answer) else {

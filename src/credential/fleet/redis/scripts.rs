@@ -20,7 +20,7 @@ macro_rules! script {
 
 /// What there is.
 pub(super) const LOOK: &str = script!(
-    "local h = redis.call('HMGET', KEYS[1], 'g', 's', 'e', 'r', 'f', 'fu', 'fp')
+    "local h = redis.call('HMGET', KEYS[1], 'g', 's', 'e', 'r', 'f', 'fu', 'fp', 'l', 'u')
 local others = {}
 if not h[1] then others = redis.call('HKEYS', KEYS[2]) end
 return {now, h, others}"
