@@ -13,7 +13,6 @@ mod http2;
 mod phase;
 mod proxied;
 mod serving;
-pub mod stream;
 pub mod upgrade;
 
 use std::cell::Cell;

@@ -9,7 +9,7 @@ use crate::h1::body::BodyFault;
 pub enum BodyError {
     /// The caller broke it off.
     #[error("the body broke off")]
-    Broken(#[from] hyper::Error),
+    Broken(#[source] h2::Error),
     /// The connection of the caller or of the upstream failed.
     #[error("the body broke off")]
     Connection(#[from] std::io::Error),

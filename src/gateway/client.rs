@@ -172,7 +172,7 @@ async fn over_new(pool: Rc<ConnPool>, call: Call, wary: bool, own: bool) -> Clie
         }
         Ok(Transport::H2(stream)) => {
             let scheme = pool.scheme();
-            let answer = h2::exchange(stream, scheme, *call.request, &call.facts.sent).await;
+            let answer = h2::exchange(stream, scheme, call).await;
             answer.map(|(response, seen)| (Box::new(response), seen))
         }
         Err(error) => Err(Error::Upstream(Box::new(UpstreamFault {

@@ -134,7 +134,7 @@ mod tests {
 
     use super::*;
     use crate::base::time::Clock;
-    use crate::gateway::observe::SentHead;
+    use crate::gateway::observe::{InterimRoom, SentHead};
     use crate::net::caller::Peer;
 
     #[derive(Clone, Default)]
@@ -189,7 +189,7 @@ mod tests {
             came_by_tunnel: false,
             observed: None,
             spelling: Spelling::LOWER,
-            interim: None,
+            interim: InterimRoom::None,
             sent: SentHead::default(),
         }
     }

@@ -9,6 +9,7 @@
 //! upstream wants it (RFC 9110 §10.1.1): asking for it is what sends the 100.
 
 pub mod caller_body;
+pub mod h2_upload;
 pub mod min_rate;
 pub mod replay_buffer;
 

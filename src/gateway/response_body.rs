@@ -236,15 +236,6 @@ impl ResponseBody {
     }
 }
 
-/// `frame` in memory of its own. What came in one read shares its memory, all of which
-/// is kept for as long as any of it; HTTP/2 keeps frames as they are until they leave.
-fn apart(frame: Frame<Bytes>) -> Frame<Bytes> {
-    match frame.into_data() {
-        Ok(octets) => Frame::data(Bytes::copy_from_slice(&octets)),
-        Err(frame) => frame,
-    }
-}
-
 impl http_body::Body for ResponseBody {
     type Data = Bytes;
     type Error = BodyError;
@@ -254,9 +245,8 @@ impl http_body::Body for ResponseBody {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         let this = &mut *self;
-        let send_progress = this.busy.as_ref().and_then(InFlight::send_progress);
-        if let Some(send_progress) = send_progress {
-            send_progress.taken();
+        if let Some(stream) = this.busy.as_ref().and_then(InFlight::stream) {
+            stream.taken();
         }
         let frame = match &mut this.kind {
             BodyKind::Empty | BodyKind::Tunnel(_) | BodyKind::Opened(_) => Poll::Ready(None),
@@ -289,18 +279,15 @@ impl http_body::Body for ResponseBody {
                 false => Poll::Ready(Some(Err(error))),
             };
         }
-        let Poll::Ready(Some(Ok(mut frame))) = frame else {
+        let Poll::Ready(Some(Ok(frame))) = frame else {
             return frame;
         };
         let octets = frame.data_ref().map_or(0, Bytes::len);
         if let Some(request_guard) = &this.request_guard {
             request_guard.count(octets);
         }
-        if let Some(send_progress) = this.busy.as_ref().and_then(InFlight::send_progress) {
-            send_progress.made();
-            if !this.is_end_stream() {
-                frame = apart(frame);
-            }
+        if let Some(stream) = this.busy.as_ref().and_then(InFlight::stream) {
+            stream.made();
         }
         Poll::Ready(Some(Ok(this.clean(frame))))
     }

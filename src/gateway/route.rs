@@ -22,7 +22,7 @@ use crate::gateway::fields::Seen;
 use crate::gateway::forward::elsewhere::Unrouted;
 use crate::gateway::forward::{self, ForwardRules};
 use crate::gateway::metrics::{ListenerMetrics, ListenerRefusal};
-use crate::gateway::observe::{CallFacts, SentHead, id_of};
+use crate::gateway::observe::{CallFacts, InterimRoom, SentHead, id_of};
 use crate::gateway::path::{is_under, normalise};
 use crate::gateway::replay::ReplayPolicy;
 use crate::gateway::request_body::caller_body::CallerBody;
@@ -35,6 +35,7 @@ use crate::gateway::upstream::lifetimes::Lifetimes;
 use crate::gateway::upstream::pool::ConnPool;
 use crate::gateway::{Call, ConnectionReuse, expect, framing};
 use crate::h1::spelling::Spelling;
+use crate::net::caller::stream::StreamState;
 use crate::net::caller::{ConnState, Peer};
 use crate::net::connect::Connector;
 
@@ -160,13 +161,15 @@ impl Gateway {
     /// Answers a call. Always: what fails below is answered as a problem. Dropping
     /// the future abandons the call and closes its upstream connection. `request` comes
     /// without its body, which is `incoming`. `spelling` is how the names of its fields were
-    /// written. `caller` learns whether the response overtook the request's body.
+    /// written. `caller` learns whether the response overtook the request's body; over HTTP/2
+    /// it is the call of this `stream`, where interim responses go.
     pub async fn answer(
         &self,
         mut request: Box<Request<RequestBody>>,
         incoming: CallerBody,
         spelling: Spelling,
         caller: &Rc<ConnState>,
+        stream: Option<&Rc<StreamState>>,
     ) -> Box<Response<ResponseBody>> {
         let started = Instant::now();
         let mut uploading = None;
@@ -202,8 +205,13 @@ impl Gateway {
             } else {
                 Spelling::LOWER
             },
-            // HTTP/1.0 knows none (RFC 9110 §15.2), and h2's library sends none.
-            interim: (request.version() == Version::HTTP_11).then(|| caller.clone()),
+            interim: match stream {
+                Some(stream) => InterimRoom::Stream(stream.clone()),
+                None if request.version() == Version::HTTP_11 => {
+                    InterimRoom::Connection(caller.clone())
+                }
+                None => InterimRoom::None,
+            },
             sent: SentHead::default(),
         });
         if !incoming.is_end_stream() {

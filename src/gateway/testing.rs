@@ -15,7 +15,7 @@ use tokio::time::Instant;
 use crate::base::name::Name;
 use crate::gateway::fields::Seen;
 use crate::gateway::metrics::{Families, RouteMetrics};
-use crate::gateway::observe::{CallFacts, SentHead};
+use crate::gateway::observe::{CallFacts, InterimRoom, SentHead};
 use crate::gateway::replay::ReplayPolicy;
 use crate::gateway::request_body::RequestBody;
 use crate::gateway::request_body::caller_body::CallerBody;
@@ -48,7 +48,7 @@ pub(crate) fn call(method: Method, body: RequestBody) -> Call {
             came_by_tunnel: false,
             observed: None,
             spelling: Spelling::LOWER,
-            interim: None,
+            interim: InterimRoom::None,
             sent: SentHead::default(),
         }),
         seen: Seen::default(),
@@ -76,7 +76,7 @@ pub(crate) fn interim_facts() -> (Rc<CallFacts>, Rc<ConnState>) {
         came_by_tunnel: false,
         observed: None,
         spelling: Spelling::LOWER,
-        interim: Some(caller.clone()),
+        interim: InterimRoom::Connection(caller.clone()),
         sent: SentHead::default(),
     };
     (Rc::new(facts), caller)

@@ -63,7 +63,7 @@ pub(super) fn refuse(metrics: &ListenerMetrics, why: Expired) {
 }
 
 /// Counts and logs an HTTP/2 connection that ended by `error`.
-pub(super) fn note_failure(error: &hyper::Error, notes: &ConnState, metrics: &ListenerMetrics) {
+pub(super) fn note_failure(error: &h2::Error, notes: &ConnState, metrics: &ListenerMetrics) {
     // Ours, or what the protocol library called one (CONTINUATION, unseen resets).
     let flood = notes
         .flood
@@ -72,16 +72,12 @@ pub(super) fn note_failure(error: &hyper::Error, notes: &ConnState, metrics: &Li
     match flood {
         Some(Flood::Resets) => metrics.refused(ListenerRefusal::ResetFlood).inc(),
         Some(Flood::Frames) => metrics.refused(ListenerRefusal::FrameFlood).inc(),
-        None if error.is_parse() => metrics.refused(ListenerRefusal::BadHead).inc(),
         None => {}
     }
     tracing::debug!(error.detail = %error, "a caller's connection ended early");
 }
 
-fn is_flood(error: &hyper::Error) -> bool {
-    let cause = std::error::Error::source(error);
-    let cause = cause.and_then(|cause| cause.downcast_ref::<h2::Error>());
-    cause.is_some_and(|cause| {
-        cause.is_library() && cause.reason() == Some(h2::Reason::ENHANCE_YOUR_CALM)
-    })
+/// Whether it is the library that calls what came a flood (RFC 9113 §7).
+fn is_flood(error: &h2::Error) -> bool {
+    error.is_library() && error.reason() == Some(h2::Reason::ENHANCE_YOUR_CALM)
 }

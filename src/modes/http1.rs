@@ -114,7 +114,7 @@ pub(super) async fn serve(
         let incoming = incoming.map_or(CallerBody::Absent, CallerBody::H1);
         let service = current.service();
         let response = {
-            let mut call = pin!(service.answer(request, incoming, spelling, &notes));
+            let mut call = pin!(service.answer(request, incoming, spelling, &notes, None));
             poll_fn(|cx| {
                 if let Poll::Ready(response) = call.as_mut().poll(cx) {
                     return Poll::Ready(Ok(Some(response)));

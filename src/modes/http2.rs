@@ -1,37 +1,33 @@
-//! A connection of a caller that speaks HTTP/2 (RFC 9113), by hyper and h2.
+//! A connection of a caller that speaks HTTP/2 (RFC 9113), by h2.
 //!
 //! What one connection may cost is bounded here: streams, resets, windows, the size of
-//! heads. How a stream ends whose caller takes nothing is in `stream.rs`, and why the
-//! connection ends in `ending.rs`.
+//! heads. Each stream has a task of its own (`http2/stream.rs`); why the connection ends is
+//! in `ending.rs`.
 
-use std::convert::Infallible;
+mod stream;
+
 use std::future::{Future as _, poll_fn};
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::sync::Arc;
-use std::task::Poll;
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use http::{Request, Response, StatusCode};
-use hyper::body::Incoming;
-use hyper::server::conn::http2;
-use hyper::service::service_fn;
-use hyper_util::rt::TokioIo;
+use bytes::Bytes;
+use h2::RecvStream;
+use h2::server::{self, Handshake, SendResponse};
+use http::Request;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
 use crate::gateway::metrics::{ListenerMetrics, ListenerRefusal};
-use crate::gateway::request_body::RequestBody;
-use crate::gateway::request_body::caller_body::CallerBody;
-use crate::gateway::response_body::ResponseBody;
-use crate::h1::spelling::Spelling;
 use crate::modes::ending::{expiry, note_failure, refuse};
 use crate::modes::phase::Phase;
 use crate::modes::serving::{ConnectionRules, CurrentService};
-use crate::modes::stream::Streams;
-use crate::net::caller::{CallerIo, ConnState, InFlight};
+use crate::net::caller::{CallerIo, ConnState};
 use crate::net::gathered::GatheredWrites;
 use crate::net::read_ahead;
+use stream::StreamRules;
 
 /// Streams of one HTTP/2 connection at a time (RFC 9113 §5.1.2).
 const STREAMS: u32 = 100;
@@ -67,48 +63,15 @@ pub(super) async fn serve(
     metrics: Arc<ListenerMetrics>,
     mut phase: watch::Receiver<Phase>,
 ) {
-    let slow = metrics.refused(ListenerRefusal::SlowReader).clone();
-    let streams = Streams::new(rules.idle, slow);
-    let mut builder = http2::Builder::new(streams.clone());
-    builder
-        .max_concurrent_streams(STREAMS)
-        .max_pending_accept_reset_streams(UNSEEN_RESETS)
-        .max_local_error_reset_streams(FAULTY_STREAMS)
-        .initial_stream_window_size(STREAM_WINDOW)
-        .initial_connection_window_size(CONNECTION_WINDOW)
-        .max_send_buf_size(SEND_BUFFER)
-        .max_header_list_size(u32::try_from(rules.header_bytes).unwrap_or(u32::MAX))
-        .auto_date_header(current.is_ours());
-    io.count_frames();
-    let framed = notes.clone();
-    let service = service_fn(|request: Request<Incoming>| {
-        let (service, notes) = (current.service(), framed.clone());
-        let send_progress = streams.expect();
-        // h2 bounds the bytes of a head only.
-        let too_many = request.headers().len() > rules.header_count;
-        if too_many {
-            metrics.refused(ListenerRefusal::HeadTooLarge).inc();
-        }
-        // Boxed: the library moves it from place to place until it is a task.
-        Box::pin(async move {
-            if too_many {
-                let mut response = Response::new(ResponseBody::empty());
-                *response.status_mut() = StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE;
-                return Ok(response);
-            }
-            let busy = InFlight::begin_stream(notes.clone(), send_progress);
-            let (head, incoming) = request.into_parts();
-            let request = Box::new(Request::from_parts(head, RequestBody::empty()));
-            let incoming = CallerBody::H2(incoming);
-            let mut response = service
-                .answer(request, incoming, Spelling::LOWER, &notes)
-                .await;
-            response.body_mut().set_busy(busy);
-            Ok::<Response<ResponseBody>, Infallible>(*response)
-        })
+    let stream_rules = Rc::new(StreamRules {
+        fields: rules.header_count,
+        idle: rules.idle,
+        too_large: metrics.refused(ListenerRefusal::HeadTooLarge).clone(),
+        slow: metrics.refused(ListenerRefusal::SlowReader).clone(),
     });
+    io.count_frames();
     let io = GatheredWrites::new(io);
-    let mut connection = pin!(builder.serve_connection(TokioIo::new(io.clone()), service));
+    let mut connection = Connection::greet(io.clone(), rules.header_bytes);
     let goodbye = ConnectionRules {
         keep_alive: match rules.keep_alive {
             Duration::ZERO => GOODBYE,
@@ -120,11 +83,15 @@ pub(super) async fn serve(
     let ended = loop {
         tokio::select! {
             ended = poll_fn(|cx| {
-                let ended = connection.as_mut().poll(cx).map(Some);
+                let ended = connection.poll(cx, |request, reply| {
+                    let (rules, notes) = (stream_rules.clone(), notes.clone());
+                    let call = stream::serve(request, reply, current.clone(), notes, rules);
+                    tokio::task::spawn_local(call);
+                });
                 // All that this turn wrote leaves now; what cannot waits for the socket.
                 match io.poll_out(cx) {
                     Poll::Ready(Err(_)) if ended.is_pending() => Poll::Ready(None),
-                    _ => ended,
+                    _ => ended.map(Some),
                 }
             }) => match ended {
                 Some(ended) => break ended,
@@ -136,7 +103,7 @@ pub(super) async fn serve(
             _ = phase.wait_for(|phase| *phase != Phase::Serving), if !notes.is_closing.get() => {
                 notes.is_closing.set(true);
                 notes.rested.set(Instant::now());
-                connection.as_mut().graceful_shutdown();
+                connection.close();
                 // A caller that never acknowledges the PING behind a GOAWAY would keep its
                 // connection for as long as one may rest.
                 expired.set(expiry(&notes, &goodbye));
@@ -145,5 +112,75 @@ pub(super) async fn serve(
     };
     if let Err(error) = ended {
         note_failure(&error, &notes, &metrics);
+    }
+}
+
+/// The protocol on a connection.
+struct Connection {
+    stage: ConnectionStage,
+    /// Whether no new streams are taken, although the caller may not have been told yet.
+    is_closing: bool,
+}
+
+enum ConnectionStage {
+    /// Its preface is awaited (RFC 9113 §3.4).
+    Greeting(Handshake<GatheredWrites<CallerIo>, Bytes>),
+    Open(server::Connection<GatheredWrites<CallerIo>, Bytes>),
+}
+
+impl Connection {
+    /// Begins on `io`; heads have at most `header_bytes`.
+    fn greet(io: GatheredWrites<CallerIo>, header_bytes: usize) -> Connection {
+        let handshake = server::Builder::new()
+            .max_concurrent_streams(STREAMS)
+            .max_pending_accept_reset_streams(UNSEEN_RESETS)
+            .max_local_error_reset_streams(Some(FAULTY_STREAMS))
+            .initial_window_size(STREAM_WINDOW)
+            .initial_connection_window_size(CONNECTION_WINDOW)
+            .max_send_buffer_size(SEND_BUFFER)
+            .max_header_list_size(u32::try_from(header_bytes).unwrap_or(u32::MAX))
+            .handshake(io);
+        Connection {
+            stage: ConnectionStage::Greeting(handshake),
+            is_closing: false,
+        }
+    }
+
+    /// Moves what can be moved, and hands each stream that its caller opened `to`. Ready
+    /// when the connection has ended.
+    ///
+    /// # Errors
+    /// Where it did not end by being closed.
+    fn poll(
+        &mut self,
+        cx: &mut Context<'_>,
+        mut to: impl FnMut(Request<RecvStream>, SendResponse<Bytes>),
+    ) -> Poll<Result<(), h2::Error>> {
+        loop {
+            match &mut self.stage {
+                ConnectionStage::Greeting(handshake) => {
+                    let mut open = ready!(Pin::new(handshake).poll(cx))?;
+                    if self.is_closing {
+                        open.graceful_shutdown();
+                    }
+                    self.stage = ConnectionStage::Open(open);
+                }
+                ConnectionStage::Open(open) => match ready!(open.poll_accept(cx)) {
+                    Some(stream) => {
+                        let (request, reply) = stream?;
+                        to(request, reply);
+                    }
+                    None => return Poll::Ready(Ok(())),
+                },
+            }
+        }
+    }
+
+    /// Takes no further streams, and ends when those that there are have ended.
+    fn close(&mut self) {
+        self.is_closing = true;
+        if let ConnectionStage::Open(open) = &mut self.stage {
+            open.graceful_shutdown();
+        }
     }
 }

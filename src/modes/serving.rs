@@ -19,6 +19,7 @@ use crate::gateway::response_body::ResponseBody;
 use crate::gateway::route::Gateway;
 use crate::h1::spelling::Spelling;
 use crate::modes::proxied::ProxyPeers;
+use crate::net::caller::stream::StreamState;
 use crate::net::caller::{ConnState, Peer};
 use crate::net::tls::server::TlsAcceptor;
 
@@ -64,16 +65,21 @@ pub trait Pages: std::fmt::Debug {
 
 impl Service {
     /// The response to a request, which comes without its body and whose names were written
-    /// in this `spelling`, of a caller of whom these are the `notes`.
+    /// in this `spelling`, of a caller of whom these are the `notes`; over HTTP/2 it came on
+    /// this `stream`.
     pub async fn answer(
         &self,
         request: Box<Request<RequestBody>>,
         incoming: CallerBody,
         spelling: Spelling,
         notes: &Rc<ConnState>,
+        stream: Option<&Rc<StreamState>>,
     ) -> Box<Response<ResponseBody>> {
         match self {
-            Service::Gateway(gateway) => gateway.answer(request, incoming, spelling, notes).await,
+            Service::Gateway(gateway) => {
+                let answer = gateway.answer(request, incoming, spelling, notes, stream);
+                answer.await
+            }
             Service::Pages(pages) => {
                 let request = request.map(|_| incoming);
                 Box::new(pages.answer(request).await)
@@ -129,11 +135,6 @@ impl CurrentService {
     /// What answers a call that comes in now.
     pub fn service(&self) -> Service {
         self.0.borrow().service.clone()
-    }
-
-    /// Whether its responses originate here (RFC 9110 §6.6.1).
-    pub fn is_ours(&self) -> bool {
-        matches!(self.0.borrow().service, Service::Pages(_))
     }
 
     /// Its routes, where it is an application listener.

@@ -6,6 +6,7 @@
 
 pub mod h1;
 mod inside;
+pub mod stream;
 
 use std::cell::{Cell, RefCell};
 use std::io::{self, IoSlice};
@@ -26,6 +27,7 @@ use crate::net::activity::Activity;
 use crate::net::tls::server::{self, TlsAcceptor};
 
 use crate::net::buffers;
+use crate::net::caller::stream::StreamState;
 use crate::net::frames::{Flood, Frames};
 use crate::net::linger::Linger;
 use crate::net::listen::access;
@@ -121,32 +123,11 @@ impl ConnState {
     }
 }
 
-/// What is offered to the caller of one HTTP/2 stream. On its worker only.
-#[derive(Debug, Default)]
-pub struct SendProgress(Cell<Option<Instant>>);
-
-impl SendProgress {
-    /// A frame of the response is there for the caller.
-    pub fn made(&self) {
-        self.0.set(Some(Instant::now()));
-    }
-
-    /// It was taken: another is asked for.
-    pub fn taken(&self) {
-        self.0.set(None);
-    }
-
-    /// Since when a frame waits to be taken.
-    pub fn since(&self) -> Option<Instant> {
-        self.0.get()
-    }
-}
-
 /// A call that is being answered; ends with the last byte of its response.
 #[derive(Debug)]
 pub struct InFlight {
     notes: Rc<ConnState>,
-    send_progress: Option<Rc<SendProgress>>,
+    stream: Option<Rc<StreamState>>,
 }
 
 impl InFlight {
@@ -159,24 +140,21 @@ impl InFlight {
         InFlight::call(notes, None)
     }
 
-    /// The same on a stream of HTTP/2, noting in `send_progress` what the caller takes.
-    pub fn begin_stream(notes: Rc<ConnState>, send_progress: Rc<SendProgress>) -> InFlight {
-        InFlight::call(notes, Some(send_progress))
+    /// The same on a stream of HTTP/2, noting in `stream` what the caller takes.
+    pub fn begin_stream(notes: Rc<ConnState>, stream: Rc<StreamState>) -> InFlight {
+        InFlight::call(notes, Some(stream))
     }
 
     #[inline]
-    fn call(notes: Rc<ConnState>, send_progress: Option<Rc<SendProgress>>) -> InFlight {
+    fn call(notes: Rc<ConnState>, stream: Option<Rc<StreamState>>) -> InFlight {
         notes.calls.set(notes.calls.get() + 1);
         notes.activity.begin();
-        InFlight {
-            notes,
-            send_progress,
-        }
+        InFlight { notes, stream }
     }
 
-    /// What is offered, where that is watched.
-    pub fn send_progress(&self) -> Option<&SendProgress> {
-        self.send_progress.as_deref()
+    /// Its stream, over HTTP/2.
+    pub fn stream(&self) -> Option<&StreamState> {
+        self.stream.as_deref()
     }
 }
 

@@ -23,6 +23,7 @@ mod stories {
     mod http2_upstream;
     mod human;
     mod injects;
+    mod interim;
     mod keeps_secrets;
     mod leaves;
     mod lies;

@@ -15,29 +15,39 @@ use http::{Request, Response, Uri, Version, header};
 use http_body::Body as _;
 
 use crate::base::lazy_timer::LazyTimer;
+use crate::gateway::Call;
+use crate::gateway::client::interim::Interim;
 use crate::gateway::client::patience::Patience;
-use crate::gateway::client::pump::{BodyEnd, Pump};
+use crate::gateway::client::pump::Pump;
 use crate::gateway::error::{CallerFault, Error, FaultKind, Reached, UpstreamFault};
 use crate::gateway::fields::Seen;
 use crate::gateway::framing;
-use crate::gateway::observe::SentHead;
 use crate::gateway::request_body::RequestBody;
 use crate::gateway::response_body::ResponseBody;
 use crate::gateway::upstream::h2::body::H2Body;
 use crate::gateway::upstream::h2::conn::{H2Conn, H2Stream};
 
-/// Sends `request` on `stream`, to `scheme`, and waits for the head of
-/// the response. What was or may have been sent of the head is handed back to `sent`.
-/// Dropping the future resets the stream; the connection lives on.
+/// Interim responses (1xx) that may come without a pause, as over HTTP/1.
+const INTERIM: u32 = 1000;
+
+/// Sends `call` on `stream`, to `scheme`, and waits for the head of the response; interim
+/// responses are passed on as they come. What was or may have been sent of the head is
+/// handed back to the call's facts. Dropping the future resets the stream; the connection
+/// lives on.
 ///
 /// # Errors
 /// Where there is no head of a response; where the caller's body breaks off.
 pub async fn exchange(
     stream: H2Stream,
     scheme: Scheme,
-    request: Request<RequestBody>,
-    sent: &SentHead,
+    call: Call,
 ) -> Result<(Response<ResponseBody>, Seen), Error> {
+    let Call {
+        request,
+        facts,
+        used,
+        ..
+    } = call;
     let conn = stream.conn().clone();
     let lifetimes = conn.lifetimes();
     let reused = conn.count_call();
@@ -58,10 +68,11 @@ pub async fn exchange(
     let mut sender = conn.sender();
     let ready = sender.poll_ready(&mut Context::from_waker(Waker::noop()));
     if !matches!(ready, Poll::Ready(Ok(()))) {
-        return Err(fault(FaultKind::Closed(None), Some(Box::new(request))));
+        return Err(fault(FaultKind::Closed(None), Some(request)));
     }
     let source = request.body().source().cloned();
-    // No 100 comes through HTTP/2 here, so nothing is waited for.
+    let expects = source.is_some() && request.headers().contains_key(header::EXPECT);
+    // The body does not wait for a 100 of this upstream: a stream can be reset.
     if let Some(source) = &source {
         source.release();
     }
@@ -70,8 +81,8 @@ pub async fn exchange(
     *head.method_mut() = request.method().clone();
     *head.uri_mut() = request.uri().clone();
     *head.headers_mut() = request.headers().clone();
-    sent.keep(head);
-    let (head, body) = turn(request, scheme)?;
+    facts.sent.keep(head);
+    let (head, body) = turn(*request, scheme)?;
     let ended = body.is_end_stream();
     let (mut answer, upload) = sender
         .send_request(head, ended)
@@ -82,7 +93,17 @@ pub async fn exchange(
     let mut patience = Patience::new(source);
     let mut lazy_timer = LazyTimer::default();
 
+    let interim = Interim::new(facts, used, expects);
     let head = poll_fn(|cx| {
+        let mut passed = 0;
+        while let Poll::Ready(Some(Ok(told))) = answer.poll_informational(cx) {
+            interim.pass_h2(told);
+            passed += 1;
+            if passed > INTERIM {
+                let why = "it sends interim responses (1xx) without end";
+                return Poll::Ready(Err(fault(FaultKind::Unfit(why), None)));
+            }
+        }
         if let Poll::Ready(head) = Pin::new(&mut answer).poll(cx) {
             return Poll::Ready(head.map_err(|error| fault(kind_of(error, &conn), None)));
         }
@@ -90,7 +111,7 @@ pub async fn exchange(
             && let Poll::Ready(sent) = uploading.poll(cx)
         {
             pump = None;
-            if sent == BodyEnd::Broken {
+            if sent.is_err() {
                 return Poll::Ready(Err(CallerFault::BodyBroken.into()));
             }
         }

@@ -1,19 +1,22 @@
 //! Interim responses (1xx) of an upstream on their way to the caller (RFC 9110 §15.2).
 //!
-//! They pass at once, before the response, over HTTP/1.1 on both sides; one that a caller
-//! has no room for is left out. An upstream can echo in them what it was sent, as in any
+//! They pass at once, before the response, in any of HTTP/1.1 and HTTP/2 on either side; one
+//! that a caller has no room for is left out. An upstream can echo in them what it was sent, as in any
 //! response, so they are cleaned likewise, and of what names a user nothing passes.
 
 use std::rc::Rc;
 use std::sync::Arc;
 
-use http::{Version, header};
+use bytes::Bytes;
+use http::response::Parts;
+use http::{Response, StatusCode, Version, header};
 
 use crate::credential::Minted;
-use crate::gateway::observe::CallFacts;
+use crate::gateway::observe::{CallFacts, InterimRoom};
 use crate::gateway::{echoes, fields};
 use crate::h1::response::ResponseHead;
 use crate::h1::response_head;
+use crate::h1::spelling::Spelling;
 
 /// Bytes of them that may wait for a caller.
 const ROOM: usize = 16 * 1024;
@@ -39,27 +42,33 @@ impl Interim {
         }
     }
 
-    /// Passes `head` on, where its caller can be told.
+    /// Passes the `head` on that came over HTTP/1, where its caller can be told.
     #[cold]
     pub fn pass<B>(&self, head: ResponseHead<B>) {
-        let Some(caller) = &self.facts.interim else {
-            return;
-        };
         let ResponseHead {
-            mut response,
-            mut reason,
+            response,
+            reason,
             spelling,
             ..
         } = head;
         // HTTP/1.0 knows none (RFC 9110 §15.2).
-        if response.version() == Version::HTTP_10 {
+        if response.version() != Version::HTTP_10 {
+            self.pass_on(response.into_parts().0, reason, &spelling);
+        }
+    }
+
+    /// The same of a `response` that came over HTTP/2.
+    #[cold]
+    pub fn pass_h2(&self, response: Response<()>) {
+        self.pass_on(response.into_parts().0, None, &Spelling::LOWER);
+    }
+
+    fn pass_on(&self, head: Parts, mut reason: Option<Bytes>, spelling: &Spelling) {
+        let (status, mut headers) = (head.status, head.headers);
+        if self.expects && status == StatusCode::CONTINUE {
             return;
         }
-        let status = response.status();
-        if self.expects && status == http::StatusCode::CONTINUE {
-            return;
-        }
-        let headers = response.headers_mut();
+        let headers = &mut headers;
         fields::remove_from_trailers(headers);
         headers.remove(header::SET_COOKIE);
         if let Some(used) = &self.used {
@@ -71,17 +80,22 @@ impl Interim {
             echoes::from_fields(&used.echoes, headers);
             reason = reason.filter(|reason| !used.echoes.finds(reason));
         }
-        let mut waiting = caller.interim.borrow_mut();
-        if waiting.len() < ROOM {
-            let reason = reason.as_deref();
-            response_head::write_head(
-                &mut waiting,
-                Version::HTTP_11,
-                status,
-                reason,
-                headers,
-                &spelling,
-            );
+        match &self.facts.interim {
+            InterimRoom::None => {}
+            InterimRoom::Stream(stream) => stream.tell(status, std::mem::take(headers)),
+            InterimRoom::Connection(caller) => {
+                let mut waiting = caller.interim.borrow_mut();
+                if waiting.len() < ROOM {
+                    response_head::write_head(
+                        &mut waiting,
+                        Version::HTTP_11,
+                        status,
+                        reason.as_deref(),
+                        headers,
+                        spelling,
+                    );
+                }
+            }
         }
     }
 }

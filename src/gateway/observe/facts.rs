@@ -11,6 +11,7 @@ use super::Observed;
 use crate::config::url::HttpOrigin;
 use crate::gateway::request_body::RequestBody;
 use crate::h1::spelling::Spelling;
+use crate::net::caller::stream::StreamState;
 use crate::net::caller::{ConnState, Peer};
 
 /// Which call it is, as it came from the application.
@@ -37,9 +38,21 @@ pub struct CallFacts {
     /// How the names of its fields were written, where they are kept so.
     pub spelling: Spelling,
     /// Where interim responses to it wait, if its caller can take some.
-    pub interim: Option<Rc<ConnState>>,
+    pub interim: InterimRoom,
     /// What the last attempt sent of it, where another may need it.
     pub sent: SentHead,
+}
+
+/// Where interim responses (RFC 9110 §15.2) wait for a caller.
+#[derive(Clone, Debug, Default)]
+pub enum InterimRoom {
+    /// It can take none: HTTP/1.0 knows none.
+    #[default]
+    None,
+    /// On its connection, over HTTP/1.1.
+    Connection(Rc<ConnState>),
+    /// On its stream, over HTTP/2.
+    Stream(Rc<StreamState>),
 }
 
 /// The head of a request that was sent, or may have been, without its body: whoever sent it

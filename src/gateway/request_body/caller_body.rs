@@ -1,13 +1,12 @@
 //! The body of a request as its caller sends it, over whichever version of HTTP.
 
-use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
-use http_body::{Body as _, Frame};
-use hyper::body::Incoming;
+use http_body::Frame;
 
 use crate::gateway::body_error::BodyError;
+use crate::gateway::request_body::h2_upload::H2Upload;
 use crate::h1::body::Decoded;
 use crate::net::caller::h1::{Upload, UploadFault};
 
@@ -20,7 +19,7 @@ pub enum CallerBody {
     /// Over HTTP/1, read straight from the connection.
     H1(Upload),
     /// Over HTTP/2.
-    H2(Incoming),
+    H2(H2Upload),
 }
 
 impl CallerBody {
@@ -43,8 +42,8 @@ impl CallerBody {
                     Err(fault) => Some(Err(fault.into())),
                 })
             }
-            CallerBody::H2(incoming) => {
-                let frame = ready!(Pin::new(incoming).poll_frame(cx));
+            CallerBody::H2(upload) => {
+                let frame = ready!(upload.poll_frame(cx));
                 Poll::Ready(frame.map(|frame| frame.map_err(BodyError::Broken)))
             }
         }
@@ -55,7 +54,7 @@ impl CallerBody {
         match self {
             CallerBody::Absent => true,
             CallerBody::H1(upload) => upload.is_read(),
-            CallerBody::H2(incoming) => incoming.is_end_stream(),
+            CallerBody::H2(upload) => upload.is_end_stream(),
         }
     }
 
@@ -64,7 +63,7 @@ impl CallerBody {
         match self {
             CallerBody::Absent => Some(0),
             CallerBody::H1(upload) => upload.length(),
-            CallerBody::H2(incoming) => incoming.size_hint().exact(),
+            CallerBody::H2(upload) => upload.length(),
         }
     }
 }

@@ -111,7 +111,6 @@ impl PingTimer {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::gateway::observe::SentHead;
     use std::rc::Rc;
     use std::sync::Arc;
 
@@ -122,10 +121,14 @@ mod tests {
     use crate::base::name::Name;
     use crate::config::url::HttpOrigin;
     use crate::config::{Roots, UpstreamProtocol, UpstreamTls};
+    use http::{HeaderValue, Method, header};
+
+    use crate::gateway::Call;
     use crate::gateway::client::h2::exchange;
     use crate::gateway::error::{Error, FaultKind, Reached};
     use crate::gateway::metrics::Families;
     use crate::gateway::request_body::RequestBody;
+    use crate::gateway::testing;
     use crate::gateway::upstream::h2::conn::H2Stream;
     use crate::gateway::upstream::h2::{DialedConn, H2Pool};
     use crate::gateway::upstream::lifetimes::Lifetimes;
@@ -188,9 +191,11 @@ mod tests {
         (stream, pings)
     }
 
-    fn request() -> http::Request<RequestBody> {
-        let request = http::Request::get("/").header("host", "a");
-        request.body(RequestBody::empty()).unwrap()
+    fn get() -> Call {
+        let mut call = testing::call(Method::GET, RequestBody::empty());
+        let host = HeaderValue::from_static("a");
+        call.request.headers_mut().insert(header::HOST, host);
+        call
     }
 
     #[tokio::test]
@@ -200,8 +205,7 @@ mod tests {
             let (stream, pings) = opened(false).await;
             tokio::time::pause();
             let begun = Instant::now();
-            let sent = SentHead::default();
-            let outcome = exchange(stream, Scheme::HTTP, request(), &sent).await;
+            let outcome = exchange(stream, Scheme::HTTP, get()).await;
             let Err(Error::Upstream(fault)) = outcome else {
                 panic!("a dead peer answers nothing");
             };
@@ -221,8 +225,7 @@ mod tests {
         let run = local.run_until(async {
             let (stream, pings) = opened(true).await;
             tokio::time::pause();
-            let sent = SentHead::default();
-            let answer = exchange(stream, Scheme::HTTP, request(), &sent);
+            let answer = exchange(stream, Scheme::HTTP, get());
             let waited = tokio::time::timeout(AGAIN * 2, answer).await;
             assert!(waited.is_err(), "it says nothing");
             assert!((1..=3).contains(&pings.get()), "{}", pings.get());

@@ -262,19 +262,6 @@ async fn an_answer_with_too_many_fields_is_a_502() {
 }
 
 #[tokio::test]
-async fn an_interim_answer_is_passed_over() {
-    let upstream = StreamUpstream::start(None, async |_, mut respond: SendResponse<Bytes>| {
-        let early = Response::builder().status(103).header("link", "</a>");
-        respond.send_informational(early.body(()).unwrap()).unwrap();
-        h2up::ok(respond, "final");
-    })
-    .await;
-    let headset = plain(&upstream.url(), H2, "");
-    let answer = client::get(headset.app(), "/").await;
-    assert_eq!((answer.status, answer.text().as_str()), (200, "final"));
-}
-
-#[tokio::test]
 async fn a_rejected_credential_is_renewed_and_the_call_sent_again_over_http2() {
     let calls = Arc::new(Mutex::new(0));
     let count = calls.clone();

@@ -1,0 +1,223 @@
+//! One HTTP/2 stream of a caller, from its head to its last frame.
+//!
+//! Its task drives the call, sends the interim responses (1xx) that come before the
+//! response, and then the response at the caller's pace. One whose caller has taken nothing
+//! of what was offered for the idle time is dropped, which resets it (CANCEL) and leaves its
+//! connection and the other streams alone.
+
+use std::future::{Future as _, poll_fn};
+use std::pin::pin;
+use std::rc::Rc;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use bytes::Bytes;
+use h2::server::SendResponse;
+use h2::{Reason, RecvStream, SendStream};
+use http::{HeaderMap, HeaderName, Request, Response, StatusCode, header};
+use http_body::Body as _;
+use prometheus::IntCounter;
+
+use crate::base::lazy_timer::LazyTimer;
+use crate::gateway::body_error::BodyError;
+use crate::gateway::expect;
+use crate::gateway::request_body::RequestBody;
+use crate::gateway::request_body::caller_body::CallerBody;
+use crate::gateway::request_body::h2_upload::H2Upload;
+use crate::gateway::response_body::ResponseBody;
+use crate::h1::spelling::Spelling;
+use crate::modes::serving::CurrentService;
+use crate::net::caller::stream::StreamState;
+use crate::net::caller::{ConnState, InFlight};
+use crate::net::h2_sender::{BodyEnd, H2Sender};
+
+/// What holds for all streams of a connection.
+pub(super) struct StreamRules {
+    /// Fields that a head may have: h2 bounds its bytes only.
+    pub(super) fields: usize,
+    /// How long a caller may take nothing of its response; zero is no bound.
+    pub(super) idle: Duration,
+    /// Counts heads with too many fields.
+    pub(super) too_large: IntCounter,
+    /// Counts streams whose callers take nothing.
+    pub(super) slow: IntCounter,
+}
+
+/// Answers `request` by `reply`. Dropping it resets the stream.
+pub(super) async fn serve(
+    request: Request<RecvStream>,
+    mut reply: SendResponse<Bytes>,
+    current: Rc<CurrentService>,
+    notes: Rc<ConnState>,
+    rules: Rc<StreamRules>,
+) {
+    if request.headers().len() > rules.fields {
+        rules.too_large.inc();
+        let mut response = Response::new(());
+        *response.status_mut() = StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE;
+        let _ = reply.send_response(response, true);
+        return;
+    }
+    let stream = Rc::<StreamState>::default();
+    let busy = InFlight::begin_stream(notes.clone(), stream.clone());
+    let (head, incoming) = request.into_parts();
+    let request = Box::new(Request::from_parts(head, RequestBody::empty()));
+    let incoming = match incoming.is_end_stream() {
+        true => CallerBody::Absent,
+        false => {
+            let expects = expect::waits(&request).then(|| stream.clone());
+            CallerBody::H2(H2Upload::new(incoming, request.headers(), expects))
+        }
+    };
+    let response = {
+        let service = current.service();
+        let mut call =
+            pin!(service.answer(request, incoming, Spelling::LOWER, &notes, Some(&stream)));
+        poll_fn(|cx| {
+            let response = call.as_mut().poll(cx);
+            for interim in stream.take_interim() {
+                // A stream that is gone is told of below.
+                let _ = reply.send_informational(interim);
+            }
+            match response {
+                Poll::Ready(response) => Poll::Ready(Some(response)),
+                Poll::Pending => reply.poll_reset(cx).map(|_| None),
+            }
+        })
+        .await
+    };
+    // Dropping the call ended it upstream, too.
+    let Some(mut response) = response else {
+        tracing::debug!("a caller reset its stream before it was answered");
+        return;
+    };
+    response.body_mut().set_busy(busy);
+    let (mut head, body) = response.into_parts();
+    finish(&mut head.headers, &body);
+    let head = Response::from_parts(head, ());
+    let ended = body.is_end_stream();
+    match reply.send_response(head, ended) {
+        Ok(_) if ended => {}
+        Ok(sending) => send(body, sending, &stream, &rules).await,
+        Err(error) => {
+            tracing::debug!(error.detail = %error, "a response could not be sent on its stream");
+            reply.send_reset(Reason::INTERNAL_ERROR);
+        }
+    }
+}
+
+/// What a response must not have over HTTP/2 (RFC 9113 §8.2.2). What `Connection` names was
+/// removed with the upstream's.
+const OF_CONNECTION: [HeaderName; 6] = [
+    header::CONNECTION,
+    HeaderName::from_static("keep-alive"),
+    HeaderName::from_static("proxy-connection"),
+    header::TE,
+    header::TRANSFER_ENCODING,
+    header::UPGRADE,
+];
+
+fn is_of_connection(name: &HeaderName) -> bool {
+    OF_CONNECTION.contains(name)
+}
+
+/// Makes `headers`, those of a response with this `body`, fit for HTTP/2: without the fields
+/// of a connection (RFC 9113 §8.2.2), and with a length where that is known.
+fn finish(headers: &mut HeaderMap, body: &ResponseBody) {
+    if headers.keys().any(is_of_connection) {
+        for name in OF_CONNECTION {
+            headers.remove(name);
+        }
+    }
+    if !body.is_end_stream()
+        && let Some(length) = body.size_hint().exact()
+        && !headers.contains_key(header::CONTENT_LENGTH)
+    {
+        headers.insert(header::CONTENT_LENGTH, length.into());
+    }
+}
+
+/// Sends `body` on `sending`, as long as its caller takes some of it.
+async fn send(
+    body: ResponseBody,
+    sending: SendStream<Bytes>,
+    stream: &StreamState,
+    rules: &StreamRules,
+) {
+    let mut sender = H2Sender::new(body, sending);
+    let mut lazy_timer = LazyTimer::default();
+    poll_fn(|cx| {
+        if let Poll::Ready(end) = sender.poll(cx, || {}) {
+            if let BodyEnd::Broken(error) = end {
+                sender.reset(reason_of(&error));
+            }
+            return Poll::Ready(());
+        }
+        ready!(poll_stuck(stream, rules.idle, &mut lazy_timer, cx));
+        rules.slow.inc();
+        tracing::debug!("reset a stream whose caller read nothing");
+        Poll::Ready(())
+    })
+    .await;
+}
+
+/// Ready when the caller of `stream` has taken nothing of what was offered for `idle`; zero
+/// is no bound.
+fn poll_stuck(
+    stream: &StreamState,
+    idle: Duration,
+    lazy_timer: &mut LazyTimer,
+    cx: &mut Context<'_>,
+) -> Poll<()> {
+    match stream.since() {
+        Some(since) if !idle.is_zero() => lazy_timer.poll(cx, since + idle),
+        _ => Poll::Pending,
+    }
+}
+
+/// Why a stream is reset whose response broke off by `error`. What the upstream says of its
+/// own stream holds for this one, unless it says that nothing is wrong: the response would
+/// pass for whole (RFC 9113 §8.1).
+fn reason_of(error: &BodyError) -> Reason {
+    match error {
+        BodyError::Reset(error) => match error.reason() {
+            Some(Reason::NO_ERROR) | None => Reason::INTERNAL_ERROR,
+            Some(reason) => reason,
+        },
+        _ => Reason::INTERNAL_ERROR,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tokio::time::Instant;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_stream_is_stuck_by_what_its_caller_leaves_and_not_by_what_its_upstream_does() {
+        let idle = Duration::from_secs(300);
+        let stuck = async |stream: &StreamState| {
+            let mut lazy_timer = LazyTimer::default();
+            poll_fn(|cx| poll_stuck(stream, idle, &mut lazy_timer, cx)).await;
+        };
+        let stream = StreamState::default();
+        let begun = Instant::now();
+        stream.made();
+        stuck(&stream).await;
+        assert_eq!(begun.elapsed(), idle);
+
+        stream.made();
+        stream.taken();
+        let waited = tokio::time::timeout(Duration::from_secs(3600), stuck(&stream)).await;
+        assert!(waited.is_err(), "it waits for its upstream");
+    }
+
+    #[test]
+    fn a_response_that_broke_off_is_never_said_to_be_whole() {
+        let of = |reason: Reason| reason_of(&BodyError::Reset(h2::Error::from(reason)));
+        assert_eq!(of(Reason::NO_ERROR), Reason::INTERNAL_ERROR);
+        assert_eq!(of(Reason::CANCEL), Reason::CANCEL);
+        let idle = BodyError::Idle(Duration::from_secs(1));
+        assert_eq!(reason_of(&idle), Reason::INTERNAL_ERROR);
+    }
+}
