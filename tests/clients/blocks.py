@@ -27,6 +27,7 @@ ELSEWHERE = {
     ("docs/kubernetes.md", "helm install"): "needs a cluster; `chart` renders it",
     ("docs/performance.md", "benches/compare"): "takes 12 minutes of a machine without other work",
     ("docs/releasing.md", "deploy/release"): "takes half an hour; checks `image` and `package` make its parts",
+    ("docs/releasing.md", "deploy/profile"): "builds and trains for 5 minutes; writes into the repository",
     ("docs/releasing.md", "skopeo"): "needs a registry and a container engine",
     ("docs/forward.md", "HTTPS_PROXY"): "check `interception`, with twenty programs",
 }

@@ -50,6 +50,11 @@ def free_port():
         return probe.getsockname()[1]
 
 
+def profiled(binary):
+    """Whether deploy/static built it by a profile: its figures are others."""
+    return binary.with_suffix(".profiled").exists()
+
+
 def until(what, condition, seconds=PATIENCE, process=None):
     """The first truthy value of `condition()`, asked for at most `seconds`; gives up
     at once where `process` has ended."""

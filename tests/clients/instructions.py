@@ -6,8 +6,8 @@ Unlike CPU time these are the same on a busy machine. Under callgrind a case war
 counters to zero, makes its calls on the same connection, and dumps them. Only the busiest thread
 counts: a call never leaves its worker. System calls are counted by strace in a second, shorter
 run. `instructions.json` keeps what each case last cost; the check fails where one costs over 2 %
-more, and names the functions that grew. The figures hold for one target and one compiler:
-elsewhere they are shown, not judged. They differ by up to 1 % from run to run, since the
+more, and names the functions that grew. The figures hold for one target, one compiler, and with or
+without a profile (deploy/profile): elsewhere they are shown, not judged. They differ by up to 1 % from run to run, since the
 allocator's way depends on where memory lies. nginx stands beside them where it is installed.
 
 By hand:
@@ -31,7 +31,7 @@ import tempfile
 import threading
 from pathlib import Path
 
-from harness import LOOPBACK, PATIENCE, Bench, Failed, Skipped, expect, free_port, until
+from harness import LOOPBACK, PATIENCE, Bench, Failed, Skipped, expect, free_port, profiled, until
 
 KEPT = Path(__file__).with_suffix(".json")
 WARM_UP = 300
@@ -228,7 +228,10 @@ def counted(bench, name, argv, port, load, calls):
     expect(threads, f"callgrind wrote nothing\n{process.tail()}")
     worker = max(threads, key=lambda profile: profile.total)
     worker.name_by(symbols(argv[0]))
-    found = {"instructions": round(worker.total / calls), "allocations": round(worker.allocations() / calls, 1)}
+    found = {"instructions": round(worker.total / calls)}
+    # Where a profile has the allocator inlined, nobody calls it.
+    if not profiled(Path(argv[0])):
+        found["allocations"] = round(worker.allocations() / calls, 1)
     moves = copying(argv[0])
     if moves:
         found["copied"] = round(worker.copied(moves) / calls)
@@ -370,15 +373,21 @@ def one_call(bench, name, argv, port, load, calls):
     return {**found, "functions": dict(sorted(functions.items(), key=lambda one: -one[1]))}
 
 
-def measured(bench, calls):
-    """Case to what headset pays for a call, and case to what nginx does."""
-    certificate, key = bench.folder / "certificate", bench.folder / "key"
+def own_certificate(folder):
+    """What `localhost` proves itself with, over TLS; its certificate is in `folder`."""
+    certificate, key = folder / "certificate", folder / "key"
     made = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"]
     made += ["-keyout", key, "-out", certificate, "-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost"]
     made += ["-addext", "basicConstraints=critical,CA:FALSE"]
     subprocess.run(made, check=True, capture_output=True)
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(certificate, key)
+    return context
+
+
+def measured(bench, calls):
+    """Case to what headset pays for a call, and case to what nginx does."""
+    context = own_certificate(bench.folder)
     upstreams = {"http": Upstream(), "https": Upstream(context)}
     found, beside = {}, {}
     for number, (name, scheme, load) in enumerate(CASES):
@@ -400,10 +409,11 @@ def measured(bench, calls):
 
 
 def environment(binary):
-    """What the figures hold for: the kind of binary and the compiler."""
+    """What the figures hold for: the kind of binary, whether by a profile, and the compiler."""
     libc = "musl" if b"/ld-linux" not in Path(binary).read_bytes()[:4096] else "gnu"
     compiler = subprocess.run(["rustc", "--version"], capture_output=True, text=True).stdout
-    return f"{os.uname().machine}-{libc}", " ".join(compiler.split()[:2])
+    by = "-profiled" if profiled(Path(binary)) else ""
+    return f"{os.uname().machine}-{libc}{by}", " ".join(compiler.split()[:2])
 
 
 def table(found, beside, kept):
