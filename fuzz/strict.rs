@@ -52,6 +52,26 @@ pub fn request(bytes: &[u8]) -> Result<Option<(Request, usize)>, String> {
 /// # Errors
 /// What a strict reader cannot take.
 pub fn to_anyone(bytes: &[u8]) -> Result<Option<(Request, usize)>, String> {
+    let Some((request, at)) = head_to_anyone(bytes)? else {
+        return Ok(None);
+    };
+    let framing = framing(&request.fields)?.unwrap_or(Framing::Length(0));
+    let Some((body, trailers, used)) = body(&bytes[at..], framing, false)? else {
+        return Ok(None);
+    };
+    let request = Request {
+        body,
+        trailers,
+        ..request
+    };
+    Ok(Some((request, at + used)))
+}
+
+/// The same without its body, and the length of its head.
+///
+/// # Errors
+/// What a strict reader cannot take.
+pub fn head_to_anyone(bytes: &[u8]) -> Result<Option<(Request, usize)>, String> {
     let Some((start, fields, at)) = head(bytes)? else {
         return Ok(None);
     };
@@ -76,18 +96,14 @@ pub fn to_anyone(bytes: &[u8]) -> Result<Option<(Request, usize)>, String> {
     if all(&fields, "host").len() != 1 {
         return Err("not exactly one Host".into());
     }
-    let framing = framing(&fields)?.unwrap_or(Framing::Length(0));
-    let Some((body, trailers, used)) = body(&bytes[at..], framing, false)? else {
-        return Ok(None);
-    };
     let request = Request {
         method: text(method),
         target: target.to_vec(),
         fields,
-        body,
-        trailers,
+        body: Vec::new(),
+        trailers: Vec::new(),
     };
-    Ok(Some((request, at + used)))
+    Ok(Some((request, at)))
 }
 
 /// The first final answer in `bytes` and its bytes, interim ones skipped; `None`

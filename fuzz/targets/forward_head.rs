@@ -221,7 +221,11 @@ impl Reading {
             }
             let (request, used) = match strict::to_anyone(rest) {
                 Ok(Some(read)) => read,
-                Ok(None) => return reading,
+                Ok(None) => match strict::head_to_anyone(rest) {
+                    // Where the body never ends, its call leaves all the same.
+                    Ok(Some((request, _))) => (request, rest.len()),
+                    _ => return reading,
+                },
                 Err(_) => {
                     reading.end = End::Unknown;
                     return reading;
@@ -323,7 +327,8 @@ fn authority(text: &[u8], default: Option<u16>) -> Option<String> {
             let (host, port) = text.split_at(text.find(':').unwrap_or(text.len()));
             let host = host.strip_suffix('.').unwrap_or(host).to_ascii_lowercase();
             let fits = |b: u8| b.is_ascii_alphanumeric() || b"-._".contains(&b);
-            (!host.is_empty() && host.bytes().all(fits)).then_some((host, port))?
+            let is_whole = host.split('.').all(|label| !label.is_empty());
+            (is_whole && host.bytes().all(fits)).then_some((host, port))?
         }
     };
     let port = match port.strip_prefix(':') {
