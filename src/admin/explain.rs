@@ -10,6 +10,7 @@ use serde_json::{Map, Value, json};
 use crate::admin::view::Admin;
 use crate::config::Effect;
 use crate::gateway::explain::Explanation;
+use crate::gateway::metrics::ConnectOutcome;
 
 /// Explains `method` (GET, where it is missing) and `url` of the query, which is read as
 /// forms write it (URL Standard §5.1).
@@ -45,6 +46,8 @@ pub fn shown(told: &Explanation) -> Value {
         "method": told.method,
         "path": told.path,
         "listeners": listeners.collect::<Value>(),
+        "connect": told.connect.map(ConnectOutcome::as_str),
+        "note": told.note,
         "route": told.route.as_ref().map(|name| name.as_str()),
         "refused": told.refused.as_ref().map(|refused| json!({
             "status": refused.status.as_u16(),

@@ -12,7 +12,7 @@ use serde_json::{Map, Value, json};
 use tracing::Level;
 
 use crate::admin::health::ProbeVerdict;
-use crate::admin::view::{Admin, CredentialView, LevelNow, Reloaded, RouteView};
+use crate::admin::view::{Admin, CredentialView, LevelNow, ListenerView, Reloaded, RouteView};
 use crate::base::name::Name;
 use crate::base::time::{Moment, rfc3339};
 use crate::credential::fleet::Fleet;
@@ -44,6 +44,7 @@ pub(super) fn told(admin: &Admin) -> Value {
     });
     all["credentials"] = credentials.iter().map(|c| credential(c, now)).collect();
     all["fleet"] = admin.fleet.as_ref().map_or(Value::Null, fleet);
+    all["listeners"] = admin_view.listeners.iter().map(listener).collect();
     all["local_cas"] = authorities(&admin_view.authorities, now);
     all["routes"] = admin_view.routes.iter().map(route).collect();
     all["last_reload"] = admin_view.reloads.last().map_or(Value::Null, reload);
@@ -79,6 +80,21 @@ fn shared(shared: &SharedView) -> Value {
             "replica": lease.replica,
             "until": rfc3339(lease.until_ms),
         })),
+    })
+}
+
+fn listener(listener: &ListenerView) -> Value {
+    let elsewhere = listener.passes_elsewhere.map(|passes| match passes {
+        true => "pass",
+        false => "refuse",
+    });
+    json!({
+        "name": listener.name.as_str(),
+        "mode": if elsewhere.is_some() { "forward" } else { "reverse" },
+        "bind": listener.bind,
+        "tls": listener.tls,
+        "elsewhere": elsewhere,
+        "local_ca": listener.authority.as_ref().map(|authority| authority.facts().subject),
     })
 }
 

@@ -134,6 +134,21 @@ pub struct RouteView {
     pub metrics: Arc<RouteMetrics>,
 }
 
+/// One listener.
+#[derive(Clone, Debug)]
+pub struct ListenerView {
+    /// Its name.
+    pub name: Name,
+    /// Where it listens, as configured.
+    pub bind: String,
+    /// Whether its callers speak TLS.
+    pub tls: bool,
+    /// Where it is a forward listener, whether calls to elsewhere pass.
+    pub passes_elsewhere: Option<bool>,
+    /// Who signs for the upstreams as which it speaks TLS.
+    pub authority: Option<Arc<Authority>>,
+}
+
 /// What a reload changes of what the admin listener shows.
 #[derive(Debug)]
 pub struct AdminView {
@@ -143,6 +158,8 @@ pub struct AdminView {
     pub credentials: Arc<dyn StatusSource>,
     /// The routes.
     pub routes: Vec<RouteView>,
+    /// The listeners for applications.
+    pub listeners: Vec<ListenerView>,
     /// The local authority of each forward listener that has one.
     pub authorities: Vec<(Name, Arc<Authority>)>,
     /// The digest of the configuration in use.

@@ -60,7 +60,9 @@ pub struct ExplainArgs {
 const EXAMPLES: &str = "\
 Examples:
   headset explain GET /v1/cc-list --config headset.toml
-  headset explain POST http://localhost:8080/ameyorestapi/voice --running";
+  headset explain POST http://localhost:8080/ameyorestapi/voice --running
+  headset explain GET https://api.exotel.com/v1/Accounts --config forward.toml
+  headset explain CONNECT github.com:443 --config forward.toml";
 
 /// How long the running one may take.
 const ANSWER: Duration = Duration::from_secs(5);
@@ -148,7 +150,17 @@ fn text(told: &Value) -> String {
         format!("{}{proof}", word(&listener["name"]))
     });
     line("listener", listeners.collect::<Vec<_>>().join(", "));
+    line(
+        "connect",
+        match word(&told["connect"]).as_str() {
+            "opened" => "opened: headset answers as the host, and serves the calls in the tunnel",
+            "tunnelled" => "tunnelled: the bytes pass unread both ways, without a credential",
+            _ => "",
+        }
+        .to_owned(),
+    );
     line("route", word(&told["route"]));
+    line("note", word(&told["note"]));
     let refused = &told["refused"];
     if refused.is_object() {
         let (status, code) = (&refused["status"], word(&refused["code"]));
@@ -160,6 +172,11 @@ fn text(told: &Value) -> String {
         return out;
     }
     line("sent to", word(&told["sent_to"]));
+    // Nothing more is known of what is in a tunnel.
+    let is_call = told["set"].as_array().is_some_and(|set| !set.is_empty());
+    if told["connect"].is_string() && !is_call {
+        return out;
+    }
     line("dialled", list(&told["dialled"]));
     let credential = &told["credential"];
     line(

@@ -42,6 +42,22 @@ pub(super) fn overview(all: &Json) -> String {
         }
         let _ = write!(text, "\n{}", rows.lay_out());
     }
+    let listeners = list(&all["listeners"]);
+    if !listeners.is_empty() {
+        let mut rows = Rows::of(["LISTENER", "MODE", "BIND", "TLS", "ELSEWHERE", "LOCAL CA"]);
+        for listener in listeners {
+            let tls = listener["tls"].as_bool() == Some(true);
+            rows.push([
+                word(&listener["name"]),
+                word(&listener["mode"]),
+                word(&listener["bind"]),
+                if tls { "yes" } else { "no" }.to_owned(),
+                word(&listener["elsewhere"]),
+                word(&listener["local_ca"]),
+            ]);
+        }
+        let _ = write!(text, "\n{}", rows.lay_out());
+    }
     let authorities = list(&all["local_cas"]);
     if !authorities.is_empty() {
         let mut rows = Rows::of(["LOCAL CA", "LISTENER", "HOSTS", "EXPIRES", "KEY"]);
@@ -306,6 +322,11 @@ mod tests {
                 {"name": "many", "kind": "ccm_token", "tenants": [
                     {"tenant": "7", "state": "expired", "expires": "2026-11-29T11:59:00Z"}]},
             ],
+            "listeners": [
+                {"name": "app", "mode": "reverse", "bind": "127.0.0.1:8080", "tls": false,
+                 "elsewhere": null, "local_ca": null},
+                {"name": "proxy", "mode": "forward", "bind": "127.0.0.1:3128", "tls": false,
+                 "elsewhere": "pass", "local_ca": "headset local CA"}],
             "routes": [{"name": "contacts", "match": {"host": null, "path": "/v1"},
                         "upstream": "https://cms.example.com", "credential": "cms_key",
                         "pace": {"calls": 200, "per_seconds": 60.0, "burst": 5, "wait_seconds": 5.0},
@@ -323,6 +344,10 @@ mod tests {
              \x20 last error: the account is locked\n\
              \x20 manual action by 2026-11-29T11:00:00Z (1 hour ago): unlock the account\n\
              many 7      ccm_token  expired  1 minute ago  -\n\
+             \n\
+             LISTENER  MODE     BIND            TLS  ELSEWHERE  LOCAL CA\n\
+             app       reverse  127.0.0.1:8080  no   -          -\n\
+             proxy     forward  127.0.0.1:3128  no   pass       headset local CA\n\
              \n\
              ROUTE     MATCH  UPSTREAM                 CREDENTIAL  PACE                  QUOTA\n\
              contacts  /v1    https://cms.example.com  cms_key     200 in 1m, 5 at once  3 of 200 left, wait 30 seconds\n"

@@ -4,7 +4,10 @@
 //! refuses, `scrub.rs` names what is removed, `authorize.rs` judges where a credential may
 //! go, `replay.rs` decides on a second attempt), so that it cannot say otherwise. It looks
 //! at method, host and path alone: what depends on a call's fields or body (framing, pages
-//! of browsers, tokens, tenants) it names and does not judge. It opens and asks nothing.
+//! of browsers, tokens, tenants) it names and does not judge. It opens and asks nothing. What
+//! forward listeners do is in `explain/forward.rs`.
+
+mod forward;
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -16,17 +19,22 @@ use crate::config::url::HttpUrl;
 use crate::config::{Announce, Effect, Limits, Timeouts};
 use crate::gateway::error::{CallerFault, Error};
 use crate::gateway::fields::HOP_BY_HOP;
+use crate::gateway::forward::policy::ForwardPolicy;
 use crate::gateway::framing::host_name;
+use crate::gateway::metrics::ConnectOutcome;
 use crate::gateway::replay::{AttemptOutcome, ReplayPolicy};
 use crate::gateway::route::{Matcher, find};
 use crate::gateway::stack::respond::error_response::error_response;
 use crate::gateway::stack::target::TargetRules;
 use crate::gateway::stack::{authorize, scrub};
+use crate::net::guard::AddressGuard;
 
 /// The rules of every route and listener, as far as they follow from the configuration.
 #[derive(Debug)]
 pub struct Explainer {
     routes: Vec<ExplainedRoute>,
+    /// The same as forward listeners go by them, in the order that their `sites` count.
+    forward_routes: Vec<ExplainedRoute>,
     listeners: Vec<ExplainedListener>,
     limits: Limits,
 }
@@ -84,6 +92,19 @@ pub struct ExplainedListener {
     pub hosts: Vec<String>,
     /// Whether its callers must show a token or a certificate.
     pub wants_proof: bool,
+    /// What it makes of targets, where it is a forward listener.
+    pub forward: Option<ExplainedForward>,
+}
+
+/// What a forward listener makes of targets.
+#[derive(Debug)]
+pub struct ExplainedForward {
+    /// Which it opens, passes on and refuses.
+    pub policy: ForwardPolicy,
+    /// Judges hosts and addresses that callers name; no name is looked up.
+    pub guard: AddressGuard,
+    /// Where headset listens, as far as the configuration says it.
+    pub own: Vec<SocketAddr>,
 }
 
 /// What would become of a call.
@@ -95,6 +116,10 @@ pub struct Explanation {
     pub path: String,
     /// The listeners that would take it, and whether each wants a proof of who calls.
     pub listeners: Vec<(Name, bool)>,
+    /// On a forward listener, what becomes of the CONNECT that it is or begins with.
+    pub connect: Option<ConnectOutcome>,
+    /// What is worth knowing about it besides.
+    pub note: Option<String>,
     /// Its route; `None` is the built-in route `none`.
     pub route: Option<Name>,
     /// Why headset would answer it itself; `None` where it would be sent on.
@@ -180,15 +205,18 @@ const ENDS: [(&str, AttemptOutcome); 6] = [
 ];
 
 impl Explainer {
-    /// Explains by `routes`, whatever their order, `listeners` and `limits`.
+    /// Explains by routes, whatever their order, as reverse listeners go by them and as forward
+    /// ones do, by `listeners` and `limits`.
     pub fn new(
-        mut routes: Vec<ExplainedRoute>,
+        (mut routes, mut forward_routes): (Vec<ExplainedRoute>, Vec<ExplainedRoute>),
         listeners: Vec<ExplainedListener>,
         limits: Limits,
     ) -> Explainer {
         routes.sort_by_key(|route| route.matcher.precedence());
+        forward_routes.sort_by_key(|route| route.matcher.precedence());
         Explainer {
             routes,
+            forward_routes,
             listeners,
             limits,
         }
@@ -208,16 +236,19 @@ impl Explainer {
         // Everything behind it is the server's never to know.
         let url = url.trim().split('#').next().unwrap_or_default();
         let uri: Uri = url.parse().map_err(|_| URL_EXPECTED)?;
-        if uri.path_and_query().is_none() {
+        if uri.path_and_query().is_none() && method != Method::CONNECT {
             return Err(URL_EXPECTED);
+        }
+        let mut told = self.nothing_of(&method, uri.path());
+        if self.is_to_a_proxy(&method, &uri) {
+            self.explain_forward(&method, &uri, &mut told);
+            return Ok(told);
         }
         let authority = uri.authority().map(|authority| authority.as_str());
         let listeners = self.at(uri.port_u16());
         let name = authority.map(host_name);
         let serves = |listener: &&&ExplainedListener| {
-            let mut hosts = listener.hosts.iter();
-            listener.hosts.is_empty()
-                || name.is_none_or(|name| hosts.any(|host| host.eq_ignore_ascii_case(name)))
+            listener.hosts.is_empty() || name.is_none_or(|name| listener.serves(name))
         };
         let taking: Vec<&&ExplainedListener> = listeners.iter().filter(serves).collect();
         let matchers = self.routes.iter().map(|route| &route.matcher);
@@ -236,12 +267,24 @@ impl Explainer {
             false => fault,
         };
         let listeners = taking.iter().map(|l| (l.name.clone(), l.wants_proof));
-        let mut told = Explanation {
+        told.listeners = listeners.collect();
+        told.refused = fault.map(ExplainedRefusal::of);
+        if let Some(route) = index.map(|index| &self.routes[index]) {
+            route.explain(&method, uri.path(), &mut told);
+        }
+        Ok(told)
+    }
+
+    /// What is known of a call of `method` to `path` before its route is.
+    fn nothing_of(&self, method: &Method, path: &str) -> Explanation {
+        Explanation {
             method: method.to_string(),
-            path: uri.path().to_owned(),
-            listeners: listeners.collect(),
+            path: path.to_owned(),
+            listeners: Vec::new(),
+            connect: None,
+            note: None,
             route: None,
-            refused: fault.map(ExplainedRefusal::of),
+            refused: None,
             sent_to: None,
             dialled: Vec::new(),
             credential: None,
@@ -249,21 +292,17 @@ impl Explainer {
             removed: Vec::new(),
             set: Vec::new(),
             kept_back: Vec::new(),
-            effect: ReplayPolicy::of(&method, None, false).effect,
+            effect: ReplayPolicy::of(method, None, false).effect,
             effect_is_configured: false,
             replay: Vec::new(),
             timeouts: Vec::new(),
             limits: limits_of(&self.limits),
-        };
-        if let Some(route) = index.map(|index| &self.routes[index]) {
-            route.explain(&method, uri.path(), &mut told);
         }
-        Ok(told)
     }
 
-    /// The listeners at `port`, or all where there is none at it.
+    /// The reverse listeners at `port`, or all of them where there is none at it.
     fn at(&self, port: Option<u16>) -> Vec<&ExplainedListener> {
-        let all = self.listeners.iter();
+        let all = self.listeners.iter().filter(|l| l.forward.is_none());
         let here: Vec<_> = all
             .clone()
             .filter(|l| port.is_some() && l.port == port)
@@ -272,6 +311,14 @@ impl Explainer {
             true => all.collect(),
             false => here,
         }
+    }
+}
+
+impl ExplainedListener {
+    /// Whether `name` is one by which it is called.
+    fn serves(&self, name: &str) -> bool {
+        let mut hosts = self.hosts.iter();
+        hosts.any(|host| host.eq_ignore_ascii_case(name))
     }
 }
 

@@ -8,44 +8,34 @@
 //! `forward/elsewhere.rs`.
 
 pub mod elsewhere;
+pub mod policy;
 pub mod way_out;
 
 use std::net::Ipv6Addr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use http::{HeaderValue, Method, Request, Version, header};
 
-use crate::config::ForwardConfig;
 use crate::config::url::HttpOrigin;
 use crate::gateway::error::CallerFault;
+use crate::gateway::forward::policy::{ForwardPolicy, target_of};
 use crate::gateway::forward::way_out::WayOut;
 use crate::gateway::framing;
 use crate::gateway::metrics::ListenerRefusal;
-use crate::gateway::path::IssuerMark;
 use crate::net::tls::authority::{Authority, LeafAcceptor};
 
 /// What one forward listener goes by.
 #[derive(Debug)]
 pub struct ForwardRules {
-    /// What it does with what no route takes.
-    pub config: ForwardConfig,
-    /// The origins that routes lead to.
-    pub sites: Vec<Site>,
-    /// Where credentials are issued, looked up and ended.
-    pub issuers: Vec<(HttpOrigin, IssuerMark)>,
+    /// Which targets it opens, passes on and refuses.
+    pub policy: ForwardPolicy,
     /// Who signs for the hosts that routes lead to; `None` where no route speaks TLS.
     pub authority: Option<Arc<Authority>>,
     /// How elsewhere is reached.
     pub way_out: Arc<WayOut>,
-}
-
-/// An origin that routes lead to.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Site {
-    /// Scheme, host and port; an IPv6 address in its one spelling.
-    pub origin: HttpOrigin,
-    /// Its routes, in their order, by their place in the blueprint.
-    pub routes: Vec<usize>,
+    /// Whether it was told that calls miss a route by scheme or port alone.
+    pub told_near: AtomicBool,
 }
 
 /// What a CONNECT became whose tunnel ends here: the calls in it are served.
@@ -58,17 +48,17 @@ pub struct OpenedTunnel {
 }
 
 impl ForwardRules {
-    /// The routes that lead to `origin`, by their place in the blueprint.
-    pub fn routes_to(&self, origin: &HttpOrigin) -> Option<&[usize]> {
-        let site = self.sites.iter().find(|site| site.origin == *origin);
-        site.map(|site| &*site.routes)
-    }
-
-    /// Whether a tunnel to `origin` is opened, so that the calls in it are served: a route
-    /// leads to its host and port, with either scheme.
-    pub fn opens(&self, origin: &HttpOrigin) -> bool {
-        let same = |site: &Site| site.origin.host == origin.host && site.origin.port == origin.port;
-        self.sites.iter().any(same)
+    /// Tells the log, once, of a call to `origin` that no route takes although one leads to its
+    /// host: whoever meant that one waits for a credential in vain.
+    pub fn note_near(&self, origin: &HttpOrigin) {
+        if let Some(near) = self.policy.near(origin)
+            && !self.told_near.swap(true, Ordering::Relaxed)
+        {
+            tracing::warn!(
+                "a call is for {origin}, where no route leads to, and gets no credential; a route \
+                 leads to {near}: call that, or add a route (told once)"
+            );
+        }
     }
 
     /// Who speaks TLS as `host` in a tunnel that is opened; `None` where nobody may sign for
@@ -86,55 +76,7 @@ impl ForwardRules {
             })
             .ok()
     }
-
-    /// Whether a call or tunnel of `method` to `path` at `origin`, which no route leads to,
-    /// is let through.
-    ///
-    /// # Errors
-    /// With why not.
-    pub fn elsewhere(
-        &self,
-        method: &Method,
-        origin: &HttpOrigin,
-        path: &str,
-    ) -> Result<(), CallerFault> {
-        if !self.config.passes_elsewhere {
-            return Err(CallerFault::Elsewhere {
-                target: target_of(method, origin),
-            });
-        }
-        if method == Method::CONNECT {
-            return match &self.config.tunnel_ports {
-                Some(ports) if !ports.contains(&origin.port) => {
-                    Err(CallerFault::TunnelPort(origin.port))
-                }
-                _ => Ok(()),
-            };
-        }
-        if origin.tls {
-            return Err(CallerFault::PlainHttps {
-                target: target_of(method, origin),
-            });
-        }
-        let mut issuers = self.issuers.iter();
-        match issuers.any(|(at, mark)| at.is_same_server(origin) && mark.is_on(path)) {
-            true => Err(CallerFault::IssuerTarget),
-            false => Ok(()),
-        }
-    }
 }
-
-/// The target as it is told to people.
-fn target_of(method: &Method, origin: &HttpOrigin) -> Box<str> {
-    let text = match *method {
-        Method::CONNECT => format!("{}:{}", origin.host, origin.port),
-        _ => origin.to_string(),
-    };
-    text.chars().take(LONGEST).collect::<String>().into()
-}
-
-/// No target is told at greater length, in characters.
-const LONGEST: usize = 100;
 
 /// The origin that `request` is for; it came in a tunnel to `inside` where there is one. A
 /// CONNECT is for the `https` origin of its host and port. `host` is its `Host`.
@@ -178,7 +120,7 @@ pub fn target<B>(
             true => Ok(named),
             false => Err(CallerFault::Misdirected {
                 target: target_of(request.method(), &named),
-                tunnel: target_of(&Method::CONNECT, inside),
+                tunnel: inside.to_string().into(),
             }),
         };
     }
@@ -239,7 +181,9 @@ pub fn plain_host(host: &str) -> Result<Box<str>, CallerFault> {
     }
     // What is no address in brackets (a zone: RFC 6874) is refused by its spelling later.
     let fits = |b: u8| b.is_ascii_alphanumeric() || b"-._[]:%".contains(&b);
-    match !host.is_empty() && host.len() <= 255 && host.bytes().all(fits) {
+    // RFC 1035 §3.1: no label but the root's is empty.
+    let is_whole = bare.is_some() || host.split('.').all(|label| !label.is_empty());
+    match is_whole && host.len() <= 255 && host.bytes().all(fits) {
         true => Ok(host.to_ascii_lowercase().into()),
         false => Err(CallerFault::Target("its host is no name and no address")),
     }
@@ -303,6 +247,9 @@ mod tests {
             "http://u@a/",
             "http://a:0/",
             "http://a:99999/",
+            "http://../",
+            "http://a..b/",
+            "http://.a/",
         ] {
             assert!(get(bad).is_err(), "{bad}");
         }

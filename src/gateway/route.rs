@@ -354,8 +354,8 @@ impl Gateway {
         };
         let (method, path) = (request.method(), request.uri().path());
         let is_connect = method == Method::CONNECT;
-        let routes = rules.routes_to(&target).filter(|_| !is_connect);
-        let opens = is_connect && rules.opens(&target);
+        let routes = rules.policy.routes_to(&target).filter(|_| !is_connect);
+        let opens = is_connect && rules.policy.opens(&target);
         let forwarded = Some(Rc::new(target));
         if let Some(routes) = routes {
             let matchers = routes
@@ -368,7 +368,10 @@ impl Gateway {
             return Placed::found(found, forwarded);
         }
         let verdict = match &forwarded {
-            Some(target) if !opens => rules.elsewhere(method, target, path),
+            Some(target) if !opens => {
+                rules.note_near(target);
+                rules.policy.elsewhere(method, target, path)
+            }
             _ => Ok(()),
         };
         match verdict {

@@ -252,6 +252,12 @@ function list(items, kept, none) {
   }
   return made;
 }
+function listener(l) {
+  return el("li", {}, el("b", {}, l.name), el("div", {},
+    el("p", {}, el("code", {}, l.bind), l.tls ? ", over TLS" : "", l.mode === "forward" ? ": a forward proxy" : ": a base URL"),
+    l.mode === "forward" ? el("p", { cls: "quiet" }, l.elsewhere === "pass" ? "Other targets pass, without a credential" : "Other targets are refused",
+      l.local_ca ? `; it speaks as the upstreams by ${l.local_ca}.` : ".") : null));
+}
 function authority(a) {
   const end = at(a.expires), near = end - now() < SOON;
   return el("li", {}, el("b", {}, a.listener), el("div", {},
@@ -329,6 +335,7 @@ function show() {
   put("credentials", s.credentials.map(still), () => (s.credentials.length
     ? el("div", { cls: "cards" }, s.credentials.map(credential)) : el("p", { cls: "quiet" }, "No route names a credential.")));
   put("routes", [s.routes.map((r) => ({ ...r, calls: 0 })), times[times.length - 1]], () => el("div", { cls: "routes" }, s.routes.map(route)));
+  put("listeners", s.listeners, () => list(s.listeners.map(listener), 8, "None."));
   $("authorities-told").hidden = !s.local_cas.length;
   $("fleet-told").hidden = !s.fleet;
   put("fleet", s.fleet, () => (s.fleet ? fleet(s.fleet) : el("p", {})));
@@ -454,11 +461,19 @@ function explained(e) {
   const names = (all) => all.flatMap((name, index) => [index ? ", " : "", el("code", {}, name)]);
   const on = e.listeners.map((l) => l.name + (l.wants_proof ? " (the caller must show a token or certificate)" : "")).join(", ");
   if (on) row("Taken by", on);
+  if (e.note) row("Note", prose(e.note));
   if (e.refused) {
     row("Why", prose(e.refused.detail));
     row("What to do", prose(e.refused.hint));
     return [el("p", {}, call, " ", e.route ? `would take the route ${e.route}` : "takes no route", ". headset answers it itself: ",
       el("b", {}, `${e.refused.status} ${e.refused.code}`), "."), el("dl", {}, rows)];
+  }
+  if (e.connect === "tunnelled") {
+    return [el("p", {}, call, " is a tunnel to ", el("code", {}, e.sent_to), ": the bytes pass unread both ways, without a credential."), el("dl", {}, rows)];
+  }
+  if (e.connect === "opened") {
+    row("Tunnel", "opened: headset answers as the host, and serves the calls in it");
+    if (!e.sent_to) return [el("p", {}, call, " opens a tunnel whose calls take the routes of its host."), el("dl", {}, rows)];
   }
   if (e.tenant) row("Tenant", ["named by ", el("code", {}, e.tenant), "; without it headset answers 403"]);
   row("Removed", names(e.removed));

@@ -2,6 +2,7 @@
 //! its stacks.
 
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use super::issuers::{marks_anywhere, marks_at};
@@ -10,8 +11,9 @@ use crate::config::url::{HttpOrigin, HttpUrl};
 use crate::config::{self, Announce, Config};
 use crate::credential::tenants::CredentialHandle;
 use crate::gateway::failures::FailureLog;
+use crate::gateway::forward::policy::{ForwardPolicy, Site};
 use crate::gateway::forward::way_out::WayOut;
-use crate::gateway::forward::{self, ForwardRules, Site};
+use crate::gateway::forward::{self, ForwardRules};
 use crate::gateway::metrics::{ListenerMetrics, RouteMetrics};
 use crate::gateway::observe::{Observers, RouteObserver};
 use crate::gateway::pacer::Pacer;
@@ -156,11 +158,14 @@ pub(super) fn blueprint(
     routes.sort_by_key(|route| route.matcher.precedence());
     let rules = (listener.forward.clone().zip(way_out)).map(|(config, parts)| {
         Arc::new(ForwardRules {
-            config,
-            sites: sites(&routes),
-            issuers: parts.issuers.to_vec(),
+            policy: ForwardPolicy {
+                config,
+                sites: sites(routes.iter().map(|route| route.connector.origin())),
+                issuers: parts.issuers.to_vec(),
+            },
             authority: parts.authority,
             way_out: Arc::new(parts.way_out),
+            told_near: AtomicBool::new(false),
         })
     });
     let shield = match forwards {
@@ -185,11 +190,12 @@ pub(super) struct ForwardParts<'a> {
     pub(super) way_out: WayOut,
 }
 
-/// The origins that `routes` lead to, with the places of those that do.
-fn sites(routes: &[RouteBlueprint]) -> Vec<Site> {
+/// The origins that routes lead to, each with the places of those that do; `origins` are those
+/// of all routes, in their order.
+pub(super) fn sites<'a>(origins: impl Iterator<Item = &'a HttpOrigin>) -> Vec<Site> {
     let mut sites: Vec<Site> = Vec::new();
-    for (index, route) in routes.iter().enumerate() {
-        let mut origin = route.connector.origin().clone();
+    for (index, origin) in origins.enumerate() {
+        let mut origin = origin.clone();
         if origin.socket().is_some() {
             // No call can name it.
             continue;

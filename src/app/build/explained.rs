@@ -1,24 +1,41 @@
 //! From a draft to what explains its calls: no slot is open, nothing is asked.
 
-use super::blueprints::{marks, matcher, origins_or_own, target_rules};
+use std::sync::Arc;
+
+use super::blueprints::{forward_matcher, marks, matcher, origins_or_own, sites, target_rules};
 use super::draft::PlanDraft;
 use super::issuers::issuers;
+use crate::config::url::HttpOrigin;
 use crate::config::{self, Bind, Config};
-use crate::gateway::explain::{ExplainedCredential, ExplainedListener, ExplainedRoute, Explainer};
+use crate::gateway::explain::{
+    ExplainedCredential, ExplainedForward, ExplainedListener, ExplainedRoute, Explainer,
+};
+use crate::gateway::forward::policy::{ForwardPolicy, Site};
+use crate::gateway::path::IssuerMark;
+use crate::gateway::upstream_target::UpstreamTarget;
+use crate::net::guard::AddressGuard;
 
 impl PlanDraft {
     /// Explains what would become of a call by this configuration.
     pub fn explainer(&self) -> Explainer {
         let issuers = issuers(&self.credentials);
-        let routes = self.routes.iter().map(|(route, upstream_target, _)| {
+        let route = |(route, upstream_target, _): &(_, Arc<UpstreamTarget>, _), forwards| {
+            let route: &config::RouteConfig = route;
             let credential = self.credential_of(route);
             let has_one = credential.is_some();
             let marks = marks(&issuers, has_one, upstream_target.origin());
+            let (matcher, upstream_target) = match forwards {
+                true => (
+                    forward_matcher(route, has_one, &marks),
+                    Arc::new(upstream_target.as_called()),
+                ),
+                false => (matcher(route, has_one, &marks), upstream_target.clone()),
+            };
             ExplainedRoute {
                 name: route.name.clone(),
-                matcher: matcher(route, has_one, &marks),
+                matcher,
                 dialled: (route.resolve.of(&route.upstream.origin)).unwrap_or_default(),
-                target: target_rules(route, has_one, &marks, upstream_target),
+                target: target_rules(route, has_one, &marks, &upstream_target),
                 credential,
                 tenant: route.tenant.as_ref().map(|rule| rule.header.clone()),
                 effect: route.effect,
@@ -28,9 +45,15 @@ impl PlanDraft {
                 pass_cookies: route.pass_cookies,
                 timeouts: route.timeouts.clone(),
             }
-        });
+        };
+        let routes = self.routes.iter().map(|one| route(one, false)).collect();
+        let mut forward: Vec<_> = self.routes.iter().map(|one| route(one, true)).collect();
+        forward.sort_by_key(|route| route.matcher.precedence());
+        let origins = forward.iter().map(|r| r.target.upstream_target.origin());
+        let sites = sites(origins);
         let limits = self.config.limits.clone();
-        Explainer::new(routes.collect(), listeners(&self.config), limits)
+        let listeners = listeners(&self.config, &sites, &issuers);
+        Explainer::new((routes, forward), listeners, limits)
     }
 
     fn credential_of(&self, route: &config::RouteConfig) -> Option<ExplainedCredential> {
@@ -46,7 +69,25 @@ impl PlanDraft {
     }
 }
 
-fn listeners(config: &Config) -> Vec<ExplainedListener> {
+fn listeners(
+    config: &Config,
+    sites: &[Site],
+    issuers: &[(HttpOrigin, IssuerMark)],
+) -> Vec<ExplainedListener> {
+    let bound = config.listeners.iter().filter_map(|one| match one.bind {
+        Bind::Tcp(address) => Some(address),
+        Bind::Unix(_) => None,
+    });
+    let own: Vec<_> = bound.chain([config.admin.bind]).collect();
+    let forward = |forward: &config::ForwardConfig| ExplainedForward {
+        policy: ForwardPolicy {
+            config: forward.clone(),
+            sites: sites.to_vec(),
+            issuers: issuers.to_vec(),
+        },
+        guard: AddressGuard::new(forward.private_networks.clone()),
+        own: own.clone(),
+    };
     let listener = |listener: &config::ListenerConfig| ExplainedListener {
         name: listener.name.clone(),
         port: match &listener.bind {
@@ -59,6 +100,7 @@ fn listeners(config: &Config) -> Vec<ExplainedListener> {
                 .tls
                 .as_ref()
                 .is_some_and(|tls| tls.client_ca.is_some()),
+        forward: listener.forward.as_ref().map(forward),
     };
     config.listeners.iter().map(listener).collect()
 }
@@ -69,6 +111,7 @@ mod tests {
     use crate::base::temp_folder::TempFolder;
     use crate::base::time::Clock;
     use crate::gateway::explain::{Explainer, Explanation};
+    use crate::gateway::metrics::ConnectOutcome;
     use crate::net::egress::ProcessContext;
 
     fn explainer(folder: &TempFolder) -> Explainer {
@@ -149,5 +192,76 @@ mod tests {
         }
         // One that only looks like nothing known is what it is.
         assert!(explainer.explain("purge", "/v1").is_ok());
+    }
+
+    #[test]
+    fn a_forward_listener_goes_by_what_a_call_names() {
+        let folder = TempFolder::new();
+        let secret = folder.write("secret", "s3cret");
+        let config = super::super::testing::config(&format!(
+            "[listener.proxy]\nbind = \"127.0.0.1:3128\"\nmode = \"forward\"\n\
+             [listener.strict]\nbind = \"127.0.0.1:3129\"\nmode = \"forward\"\nelsewhere = \"refuse\"\n\
+             [route.contacts]\nmatch.path = \"/v1\"\nupstream = \"https://cms.example.com/base\"\n\
+             credential = \"key\"\n\
+             [credential.key]\nkind = \"static\"\nheaders = {{ hash-key = {{ file = {secret:?} }} }}\n"
+        ));
+        let draft = PlanDraft::new(config, Clock::system(), ProcessContext::default());
+        let explainer = draft
+            .unwrap_or_else(|problems| panic!("{problems:?}"))
+            .explainer();
+        let told = |method: &str, url: &str| explainer.explain(method, url).unwrap();
+        let code = |told: &Explanation| told.refused.as_ref().map(|refused| refused.code);
+        let on = |told: &Explanation| {
+            let names = told.listeners.iter().map(|(name, _)| name.as_str());
+            names.collect::<Vec<_>>().join(" ")
+        };
+
+        let call = told("GET", "https://cms.example.com/base/v1/a");
+        assert_eq!(call.connect, Some(ConnectOutcome::Opened));
+        let sent = call.sent_to.as_deref();
+        assert_eq!(sent, Some("https://cms.example.com/base/v1/a"));
+        assert_eq!(call.credential.as_ref().unwrap().0.as_str(), "key");
+        assert_eq!(on(&call), "proxy strict");
+        // The reverse listener's own paths lead there as well.
+        let call = told("GET", "http://127.0.0.1:8080/v1/a");
+        assert_eq!(call.sent_to.as_deref(), sent);
+        assert_eq!((on(&call), call.connect), ("app".into(), None));
+        assert_eq!(on(&told("GET", "/v1/a")), "app");
+        assert_eq!(
+            code(&told("GET", "https://cms.example.com/v1")),
+            Some("no_route")
+        );
+        let dots = told("GET", "https://cms.example.com/base/v1/%2e%2e/x");
+        assert_eq!(code(&dots), Some("ambiguous_path"));
+
+        let opened = told("CONNECT", "cms.example.com:443");
+        assert_eq!(opened.connect, Some(ConnectOutcome::Opened));
+        assert_eq!((code(&opened), &opened.sent_to), (None, &None));
+        for (method, url) in [
+            ("CONNECT", "github.com:443"),
+            ("GET", "https://github.com/a"),
+        ] {
+            let tunnelled = told(method, url);
+            assert_eq!(tunnelled.connect, Some(ConnectOutcome::Tunnelled), "{url}");
+            assert_eq!(tunnelled.sent_to.as_deref(), Some("github.com:443"));
+            assert_eq!((on(&tunnelled), &*tunnelled.set), ("proxy".into(), &[][..]));
+        }
+        assert_eq!(code(&told("CONNECT", "github.com:25")), Some("tunnel_port"));
+        for url in [
+            "http://169.254.169.254/",
+            "http://127.1/",
+            "http://10.0.0.1/",
+        ] {
+            assert_eq!(code(&told("GET", url)), Some("target_forbidden"), "{url}");
+        }
+        // Whoever means the route by another scheme is told.
+        let near = told("GET", "http://cms.example.com/base/v1");
+        assert_eq!((&near.credential, on(&near)), (&None, "proxy".into()));
+        assert!(
+            near.note
+                .unwrap()
+                .contains("leads to https://cms.example.com")
+        );
+        assert!(explainer.explain("CONNECT", "what is this").is_err());
     }
 }

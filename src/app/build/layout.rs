@@ -103,6 +103,7 @@ impl OpenedPlan {
                         connect: config.timeouts.connect,
                         lifetimes: lifetimes(&config.timeouts, &config.limits),
                         tunnels: tunnels.clone(),
+                        calls: allowance.elsewhere.clone(),
                         metrics: unrouted.metrics.clone(),
                         listener: metrics.clone(),
                     },
@@ -177,6 +178,8 @@ fn permits(config: &Config, before: Option<&Plan>) -> (Arc<Permits>, Arc<Permits
             let allowance = Allowance {
                 in_flight: Permits::new(fit.in_flight),
                 streams: Permits::new(fit.streams),
+                // The other half is for calls that take a route.
+                elsewhere: Permits::new(fit.in_flight.div_ceil(2)),
             };
             (Permits::new(fit.connections), tunnels, allowance)
         }

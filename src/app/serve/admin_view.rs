@@ -5,8 +5,10 @@ use std::sync::Arc;
 
 use crate::admin::guard::AdminGuard;
 use crate::admin::health::ReadinessCheck;
-use crate::admin::view::{AdminView, CredentialView, Retrying, RouteView, StatusSource};
-use crate::app::build::{Plan, PlannedCredential};
+use crate::admin::view::{
+    AdminView, CredentialView, ListenerView, Retrying, RouteView, StatusSource,
+};
+use crate::app::build::{Plan, PlannedCredential, PlannedListener};
 use crate::config::RouteConfig;
 use crate::credential::slot::Slot;
 use crate::credential::tenants::CredentialHandle;
@@ -60,6 +62,7 @@ pub fn admin_view(plan: &Plan) -> AdminView {
         guard: AdminGuard::new(&plan.config.admin, plan.admin_token.clone()),
         credentials: Arc::new(PlanView(plan.credentials.clone())),
         routes: routes(plan),
+        listeners: plan.listeners.iter().map(listener).collect(),
         authorities: plan.authorities(),
         config: plan.config.digest.clone(),
         reloads: Vec::new(),
@@ -89,6 +92,17 @@ impl ReadinessCheck for SlotReadiness {
 
     fn was_minted(&self) -> bool {
         self.0.snapshot().generation > 0
+    }
+}
+
+fn listener(planned: &PlannedListener) -> ListenerView {
+    let config = &planned.config;
+    ListenerView {
+        name: config.name.clone(),
+        bind: config.bind.to_string(),
+        tls: config.tls.is_some(),
+        passes_elsewhere: config.forward.as_ref().map(|f| f.passes_elsewhere),
+        authority: planned.listener_auth.authority.clone(),
     }
 }
 

@@ -275,7 +275,8 @@ impl Trust {
 }
 
 /// Waits until every credential is live, and says on stderr what for where that takes a
-/// while. An exit code where the command is not to start: one was refused, or a signal came.
+/// while. An exit code where the command is not to start: one was refused, or wants a secret that
+/// cannot be read, or a signal came.
 async fn ready(serving: &ServingApp, signals: &mut CaughtSignals) -> anyhow::Result<Option<u8>> {
     let begun = Instant::now();
     let mut look = interval(LOOK);
@@ -291,7 +292,7 @@ async fn ready(serving: &ServingApp, signals: &mut CaughtSignals) -> anyhow::Res
         };
         for credential in serving.admin_view.load().credentials.credentials() {
             let mut slots = credential.slots.iter();
-            if let Some(slot) = slots.find(|slot| is_refused(slot)) {
+            if let Some(slot) = slots.find(|slot| needs_a_person(slot)) {
                 let why = slot
                     .last_error
                     .as_deref()
@@ -305,7 +306,10 @@ async fn ready(serving: &ServingApp, signals: &mut CaughtSignals) -> anyhow::Res
                     "headset: credential {}: {why}; {action}; the command was not started",
                     credential.name
                 )?;
-                return Ok(Some(exit::EX_NOPERM));
+                return Ok(Some(match slot.state {
+                    SlotState::Refused => exit::EX_NOPERM,
+                    _ => exit::EX_CONFIG,
+                }));
             }
         }
         if begun.elapsed() >= SILENT {
@@ -323,6 +327,9 @@ fn last_error(serving: &ServingApp) -> String {
     told.map_or_else(String::new, |error| format!(" ({error})"))
 }
 
-fn is_refused(slot: &Snapshot) -> bool {
-    slot.state == SlotState::Refused
+/// Whether nothing but a person brings the first credential: the issuer refused it, or a
+/// secret of headset's own cannot be read.
+fn needs_a_person(slot: &Snapshot) -> bool {
+    let never = slot.generation == 0 && slot.action.is_some();
+    slot.state == SlotState::Refused || never
 }

@@ -1,10 +1,11 @@
 //! The files by which a child trusts the local authority, besides all that it trusts anyway:
 //! in a folder of this user's alone, removed at the end.
 
-use std::fs::{DirBuilder, OpenOptions};
+use std::fs::{DirBuilder, File, OpenOptions};
 use std::io::{self, Write as _};
-use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
+use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use ring::digest;
 use rustls::pki_types::CertificateDer;
@@ -13,10 +14,20 @@ use crate::net::tls::pem;
 
 /// See the module.
 #[derive(Debug)]
-pub(super) struct RunFolder(PathBuf);
+pub(super) struct RunFolder {
+    path: PathBuf,
+    /// Locked while the run goes on: a folder that nobody has locked was left behind.
+    _lock: Option<File>,
+}
+
+/// How the names of these folders begin.
+const PREFIX: &str = "headset-run-";
+
+/// A younger folder may be one that is about to be locked.
+const YOUNG: Duration = Duration::from_secs(60);
 
 impl RunFolder {
-    /// A fresh one: in the folder that the system keeps for this user where there is one,
+    /// A fresh one, in place of those that runs left behind which were killed: in the folder that the system keeps for this user where there is one,
     /// else among the temporary files.
     ///
     /// # Errors
@@ -24,16 +35,18 @@ impl RunFolder {
     pub(super) fn new() -> io::Result<RunFolder> {
         let runtime = std::env::var_os("XDG_RUNTIME_DIR").map(PathBuf::from);
         let places = runtime.into_iter().chain([std::env::temp_dir()]);
-        let name = format!(
-            "headset-run-{}-{:08x}",
-            std::process::id(),
-            fastrand::u32(..)
-        );
+        let name = format!("{PREFIX}{}-{:08x}", std::process::id(), fastrand::u32(..));
         let mut last = io::Error::from(io::ErrorKind::NotFound);
         for place in places {
+            remove_left(&place);
             let path = place.join(&name);
             match DirBuilder::new().mode(0o700).create(&path) {
-                Ok(()) => return Ok(RunFolder(path)),
+                Ok(()) => {
+                    let lock = File::open(&path)
+                        .ok()
+                        .filter(|lock| lock.try_lock().is_ok());
+                    return Ok(RunFolder { path, _lock: lock });
+                }
                 Err(error) => last = error,
             }
         }
@@ -45,7 +58,7 @@ impl RunFolder {
     /// # Errors
     /// Where it cannot be written, or is there already.
     pub(super) fn write(&self, name: &str, content: &[u8]) -> io::Result<PathBuf> {
-        let path = self.0.join(name);
+        let path = self.path.join(name);
         let mut options = OpenOptions::new();
         let mut file = options
             .write(true)
@@ -59,7 +72,27 @@ impl RunFolder {
 
 impl Drop for RunFolder {
     fn drop(&mut self) {
-        let _ = std::fs::remove_dir_all(&self.0);
+        let _ = std::fs::remove_dir_all(&self.path);
+    }
+}
+
+/// Removes from `place` the folders of this user's runs that are over: a run that is killed
+/// (SIGKILL) leaves its own, in which there is the password of a listener that is no more.
+fn remove_left(place: &Path) {
+    let user = rustix::process::geteuid().as_raw();
+    for entry in std::fs::read_dir(place).into_iter().flatten().flatten() {
+        let is_ours = entry.file_name().to_string_lossy().starts_with(PREFIX);
+        let Some(facts) = entry.metadata().ok().filter(|_| is_ours) else {
+            continue;
+        };
+        let age = facts.modified().ok().and_then(|at| at.elapsed().ok());
+        let is_left = facts.is_dir()
+            && facts.uid() == user
+            && age.is_some_and(|age| age > YOUNG)
+            && File::open(entry.path()).is_ok_and(|folder| folder.try_lock().is_ok());
+        if is_left {
+            let _ = std::fs::remove_dir_all(entry.path());
+        }
     }
 }
 
@@ -126,19 +159,45 @@ pub(super) fn java_store(trusted: &[CertificateDer<'_>], made_ms: i64) -> Vec<u8
 #[cfg(test)]
 mod tests {
     use std::os::unix::fs::PermissionsExt as _;
+    use std::time::UNIX_EPOCH;
 
     use super::*;
+    use crate::base::temp_folder::TempFolder;
+    use crate::base::time::Clock;
 
     #[test]
     fn the_folder_of_a_run_is_this_users_alone_and_goes_with_it() {
         let folder = RunFolder::new().unwrap();
         let mode = |path: &Path| std::fs::metadata(path).unwrap().permissions().mode() & 0o777;
         let file = folder.write("bundle.pem", b"text").unwrap();
-        assert_eq!((mode(&folder.0), mode(&file)), (0o700, 0o600));
+        assert_eq!((mode(&folder.path), mode(&file)), (0o700, 0o600));
         assert!(folder.write("bundle.pem", b"other").is_err(), "it is there");
-        let path = folder.0.clone();
+        let path = folder.path.clone();
         drop(folder);
         assert!(!path.exists());
+    }
+
+    #[test]
+    fn what_killed_runs_left_behind_goes_and_what_runs_stays() {
+        let place = TempFolder::new();
+        let make = |name: &str, seconds: u64| {
+            let path = place.path().join(name);
+            DirBuilder::new().mode(0o700).create(&path).unwrap();
+            std::fs::write(path.join("password"), "s3cret").unwrap();
+            let folder = File::open(&path).unwrap();
+            let now_ms = u64::try_from(Clock::system().now().wall_ms).unwrap();
+            let then = Duration::from_millis(now_ms) - Duration::from_secs(seconds);
+            folder.set_modified(UNIX_EPOCH + then).unwrap();
+            (path, folder)
+        };
+        let (left, _) = make("headset-run-1-aa", 3600);
+        let (runs, lock) = make("headset-run-2-bb", 3600);
+        let (begins, _) = make("headset-run-3-cc", 1);
+        let (other, _) = make("somebody-else", 3600);
+        lock.try_lock().unwrap();
+        remove_left(place.path());
+        assert!(!left.exists());
+        assert!(runs.exists() && begins.exists() && other.exists());
     }
 
     #[test]
@@ -150,7 +209,7 @@ mod tests {
         let local = [CertificateDer::from(vec![1, 2, 3])];
         let text = extra(&local, Some(&before));
         assert_eq!(text.matches("-----BEGIN CERTIFICATE-----").count(), 2);
-        let missing = folder.0.join("nosuch.pem");
+        let missing = folder.path.join("nosuch.pem");
         assert_eq!(extra(&local, Some(&missing)), extra(&local, None));
     }
 

@@ -21,6 +21,7 @@ use crate::config::url::HttpOrigin;
 use crate::gateway::client::Client;
 use crate::gateway::error::{CallerFault, Error, FaultKind, Reached, UpstreamFault};
 use crate::gateway::fields::Seen;
+use crate::gateway::forward::way_out::WayOut;
 use crate::gateway::forward::{ForwardRules, OpenedTunnel};
 use crate::gateway::metrics::{ConnectOutcome, ListenerRefusal};
 use crate::gateway::response_body::ResponseBody;
@@ -90,16 +91,28 @@ impl Service<Call> for Unrouted {
             return Box::pin(ready(Err(CallerFault::NoRoute.into())));
         };
         let rules = elsewhere.rules.clone();
-        if call.request.method() != Method::CONNECT {
+        let is_connect = call.request.method() == Method::CONNECT;
+        let permit = match is_connect && rules.policy.opens(&to) {
+            true => None,
+            false => match rules.way_out.calls.take() {
+                Some(permit) => Some(permit),
+                None => return Box::pin(ready(Err(crowded(&rules.way_out)))),
+            },
+        };
+        if !is_connect {
             return match elsewhere.pool(&to) {
                 Ok(pool) => {
                     let answered = Client::new(pool).call(call);
-                    Box::pin(async move { answered.await.map_err(|error| judged(error, &rules)) })
+                    Box::pin(async move {
+                        let answered = answered.await;
+                        drop(permit);
+                        answered.map_err(|error| judged(error, &rules))
+                    })
                 }
                 Err(error) => Box::pin(ready(Err(unreached(error)))),
             };
         }
-        if rules.opens(&to) {
+        if rules.policy.opens(&to) {
             rules.way_out.listener.connect(ConnectOutcome::Opened).inc();
             let opened = OpenedTunnel {
                 to: HttpOrigin::clone(&to),
@@ -112,6 +125,7 @@ impl Service<Call> for Unrouted {
         }
         Box::pin(async move {
             let tunnelled = tunnel(&rules, &to).await;
+            drop(permit);
             tunnelled.map_err(|error| judged(error, &rules))
         })
     }
@@ -158,6 +172,14 @@ async fn tunnel(rules: &ForwardRules, to: &HttpOrigin) -> Result<CallResponse, E
     let idle = way_out.lifetimes.tunnel_idle;
     let tunnel = Tunnel::blind(io, idle, way_out.metrics.clone(), permit);
     Ok(granted(ResponseBody::tunnel(tunnel), begun.elapsed()))
+}
+
+/// That as many as may be wait for a response from elsewhere.
+fn crowded(way_out: &WayOut) -> Error {
+    way_out.listener.refused(ListenerRefusal::InFlight).inc();
+    Error::Overloaded {
+        limit: way_out.calls.limit(),
+    }
 }
 
 /// A 200 to a CONNECT, with what comes in place of a body.

@@ -24,6 +24,9 @@ pub struct WayOut {
     pub lifetimes: Lifetimes,
     /// Tunnels that may be open.
     pub tunnels: Arc<Permits>,
+    /// Calls and tunnels to elsewhere that may wait for their response; they take a place among
+    /// `limits.in_flight`, too, of which calls that take a route keep the rest.
+    pub calls: Arc<Permits>,
     /// Counts what the route `forward` does.
     pub metrics: Arc<RouteMetrics>,
     /// Counts what the listener refuses and opens.

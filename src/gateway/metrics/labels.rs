@@ -117,6 +117,13 @@ pub enum ConnectOutcome {
     Tunnelled,
 }
 
+impl ConnectOutcome {
+    /// Its word.
+    pub fn as_str(self) -> &'static str {
+        CONNECTS[self as usize]
+    }
+}
+
 /// Their words, in the order of the enum.
 pub const CONNECTS: [&str; 2] = ["opened", "tunnelled"];
 

@@ -18,6 +18,8 @@ pub struct Allowance {
     pub in_flight: Arc<Permits>,
     /// From there to its last byte.
     pub streams: Arc<Permits>,
+    /// Of those in flight, calls of forward listeners to elsewhere.
+    pub elsewhere: Arc<Permits>,
 }
 
 /// What the calls of one route and listener take and where that is counted, behind one

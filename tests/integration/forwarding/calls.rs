@@ -3,6 +3,7 @@
 
 use super::{ELSEWHERE, forward, keyed, refused_of};
 use crate::support::client::{self, Raw};
+use crate::support::eventually;
 use crate::support::folder::Folder;
 use crate::support::headset::STATIC;
 use crate::support::recorder::{Recorder, Step};
@@ -298,4 +299,44 @@ async fn a_call_over_http2_names_its_target_by_scheme_and_authority() {
         sent.starts_with("GET /v1?x HTTP/1.1\r\n") && sent.contains(STATIC),
         "{sent}"
     );
+}
+
+#[tokio::test]
+async fn calls_to_elsewhere_leave_room_for_those_that_take_a_route() {
+    let cms = Recorder::start([Step::ok("")]).await;
+    let silent = Recorder::start([Step::Silence]).await;
+    let keys = format!("{ELSEWHERE}\n[limits]\nin_flight = 4");
+    let headset = keyed(&cms, &keys);
+    headset.ready().await;
+    let elsewhere = get(&format!("{}/slow", silent.url()), "");
+    let mut waiting = Vec::new();
+    for _ in 0..2 {
+        let mut caller = Raw::connect(headset.app()).await;
+        caller.send(&elsewhere).await;
+        waiting.push(caller);
+    }
+    eventually("two calls to elsewhere", async || {
+        silent.requests().len() == 2
+    })
+    .await;
+    let connect = "CONNECT 127.0.0.1:9 HTTP/1.1\r\nHost: 127.0.0.1:9\r\n\r\n";
+    for call in [&*elsewhere, connect] {
+        let refused = client::raw(headset.app(), call).await.unwrap();
+        assert_eq!(
+            (refused.status, &*refused_of(&refused)),
+            (503, "overloaded")
+        );
+    }
+    let keyed = get(&format!("{}/v1", cms.url()), "");
+    assert_eq!(client::raw(headset.app(), keyed).await.unwrap().status, 200);
+    // Their places come back with them.
+    drop(waiting);
+    let place = "headset_requests_in_flight{route=\"forward\"}";
+    eventually("no calls to elsewhere", async || {
+        headset.metric(place).await == Some(0.0)
+    })
+    .await;
+    let mut caller = Raw::connect(headset.app()).await;
+    caller.send(&elsewhere).await;
+    eventually("one more", async || silent.requests().len() == 3).await;
 }

@@ -304,3 +304,19 @@ fn an_authority_is_made_shown_and_replaced_without_a_moment_for_all() {
     assert!(text(&out.stdout).starts_with("-----BEGIN PRIVATE KEY-----\n"));
     assert!(!text(&out.stderr).contains("PRIVATE"));
 }
+
+#[test]
+fn a_secret_that_cannot_be_read_is_told_and_the_command_not_started() {
+    let folder = configured();
+    let missing = folder.path("mistyped");
+    let text_of = STATIC.replace("env = \"API_TOKEN\"", &format!("file = {missing:?}"));
+    folder.write("headset.toml", &text_of);
+    let out = run(&folder, &["/bin/sh", "-c", "touch \"$TMPDIR/started\""]);
+    let said = text(&out.stderr);
+    assert_eq!(out.status.code(), Some(78), "{said}");
+    for part in ["mistyped", "the command was not started"] {
+        assert!(said.contains(part), "{said}");
+    }
+    assert!(!folder.path("started").exists());
+    assert_eq!(left(&folder), 0);
+}
