@@ -9,13 +9,13 @@ mod forward;
 mod outbound;
 mod resolve;
 mod routes;
+mod store;
 mod tenants;
 
 use crate::base::problem::Place;
 use crate::config::findings::Findings;
 use crate::config::listener::Bind;
 use crate::config::section::Section;
-use crate::config::shared_store;
 use crate::config::url::HttpOrigin;
 
 /// Judges all sections together.
@@ -35,7 +35,7 @@ pub fn check(sections: &[Section]) -> Findings {
     addresses(&mut found, &bound);
     routes::check(&mut found, &routes, &credentials, &bound);
     credentials::check(&mut found, &routes, &credentials);
-    store(
+    store::check(
         &mut found,
         of("store").first().copied(),
         of("fleet").first().copied(),
@@ -93,60 +93,5 @@ fn addresses(found: &mut Findings, bound: &[&Section]) {
                 "give one of the two another port".into(),
             );
         }
-    }
-}
-
-/// A store has a key, and what replicas share is told where.
-fn store(found: &mut Findings, store: Option<&Section>, fleet: Option<&Section>) {
-    let set = |key| store.is_some_and(|store| store.values.0.contains_key(key));
-    let place = |key| store.map_or(Place::Default, |store| store.values.place(key));
-    let is_somewhere = set("path") || set("url");
-    match (is_somewhere, set("key")) {
-        (true, false) => {
-            let named = if set("path") { "path" } else { "url" };
-            found.problem(
-                place(named),
-                "store.key".into(),
-                match named {
-                    "path" => {
-                        "there is a folder to keep credentials in, but no key to seal them with"
-                    }
-                    _ => "there is a store to share credentials in, but no key to seal them with",
-                }
-                .into(),
-                format!(
-                    "write key = {{ file = \"/run/secrets/headset/store-key\" }}, or remove {named}"
-                ),
-            );
-        }
-        (false, true) => found.problem(
-            place("key"),
-            "store.path".into(),
-            "there is a key, but no folder to keep credentials in".into(),
-            "write path = \"/var/lib/headset\", or remove key".into(),
-        ),
-        _ => {}
-    }
-    if set("url") {
-        return;
-    }
-    for key in ["username", "password", "other_key"] {
-        if store.is_some_and(|store| store.values.is_set(key)) {
-            found.problem(
-                place(key),
-                format!("store.{key}"),
-                "it says how to reach a shared store, and there is no store.url".into(),
-                "write url = \"redis://HOST:6379\", or remove it".into(),
-            );
-        }
-    }
-    if let Some(fleet) = fleet.filter(|fleet| shared_store::is_holder(&fleet.values)) {
-        found.problem(
-            fleet.values.place("role"),
-            "fleet.role".into(),
-            "a holder reads what keepers publish in a shared store, and there is no store.url"
-                .into(),
-            "write [store] with url = \"redis://HOST:6379\" and key, or role = \"keeper\"".into(),
-        );
     }
 }

@@ -291,6 +291,18 @@ pub const KEYS: &[ConfigKey] = &[
     key("store.url", ValueType::Text, Absent, "\"redis://redis.example.com:6379\"",
         "A Redis or Valkey that a fleet of replicas shares: one of them mints, all use the credential (`docs/fleet.md`). `redis://` or, with TLS by `[upstream_tls]`, `rediss://`; a path such as `/2` is the number of the database. With a `path` beside it each replica keeps a sealed copy there, and starts with that while Redis is down.")
         .checked(shared_store::url),
+    key("store.nodes", ValueType::List, Absent, "[\"redis-2.example.com:6379\"]",
+        "With `sentinel` or `cluster`: further Sentinels, or nodes of the cluster, as `HOST:PORT`. They are asked where the one that `url` names does not answer.")
+        .checked(shared_store::nodes),
+    key("store.sentinel", ValueType::Text, Absent, "\"mymaster\"",
+        "The name under which Sentinels watch the server. `url` and `nodes` are Sentinels then; headset asks them which server can be written, and again whenever its connection breaks.")
+        .checked(shared_store::service),
+    key("store.sentinel_username", ValueType::Text, Absent, "\"headset\"",
+        "With `sentinel`: the user of the Sentinels' own ACL; without one their default user."),
+    key("store.sentinel_password", ValueType::Secret, Absent, "{ file = \"/run/secrets/headset/sentinel-password\" }",
+        "With `sentinel`: that user's password. `password` is the server's."),
+    key("store.cluster", ValueType::Bool, Text("false"), "false",
+        "With `url`: whether that is a node of a Redis Cluster. headset follows the cluster to the node that has a name."),
     key("store.username", ValueType::Text, Absent, "\"headset\"",
         "With `url`: the user of Redis's ACL; without one its default user."),
     key("store.password", ValueType::Secret, Absent, "{ file = \"/run/secrets/headset/redis-password\" }",

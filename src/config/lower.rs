@@ -50,8 +50,8 @@ pub fn lower(root: &Node, kinds: &[KindKeys]) -> Lowered {
         }
     }
     let mut fleet = found.sections.iter().filter(|one| one.table == "fleet");
-    if fleet.any(|fleet| shared_store::is_holder(&fleet.values)) {
-        // It never logs in.
+    if fleet.any(shared_store::may_be_holder) {
+        // It never logs in. What a misspelt role means is said once.
         let secrets = std::mem::take(&mut found.secrets);
         found
             .missing
@@ -118,6 +118,7 @@ impl Lowered {
         let place = node.map_or(Place::Default, |node| node.place.clone());
         let common = keys::of_table(table);
         let mut values = Values::default();
+        let mut faulty = Vec::new();
         let mut kind = None;
         if let Some(node) = node.filter(|node| node.children().is_none()) {
             self.problems.push(Problem::new(
@@ -127,7 +128,7 @@ impl Lowered {
                 format!("write [{at}]"),
             ));
         } else if table == "credential" {
-            self.read(node, &at, &common, &mut values);
+            faulty = self.read(node, &at, &common, &mut values);
             let kind_at = format!("{at}.kind");
             if let Some(missing) = self.missing.iter_mut().find(|p| p.key == kind_at) {
                 let known: Vec<&str> = kinds.iter().map(|kind| kind.kind).collect();
@@ -148,7 +149,7 @@ impl Lowered {
                 kind = Some((found.kind, own_values));
             }
         } else {
-            self.read(node, &at, &common, &mut values);
+            faulty = self.read(node, &at, &common, &mut values);
             self.strangers(node, &at, "", &common, kinds);
         }
         self.sections.push(Section {
@@ -157,6 +158,7 @@ impl Lowered {
             at,
             place,
             values,
+            faulty,
             kind,
         });
     }
@@ -183,14 +185,15 @@ impl Lowered {
         found
     }
 
-    /// Reads every key of `keys` below `node`.
+    /// Reads every key of `keys` below `node`. Yields those whose values would not do.
     fn read(
         &mut self,
         node: Option<&Node>,
         at: &str,
         keys: &[(&'static str, &'static ConfigKey)],
         values: &mut Values,
-    ) {
+    ) -> Vec<&'static str> {
+        let mut faulty = Vec::new();
         for (path, key) in keys {
             let full = format!("{at}.{path}");
             let found = node.and_then(|node| node.at(path.split('.')));
@@ -199,7 +202,10 @@ impl Lowered {
                     Ok(value) => {
                         values.0.insert(path, (value, found.place.clone()));
                     }
-                    Err(mut problems) => self.problems.append(&mut problems),
+                    Err(mut problems) => {
+                        self.problems.append(&mut problems);
+                        faulty.push(*path);
+                    }
                 }
             } else if let Some(value) = read::default(key) {
                 values.0.insert(path, (value, Place::Default));
@@ -228,6 +234,7 @@ impl Lowered {
                 self.missing.push(Problem::new(place, full, why, fix));
             }
         }
+        faulty
     }
 
     /// Finds what stands below `node` and is no key.

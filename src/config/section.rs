@@ -18,6 +18,8 @@ pub struct Section {
     pub place: Place,
     /// Its values; those that would not do are left out.
     pub values: Values,
+    /// The paths of those that would not do.
+    pub faulty: Vec<&'static str>,
     /// A credential's kind and the kind's own values.
     pub kind: Option<(&'static str, Values)>,
 }

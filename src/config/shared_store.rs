@@ -5,6 +5,7 @@
 use std::time::Duration;
 
 use crate::config::fault::{ValueFault, Verdict, fault};
+use crate::config::section::Section;
 use crate::config::url::{HttpOrigin, HttpUrl};
 use crate::config::values::{Value, Values};
 use crate::secret::SecretSource;
@@ -12,11 +13,18 @@ use crate::secret::SecretSource;
 /// Where Redis listens where its URL does not say.
 const PORT: u16 = 6379;
 
+/// Where a Sentinel listens where that is not said.
+const SENTINEL_PORT: u16 = 26379;
+
 /// A Redis that replicas share.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SharedStoreConfig {
-    /// Where it is; `tls` where the scheme is `rediss`.
+    /// Where it is, or a Sentinel, or a node of the cluster; `tls` where the scheme is `rediss`.
     pub origin: HttpOrigin,
+    /// Further Sentinels or nodes, asked where the first does not answer.
+    pub nodes: Vec<HttpOrigin>,
+    /// How the server that can be written is found.
+    pub layout: StoreLayout,
     /// The number of the database.
     pub database: u16,
     /// The user of its ACL; the default user without one.
@@ -33,6 +41,24 @@ pub struct SharedStoreConfig {
     pub role: FleetRole,
     /// How often a replica looks itself.
     pub poll: Duration,
+}
+
+/// How the server that can be written is found.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum StoreLayout {
+    /// It is the one that the URL names.
+    Single,
+    /// Sentinels say where it is.
+    Sentinel {
+        /// The name under which they watch it.
+        service: String,
+        /// The user of the Sentinels' own ACL.
+        username: Option<String>,
+        /// That user's password.
+        password: Option<SecretSource>,
+    },
+    /// Each name has one among the nodes of a cluster, which say where.
+    Cluster,
 }
 
 /// What a replica does for its fleet.
@@ -61,10 +87,43 @@ pub(super) fn is_holder(values: &Values) -> bool {
     values.text("role") == Some(HOLDER)
 }
 
+/// Whether `fleet` makes a holder, or would if its role could be read.
+pub(super) fn may_be_holder(fleet: &Section) -> bool {
+    is_holder(&fleet.values) || fleet.faulty.contains(&"role")
+}
+
 /// A rule of the table of keys: `redis://HOST[:PORT][/DATABASE]`.
 pub fn url(value: &Value) -> Verdict {
     match value {
         Value::Text(text) => read(text).map(|_| ()),
+        _ => Ok(()),
+    }
+}
+
+/// A rule of the table of keys: further Sentinels or nodes, `HOST[:PORT]` each.
+pub fn nodes(value: &Value) -> Verdict {
+    let Value::List(items) = value else {
+        return Ok(());
+    };
+    for item in items {
+        if item.contains(['/', '@']) || read(&format!("redis://{item}")).is_err() {
+            // The item itself stays unsaid: it may carry a password before its host.
+            return fault(
+                "one of them is not a host with a port",
+                "write each as \"HOST:PORT\"; scheme, user and password are those of store.url and its keys",
+            );
+        }
+    }
+    Ok(())
+}
+
+/// A rule of the table of keys: the name under which Sentinels watch a server.
+pub fn service(value: &Value) -> Verdict {
+    match value {
+        Value::Text(text) if text.is_empty() || text.contains(char::is_whitespace) => fault(
+            "Sentinels know no such name",
+            "write what stands in their `sentinel monitor NAME …`, such as \"mymaster\"",
+        ),
         _ => Ok(()),
     }
 }
@@ -96,11 +155,33 @@ fn read(text: &str) -> Result<(HttpOrigin, u16), ValueFault> {
     let (scheme, rest) = match text.split_once("://") {
         Some(("redis", rest)) => ("http", rest),
         Some(("rediss", rest)) => ("https", rest),
+        Some((other, _)) if other.contains("sentinel") => {
+            return fault(
+                format!("its scheme is {other}, not redis or rediss"),
+                "write \"redis://HOST:26379\" of one Sentinel, sentinel = \"NAME\", and the other Sentinels into store.nodes",
+            );
+        }
+        Some((other, _)) if other.contains("cluster") => {
+            return fault(
+                format!("its scheme is {other}, not redis or rediss"),
+                "write \"redis://HOST:6379\" of one node, cluster = true, and some of the others into store.nodes",
+            );
+        }
         Some((other, _)) => {
             return fault(format!("its scheme is {other}, not redis or rediss"), write);
         }
         None => return fault("it has no scheme", write),
     };
+    if rest
+        .split('/')
+        .next()
+        .is_some_and(|hosts| hosts.contains(','))
+    {
+        return fault(
+            "it names several hosts",
+            "write \"redis://HOST:PORT\" of one, and the others into store.nodes",
+        );
+    }
     let parsed = match HttpUrl::parse(&format!("{scheme}://{rest}")) {
         Ok(parsed) => parsed,
         Err(why) => return fault(format!("this store cannot be used: {why}"), write),
@@ -118,21 +199,63 @@ fn read(text: &str) -> Result<(HttpOrigin, u16), ValueFault> {
         },
     };
     let mut origin = parsed.origin;
-    let authority = rest.split('/').next().unwrap_or(rest);
-    let names_port = authority.rsplit_once(':').is_some_and(|(_, port)| {
-        !port.is_empty() && port.bytes().all(|digit| digit.is_ascii_digit())
-    });
-    if !names_port {
+    if !names_port(text) {
         origin.port = PORT;
     }
     Ok((origin, database))
 }
 
+/// Whether the URL `text` says a port.
+fn names_port(text: &str) -> bool {
+    let authority = text.split('/').nth(2).unwrap_or(text);
+    authority.rsplit_once(':').is_some_and(|(_, port)| {
+        !port.is_empty() && port.bytes().all(|digit| digit.is_ascii_digit())
+    })
+}
+
+/// Whether `values`, those of `[store]`, name a cluster.
+pub(super) fn is_cluster(values: &Values) -> bool {
+    values.flag("cluster")
+}
+
+/// Whether `values`, those of `[store]`, name another database than the first.
+pub(super) fn names_database(values: &Values) -> bool {
+    let read = values.text("url").and_then(|url| read(url).ok());
+    read.is_some_and(|(_, database)| database != 0)
+}
+
 /// The shared store of `[store]` and `[fleet]`, where there is one.
 pub(super) fn shared(store: &Values, fleet: &Values) -> Option<SharedStoreConfig> {
     // The row has judged it.
-    let (origin, database) = read(store.text("url")?).ok()?;
+    let (mut origin, database) = read(store.text("url")?).ok()?;
+    let layout = match store.text("sentinel") {
+        Some(service) => StoreLayout::Sentinel {
+            service: service.to_owned(),
+            username: store.text("sentinel_username").map(str::to_owned),
+            password: store.secret("sentinel_password").cloned(),
+        },
+        None if is_cluster(store) => StoreLayout::Cluster,
+        None => StoreLayout::Single,
+    };
+    let is_sentinel = store.is_set("sentinel");
+    if is_sentinel && !names_port(store.text("url")?) {
+        origin.port = SENTINEL_PORT;
+    }
+    let nodes = store
+        .list("nodes")
+        .unwrap_or_default()
+        .iter()
+        .filter_map(|node| {
+            let url = format!("redis{}://{node}", if origin.tls { "s" } else { "" });
+            let mut at = read(&url).ok()?.0;
+            if is_sentinel && !names_port(&url) {
+                at.port = SENTINEL_PORT;
+            }
+            Some(at)
+        });
     Some(SharedStoreConfig {
+        nodes: nodes.collect(),
+        layout,
         origin,
         database,
         username: store.text("username").map(str::to_owned),
@@ -176,6 +299,9 @@ mod tests {
             ("h:6379", "redis://"),
             ("redis://h/x", "database"),
             ("redis://h?x=hunter2", "query"),
+            ("redis://a:1,b:2", "store.nodes"),
+            ("redis+sentinel://a:1/mymaster", "sentinel = "),
+            ("redis-cluster://a:1", "cluster = true"),
         ] {
             let told = at(bad).unwrap_err();
             assert!(told.contains(part) && !told.contains("hunter2"), "{told}");

@@ -2,17 +2,21 @@
 //!
 //! Each step on a record is one script (`redis/scripts.rs`), so that nothing happens between
 //! its look and its change, by Redis's clock. One connection (`redis/link.rs`) carries
-//! commands and messages; `redis/feed.rs` turns messages, and a look every so often, into
+//! commands and messages, in a cluster one for each node; `redis/servers.rs` says which server
+//! that is, alone, by Sentinels or in a cluster. `redis/feed.rs` turns messages, and a look every so often, into
 //! what replicas are told. The ledgers of kinds lie beside (`redis/entries.rs`). All of it
 //! lives on one thread of its own, so that a ledger can be written while the control
 //! thread waits, for as long as the store's time limit allows.
 
+mod bounded;
+mod dial;
 pub mod entries;
 mod feed;
 mod link;
 mod scripts;
 #[cfg(test)]
 mod server;
+mod servers;
 #[cfg(test)]
 mod tests;
 mod thread;
@@ -66,13 +70,14 @@ impl RedisFleet {
 
     fn ask<T: Send + 'static>(
         &self,
+        place: &RecordPlace,
         command: Cmd,
         read: impl FnOnce(Value) -> Option<T> + Send + 'static,
     ) -> StoreFuture<'static, T> {
-        let link = self.link.clone();
+        let (link, key) = (self.link.clone(), place.record.clone());
         Box::pin(async move {
             let shown = link.shown();
-            let answer = on_store_thread(async move { link.call(command).await }).await??;
+            let answer = on_store_thread(async move { link.call(&key, command).await }).await??;
             read(answer).ok_or_else(|| StoreDown(format!("{shown} answered nonsense")))
         })
     }
@@ -88,7 +93,7 @@ impl FleetStore for RedisFleet {
     fn look<'a>(&'a self, place: &'a RecordPlace) -> StoreFuture<'a, FleetView> {
         let command = script(scripts::LOOK, place);
         let own = place.identity.to_string();
-        self.ask(command, move |answer| view(answer, &own))
+        self.ask(place, command, move |answer| view(answer, &own))
     }
 
     fn lease<'a>(
@@ -104,7 +109,7 @@ impl FleetStore for RedisFleet {
             .arg(request.had)
             .arg(&request.print)
             .arg(u8::from(request.forced));
-        self.ask(command, |answer| {
+        self.ask(place, command, |answer| {
             let (word, number, failures): (String, u64, u32) = from_redis_value(answer).ok()?;
             let left = Duration::from_millis(number);
             Some(match word.as_str() {
@@ -136,7 +141,7 @@ impl FleetStore for RedisFleet {
             .arg(sealed)
             .arg(left.map_or(String::new(), |left| millis(left).to_string()))
             .arg(&*place.identity);
-        self.ask(command, |answer| {
+        self.ask(place, command, |answer| {
             match from_redis_value::<String>(answer).ok()?.as_str() {
                 "accepted" => Some(PublishAnswer::Accepted),
                 "late" => Some(PublishAnswer::Late),
@@ -157,13 +162,13 @@ impl FleetStore for RedisFleet {
             .arg(&failure.sealed)
             .arg(&failure.print)
             .arg(millis(failure.wait));
-        self.ask(command, |_| Some(()))
+        self.ask(place, command, |_| Some(()))
     }
 
     fn reject<'a>(&'a self, place: &'a RecordPlace, generation: u64) -> StoreFuture<'a, ()> {
         let mut command = script(scripts::REJECT, place);
         command.arg(generation);
-        self.ask(command, |_| Some(()))
+        self.ask(place, command, |_| Some(()))
     }
 
     fn listen(&self, place: &RecordPlace) -> watch::Receiver<FleetNews> {

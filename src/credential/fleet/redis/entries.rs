@@ -52,11 +52,11 @@ impl RedisEntries {
 
     fn ask(&self, label: &Label, doing: &'static str, command: Cmd) -> Result<Value, StoreError> {
         let link = self.redis.link.clone();
-        let limit = link.limit() * 4;
+        let (limit, key) = (link.limit() * 4, self.name(label));
         let answered = store_thread().and_then(|thread| {
             let (done, answer) = mpsc::sync_channel(1);
             thread.spawn(async move {
-                let _ = done.send(link.call(command).await);
+                let _ = done.send(link.call(&key, command).await);
             });
             let late = |_| StoreDown("the thread of the store did not answer".into());
             answer.recv_timeout(limit).map_err(late)?

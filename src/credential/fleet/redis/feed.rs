@@ -157,13 +157,20 @@ async fn run(
 /// what it was asked.
 async fn look(link: &RedisLink, told: &ToldReplicas, health: &StoreHealth, seen: &mut u64) -> bool {
     let records: Vec<Arc<str>> = told.lock().keys().cloned().collect();
+    let mut done = true;
     for record in records {
         let mut command = cmd("HMGET");
         command.arg(&*record).arg("g").arg("r");
-        let outcome = link.call(command).await;
+        let outcome = link.call(&record, command).await;
         health.note(&outcome);
-        let Ok(answer) = outcome else {
-            return false;
+        let answer = match outcome {
+            Ok(answer) => answer,
+            // The other nodes of a cluster may be well.
+            Err(_) if link.is_cluster() => {
+                done = false;
+                continue;
+            }
+            Err(_) => return false,
         };
         let Ok([generation, rejected]) = from_redis_value::<[Option<u64>; 2]>(answer) else {
             continue;
@@ -179,7 +186,7 @@ async fn look(link: &RedisLink, told: &ToldReplicas, health: &StoreHealth, seen:
         });
     }
     *seen = link.returned();
-    true
+    done
 }
 
 /// The record, the generation and the rejected one that a message tells of.

@@ -1,24 +1,29 @@
-//! One connection to Redis, for commands and messages, made anew when it breaks.
+//! The way to Redis: a connection for commands and messages, made anew when it breaks, and in
+//! a cluster one more for each node that has a name of ours.
 //!
 //! Connecting, and each response, have the store's time limit. After a failure nobody
 //! tries again for a moment of up to a second, so that calls of a process do not wait one after
 //! the other for a store that is away.
+//!
+//! All keys of a name have one hash slot (`{NAME}` in them), so a node that has the name
+//! has all of it: `MOVED` and `ASK` are followed, and which slot that is need not be known.
 
+use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use ::redis::aio::MultiplexedConnection;
-use ::redis::{AsyncConnectionConfig, Cmd, ProtocolVersion, PushInfo, RedisConnectionInfo, Value};
-use hyper_util::rt::TokioIo;
+use ::redis::{Cmd, ErrorKind, PushInfo, RedisError, ServerErrorKind, Value};
 use tokio::sync::broadcast;
-use tokio::time::{Instant, timeout};
+use tokio::time::{Instant, sleep, timeout};
 
-use crate::config::outbound::{EgressConfig, UpstreamTls};
+use super::dial::{Dialer, ServerConnection, named, shown};
+use super::servers::Servers;
+use crate::config::outbound::UpstreamTls;
 use crate::config::shared_store::SharedStoreConfig;
+use crate::config::url::HttpOrigin;
 use crate::credential::fleet::StoreDown;
-use crate::net::connect::{Connector, SetUpError};
-use crate::net::egress::{Egress, ProcessContext};
-use crate::secret::SecretSource;
+use crate::net::connect::SetUpError;
+use crate::net::egress::ProcessContext;
 
 /// Nobody tries again for up to this time after a failure.
 const PAUSE: Duration = Duration::from_secs(1);
@@ -27,23 +32,30 @@ const PAUSE: Duration = Duration::from_secs(1);
 /// may publish in Redis shall not fill our memory.
 const PUSHES: usize = 256;
 
+/// A call is sent on so often: a cluster that is being changed may send it to and fro.
+const HOPS: u32 = 5;
+
+/// So many names are remembered with their nodes; beyond it they are learned anew.
+const LEARNED: usize = 100_000;
+
 /// See the module.
 pub(super) struct RedisLink {
-    connector: Connector,
+    dialer: Dialer,
+    servers: Servers,
     shown: String,
-    database: u16,
-    username: Option<String>,
-    password: Option<SecretSource>,
     limit: Duration,
     pushes: broadcast::Sender<PushInfo>,
-    connection: tokio::sync::Mutex<Option<MultiplexedConnection>>,
+    /// Where messages come from, and commands go that no other node is known for.
+    home: tokio::sync::Mutex<Option<ServerConnection>>,
+    /// The other nodes of a cluster.
+    nodes: tokio::sync::Mutex<HashMap<HttpOrigin, ServerConnection>>,
     known: Mutex<LinkState>,
 }
 
 #[derive(Default)]
 struct LinkState {
-    /// Until when nobody tries, and why.
-    rests: Option<(Instant, StoreDown)>,
+    /// Until when nobody tries, and why; `None` is home.
+    rests: HashMap<Option<HttpOrigin>, (Instant, StoreDown)>,
     /// How often a connection was made.
     connected: u64,
     /// It was away since.
@@ -51,6 +63,8 @@ struct LinkState {
     /// How often it came back.
     returned: u64,
     channels: Vec<String>,
+    /// Which node has a name.
+    leads: HashMap<Box<str>, HttpOrigin>,
 }
 
 impl RedisLink {
@@ -60,21 +74,18 @@ impl RedisLink {
         tls: &UpstreamTls,
         process: ProcessContext,
     ) -> Result<(RedisLink, broadcast::Receiver<PushInfo>), SetUpError> {
-        // The way out is for HTTP.
-        let egress = Egress::new(&EgressConfig::default(), process);
-        let origin = config.origin.clone();
-        let scheme = if origin.tls { "rediss" } else { "redis" };
-        let shown = format!("{scheme}://{}:{}", origin.host, origin.port);
         let (pushes, pushed) = broadcast::channel(PUSHES);
+        let dialer = Dialer::new(tls, config.timeout, process);
+        // A file that cannot be used is told of at the start.
+        dialer.connector(&config.origin)?;
         let link = RedisLink {
-            connector: Connector::new(origin, tls, config.timeout, egress)?,
-            shown,
-            database: config.database,
-            username: config.username.clone(),
-            password: config.password.clone(),
+            dialer,
+            servers: Servers::new(config),
+            shown: shown(&config.origin),
             limit: config.timeout,
             pushes,
-            connection: tokio::sync::Mutex::new(None),
+            home: tokio::sync::Mutex::new(None),
+            nodes: tokio::sync::Mutex::default(),
             known: Mutex::default(),
         };
         Ok((link, pushed))
@@ -90,9 +101,9 @@ impl RedisLink {
         self.limit
     }
 
-    /// How often a connection was made.
-    fn connected(&self) -> u64 {
-        self.known().connected
+    /// Whether names may be on several nodes, each of which can be away alone.
+    pub(super) fn is_cluster(&self) -> bool {
+        self.servers.is_cluster()
     }
 
     /// How often the store came back after it had been away.
@@ -100,125 +111,243 @@ impl RedisLink {
         self.known().returned
     }
 
-    /// Messages of `channel` are pushed from now on, also after a new connection.
+    /// Messages of `channel` are pushed from now on, also after a new connection. In a cluster
+    /// every node has the messages of all.
     pub(super) async fn subscribe(&self, channel: String) -> Result<(), StoreDown> {
         self.known().channels.push(channel.clone());
-        let before = self.connected();
-        let mut connection = self.connection().await?;
-        if self.connected() != before {
+        let before = self.known().connected;
+        let mut server = self.home().await?;
+        if self.known().connected != before {
             // A new connection has subscribed to all of them.
             return Ok(());
         }
-        self.within(connection.subscribe(channel)).await
+        let subscribed = timeout(self.limit, server.redis.subscribe(channel)).await;
+        self.judged(&server, None, subscribed).await
     }
 
-    /// What Redis answers to `command`.
-    pub(super) async fn call(&self, command: Cmd) -> Result<Value, StoreDown> {
-        let mut connection = self.connection().await?;
-        self.within(command.query_async(&mut connection)).await
+    /// What Redis answers to `command`, all of whose keys are those of the name in `key`.
+    pub(super) async fn call(&self, key: &str, command: Cmd) -> Result<Value, StoreDown> {
+        let name = name_in(key);
+        let mut asks: Option<HttpOrigin> = None;
+        let mut hops = 0;
+        loop {
+            let lead = match &asks {
+                Some(at) => Some(at.clone()),
+                None => self.known().leads.get(name).cloned(),
+            };
+            let server = match &lead {
+                Some(at) => self.node(at).await?,
+                None => self.home().await?,
+            };
+            let mut redis = server.redis.clone();
+            let answer = match asks.take() {
+                Some(_) => {
+                    let mut both = ::redis::pipe();
+                    both.cmd("ASKING").ignore().add_command(command.clone());
+                    let sent = redis.send_packed_commands(&both, 1, 1);
+                    timeout(self.limit, sent).await.map(|answers| {
+                        let answer = answers?.pop().unwrap_or(Value::Nil);
+                        answer.extract_error()
+                    })
+                }
+                None => timeout(self.limit, command.query_async(&mut redis)).await,
+            };
+            server.budget.renew();
+            hops += 1;
+            let follows = self.is_cluster() && hops <= HOPS;
+            match redirect(&answer, &server.at).filter(|_| follows) {
+                Some(Redirect::Moved(at)) => self.learn(name, at),
+                Some(Redirect::Ask(at)) => asks = Some(at),
+                Some(Redirect::Again) => sleep(self.limit.min(PAUSE) / 10).await,
+                None => return self.judged(&server, lead, answer).await,
+            }
+        }
     }
 
-    async fn within<T>(
+    /// What came of a call to `server`; one that is lost is dialled anew by the next.
+    async fn judged<T>(
         &self,
-        answer: impl Future<Output = Result<T, ::redis::RedisError>>,
+        server: &ServerConnection,
+        lead: Option<HttpOrigin>,
+        answer: Result<Result<T, RedisError>, tokio::time::error::Elapsed>,
     ) -> Result<T, StoreDown> {
-        let (why, is_lost) = match timeout(self.limit, answer).await {
+        let (why, is_lost) = match answer {
             Ok(Ok(answer)) => return Ok(answer),
             // What it says of a command ends no connection, unless this server is none
             // that can be written.
             Ok(Err(error)) => {
-                let lasts = matches!(error.code(), Some("READONLY" | "LOADING" | "MASTERDOWN"));
+                let codes = ["READONLY", "LOADING", "MASTERDOWN", "CLUSTERDOWN"];
+                let lasts = error.code().is_some_and(|code| codes.contains(&code));
                 let is_lost = lasts || error.is_io_error() || error.is_connection_dropped();
-                (error.to_string(), is_lost)
+                let fix = match error.code() {
+                    Some("MOVED") if !self.is_cluster() => {
+                        "; this is a node of a Redis Cluster: write store.cluster = true"
+                    }
+                    Some("NOPERM") => "; docs/fleet.md lists what its user must be allowed",
+                    _ => "",
+                };
+                (format!("{error}{fix}"), is_lost)
             }
             Err(_) => (format!("it did not answer within {:?}", self.limit), true),
         };
-        let down = StoreDown(format!("the shared store {}: {why}", self.shown));
+        let down = StoreDown(format!("the shared store {}: {why}", shown(&server.at)));
         if is_lost {
-            *self.connection.lock().await = None;
-            self.rest(&down);
+            match &lead {
+                Some(at) => {
+                    self.nodes.lock().await.remove(at);
+                    // Another node has its names from now on, or it is back by then.
+                    self.known().leads.retain(|_, to| to != at);
+                }
+                None => *self.home.lock().await = None,
+            }
+            self.rest(lead, &down);
         }
         Err(down)
     }
 
+    /// The node `at` has `name` from now on.
+    fn learn(&self, name: &str, at: HttpOrigin) {
+        self.servers.remember(&at);
+        let mut known = self.known();
+        if known.leads.len() >= LEARNED {
+            known.leads.clear();
+        }
+        known.leads.insert(name.into(), at);
+    }
+
     /// The connection of now, or a new one.
-    async fn connection(&self) -> Result<MultiplexedConnection, StoreDown> {
-        let mut connection = self.connection.lock().await;
-        if let Some(connection) = &*connection {
-            return Ok(connection.clone());
+    async fn home(&self) -> Result<ServerConnection, StoreDown> {
+        let mut home = self.home.lock().await;
+        if let Some(server) = home.as_ref().filter(|server| !server.is_lost()) {
+            return Ok(server.clone());
         }
-        if let Some((until, down)) = &self.known().rests
-            && *until > Instant::now()
+        self.may_try(None)?;
+        let connect = async {
+            let connect = self.servers.connect(&self.dialer, self.limit, &self.pushes);
+            let mut made = connect.await?;
+            let channels = self.known().channels.clone();
+            for channel in channels {
+                let subscribed = made.redis.subscribe(channel).await;
+                subscribed.map_err(|error| error.to_string())?;
+                made.budget.renew();
+            }
+            Ok(made)
+        };
+        let made = self.made(None, timeout(self.limit * 2, connect).await)?;
+        *home = Some(made.clone());
+        Ok(made)
+    }
+
+    /// A connection to the node `at` of a cluster.
+    async fn node(&self, at: &HttpOrigin) -> Result<ServerConnection, StoreDown> {
         {
-            return Err(down.clone());
+            let home = self.home.lock().await;
+            let is_home = |server: &&ServerConnection| server.at == *at && !server.is_lost();
+            if let Some(server) = home.as_ref().filter(is_home) {
+                return Ok(server.clone());
+            }
         }
-        match timeout(self.limit * 2, self.connect()).await {
+        let mut nodes = self.nodes.lock().await;
+        if let Some(server) = nodes.get(at).filter(|server| !server.is_lost()) {
+            return Ok(server.clone());
+        }
+        let made = async {
+            self.may_try(Some(at))?;
+            let dial = self.dialer.dial(at, self.servers.login(), None);
+            self.made(Some(at), timeout(self.limit, dial).await)
+        };
+        let made = made.await;
+        match &made {
+            Ok(made) => {
+                nodes.insert(at.clone(), made.clone());
+            }
+            // It may be gone for good: whoever is home knows who has its names.
+            Err(_) => self.known().leads.retain(|_, to| to != at),
+        }
+        made
+    }
+
+    fn may_try(&self, at: Option<&HttpOrigin>) -> Result<(), StoreDown> {
+        match self.known().rests.get(&at.cloned()) {
+            Some((until, down)) if *until > Instant::now() => Err(down.clone()),
+            _ => Ok(()),
+        }
+    }
+
+    fn made(
+        &self,
+        at: Option<&HttpOrigin>,
+        made: Result<Result<ServerConnection, String>, tokio::time::error::Elapsed>,
+    ) -> Result<ServerConnection, StoreDown> {
+        let why = match made {
             Ok(Ok(made)) => {
                 let mut known = self.known();
-                known.rests = None;
+                known.rests.remove(&at.cloned());
                 known.connected += 1;
                 known.returned += u64::from(std::mem::take(&mut known.is_away));
-                drop(known);
-                *connection = Some(made.clone());
-                Ok(made)
+                return Ok(made);
             }
-            Ok(Err(why)) => Err(self.not_connected(why)),
-            Err(_) => Err(self.not_connected(format!("it did not answer within {:?}", self.limit))),
-        }
-    }
-
-    fn not_connected(&self, why: String) -> StoreDown {
-        let down = StoreDown(format!(
-            "the shared store {} is not reached: {why}",
-            self.shown
-        ));
-        self.rest(&down);
-        down
-    }
-
-    async fn connect(&self) -> Result<MultiplexedConnection, String> {
-        let mut login = RedisConnectionInfo::default()
-            .set_protocol(ProtocolVersion::RESP3)
-            .set_db(i64::from(self.database))
-            .set_skip_set_lib_name();
-        if let Some(username) = &self.username {
-            login = login.set_username(username);
-        }
-        if let Some(source) = &self.password {
-            let secret = source.read().await.map_err(|error| error.to_string())?;
-            login = login.set_password(secret.expose());
-        }
-        let io = self.connector.connect_h1().await;
-        let io = io.map_err(|error| error.to_string())?;
-        let how = AsyncConnectionConfig::new()
-            .set_push_sender(self.pushes.clone())
-            .set_response_timeout(None);
-        let made = MultiplexedConnection::new_with_config(&login, TokioIo::new(io), how).await;
-        let (mut connection, driver) = made.map_err(|error| error.to_string())?;
-        tokio::spawn(driver);
-        let channels = self.known().channels.clone();
-        for channel in channels {
-            let subscribed = connection.subscribe(channel).await;
-            subscribed.map_err(|error| error.to_string())?;
-        }
-        Ok(connection)
+            Ok(Err(why)) => why,
+            Err(_) => format!("it did not answer within {:?}", self.limit),
+        };
+        let shown = at.map_or_else(|| self.shown(), shown);
+        let down = StoreDown(format!("the shared store {shown} is not reached: {why}"));
+        self.rest(at.cloned(), &down);
+        Err(down)
     }
 
     /// The connection broke, as it says itself.
     pub(super) async fn drop_connection(&self) {
-        *self.connection.lock().await = None;
+        let mut home = self.home.lock().await;
+        // It may have been made anew already.
+        home.take_if(|server| server.is_lost());
         self.known().is_away = true;
     }
 
-    fn rest(&self, down: &StoreDown) {
+    fn rest(&self, at: Option<HttpOrigin>, down: &StoreDown) {
         let until = Instant::now() + PAUSE.mul_f64(fastrand::f64());
         let mut known = self.known();
-        known.rests = Some((until, down.clone()));
+        known.rests.insert(at, (until, down.clone()));
         known.is_away = true;
     }
 
     /// Never held across an await; every use leaves it whole.
     fn known(&self) -> std::sync::MutexGuard<'_, LinkState> {
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The part of a key that decides its hash slot (the specification of Redis Cluster, "Hash
+/// tags").
+fn name_in(key: &str) -> &str {
+    let tag = key
+        .split_once('{')
+        .and_then(|(_, rest)| rest.split_once('}'));
+    tag.map_or(key, |(tag, _)| tag)
+}
+
+/// Where a node of a cluster sends a call.
+enum Redirect {
+    /// There from now on.
+    Moved(HttpOrigin),
+    /// There this once.
+    Ask(HttpOrigin),
+    /// Here, in a moment: the name is between two nodes.
+    Again,
+}
+
+fn redirect<T, E>(
+    answer: &Result<Result<T, RedisError>, E>,
+    asked: &HttpOrigin,
+) -> Option<Redirect> {
+    let Ok(Err(error)) = answer else {
+        return None;
+    };
+    let address = || named(asked, error.redirect_node()?.0);
+    match error.kind() {
+        ErrorKind::Server(ServerErrorKind::Moved) => address().map(Redirect::Moved),
+        ErrorKind::Server(ServerErrorKind::Ask) => address().map(Redirect::Ask),
+        ErrorKind::Server(ServerErrorKind::TryAgain) => Some(Redirect::Again),
+        _ => None,
     }
 }

@@ -1,5 +1,7 @@
 //! The shared store in a real Redis.
 
+mod layouts;
+
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::TcpStream;
 use std::time::Duration;
@@ -8,7 +10,7 @@ use super::entries::RedisEntries;
 use super::server::RedisServer;
 use super::*;
 use crate::base::name::Name;
-use crate::config::shared_store::FleetRole;
+use crate::config::shared_store::{FleetRole, StoreLayout};
 use crate::config::url::HttpOrigin;
 use crate::credential::fleet::record::YOUNG_MS;
 use crate::credential::fleet::tests::{place, request, steps_are_kept};
@@ -25,6 +27,8 @@ fn config(port: u16) -> SharedStoreConfig {
             host: "127.0.0.1".into(),
             port,
         },
+        nodes: Vec::new(),
+        layout: StoreLayout::Single,
         database: 0,
         username: None,
         password: None,
