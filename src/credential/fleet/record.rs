@@ -9,6 +9,10 @@ use std::time::Duration;
 /// within one process ([`FORCED_INTERVAL`](crate::credential::schedule::FORCED_INTERVAL)).
 pub const YOUNG_MS: u64 = 5_000;
 
+/// Generations are below this number (2^52; by a clock in ms that is in the year 144,683). One
+/// that is not was written by somebody else, and counts as none.
+pub const MOST_GENERATION: u64 = 1 << 52;
+
 /// What a replica sees of a record.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct FleetView {
@@ -24,6 +28,8 @@ pub struct FleetView {
     pub failure: Option<(FailureNote, Duration)>,
     /// The token of whoever has the lease, with what is left of it.
     pub lease: Option<(String, Duration)>,
+    /// Its numbers cannot be headset's: somebody else wrote it.
+    pub is_foreign: bool,
     /// The identities under which the name is published, where this one is not.
     pub others: Vec<String>,
 }

@@ -32,7 +32,9 @@ use self::feed::Feed;
 use self::link::RedisLink;
 use self::thread::on_store_thread;
 use super::health::StoreHealth;
-use super::record::{FailureNote, FleetView, LeaseAnswer, LeaseRequest, PublishAnswer};
+use super::record::{
+    FailureNote, FleetView, LeaseAnswer, LeaseRequest, MOST_GENERATION, PublishAnswer,
+};
 use super::{FleetNews, FleetStore, RecordPlace, StoreDown, StoreFuture};
 use crate::config::outbound::UpstreamTls;
 use crate::config::shared_store::SharedStoreConfig;
@@ -217,8 +219,18 @@ fn view(answer: Value, own: &str) -> Option<FleetView> {
         let Some(field) = field else { return Some(0) };
         std::str::from_utf8(&field).ok()?.parse().ok()
     };
+    // As the scripts read it.
+    let is_own = |field: &Bytes| number(field.clone()).is_some_and(|it| it < MOST_GENERATION);
+    let is_foreign = !is_own(&generation) || !is_own(&rejected);
+    let own_number = |field: Bytes| {
+        if is_own(&field) {
+            number(field)
+        } else {
+            Some(0)
+        }
+    };
     let left = |until: u64| Duration::from_millis(until.saturating_sub(now));
-    let until = number(until)?;
+    let until = own_number(until)?;
     let failure = failure.filter(|_| until > now).map(|sealed| {
         let note = FailureNote {
             sealed,
@@ -228,21 +240,22 @@ fn view(answer: Value, own: &str) -> Option<FleetView> {
         (note, left(until))
     });
     let ends = ends.filter(|ends| !ends.is_empty());
-    let lease_until = number(lease_until)?;
+    let lease_until = own_number(lease_until)?;
     let lease = lease.filter(|_| lease_until > now).and_then(|token| {
         let token = String::from_utf8(token).ok()?;
         Some((token, left(lease_until)))
     });
     Some(FleetView {
-        generation: number(generation)?,
+        generation: own_number(generation)?,
         sealed: sealed.unwrap_or_default(),
         left: match ends {
-            Some(ends) => Some(left(number(Some(ends))?)),
+            Some(ends) => Some(left(own_number(Some(ends))?)),
             None => None,
         },
-        rejected: number(rejected)?,
+        rejected: own_number(rejected)?,
         failure,
         lease,
+        is_foreign,
         others: {
             // They come from Redis, and go into messages: an identity or nothing.
             let is_identity = |one: &String| {

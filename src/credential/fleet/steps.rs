@@ -38,6 +38,7 @@ impl FleetRecord {
                 .filter(|(_, until)| *until > now)
                 .map(|(token, until)| (token, left(until))),
             failure: failure.map(|failure| (failure.clone(), left(self.failed_until))),
+            is_foreign: false,
             others: Vec::new(),
         }
     }

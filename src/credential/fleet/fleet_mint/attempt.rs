@@ -192,6 +192,17 @@ impl FleetMint {
     /// # Errors
     /// Where it is sealed with a key that is not here: then it is not written over.
     pub(super) fn open(&self, view: &FleetView) -> Result<Option<Opened>, MintError> {
+        if view.is_foreign {
+            let text = format!(
+                "{} in {} has numbers that headset never writes: somebody else changed it; a \
+                 keeper publishes it anew (who may write there? docs/fleet.md, Redis)",
+                self.place.record,
+                self.fleet.store.shown()
+            );
+            if self.state().is_untold(&text) {
+                tracing::warn!(credential.name = %self.credential.name, "{text}");
+            }
+        }
         if view.generation == 0 {
             return Ok(None);
         }

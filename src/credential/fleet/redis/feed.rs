@@ -15,6 +15,7 @@ use tokio::time::{Instant, sleep_until};
 use super::link::RedisLink;
 use super::thread::store_thread;
 use crate::credential::fleet::health::StoreHealth;
+use crate::credential::fleet::record::MOST_GENERATION;
 use crate::credential::fleet::{FleetNews, RecordPlace};
 
 /// While Redis is away, it is tried about as often.
@@ -22,6 +23,10 @@ const AWAY: Duration = Duration::from_secs(3);
 
 /// After messages were missed, the records are looked at so soon.
 const MISSED: Duration = Duration::from_secs(1);
+
+/// A message is believed at once if the one before it is this old; else the record says what
+/// is true of it. Whoever may publish in Redis causes no more looks than that.
+const BELIEVED: Duration = Duration::from_secs(1);
 
 /// See the module.
 pub(super) struct Feed {
@@ -111,6 +116,7 @@ async fn run(
     poll: Duration,
 ) {
     let mut seen = 0;
+    let mut heard: HashMap<String, Instant> = HashMap::new();
     let mut next = Instant::now() + jittered(poll);
     loop {
         tokio::select! {
@@ -127,7 +133,15 @@ async fn run(
                 };
                 match pushed.kind {
                     PushKind::Message => {
-                        if let Some((record, generation, rejected)) = message(pushed.data) {
+                        let Some((record, generation, rejected)) = message(pushed.data) else {
+                            continue;
+                        };
+                        let now = Instant::now();
+                        heard.retain(|_, at| now.duration_since(*at) < BELIEVED);
+                        if heard.contains_key(&record) {
+                            next = next.min(now + MISSED);
+                        } else if told.lock().contains_key(record.as_str()) {
+                            heard.insert(record.clone(), now);
                             told.tell(&record, |news| {
                                 news.generation = generation;
                                 news.rejected = rejected;
@@ -172,9 +186,10 @@ async fn look(link: &RedisLink, told: &ToldReplicas, health: &StoreHealth, seen:
             }
             Err(_) => return false,
         };
-        let Ok([generation, rejected]) = from_redis_value::<[Option<u64>; 2]>(answer) else {
+        let Ok(fields) = from_redis_value::<[Option<u64>; 2]>(answer) else {
             continue;
         };
+        let [generation, rejected] = fields.map(|field| field.filter(|it| *it < MOST_GENERATION));
         let returned = link.returned();
         let came_back = returned != *seen;
         told.tell(&record, |news| {
@@ -193,7 +208,8 @@ async fn look(link: &RedisLink, told: &ToldReplicas, health: &StoreHealth, seen:
 fn message(data: Vec<Value>) -> Option<(String, u64, u64)> {
     let (record, text): (String, String) = from_redis_value(Value::Array(data)).ok()?;
     let (generation, rejected) = text.split_once(' ')?;
-    Some((record, generation.parse().ok()?, rejected.parse().ok()?))
+    let number = |text: &str| text.parse().ok().filter(|it| *it < MOST_GENERATION);
+    Some((record, number(generation)?, number(rejected)?))
 }
 
 fn jittered(time: Duration) -> Duration {

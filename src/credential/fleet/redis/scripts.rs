@@ -4,14 +4,20 @@
 //! of the identities that its name has. Time is Redis's own, in milliseconds. The test suite
 //! holds them to `steps.rs`.
 
-/// What each of them begins with: `now`, `num` (a field as a number, 0 where it is not there)
+/// What each of them begins with: `now`, `num` (a field as a number, 0 where it is not there
+/// or beyond [`MOST_GENERATION`](crate::credential::fleet::record::MOST_GENERATION), up to which
+/// Lua's doubles count exactly: what somebody else wrote shall not stop publication)
 /// and `text` (a number as a field).
 macro_rules! script {
     ($text:literal) => {
         concat!(
             "local t = redis.call('TIME')\n",
             "local now = t[1] * 1000 + math.floor(t[2] / 1000)\n",
-            "local function num(v) return tonumber(v or '0') or 0 end\n",
+            "local function num(v)\n",
+            "  v = tonumber(v or '0') or 0\n",
+            "  if v >= 0 and v < 4503599627370496 then return math.floor(v) end\n",
+            "  return 0\n",
+            "end\n",
             "local function text(v) return string.format('%.0f', v) end\n",
             $text
         )
@@ -51,7 +57,7 @@ local x = num(ARGV[2])
 if h[3] == ARGV[1] then redis.call('HDEL', KEYS[1], 'l', 'u') end
 if x <= num(h[1]) then return 'late' end
 local r = num(h[4])
-if r >= x then
+if r >= x or r == 0 then
   r = 0
   redis.call('HDEL', KEYS[1], 'r')
 end

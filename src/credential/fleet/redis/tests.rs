@@ -1,5 +1,6 @@
 //! The shared store in a real Redis.
 
+mod hostile;
 mod layouts;
 
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
