@@ -27,6 +27,7 @@ import conformance
 import deploy
 import faults
 import fleet
+import fleet_faults
 import grpc_check
 import instructions
 import interception
@@ -57,6 +58,9 @@ CHECKS = [
     ("faults-killed", faults.killed),
     ("restart-storm", faults.restart_storm),
     ("fleet", fleet.fleet),
+    ("fleet-store", fleet_faults.store),
+    ("fleet-killed", fleet_faults.killed),
+    ("fleet-asleep", fleet_faults.asleep),
     ("soak", soak.soak),
     ("short-life", load.short_life),
     ("faults-before", faults.before),
