@@ -4,6 +4,7 @@
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use prometheus::{Error, IntGauge, Registry};
+use tokio::sync::Notify;
 
 use super::StoreDown;
 use crate::base::time::unix_nanos;
@@ -25,6 +26,7 @@ pub struct StoreSeen {
 pub struct StoreHealth {
     up: IntGauge,
     seen: Mutex<StoreSeen>,
+    went_down: Notify,
 }
 
 impl Default for StoreHealth {
@@ -43,6 +45,7 @@ impl StoreHealth {
         StoreHealth {
             up: up.unwrap_or_else(|_| unreachable!("a name and a help")),
             seen: Mutex::default(),
+            went_down: Notify::new(),
         }
     }
 
@@ -68,10 +71,18 @@ impl StoreHealth {
             seen.is_up = Some(is_up);
             seen.since_ms = Some(now_ms);
             self.up.set(i64::from(is_up));
+            if !is_up {
+                self.went_down.notify_one();
+            }
         }
         if let Err(down) = outcome {
             seen.last_error = Some((down.0.clone(), now_ms));
         }
+    }
+
+    /// Waits until the store is found to be down, for the one who looks when it is back.
+    pub async fn went_down(&self) {
+        self.went_down.notified().await;
     }
 
     /// Never held across an await; every use leaves it whole.

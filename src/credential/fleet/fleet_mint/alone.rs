@@ -8,14 +8,14 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 
 use super::FleetMint;
 use super::failures::store_error;
 use super::replica::HeldCredential;
 use crate::base::time::Deadline;
 use crate::credential::fleet::StoreDown;
-use crate::credential::fleet::metrics::FleetSource;
+use crate::credential::fleet::metrics::{FleetSource, StoreOperation};
 use crate::credential::fleet::published::PublishedCredential;
 use crate::credential::store::{Fingerprint, Since};
 use crate::credential::{Fresh, MintError, UnavailableReason, schedule, too_slow};
@@ -24,7 +24,8 @@ use crate::secret::SecretSource;
 /// With nothing live, a keeper mints for itself within this time.
 const ALONE_WITHIN: Duration = Duration::from_secs(10);
 
-/// The least time between two mints alone: fifty calls a minute are the account's limit.
+/// The least time between two mints alone, or half of the life where that is less: fifty calls a
+/// minute are the account's limit.
 const ALONE_INTERVAL: Duration = Duration::from_secs(600);
 
 /// In the last part of a life nothing is waited for.
@@ -33,15 +34,34 @@ const LAST_PART: f64 = 0.9;
 /// The name of the replica's own copy.
 const COPY: &str = "fleet";
 
+/// A keeper that is about to mint for itself looks once more after about this time: a process
+/// that slept finds all that it had asked too late, and the store well.
+const ONCE_MORE: Duration = Duration::from_secs(1);
+
 impl FleetMint {
+    /// What comes of an attempt while the store is `down`; `None` where it is back meanwhile.
     pub(super) async fn without_store(
         &self,
         down: StoreDown,
         fingerprints: Option<Vec<Fingerprint>>,
-    ) -> Result<Fresh, MintError> {
+    ) -> Option<Result<Fresh, MintError>> {
         if let Some(fresh) = self.own_copy() {
-            return Ok(fresh);
+            return Some(Ok(fresh));
         }
+        if let Err(error) = self.may_mint_alone(&down) {
+            return Some(Err(error));
+        }
+        sleep(ONCE_MORE.mul_f64(1.0 + fastrand::f64() / 2.0)).await;
+        let looked = self.fleet.store.look(&self.place).await;
+        match self.counted(StoreOperation::Look, looked) {
+            Ok(_) => None,
+            Err(down) => Some(self.mint_alone(down, fingerprints).await),
+        }
+    }
+
+    /// # Errors
+    /// Where this replica may not, or not yet.
+    fn may_mint_alone(&self, down: &StoreDown) -> Result<(), MintError> {
         let refuse = |why: &str| Err(store_error(format!("{down}; {why}")));
         if !self.is_keeper() {
             return refuse("a holder reads what keepers publish there, and mints nothing");
@@ -65,20 +85,32 @@ impl FleetMint {
                 Deadline::new(now, within.mul_f64(fastrand::f64()))
             });
             let since = state.was_alone.map(|at| now.since(at));
-            let pause = since.map_or(Duration::ZERO, |since| ALONE_INTERVAL.saturating_sub(since));
+            let held = state.held.as_ref();
+            let interval = held.map_or(ALONE_INTERVAL, |held| {
+                ALONE_INTERVAL.min(held.expires.life / 2)
+            });
+            let pause = since.map_or(Duration::ZERO, |since| interval.saturating_sub(since));
             at.remaining(now).max(pause)
         };
-        if !wait.is_zero() {
-            return Err(MintError::Unavailable {
-                reason: UnavailableReason::Store,
-                detail: format!(
-                    "{down}; this keeper mints for itself in {} s unless it is back",
-                    wait.as_secs().max(1)
-                ),
-                retry_after: Some(wait.min(Duration::from_secs(60))),
-            });
+        if wait.is_zero() {
+            return Ok(());
         }
-        self.state().was_alone = Some(now);
+        Err(MintError::Unavailable {
+            reason: UnavailableReason::Store,
+            detail: format!(
+                "{down}; this keeper mints for itself in {} s unless it is back",
+                wait.as_secs().max(1)
+            ),
+            retry_after: Some(wait.min(Duration::from_secs(60))),
+        })
+    }
+
+    async fn mint_alone(
+        &self,
+        down: StoreDown,
+        fingerprints: Option<Vec<Fingerprint>>,
+    ) -> Result<Fresh, MintError> {
+        self.state().was_alone = Some(self.clock.now());
         let minted = timeout(self.mint_limit, self.inner.mint()).await;
         let fresh = minted.unwrap_or_else(|_| Err(too_slow(&*self.inner, self.mint_limit)))?;
         tracing::warn!(

@@ -59,7 +59,10 @@ impl FleetMint {
             let looked = self.fleet.store.look(&self.place).await;
             let view = match self.counted(StoreOperation::Look, looked) {
                 Ok(view) => view,
-                Err(down) => return self.without_store(down, fingerprints).await,
+                Err(down) => match self.without_store(down, fingerprints.clone()).await {
+                    Some(outcome) => return outcome,
+                    None => continue,
+                },
             };
             let now = self.clock.now();
             {
@@ -140,7 +143,8 @@ impl FleetMint {
                 }));
             }
             Err(down) => {
-                return KeeperStep::Ended(self.without_store(down, fingerprints).await);
+                let outcome = self.without_store(down, fingerprints).await;
+                return outcome.map_or(KeeperStep::LooksAgain, KeeperStep::Ended);
             }
         };
         let now = self.clock.now();

@@ -156,6 +156,10 @@ async fn run(
                     _ => {}
                 }
             }
+            // A connection that was given up carries no messages, and nobody says that it ended.
+            () = health.went_down() => {
+                next = next.min(Instant::now() + AWAY.mul_f64(fastrand::f64()));
+            }
             () = sleep_until(next) => {
                 let (Some(link), Some(told)) = (link.upgrade(), told.upgrade()) else { return };
                 next = Instant::now() + match look(&link, &told, &health, &mut seen).await {

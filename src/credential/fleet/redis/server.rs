@@ -5,6 +5,8 @@ use std::net::{TcpListener, TcpStream};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
+use rustix::process::{Pid, Signal, kill_process};
+
 use crate::base::temp_folder::TempFolder;
 
 /// See the module.
@@ -106,6 +108,21 @@ impl RedisServer {
     pub(super) fn kill(&mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();
+    }
+
+    /// It answers nothing from now on, and ends no connection; until [`RedisServer::wake`].
+    pub(super) fn sleep(&self) {
+        self.signal(Signal::STOP);
+    }
+
+    /// It goes on.
+    pub(super) fn wake(&self) {
+        self.signal(Signal::CONT);
+    }
+
+    fn signal(&self, signal: Signal) {
+        let pid = i32::try_from(self.child.id()).unwrap();
+        kill_process(Pid::from_raw(pid).unwrap(), signal).unwrap();
     }
 
     /// Starts it again, with what is in its folder.

@@ -139,6 +139,29 @@ async fn what_is_lost_and_what_comes_back_is_told() {
 }
 
 #[tokio::test]
+async fn one_that_was_silent_is_looked_at_soon_and_not_after_a_poll() {
+    let Some(server) = RedisServer::start(&[]) else {
+        return;
+    };
+    let config = SharedStoreConfig {
+        timeout: Duration::from_millis(500),
+        poll: Duration::from_secs(3600),
+        ..config(server.port)
+    };
+    let (one, cms) = (fleet(&config), place("cms_key", "aa"));
+    let mut feed = one.listen(&cms);
+    one.look(&cms).await.unwrap();
+    server.sleep();
+    // The connection is given up, and nobody says that it ended.
+    let silent = one.look(&cms).await;
+    one.health().note(&silent);
+    assert_eq!(one.health().seen().is_up, Some(false), "{silent:?}");
+    server.wake();
+    feed.wait_for(|news| news.back > 0).await.unwrap();
+    assert_eq!(one.health().seen().is_up, Some(true));
+}
+
+#[tokio::test]
 async fn one_that_does_not_answer_counts_as_down_within_its_time() {
     let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let config = SharedStoreConfig {

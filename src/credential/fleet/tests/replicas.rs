@@ -315,6 +315,50 @@ async fn keepers_mint_alone_within_the_rest_of_the_life_and_rejoin_without_minti
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_lives_shortly_is_minted_alone_as_often_as_its_life_needs() {
+    let world = ReplicaWorld::new(ScriptedMint::lives(120));
+    world.store.set_down(true);
+    let all = world.keepers(2);
+    until("both have one", || {
+        all.iter().all(|slot| slot.peek().is_some())
+    })
+    .await;
+    let minted = world.registrations();
+    for _ in 0..1200 {
+        assert!(
+            all.iter().all(|slot| slot.peek().is_some()),
+            "no call is lost"
+        );
+        tokio::time::sleep(Duration::from_secs(1)).await;
+    }
+    // Two replicas, each at most once in half a life.
+    let minted = world.registrations() - minted;
+    assert!((20..=40).contains(&minted), "{minted}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_keeper_whose_store_comes_and_goes_mints_alone_once_in_ten_minutes() {
+    let world = ReplicaWorld::new(ScriptedMint::lives(3600));
+    let keeper = world.keepers(1).remove(0);
+    keeper.obtain().await.unwrap();
+    let mut at = Vec::new();
+    for second in 0..1800 {
+        // A person asks each time, while the store is away.
+        world.store.set_down(second % 20 < 10);
+        if second % 20 == 5 {
+            let before = world.registrations();
+            let _ = keeper.retry(true).await;
+            if world.registrations() > before {
+                at.push(second);
+            }
+        }
+        tokio::time::sleep(Duration::from_secs(1)).await;
+    }
+    assert!(at.len() >= 2, "{at:?}");
+    assert!(at.is_sorted_by(|one, next| next - one >= 600), "{at:?}");
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_generated_password_is_never_registered_alone() {
     let issuer = ScriptedMint::lives(3600);
     *issuer.sources.lock().unwrap() = vec![SecretSource::Generate];
