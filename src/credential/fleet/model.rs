@@ -1,12 +1,13 @@
 //! Every order of events, checked: keepers that race, stop in the middle of a step, wake
-//! after their lease, or die; the record is the real one (`steps.rs`).
+//! after their lease, or die; answers of the store that are lost; a store that loses all. The record
+//! is the real one (`steps.rs`).
 //!
 //! A keeper reads, asks for the lease, mints, publishes; between any two of these anything
 //! may happen to the others, and time may pass. Every state that can be reached is visited,
 //! breadth first, and judged ([`ModelledFleet::judge`]); the first that fails is told with the
-//! way to it.
+//! way to it. And from every state there is a way to one in which all serve the newest.
 
-use std::collections::{HashMap, HashSet, VecDeque};
+use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 
 use super::record::{LeaseAnswer, LeaseRequest, PublishAnswer};
@@ -47,11 +48,14 @@ struct ModelledFleet {
     ticks: u8,
     deaths: u8,
     wipes: u8,
+    unheard: u8,
 }
 
 #[derive(Clone, Copy, Debug)]
 enum Event {
     Steps(usize),
+    /// The same, but the store's answer is lost.
+    Unheard(usize),
     Dies(usize),
     TimePasses,
     /// An upstream rejects what everybody carries.
@@ -66,6 +70,7 @@ struct Races {
     deaths: u8,
     rejections: bool,
     wipes: u8,
+    unheard: u8,
 }
 
 impl Races {
@@ -107,6 +112,10 @@ impl Races {
                         fleet.published.push(generation);
                         Doing::Serving(generation)
                     }
+                    // Its first try was done, and it did not hear of that.
+                    PublishAnswer::Late if fleet.record.marks().0 == generation => {
+                        Doing::Serving(generation)
+                    }
                     PublishAnswer::Late => Doing::Looking,
                 }
             }
@@ -129,6 +138,7 @@ impl Races {
             ticks: 0,
             deaths: 0,
             wipes: 0,
+            unheard: 0,
         }
     }
 
@@ -138,6 +148,10 @@ impl Races {
         for (at, keeper) in fleet.keepers.iter().enumerate() {
             if !fleet.serves_the_newest(keeper) {
                 events.push(Event::Steps(at));
+            }
+            let asks_store = matches!(keeper, Doing::Asking(_) | Doing::Publishing(_));
+            if fleet.unheard < self.unheard && asks_store {
+                events.push(Event::Unheard(at));
             }
             if fleet.deaths < self.deaths && *keeper != Doing::Looking {
                 events.push(Event::Dies(at));
@@ -161,6 +175,16 @@ impl Races {
         let mut next = fleet.clone();
         match event {
             Event::Steps(keeper) => self.steps(&mut next, keeper),
+            Event::Unheard(keeper) => {
+                let was = next.keepers[keeper].clone();
+                self.steps(&mut next, keeper);
+                next.unheard += 1;
+                next.keepers[keeper] = match was {
+                    // It tries again.
+                    Doing::Publishing(_) => was,
+                    _ => Doing::Looking,
+                };
+            }
             Event::Dies(keeper) => {
                 next.keepers[keeper] = Doing::Looking;
                 next.deaths += 1;
@@ -196,17 +220,19 @@ impl Races {
     /// Visits every state. Yields how many there are and which of the notable things were
     /// seen in one of them.
     fn visit(&self) -> (usize, HashSet<&'static str>) {
-        let mut seen = HashMap::new();
+        let mut states = vec![self.begin()];
+        let mut known = HashMap::from([(self.begin(), 0)]);
+        // The states from which one is reached, by which event; the first is the shortest way.
+        let mut before = vec![Vec::new()];
         let mut notable = HashSet::new();
-        let mut next = VecDeque::from([self.begin()]);
-        seen.insert(self.begin(), None);
-        while let Some(fleet) = next.pop_front() {
+        let mut at = 0;
+        while let Some(fleet) = states.get(at).cloned() {
             if let Err(broken) = fleet.judge() {
                 let mut way = vec![format!("{fleet:#?}")];
-                let mut at = &fleet;
-                while let Some(Some((before, event))) = seen.get(at) {
+                let mut one = at;
+                while let Some((earlier, event)) = before[one].first() {
                     way.push(format!("{event:?}"));
-                    at = before;
+                    one = *earlier;
                 }
                 way.reverse();
                 panic!("{broken}, after\n{}", way.join("\n"));
@@ -214,13 +240,31 @@ impl Races {
             notable.extend(fleet.notable());
             for event in self.events(&fleet) {
                 let after = self.after(&fleet, event);
-                if !seen.contains_key(&after) {
-                    seen.insert(after.clone(), Some((fleet.clone(), event)));
-                    next.push_back(after);
-                }
+                let next = *known.entry(after).or_insert_with_key(|after| {
+                    states.push(after.clone());
+                    before.push(Vec::new());
+                    states.len() - 1
+                });
+                before[next].push((at, event));
             }
+            at += 1;
         }
-        (seen.len(), notable)
+        self.recovers(&states, &before);
+        (states.len(), notable)
+    }
+
+    /// From each state in which time can still pass, there is a way to one where all serve the newest.
+    fn recovers(&self, states: &[ModelledFleet], before: &[Vec<(usize, Event)>]) {
+        let serve = |at: &usize| states[*at].all_serve_the_newest();
+        let mut next: Vec<usize> = (0..states.len()).filter(serve).collect();
+        let mut well: HashSet<usize> = next.iter().copied().collect();
+        while let Some(at) = next.pop() {
+            let new = before[at].iter().map(|(earlier, _)| *earlier);
+            next.extend(new.filter(|earlier| well.insert(*earlier)));
+        }
+        let mut all = states.iter().enumerate();
+        let stuck = all.find(|(at, fleet)| fleet.ticks < self.ticks && !well.contains(at));
+        assert!(stuck.is_none(), "it never recovers from {stuck:#?}");
     }
 }
 
@@ -230,6 +274,11 @@ impl ModelledFleet {
             return false;
         };
         self.rejected < Some(*generation) && self.published.last() == Some(generation)
+    }
+
+    fn all_serve_the_newest(&self) -> bool {
+        let mut keepers = self.keepers.iter();
+        keepers.all(|keeper| self.serves_the_newest(keeper))
     }
 
     /// What holds in each state.
@@ -270,8 +319,7 @@ impl ModelledFleet {
         if self.minted.iter().any(was_late) && self.keepers.contains(&Doing::Looking) {
             notable.push("a late publication was refused");
         }
-        let mut keepers = self.keepers.iter();
-        if keepers.all(|keeper| self.serves_the_newest(keeper)) {
+        if self.all_serve_the_newest() {
             notable.push("all serve the newest");
             if self.rejected.is_some() {
                 notable.push("all serve the newest after a rejection");
@@ -288,6 +336,21 @@ fn in_every_order_of_races_sleeps_and_deaths_the_protocol_holds() {
         deaths: 1,
         rejections: true,
         wipes: 0,
+        unheard: 0,
+    };
+    let (states, notable) = races.visit();
+    assert!(states > 1000, "{states} states");
+    assert_eq!(notable.len(), 3, "{notable:?}");
+}
+
+#[test]
+fn in_every_order_answers_that_are_lost_cost_no_registration() {
+    let races = Races {
+        ticks: 1,
+        deaths: 0,
+        rejections: true,
+        wipes: 0,
+        unheard: 2,
     };
     let (states, notable) = races.visit();
     assert!(states > 1000, "{states} states");
@@ -301,6 +364,7 @@ fn in_every_order_a_store_that_lost_all_gives_higher_numbers_again() {
         deaths: 0,
         rejections: false,
         wipes: 1,
+        unheard: 0,
     };
     let (_, notable) = races.visit();
     assert!(notable.contains("all serve the newest"));
