@@ -40,9 +40,11 @@ fleet:
     cargo build --locked --bin headset
     python3 tests/clients/fleet.py --binary target/debug/headset
 
-# A thousand replicas over one Redis: registrations, times, load.
-fleet-scale REPLICAS="1000":
-    cargo bench --locked --bench fleet -- {{REPLICAS}}
+# All that may befall a fleet, over a thousand engines and over processes: the tables of docs/fleet.md, in 10 minutes.
+fleet-proof REPLICAS="1000":
+    cargo bench --locked --profile dev --bench fleet -- {{REPLICAS}}
+    cargo build --locked --bin headset
+    python3 tests/clients/fleet_faults.py --binary target/debug/headset
 
 # CPU time, latency and memory beside nginx, HAProxy and Envoy (installs what it needs).
 compare *ARGS:

@@ -1,7 +1,7 @@
 //! The wire between replicas and their Redis: a TCP proxy that can stop and be slow.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -13,7 +13,7 @@ pub struct Wire {
     pub port: u16,
     flows: watch::Sender<bool>,
     late_ms: Arc<AtomicU64>,
-    _runtime: Mutex<tokio::runtime::Runtime>,
+    runtime: Option<tokio::runtime::Runtime>,
 }
 
 impl Wire {
@@ -39,7 +39,7 @@ impl Wire {
             port: own,
             flows,
             late_ms,
-            _runtime: Mutex::new(runtime),
+            runtime: Some(runtime),
         }
     }
 
@@ -52,6 +52,15 @@ impl Wire {
     pub fn slow(&self, by: Duration) {
         let ms = u64::try_from(by.as_millis()).expect("it is short");
         self.late_ms.store(ms, Ordering::Relaxed);
+    }
+}
+
+impl Drop for Wire {
+    fn drop(&mut self) {
+        // Within another runtime none may be waited for.
+        if let Some(runtime) = self.runtime.take() {
+            runtime.shutdown_background();
+        }
     }
 }
 

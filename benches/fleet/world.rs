@@ -14,11 +14,13 @@ use headset::credential::fleet::fleet_mint::{SharedCredential, shared};
 use headset::credential::fleet::metrics::FleetMetrics;
 use headset::credential::fleet::published::FleetKeys;
 use headset::credential::fleet::redis::RedisFleet;
+use headset::credential::fleet::redis::entries::RedisEntries;
 use headset::credential::identity::Identity;
 use headset::credential::metrics::CredentialMetrics;
 use headset::credential::minter_factory::MinterFactory;
 use headset::credential::slot::{Asked, Slot, SlotParts};
-use headset::credential::store::{NullStore, StoreScope};
+use headset::credential::store::seal::Seal;
+use headset::credential::store::{Store, StoreScope};
 use headset::net::egress::ProcessContext;
 use headset_simulator::{Faults, Options, Simulator};
 use prometheus::Registry;
@@ -48,13 +50,15 @@ pub struct World {
 }
 
 impl World {
-    pub async fn start(folder: &Path, many: usize) -> World {
+    /// A Redis, a contact center, and no replica yet; credentials live for `lifetime`.
+    pub async fn start(folder: &Path, many: usize, lifetime: &str) -> World {
+        std::fs::create_dir_all(folder).expect("a folder can be made");
         let redis = RedisServer::start(folder.to_owned());
         let wire = Wire::to(redis.port);
         let simulator = Simulator::start(Options::default()).await;
         let simulator = simulator.expect("a port is free");
         World {
-            config: config(folder, &simulator, wire.port),
+            config: config(folder, &simulator, wire.port, lifetime),
             redis,
             wire,
             simulator,
@@ -79,8 +83,16 @@ impl World {
         let key = store.key.fetch().expect("its key is there");
         let process = ProcessContext::default();
         let redis = RedisFleet::new(shared_store, &UpstreamTls::default(), process.clone());
+        let redis = redis.expect("it has no TLS");
+        let seal = Seal::new(&key).expect("the key is long");
+        let ledgers: Arc<dyn Store> = Arc::new(RedisEntries::new(
+            redis.clone(),
+            &shared_store.prefix,
+            seal,
+            None,
+        ));
         let fleet = Fleet {
-            store: Arc::new(redis.expect("it has no TLS")),
+            store: Arc::new(redis),
             keys: Arc::new(FleetKeys::new(&key, None).expect("the key is long")),
             role: shared_store.role,
             prefix: shared_store.prefix.as_str().into(),
@@ -88,16 +100,12 @@ impl World {
             metrics: FleetMetrics::new().expect("their names are good"),
         };
         let clock = Clock::system();
-        let factory = MinterFactory::of(
-            &self.config,
-            clock.clone(),
-            process,
-            Arc::new(NullStore::new()),
-        );
+        let factory = MinterFactory::of(&self.config, clock.clone(), process, ledgers.clone());
         let credential = &self.config.credentials[0];
         let built = factory.build(credential).expect("it is whole");
         let identity = Identity::shared(credential).digest();
         let name = credential.name.clone();
+        built.use_store(StoreScope::new(ledgers, &name, None, identity).shared());
         let mint = shared(
             built,
             &fleet,
@@ -223,7 +231,7 @@ impl Row {
     }
 }
 
-fn config(folder: &Path, simulator: &Simulator, redis: u16) -> Config {
+fn config(folder: &Path, simulator: &Simulator, redis: u16, lifetime: &str) -> Config {
     let write = |name: &str, text: &str| {
         let path = folder.join(name);
         std::fs::write(&path, text).expect("it is written");
@@ -236,7 +244,7 @@ fn config(folder: &Path, simulator: &Simulator, redis: u16) -> Config {
          [store]\nurl = \"redis://127.0.0.1:{redis}\"\nkey = {{ file = \"{key}\" }}\n\
          [credential.cms_key]\nkind = \"basicauth\"\n\
          url = \"{base}/configuration/basicauth\"\nusername = \"crm_sync\"\n\
-         context_id = \"1\"\npassword = {{ file = \"{password}\" }}\n\
+         context_id = \"1\"\nlifetime = \"{lifetime}\"\npassword = {{ file = \"{password}\" }}\n\
          admin_bearer = {{ file = \"{bearer}\" }}\n",
         base = simulator.base_url(),
         key = write("key", "0123456789abcdef0123456789abcdef"),
