@@ -9,6 +9,7 @@ use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri, V
 
 use crate::gateway::error::CallerFault;
 use crate::gateway::fields::Seen;
+use crate::h1::body;
 
 /// Refuses a request with more than one reading, in whose head these names were `seen`; the
 /// connection must be closed after the response.
@@ -51,12 +52,8 @@ fn check_by<B>(
     let refuse = |why| Err(CallerFault::Framing(why));
     let headers = request.headers();
     // RFC 9112 §6.1: a recipient that cannot decode every coding must not guess.
-    if seen.has(Seen::CODING) {
-        let mut codings = headers.get_all(header::TRANSFER_ENCODING).iter();
-        let is_chunked = |coding: &HeaderValue| coding.as_bytes().eq_ignore_ascii_case(b"chunked");
-        if !codings.next().is_some_and(is_chunked) || codings.next().is_some() {
-            return refuse("Transfer-Encoding must be exactly one `chunked`");
-        }
+    if seen.has(Seen::CODING) && !body::is_one_chunked(headers) {
+        return refuse("Transfer-Encoding must be exactly one `chunked`");
     }
     // RFC 9112 §3.2.4: it asks the server as a whole what it can do, nothing else.
     if request.uri().path() == "*" && request.method() != Method::OPTIONS {
@@ -116,9 +113,7 @@ pub fn settle<B>(response: &mut Response<B>, seen: Seen) -> Result<bool, &'stati
     *response.version_mut() = Version::HTTP_11;
     let headers = response.headers_mut();
     if seen.has(Seen::CODING) {
-        let mut codings = headers.get_all(header::TRANSFER_ENCODING).iter();
-        let is_chunked = |coding: &HeaderValue| coding.as_bytes().eq_ignore_ascii_case(b"chunked");
-        if !codings.next().is_some_and(is_chunked) || codings.next().is_some() {
+        if !body::is_one_chunked(headers) {
             return Err("its Transfer-Encoding is not exactly one `chunked`");
         }
         // RFC 9112 §6.3: the coding decides, and the length must not be passed on. Two

@@ -98,12 +98,11 @@ impl Decoder {
             ToldLength::Plain(length) => return Ok(Decoder::Length(length)),
             ToldLength::Other => {}
         }
-        if let Some(coding) = headers.get(header::TRANSFER_ENCODING) {
+        if headers.contains_key(header::TRANSFER_ENCODING) {
             if head.response.version() == Version::HTTP_10 {
                 return refuse("it has a Transfer-Encoding, which HTTP/1.0 does not know");
             }
-            let others = headers.get_all(header::TRANSFER_ENCODING).iter().nth(1);
-            if others.is_some() || !coding.as_bytes().eq_ignore_ascii_case(b"chunked") {
+            if !is_one_chunked(headers) {
                 return refuse("its Transfer-Encoding is not exactly one `chunked`");
             }
             return Ok(Decoder::Chunked(Chunks::default()));
@@ -133,27 +132,25 @@ impl Decoder {
     /// Why the head does not say it in one way.
     pub fn of_request(version: Version, headers: &HeaderMap) -> Result<Decoder, &'static str> {
         let mut lengths = headers.get_all(header::CONTENT_LENGTH).iter();
-        let mut codings = headers.get_all(header::TRANSFER_ENCODING).iter();
-        let is_chunked = |coding: &HeaderValue| coding.as_bytes().eq_ignore_ascii_case(b"chunked");
-        let (length, coding) = (lengths.next(), codings.next());
-        match (length, coding) {
-            (None, None) => Ok(Decoder::Done),
-            (Some(_), None) if lengths.next().is_some() => {
+        let is_coded = headers.contains_key(header::TRANSFER_ENCODING);
+        match (lengths.next(), is_coded) {
+            (None, false) => Ok(Decoder::Done),
+            (Some(_), false) if lengths.next().is_some() => {
                 Err("it has more than one Content-Length")
             }
-            (Some(length), None) => match number(length.as_bytes()) {
+            (Some(length), false) => match number(length.as_bytes()) {
                 Some(0) => Ok(Decoder::Done),
                 Some(length) => Ok(Decoder::Length(length)),
                 None => Err("its Content-Length is not one number"),
             },
-            (_, Some(_)) if version == Version::HTTP_10 => {
+            (_, true) if version == Version::HTTP_10 => {
                 Err("it has a Transfer-Encoding, which HTTP/1.0 does not know")
             }
-            (_, Some(coding)) if codings.next().is_some() || !is_chunked(coding) => {
+            (_, true) if !is_one_chunked(headers) => {
                 Err("its Transfer-Encoding is not exactly one `chunked`")
             }
-            (Some(_), Some(_)) => Err("it has a Content-Length beside its Transfer-Encoding"),
-            (None, Some(_)) => Ok(Decoder::Chunked(Chunks::default())),
+            (Some(_), true) => Err("it has a Content-Length beside its Transfer-Encoding"),
+            (None, true) => Ok(Decoder::Chunked(Chunks::default())),
         }
     }
 
@@ -212,6 +209,14 @@ impl Decoder {
             Decoder::Length(_) | Decoder::Chunked(_) => Err(BodyFault::Truncated),
         }
     }
+}
+
+/// Whether the `Transfer-Encoding` in `headers` is exactly one `chunked`, in any letter case: of
+/// another, or of several, two readers could make two bodies (RFC 9112 §6.1).
+pub fn is_one_chunked(headers: &HeaderMap) -> bool {
+    let mut codings = headers.get_all(header::TRANSFER_ENCODING).iter();
+    let is_chunked = |coding: &HeaderValue| coding.as_bytes().eq_ignore_ascii_case(b"chunked");
+    codings.next().is_some_and(is_chunked) && codings.next().is_none()
 }
 
 /// What of `left` bytes stands at the start of `buf`.
