@@ -4,7 +4,7 @@
 //! [`request`] writes heads and [`response`] reads them; towards callers [`request_head`]
 //! reads and [`response_head`] writes. Both roles share [`body`], which takes a body out of
 //! the bytes that came, [`outgoing`], which frames the one that leaves, and [`spelling`],
-//! which keeps the letter case of names.
+//! which keeps the letter case of names, and whole lines that concern nobody (`untouched`).
 //!
 //! What leaves has one reading, and what comes is refused where careful readers could
 //! differ on it, but for what `docs/http.md` lists as tolerated. Every limit is a parameter
@@ -22,3 +22,4 @@ pub mod response;
 pub mod response_head;
 pub mod spare;
 pub mod spelling;
+mod untouched;

@@ -106,7 +106,7 @@ fn round_trip(read: &ReadRequest) {
         &method,
         &target,
         &read.fields,
-        &Spelling::LOWER,
+        &Spelling::lower(),
     );
     for piece in read.body.chunks(5000) {
         flush(&mut out);
@@ -163,7 +163,8 @@ fn ours(reads: &[&[u8]]) -> Option<ReadRequest> {
         assert!(written.eq_ignore_ascii_case(name.as_str().as_bytes()));
         written
     };
-    let (head, ()) = request.into_parts();
+    let (mut head, ()) = request.into_parts();
+    spelling.restore(&mut head.headers);
     Some(ReadRequest {
         method: head.method.as_str().to_owned(),
         target: head.uri.to_string(),

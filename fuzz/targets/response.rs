@@ -85,7 +85,9 @@ fn ours(method: &Method, reads: &[&[u8]]) -> Option<Read> {
         }
     };
     let mut decoder = Decoder::of(method, &head).ok()?;
-    let (head, ()) = head.response.into_parts();
+    let spelling = head.spelling;
+    let (mut head, ()) = head.response.into_parts();
+    spelling.restore(&mut head.headers);
     let (mut body, mut trailers) = (Vec::new(), HeaderMap::new());
     loop {
         match decoder.take(&mut buf).ok()? {

@@ -22,6 +22,7 @@ use tower::Service;
 
 use crate::gateway::client::h1::{ClientOutcome, Exchange};
 use crate::gateway::error::{Error, FaultKind, Reached, UpstreamFault};
+use crate::gateway::fields::Seen;
 use crate::gateway::observe::{CallFacts, ObservedAttempt};
 use crate::gateway::upstream::pool::{ConnPool, Transport};
 use crate::gateway::{Call, CallResponse, ConnectionReuse};
@@ -52,7 +53,11 @@ impl Service<Call> for Client {
         let begun = Instant::now();
         let observing = Observing::begin(&mut call);
         // It authenticates its connection, so that must be its own.
-        let own = session_auth::is_shown(call.request.headers());
+        let own = match &call.used {
+            // Its fields are the only ones of theirs.
+            Some(used) => session_auth::is_in(&used.headers),
+            None => call.seen.has(Seen::LOGIN) && session_auth::is_shown(call.request.headers()),
+        };
         let wary = call.replay_policy.must_not_be_lost() || call.reuse == ConnectionReuse::Checked;
         let pooled = match call.reuse {
             ConnectionReuse::Never => None,
@@ -156,7 +161,7 @@ impl Observing {
 }
 
 /// Sends `call` over a new connection, or a stream of one that calls share.
-async fn over_new(pool: Rc<ConnPool>, call: Call, wary: bool, own: bool) -> ClientOutcome {
+async fn over_new(pool: Rc<ConnPool>, mut call: Call, wary: bool, own: bool) -> ClientOutcome {
     // Only HTTP/1.1 can be switched from (RFC 9113 §8.6), or belongs to one call.
     let transport = match call.upgrade || own {
         true => pool.connect_h1().await.map(Transport::H1),
@@ -172,6 +177,7 @@ async fn over_new(pool: Rc<ConnPool>, call: Call, wary: bool, own: bool) -> Clie
         }
         Ok(Transport::H2(stream)) => {
             let scheme = pool.scheme();
+            call.facts.spelling.restore(call.request.headers_mut());
             let answer = h2::exchange(stream, scheme, call).await;
             answer.map(|(response, seen)| (Box::new(response), seen))
         }

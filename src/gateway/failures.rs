@@ -188,7 +188,7 @@ mod tests {
             forwarded: None,
             came_by_tunnel: false,
             observed: None,
-            spelling: Spelling::LOWER,
+            spelling: Spelling::lower(),
             interim: InterimRoom::None,
             sent: SentHead::default(),
         }

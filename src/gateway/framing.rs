@@ -5,7 +5,9 @@
 //! they let pass although two careful readers could differ on it. Answers are
 //! judged likewise: what they let pass is made to have one reading, or refused.
 
-use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri, Version, header};
+use http::{
+    HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, Uri, Version, header,
+};
 
 use crate::gateway::error::CallerFault;
 use crate::gateway::fields::Seen;
@@ -62,9 +64,11 @@ fn check_by<B>(
     if request.version() == Version::HTTP_2 {
         check_values(headers)?;
     }
-    let mut hosts = headers.get_all(header::HOST).iter();
-    let host = hosts.next();
-    if hosts.next().is_some() {
+    let host = match seen.has(Seen::HOST) {
+        true => headers.get(header::HOST),
+        false => None,
+    };
+    if is_repeated(headers, &header::HOST) {
         return refuse("there is more than one Host");
     }
     match (host, request.uri().authority()) {
@@ -77,6 +81,12 @@ fn check_by<B>(
         (Some(host), None) if !is_host(host.as_bytes()) => refuse("Host is not a host"),
         _ => Ok(()),
     }
+}
+
+/// Whether `headers` have more than one field `name`. Where no name is repeated, none is looked
+/// for.
+fn is_repeated(headers: &HeaderMap, name: &HeaderName) -> bool {
+    headers.len() > headers.keys_len() && headers.get_all(name).iter().nth(1).is_some()
 }
 
 /// Refuses a value that begins or ends with a blank (RFC 9113 §8.2.1), which the h2

@@ -18,6 +18,7 @@ use std::future::poll_fn;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, ready};
+use std::thread::LocalKey;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -31,6 +32,7 @@ use crate::gateway::fields;
 use crate::gateway::request_body::caller_body::CallerBody;
 use crate::gateway::request_body::min_rate::MinRate;
 use crate::gateway::request_body::replay_buffer::ReplayBuffer;
+use crate::h1::spare::{Boxed, Boxes};
 
 /// What is known of a body across attempts. Shared by them, and by the exchange
 /// that watches its progress.
@@ -233,6 +235,16 @@ impl RequestBody {
             *left = left.saturating_sub(bytes as u64);
         }
         frame
+    }
+}
+
+thread_local! {
+    static BOXES: Boxes<RequestBody> = const { Boxes::new() };
+}
+
+impl Boxed for RequestBody {
+    fn boxes() -> Option<&'static LocalKey<Boxes<RequestBody>>> {
+        Some(&BOXES)
     }
 }
 

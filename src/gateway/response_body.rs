@@ -11,9 +11,10 @@ use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Context, Poll};
+use std::thread::LocalKey;
 
 use bytes::Bytes;
-use http::HeaderName;
+use http::{HeaderName, HeaderValue, Response, header};
 use http_body::{Frame, SizeHint};
 
 use crate::gateway::body_error::BodyError;
@@ -25,6 +26,7 @@ use crate::gateway::response_body::request_guard::RequestGuard;
 use crate::gateway::upstream::h1_body::H1Body;
 use crate::gateway::upstream::h2::body::H2Body;
 use crate::gateway::upstream::tunnel::Tunnel;
+use crate::h1::spare::{Boxed, Boxes};
 use crate::h1::spelling::Spelling;
 use crate::net::caller::InFlight;
 use crate::secret::spelling::Finder;
@@ -167,8 +169,13 @@ impl ResponseBody {
             busy: None,
             echoes: None,
             forbidden: None,
-            spelling: Spelling::LOWER,
+            spelling: Spelling::lower(),
         }
+    }
+
+    /// How the names in its head are to be written, and which lines of it pass untouched.
+    pub fn spelling(&self) -> &Spelling {
+        &self.spelling
     }
 
     /// Lets the names in its head be written as in `spelling`.
@@ -233,6 +240,32 @@ impl ResponseBody {
     /// Keeps the stream of an HTTP/2 caller `busy` until this body has ended.
     pub fn set_busy(&mut self, busy: InFlight) {
         self.busy = Some(busy);
+    }
+}
+
+/// The media type of `response`, where its head tells one.
+pub fn media_type(response: &Response<ResponseBody>) -> Option<&[u8]> {
+    let untouched = || response.body().spelling().untouched(&header::CONTENT_TYPE);
+    let listed = response.headers().get(header::CONTENT_TYPE);
+    listed.map(HeaderValue::as_bytes).or_else(untouched)
+}
+
+/// Puts the fields of `response` that pass untouched among its others, for whoever is to see all
+/// of them.
+#[cold]
+pub fn restore_fields(response: &mut Response<ResponseBody>) {
+    let spelling = response.body_mut().take_spelling();
+    spelling.restore(response.headers_mut());
+    response.body_mut().set_spelling(spelling);
+}
+
+thread_local! {
+    static BOXES: Boxes<ResponseBody> = const { Boxes::new() };
+}
+
+impl Boxed for ResponseBody {
+    fn boxes() -> Option<&'static LocalKey<Boxes<ResponseBody>>> {
+        Some(&BOXES)
     }
 }
 

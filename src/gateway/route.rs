@@ -28,7 +28,7 @@ use crate::gateway::replay::ReplayPolicy;
 use crate::gateway::request_body::caller_body::CallerBody;
 use crate::gateway::request_body::min_rate::MinRate;
 use crate::gateway::request_body::{self, RequestBody};
-use crate::gateway::response_body::ResponseBody;
+use crate::gateway::response_body::{self, ResponseBody};
 use crate::gateway::stack::respond::RespondLayer;
 use crate::gateway::stack::{self, Parts, RouteStack};
 use crate::gateway::upstream::lifetimes::Lifetimes;
@@ -167,7 +167,7 @@ impl Gateway {
         &self,
         mut request: Box<Request<RequestBody>>,
         incoming: CallerBody,
-        spelling: Spelling,
+        mut spelling: Spelling,
         caller: &Rc<ConnState>,
         stream: Option<&Rc<StreamState>>,
     ) -> Box<Response<ResponseBody>> {
@@ -187,6 +187,12 @@ impl Gateway {
         let parts = route.map_or(&self.blueprint.none, |route| &route.parts);
         let observer = parts.observer.as_ref();
         let keeps_names = route.is_some_and(|route| route.keeps_names);
+        if !keeps_names || parts.scrub.looks_for_any() {
+            spelling.restore(request.headers_mut());
+        }
+        if !keeps_names {
+            spelling = Spelling::lower();
+        }
         let facts = Rc::new(CallFacts {
             started,
             peer: caller.peer,
@@ -200,11 +206,7 @@ impl Gateway {
             forwarded,
             came_by_tunnel: caller.tunnelled_to.is_some(),
             observed: observer.map(|observer| observer.begin(&request)),
-            spelling: if keeps_names {
-                spelling
-            } else {
-                Spelling::LOWER
-            },
+            spelling,
             interim: match stream {
                 Some(stream) => InterimRoom::Stream(stream.clone()),
                 None if request.version() == Version::HTTP_11 => {
@@ -269,6 +271,7 @@ impl Gateway {
         match outcome {
             Ok(mut answer) => {
                 if !keeps_names {
+                    response_body::restore_fields(&mut answer.response);
                     answer.response.body_mut().take_spelling();
                 }
                 answer.response

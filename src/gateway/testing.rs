@@ -47,7 +47,7 @@ pub(crate) fn call(method: Method, body: RequestBody) -> Call {
             forwarded: None,
             came_by_tunnel: false,
             observed: None,
-            spelling: Spelling::LOWER,
+            spelling: Spelling::lower(),
             interim: InterimRoom::None,
             sent: SentHead::default(),
         }),
@@ -75,7 +75,7 @@ pub(crate) fn interim_facts() -> (Rc<CallFacts>, Rc<ConnState>) {
         forwarded: None,
         came_by_tunnel: false,
         observed: None,
-        spelling: Spelling::LOWER,
+        spelling: Spelling::lower(),
         interim: InterimRoom::Connection(caller.clone()),
         sent: SentHead::default(),
     };

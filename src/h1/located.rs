@@ -17,7 +17,7 @@ const FEW: usize = 32;
 pub(super) type Span = (u32, u32);
 
 /// Name and value of a field.
-type FieldSpans = (Span, Span);
+pub(super) type FieldSpans = (Span, Span);
 
 /// Where the fields of a head stand: of most heads, on the stack.
 #[derive(Default)]
@@ -37,18 +37,25 @@ impl FieldPlaces {
         self.0.len()
     }
 
-    /// The fields, in order, out of the `bytes` in which they stand; their values share
-    /// the memory. `None` for one that the grammar let pass and that can be no field.
-    pub(super) fn fields<'a>(
-        &'a self,
-        bytes: &'a Bytes,
-    ) -> impl Iterator<Item = Option<(HeaderName, HeaderValue)>> + 'a {
-        self.0.iter().map(|&(name, value)| {
-            let name = HeaderName::from_bytes(&bytes[part(name)]).ok()?;
-            let value = HeaderValue::from_maybe_shared(bytes.slice(part(value))).ok()?;
-            Some((name, value))
-        })
+    /// Where name and value of each stand, in order.
+    pub(super) fn iter(&self) -> impl Iterator<Item = FieldSpans> {
+        self.0.iter().copied()
     }
+}
+
+/// The field whose name and value stand in `bytes` at `place`; its value shares the memory.
+/// `None` for one that the grammar let pass and that can be no field.
+pub(super) fn field(bytes: &Bytes, place: FieldSpans) -> Option<(HeaderName, HeaderValue)> {
+    let (name, value) = place;
+    let name = HeaderName::from_bytes(&bytes[part(name)]).ok()?;
+    let value = HeaderValue::from_maybe_shared(bytes.slice(part(value))).ok()?;
+    Some((name, value))
+}
+
+/// Whether a `Connection` of this `value` names no field that is to be removed with it (RFC 9110
+/// §7.6.1): the usual ones do not.
+pub(super) fn names_no_field(value: &HeaderValue) -> bool {
+    matches!(value.as_bytes(), b"keep-alive" | b"close" | b"Keep-Alive")
 }
 
 /// Where `text` stands in `bytes`, which it is a part of.
@@ -117,4 +124,16 @@ impl Progress {
 pub(super) fn lists(value: &HeaderValue, option: &str) -> bool {
     let mut options = value.as_bytes().split(|&byte| byte == b',');
     options.any(|listed| listed.trim_ascii().eq_ignore_ascii_case(option.as_bytes()))
+}
+
+/// Whether `written` is the name `lower`, of the same length, in any letter case. Of names, no two differ in the bit
+/// alone that tells the cases, but for `^` and `~`. Eight bytes at a time: every line of a head
+/// is looked at.
+pub(super) fn is_same(written: &[u8], lower: &[u8]) -> bool {
+    const CASE: u64 = u64::from_ne_bytes([b' '; 8]);
+    let (eights, rest) = written.as_chunks::<8>();
+    let (lower_eights, lower_rest) = lower.as_chunks::<8>();
+    let mut eights = eights.iter().zip(lower_eights);
+    eights.all(|(one, other)| u64::from_ne_bytes(*one) | CASE == u64::from_ne_bytes(*other) | CASE)
+        && rest.eq_ignore_ascii_case(lower_rest)
 }

@@ -150,16 +150,20 @@ fn write_chunk_head(out: &mut BytesMut, bytes: usize) {
 pub fn write_last_chunk(out: &mut BytesMut, trailers: Option<&HeaderMap>) {
     out.put_slice(b"0\r\n");
     if let Some(trailers) = trailers {
-        write_fields(out, trailers, &Spelling::LOWER);
+        write_fields(out, trailers, &Spelling::lower());
     }
     out.put_slice(b"\r\n");
 }
 
-/// Writes `headers` behind `out`, a line each, names as `spelling` says.
+/// Writes `headers` behind `out`, a line each, names as `spelling` says, and among them the
+/// lines that pass untouched.
 pub(super) fn write_fields(out: &mut BytesMut, headers: &HeaderMap, spelling: &Spelling) {
+    let mut untouched = spelling.untouched_lines();
     for (name, value) in headers {
+        untouched.write_before(out, value);
         write_field(out, name, value, spelling);
     }
+    untouched.write_rest(out);
 }
 
 /// Writes one field.

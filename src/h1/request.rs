@@ -13,8 +13,8 @@ use crate::h1::spelling::Spelling;
 const FIELD: usize = 48;
 
 /// Writes the request line and `headers` behind `out`, with the target in origin-form
-/// (RFC 9112 §3.2.1) or, for the server as a whole, `*` (§3.2.4), and names as `spelling`
-/// says. Yields how the body behind it is framed: by the coding, else by the length, else
+/// (RFC 9112 §3.2.1) or, for the server as a whole, `*` (§3.2.4), names as `spelling`
+/// says, and among them the lines that pass untouched. Yields how the body behind it is framed: by the coding, else by the length, else
 /// there is none (§6.3). `headers` are headset's own (`stack/rewrite.rs`), so a length that
 /// is not a number does not occur; it would count as none.
 pub fn write_head(
@@ -36,13 +36,16 @@ pub fn write_head(
     out.put_slice(target.as_bytes());
     out.put_slice(b" HTTP/1.1\r\n");
     let (mut is_chunked, mut length) = (false, None);
+    let mut untouched = spelling.untouched_lines();
     for (name, value) in headers {
+        untouched.write_before(out, value);
         is_chunked |= name == header::TRANSFER_ENCODING;
         if name == header::CONTENT_LENGTH {
             length = value.to_str().ok().and_then(|length| length.parse().ok());
         }
         write_field(out, name, value, spelling);
     }
+    untouched.write_rest(out);
     out.put_slice(b"\r\n");
     match length {
         _ if is_chunked => Framing::Chunked,
@@ -67,7 +70,7 @@ mod tests {
         }
         let mut out = BytesMut::new();
         let target = Uri::from_static(target);
-        write_head(&mut out, &method, &target, &headers, &Spelling::LOWER);
+        write_head(&mut out, &method, &target, &headers, &Spelling::lower());
         String::from_utf8(out.to_vec()).unwrap()
     }
 
@@ -105,7 +108,7 @@ mod tests {
             }
             let (method, target) = (Method::POST, Uri::from_static("/"));
             let mut out = BytesMut::new();
-            write_head(&mut out, &method, &target, &headers, &Spelling::LOWER)
+            write_head(&mut out, &method, &target, &headers, &Spelling::lower())
         };
         let (length, chunked) = (("content-length", "7"), ("transfer-encoding", "chunked"));
         assert_eq!(framed(&[]), Framing::None);

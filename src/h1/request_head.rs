@@ -5,13 +5,16 @@
 
 use std::mem::MaybeUninit;
 
-use bytes::{Buf as _, BytesMut};
-use http::{Method, Request, Uri, Version, header};
+use bytes::{Buf as _, Bytes, BytesMut};
+use http::{HeaderMap, Method, Request, Uri, Version, header};
 
 use crate::h1::body::Decoder;
-use crate::h1::located::{FieldPlaces, Progress, Span, lists, part, span, with_room};
-use crate::h1::spare;
+use crate::h1::located::{
+    FieldPlaces, Progress, Span, field, lists, names_no_field, part, span, with_room,
+};
+use crate::h1::spare::{self, Boxed};
 use crate::h1::spelling::Spelling;
+use crate::h1::untouched::{Untouched, passes};
 
 /// The longest head that is taken.
 #[derive(Clone, Copy, Debug)]
@@ -27,9 +30,10 @@ pub struct HeadLimits {
 pub struct RequestHead<B = ()> {
     /// Its method, any token, in its own letter case; its target in whichever form it came
     /// (RFC 9112 §3.2); HTTP/1.0 or HTTP/1.1; and the fields in the order in which they
-    /// came. The body is none yet. Boxed: it is handed on from one to the next.
+    /// came, but for those that pass untouched, with the spelling. The body is none yet. Boxed:
+    /// it is handed on from one to the next.
     pub request: Box<Request<B>>,
-    /// How the names of its fields are written.
+    /// How the names of its fields are written, and the lines that pass as they came.
     pub spelling: Spelling,
     /// How its body ends.
     pub body: Decoder,
@@ -81,7 +85,7 @@ impl RequestParser {
     ///
     /// # Errors
     /// Where it is no head, or one beyond the limits.
-    pub fn take<B: Default>(
+    pub fn take<B: Boxed>(
         &mut self,
         buf: &mut BytesMut,
         limits: HeadLimits,
@@ -151,7 +155,7 @@ fn locate<'b>(
 }
 
 /// Takes the head that stands at the start of `buf`; target and fields share the memory.
-fn take_located<B: Default>(
+fn take_located<B: Boxed>(
     buf: &mut BytesMut,
     located: &LocatedRequest,
     fields: &FieldPlaces,
@@ -168,33 +172,74 @@ fn take_located<B: Default>(
         true => RequestFault::TargetTooLong,
         false => RequestFault::Target(error),
     })?;
-    let mut request = Box::new(Request::new(B::default()));
+    let mut request = spare::request::<B>();
     *request.method_mut() = method.map_err(|_| RequestFault::Field)?;
     *request.uri_mut() = target;
     *request.version_mut() = located.version;
     let headers = request.headers_mut();
     *headers = spare::take(fields.count() + SPARE_FIELDS);
-    let mut keep_alive = located.version == Version::HTTP_11;
-    let (mut closes, mut is_framed) = (false, false);
-    for field in fields.fields(&bytes) {
-        let (name, value) = field.ok_or(RequestFault::Field)?;
-        if name == header::CONNECTION {
-            closes |= lists(&value, "close");
-            keep_alive |= lists(&value, "keep-alive");
+    let read = match read_fields(&bytes, fields, headers, true)? {
+        Some(read) => Some(read),
+        None => {
+            headers.clear();
+            read_fields(&bytes, fields, headers, false)?
         }
-        is_framed |= name == header::CONTENT_LENGTH || name == header::TRANSFER_ENCODING;
-        headers.append(name, value);
-    }
+    };
+    let RequestFields {
+        is_framed,
+        closes,
+        keeps_alive,
+        untouched,
+    } = read.unwrap_or_default();
     let body = match is_framed {
         true => Decoder::of_request(located.version, headers).map_err(RequestFault::Framing)?,
         false => Decoder::Done,
     };
     Ok(RequestHead {
         request,
-        spelling: Spelling::of(bytes),
+        spelling: Spelling::with(bytes, untouched),
         body,
-        keep_alive: keep_alive && !closes,
+        keep_alive: (keeps_alive || located.version == Version::HTTP_11) && !closes,
     })
+}
+
+/// What the fields of a head say.
+#[derive(Default)]
+struct RequestFields {
+    is_framed: bool,
+    closes: bool,
+    keeps_alive: bool,
+    untouched: Untouched,
+}
+
+/// Puts the `fields` of the head in `bytes` into `headers`, but for those that pass untouched
+/// where it is `lean`; `None` where they cannot, and all are for the map.
+fn read_fields(
+    bytes: &Bytes,
+    fields: &FieldPlaces,
+    headers: &mut HeaderMap,
+    lean: bool,
+) -> Result<Option<RequestFields>, RequestFault> {
+    let mut read = RequestFields::default();
+    for place in fields.iter() {
+        if lean && passes(&bytes[part(place.0)]) {
+            if !read.untouched.add(bytes, place.0, place.1) {
+                return Ok(None);
+            }
+            continue;
+        }
+        let (name, value) = field(bytes, place).ok_or(RequestFault::Field)?;
+        if name == header::CONNECTION {
+            read.closes |= lists(&value, "close");
+            read.keeps_alive |= lists(&value, "keep-alive");
+            if lean && !names_no_field(&value) {
+                return Ok(None);
+            }
+        }
+        read.is_framed |= name == header::CONTENT_LENGTH || name == header::TRANSFER_ENCODING;
+        headers.append(name, value);
+    }
+    Ok(Some(read))
 }
 
 /// Room for fields that a proxy adds, so that the map need not grow for them.
@@ -241,6 +286,23 @@ mod tests {
         let expected: [(&[u8], &[u8]); 4] =
             [(b"Host", b"a"), (b"X", b"1"), (b"x", b"2"), (b"Y", b"")];
         assert_eq!(fields, expected);
+    }
+
+    #[test]
+    fn lines_that_concern_nobody_pass_untouched_unless_connection_may_name_them() {
+        for (options, untouched) in [
+            ("", "Accept: b\r\n"),
+            ("Connection: close\r\n", "Accept: b\r\n"),
+            ("Connection: accept\r\n", ""),
+        ] {
+            let text = format!("GET / HTTP/1.1\r\nHost: a\r\nAccept: b\r\n{options}\r\n");
+            let mut head = head(&text);
+            let mut out = BytesMut::new();
+            head.spelling.untouched_lines().write_rest(&mut out);
+            assert_eq!(out, untouched);
+            head.spelling.restore(head.request.headers_mut());
+            assert_eq!(head.request.headers()["accept"], "b");
+        }
     }
 
     /// RFC 9112 §9.3.

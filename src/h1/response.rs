@@ -3,12 +3,15 @@
 use std::mem::MaybeUninit;
 
 use bytes::{Bytes, BytesMut};
-use http::{Response, StatusCode, Version, header};
+use http::{HeaderMap, Response, StatusCode, Version, header};
 
 use crate::h1::body;
-use crate::h1::located::{FieldPlaces, Progress, Span, lists, part, with_room};
-use crate::h1::spare;
+use crate::h1::located::{
+    FieldPlaces, Progress, Span, field, is_same, lists, names_no_field, part, with_room,
+};
+use crate::h1::spare::{self, Boxed};
 use crate::h1::spelling::Spelling;
+use crate::h1::untouched::{Untouched, passes};
 
 /// The longest head, in bytes: far more than any real one, and what one call may hold.
 pub const LONGEST: usize = 400 * 1024;
@@ -17,15 +20,15 @@ pub const LONGEST: usize = 400 * 1024;
 #[derive(Debug)]
 pub struct ResponseHead<B = ()> {
     /// Its status, three digits from 100; HTTP/1.0 or HTTP/1.1; and the fields in the order
-    /// in which they came. The body is none yet. Boxed: it is handed on from one to the
-    /// next.
+    /// in which they came, but for those that pass untouched, with the spelling. The body is
+    /// none yet. Boxed: it is handed on from one to the next.
     pub response: Box<Response<B>>,
     /// The reason phrase, where it is not the status's usual one. Its bytes share the
     /// memory of the fields.
     pub reason: Option<Bytes>,
     /// Whether the connection stays open after this response (RFC 9112 §9.3).
     pub keep_alive: bool,
-    /// How the names of its fields are written.
+    /// How the names of its fields are written, and the lines that pass as they came.
     pub spelling: Spelling,
     /// What its fields say of the length of its body.
     pub(super) told: ToldLength,
@@ -80,7 +83,7 @@ impl HeadParser {
     ///
     /// # Errors
     /// Where it is no head: what follows it on this connection cannot be read either.
-    pub fn take<B: Default>(
+    pub fn take<B: Boxed>(
         &mut self,
         buf: &mut BytesMut,
         fields: usize,
@@ -160,7 +163,7 @@ fn reason(bytes: &[u8]) -> Span {
 }
 
 /// Takes the head that stands at the start of `buf`; its fields share the memory.
-fn take_located<B: Default>(
+fn take_located<B: Boxed>(
     buf: &mut BytesMut,
     located: &LocatedResponse,
     fields: &FieldPlaces,
@@ -171,35 +174,110 @@ fn take_located<B: Default>(
     let reason = &bytes[part(located.reason)];
     let is_usual = status.canonical_reason().map(str::as_bytes) == Some(reason);
     let reason = (!is_usual).then(|| bytes.slice(part(located.reason)));
-    let mut response = Box::new(Response::new(B::default()));
+    let mut response = spare::response::<B>();
     *response.status_mut() = status;
     *response.version_mut() = located.version;
     let headers = response.headers_mut();
-    *headers = spare::take(fields.count());
-    let mut keep_alive = located.version == Version::HTTP_11;
-    let (mut closes, mut told) = (false, ToldLength::None);
-    for field in fields.fields(&bytes) {
-        let (name, value) = field.ok_or(HeadError::Field)?;
-        if name == header::CONNECTION {
-            closes |= lists(&value, "close");
-            keep_alive |= lists(&value, "keep-alive");
-        } else if name == header::CONTENT_LENGTH {
-            told = match (told, body::number(value.as_bytes())) {
-                (ToldLength::None, Some(length)) => ToldLength::Plain(length),
-                _ => ToldLength::Other,
-            };
-        } else if name == header::TRANSFER_ENCODING {
-            told = ToldLength::Other;
+    let read = match may_pass(status) {
+        true => read_fields(&bytes, fields, headers, true)?,
+        false => None,
+    };
+    let read = match read {
+        Some(read) => Some(read),
+        None => {
+            headers.clear();
+            read_fields(&bytes, fields, headers, false)?
         }
-        headers.append(name, value);
-    }
+    };
+    let ResponseFields {
+        told,
+        closes,
+        keeps_alive,
+        untouched,
+    } = read.unwrap_or_default();
     Ok(ResponseHead {
         response,
         reason,
-        keep_alive: keep_alive && !closes,
-        spelling: Spelling::of(bytes),
+        keep_alive: (keeps_alive || located.version == Version::HTTP_11) && !closes,
+        spelling: Spelling::with(bytes, untouched),
         told,
     })
+}
+
+/// Whether lines of a head with this `status` may pass untouched: not where one of these fields
+/// is looked for, nor where a length is to be left out (RFC 9110 §8.6).
+fn may_pass(status: StatusCode) -> bool {
+    !status.is_informational()
+        && !matches!(
+            status,
+            StatusCode::NO_CONTENT | StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN
+        )
+}
+
+/// What the fields of a head say.
+#[derive(Default)]
+struct ResponseFields {
+    told: ToldLength,
+    closes: bool,
+    keeps_alive: bool,
+    untouched: Untouched,
+}
+
+/// Puts the `fields` of the head in `bytes` into `headers`, but for those that pass untouched
+/// where it is `lean`; `None` where they cannot, and all are for the map.
+fn read_fields(
+    bytes: &Bytes,
+    fields: &FieldPlaces,
+    headers: &mut HeaderMap,
+    lean: bool,
+) -> Result<Option<ResponseFields>, HeadError> {
+    let mut read = ResponseFields::default();
+    for place in fields.iter() {
+        let (name, value) = place;
+        let written = &bytes[part(name)];
+        let is_length = is_length(written);
+        if is_length {
+            read.told = match (read.told, body::number(&bytes[part(value)])) {
+                (ToldLength::None, Some(length)) => ToldLength::Plain(length),
+                _ => ToldLength::Other,
+            };
+        }
+        if lean && (is_length || passes(written)) {
+            if read.told == ToldLength::Other && is_length
+                || !read.untouched.add(bytes, name, value)
+            {
+                return Ok(None);
+            }
+            continue;
+        }
+        let (name, value) = field(bytes, place).ok_or(HeadError::Field)?;
+        if name == header::CONNECTION {
+            read.closes |= lists(&value, "close");
+            read.keeps_alive |= lists(&value, "keep-alive");
+            if lean && !names_no_field(&value) {
+                return Ok(None);
+            }
+        } else if name == header::TRANSFER_ENCODING {
+            if lean && matches!(read.told, ToldLength::Plain(_)) {
+                return Ok(None);
+            }
+            read.told = ToldLength::Other;
+        }
+        if headers.capacity() == 0 {
+            *headers = spare::take(fields.count());
+        }
+        headers.append(name, value);
+    }
+    if lean && let ToldLength::Plain(length) = read.told {
+        read.untouched.length = Some(length);
+    }
+    Ok(Some(read))
+}
+
+/// Whether `name` is that of a `Content-Length`.
+fn is_length(name: &[u8]) -> bool {
+    const NAME: &[u8] = b"content-length";
+    name.len() == NAME.len() && is_same(name, NAME)
 }
 
 #[cfg(test)]
@@ -230,6 +308,60 @@ mod tests {
             .map(|(name, value)| (name.as_str(), value.as_bytes()))
             .collect();
         assert_eq!(fields, [("a", &b"1"[..]), ("a", b"2"), ("b", b"")]);
+    }
+
+    /// What of the head with these `lines` passes untouched, and what all of its fields are.
+    fn read(status: &str, lines: &str) -> (String, Vec<(String, String)>) {
+        let mut head = head(format!("HTTP/1.1 {status} X\r\n{lines}\r\n").as_bytes());
+        let mut untouched = BytesMut::new();
+        head.spelling.untouched_lines().write_rest(&mut untouched);
+        let headers = head.response.headers_mut();
+        head.spelling.restore(headers);
+        head.spelling.restore(headers);
+        let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
+        let fields = headers.iter();
+        let fields = fields.map(|(name, value)| (name.to_string(), text(value.as_bytes())));
+        (text(&untouched), fields.collect())
+    }
+
+    #[test]
+    fn lines_that_concern_nobody_pass_untouched_and_every_field_can_be_had() {
+        let lines = "Date: x\r\nSet-Cookie: a\r\nServer: y\r\nContent-Length: 5\r\n";
+        let (untouched, fields) = read("200", lines);
+        assert_eq!(untouched, "Date: x\r\nServer: y\r\nContent-Length: 5\r\n");
+        let expected = [
+            ("set-cookie", "a"),
+            ("date", "x"),
+            ("server", "y"),
+            ("content-length", "5"),
+        ];
+        assert_eq!(
+            fields,
+            expected.map(|(name, value)| (name.into(), value.into()))
+        );
+    }
+
+    /// All of it is in the map where headset changes, removes or reads one of its fields.
+    #[test]
+    fn no_line_passes_untouched_beside_what_may_concern_it() {
+        for (status, lines) in [
+            ("200", "Content-Length: 5\r\nContent-Length: 5\r\n"),
+            ("200", "Content-Length: 5, 5\r\n"),
+            ("200", "Content-Length: 5\r\nTransfer-Encoding: chunked\r\n"),
+            ("200", "Transfer-Encoding: chunked\r\nContent-Length: 5\r\n"),
+            ("200", "Connection: date\r\nDate: x\r\n"),
+            ("200", "Date: x\r\nConnection: keep-alive, date\r\n"),
+            ("200", "Date: x\r\nAge:1\r\n"),
+            ("200", "Date: x\nAge: 1\r\n"),
+            ("103", "Date: x\r\n"),
+            ("204", "Content-Length: 5\r\n"),
+            ("401", "Content-Type: x\r\n"),
+            ("403", "Content-Type: x\r\n"),
+        ] {
+            let (untouched, fields) = read(status, lines);
+            assert_eq!(untouched, "", "{lines:?}");
+            assert_eq!(fields.len(), lines.lines().count(), "{lines:?}");
+        }
     }
 
     #[test]

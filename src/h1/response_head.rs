@@ -33,11 +33,13 @@ impl Answered {
 
 /// Frames the body of a response to `answered` and says so in `headers`, which then hold
 /// one framing and no other: the length that they state, else the `length` that is known of
-/// the body, else chunks, else the end of the connection (RFC 9112 §6).
+/// the body, else chunks, else the end of the connection (RFC 9112 §6). What they state may
+/// stand in a line that passes untouched, with the `spelling`.
 pub fn frame(
     answered: Answered,
     status: StatusCode,
     headers: &mut HeaderMap,
+    spelling: &Spelling,
     length: Option<u64>,
 ) -> Framing {
     let has_none = answered.is_head || status == StatusCode::NOT_MODIFIED;
@@ -45,12 +47,15 @@ pub fn frame(
     if has_none || is_last || status == StatusCode::NO_CONTENT || status.is_informational() {
         if !has_none {
             // RFC 9110 §8.6.
+            spelling.restore(headers);
             headers.remove(header::CONTENT_LENGTH);
         }
         return Framing::None;
     }
-    let stated = headers.get(header::CONTENT_LENGTH);
-    let stated = stated.and_then(|stated| stated.to_str().ok()?.parse().ok());
+    let stated = spelling.length().or_else(|| {
+        let stated = headers.get(header::CONTENT_LENGTH)?;
+        stated.to_str().ok()?.parse().ok()
+    });
     if let (None, Some(length)) = (stated, length) {
         headers.insert(header::CONTENT_LENGTH, length.into());
     }
@@ -71,7 +76,8 @@ pub fn frame(
 }
 
 /// Writes the head of a response of `version` behind `out`; `reason` is its reason phrase
-/// where it is not the usual one, and names are written as `spelling` says.
+/// where it is not the usual one, and names are written as `spelling` says. Lines that pass untouched
+/// stand among them as they came.
 pub fn write_head(
     out: &mut BytesMut,
     version: Version,
@@ -140,7 +146,10 @@ mod tests {
                 headers.insert("content-length", HeaderValue::from_static(stated));
             }
             let status = StatusCode::from_u16(status).unwrap();
-            assert_eq!(frame(answered, status, &mut headers, known), framing);
+            assert_eq!(
+                frame(answered, status, &mut headers, &Spelling::lower(), known),
+                framing
+            );
             let told: HeaderMap = told
                 .into_iter()
                 .map(|(name, value)| {
@@ -154,7 +163,13 @@ mod tests {
         }
         let mut headers = HeaderMap::new();
         assert_eq!(
-            frame(NEW, StatusCode::OK, &mut headers, Some(0)),
+            frame(
+                NEW,
+                StatusCode::OK,
+                &mut headers,
+                &Spelling::lower(),
+                Some(0)
+            ),
             Framing::None
         );
         assert_eq!(headers["content-length"], "0");
@@ -194,7 +209,7 @@ mod tests {
                 status,
                 reason,
                 &headers,
-                &Spelling::LOWER,
+                &Spelling::lower(),
             );
             assert_eq!(&out[..], line);
         }

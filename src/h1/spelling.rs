@@ -6,17 +6,26 @@
 //! before it. So the head itself is kept, and no table of names: where a value lies in it,
 //! what stands before the colon is how its peer wrote the name.
 
-use bytes::Bytes;
-use http::{HeaderName, HeaderValue};
+use std::cell::Cell;
 
-/// How the names in one head were written. Clones share the bytes.
-#[derive(Clone, Default)]
-pub struct Spelling(Option<Bytes>);
+use bytes::{Bytes, BytesMut};
+use http::{HeaderMap, HeaderName, HeaderValue};
+
+use crate::h1::located::is_same;
+use crate::h1::untouched::Untouched;
+
+/// How the names in one head were written; and with the head, those of its lines that are to be
+/// written as they stand there.
+#[derive(Default)]
+pub struct Spelling {
+    head: Option<Bytes>,
+    untouched: Cell<Untouched>,
+}
 
 impl std::fmt::Debug for Spelling {
     /// Says nothing of the fields: some are secret.
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(if self.0.is_some() {
+        f.write_str(if self.head.is_some() {
             "kept"
         } else {
             "lower case"
@@ -26,18 +35,76 @@ impl std::fmt::Debug for Spelling {
 
 impl Spelling {
     /// All names in lower case.
-    pub const LOWER: Spelling = Spelling(None);
+    pub fn lower() -> Spelling {
+        Spelling::default()
+    }
 
     /// As in `head`, whose fields are parts of it.
     pub fn of(head: Bytes) -> Spelling {
-        Spelling(Some(head))
+        Spelling::with(head, Untouched::NONE)
+    }
+
+    /// As in `head`, of which the lines `untouched` are in no map of its fields.
+    pub(super) fn with(head: Bytes, untouched: Untouched) -> Spelling {
+        Spelling {
+            head: Some(head),
+            untouched: Cell::new(untouched),
+        }
+    }
+
+    /// The lines that are in no map of the head's fields, to be written among those that are.
+    pub(super) fn untouched_lines(&self) -> UntouchedLines<'_> {
+        UntouchedLines {
+            head: self.head.as_deref().unwrap_or_default(),
+            untouched: self.untouched.get(),
+            written: 0,
+        }
+    }
+
+    /// The `Content-Length`, where it is in no map of the head's fields. It is the only one
+    /// then, and a number.
+    pub fn length(&self) -> Option<u64> {
+        self.untouched.get().length
+    }
+
+    /// The value of the first field with this `name` that is in no map of the head's fields.
+    pub fn untouched(&self, name: &HeaderName) -> Option<&[u8]> {
+        let mut fields = self.untouched.get().fields(self.head.as_deref()?);
+        let (_, value) = fields.find(|(written, _)| is_named(written, name))?;
+        Some(value)
+    }
+
+    /// Whether `is` holds of one of the values in the lines that are in no map of the head's
+    /// fields.
+    pub fn any_untouched(&self, mut is: impl FnMut(&[u8]) -> bool) -> bool {
+        let head = self.head.as_deref().unwrap_or_default();
+        let mut fields = self.untouched.get().fields(head);
+        fields.any(|(_, value)| is(value))
+    }
+
+    /// Puts the fields that are in no map into `headers`, those of this head, behind the
+    /// others: for whoever is to see all of them, or to write them in another way. Done
+    /// twice, it does nothing.
+    pub fn restore(&self, headers: &mut HeaderMap) {
+        let untouched = self.untouched.replace(Untouched::NONE);
+        let Some(head) = self.head.as_ref().filter(|_| !untouched.is_empty()) else {
+            return;
+        };
+        for (name, value) in untouched.fields(head) {
+            let name = HeaderName::from_bytes(name);
+            let value = HeaderValue::from_maybe_shared(head.slice_ref(value));
+            // They were read as fields, so they are some.
+            if let (Ok(name), Ok(value)) = (name, value) {
+                headers.append(name, value);
+            }
+        }
     }
 
     /// How `name` is to be written before `value`: as in the head, where the field stands
     /// there; else, of what headset sets, in its usual form.
     pub fn name<'a>(&'a self, name: &'a HeaderName, value: &HeaderValue) -> &'a [u8] {
         let lower = name.as_str().as_bytes();
-        let Some(head) = &self.0 else {
+        let Some(head) = &self.head else {
             return lower;
         };
         let written = place(head, value).and_then(|at| written_before(&head[..at], lower));
@@ -49,7 +116,7 @@ impl Spelling {
     /// The line of a field as its peer wrote it, with its end, where it stands in the head
     /// and reads `Name: value` with one blank: most do, and are copied whole.
     pub fn line(&self, name: &HeaderName, value: &HeaderValue) -> Option<&[u8]> {
-        let head = self.0.as_deref()?;
+        let head = self.head.as_deref()?;
         let at = place(head, value)?;
         let before = head[..at].strip_suffix(b": ")?;
         let from = before.len().checked_sub(name.as_str().len())?;
@@ -61,16 +128,48 @@ impl Spelling {
     }
 }
 
-/// Whether `written` is the name `lower` in any letter case. Of names, no two differ in the bit
-/// alone that tells the cases, but for `^` and `~`. Eight bytes at a time: every line of a head
-/// is looked at.
-fn is_same(written: &[u8], lower: &[u8]) -> bool {
-    const CASE: u64 = u64::from_ne_bytes([b' '; 8]);
-    let (eights, rest) = written.as_chunks::<8>();
-    let (lower_eights, lower_rest) = lower.as_chunks::<8>();
-    let mut eights = eights.iter().zip(lower_eights);
-    eights.all(|(one, other)| u64::from_ne_bytes(*one) | CASE == u64::from_ne_bytes(*other) | CASE)
-        && rest.eq_ignore_ascii_case(lower_rest)
+/// The lines of a head that are in no map of its fields, on their way to where they are written.
+pub(super) struct UntouchedLines<'a> {
+    head: &'a [u8],
+    untouched: Untouched,
+    /// How many of the pieces that they form.
+    written: usize,
+}
+
+impl UntouchedLines<'_> {
+    /// Writes behind `out` those that came before the field with this `value`, where that came
+    /// with them: all keep the order in which they came.
+    pub(super) fn write_before(&mut self, out: &mut BytesMut, value: &HeaderValue) {
+        if !self.is_written()
+            && let Some(at) = place(self.head, value)
+        {
+            self.write_up_to(out, at);
+        }
+    }
+
+    /// Writes the rest behind `out`.
+    pub(super) fn write_rest(mut self, out: &mut BytesMut) {
+        self.write_up_to(out, usize::MAX);
+    }
+
+    fn is_written(&self) -> bool {
+        self.written == self.untouched.count()
+    }
+
+    fn write_up_to(&mut self, out: &mut BytesMut, end: usize) {
+        while let Some((from, run)) = self.untouched.run(self.head, self.written)
+            && from < end
+        {
+            out.extend_from_slice(run);
+            self.written += 1;
+        }
+    }
+}
+
+/// Whether a line whose name is `written` is one of the field `name`.
+fn is_named(written: &[u8], name: &HeaderName) -> bool {
+    let name = name.as_str().as_bytes();
+    written.len() == name.len() && is_same(written, name)
 }
 
 /// Where `value` lies in `head`, if it was read there. An empty one has its place, too.
@@ -193,7 +292,10 @@ mod tests {
         ] {
             let name = HeaderName::from_static(name);
             assert_eq!(spelling.name(&name, &set), written.as_bytes());
-            assert_eq!(Spelling::LOWER.name(&name, &set), name.as_str().as_bytes());
+            assert_eq!(
+                Spelling::lower().name(&name, &set),
+                name.as_str().as_bytes()
+            );
         }
     }
 

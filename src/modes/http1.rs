@@ -81,7 +81,7 @@ pub(super) async fn serve(
                     is_head: false,
                     is_connect: false,
                 };
-                let mut writing = Writing::begin(&mut caller, answered, *response, false);
+                let mut writing = Writing::begin(&mut caller, answered, response, false);
                 let written = poll_fn(|cx| match writing.poll(&mut caller, cx) {
                     Poll::Ready(end) => Poll::Ready(Ok(end)),
                     Poll::Pending => side.as_mut().poll(cx).map(Err),
@@ -148,7 +148,7 @@ pub(super) async fn serve(
             && !is_refused
             && !notes.abandoned.get()
             && *phase.borrow() == Phase::Serving;
-        let mut writing = Writing::begin(&mut caller, answered, *response, stays);
+        let mut writing = Writing::begin(&mut caller, answered, response, stays);
         let written = poll_fn(|cx| {
             if let Poll::Ready(end) = writing.poll(&mut caller, cx) {
                 return Poll::Ready(Ok(end));

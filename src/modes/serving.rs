@@ -69,7 +69,7 @@ impl Service {
     /// this `stream`.
     pub async fn answer(
         &self,
-        request: Box<Request<RequestBody>>,
+        mut request: Box<Request<RequestBody>>,
         incoming: CallerBody,
         spelling: Spelling,
         notes: &Rc<ConnState>,
@@ -81,6 +81,7 @@ impl Service {
                 answer.await
             }
             Service::Pages(pages) => {
+                spelling.restore(request.headers_mut());
                 let request = request.map(|_| incoming);
                 Box::new(pages.answer(request).await)
             }

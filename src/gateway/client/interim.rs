@@ -60,7 +60,7 @@ impl Interim {
     /// The same of a `response` that came over HTTP/2.
     #[cold]
     pub fn pass_h2(&self, response: Response<()>) {
-        self.pass_on(response.into_parts().0, None, &Spelling::LOWER);
+        self.pass_on(response.into_parts().0, None, &Spelling::lower());
     }
 
     fn pass_on(&self, head: Parts, mut reason: Option<Bytes>, spelling: &Spelling) {
@@ -69,6 +69,7 @@ impl Interim {
             return;
         }
         let headers = &mut headers;
+        spelling.restore(headers);
         fields::remove_from_trailers(headers);
         headers.remove(header::SET_COOKIE);
         if let Some(used) = &self.used {

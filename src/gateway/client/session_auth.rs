@@ -6,7 +6,7 @@
 //! rights. An upstream says that it authenticates connections by
 //! `Proxy-Support: Session-Based-Authentication` (RFC 4559 §6).
 
-use http::{HeaderMap, HeaderName, StatusCode, header};
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 
 const PROXY_SUPPORT: HeaderName = HeaderName::from_static("proxy-support");
 const SCHEMES: [&[u8]; 2] = [b"ntlm", b"negotiate"];
@@ -15,6 +15,12 @@ const SCHEMES: [&[u8]; 2] = [b"ntlm", b"negotiate"];
 pub fn is_shown(request: &HeaderMap) -> bool {
     let mut shown = request.get_all(header::AUTHORIZATION).iter();
     shown.any(|value| lists_bound(value.as_bytes()))
+}
+
+/// Whether one of these `fields`, which a credential sets, authenticates its connection.
+pub fn is_in(fields: &[(HeaderName, HeaderValue)]) -> bool {
+    let mut fields = fields.iter();
+    fields.any(|(name, value)| name == header::AUTHORIZATION && lists_bound(value.as_bytes()))
 }
 
 /// Whether a response asks for such an authentication.

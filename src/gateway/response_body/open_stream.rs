@@ -6,7 +6,7 @@
 use std::rc::Rc;
 use std::sync::Arc;
 
-use http::{HeaderMap, StatusCode, header};
+use http::StatusCode;
 
 use crate::base::permits::Permits;
 use crate::gateway::metrics::{ListenerMetrics, RouteMetrics, StreamKind};
@@ -95,21 +95,15 @@ impl Drop for OpenStream {
     }
 }
 
-/// What a response with this `status` and these `headers` streams. One whose `length` is
-/// known is not looked at further.
-pub fn kind(status: StatusCode, headers: &HeaderMap, length: Option<u64>) -> StreamKind {
+/// What a response with this `status` and `media` type streams; one whose length is known
+/// is not asked for its media type.
+pub fn kind(status: StatusCode, media: Option<&[u8]>) -> StreamKind {
     if status == StatusCode::SWITCHING_PROTOCOLS {
         return StreamKind::Upgrade;
     }
-    let media = match length {
-        Some(_) => None,
-        None => headers.get(header::CONTENT_TYPE),
-    };
     let is = |prefix: &[u8]| {
-        media.is_some_and(|media| {
-            let start = media.as_bytes().get(..prefix.len());
-            start.is_some_and(|start| start.eq_ignore_ascii_case(prefix))
-        })
+        let start = media.and_then(|media| media.get(..prefix.len()));
+        start.is_some_and(|start| start.eq_ignore_ascii_case(prefix))
     };
     if is(b"text/event-stream") {
         StreamKind::Sse
@@ -125,21 +119,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_stream_is_told_by_its_media_type_unless_its_length_is_known() {
-        let told = |media: &'static str, length| {
-            let mut headers = HeaderMap::new();
-            headers.insert(header::CONTENT_TYPE, http::HeaderValue::from_static(media));
-            kind(StatusCode::OK, &headers, length)
-        };
-        assert_eq!(
-            told("Text/Event-Stream; charset=utf-8", None),
-            StreamKind::Sse
-        );
-        assert_eq!(told("application/grpc+proto", None), StreamKind::Grpc);
-        assert_eq!(told("text", None), StreamKind::Download);
-        assert_eq!(told("text/event-stream", Some(3)), StreamKind::Download);
-        let none = HeaderMap::new();
-        let switched = kind(StatusCode::SWITCHING_PROTOCOLS, &none, Some(0));
+    fn a_stream_is_told_by_its_media_type() {
+        let told = |media: &str| kind(StatusCode::OK, Some(media.as_bytes()));
+        assert_eq!(told("Text/Event-Stream; charset=utf-8"), StreamKind::Sse);
+        assert_eq!(told("application/grpc+proto"), StreamKind::Grpc);
+        assert_eq!(told("text"), StreamKind::Download);
+        assert_eq!(kind(StatusCode::OK, None), StreamKind::Download);
+        let switched = kind(StatusCode::SWITCHING_PROTOCOLS, None);
         assert_eq!(switched, StreamKind::Upgrade);
     }
 }

@@ -20,6 +20,7 @@ use crate::credential::{Minted, Unavailable};
 use crate::gateway::echoes::strip_echoes;
 use crate::gateway::error::Error;
 use crate::gateway::path::is_under;
+use crate::gateway::response_body;
 use crate::gateway::stack::pace::RoutePace;
 use crate::gateway::{Call, CallResponse, HttpService};
 
@@ -287,7 +288,12 @@ where
                     let mut outcome = ready!(inner.poll(cx));
                     if let Ok(answer) = &mut outcome {
                         if let Some(minted) = used {
-                            strip_echoes(&minted.echoes, &mut answer.response);
+                            let response = &mut answer.response;
+                            let finds = |value: &[u8]| minted.echoes.finds(value);
+                            if response.body().spelling().any_untouched(finds) {
+                                response_body::restore_fields(response);
+                            }
+                            strip_echoes(&minted.echoes, response);
                             let echoes = minted.echoes.clone();
                             answer.response.body_mut().strip_echoes(echoes);
                         }

@@ -20,6 +20,7 @@ use tower::{Layer, Service};
 
 use crate::gateway::error::Error;
 use crate::gateway::metrics::{ListenerMetrics, ListenerRefusal, RouteMetrics, StreamKind};
+use crate::gateway::response_body;
 use crate::gateway::response_body::open_stream::{
     self, Allowance, CallPermit, OpenStream, RouteLimits,
 };
@@ -112,7 +113,10 @@ impl<F: Future<Output = Result<CallResponse, Error>>> Future for LimitFuture<F> 
                 let is_blind = body.is_tunnel() && status != StatusCode::SWITCHING_PROTOCOLS;
                 let kind = match is_blind {
                     true => StreamKind::Tunnel,
-                    false => open_stream::kind(status, answer.response.headers(), length),
+                    false => {
+                        let ask = || response_body::media_type(&answer.response);
+                        open_stream::kind(status, length.map_or_else(ask, |_| None))
+                    }
                 };
                 let stream = OpenStream::new(permit.for_stream(), kind);
                 answer.response.body_mut().set_stream(stream);

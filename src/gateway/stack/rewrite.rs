@@ -17,6 +17,7 @@ use tower::{Layer, Service};
 use crate::config::Announce;
 use crate::gateway::announce;
 use crate::gateway::error::{CallerFault, Error};
+use crate::gateway::fields::Seen;
 use crate::gateway::observe::CallFacts;
 use crate::gateway::request_body::RequestBody;
 use crate::gateway::upstream_target::UpstreamTarget;
@@ -72,7 +73,7 @@ impl<S: HttpService> Service<Call> for Rewrite<S> {
             let CallFacts { peer, host, .. } = &*call.facts;
             announce::write(announce, &mut call.request, *peer, host.as_ref());
         }
-        if let Err(fault) = turn(&self.layer.upstream_target, &mut call.request) {
+        if let Err(fault) = turn(&self.layer.upstream_target, &mut call.request, call.seen) {
             return RewriteFuture::Refused {
                 error: Some(fault.into()),
             };
@@ -150,8 +151,12 @@ fn rewrite_location(
     }
 }
 
-/// Turns `request` to `to`.
-fn turn(to: &UpstreamTarget, request: &mut Request<RequestBody>) -> Result<(), CallerFault> {
+/// Turns `request`, in whose head these names were `seen`, to `to`.
+fn turn(
+    to: &UpstreamTarget,
+    request: &mut Request<RequestBody>,
+    seen: Seen,
+) -> Result<(), CallerFault> {
     if to.is_anywhere() {
         if request.method() == Method::CONNECT {
             return Ok(());
@@ -170,7 +175,7 @@ fn turn(to: &UpstreamTarget, request: &mut Request<RequestBody>) -> Result<(), C
         join_cookies(request.headers_mut());
     }
     *request.version_mut() = Version::HTTP_11;
-    frame(request);
+    frame(request, seen);
     if !to.is_anywhere() {
         let host = to.host().clone();
         request.headers_mut().insert(header::HOST, host);
@@ -180,16 +185,17 @@ fn turn(to: &UpstreamTarget, request: &mut Request<RequestBody>) -> Result<(), C
 
 /// Says how long the body is in the one way in which it will be sent: the length where it
 /// is known, else `chunked`, whatever the method.
-fn frame(request: &mut Request<RequestBody>) {
+fn frame(request: &mut Request<RequestBody>, seen: Seen) {
     let ended = request.body().is_end_stream();
     let exact = request.body().size_hint().exact();
     let headers = request.headers_mut();
     match exact {
         Some(_) if ended => {
             // h2 lets an empty value pass for 0.
-            if headers
-                .get(header::CONTENT_LENGTH)
-                .is_some_and(|length| length.as_bytes() != b"0")
+            if seen.has(Seen::LENGTH)
+                && headers
+                    .get(header::CONTENT_LENGTH)
+                    .is_some_and(|length| length.as_bytes() != b"0")
             {
                 headers.insert(header::CONTENT_LENGTH, HeaderValue::from_static("0"));
             }
@@ -245,7 +251,8 @@ mod tests {
             let mut request = Request::new(RequestBody::empty());
             let value = HeaderValue::from_static(length);
             request.headers_mut().insert(header::CONTENT_LENGTH, value);
-            frame(&mut request);
+            let seen = Seen::of(request.headers());
+            frame(&mut request, seen);
             assert_eq!(
                 request.headers()[header::CONTENT_LENGTH],
                 sent,
@@ -253,7 +260,7 @@ mod tests {
             );
         }
         let mut request = Request::new(RequestBody::empty());
-        frame(&mut request);
+        frame(&mut request, Seen::default());
         assert!(request.headers().is_empty());
     }
 
@@ -289,7 +296,7 @@ mod tests {
                 let crumb = HeaderValue::from_static(crumb);
                 request.headers_mut().append(header::COOKIE, crumb);
             }
-            turn(&upstream_target, &mut request).unwrap();
+            turn(&upstream_target, &mut request, Seen::default()).unwrap();
             let left: Vec<_> = request.headers().get_all(header::COOKIE).iter().collect();
             assert_eq!(left, expected);
         }

@@ -20,6 +20,7 @@ use crate::gateway::error::Error;
 use crate::gateway::expect::is_continue;
 use crate::gateway::fields::{self, Seen};
 use crate::gateway::metrics::RouteMetrics;
+use crate::gateway::response_body;
 use crate::gateway::{Call, CallResponse, HttpService, upgrade};
 
 /// The session header of the platform; removed from every route with a credential.
@@ -53,6 +54,17 @@ impl ScrubLayer {
     pub fn new(rules: Arc<ScrubRules>) -> ScrubLayer {
         ScrubLayer { rules }
     }
+
+    /// Whether it looks for names that a configuration chose: any field may have one.
+    pub fn looks_for_any(&self) -> bool {
+        let sets = self.rules.credential.as_deref().unwrap_or_default();
+        self.rules.tenant.is_some() || has_own_names(sets)
+    }
+}
+
+/// Whether others than [`Seen::LOGIN`] are among `names`.
+fn has_own_names(names: &[HeaderName]) -> bool {
+    names.iter().any(|name| !Seen::is_login(name))
 }
 
 /// Every field by which a caller could pass for somebody: `sets` are those that the
@@ -91,7 +103,7 @@ impl<S> Layer<S> for ScrubLayer {
                 }
                 None => secret.clone(),
             },
-            has_own_names: secret.iter().any(|name| !Seen::is_login(name)),
+            has_own_names: has_own_names(&secret),
             secret,
             odd_tenant: tenant.is_some_and(fields::has_underscore),
         }
@@ -219,6 +231,9 @@ impl<F: Future<Output = Result<CallResponse, Error>>> Future for ScrubFuture<F> 
         // The leaf lets no other 101 pass than the one that was asked for.
         let is_switch = answer.response.status() == StatusCode::SWITCHING_PROTOCOLS;
         let seen = answer.seen;
+        if matches!(this.kept_back, Some((_, true))) {
+            response_body::restore_fields(&mut answer.response);
+        }
         let headers = answer.response.headers_mut();
         seen.remove_hop_by_hop(headers);
         if is_switch {

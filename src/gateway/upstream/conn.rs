@@ -26,6 +26,7 @@ use crate::h1::body::{Decoded, Decoder};
 use crate::h1::outgoing::{self, Framing, Outgoing};
 use crate::h1::request;
 use crate::h1::response::{HeadError, HeadParser, ResponseHead};
+use crate::h1::spare::Boxed;
 use crate::h1::spelling::Spelling;
 use crate::net::buffers::{self, ReadBuffer};
 use crate::net::io::Io;
@@ -277,7 +278,7 @@ impl Conn {
     ///
     /// # Errors
     /// Where none comes.
-    pub fn poll_head<B: Default>(
+    pub fn poll_head<B: Boxed>(
         &mut self,
         cx: &mut Context<'_>,
         fields: usize,
@@ -453,7 +454,7 @@ mod tests {
     /// What the other end gets of `request`, and how sending it ended.
     async fn sent(request: Box<Request<RequestBody>>) -> (Vec<u8>, Result<(), SendError>) {
         let (mut conn, mut theirs) = pair().await;
-        conn.begin(request, &Spelling::LOWER);
+        conn.begin(request, &Spelling::lower());
         let send = async {
             let outcome = poll_fn(|cx| conn.poll_send(cx)).await;
             drop(conn);
@@ -515,11 +516,11 @@ mod tests {
         let story = async {
             let (_caller, request) = post("content-length", "5", "hello").await;
             let (mut conn, _theirs) = pair().await;
-            conn.begin(request, &Spelling::LOWER);
+            conn.begin(request, &Spelling::lower());
             assert!(conn.is_sending());
             let request = conn.take_untouched().expect("nothing was taken");
             let (mut conn, _theirs) = pair().await;
-            conn.begin(request, &Spelling::LOWER);
+            conn.begin(request, &Spelling::lower());
             poll_fn(|cx| conn.poll_send(cx)).await.unwrap();
             assert!(!conn.is_sending());
             assert!(conn.take_untouched().is_none());
@@ -529,7 +530,7 @@ mod tests {
 
     async fn get(conn: &mut Conn) {
         let request = Box::new(Request::new(RequestBody::empty()));
-        conn.begin(request, &Spelling::LOWER);
+        conn.begin(request, &Spelling::lower());
         poll_fn(|cx| conn.poll_send(cx)).await.unwrap();
     }
 

@@ -54,27 +54,29 @@ impl Writing {
     pub(super) fn begin(
         caller: &mut H1Caller,
         answered: Answered,
-        response: Response<ResponseBody>,
+        mut response: Box<Response<ResponseBody>>,
         stays: bool,
     ) -> Writing {
-        let (mut head, mut body) = response.into_parts();
+        let mut body = std::mem::take(response.body_mut());
+        let status = response.status();
         let spelling = body.take_spelling();
         let length = body.size_hint().exact();
-        let framing = response_head::frame(answered, head.status, &mut head.headers, length);
-        let stays = !answered.is_last(head.status)
+        let headers = response.headers_mut();
+        let framing = response_head::frame(answered, status, headers, &spelling, length);
+        let stays = !answered.is_last(status)
             && framing != Framing::UntilClose
-            && tell(answered.version, &mut head.headers, stays);
+            && tell(answered.version, headers, stays);
         caller.answer();
-        let reason = head.extensions.get::<ReasonPhrase>();
+        let reason = response.extensions().get::<ReasonPhrase>();
         response_head::write_head(
             &mut caller.outgoing().bytes,
             answered.version,
-            head.status,
+            status,
             reason.map(ReasonPhrase::as_bytes),
-            &head.headers,
+            response.headers(),
             &spelling,
         );
-        spare::give(head.headers);
+        spare::give_response(response);
         Writing {
             stage: match framing {
                 Framing::None => Stage::End,

@@ -24,7 +24,7 @@ use crate::gateway::expect;
 use crate::gateway::request_body::RequestBody;
 use crate::gateway::request_body::caller_body::CallerBody;
 use crate::gateway::request_body::h2_upload::H2Upload;
-use crate::gateway::response_body::ResponseBody;
+use crate::gateway::response_body::{self, ResponseBody};
 use crate::h1::spelling::Spelling;
 use crate::modes::serving::CurrentService;
 use crate::net::caller::stream::StreamState;
@@ -72,7 +72,7 @@ pub(super) async fn serve(
     let response = {
         let service = current.service();
         let mut call =
-            pin!(service.answer(request, incoming, Spelling::LOWER, &notes, Some(&stream)));
+            pin!(service.answer(request, incoming, Spelling::lower(), &notes, Some(&stream)));
         poll_fn(|cx| {
             let response = call.as_mut().poll(cx);
             for interim in stream.take_interim() {
@@ -91,6 +91,7 @@ pub(super) async fn serve(
         tracing::debug!("a caller reset its stream before it was answered");
         return;
     };
+    response_body::restore_fields(&mut response);
     response.body_mut().set_busy(busy);
     let (mut head, body) = response.into_parts();
     finish(&mut head.headers, &body);

@@ -20,6 +20,7 @@ use tokio::time::Instant;
 use crate::h1::body::{BodyFault, Decoded, Decoder};
 use crate::h1::outgoing::Outgoing;
 use crate::h1::request_head::{HeadLimits, RequestFault, RequestHead, RequestParser};
+use crate::h1::spare::Boxed;
 use crate::net::buffers::{self, ReadBuffer};
 use crate::net::caller::{CallerIo, ConnState};
 
@@ -123,7 +124,7 @@ impl H1Caller {
     ///
     /// # Errors
     /// Where there is none: the connection carries no other then.
-    pub fn poll_head<B: Default>(
+    pub fn poll_head<B: Boxed>(
         &mut self,
         cx: &mut Context<'_>,
         limits: HeadLimits,

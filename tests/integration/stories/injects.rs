@@ -3,6 +3,7 @@
 use headset_simulator::{Options, Simulator};
 
 use crate::support::client::{self, Raw};
+use crate::support::folder::Folder;
 use crate::support::headset::{Headset, STATIC, with_static};
 use crate::support::recorder::{Recorder, Step};
 
@@ -91,6 +92,40 @@ async fn whatever_the_caller_sends_the_upstream_sees_one_authorization_and_it_is
         .metric("headset_client_credentials_stripped_total{route=\"plain\"}")
         .await;
     assert_eq!(stripped, Some(7.0));
+}
+
+/// Lines of some names pass as they came, but for what a configuration makes of those names.
+#[tokio::test]
+async fn a_credential_may_have_the_name_of_any_field() {
+    let answer = "HTTP/1.1 200 OK\r\nContent-Length: 0\r\nUser-Agent: theirs\r\nX-Kept: 1\r\n\r\n";
+    let upstream = Recorder::start([Step::Answer(answer.into())]).await;
+    let folder = Folder::new();
+    folder.write("agent", "our-secret-agent");
+    let headset = Headset::start(
+        folder,
+        &format!(
+            "[listener.app]\nbind = \"127.0.0.1:0\"\n[admin]\nbind = \"127.0.0.1:0\"\n\
+             [route.plain]\nupstream = \"{}\"\ncredential = \"agent\"\n\
+             [credential.agent]\nkind = \"static\"\n\
+             headers = {{ \"user-agent\" = {{ file = \"{{folder}}/agent\" }} }}\n",
+            upstream.url()
+        ),
+    );
+    headset.ready().await;
+    let answer = client::raw(
+        headset.app(),
+        "GET / HTTP/1.1\r\nHost: localhost\r\nUser-Agent: mine\r\nAccept: b\r\n\r\n",
+    )
+    .await
+    .unwrap();
+    assert_eq!(answer.field("x-kept"), Some("1"));
+    assert!(answer.all("user-agent").is_empty());
+    let seen = upstream.requests().concat();
+    assert!(seen.contains("user-agent: our-secret-agent\r\n"), "{seen}");
+    assert!(
+        seen.contains("accept: b\r\n") && !seen.contains("mine"),
+        "{seen}"
+    );
 }
 
 #[tokio::test]

@@ -42,6 +42,8 @@ pub fn table() -> Vec<Asked> {
         field(&["values"], "conditional and range fields stay", "If-None-Match: \"a\"\r\nRange: bytes=0-1", &["if-none-match: \"a\"", "range: bytes=0-1"]),
         // Hop by hop.
         field(&["hop"], "Connection and what it names go", "Connection: x-a, X-B\r\nX-A: 1\r\nX-B: 2\r\nX-C: 3", &["x-c: 3"]),
+        field(&["hop"], "what Connection names goes, also where nobody else looks for it", "User-Agent: a\r\nConnection: user-agent\r\nAccept: b", &["accept: b"]),
+        field(&["order"], "fields that nobody looks for stay in order, among others and in odd lines", "Accept: 1\r\nX-A: 1\r\nAccept:2\r\nX-B: 1\r\nAccept: 3", &["accept: 1", "x-a: 1", "accept: 2", "x-b: 1", "accept: 3"]),
         field(&["hop"], "every Connection field is read", "Connection: keep-alive\r\nConnection: x-a\r\nX-A: 1", &[]),
         field(&["hop"], "what Connection names goes with all its values", "Connection: x-a\r\nX-A: 1\r\nX-A: 2", &[]),
         field(&["hop"], "blanks in Connection do not hide a name", "Connection: \t x-a ,, , x-b\t\r\nX-A: 1\r\nX-B: 1", &[]),

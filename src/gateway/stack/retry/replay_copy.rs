@@ -62,8 +62,8 @@ impl ReplayCopy {
 
     /// No other attempt follows.
     pub fn forget(&self) {
-        if let Some(mut head) = self.facts.sent.take() {
-            spare::give(std::mem::take(head.headers_mut()));
+        if let Some(head) = self.facts.sent.take() {
+            spare::give_request(head);
         }
     }
 
