@@ -13,16 +13,24 @@ use crate::gateway::error::CallerFault;
 use crate::gateway::fields::Seen;
 use crate::h1::body;
 
-/// Refuses a request with more than one reading, in whose head these names were `seen`; the
-/// connection must be closed after the response.
-pub fn check<B>(request: &Request<B>, seen: Seen) -> Result<(), CallerFault> {
+/// Refuses a request with more than one reading, in whose head these names were `seen` and whose
+/// first `Host` is `host`; the connection must be closed after the response.
+pub fn check<B>(
+    request: &Request<B>,
+    seen: Seen,
+    host: Option<&HeaderValue>,
+) -> Result<(), CallerFault> {
     let same = |host: &[u8], authority: &str| host.eq_ignore_ascii_case(authority.as_bytes());
-    check_by(request, seen, same)
+    check_by(request, seen, host, same)
 }
 
 /// The same of a request to a proxy, whose clients leave the port out of the one or the
 /// other where it is the scheme's own, and some out of the `Host` of every CONNECT.
-pub fn check_to_proxy<B>(request: &Request<B>, seen: Seen) -> Result<(), CallerFault> {
+pub fn check_to_proxy<B>(
+    request: &Request<B>,
+    seen: Seen,
+    host: Option<&HeaderValue>,
+) -> Result<(), CallerFault> {
     let (own, any_port) = match (request.uri().scheme_str(), request.method()) {
         (_, &Method::CONNECT) => (":443", true),
         (Some("https"), _) => (":443", false),
@@ -36,7 +44,7 @@ pub fn check_to_proxy<B>(request: &Request<B>, seen: Seen) -> Result<(), CallerF
             .then(|| text[port.len() - 1..].to_owned());
         (name, port.filter(|port| port != own && port != ":"))
     };
-    check_by(request, seen, |host, authority| {
+    check_by(request, seen, host, |host, authority| {
         let Ok(host) = std::str::from_utf8(host) else {
             return false;
         };
@@ -49,6 +57,7 @@ pub fn check_to_proxy<B>(request: &Request<B>, seen: Seen) -> Result<(), CallerF
 fn check_by<B>(
     request: &Request<B>,
     seen: Seen,
+    host: Option<&HeaderValue>,
     same: impl Fn(&[u8], &str) -> bool,
 ) -> Result<(), CallerFault> {
     let refuse = |why| Err(CallerFault::Framing(why));
@@ -64,10 +73,6 @@ fn check_by<B>(
     if request.version() == Version::HTTP_2 {
         check_values(headers)?;
     }
-    let host = match seen.has(Seen::HOST) {
-        true => headers.get(header::HOST),
-        false => None,
-    };
     if is_repeated(headers, &header::HOST) {
         return refuse("there is more than one Host");
     }
@@ -210,10 +215,13 @@ const IN_A_HOST: [bool; 256] = {
 /// The name in a `Host` value or authority, without its port and a trailing dot.
 pub fn host_name(authority: &str) -> &str {
     // The colons of an IPv6 address stand before its bracket.
-    let name = authority
-        .trim_end_matches(|c: char| c.is_ascii_digit())
-        .strip_suffix(':')
-        .unwrap_or(authority);
+    let bytes = authority.as_bytes();
+    let digits = bytes.iter().rev().take_while(|byte| byte.is_ascii_digit());
+    let before = bytes.len() - digits.count();
+    let name = match bytes[..before].ends_with(b":") {
+        true => &authority[..before - 1],
+        false => authority,
+    };
     name.strip_suffix('.').unwrap_or(name)
 }
 
@@ -230,7 +238,8 @@ mod tests {
     use super::*;
 
     fn check_all(request: &Request<()>) -> bool {
-        check(request, Seen::of(request.headers())).is_ok()
+        let headers = request.headers();
+        check(request, Seen::of(headers), headers.get(header::HOST)).is_ok()
     }
 
     fn settle_all(response: &mut Response<()>) -> Result<bool, &'static str> {
@@ -277,7 +286,8 @@ mod tests {
                 .uri(uri)
                 .header("host", host);
             let request = request.body(()).unwrap();
-            check_to_proxy(&request, Seen::of(request.headers())).is_ok()
+            let (headers, host) = (request.headers(), request.headers().get(header::HOST));
+            check_to_proxy(&request, Seen::of(headers), host).is_ok()
         };
         for (method, uri, host) in [
             ("GET", "http://a:80/", "a"),

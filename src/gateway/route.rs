@@ -116,6 +116,8 @@ pub struct Gateway {
     routes: Vec<(RefCell<RouteStack<Client>>, Rc<ConnPool>)>,
     none: RefCell<RouteStack<Unrouted>>,
     unrouted: Unrouted,
+    /// Whether one of the routes is for calls to one host.
+    asks_for_hosts: bool,
 }
 
 impl std::fmt::Debug for Gateway {
@@ -144,7 +146,9 @@ impl Gateway {
             .collect();
         let unrouted = Unrouted::new(blueprint.forward.as_ref());
         let none = stack::for_route(blueprint.none.clone(), unrouted.clone());
+        let mut matchers = blueprint.routes.iter().map(|route| &route.matcher);
         Gateway {
+            asks_for_hosts: matchers.any(|matcher| matcher.host.is_some()),
             blueprint,
             routes,
             none: RefCell::new(none),
@@ -313,14 +317,18 @@ impl Gateway {
         seen: Seen,
         host: Option<&HeaderValue>,
     ) -> Placed {
-        if let Err(fault) = framing::check(request, seen) {
+        let named = host.filter(|_| seen.has(Seen::HOST));
+        if let Err(fault) = framing::check(request, seen, named) {
             self.blueprint
                 .listener
                 .refused(ListenerRefusal::Framing)
                 .inc();
             return Placed::refused(fault, None);
         }
-        let name = framing::authority(request.uri(), host).map(framing::host_name);
+        let name = match self.asks_for_hosts {
+            true => framing::authority(request.uri(), host).map(framing::host_name),
+            false => None,
+        };
         let matchers = self.blueprint.routes.iter().map(|route| &route.matcher);
         Placed::found(find(matchers, name, request.uri().path()), None)
     }
@@ -349,7 +357,8 @@ impl Gateway {
         host: Option<&HeaderValue>,
         inside: Option<&HttpOrigin>,
     ) -> Placed {
-        let target = framing::check_to_proxy(request, seen)
+        let named = host.filter(|_| seen.has(Seen::HOST));
+        let target = framing::check_to_proxy(request, seen, named)
             .and_then(|()| forward::target(request, host, inside));
         let target = match target {
             Ok(target) => target,

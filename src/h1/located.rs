@@ -126,14 +126,25 @@ pub(super) fn lists(value: &HeaderValue, option: &str) -> bool {
     options.any(|listed| listed.trim_ascii().eq_ignore_ascii_case(option.as_bytes()))
 }
 
-/// Whether `written` is the name `lower`, of the same length, in any letter case. Of names, no two differ in the bit
-/// alone that tells the cases, but for `^` and `~`. Eight bytes at a time: every line of a head
-/// is looked at.
+/// Whether `written` is the name `lower`, of the same length, in any letter case. Of names, no two
+/// differ in the bit alone that tells the cases, but for `^` and `~`. Eight bytes at a time:
+/// every line of a head is looked at.
+#[inline]
 pub(super) fn is_same(written: &[u8], lower: &[u8]) -> bool {
-    const CASE: u64 = u64::from_ne_bytes([b' '; 8]);
-    let (eights, rest) = written.as_chunks::<8>();
-    let (lower_eights, lower_rest) = lower.as_chunks::<8>();
-    let mut eights = eights.iter().zip(lower_eights);
-    eights.all(|(one, other)| u64::from_ne_bytes(*one) | CASE == u64::from_ne_bytes(*other) | CASE)
-        && rest.eq_ignore_ascii_case(lower_rest)
+    const CASE: u8 = b' ';
+    let eight = |one: &[u8; 8], other: &[u8; 8]| {
+        const CASES: u64 = u64::from_ne_bytes([CASE; 8]);
+        u64::from_ne_bytes(*one) | CASES == u64::from_ne_bytes(*other) | CASES
+    };
+    match (written.last_chunk(), lower.last_chunk()) {
+        (Some(end), Some(lower_end)) => {
+            let (eights, lower_eights) = (written.as_chunks().0, lower.as_chunks().0);
+            let mut eights = eights.iter().zip(lower_eights);
+            eight(end, lower_end) && eights.all(|(one, other)| eight(one, other))
+        }
+        _ => {
+            let mut bytes = written.iter().zip(lower);
+            bytes.all(|(one, other)| one | CASE == other | CASE)
+        }
+    }
 }

@@ -74,9 +74,16 @@ pub enum HeadError {
 #[derive(Debug, Default)]
 pub struct HeadParser {
     progress: Progress,
+    is_whole: bool,
 }
 
 impl HeadParser {
+    /// Whether every field of the next head is for the map, and no line passes untouched: for
+    /// whoever writes none as it came.
+    pub fn set_whole(&mut self, is_whole: bool) {
+        self.is_whole = is_whole;
+    }
+
     /// Takes a head from the start of `buf`; `None` where its end has not come. At most
     /// `fields` fields are taken. A head that comes byte by byte is not read anew at each
     /// byte: the work is linear in its length.
@@ -97,7 +104,7 @@ impl HeadParser {
         let mut places = FieldPlaces::default();
         let located = with_room(fields, |room| locate(buf, room, &mut places));
         let parsed = match located {
-            Ok(Some(located)) => take_located(buf, &located, &places).map(Some),
+            Ok(Some(located)) => take_located(buf, &located, &places, self.is_whole).map(Some),
             Ok(None) => Ok(None),
             Err(error) => Err(error),
         };
@@ -167,6 +174,7 @@ fn take_located<B: Boxed>(
     buf: &mut BytesMut,
     located: &LocatedResponse,
     fields: &FieldPlaces,
+    is_whole: bool,
 ) -> Result<ResponseHead<B>, HeadError> {
     let bytes = buf.split_to(located.end).freeze();
     let status = StatusCode::from_u16(located.status);
@@ -178,7 +186,7 @@ fn take_located<B: Boxed>(
     *response.status_mut() = status;
     *response.version_mut() = located.version;
     let headers = response.headers_mut();
-    let read = match may_pass(status) {
+    let read = match !is_whole && may_pass(status) {
         true => read_fields(&bytes, fields, headers, true)?,
         false => None,
     };

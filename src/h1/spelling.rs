@@ -39,6 +39,11 @@ impl Spelling {
         Spelling::default()
     }
 
+    /// Whether names are written as in a head.
+    pub fn is_kept(&self) -> bool {
+        self.head.is_some()
+    }
+
     /// As in `head`, whose fields are parts of it.
     pub fn of(head: Bytes) -> Spelling {
         Spelling::with(head, Untouched::NONE)
@@ -76,10 +81,9 @@ impl Spelling {
 
     /// Whether `is` holds of one of the values in the lines that are in no map of the head's
     /// fields.
-    pub fn any_untouched(&self, mut is: impl FnMut(&[u8]) -> bool) -> bool {
+    pub fn any_untouched(&self, is: impl FnMut(&[u8]) -> bool) -> bool {
         let head = self.head.as_deref().unwrap_or_default();
-        let mut fields = self.untouched.get().fields(head);
-        fields.any(|(_, value)| is(value))
+        self.untouched.get().any_value(head, is)
     }
 
     /// Puts the fields that are in no map into `headers`, those of this head, behind the

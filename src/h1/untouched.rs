@@ -81,6 +81,24 @@ impl Untouched {
         (0..self.count()).filter_map(move |nth| Some(self.run(head, nth)?.1))
     }
 
+    /// Whether `is` holds of the value in one of the lines.
+    pub(super) fn any_value(self, head: &[u8], mut is: impl FnMut(&[u8]) -> bool) -> bool {
+        for nth in 0..self.count() {
+            let mut rest = self.run(head, nth).map_or(&b""[..], |(_, run)| run);
+            while let Some(colon) = rest.iter().position(|&byte| byte == b':') {
+                let value = &rest[colon + 2..];
+                let Some(end) = memchr::memchr(b'\r', value) else {
+                    break;
+                };
+                if is(&value[..end]) {
+                    return true;
+                }
+                rest = &value[end + 2..];
+            }
+        }
+        false
+    }
+
     /// The lines, each as its name and its value.
     pub(super) fn fields(self, head: &[u8]) -> impl Iterator<Item = (&[u8], &[u8])> {
         let lines = self
@@ -157,6 +175,14 @@ mod tests {
         let expected: [(&[u8], &[u8]); 3] =
             [(b"Date", b"today"), (b"Server", b"a: b"), (b"Age", b"")];
         assert_eq!(fields, expected);
+        let mut values = Vec::new();
+        let seen = |value: &[u8]| {
+            values.push(value.to_vec());
+            false
+        };
+        assert!(!untouched.any_value(head.as_bytes(), seen));
+        assert_eq!(values, expected.map(|(_, value)| value));
+        assert!(untouched.any_value(head.as_bytes(), |value| value == b"a: b"));
     }
 
     #[test]

@@ -108,7 +108,8 @@ impl Pages for AdminPages {
         &self,
         request: Request<CallerBody>,
     ) -> Pin<Box<dyn Future<Output = Response<ResponseBody>>>> {
-        if let Err(fault) = framing::check(&request, Seen::of(request.headers())) {
+        let headers = request.headers();
+        if let Err(fault) = framing::check(&request, Seen::of(headers), headers.get(header::HOST)) {
             self.metrics.refused(ListenerRefusal::Framing).inc();
             return Box::pin(std::future::ready(self.refuse(&fault)));
         }

@@ -148,6 +148,8 @@ impl Exchange {
             }
         }
         let lifetimes = self.pool.lifetimes();
+        // Over HTTP/2, or in lower case, no line leaves as it came.
+        let is_whole = !self.facts.spelling.is_kept();
         let mut interim = 0;
         loop {
             match conn.poll_send(cx) {
@@ -160,7 +162,7 @@ impl Exchange {
             // Nothing had come right before it was sent; what comes now wakes this task.
             let head = match std::mem::take(&mut is_new) {
                 true => Poll::Pending,
-                false => conn.poll_head(cx, lifetimes.header_count),
+                false => conn.poll_head(cx, lifetimes.header_count, is_whole),
             };
             match head {
                 Poll::Ready(Ok(head)) if is_interim(&head) => {

@@ -82,7 +82,9 @@ pub fn judge(
 }
 
 fn goes_by(hosts: &[String], name: &str) -> bool {
-    hosts.iter().any(|host| host.eq_ignore_ascii_case(name))
+    // Most callers write it as it is listed.
+    hosts.iter().any(|host| host == name)
+        || hosts.iter().any(|host| host.eq_ignore_ascii_case(name))
 }
 
 fn judge_host(hosts: &[String], name: Option<&str>) -> Result<(), (CallerFault, ListenerRefusal)> {

@@ -274,7 +274,8 @@ impl Conn {
         Poll::Ready(read)
     }
 
-    /// Reads the head of a response, with at most `fields` fields.
+    /// Reads the head of a response, with at most `fields` fields, all of them in its map where
+    /// it `is_whole`.
     ///
     /// # Errors
     /// Where none comes.
@@ -282,7 +283,9 @@ impl Conn {
         &mut self,
         cx: &mut Context<'_>,
         fields: usize,
+        is_whole: bool,
     ) -> Poll<Result<ResponseHead<B>, ReceiveError>> {
+        self.heads.set_whole(is_whole);
         loop {
             let head = self.heads.take(&mut self.unread, fields);
             if let Some(head) = head.map_err(ReceiveError::Head)? {
@@ -326,7 +329,7 @@ impl Conn {
     /// may rest and carry another call; it must not be `age` old (zero is any).
     pub fn rest(&mut self, age: Duration, now: Instant) -> bool {
         self.rested = now;
-        if !self.is_rested() || self.keep_alive.is_zero() || self.is_spent(age, now) {
+        if !self.is_rested() || self.keep_alive.is_zero() || self.is_too_old(age, now) {
             return false;
         }
         self.unread.give_back();
@@ -343,8 +346,11 @@ impl Conn {
 
     /// Whether it has rested for longer than it may by `now`, or is `age` old (zero is any).
     pub fn is_spent(&self, age: Duration, now: Instant) -> bool {
-        let is_too_old = !age.is_zero() && now - self.born >= age;
-        is_too_old || now.saturating_duration_since(self.rested) >= self.keep_alive
+        self.is_too_old(age, now) || now.saturating_duration_since(self.rested) >= self.keep_alive
+    }
+
+    fn is_too_old(&self, age: Duration, now: Instant) -> bool {
+        !age.is_zero() && now - self.born >= age
     }
 
     /// Whether nothing has come on it while it rests, neither its end nor a response that
@@ -541,7 +547,9 @@ mod tests {
             get(&mut conn).await;
             let response = format!("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok{rest}");
             theirs.write_all(response.as_bytes()).await.unwrap();
-            let head = poll_fn(|cx| conn.poll_head::<()>(cx, 100)).await.unwrap();
+            let head = poll_fn(|cx| conn.poll_head::<()>(cx, 100, true))
+                .await
+                .unwrap();
             let mut decoder = Decoder::of(&Method::GET, &head).unwrap();
             let decoded = poll_fn(|cx| conn.poll_decode(cx, &mut decoder)).await;
             assert_eq!(decoded.unwrap(), Decoded::Data("ok".into()));
@@ -567,7 +575,9 @@ mod tests {
             let (mut conn, mut theirs) = pair().await;
             theirs.write_all(response.as_bytes()).await.unwrap();
             drop(theirs);
-            let head = poll_fn(|cx| conn.poll_head::<()>(cx, 100)).await.unwrap();
+            let head = poll_fn(|cx| conn.poll_head::<()>(cx, 100, true))
+                .await
+                .unwrap();
             let mut decoder = Decoder::of(&Method::GET, &head).unwrap();
             let first = poll_fn(|cx| conn.poll_decode(cx, &mut decoder)).await;
             assert_eq!(first.unwrap(), Decoded::Data("ok".into()));
