@@ -50,6 +50,10 @@ fleet-proof REPLICAS="1000":
 compare *ARGS:
     benches/compare {{ARGS}}
 
+# CPU time of a forward proxy beside HAProxy and mitmproxy (installs what it needs).
+intercept *ARGS:
+    benches/intercept {{ARGS}}
+
 # What a call costs in instructions, allocations, copies and system calls.
 instructions:
     ./test --only instructions
