@@ -242,6 +242,7 @@ fn pace(values: &Values) -> Option<PaceConfig> {
         per: *values.need_duration("pace.per"),
         burst: *values.need_integer("pace.burst"),
         wait: *values.need_duration("pace.wait"),
+        shared: values.flag("pace.shared"),
     })
 }
 

@@ -35,6 +35,7 @@ pub fn check(sections: &[Section]) -> Findings {
     addresses(&mut found, &bound);
     routes::check(&mut found, &routes, &credentials, &bound);
     credentials::check(&mut found, &routes, &credentials);
+    store::shared_paces(&mut found, of("store").first().copied(), &routes);
     store::check(
         &mut found,
         of("store").first().copied(),

@@ -178,6 +178,8 @@ pub const KEYS: &[ConfigKey] = &[
         "In which time `pace.calls` may leave.").checked(rules::positive),
     key("route.*.pace.burst", ValueType::Integer { min: 1, max: 100_000 }, Text("1"), "10",
         "How many may leave at once where fewer left before. In any `pace.per` no more than `pace.calls` and `pace.burst` together leave."),
+    key("route.*.pace.shared", ValueType::Bool, Text("false"), "false",
+        "With `store.url`: whether all replicas of the fleet keep the pace together, for what an account may do in all (`docs/fleet.md`). They share it by the name of the route. Without it the pace is each replica's own."),
     key("route.*.pace.wait", ValueType::Duration, Text("5s"), "\"5s\"",
         "How long a call waits for its place at most. One for which there is none in that time is answered 429 (`paced`) at once."),
     key("route.*.timeouts.connect", ValueType::Duration, Absent, "\"3s\"",

@@ -70,6 +70,8 @@ pub struct PaceConfig {
     pub burst: u64,
     /// The longest wait of a call for its place.
     pub wait: Duration,
+    /// Whether all replicas of a fleet keep it together.
+    pub shared: bool,
 }
 
 /// The version of HTTP that an upstream is spoken to in.

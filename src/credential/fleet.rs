@@ -17,6 +17,7 @@ pub mod published;
 pub mod record;
 #[cfg(feature = "redis")]
 pub mod redis;
+pub mod shared_pace;
 #[cfg(test)]
 mod steps;
 #[cfg(test)]

@@ -21,6 +21,7 @@ use crate::config::shared_store::FleetRole;
 use crate::config::url::HttpUrl;
 use crate::config::values::Value;
 use crate::config::{self, Config};
+use crate::credential::fleet::shared_pace::SharedPace;
 use crate::net::egress::{Egress, ProcessContext};
 use crate::secret::SecretSource;
 
@@ -31,6 +32,8 @@ pub struct FleetStores {
     pub fleet: Fleet,
     /// Where this replica keeps copies of its own; keeps nothing without a folder.
     pub copies: Arc<dyn Store>,
+    /// Where replicas keep the paces of routes together.
+    pub paces: Arc<dyn SharedPace>,
 }
 
 /// What every minter is made with.

@@ -7,12 +7,14 @@
 //! leaves is not given to another. Crates for this tell whether a call may leave now, which lets those
 //! who wait overtake each other.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use tokio::time::Instant;
 
 use crate::config::PaceConfig;
+use crate::gateway::shared_pacer::SharedPacer;
 
 /// The pace of one route, shared by all workers.
 #[derive(Debug)]
@@ -21,6 +23,8 @@ pub struct Pacer {
     begun: Instant,
     /// Nanoseconds after `begun` up to which the rate is used up.
     used_up: AtomicU64,
+    /// Who keeps it with the other replicas of a fleet.
+    shared: Option<Arc<SharedPacer>>,
 }
 
 impl Pacer {
@@ -30,7 +34,21 @@ impl Pacer {
             rules,
             begun: Instant::now(),
             used_up: AtomicU64::new(0),
+            shared: None,
         }
+    }
+
+    /// One that `shared` keeps with the other replicas of a fleet.
+    pub fn together(shared: Arc<SharedPacer>) -> Pacer {
+        Pacer {
+            shared: Some(shared.clone()),
+            ..Pacer::new(shared.rules())
+        }
+    }
+
+    /// Who keeps it with other replicas, where it is kept so.
+    pub fn shared(&self) -> Option<&Arc<SharedPacer>> {
+        self.shared.as_ref()
     }
 
     /// How fast calls may leave.
@@ -73,6 +91,9 @@ impl Pacer {
     /// Nobody may leave for this `time`: the upstream asked for it. Places that were taken
     /// stay.
     pub fn pause(&self, time: Duration) {
+        if let Some(shared) = &self.shared {
+            shared.pause(time);
+        }
         self.pause_at(nanos(self.begun.elapsed()), time);
     }
 
@@ -111,6 +132,7 @@ mod tests {
             per: Duration::from_secs(1),
             burst,
             wait: Duration::from_millis(wait),
+            shared: false,
         })
     }
 

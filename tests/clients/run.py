@@ -28,6 +28,7 @@ import deploy
 import faults
 import fleet
 import fleet_faults
+import fleet_pace
 import grpc_check
 import instructions
 import interception
@@ -61,6 +62,7 @@ CHECKS = [
     ("fleet-store", fleet_faults.store),
     ("fleet-killed", fleet_faults.killed),
     ("fleet-asleep", fleet_faults.asleep),
+    ("fleet-pace", fleet_pace.fleet_pace),
     ("soak", soak.soak),
     ("short-life", load.short_life),
     ("faults-before", faults.before),

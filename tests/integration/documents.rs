@@ -420,8 +420,15 @@ fn the_metrics_page_lists_what_a_replica_of_a_fleet_exports() {
         .gather()
         .iter()
         .map(|family| family.name().to_owned())
-        // It has series from the first credential on.
-        .chain(["headset_fleet_credentials_total".to_owned()])
+        // They have series from the first credential or pace on.
+        .chain(
+            [
+                "headset_fleet_credentials_total",
+                "headset_fleet_pace_replicas",
+                "headset_fleet_pace_shared",
+            ]
+            .map(str::to_owned),
+        )
         .collect();
     let page = read("docs/metrics.md");
     let documented: BTreeSet<String> = rows(&page)

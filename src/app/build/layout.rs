@@ -17,6 +17,7 @@ use crate::gateway::forward::way_out::WayOut;
 use crate::gateway::metrics::RouteMetrics;
 use crate::gateway::pacer::Pacer;
 use crate::gateway::response_body::open_stream::Allowance;
+use crate::gateway::shared_pacer::SharedPacer;
 use crate::gateway::stack::admit::AdmitLayer;
 use crate::gateway::stack::authorize::Grant;
 use crate::gateway::upstream::lifetimes::Lifetimes;
@@ -53,7 +54,7 @@ impl OpenedPlan {
             let pool = pool.unwrap_or_else(|| process_state.next_pool());
             let pacer = route
                 .pace
-                .map(|rules| kept_pacer(pools_before, &route.name, rules));
+                .map(|rules| kept_pacer(process_state, pools_before, &route.name, rules));
             pools.push(PoolId {
                 route: route.name.clone(),
                 connector: connector.clone(),
@@ -212,11 +213,28 @@ fn route_metrics(
 
 /// The pacer that `route` has already, where its pace is the same: places that were taken
 /// stay taken.
-fn kept_pacer(pools: &[PoolId], route: &Name, rules: PaceConfig) -> Arc<Pacer> {
+fn kept_pacer(
+    process_state: &ProcessState,
+    pools: &[PoolId],
+    route: &Name,
+    rules: PaceConfig,
+) -> Arc<Pacer> {
     let mut same = pools.iter().filter(|pool| pool.route == *route);
     let kept = same.find_map(|pool| pool.pacer.clone());
     let kept = kept.filter(|pacer| pacer.rules() == rules);
-    kept.unwrap_or_else(|| Arc::new(Pacer::new(rules)))
+    kept.unwrap_or_else(|| {
+        let stores = process_state.factory().fleet.as_ref();
+        Arc::new(match stores.filter(|_| rules.shared) {
+            Some(stores) => Pacer::together(SharedPacer::begin(
+                rules,
+                route.clone(),
+                stores.paces.clone(),
+                stores.fleet.metrics.clone(),
+                &process_state.runtime,
+            )),
+            None => Pacer::new(rules),
+        })
+    })
 }
 
 /// Those of one listener, where they are not those of all.

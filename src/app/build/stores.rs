@@ -111,7 +111,7 @@ fn share(
         entries: Arc::new(entries),
         fleet: Some(FleetStores {
             fleet: Fleet {
-                store: Arc::new(redis),
+                store: Arc::new(redis.clone()),
                 keys: Arc::new(keys),
                 role: shared.role,
                 prefix: shared.prefix.as_str().into(),
@@ -119,6 +119,7 @@ fn share(
                 metrics,
             },
             copies: folder,
+            paces: Arc::new(redis),
         }),
     })
 }

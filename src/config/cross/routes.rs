@@ -43,7 +43,7 @@ fn pace(found: &mut Findings, route: &Section) {
         let set = route.values.0.get(*key);
         set.is_some_and(|(value, _)| Some(value.canonical()) != usual)
     };
-    let mut others = ["pace.per", "pace.burst", "pace.wait"].into_iter();
+    let mut others = ["pace.per", "pace.burst", "pace.wait", "pace.shared"].into_iter();
     if let Some(key) = others.find(is_changed) {
         found.problem(
             route.values.place(key),

@@ -77,6 +77,23 @@ pub(super) fn check(found: &mut Findings, store: Option<&Section>, fleet: Option
     }
 }
 
+/// Paces that a fleet keeps together need where they meet.
+pub(super) fn shared_paces(found: &mut Findings, store: Option<&Section>, routes: &[&Section]) {
+    let is_there =
+        |store: &Section| store.values.0.contains_key("url") || store.faulty.contains(&"url");
+    if store.is_some_and(is_there) {
+        return;
+    }
+    for route in routes.iter().filter(|one| one.values.flag("pace.shared")) {
+        found.problem(
+            route.values.place("pace.shared"),
+            format!("{}.pace.shared", route.at),
+            "replicas share a pace by a store, and there is no store.url".into(),
+            "write [store] with url = \"redis://HOST:6379\" and key, or remove pace.shared".into(),
+        );
+    }
+}
+
 /// Whether `key` is more than a switch that is off.
 fn is_on(values: &Values, key: &str) -> bool {
     !matches!(values.0.get(key), Some((Value::Bool(false), _)))

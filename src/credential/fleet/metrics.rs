@@ -1,6 +1,6 @@
 //! What Prometheus learns about a fleet. Series exist only where there is one.
 
-use prometheus::{Error, IntCounterVec, Opts, Registry};
+use prometheus::{Error, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry};
 
 use crate::base::closed_set::closed_set;
 use crate::base::name::Name;
@@ -40,6 +40,17 @@ closed_set! {
 pub struct FleetMetrics {
     operations: IntCounterVec,
     obtained: IntCounterVec,
+    pace_replicas: IntGaugeVec,
+    pace_shared: IntGaugeVec,
+}
+
+/// What is told of a pace that a fleet keeps together.
+#[derive(Clone, Debug)]
+pub struct SharedPaceGauges {
+    /// How many replicas keep it.
+    pub replicas: IntGauge,
+    /// 1 while they do so together, 0 while each keeps to its part.
+    pub shared: IntGauge,
 }
 
 impl FleetMetrics {
@@ -63,6 +74,20 @@ impl FleetMetrics {
                 ),
                 &["credential", "source"],
             )?,
+            pace_replicas: IntGaugeVec::new(
+                Opts::new(
+                    "headset_fleet_pace_replicas",
+                    "Replicas that keep a route's pace together, as last heard of.",
+                ),
+                &["route"],
+            )?,
+            pace_shared: IntGaugeVec::new(
+                Opts::new(
+                    "headset_fleet_pace_shared",
+                    "1 while replicas keep a route's pace together, 0 while each keeps to its part.",
+                ),
+                &["route"],
+            )?,
         };
         for operation in StoreOperation::ALL {
             for outcome in ["done", "down"] {
@@ -79,7 +104,23 @@ impl FleetMetrics {
     /// Where `registry` has one of them already.
     pub fn register(&self, registry: &Registry) -> Result<(), Error> {
         registry.register(Box::new(self.operations.clone()))?;
+        registry.register(Box::new(self.pace_replicas.clone()))?;
+        registry.register(Box::new(self.pace_shared.clone()))?;
         registry.register(Box::new(self.obtained.clone()))
+    }
+
+    /// The series of the pace of `route`.
+    pub fn pace(&self, route: &Name) -> SharedPaceGauges {
+        SharedPaceGauges {
+            replicas: self.pace_replicas.with_label_values(&[route.as_str()]),
+            shared: self.pace_shared.with_label_values(&[route.as_str()]),
+        }
+    }
+
+    /// Removes the series of the pace of `route`, which is gone.
+    pub fn pace_ends(&self, route: &Name) {
+        let _ = self.pace_replicas.remove_label_values(&[route.as_str()]);
+        let _ = self.pace_shared.remove_label_values(&[route.as_str()]);
     }
 
     /// The series of `credential`, at 0.

@@ -13,6 +13,7 @@ mod dial;
 pub mod entries;
 mod feed;
 mod link;
+mod paces;
 mod scripts;
 #[cfg(test)]
 mod server;
@@ -46,6 +47,7 @@ use crate::net::egress::ProcessContext;
 pub struct RedisFleet {
     link: Arc<RedisLink>,
     feed: Arc<Feed>,
+    prefix: Arc<str>,
     health: Arc<StoreHealth>,
 }
 
@@ -66,6 +68,7 @@ impl RedisFleet {
         Ok(RedisFleet {
             link,
             feed: Arc::new(feed),
+            prefix: config.prefix.as_str().into(),
             health,
         })
     }

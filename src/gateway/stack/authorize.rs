@@ -10,7 +10,7 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use pin_project_lite::pin_project;
-use tokio::time::{Instant, Sleep};
+use tokio::time::Instant;
 use tower::{Layer, Service};
 
 use crate::config::url::{HttpOrigin, HttpUrl};
@@ -21,7 +21,7 @@ use crate::gateway::echoes::strip_echoes;
 use crate::gateway::error::Error;
 use crate::gateway::path::is_under;
 use crate::gateway::response_body;
-use crate::gateway::stack::pace::RoutePace;
+use crate::gateway::stack::pace::{PlaceInPace, RoutePace, WaitForPlace};
 use crate::gateway::{Call, CallResponse, HttpService};
 
 /// A credential and where it may go.
@@ -151,8 +151,18 @@ impl<S: HttpService> Service<Call> for Authorize<S> {
     fn call(&mut self, mut call: Call) -> Self::Future {
         if let Some(pace) = &self.pace {
             match pace.place(&call) {
-                Ok(Duration::ZERO) => {}
-                Ok(wait) => return self.hold(call, wait),
+                Ok(PlaceInPace::Now) => {}
+                Ok(PlaceInPace::After(wait)) => {
+                    let wait = tokio::time::sleep(wait);
+                    return self.hold(
+                        call,
+                        Box::pin(async move {
+                            wait.await;
+                            Ok(())
+                        }),
+                    );
+                }
+                Ok(PlaceInPace::Asked) => return self.hold(call, pace.ask()),
                 Err(error) => return AuthorizeFuture::Refused { error: Some(error) },
             }
         }
@@ -198,14 +208,14 @@ impl<S: HttpService> Service<Call> for Authorize<S> {
 impl<S: HttpService> Authorize<S> {
     /// Goes on with `call` after `wait`.
     #[cold]
-    fn hold(&self, call: Call, wait: Duration) -> AuthorizeFuture<S, S::Future> {
+    fn hold(&self, call: Call, wait: WaitForPlace) -> AuthorizeFuture<S, S::Future> {
         let then = Authorize {
             pace: None,
             ..self.clone()
         };
         AuthorizeFuture::Held {
             held: Some(Box::new((call, then))),
-            sleep: Box::pin(tokio::time::sleep(wait)),
+            wait,
             since: Instant::now(),
         }
     }
@@ -232,7 +242,7 @@ pin_project! {
         /// Waiting for its place.
         Held {
             held: Option<Box<(Call, Authorize<S>)>>,
-            sleep: Pin<Box<Sleep>>,
+            wait: WaitForPlace,
             since: Instant,
         },
         /// Waiting for a credential; dropping this cancels no flight.
@@ -265,8 +275,10 @@ where
                 Projected::Refused { error } => {
                     return error.take().map_or(Poll::Pending, |e| Poll::Ready(Err(e)));
                 }
-                Projected::Held { held, sleep, since } => {
-                    ready!(sleep.as_mut().poll(cx));
+                Projected::Held { held, wait, since } => {
+                    if let Err(error) = ready!(wait.as_mut().poll(cx)) {
+                        return Poll::Ready(Err(error));
+                    }
                     let Some(held) = held.take() else {
                         return Poll::Pending;
                     };

@@ -2,6 +2,7 @@
 
 mod hostile;
 mod layouts;
+mod paces;
 
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::TcpStream;
@@ -14,6 +15,7 @@ use crate::base::name::Name;
 use crate::config::shared_store::{FleetRole, StoreLayout};
 use crate::config::url::HttpOrigin;
 use crate::credential::fleet::record::YOUNG_MS;
+use crate::credential::fleet::shared_pace::SharedPace as _;
 use crate::credential::fleet::tests::{place, request, steps_are_kept};
 use crate::credential::store::seal::Seal;
 use crate::credential::store::{Label, Store, digest_of};
@@ -92,6 +94,8 @@ async fn a_user_with_what_the_page_says_and_no_more_is_enough() {
     };
     steps_are_kept(&fleet(&config)).await;
     crate::credential::store::tests::contract(&entries(&config));
+    let taken = fleet(&config);
+    assert!(taken.take("users", &paces::pace_request()).await.is_ok());
     let refused = SharedStoreConfig {
         password: None,
         ..config

@@ -1,0 +1,456 @@
+//! A route's pace, as all replicas of a fleet keep it together.
+//!
+//! Calls wait here in the order in which they came. One task asks the store for places, a few at a
+//! time, and asks for more only when those are used: so each replica that has calls waiting has
+//! its turn in the fleet's queue, however many wait behind it. While the store is away a
+//! replica keeps to its part: the rate divided by the number of replicas that were last heard
+//! of, without a burst.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::time::Duration;
+
+use tokio::sync::oneshot;
+use tokio::time::{Instant, sleep, sleep_until, timeout};
+
+use crate::base::name::Name;
+use crate::config::PaceConfig;
+use crate::credential::fleet::StoreDown;
+use crate::credential::fleet::metrics::FleetMetrics;
+use crate::credential::fleet::shared_pace::{ALIVE, PaceAnswer, PaceRequest, SharedPace};
+use crate::gateway::pacer::Pacer;
+
+/// A replica says so often that it is there, give or take a quarter: a third of [`ALIVE`].
+const HEARTBEAT: Duration = Duration::from_secs(10);
+
+/// While the store is away it is tried so often.
+const AWAY: Duration = Duration::from_secs(1);
+
+/// Places are taken for about this time at once: so long one replica makes the others wait.
+const BATCH: Duration = Duration::from_millis(200);
+
+/// And no more than so many.
+const MOST_PLACES: u32 = 100;
+
+/// See the module.
+#[derive(Debug)]
+pub struct SharedPacer {
+    rules: PaceConfig,
+    route: Name,
+    replica: String,
+    store: Arc<dyn SharedPace>,
+    metrics: FleetMetrics,
+    runtime: tokio::runtime::Handle,
+    state: Mutex<PaceState>,
+}
+
+#[derive(Debug, Default)]
+struct PaceState {
+    waiting: VecDeque<WaitingCall>,
+    /// Somebody asks for them.
+    is_asking: bool,
+    /// The upstream asked to wait, and the fleet was not told yet.
+    pause: Duration,
+    /// How many replicas keep the pace; 0 before that is known.
+    replicas: u32,
+    /// Until when that number does not fall: after an outage replicas come back one by one.
+    settles: Option<Instant>,
+    /// The part of this replica, while the store is away.
+    alone: Option<Pacer>,
+}
+
+#[derive(Debug)]
+struct WaitingCall {
+    since: Instant,
+    told: oneshot::Sender<Result<Instant, Duration>>,
+}
+
+impl SharedPacer {
+    /// The pace `rules` of `route`, kept with all others that are at `store`. Its tasks run on
+    /// `runtime`, and end with it.
+    pub fn begin(
+        rules: PaceConfig,
+        route: Name,
+        store: Arc<dyn SharedPace>,
+        metrics: FleetMetrics,
+        runtime: &tokio::runtime::Handle,
+    ) -> Arc<SharedPacer> {
+        let pacer = Arc::new(SharedPacer {
+            rules,
+            replica: format!("{:016x}", fastrand::u64(..)),
+            metrics,
+            route,
+            store,
+            runtime: runtime.clone(),
+            state: Mutex::default(),
+        });
+        runtime.spawn(beat(Arc::downgrade(&pacer)));
+        pacer
+    }
+
+    /// How fast calls may leave, of all replicas together.
+    pub fn rules(&self) -> PaceConfig {
+        self.rules
+    }
+
+    /// Waits for a place. Whether there was something to wait for.
+    ///
+    /// # Errors
+    /// Where there is none in time; the next free one is after that time.
+    pub async fn place(self: &Arc<Self>) -> Result<bool, Duration> {
+        let since = Instant::now();
+        let (told, place) = oneshot::channel();
+        {
+            let mut state = self.state();
+            let ahead = u32::try_from(state.waiting.len()).unwrap_or(u32::MAX);
+            // The others may have no calls, as long as that can be known.
+            let share = state.alone.as_ref().map_or(1, |_| state.replicas);
+            let wait = self.interval().saturating_mul(share.saturating_mul(ahead));
+            if wait > self.rules.wait {
+                return Err(wait);
+            }
+            state.waiting.push_back(WaitingCall { since, told });
+            if !std::mem::replace(&mut state.is_asking, true) {
+                self.runtime.spawn(ask(self.clone()));
+            }
+        }
+        let late = || self.interval() * self.state().replicas.max(1);
+        let told = match timeout(self.rules.wait, place).await {
+            Ok(Ok(told)) => told?,
+            _ => return Err(late()),
+        };
+        let waits = told > Instant::now();
+        sleep_until(told).await;
+        Ok(waits)
+    }
+
+    /// Nobody in the fleet may leave for this `time`: the upstream asked for it.
+    pub(super) fn pause(self: &Arc<Self>, time: Duration) {
+        let mut state = self.state();
+        if let Some(alone) = &state.alone {
+            alone.pause(time);
+        }
+        let is_first = state.pause.is_zero();
+        state.pause = state.pause.max(time);
+        if is_first && !time.is_zero() {
+            let pacer = self.clone();
+            self.runtime.spawn(async move {
+                let _ = pacer.take(0, Duration::ZERO).await;
+            });
+        }
+    }
+
+    fn interval(&self) -> Duration {
+        self.rules.per / u32::try_from(self.rules.calls.max(1)).unwrap_or(u32::MAX)
+    }
+
+    /// Asks the store for so many `places`, none later than `wait`.
+    async fn take(&self, places: u32, wait: Duration) -> Result<PaceAnswer, StoreDown> {
+        let burst = u32::try_from(self.rules.burst.saturating_sub(1)).unwrap_or(u32::MAX);
+        let request = PaceRequest {
+            replica: self.replica.clone(),
+            interval: self.interval(),
+            tolerance: self.interval().saturating_mul(burst),
+            wait,
+            places,
+            pause: std::mem::take(&mut self.state().pause),
+        };
+        let answer = self.store.take(self.route.as_str(), &request).await;
+        match &answer {
+            Ok(answer) => self.is_together(answer.replicas),
+            Err(down) => {
+                let mut state = self.state();
+                state.pause = state.pause.max(request.pause);
+                drop(state);
+                self.is_alone(down);
+            }
+        }
+        answer
+    }
+
+    fn is_together(&self, replicas: u32) {
+        let mut state = self.state();
+        let now = Instant::now();
+        if state.alone.take().is_some() {
+            state.settles = Some(now + ALIVE);
+            tracing::info!(route = %self.route, "the fleet keeps the pace together again");
+        }
+        let before = match state.settles {
+            Some(settles) if settles > now => state.replicas,
+            _ => 0,
+        };
+        state.replicas = replicas.max(before).max(1);
+        self.show(&state);
+    }
+
+    /// From now on this replica keeps to its part, as if it had just used it.
+    fn is_alone(&self, down: &StoreDown) {
+        let mut state = self.state();
+        if state.alone.is_some() {
+            return;
+        }
+        let replicas = state.replicas.max(1);
+        let rules = PaceConfig {
+            per: self.rules.per * replicas,
+            burst: 1,
+            ..self.rules
+        };
+        let alone = Pacer::new(rules);
+        // No two of them at the same moment, and none before its turn.
+        let turn = (self.interval() * replicas).mul_f64(0.5 + fastrand::f64() / 2.0);
+        alone.pause(turn);
+        state.alone = Some(alone);
+        self.show(&state);
+        tracing::warn!(
+            route = %self.route,
+            replicas,
+            error = %down,
+            "the fleet cannot keep the pace together: this replica keeps to its part of it"
+        );
+    }
+
+    /// Anew each time: the pacer before this one removes the series as it ends.
+    fn show(&self, state: &PaceState) {
+        let gauges = self.metrics.pace(&self.route);
+        gauges.replicas.set(i64::from(state.replicas));
+        gauges.shared.set(i64::from(state.alone.is_none()));
+    }
+
+    /// Never held across an await; every use leaves it whole.
+    fn state(&self) -> MutexGuard<'_, PaceState> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for SharedPacer {
+    fn drop(&mut self) {
+        self.metrics.pace_ends(&self.route);
+    }
+}
+
+impl PaceState {
+    /// Gives the place at `at` to whoever waits longest. Whether there was somebody.
+    fn give(&mut self, at: Instant) -> bool {
+        while let Some(call) = self.waiting.pop_front() {
+            if call.told.send(Ok(at)).is_ok() {
+                return true;
+            }
+        }
+        false
+    }
+
+    /// Refuses all who would wait beyond their time for a place at `at`.
+    fn refuse_until(&mut self, at: Instant, wait: Duration) {
+        let now = Instant::now();
+        while let Some(call) = self.waiting.pop_front_if(|call| call.since + wait < at) {
+            let _ = call.told.send(Err(at.saturating_duration_since(now)));
+        }
+    }
+}
+
+/// Says every so often that this replica is there.
+async fn beat(pacer: Weak<SharedPacer>) {
+    loop {
+        let Some(strong) = pacer.upgrade() else {
+            return;
+        };
+        let pause = match strong.take(0, Duration::ZERO).await {
+            Ok(_) => HEARTBEAT,
+            Err(_) => AWAY,
+        };
+        drop(strong);
+        sleep(pause.mul_f64(0.75 + fastrand::f64() / 2.0)).await;
+    }
+}
+
+/// Gets places for all who wait, until nobody does.
+async fn ask(pacer: Arc<SharedPacer>) {
+    let interval = pacer.interval().max(Duration::from_nanos(1));
+    let batch = (BATCH.as_nanos() / interval.as_nanos()).clamp(1, u128::from(MOST_PLACES));
+    let batch = u32::try_from(batch).unwrap_or(1);
+    let wait = pacer.rules.wait;
+    loop {
+        let (places, patience, alone) = {
+            let mut state = pacer.state();
+            state.waiting.retain(|call| !call.told.is_closed());
+            let Some(first) = state.waiting.front() else {
+                state.is_asking = false;
+                return;
+            };
+            let patience = wait.saturating_sub(first.since.elapsed());
+            let many = u32::try_from(state.waiting.len()).unwrap_or(u32::MAX);
+            let alone = state.alone.as_ref().map(Pacer::place);
+            (many.min(batch), patience, alone)
+        };
+        let last = match alone {
+            Some(Ok(place)) => {
+                let at = Instant::now() + place;
+                pacer.state().give(at);
+                at
+            }
+            Some(Err(next)) => {
+                let next = Instant::now() + next;
+                pacer.state().refuse_until(next, wait);
+                continue;
+            }
+            None => match pacer.take(places, patience).await {
+                Ok(answer) if answer.places.is_empty() => {
+                    let next = Instant::now() + answer.next;
+                    pacer.state().refuse_until(next, wait);
+                    // A moment, so that a full queue is not asked without end.
+                    sleep(interval.min(BATCH)).await;
+                    continue;
+                }
+                Ok(answer) => {
+                    let now = Instant::now();
+                    let mut state = pacer.state();
+                    for place in &answer.places {
+                        state.give(now + *place);
+                    }
+                    now + answer.places.iter().max().copied().unwrap_or_default()
+                }
+                // Alone from now on.
+                Err(_) => continue,
+            },
+        };
+        sleep_until(last).await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicBool, Ordering};
+
+    use prometheus::Registry;
+
+    use super::*;
+    use crate::credential::fleet::StoreFuture;
+
+    /// A store of three replicas that gives one place a second, or is away.
+    #[derive(Debug, Default)]
+    struct FakeStore {
+        is_away: AtomicBool,
+        next: Mutex<Option<Instant>>,
+    }
+
+    impl SharedPace for FakeStore {
+        fn take<'a>(
+            &'a self,
+            _name: &'a str,
+            request: &'a PaceRequest,
+        ) -> StoreFuture<'a, PaceAnswer> {
+            let answer = match self.is_away.load(Ordering::Relaxed) {
+                true => Err(StoreDown("away".into())),
+                false => {
+                    let mut next = self.next.lock().unwrap();
+                    let now = Instant::now();
+                    let mut answer = PaceAnswer {
+                        replicas: 3,
+                        ..PaceAnswer::default()
+                    };
+                    let mut at = next.unwrap_or(now).max(now);
+                    for _ in 0..request.places {
+                        if at - now <= request.wait {
+                            answer.places.push(at - now);
+                            at += request.interval;
+                        }
+                    }
+                    answer.next = at - now;
+                    *next = Some(at);
+                    Ok(answer)
+                }
+            };
+            Box::pin(std::future::ready(answer))
+        }
+    }
+
+    fn pacer(store: &Arc<FakeStore>) -> Arc<SharedPacer> {
+        let rules = PaceConfig {
+            calls: 60,
+            per: Duration::from_secs(60),
+            burst: 1,
+            wait: Duration::from_secs(10),
+            shared: true,
+        };
+        let metrics = FleetMetrics::new().unwrap();
+        metrics.register(&Registry::new()).unwrap();
+        let (route, handle) = (
+            Name::parse("users").unwrap(),
+            tokio::runtime::Handle::current(),
+        );
+        SharedPacer::begin(rules, route, store.clone(), metrics, &handle)
+    }
+
+    /// When each of so many calls left, in seconds; `None` where it was refused.
+    async fn left(pacer: &Arc<SharedPacer>, calls: usize) -> Vec<Option<u64>> {
+        let begun = Instant::now();
+        let calls: Vec<_> = (0..calls)
+            .map(|_| {
+                let pacer = pacer.clone();
+                tokio::spawn(async move {
+                    let placed = pacer.place().await;
+                    placed.ok().map(|_| begun.elapsed().as_secs())
+                })
+            })
+            .collect();
+        let mut left = Vec::new();
+        for call in calls {
+            left.push(call.await.unwrap());
+        }
+        left
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn calls_leave_in_their_order_as_the_store_says_and_none_waits_too_long() {
+        let store = Arc::new(FakeStore::default());
+        let pacer = pacer(&store);
+        let left = left(&pacer, 20).await;
+        let served: Vec<u64> = left.iter().flatten().copied().collect();
+        assert_eq!(served, (0..=10).collect::<Vec<_>>(), "{left:?}");
+        assert!(
+            left[..11].iter().all(Option::is_some),
+            "the first come first"
+        );
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn while_the_store_is_away_each_keeps_to_its_part() {
+        let store = Arc::new(FakeStore::default());
+        let pacer = pacer(&store);
+        assert_eq!(left(&pacer, 1).await, [Some(0)]);
+        store.is_away.store(true, Ordering::Relaxed);
+        sleep(HEARTBEAT * 2).await;
+        let mut served = 0;
+        for _ in 0..12 {
+            // A minute, with more calls than there are places.
+            served += left(&pacer, 4).await.iter().flatten().count();
+            sleep(Duration::from_secs(5)).await;
+        }
+        let passed = pacer.state().alone.is_some();
+        assert!(passed && served >= 12, "{served}");
+        store.is_away.store(false, Ordering::Relaxed);
+        sleep(AWAY * 3).await;
+        assert!(pacer.state().alone.is_none());
+        assert_eq!(left(&pacer, 3).await.len(), 3);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn alone_no_more_than_a_third_leaves() {
+        let store = Arc::new(FakeStore::default());
+        let pacer = pacer(&store);
+        assert_eq!(left(&pacer, 1).await, [Some(0)]);
+        store.is_away.store(true, Ordering::Relaxed);
+        sleep(HEARTBEAT * 2).await;
+        let begun = Instant::now();
+        let mut served = 0;
+        while begun.elapsed() < Duration::from_secs(120) {
+            served += left(&pacer, 3).await.iter().flatten().count();
+        }
+        let seconds = begun.elapsed().as_secs();
+        let most = usize::try_from(seconds / 3 + 1).unwrap();
+        assert!(
+            (most * 9 / 10..=most).contains(&served),
+            "{served} in {seconds} s"
+        );
+    }
+}
