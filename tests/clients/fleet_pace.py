@@ -100,6 +100,9 @@ def fleet_pace(bench):
     most = RATE / 3 * seconds + 4
     expect(all(0 < one <= most for one in alone), f"without Redis {alone} calls in {seconds:.1f} s, at most {most:.0f} each")
 
+    for replica in world.replicas:
+        expect(b"the shared store is away" in replica.process.written(), f"{replica.name} said nothing of Redis")
+
     world.redis.start()
     until_shared(1)
     again, seconds = callers.during(SECONDS)

@@ -9,6 +9,9 @@ use tokio::sync::Notify;
 use super::StoreDown;
 use crate::base::time::unix_nanos;
 
+/// What lasted for less is not worth a line when it ends.
+const SETTLED_MS: i64 = 1000;
+
 /// What is known of the store now.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct StoreSeen {
@@ -68,6 +71,10 @@ impl StoreHealth {
         let is_up = outcome.is_ok();
         let mut seen = self.lock();
         if seen.is_up != Some(is_up) {
+            // Of a cluster, parts may come and go by turns: that is told once.
+            if seen.since_ms.is_none_or(|since| now_ms - since >= SETTLED_MS) {
+                tell(outcome, seen.is_up);
+            }
             seen.is_up = Some(is_up);
             seen.since_ms = Some(now_ms);
             self.up.set(i64::from(is_up));
@@ -88,6 +95,18 @@ impl StoreHealth {
     /// Never held across an await; every use leaves it whole.
     fn lock(&self) -> MutexGuard<'_, StoreSeen> {
         self.seen.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Tells the log of a change.
+fn tell<T>(outcome: &Result<T, StoreDown>, before: Option<bool>) {
+    match outcome {
+        Err(down) => tracing::warn!(
+            error = %down,
+            "the shared store is away: calls go on with the credentials that are live"
+        ),
+        Ok(_) if before == Some(false) => tracing::info!("the shared store is back"),
+        Ok(_) => {}
     }
 }
 
