@@ -1,21 +1,24 @@
 //! `headset check --online`: tries each credential once, one after the other, as
-//! `headset mint` does, and warns where manual action is required soon.
+//! `headset mint` does, and warns where manual action is required soon. A holder of a fleet
+//! reads what is published, and a keeper asks the shared store whether it is there, too.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::{Value as Json, json};
 
+use crate::app::build::open_stores;
 use crate::base::name::Name;
 use crate::base::time::{Clock, rfc3339};
 use crate::cli::report::{class, ends, outcome_json, span};
 use crate::cli::{attempt, exit, process};
 use crate::config::{self, Config};
-use crate::credential::MintError;
 use crate::credential::attempt::Obtained;
-use crate::credential::minter_factory::{MinterFactory, listed_tenant};
+use crate::credential::fleet::{RecordPlace, StoreDown};
+use crate::credential::minter_factory::{FleetStores, MinterFactory, listed_tenant};
 use crate::credential::slot_opener::open_sources;
 use crate::credential::store::NullStore;
+use crate::credential::{MintError, UnavailableReason};
 use crate::net::egress::ProcessContext;
 
 /// A person who must act within this should hear of it now.
@@ -39,7 +42,16 @@ pub fn try_all(config: &Config) -> std::io::Result<Vec<TriedCredential>> {
     let clock = Clock::system();
     // One attempt each, outside any slot: nothing is kept.
     let nowhere = Arc::new(NullStore::new());
-    let factory = MinterFactory::of(config, clock.clone(), ProcessContext::default(), nowhere);
+    let process = ProcessContext::default();
+    let mut factory = MinterFactory::of(config, clock.clone(), process.clone(), nowhere.clone());
+    // It was judged a moment ago; a key went away in between.
+    if let Ok(stores) = open_stores(config, process) {
+        let fleet = stores.given_to(factory.clone()).fleet;
+        factory.fleet = fleet.map(|stores| FleetStores {
+            copies: nowhere,
+            ..stores
+        });
+    }
     process::runtime()?.block_on(async {
         let mut all = Vec::new();
         for credential in &config.credentials {
@@ -70,9 +82,24 @@ async fn try_one(
         None => factory.build(credential),
     };
     let limit = config.timeouts.mint;
+    let tenant = tried.tenant.as_deref();
+    let built = built.map(|mint| match factory.is_holder {
+        true => factory.keeping(mint, credential, tenant),
+        false => mint,
+    });
     let sources = open_sources(factory, credential, config).unwrap_or_default();
     tried.outcome = Some(match built {
-        Ok(mint) => attempt::once(&mint, sources, limit, clock).await.outcome,
+        Ok(mint) => {
+            let outcome = attempt::once(&mint, sources, limit, clock).await.outcome;
+            match (outcome, ask_store(factory, credential).await) {
+                (Ok(_), Err(down)) => Err(MintError::Unavailable {
+                    reason: UnavailableReason::Store,
+                    detail: format!("it was obtained and cannot be shared: {down}"),
+                    retry_after: None,
+                }),
+                (outcome, _) => outcome,
+            }
+        }
         // It was judged a moment ago; a file went away in between.
         Err(problems) => {
             let each: Vec<&str> = problems.iter().map(|problem| &*problem.why).collect();
@@ -81,6 +108,25 @@ async fn try_one(
         }
     });
     tried
+}
+
+/// Asks the shared store for something, where there is one: whether it is there, and lets this
+/// replica in.
+async fn ask_store(
+    factory: &MinterFactory,
+    credential: &config::CredentialConfig,
+) -> Result<(), StoreDown> {
+    let Some(stores) = &factory.fleet else {
+        return Ok(());
+    };
+    let fleet = &stores.fleet;
+    let name = format!("{}:{{{}}}", fleet.prefix, credential.name);
+    let place = RecordPlace {
+        record: format!("{name}:check").into(),
+        known: format!("{name}:known").into(),
+        identity: "check".into(),
+    };
+    fleet.store.look(&place).await.map(|_| ())
 }
 
 /// The exit code of all of them.

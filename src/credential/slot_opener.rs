@@ -160,7 +160,7 @@ impl SlotOpener {
 
 impl MinterFactory {
     /// `mint` as a slot of `credential` (for `tenant`) takes it: with a memory.
-    fn keeping(
+    pub fn keeping(
         &self,
         mint: Arc<dyn Mint>,
         credential: &config::CredentialConfig,

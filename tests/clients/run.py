@@ -27,6 +27,7 @@ import conformance
 import deploy
 import faults
 import fleet
+import fleet_check
 import fleet_faults
 import fleet_pace
 import grpc_check
@@ -63,6 +64,7 @@ CHECKS = [
     ("fleet-killed", fleet_faults.killed),
     ("fleet-asleep", fleet_faults.asleep),
     ("fleet-pace", fleet_pace.fleet_pace),
+    ("fleet-check", fleet_check.fleet_check),
     ("soak", soak.soak),
     ("short-life", load.short_life),
     ("faults-before", faults.before),

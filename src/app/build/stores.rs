@@ -33,7 +33,7 @@ impl Default for OpenedStores {
 
 impl OpenedStores {
     /// `factory` with these.
-    pub(super) fn given_to(self, factory: MinterFactory) -> MinterFactory {
+    pub fn given_to(self, factory: MinterFactory) -> MinterFactory {
         MinterFactory {
             store: self.entries,
             fleet: self.fleet,

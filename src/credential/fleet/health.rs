@@ -72,7 +72,10 @@ impl StoreHealth {
         let mut seen = self.lock();
         if seen.is_up != Some(is_up) {
             // Of a cluster, parts may come and go by turns: that is told once.
-            if seen.since_ms.is_none_or(|since| now_ms - since >= SETTLED_MS) {
+            if seen
+                .since_ms
+                .is_none_or(|since| now_ms - since >= SETTLED_MS)
+            {
                 tell(outcome, seen.is_up);
             }
             seen.is_up = Some(is_up);
