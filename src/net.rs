@@ -8,6 +8,7 @@ pub mod egress;
 pub mod frames;
 pub mod gathered;
 pub mod guard;
+pub mod h2_error;
 pub mod h2_sender;
 pub mod io;
 pub mod linger;

@@ -359,7 +359,8 @@ fn first(request: &Request, named: Option<&(String, Vec<u8>)>) -> First {
         }
         "GET" => {
             let fits = |b: &u8| b.is_ascii_lowercase() || *b == b'/';
-            let is_http = request.target.starts_with(b"http://");
+            // `Host` as the target writes it: another spelling of a port may be refused.
+            let is_http = request.target.starts_with(&[b"http://", &*host].concat());
             is_http && path.iter().all(fits) && !contains(path, b"//")
         }
         _ => false,

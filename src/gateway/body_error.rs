@@ -3,13 +3,14 @@
 use std::time::Duration;
 
 use crate::h1::body::BodyFault;
+use crate::net::h2_error::H2Error;
 
 /// Why a body ended early.
 #[derive(Debug, thiserror::Error)]
 pub enum BodyError {
     /// The caller broke it off.
     #[error("the body broke off")]
-    Broken(#[source] h2::Error),
+    Broken(#[source] H2Error),
     /// The connection of the caller or of the upstream failed.
     #[error("the body broke off")]
     Connection(#[from] std::io::Error),
@@ -18,7 +19,7 @@ pub enum BodyError {
     Framing(#[from] BodyFault),
     /// The upstream broke its stream off.
     #[error("the body broke off")]
-    Reset(#[from] h2::Error),
+    Reset(#[source] H2Error),
     /// Nothing moved for too long.
     #[error("nothing moved for {0:?}")]
     Idle(Duration),

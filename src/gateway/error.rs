@@ -13,6 +13,7 @@ use crate::h1::request_head::RequestFault;
 use crate::h1::response::HeadError;
 use crate::net::connect::ConnectError;
 use crate::net::guard::Forbidden;
+use crate::net::h2_error::H2Error;
 
 /// Why there is no upstream answer.
 #[derive(Debug, thiserror::Error)]
@@ -216,13 +217,13 @@ pub enum FaultKind {
     /// The upstream proves that it did not process the call (RFC 9113 §8.7): it
     /// refused the stream, or went away having processed only earlier ones.
     #[error("the upstream refused the call without processing it")]
-    Unprocessed(#[source] h2::Error),
+    Unprocessed(#[source] H2Error),
     /// The upstream reset the stream, which proves nothing.
     #[error("the upstream reset the stream before it responded")]
-    Reset(#[source] h2::Error),
+    Reset(#[source] H2Error),
     /// What came broke HTTP/2.
     #[error("the upstream violated HTTP/2")]
-    Garbled(#[source] h2::Error),
+    Garbled(#[source] H2Error),
     /// What came was HTTP/1.1, but cannot be passed on (`framing::settle`).
     #[error("the upstream's response cannot be passed on: {0}")]
     Unfit(&'static str),

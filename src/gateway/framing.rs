@@ -72,6 +72,10 @@ fn check_by<B>(
     }
     if request.version() == Version::HTTP_2 {
         check_values(headers)?;
+        // Over HTTP/1 none comes so far.
+        if is_repeated(headers, &header::CONTENT_LENGTH) {
+            return refuse("there is more than one Content-Length");
+        }
     }
     if is_repeated(headers, &header::HOST) {
         return refuse("there is more than one Host");

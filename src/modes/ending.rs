@@ -10,6 +10,7 @@ use crate::gateway::metrics::{ListenerMetrics, ListenerRefusal};
 use crate::modes::serving::ConnectionRules;
 use crate::net::caller::ConnState;
 use crate::net::frames::Flood;
+use crate::net::h2_error::H2Error;
 
 /// Why a connection is closed by us.
 pub(super) enum Expired {
@@ -63,17 +64,18 @@ pub(super) fn refuse(metrics: &ListenerMetrics, why: Expired) {
 }
 
 /// Counts and logs an HTTP/2 connection that ended by `error`.
-pub(super) fn note_failure(error: &h2::Error, notes: &ConnState, metrics: &ListenerMetrics) {
+pub(super) fn note_failure(error: h2::Error, notes: &ConnState, metrics: &ListenerMetrics) {
     // Ours, or what the protocol library called one (CONTINUATION, unseen resets).
     let flood = notes
         .flood
         .get()
-        .or_else(|| is_flood(error).then(|| notes.suspect.get()));
+        .or_else(|| is_flood(&error).then(|| notes.suspect.get()));
     match flood {
         Some(Flood::Resets) => metrics.refused(ListenerRefusal::ResetFlood).inc(),
         Some(Flood::Frames) => metrics.refused(ListenerRefusal::FrameFlood).inc(),
         None => {}
     }
+    let error = H2Error::from(error);
     tracing::debug!(error.detail = %error, "a caller's connection ended early");
 }
 

@@ -86,7 +86,8 @@ pub(super) async fn serve(
                 let ended = connection.poll(cx, |request, reply| {
                     let (rules, notes) = (stream_rules.clone(), notes.clone());
                     let call = stream::serve(request, reply, current.clone(), notes, rules);
-                    tokio::task::spawn_local(call);
+                    // Boxed: on its way to be a task it would be moved from place to place.
+                    tokio::task::spawn_local(Box::pin(call));
                 });
                 // All that this turn wrote leaves now; what cannot waits for the socket.
                 match io.poll_out(cx) {
@@ -111,7 +112,7 @@ pub(super) async fn serve(
         }
     };
     if let Err(error) = ended {
-        note_failure(&error, &notes, &metrics);
+        note_failure(error, &notes, &metrics);
     }
 }
 

@@ -11,7 +11,7 @@ use std::task::{Context, Poll, Waker};
 
 use h2::{Reason, RecvStream};
 use http::uri::{PathAndQuery, Scheme};
-use http::{Request, Response, Uri, Version, header};
+use http::{Request, Response, StatusCode, Uri, Version, header};
 use http_body::Body as _;
 
 use crate::base::lazy_timer::LazyTimer;
@@ -97,6 +97,11 @@ pub async fn exchange(
     let head = poll_fn(|cx| {
         let mut passed = 0;
         while let Poll::Ready(Some(Ok(told))) = answer.poll_informational(cx) {
+            if told.status() == StatusCode::SWITCHING_PROTOCOLS {
+                // RFC 9113 §8.6: there is none over HTTP/2.
+                let why = "it switches protocols, which the call did not ask for";
+                return Poll::Ready(Err(fault(FaultKind::Unfit(why), None)));
+            }
             interim.pass_h2(told);
             passed += 1;
             if passed > INTERIM {
@@ -184,22 +189,22 @@ fn turn(
 fn kind_of(error: h2::Error, conn: &H2Conn) -> FaultKind {
     if error.is_remote() && error.is_reset() {
         return match error.reason() {
-            Some(Reason::REFUSED_STREAM) => FaultKind::Unprocessed(error),
-            _ => FaultKind::Reset(error),
+            Some(Reason::REFUSED_STREAM) => FaultKind::Unprocessed(error.into()),
+            _ => FaultKind::Reset(error.into()),
         };
     }
     // Told only of streams beyond the last that it names; the others end with the
     // connection.
     if error.is_remote() && error.is_go_away() {
-        return FaultKind::Unprocessed(error);
+        return FaultKind::Unprocessed(error.into());
     }
     if error.is_reset() {
-        return FaultKind::Garbled(error);
+        return FaultKind::Garbled(error.into());
     }
     conn.give_up();
     if error.is_io() {
         FaultKind::Closed(None)
     } else {
-        FaultKind::Garbled(error)
+        FaultKind::Garbled(error.into())
     }
 }

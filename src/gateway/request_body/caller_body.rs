@@ -44,7 +44,9 @@ impl CallerBody {
             }
             CallerBody::H2(upload) => {
                 let frame = ready!(upload.poll_frame(cx));
-                Poll::Ready(frame.map(|frame| frame.map_err(BodyError::Broken)))
+                Poll::Ready(
+                    frame.map(|frame| frame.map_err(|error| BodyError::Broken(error.into()))),
+                )
             }
         }
     }

@@ -94,7 +94,7 @@ pub(super) async fn serve(
     response_body::restore_fields(&mut response);
     response.body_mut().set_busy(busy);
     let (mut head, body) = response.into_parts();
-    finish(&mut head.headers, &body);
+    finish(head.status, &mut head.headers, &body);
     let head = Response::from_parts(head, ());
     let ended = body.is_end_stream();
     match reply.send_response(head, ended) {
@@ -122,15 +122,18 @@ fn is_of_connection(name: &HeaderName) -> bool {
     OF_CONNECTION.contains(name)
 }
 
-/// Makes `headers`, those of a response with this `body`, fit for HTTP/2: without the fields
+/// Makes `headers`, those of a response with this `status` and `body`, fit for HTTP/2: without the fields
 /// of a connection (RFC 9113 §8.2.2), and with a length where that is known.
-fn finish(headers: &mut HeaderMap, body: &ResponseBody) {
+fn finish(status: StatusCode, headers: &mut HeaderMap, body: &ResponseBody) {
     if headers.keys().any(is_of_connection) {
         for name in OF_CONNECTION {
             headers.remove(name);
         }
     }
-    if !body.is_end_stream()
+    if status == StatusCode::NO_CONTENT {
+        // It has no body, so no length (RFC 9110 §8.6): callers reset the stream for one.
+        headers.remove(header::CONTENT_LENGTH);
+    } else if !body.is_end_stream()
         && let Some(length) = body.size_hint().exact()
         && !headers.contains_key(header::CONTENT_LENGTH)
     {
@@ -215,7 +218,7 @@ mod tests {
 
     #[test]
     fn a_response_that_broke_off_is_never_said_to_be_whole() {
-        let of = |reason: Reason| reason_of(&BodyError::Reset(h2::Error::from(reason)));
+        let of = |reason: Reason| reason_of(&BodyError::Reset(h2::Error::from(reason).into()));
         assert_eq!(of(Reason::NO_ERROR), Reason::INTERNAL_ERROR);
         assert_eq!(of(Reason::CANCEL), Reason::CANCEL);
         let idle = BodyError::Idle(Duration::from_secs(1));

@@ -176,3 +176,35 @@ async fn an_upload_that_its_caller_resets_is_never_taken_for_a_whole_one() {
         "the last chunk would say that this was all"
     );
 }
+
+#[tokio::test]
+async fn a_101_over_http_2_is_no_interim_response() {
+    let upstream = StreamUpstream::start(None, async |_, mut respond: SendResponse<Bytes>| {
+        let switch = Response::builder().status(101).body(()).unwrap();
+        respond.send_informational(switch).unwrap();
+        h2up::ok(respond, "final");
+    })
+    .await;
+    let headset = plain(&upstream.url(), "upstream_protocol = \"h2\"", "");
+    let mut caller = Raw::connect(headset.app()).await;
+    caller.send(GET).await;
+    let answer = caller.answer(false).await.unwrap();
+    assert_eq!(answer.status, 502);
+    assert_eq!(answer.json()["code"], "upstream_nonsense");
+}
+
+#[tokio::test]
+async fn a_204_has_no_length_over_http_2() {
+    let upstream = ManualUpstream::open().await;
+    let headset = plain(&upstream.url(), "", "");
+    let mut sender = connect(&headset).await;
+    let get = request(&headset, "GET").body(()).unwrap();
+    let (call, _) = sender.send_request(get, true).unwrap();
+    let mut far = upstream.accept().await;
+    far.head_text().await.unwrap();
+    far.send("HTTP/1.1 204 No Content\r\nContent-Length: 5\r\n\r\n")
+        .await;
+    let response = call.await.unwrap();
+    assert_eq!(response.status(), 204);
+    assert!(!response.headers().contains_key("content-length"));
+}

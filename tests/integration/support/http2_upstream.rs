@@ -40,6 +40,9 @@ pub enum Act {
     Silence,
 }
 
+/// What each GOAWAY says besides (RFC 9113 §6.8): it may be anything.
+pub const DEBUG_DATA: &[u8] = b"a credential, maybe";
+
 /// What came.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Event {
@@ -213,7 +216,8 @@ async fn frames(
                         Act::Reset(code) => frame(3, 0, stream, &code.to_be_bytes()),
                         Act::GoAway(offset, code) => {
                             let last = u32::try_from(i64::from(stream) + offset).unwrap_or(0);
-                            let payload = [last.to_be_bytes(), code.to_be_bytes()].concat();
+                            let payload =
+                                [&last.to_be_bytes()[..], &code.to_be_bytes(), DEBUG_DATA].concat();
                             frame(7, 0, 0, &payload)
                         }
                         Act::Hold => {

@@ -62,6 +62,7 @@ pub fn table() -> Vec<Framed> {
         Framed { covers: &["trailers-up"], name: "announced trailers of HTTP/2 leave as trailers", fields: get(&[(b"trailer", b"x-sum")]), data: Some(b"abc"), trailers: &[(b"x-sum", b"7"), (b"authorization", b"mine"), (b"content-length", b"9")], outcome: Outcome::Status(200), expects: Some(leaves_with("GET /a", &["trailer: x-sum", "transfer-encoding: chunked"], "abc", &["x-sum: 7"])) },
         Framed { covers: &["h2-syntax"], name: "a body longer than its length is reset", fields: get(&[(b"content-length", b"2")]), data: Some(b"abc"), trailers: &[], outcome: Outcome::Reset, expects: None },
         reset("a length without a body is reset", &[(b"content-length", b"5")]),
+        status(&["length-refused"], "two equal lengths over HTTP/2 are refused", get(&[(b"content-length", b"0"), (b"content-length", b"0")]), 400),
         status(&["blank-value"], "a blank before a value of HTTP/2 is refused", get(&[(b"x-a", b" 1")]), 400),
         status(&["blank-value"], "a tab after a value of HTTP/2 is refused", get(&[(b"x-a", b"1\t")]), 400),
         reset("LF in a value is reset", &[(b"x-a", b"1\nx-b: 2")]),

@@ -85,7 +85,7 @@ fn unavailable(retry_after: Duration) -> Error {
 /// hyper's own errors; `Unfit` stands for `Nonsense`.
 fn errors() -> Vec<(Error, &'static str, u16)> {
     let host = || Box::<str>::from("cms.example.com");
-    let broken = || h2::Error::from(h2::Reason::INTERNAL_ERROR);
+    let broken = || h2::Error::from(h2::Reason::INTERNAL_ERROR).into();
     let lost = || DialError {
         tried: Vec::new(),
         untried: 0,

@@ -166,7 +166,7 @@ async fn attempt(
         }
         Refuses(_) => {
             let refused = h2::Error::from(h2::Reason::REFUSED_STREAM);
-            Err(unsent(FaultKind::Unprocessed(refused), false, None))
+            Err(unsent(FaultKind::Unprocessed(refused.into()), false, None))
         }
         GivesBack => Err(unsent(FaultKind::Closed(None), true, Some(call.request))),
     }

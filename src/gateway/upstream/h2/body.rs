@@ -94,7 +94,7 @@ impl H2Body {
 
     fn broken(&mut self, error: h2::Error) -> BodyError {
         self.end();
-        BodyError::Reset(error)
+        BodyError::Reset(error.into())
     }
 
     fn poll_idle(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {

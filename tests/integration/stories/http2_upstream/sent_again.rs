@@ -134,6 +134,19 @@ async fn a_goaway_that_names_this_stream_lets_it_end_and_the_next_go_elsewhere()
 }
 
 #[tokio::test]
+async fn what_a_goaway_says_besides_is_not_told() {
+    let acts = vec![Act::GoAway(-2, frames::NO_ERROR), Act::Close];
+    let upstream = FrameUpstream::start([acts.clone(), acts.clone(), acts]).await;
+    let headset = plain(&upstream.url(), H2, "");
+    let answer = post(headset.app(), "/").await;
+    assert_eq!((answer.status, reached(&answer).as_str()), (502, "no"));
+    let text = answer.text();
+    assert!(text.contains("GOAWAY"), "{text}");
+    let debug_data = std::str::from_utf8(h2up::DEBUG_DATA).unwrap();
+    assert!(!text.contains(debug_data), "{text}");
+}
+
+#[tokio::test]
 async fn a_goaway_that_names_this_stream_and_a_close_prove_nothing() {
     let acts = vec![Act::GoAway(0, frames::NO_ERROR), Act::Close];
     let got = judged("", "POST", true, acts.clone()).await;
