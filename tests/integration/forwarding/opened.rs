@@ -232,7 +232,7 @@ async fn a_tunnel_to_elsewhere_shows_the_targets_own_certificate() {
 
 #[tokio::test]
 async fn what_is_no_http_and_no_tls_ends_with_its_tunnel() {
-    let (upstream, headset) = over_tls("[timeouts]\nheader = \"100ms\"").await;
+    let (upstream, headset) = over_tls("[timeouts]\nheader = \"1s\"").await;
     let target = format!("localhost:{}", upstream.address().port());
     // Garbage, TLS that is none, and nothing at all.
     for said in ["\x16\x03\x01\x00\x05hello", "\x16", "SSH-2.0-x\r\n\r\n", ""] {
