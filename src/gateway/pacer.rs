@@ -16,6 +16,9 @@ use tokio::time::Instant;
 use crate::config::PaceConfig;
 use crate::gateway::shared_pacer::SharedPacer;
 
+/// The longest pause that an upstream can ask for: what it says may be nonsense.
+pub(super) const LONGEST_PAUSE: Duration = Duration::from_secs(300);
+
 /// The pace of one route, shared by all workers.
 #[derive(Debug)]
 pub struct Pacer {
@@ -62,16 +65,24 @@ impl Pacer {
     /// Where that is longer than calls wait; the next free place is after that time, and
     /// none was taken.
     pub fn place(&self) -> Result<Duration, Duration> {
-        self.place_at(nanos(self.begun.elapsed()))
+        self.place_within(self.rules.wait)
     }
 
-    fn place_at(&self, now: u64) -> Result<Duration, Duration> {
+    /// As [`place`](Pacer::place), for a call that waits no longer than `most`.
+    ///
+    /// # Errors
+    /// As there.
+    pub(super) fn place_within(&self, most: Duration) -> Result<Duration, Duration> {
+        self.place_at(nanos(self.begun.elapsed()), most)
+    }
+
+    fn place_at(&self, now: u64, most: Duration) -> Result<Duration, Duration> {
         let interval = self.interval();
         let mut used_up = self.used_up.load(Ordering::Relaxed);
         loop {
             let leaves = now.max(used_up.saturating_sub(self.tolerance()));
             let wait = Duration::from_nanos(leaves - now);
-            if wait > self.rules.wait {
+            if wait > most {
                 return Err(wait);
             }
             let next = leaves.max(used_up).saturating_add(interval);
@@ -145,24 +156,30 @@ mod tests {
     #[test]
     fn calls_leave_in_their_order_at_the_rate_and_none_waits_too_long() {
         let pacer = pacer(1, 250);
-        let places: Vec<_> = (0..5).map(|_| ms(pacer.place_at(0))).collect();
+        let places: Vec<_> = (0..5)
+            .map(|_| ms(pacer.place_at(0, pacer.rules.wait)))
+            .collect();
         assert_eq!(places, [Ok(0), Ok(100), Ok(200), Err(300), Err(300)]);
         assert_eq!(
-            ms(pacer.place_at(60 * MS)),
+            ms(pacer.place_at(60 * MS, pacer.rules.wait)),
             Ok(240),
             "who was refused took no place"
         );
-        assert_eq!(ms(pacer.place_at(900 * MS)), Ok(0));
-        assert_eq!(ms(pacer.place_at(900 * MS)), Ok(100));
+        assert_eq!(ms(pacer.place_at(900 * MS, pacer.rules.wait)), Ok(0));
+        assert_eq!(ms(pacer.place_at(900 * MS, pacer.rules.wait)), Ok(100));
     }
 
     #[test]
     fn a_burst_is_what_was_not_used() {
         let pacer = pacer(3, 1000);
-        let places: Vec<_> = (0..5).map(|_| ms(pacer.place_at(0))).collect();
+        let places: Vec<_> = (0..5)
+            .map(|_| ms(pacer.place_at(0, pacer.rules.wait)))
+            .collect();
         assert_eq!(places, [Ok(0), Ok(0), Ok(0), Ok(100), Ok(200)]);
         // A second later all of it is there again, and no more than that.
-        let places: Vec<_> = (0..4).map(|_| ms(pacer.place_at(2000 * MS))).collect();
+        let places: Vec<_> = (0..4)
+            .map(|_| ms(pacer.place_at(2000 * MS, pacer.rules.wait)))
+            .collect();
         assert_eq!(places, [Ok(0), Ok(0), Ok(0), Ok(100)]);
     }
 
@@ -171,11 +188,11 @@ mod tests {
         for burst in [1, 3] {
             let pacer = pacer(burst, 1000);
             pacer.pause_at(0, Duration::from_millis(700));
-            assert_eq!(ms(pacer.place_at(0)), Ok(700), "{burst}");
-            assert_eq!(ms(pacer.place_at(0)), Ok(800), "{burst}");
+            assert_eq!(ms(pacer.place_at(0, pacer.rules.wait)), Ok(700), "{burst}");
+            assert_eq!(ms(pacer.place_at(0, pacer.rules.wait)), Ok(800), "{burst}");
             // A shorter one takes nothing back.
             pacer.pause_at(0, Duration::from_millis(10));
-            assert_eq!(ms(pacer.place_at(0)), Ok(900), "{burst}");
+            assert_eq!(ms(pacer.place_at(0, pacer.rules.wait)), Ok(900), "{burst}");
         }
     }
 
@@ -184,7 +201,7 @@ mod tests {
         let pacer = pacer(4, 400);
         let mut left = Vec::new();
         for now in (0..10_000 * MS).step_by(7 * MS as usize) {
-            if let Ok(wait) = pacer.place_at(now) {
+            if let Ok(wait) = pacer.place_at(now, pacer.rules.wait) {
                 left.push(now + nanos(wait));
             }
         }

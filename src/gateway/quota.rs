@@ -14,7 +14,7 @@ use prometheus::{IntGauge, IntGaugeVec, Opts, Registry};
 use crate::base::name::Name;
 use crate::base::time;
 use crate::gateway::fields::Seen;
-use crate::gateway::pacer::Pacer;
+use crate::gateway::pacer::{LONGEST_PAUSE, Pacer};
 
 const LIMIT: HeaderName = HeaderName::from_static("x-ratelimit-limit");
 const REMAINING: HeaderName = HeaderName::from_static("x-ratelimit-remaining");
@@ -27,9 +27,6 @@ const EARLIEST: i64 = 100_000_000;
 /// The last second of the year 9999. A number beyond it, or below zero, is none that an
 /// upstream can mean.
 const MOST: i64 = 253_402_207_200;
-
-/// The longest pause that an upstream can ask for: what it says may be nonsense.
-const LONGEST_PAUSE: Duration = Duration::from_secs(300);
 
 /// The families.
 #[derive(Clone, Debug)]

@@ -4,7 +4,7 @@
 //! time, and asks for more only when those are used: so each replica that has calls waiting has
 //! its turn in the fleet's queue, however many wait behind it. While the store is away a
 //! replica keeps to its part: the rate divided by the number of replicas that were last heard
-//! of, without a burst.
+//! of, without a burst. A store that answers what cannot be is as one that is away.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
@@ -18,7 +18,7 @@ use crate::config::PaceConfig;
 use crate::credential::fleet::StoreDown;
 use crate::credential::fleet::metrics::FleetMetrics;
 use crate::credential::fleet::shared_pace::{ALIVE, PaceAnswer, PaceRequest, SharedPace};
-use crate::gateway::pacer::Pacer;
+use crate::gateway::pacer::{LONGEST_PAUSE, Pacer};
 
 /// A replica says so often that it is there, give or take a quarter: a third of [`ALIVE`].
 const HEARTBEAT: Duration = Duration::from_secs(10);
@@ -49,8 +49,8 @@ struct PaceState {
     waiting: VecDeque<WaitingCall>,
     /// Somebody asks for them.
     is_asking: bool,
-    /// The upstream asked to wait, and the fleet was not told yet.
-    pause: Duration,
+    /// The upstream asked to wait until then, and the fleet was not told yet.
+    pause: Option<Instant>,
     /// How many replicas keep the pace; 0 before that is known.
     replicas: u32,
     /// Until when that number does not fall: after an outage replicas come back one by one.
@@ -103,9 +103,9 @@ impl SharedPacer {
         {
             let mut state = self.state();
             let ahead = u32::try_from(state.waiting.len()).unwrap_or(u32::MAX);
-            // The others may have no calls, as long as that can be known.
-            let share = state.alone.as_ref().map_or(1, |_| state.replicas);
-            let wait = self.interval().saturating_mul(share.saturating_mul(ahead));
+            let wait = self
+                .interval()
+                .saturating_mul(state.share().saturating_mul(ahead));
             if wait > self.rules.wait {
                 return Err(wait);
             }
@@ -114,7 +114,7 @@ impl SharedPacer {
                 self.runtime.spawn(ask(self.clone()));
             }
         }
-        let late = || self.interval() * self.state().replicas.max(1);
+        let late = || self.interval().saturating_mul(self.state().share());
         let told = match timeout(self.rules.wait, place).await {
             Ok(Ok(told)) => told?,
             _ => return Err(late()),
@@ -130,9 +130,13 @@ impl SharedPacer {
         if let Some(alone) = &state.alone {
             alone.pause(time);
         }
-        let is_first = state.pause.is_zero();
-        state.pause = state.pause.max(time);
-        if is_first && !time.is_zero() {
+        if time.is_zero() {
+            return;
+        }
+        let until = Instant::now() + time.min(LONGEST_PAUSE);
+        let is_first = state.pause.is_none();
+        state.pause = state.pause.max(Some(until));
+        if is_first {
             let pacer = self.clone();
             self.runtime.spawn(async move {
                 let _ = pacer.take(0, Duration::ZERO).await;
@@ -146,23 +150,31 @@ impl SharedPacer {
 
     /// Asks the store for so many `places`, none later than `wait`.
     async fn take(&self, places: u32, wait: Duration) -> Result<PaceAnswer, StoreDown> {
+        let pause = self.state().pause.take();
         let burst = u32::try_from(self.rules.burst.saturating_sub(1)).unwrap_or(u32::MAX);
         let request = PaceRequest {
             replica: self.replica.clone(),
             interval: self.interval(),
             tolerance: self.interval().saturating_mul(burst),
             wait,
+            ahead: self.rules.wait.saturating_add(LONGEST_PAUSE),
             places,
-            pause: std::mem::take(&mut self.state().pause),
+            pause: pause.map_or(Duration::ZERO, |until| {
+                until.saturating_duration_since(Instant::now())
+            }),
         };
         let answer = self.store.take(self.route.as_str(), &request).await;
+        let answer = answer.and_then(|answer| request.checked(answer));
         match &answer {
             Ok(answer) => self.is_together(answer.replicas),
             Err(down) => {
                 let mut state = self.state();
-                state.pause = state.pause.max(request.pause);
+                state.pause = state.pause.max(pause);
                 drop(state);
                 self.is_alone(down);
+                if let (Some(alone), false) = (&self.state().alone, request.pause.is_zero()) {
+                    alone.pause(request.pause);
+                }
             }
         }
         answer
@@ -229,8 +241,16 @@ impl Drop for SharedPacer {
 }
 
 impl PaceState {
-    /// Gives the place at `at` to whoever waits longest. Whether there was somebody.
-    fn give(&mut self, at: Instant) -> bool {
+    /// By how many replicas the rate is divided here. While they keep it together the others
+    /// may have no calls.
+    fn share(&self) -> u32 {
+        self.alone.as_ref().map_or(1, |_| self.replicas.max(1))
+    }
+
+    /// Gives the place at `at` to whoever waits longest, and no longer than `wait`. Whether
+    /// there was somebody.
+    fn give(&mut self, at: Instant, wait: Duration) -> bool {
+        self.refuse_until(at, wait);
         while let Some(call) = self.waiting.pop_front() {
             if call.told.send(Ok(at)).is_ok() {
                 return true;
@@ -279,13 +299,14 @@ async fn ask(pacer: Arc<SharedPacer>) {
             };
             let patience = wait.saturating_sub(first.since.elapsed());
             let many = u32::try_from(state.waiting.len()).unwrap_or(u32::MAX);
-            let alone = state.alone.as_ref().map(Pacer::place);
+            let alone = state.alone.as_ref();
+            let alone = alone.map(|alone| alone.place_within(patience));
             (many.min(batch), patience, alone)
         };
         let last = match alone {
             Some(Ok(place)) => {
                 let at = Instant::now() + place;
-                pacer.state().give(at);
+                pacer.state().give(at, wait);
                 at
             }
             Some(Err(next)) => {
@@ -305,7 +326,7 @@ async fn ask(pacer: Arc<SharedPacer>) {
                     let now = Instant::now();
                     let mut state = pacer.state();
                     for place in &answer.places {
-                        state.give(now + *place);
+                        state.give(now + *place, wait);
                     }
                     now + answer.places.iter().max().copied().unwrap_or_default()
                 }
@@ -318,139 +339,4 @@ async fn ask(pacer: Arc<SharedPacer>) {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::sync::atomic::{AtomicBool, Ordering};
-
-    use prometheus::Registry;
-
-    use super::*;
-    use crate::credential::fleet::StoreFuture;
-
-    /// A store of three replicas that gives one place a second, or is away.
-    #[derive(Debug, Default)]
-    struct FakeStore {
-        is_away: AtomicBool,
-        next: Mutex<Option<Instant>>,
-    }
-
-    impl SharedPace for FakeStore {
-        fn take<'a>(
-            &'a self,
-            _name: &'a str,
-            request: &'a PaceRequest,
-        ) -> StoreFuture<'a, PaceAnswer> {
-            let answer = match self.is_away.load(Ordering::Relaxed) {
-                true => Err(StoreDown("away".into())),
-                false => {
-                    let mut next = self.next.lock().unwrap();
-                    let now = Instant::now();
-                    let mut answer = PaceAnswer {
-                        replicas: 3,
-                        ..PaceAnswer::default()
-                    };
-                    let mut at = next.unwrap_or(now).max(now);
-                    for _ in 0..request.places {
-                        if at - now <= request.wait {
-                            answer.places.push(at - now);
-                            at += request.interval;
-                        }
-                    }
-                    answer.next = at - now;
-                    *next = Some(at);
-                    Ok(answer)
-                }
-            };
-            Box::pin(std::future::ready(answer))
-        }
-    }
-
-    fn pacer(store: &Arc<FakeStore>) -> Arc<SharedPacer> {
-        let rules = PaceConfig {
-            calls: 60,
-            per: Duration::from_secs(60),
-            burst: 1,
-            wait: Duration::from_secs(10),
-            shared: true,
-        };
-        let metrics = FleetMetrics::new().unwrap();
-        metrics.register(&Registry::new()).unwrap();
-        let (route, handle) = (
-            Name::parse("users").unwrap(),
-            tokio::runtime::Handle::current(),
-        );
-        SharedPacer::begin(rules, route, store.clone(), metrics, &handle)
-    }
-
-    /// When each of so many calls left, in seconds; `None` where it was refused.
-    async fn left(pacer: &Arc<SharedPacer>, calls: usize) -> Vec<Option<u64>> {
-        let begun = Instant::now();
-        let calls: Vec<_> = (0..calls)
-            .map(|_| {
-                let pacer = pacer.clone();
-                tokio::spawn(async move {
-                    let placed = pacer.place().await;
-                    placed.ok().map(|_| begun.elapsed().as_secs())
-                })
-            })
-            .collect();
-        let mut left = Vec::new();
-        for call in calls {
-            left.push(call.await.unwrap());
-        }
-        left
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn calls_leave_in_their_order_as_the_store_says_and_none_waits_too_long() {
-        let store = Arc::new(FakeStore::default());
-        let pacer = pacer(&store);
-        let left = left(&pacer, 20).await;
-        let served: Vec<u64> = left.iter().flatten().copied().collect();
-        assert_eq!(served, (0..=10).collect::<Vec<_>>(), "{left:?}");
-        assert!(
-            left[..11].iter().all(Option::is_some),
-            "the first come first"
-        );
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn while_the_store_is_away_each_keeps_to_its_part() {
-        let store = Arc::new(FakeStore::default());
-        let pacer = pacer(&store);
-        assert_eq!(left(&pacer, 1).await, [Some(0)]);
-        store.is_away.store(true, Ordering::Relaxed);
-        sleep(HEARTBEAT * 2).await;
-        let mut served = 0;
-        for _ in 0..12 {
-            // A minute, with more calls than there are places.
-            served += left(&pacer, 4).await.iter().flatten().count();
-            sleep(Duration::from_secs(5)).await;
-        }
-        let passed = pacer.state().alone.is_some();
-        assert!(passed && served >= 12, "{served}");
-        store.is_away.store(false, Ordering::Relaxed);
-        sleep(AWAY * 3).await;
-        assert!(pacer.state().alone.is_none());
-        assert_eq!(left(&pacer, 3).await.len(), 3);
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn alone_no_more_than_a_third_leaves() {
-        let store = Arc::new(FakeStore::default());
-        let pacer = pacer(&store);
-        assert_eq!(left(&pacer, 1).await, [Some(0)]);
-        store.is_away.store(true, Ordering::Relaxed);
-        sleep(HEARTBEAT * 2).await;
-        let begun = Instant::now();
-        let mut served = 0;
-        while begun.elapsed() < Duration::from_secs(120) {
-            served += left(&pacer, 3).await.iter().flatten().count();
-        }
-        let seconds = begun.elapsed().as_secs();
-        let most = usize::try_from(seconds / 3 + 1).unwrap();
-        assert!(
-            (most * 9 / 10..=most).contains(&served),
-            "{served} in {seconds} s"
-        );
-    }
-}
+mod tests;

@@ -6,10 +6,13 @@
 use std::fmt;
 use std::time::Duration;
 
-use super::StoreFuture;
+use super::{StoreDown, StoreFuture};
 
 /// A replica that was not heard of for this long counts no more.
 pub const ALIVE: Duration = Duration::from_secs(30);
+
+/// More replicas than this cannot keep one pace: a hundred times what a fleet was tried with.
+const MOST_REPLICAS: u32 = 100_000;
 
 /// Asks for places.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -22,6 +25,9 @@ pub struct PaceRequest {
     pub tolerance: Duration,
     /// No place is later than this.
     pub wait: Duration,
+    /// The next free place is never further away than this and an interval: the longest that
+    /// any call waits, and the longest pause.
+    pub ahead: Duration,
     /// How many places; with 0 it is a heartbeat alone.
     pub places: u32,
     /// The upstream asked all to wait for this long; zero where it did not.
@@ -37,6 +43,39 @@ pub struct PaceAnswer {
     pub places: Vec<Duration>,
     /// In how long the next one is that is free.
     pub next: Duration,
+}
+
+impl PaceRequest {
+    /// `answer`, where it can be one to this request.
+    ///
+    /// # Errors
+    /// [`StoreDown`] for what cannot be: a store that answers so is not to be followed.
+    pub fn checked(&self, answer: PaceAnswer) -> Result<PaceAnswer, StoreDown> {
+        let PaceAnswer {
+            replicas,
+            places,
+            next,
+        } = &answer;
+        // A store counts in microseconds.
+        let interval = self.interval.max(Duration::from_micros(1));
+        let (asked, wait) = (self.places as usize, self.wait);
+        let nonsense = if !(1..=MOST_REPLICAS).contains(replicas) {
+            format!("{replicas} replicas")
+        } else if places.len() > asked {
+            format!("{} places, of {asked} that were asked for", places.len())
+        } else if let Some(late) = places.iter().find(|place| **place > wait) {
+            format!("a place in {late:?}, where none later than in {wait:?} was asked for")
+        } else if *next > self.ahead.saturating_add(interval) {
+            format!("that the next place is free in {next:?}")
+        } else if places.len() < asked && next.as_micros() < wait.as_micros() {
+            format!("fewer places than asked for, and that one is free in {next:?}")
+        } else {
+            return Ok(answer);
+        };
+        Err(StoreDown(format!(
+            "the shared store answered nonsense: {nonsense}; see who else writes its keys, and its clock"
+        )))
+    }
 }
 
 /// Where replicas keep a pace together.
