@@ -7,9 +7,11 @@ Everything stays on loopback and on ports that were free a moment ago.
 """
 
 import base64
+import contextlib
 import http.client
 import json
 import os
+import random
 import re
 import secrets
 import signal
@@ -43,11 +45,21 @@ def expect(condition, message):
         raise Failed(message)
 
 
+# Ports that were given out; a check beside this one may be about to use them.
+given_ports = set()
+giving = threading.Lock()
+
+
 def free_port():
-    """A TCP port that was free a moment ago, for programs that cannot take port 0."""
-    with socket.socket() as probe:
-        probe.bind((LOOPBACK, 0))
-        return probe.getsockname()[1]
+    """A TCP port that was free a moment ago, for programs that cannot take port 0: below the range of
+    outgoing connections, so that none of them takes it meanwhile, and given once."""
+    while True:
+        port = random.randrange(15000, 32000)
+        with giving, socket.socket() as probe, contextlib.suppress(OSError):
+            probe.bind((LOOPBACK, port))
+            if port not in given_ports:
+                given_ports.add(port)
+                return port
 
 
 def profiled(binary):
