@@ -45,6 +45,7 @@ fleet-proof REPLICAS="1000":
     cargo bench --locked --profile dev --bench fleet -- {{REPLICAS}}
     cargo build --locked --bin headset
     python3 tests/clients/fleet_faults.py --binary target/debug/headset
+    python3 tests/clients/fleet_failover.py --binary target/debug/headset
 
 # CPU time, latency and memory beside nginx, HAProxy and Envoy (installs what it needs).
 compare *ARGS:

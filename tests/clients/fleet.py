@@ -25,16 +25,23 @@ REPLICAS = 20
 
 
 class Redis:
-    """A Redis of its own: on its own port, in its own folder, with a user and a password."""
+    """A Redis of its own: on its own port, in its own folder, with a user and a password; `settings`
+    are added to its configuration."""
 
-    def __init__(self, bench):
+    # Beside the program.
+    arguments = ()
+
+    def __init__(self, bench, name="redis", settings=""):
         self.program = shutil.which("redis-server") or shutil.which("valkey-server")
         if not self.program:
             raise Skipped("there is no redis-server; Debian has it in redis-server (or, as redis-check-rdb, in redis-tools)")
-        self.bench, self.port = bench, free_port()
-        self.folder = bench.folder / "redis"
+        self.bench, self.name, self.settings, self.port = bench, name, settings, free_port()
+        self.folder = bench.folder / name
         self.folder.mkdir()
-        self.password, self.password_path = bench.secret("redis-password", secrets.token_hex(16))
+        self.password_path = bench.folder / "redis-password.secret"
+        if not self.password_path.exists():
+            bench.secret("redis-password", secrets.token_hex(16))
+        self.password = self.password_path.read_text()
         self.started = 0
         self.start()
 
@@ -43,12 +50,16 @@ class Redis:
         # The password is in a file of its own: no argument shows it.
         config = self.folder / "redis.conf"
         config.touch(mode=0o600)
-        config.write_text(
-            f"port {self.port}\nbind {LOOPBACK}\nsave \"\"\nappendonly no\ndir {self.folder}\n"
-            f"user default off\nuser admin on nopass ~* &* +@all\nuser headset on >{self.password} ~headset:* &headset:* +@all -@admin\n"
+        config.write_text(f"port {self.port}\nbind {LOOPBACK}\ndir {self.folder}\n{self.rules()}{self.settings}")
+        self.process = self.bench.start(f"{self.name}{self.started}", [self.program, config, *self.arguments])
+        until(self.name, lambda: self.ask("PING").startswith("+PONG"), process=self.process)
+
+    def rules(self):
+        """What is kept, and who may log in."""
+        return (
+            'save ""\nappendonly no\nuser default off\nuser admin on nopass ~* &* +@all\n'
+            f"user headset on >{self.password} ~headset:* &headset:* +@all -@admin\n"
         )
-        self.process = self.bench.start(f"redis{self.started}", [self.program, config])
-        until("Redis", lambda: self.ask("PING").startswith("+PONG"), process=self.process)
 
     def connect(self):
         connection = socket.create_connection((LOOPBACK, self.port), timeout=10)
@@ -158,7 +169,7 @@ timeout = "{fleet.timeout}"
 username = "headset"
 password = {{ file = "{redis.password_path}" }}
 key = {{ file = "{fleet.key_path}" }}
-[fleet]
+{fleet.store}[fleet]
 role = "{role}"
 poll = "2s"
 [credential.cms_key]
@@ -208,12 +219,13 @@ context_id = "1"
 
 
 class Fleet:
-    """A contact center, a Redis, and replicas; `credential` is added to the credential's table."""
+    """A contact center, a Redis (or the one that is given), and replicas; `credential` and `store` are added
+    to the tables of those names."""
 
-    def __init__(self, bench, mint="3s", timeout="1s", credential=""):
+    def __init__(self, bench, mint="3s", timeout="1s", credential="", redis=None, store=""):
         self.bench, self.mint, self.timeout, self.credential = bench, mint, timeout, credential
         self.simulator = Simulator(bench)
-        self.redis = Redis(bench)
+        self.redis, self.store = redis or Redis(bench), store
         self.username = "crm_" + secrets.token_hex(4)
         self.password, self.password_path = bench.secret("password")
         bench.secrets["the Basic credential"] = f"{self.username}:{self.password}"

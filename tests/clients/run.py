@@ -28,6 +28,7 @@ import deploy
 import faults
 import fleet
 import fleet_check
+import fleet_failover
 import fleet_faults
 import fleet_pace
 import grpc_check
@@ -63,6 +64,8 @@ CHECKS = [
     ("fleet-store", fleet_faults.store),
     ("fleet-killed", fleet_faults.killed),
     ("fleet-asleep", fleet_faults.asleep),
+    ("fleet-sentinel", fleet_failover.fleet_sentinel),
+    ("fleet-cluster", fleet_failover.fleet_cluster),
     ("fleet-pace", fleet_pace.fleet_pace),
     ("fleet-check", fleet_check.fleet_check),
     ("soak", soak.soak),
