@@ -87,13 +87,13 @@ impl RedisServer {
         number.unwrap_or(0)
     }
 
-    /// How many commands it did since it started, those of scripts not counted apart.
-    pub fn commands(&self) -> u64 {
-        let answer = self.ask(&["INFO", "stats"]);
+    /// How many scripts it ran since it started: all that replicas ask of records.
+    pub fn scripts(&self) -> u64 {
+        let answer = self.ask(&["INFO", "commandstats"]);
         let line = answer
             .lines()
-            .find_map(|line| line.strip_prefix("total_commands_processed:"));
-        line.and_then(|number| number.trim().parse().ok())
+            .find_map(|line| line.strip_prefix("cmdstat_eval:calls="));
+        line.and_then(|line| line.split(',').next()?.parse().ok())
             .unwrap_or(0)
     }
 }

@@ -14,7 +14,7 @@ const AWAY: Duration = Duration::from_secs(10);
 /// How long the login is down.
 const LOGIN_DOWN: Duration = Duration::from_secs(60);
 
-/// How long commands are counted.
+/// How long scripts are counted.
 const STEADY: Duration = Duration::from_secs(90);
 
 /// What a fleet published less than 5 s ago is not replaced because of a rejection.
@@ -128,14 +128,14 @@ async fn storm(world: &World) {
 }
 
 async fn steady(world: &World, many: usize) -> String {
-    let (commands, begun) = (world.redis.commands(), now());
+    let (scripts, begun) = (world.redis.scripts(), now());
     tokio::time::sleep(STEADY).await;
-    let steady = (world.redis.commands() - commands) as f64;
+    let steady = (world.redis.scripts() - scripts) as f64;
     let each = steady / many as f64 / begun.elapsed().as_secs_f64() * 3600.0;
     let record = world.redis.record().expect("it is published");
     let memory = world.redis.ask(&["MEMORY", "USAGE", &record]);
     format!(
-        "Redis in steady state: {each:.0} commands a replica and hour; its memory for the \
+        "Redis in steady state: {each:.0} scripts a replica and hour; its memory for the \
          credential: {} bytes",
         memory
             .lines()

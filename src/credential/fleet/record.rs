@@ -9,9 +9,14 @@ use std::time::Duration;
 /// within one process ([`FORCED_INTERVAL`](crate::credential::schedule::FORCED_INTERVAL)).
 pub const YOUNG_MS: u64 = 5_000;
 
-/// Generations are below this number (2^52; by a clock in ms that is in the year 144,683). One
-/// that is not was written by somebody else, and counts as none.
+/// A message that tells of a generation beyond this number (2^52; by a clock in ms that is in the
+/// year 144,683) was published by somebody else. Records are held to less, by the store's clock.
 pub const MOST_GENERATION: u64 = 1 << 52;
+
+/// A lease is believed for as long as the asker's own would last (replicas share their settings)
+/// and this much more, for what is rounded and a clock that is set. A longer one was not given by
+/// a replica like this one, and holds nobody up.
+pub const LEASE_SLACK: Duration = Duration::from_secs(5);
 
 /// What a replica sees of a record.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -28,7 +33,7 @@ pub struct FleetView {
     pub failure: Option<(FailureNote, Duration)>,
     /// The token of whoever has the lease, with what is left of it.
     pub lease: Option<(String, Duration)>,
-    /// Its numbers cannot be headset's: somebody else wrote it.
+    /// What is there cannot be headset's: somebody else wrote it.
     pub is_foreign: bool,
     /// The identities under which the name is published, where this one is not.
     pub others: Vec<String>,

@@ -34,7 +34,7 @@ use self::link::RedisLink;
 use self::thread::on_store_thread;
 use super::health::StoreHealth;
 use super::record::{
-    FailureNote, FleetView, LeaseAnswer, LeaseRequest, MOST_GENERATION, PublishAnswer,
+    FailureNote, FleetView, LEASE_SLACK, LeaseAnswer, LeaseRequest, PublishAnswer,
 };
 use super::{FleetNews, FleetStore, RecordPlace, StoreDown, StoreFuture};
 use crate::config::outbound::UpstreamTls;
@@ -113,7 +113,8 @@ impl FleetStore for RedisFleet {
             .arg(request.seen)
             .arg(request.had)
             .arg(&request.print)
-            .arg(u8::from(request.forced));
+            .arg(u8::from(request.forced))
+            .arg(millis(request.life.saturating_add(LEASE_SLACK)));
         self.ask(place, command, |answer| {
             let (word, number, failures): (String, u64, u32) = from_redis_value(answer).ok()?;
             let left = Duration::from_millis(number);
@@ -199,76 +200,51 @@ fn script(text: &str, place: &RecordPlace) -> Cmd {
     command
 }
 
-type Bytes = Option<Vec<u8>>;
-
 /// So many other configurations of a name are told of.
 const OTHERS: usize = 3;
 
-/// What the script of a look answers.
+/// What the script of a look answers: whether somebody else wrote there, the generation, what
+/// is sealed, what is left of it, the rejected one, the failure, the lease, who else there is.
+type LookAnswer = (
+    u8,
+    u64,
+    Vec<u8>,
+    Option<u64>,
+    u64,
+    Option<(Vec<u8>, Vec<u8>, u64)>,
+    Option<(Vec<u8>, u64)>,
+    Vec<Vec<u8>>,
+);
+
 fn view(answer: Value, own: &str) -> Option<FleetView> {
-    let (now, fields, known): (u64, Vec<Bytes>, Vec<String>) = from_redis_value(answer).ok()?;
-    let [
+    let (foreign, generation, sealed, left, rejected, failure, lease, known): LookAnswer =
+        from_redis_value(answer).ok()?;
+    // They come from Redis, and go into messages: an identity or nothing.
+    let is_identity = |one: &String| {
+        one != own && one.len() == own.len() && one.bytes().all(|octet| octet.is_ascii_hexdigit())
+    };
+    let known = known.into_iter();
+    let known = known.filter_map(|one| String::from_utf8(one).ok());
+    Some(FleetView {
         generation,
         sealed,
-        ends,
+        left: left.map(Duration::from_millis),
         rejected,
-        failure,
-        until,
-        print,
-        lease,
-        lease_until,
-    ] = <[Bytes; 9]>::try_from(fields).ok()?;
-    let number = |field: Bytes| -> Option<u64> {
-        let Some(field) = field else { return Some(0) };
-        std::str::from_utf8(&field).ok()?.parse().ok()
-    };
-    // As the scripts read it.
-    let is_own = |field: &Bytes| number(field.clone()).is_some_and(|it| it < MOST_GENERATION);
-    let is_foreign = !is_own(&generation) || !is_own(&rejected);
-    let own_number = |field: Bytes| {
-        if is_own(&field) {
-            number(field)
-        } else {
-            Some(0)
-        }
-    };
-    let left = |until: u64| Duration::from_millis(until.saturating_sub(now));
-    let until = own_number(until)?;
-    let failure = failure.filter(|_| until > now).map(|sealed| {
-        let note = FailureNote {
-            sealed,
-            print: String::from_utf8(print.unwrap_or_default()).unwrap_or_default(),
-            wait: left(until),
-        };
-        (note, left(until))
-    });
-    let ends = ends.filter(|ends| !ends.is_empty());
-    let lease_until = own_number(lease_until)?;
-    let lease = lease.filter(|_| lease_until > now).and_then(|token| {
-        let token = String::from_utf8(token).ok()?;
-        Some((token, left(lease_until)))
-    });
-    Some(FleetView {
-        generation: own_number(generation)?,
-        sealed: sealed.unwrap_or_default(),
-        left: match ends {
-            Some(ends) => Some(left(own_number(Some(ends))?)),
-            None => None,
-        },
-        rejected: own_number(rejected)?,
-        failure,
-        lease,
-        is_foreign,
-        others: {
-            // They come from Redis, and go into messages: an identity or nothing.
-            let is_identity = |one: &String| {
-                one.len() == own.len() && one.bytes().all(|octet| octet.is_ascii_hexdigit())
+        failure: failure.map(|(sealed, print, left)| {
+            let left = Duration::from_millis(left);
+            let note = FailureNote {
+                sealed,
+                print: String::from_utf8(print).unwrap_or_default(),
+                wait: left,
             };
-            let known = known
-                .into_iter()
-                .filter(|one| one != own && is_identity(one));
-            known.take(OTHERS).collect()
-        },
+            (note, left)
+        }),
+        lease: lease.and_then(|(token, left)| {
+            let token = String::from_utf8(token).ok()?;
+            Some((token, Duration::from_millis(left)))
+        }),
+        is_foreign: foreign != 0,
+        others: known.filter(is_identity).take(OTHERS).collect(),
     })
 }
 

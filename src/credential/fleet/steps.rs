@@ -6,7 +6,9 @@
 
 use std::time::Duration;
 
-use super::record::{FailureNote, FleetView, LeaseAnswer, LeaseRequest, PublishAnswer, YOUNG_MS};
+use super::record::{
+    FailureNote, FleetView, LEASE_SLACK, LeaseAnswer, LeaseRequest, PublishAnswer, YOUNG_MS,
+};
 
 /// The record of one credential.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
@@ -51,6 +53,7 @@ impl FleetRecord {
         }
         if let Some((_, until)) = &self.lease
             && *until > now
+            && *until - now <= millis(request.life + LEASE_SLACK)
         {
             return LeaseAnswer::Held(left(*until));
         }

@@ -5,7 +5,7 @@ mod replicas;
 use std::time::Duration;
 
 use super::memory::MemoryFleet;
-use super::record::{FailureNote, LeaseAnswer, LeaseRequest, PublishAnswer};
+use super::record::{FailureNote, LEASE_SLACK, LeaseAnswer, LeaseRequest, PublishAnswer};
 use super::{FleetStore, RecordPlace};
 use crate::base::time::Clock;
 
@@ -157,6 +157,15 @@ pub(super) async fn steps_are_kept(store: &dyn FleetStore) {
     };
     let ahead = granted(store, &cms, &ahead).await;
     assert!(ahead > generation + 1_000_000_000);
+
+    // A lease is believed as long as one's own would last, and a little more.
+    let own = |life| LeaseRequest {
+        life,
+        ..request("short", generation)
+    };
+    let held = store.lease(&cms, &own(LONG - LEASE_SLACK)).await.unwrap();
+    assert!(matches!(held, LeaseAnswer::Held(_)), "{held:?}");
+    granted(store, &cms, &own(LONG / 6)).await;
 
     // Names and identities are apart; a replica that finds nothing learns of the others.
     let other = place("cms_key", "bb");

@@ -198,9 +198,10 @@ impl FleetMint {
     pub(super) fn open(&self, view: &FleetView) -> Result<Option<Opened>, MintError> {
         if view.is_foreign {
             let text = format!(
-                "{} in {} has numbers that headset never writes: somebody else changed it; a \
-                 keeper publishes it anew (who may write there? docs/fleet.md, Redis)",
+                "{} (or {}) in {} holds what headset never writes: somebody else changed it; a \
+                 keeper writes it anew (who may write there? docs/fleet.md, Redis)",
                 self.place.record,
+                self.place.known,
                 self.fleet.store.shown()
             );
             if self.state().is_untold(&text) {

@@ -13,6 +13,7 @@ use tokio::sync::{broadcast, watch};
 use tokio::time::{Instant, sleep_until};
 
 use super::link::RedisLink;
+use super::scripts;
 use super::thread::store_thread;
 use crate::credential::fleet::health::StoreHealth;
 use crate::credential::fleet::record::MOST_GENERATION;
@@ -177,8 +178,8 @@ async fn look(link: &RedisLink, told: &ToldReplicas, health: &StoreHealth, seen:
     let records: Vec<Arc<str>> = told.lock().keys().cloned().collect();
     let mut done = true;
     for record in records {
-        let mut command = cmd("HMGET");
-        command.arg(&*record).arg("g").arg("r");
+        let mut command = cmd("EVAL");
+        command.arg(scripts::MARKS).arg(1).arg(&*record);
         let outcome = link.call(&record, command).await;
         health.note(&outcome);
         let answer = match outcome {
@@ -190,15 +191,14 @@ async fn look(link: &RedisLink, told: &ToldReplicas, health: &StoreHealth, seen:
             }
             Err(_) => return false,
         };
-        let Ok(fields) = from_redis_value::<[Option<u64>; 2]>(answer) else {
+        let Ok((generation, rejected)) = from_redis_value::<(u64, u64)>(answer) else {
             continue;
         };
-        let [generation, rejected] = fields.map(|field| field.filter(|it| *it < MOST_GENERATION));
         let returned = link.returned();
         let came_back = returned != *seen;
         told.tell(&record, |news| {
-            news.generation = generation.unwrap_or(0);
-            news.rejected = rejected.unwrap_or(0);
+            news.generation = generation;
+            news.rejected = rejected;
             if came_back {
                 news.back = returned;
             }

@@ -5,45 +5,190 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 use super::*;
 
+/// Up to so far beyond its clock Redis believes a number, in ms: a hundred years.
+const AHEAD_MS: u64 = 3_155_760_000_000;
+
+/// The clock of `server`, in ms.
+fn clock(server: &RedisServer) -> u64 {
+    let script = "local t = redis.call('TIME')
+        return string.format('%.0f', t[1] * 1000 + math.floor(t[2] / 1000))";
+    server.say(&["EVAL", script, "0"]).parse().unwrap()
+}
+
+/// Takes the lease of `place` and publishes, as a keeper that has seen what is there; yields the
+/// generation. Whatever `case` is, all can read it.
+async fn publishes(keeper: &RedisFleet, place: &RecordPlace, case: &str) -> u64 {
+    let seen = keeper.look(place).await.unwrap().generation;
+    let answer = keeper.lease(place, &request("t", seen)).await.unwrap();
+    let LeaseAnswer::Granted { generation, .. } = answer else {
+        panic!("{case}: {answer:?}");
+    };
+    let published = keeper.publish(place, "t", generation, b"y", None).await;
+    assert_eq!(published.unwrap(), PublishAnswer::Accepted, "{case}");
+    let view = keeper.look(place).await.unwrap();
+    assert_eq!(
+        (view.generation, view.is_foreign, &view.sealed[..]),
+        (generation, false, &b"y"[..]),
+        "{case}"
+    );
+    generation
+}
+
 #[tokio::test]
 async fn numbers_that_only_others_write_stop_no_publication() {
     let Some(server) = RedisServer::start(&[]) else {
         return;
     };
     let (keeper, cms) = (fleet(&config(server.port)), place("cms_key", "aa"));
+    let in_an_hour = (clock(&server) + 59 * 60_000).to_string();
     for (field, value) in [
         ("g", "9007199254740993"),
         ("g", "18446744073709551615"),
         ("g", "-5"),
         ("g", "1e300"),
+        // Lua would read these as numbers.
+        ("g", "4e15"),
+        ("g", "0xfffffffffff"),
+        ("g", "4000000000000000.5"),
+        ("g", " 5"),
+        // The next one would be beyond 2^52.
+        ("g", "4503599627370495"),
+        ("n", "4503599627370495"),
+        ("r", "4503599627370495"),
         ("n", "9007199254740993"),
         ("r", "9007199254740993"),
+        ("r", "0x10"),
         ("u", "9007199254740993"),
+        // Longer than any lease of a replica with these settings.
+        ("u", in_an_hour.as_str()),
         ("fu", "inf"),
+        ("fc", "99999999999"),
     ] {
         server.say(&["FLUSHALL"]);
-        let set = server.say(&["HSET", &cms.record, field, value, "s", "x"]);
-        assert_eq!(set, ":2\r\n");
+        let set = server.say(&["HSET", &cms.record, field, value, "s", "x", "l", "x"]);
+        assert_eq!(set, ":3\r\n");
+        let case = format!("{field} = {value}");
         let view = keeper.look(&cms).await.unwrap();
-        assert_eq!(view.generation, 0, "{field} = {value}");
-        assert_eq!(
-            view.is_foreign,
-            matches!(field, "g" | "r"),
-            "{field} = {value}"
-        );
-        let answer = keeper.lease(&cms, &request("t", 0)).await.unwrap();
-        let LeaseAnswer::Granted { generation, .. } = answer else {
-            panic!("{field} = {value}: {answer:?}");
-        };
-        let published = keeper.publish(&cms, "t", generation, b"y", None).await;
-        assert_eq!(
-            published.unwrap(),
-            PublishAnswer::Accepted,
-            "{field} = {value}"
-        );
-        let view = keeper.look(&cms).await.unwrap();
-        assert_eq!((view.generation, view.is_foreign), (generation, false));
+        assert_eq!(view.generation, 0, "{case}");
+        assert_eq!(view.is_foreign, matches!(field, "g" | "r"), "{case}");
+        let first = publishes(&keeper, &cms, &case).await;
+        assert!(publishes(&keeper, &cms, &case).await > first);
     }
+}
+
+#[tokio::test]
+async fn after_the_highest_number_that_is_believed_there_is_always_a_next_one() {
+    let Some(server) = RedisServer::start(&[]) else {
+        return;
+    };
+    let (keeper, cms) = (fleet(&config(server.port)), place("cms_key", "aa"));
+    for field in ["g", "n"] {
+        server.say(&["FLUSHALL"]);
+        let highest = clock(&server) + AHEAD_MS - 1;
+        server.say(&["HSET", &cms.record, field, &highest.to_string(), "s", "x"]);
+        assert_eq!(publishes(&keeper, &cms, field).await, highest + 1);
+    }
+}
+
+#[tokio::test]
+async fn keys_of_another_type_are_written_anew() {
+    let Some(server) = RedisServer::start(&[]) else {
+        return;
+    };
+    let (keeper, cms) = (fleet(&config(server.port)), place("cms_key", "aa"));
+    for words in [
+        ["SET", &cms.known, "x"],
+        ["SADD", &cms.known, "x"],
+        ["LPUSH", &cms.record, "x"],
+        ["SET", &cms.record, "x"],
+    ] {
+        let case = words.join(" ");
+        server.say(&["FLUSHALL"]);
+        server.say(&words);
+        let view = keeper.look(&cms).await.unwrap();
+        assert_eq!((view.generation, view.is_foreign), (0, true), "{case}");
+        publishes(&keeper, &cms, &case).await;
+        let other = keeper.look(&place("cms_key", "bb")).await.unwrap();
+        assert_eq!(other.others, ["aa"], "{case}");
+
+        // So it is where they came under the lease.
+        let seen = keeper.look(&cms).await.unwrap().generation;
+        let again = request("t", seen);
+        let answer = keeper.lease(&cms, &again).await.unwrap();
+        let LeaseAnswer::Granted { generation, .. } = answer else {
+            panic!("{case}: {answer:?}");
+        };
+        server.say(&["DEL", words[1]]);
+        server.say(&words);
+        keeper.reject(&cms, generation).await.unwrap();
+        let published = keeper.publish(&cms, "t", generation, b"y", None).await;
+        assert_eq!(published.unwrap(), PublishAnswer::Accepted, "{case}");
+        server.say(&["DEL", words[1]]);
+        server.say(&words);
+        let note = FailureNote::default();
+        keeper.fail(&cms, "t", &note).await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn a_failure_is_noted_over_a_count_that_is_none() {
+    let Some(server) = RedisServer::start(&[]) else {
+        return;
+    };
+    let (keeper, cms) = (fleet(&config(server.port)), place("cms_key", "aa"));
+    keeper.lease(&cms, &request("t", 0)).await.unwrap();
+    server.say(&["HSET", &cms.record, "fc", "many"]);
+    let note = FailureNote {
+        wait: Duration::from_secs(60),
+        ..FailureNote::default()
+    };
+    keeper.fail(&cms, "t", &note).await.unwrap();
+    let view = keeper.look(&cms).await.unwrap();
+    assert!(view.failure.is_some() && view.lease.is_none(), "{view:?}");
+}
+
+#[tokio::test]
+async fn a_record_of_another_type_hides_no_other_record() {
+    let Some(server) = RedisServer::start(&[]) else {
+        return;
+    };
+    let keeper = fleet(&config(server.port));
+    // They are looked at in no order.
+    let foreign = ["a", "b", "c", "d", "e", "f"].map(|name| place(name, "aa"));
+    let _told = foreign.each_ref().map(|place| {
+        server.say(&["SET", &place.record, "x"]);
+        keeper.listen(place)
+    });
+    let cms = place("cms_key", "aa");
+    let mut told = keeper.listen(&cms);
+    server.say(&["HSET", &cms.record, "g", "7"]);
+    let looked = told.wait_for(|news| news.generation == 7);
+    let looked = tokio::time::timeout(Duration::from_secs(60), looked).await;
+    assert!(looked.is_ok(), "nobody looked at it");
+}
+
+#[tokio::test]
+async fn what_is_longer_than_anything_of_headset_is_not_read() {
+    let Some(server) = RedisServer::start(&[]) else {
+        return;
+    };
+    let (keeper, cms) = (fleet(&config(server.port)), place("cms_key", "aa"));
+    let long = "x".repeat(9 << 20);
+    for field in ["s", "f", "fp", "l", "g"] {
+        server.say(&["FLUSHALL"]);
+        let ahead = (clock(&server) + 600_000).to_string();
+        let times = ["u", &ahead, "fu", &ahead];
+        let mut words = vec!["HSET", &cms.record, field, &long];
+        words.extend(times);
+        server.say(&words);
+        let view = keeper.look(&cms).await.unwrap();
+        assert!(view.is_foreign && view.sealed.is_empty(), "{field}");
+        publishes(&keeper, &cms, field).await;
+    }
+    server.say(&["FLUSHALL"]);
+    server.say(&["HSET", &cms.known, &long, "1", "bb", "1"]);
+    let view = keeper.look(&cms).await.unwrap();
+    assert_eq!(view.others, ["bb"]);
 }
 
 #[tokio::test]
@@ -65,7 +210,7 @@ async fn messages_that_anybody_published_are_held_against_the_record() {
     // What is true is told in the end, by a look.
     told.wait_for(|news| news.generation == 7).await.unwrap();
     let looks = |stats: &str| -> u32 {
-        let stats = stats.split("cmdstat_hmget:calls=").nth(1);
+        let stats = stats.split("cmdstat_eval:calls=").nth(1);
         let number = stats.and_then(|stats| stats.split(',').next());
         number.map_or(0, |number| number.parse().unwrap())
     };
