@@ -49,7 +49,7 @@ def clients(bench):
         yield name, [*python, name], ()
     script = NODE_MODULES.parent / "intercepted.mjs"
     shutil.copy(HERE / "clients.mjs", script)
-    for name in ("fetch", "https", "undici", "undici-h2", "axios"):
+    for name in ("fetch", "https", "undici", "undici-h2", "axios", "websdk"):
         yield f"node-{name}", [NODE.resolve(), script.resolve(), name], ()
     for version in ("1.1", "2"):
         yield f"curl-h{version[0]}", [sys.executable, HERE / "curl.py", version], ()
@@ -77,6 +77,9 @@ class Stage:
         username = "crm_sync"
         password, path = bench.secret("password")
         bench.secrets["the Basic credential"] = f"{username}:{password}"
+        integration = bench.folder / "integration.secret"
+        integration.write_text("sim_integration_secret")
+        integration.chmod(0o600)
         port, ca = self.simulator.port, self.simulator.ca
         routes = "".join(
             f"""
@@ -90,9 +93,24 @@ upstream_tls = {{ ca = "{ca}", server_name = "localhost" }}
 """
             for name, host in (("api", "api.exotel.com"), ("older", "twilix.exotel.in"))
         )
+        integrations = "integrationscore.mum1.exotel.com"
         self.config = bench.folder / "headset.toml"
         self.config.write_text(
             f"""{routes}
+[route.integrations]
+upstream = "https://{integrations}"
+credential = "integrations"
+resolve = {{ "{integrations}" = "{LOOPBACK}:{port}" }}
+upstream_tls = {{ ca = "{ca}", server_name = "localhost" }}
+
+[credential.integrations]
+kind = "integrations_token"
+url = "https://{LOOPBACK}:{port}/v2/integrations/token"
+username = "sim_integration"
+password = {{ file = "{integration}" }}
+entity = "app"
+tls = {{ ca = "{ca}" }}
+
 [credential.cms_key]
 kind = "basicauth"
 url = "https://{LOOPBACK}:{port}/configuration/basicauth"
