@@ -1,7 +1,7 @@
 """A fleet of real processes over a real Redis: how often the contact center is asked, what
 callers see, and what Redis sees.
 
-`fleet` holds what `docs/fleet.md` promises; run by itself (`fleet.py --binary … --story`) it
+`fleet` holds what `docs/fleet.md` promises; run by itself (`fleet.py --binary …`) it
 brings up Redis, a keeper, three holders and a contact center, and tells the story.
 """
 
