@@ -165,7 +165,7 @@ mod tests {
     fn opened(text: &str, known: &[ListenerAuth]) -> (Vec<ListenerAuth>, Vec<Problem>) {
         let config = config(text);
         let mut auths = vec![ListenerAuth::default(); config.listeners.len()];
-        let watch = FileWatch::default();
+        let watch = FileWatch::waiting();
         let problems = open(&config, &Clock::system(), known, &watch, &mut auths);
         (auths, problems)
     }

@@ -223,10 +223,10 @@ mod tests {
     }
 
     fn opened(listener: &ListenerConfig, known: &[ListenerAuth]) -> ListenerAuth {
-        let (mut listener_auths, problems) = {
-            let watch = FileWatch::default();
-            open(std::slice::from_ref(listener), None, known, &watch)
-        };
+        // One that watches would read a changed token into the known one before it is asked.
+        let watch = FileWatch::waiting();
+        let (mut listener_auths, problems) =
+            open(std::slice::from_ref(listener), None, known, &watch);
         assert!(problems.is_empty(), "{problems:?}");
         listener_auths.listeners.remove(0)
     }
