@@ -121,8 +121,13 @@ impl ReadBuffer {
             self.is_lent = true;
             self.is_large = false;
         }
-        if self.bytes.capacity() - self.bytes.len() < bytes {
-            self.bytes.reserve(bytes);
+        let room = self.bytes.capacity() - self.bytes.len();
+        if room < bytes && !self.bytes.try_reclaim(bytes) {
+            match self.bytes.is_empty() {
+                // `reserve` would make room for what was split off as well.
+                true => self.bytes = BytesMut::with_capacity(bytes),
+                false => self.bytes.reserve(bytes),
+            }
             self.is_large |= self.bytes.capacity() > LARGE;
         }
     }
@@ -195,9 +200,10 @@ mod tests {
     fn a_body_that_fills_its_pieces_gets_longer_ones_and_no_memory_for_each() {
         let mut buffer = ReadBuffer::default();
         let mut places = Vec::new();
-        for piece in [1, 2, 2, 2, 2].map(|times| times * PIECE) {
+        for piece in [1, 2, 4, 4, 4].map(|times| times * PIECE) {
             assert_eq!(buffer.piece(), piece);
             buffer.make_room(piece);
+            assert!(buffer.capacity() <= piece, "{}", buffer.capacity());
             buffer.extend_from_slice(&vec![0; piece]);
             buffer.came(piece);
             let data = buffer.split().freeze();

@@ -14,7 +14,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 pub const PIECE: usize = 16 * 1024;
 
 /// What a piece may grow to where a request over HTTP/1 fills one after the other.
-pub const LONGEST_PIECE: usize = 32 * 1024;
+pub const LONGEST_PIECE: usize = 64 * 1024;
 
 /// Bytes of one HTTP/2 stream that may wait to be written, beside the piece that was read last.
 pub const AHEAD: usize = 32 * 1024;
