@@ -1,10 +1,9 @@
 //! An authority as it signs now: its key, how its leaves name it, and those that are kept.
 
-use std::sync::Arc;
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use moka::policy::EvictionPolicy;
-use moka::sync::Cache;
 use rustls::client::WebPkiServerVerifier;
 use rustls::client::danger::ServerCertVerifier;
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
@@ -29,8 +28,8 @@ use crate::net::tls::server::{H2, HTTP1};
 pub(super) const LEAF_LIFE: Duration = Duration::from_secs(86_400);
 
 /// How many leaves are kept. Each belongs to a configured host, so it holds all of them in
-/// any sane configuration.
-const LEAVES: u64 = 256;
+/// any sane configuration; beyond that all are made anew.
+const LEAVES: usize = 256;
 
 /// See the module.
 #[derive(Debug)]
@@ -42,7 +41,7 @@ pub(super) struct Issuing {
     verifier: Arc<WebPkiServerVerifier>,
     /// One key for all leaves: nobody gains by stealing it who could not steal the next.
     leaf_key: Arc<dyn SigningKey>,
-    leaves: Cache<SiteName, Arc<LeafAcceptor>>,
+    leaves: Mutex<HashMap<SiteName, Arc<LeafAcceptor>>>,
 }
 
 /// Speaks TLS as one host.
@@ -76,10 +75,7 @@ impl Issuing {
         Ok(Issuing {
             name: IssuerName::of(own, &signer).ok_or_else(unfit)?,
             leaf_key: signer::generate()?,
-            leaves: Cache::builder()
-                .max_capacity(LEAVES)
-                .eviction_policy(EvictionPolicy::lru())
-                .build(),
+            leaves: Mutex::default(),
             signer,
             certificates,
             verifier,
@@ -97,13 +93,19 @@ impl Issuing {
         name: SiteName,
         now: Moment,
     ) -> Result<Arc<LeafAcceptor>, AuthorityError> {
-        if let Some(kept) = self.leaves.get(&name)
+        let leaves = || self.leaves.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(kept) = leaves().get(&name)
             && kept.is_fresh(now)
         {
-            return Ok(kept);
+            return Ok(kept.clone());
         }
+        // Without the lock: a signature takes long.
         let acceptor = Arc::new(self.made(&name, now)?);
-        self.leaves.insert(name, acceptor.clone());
+        let mut leaves = leaves();
+        if leaves.len() >= LEAVES {
+            leaves.clear();
+        }
+        leaves.insert(name, acceptor.clone());
         Ok(acceptor)
     }
 
