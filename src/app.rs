@@ -40,6 +40,7 @@ use crate::app::serve::{
 };
 use crate::base::permits::Permits;
 use crate::base::problem::Problem;
+use crate::base::task::boxed;
 use crate::base::time::Clock;
 use crate::config::{Bind, Config, SocketAccess};
 use crate::credential::store::file::{Claim, StoreInUse};
@@ -249,10 +250,8 @@ impl App {
         let (credentials, watched) = watch::channel(plan.credentials.clone());
         let (authorities, authorities_watched) = watch::channel(plan.authorities());
         // Before the first wait, and so before the first attempt.
-        tokio::spawn(secrets::watch(
-            &process_state.process().files,
-            watched.clone(),
-        ));
+        let secrets = secrets::watch(&process_state.process().files, watched.clone());
+        tokio::spawn(boxed(secrets));
         let health = Arc::new(Health::new(count, admin_view::readiness_checks(&plan)));
         let (workers, mut ended) = Workers::start(count, health.clone())?;
         let adopted = workers.adopt(sockets(&mut places, count)).await?;
@@ -286,7 +285,7 @@ impl App {
             fleet: (process_state.factory().fleet.as_ref()).map(|stores| stores.fleet.clone()),
             viewers: Permits::new(VIEWERS),
         };
-        tokio::spawn(sampler::sample(shown.clone()));
+        tokio::spawn(boxed(sampler::sample(shown.clone())));
         let metrics = Arc::new(process_state.admin_metrics());
         let rules = admin_listener::rules(&plan.rules);
         // Its file goes with this process.
@@ -301,9 +300,10 @@ impl App {
             let (rules, metrics) = (rules.clone(), metrics.clone());
             admin_listeners.push(admin_listener::spawn(bound, shown, rules, metrics)?);
         }
-        tokio::spawn(reminders::watch(watched, clock.clone()));
-        tokio::spawn(authority_reminders::watch(authorities_watched, clock));
-        tokio::spawn(orphans::reap());
+        tokio::spawn(boxed(reminders::watch(watched, clock.clone())));
+        let ends = authority_reminders::watch(authorities_watched, clock);
+        tokio::spawn(boxed(ends));
+        tokio::spawn(boxed(orphans::reap()));
         let mut running = Running {
             plan,
             listener_sockets,

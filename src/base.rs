@@ -9,6 +9,7 @@ pub mod name;
 pub mod panic;
 pub mod permits;
 pub mod problem;
+pub mod task;
 #[cfg(test)]
 pub(crate) mod temp_folder;
 pub mod time;

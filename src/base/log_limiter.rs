@@ -10,6 +10,8 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+use crate::base::task::boxed;
+
 /// The least time between two lines of a kind.
 const PAUSE: Duration = Duration::from_secs(1);
 
@@ -66,12 +68,12 @@ impl<T: Send + 'static> LogLimiter<T> {
     fn tell_later(self: &Arc<LogLimiter<T>>, name: &'static str, due: Instant) {
         let log_limiter = Arc::downgrade(self);
         if let Ok(runtime) = tokio::runtime::Handle::try_current() {
-            runtime.spawn(async move {
+            runtime.spawn(boxed(async move {
                 tokio::time::sleep_until(due).await;
                 if let Some(log_limiter) = log_limiter.upgrade() {
                     log_limiter.catch_up(name);
                 }
-            });
+            }));
         }
     }
 }

@@ -18,6 +18,7 @@ use super::login_secret::fetched;
 use super::slot::{RejectOutcome, Slot};
 use super::{Cause, MintError, Minted, RefusalReason, UnavailableReason};
 use crate::base::name::Name;
+use crate::base::task::boxed;
 use crate::secret::{Secret, SecretSource};
 
 /// The open slots by name, for those that are chained to them: one, or one for each
@@ -236,12 +237,12 @@ impl Chained {
         }
         let recovered = slot.recovered(known);
         let (chains, own) = (self.chains.clone(), self.own.clone());
-        let task = tokio::spawn(async move {
+        let task = tokio::spawn(boxed(async move {
             if recovered.await {
                 // Those that were not stopped see that nothing changed for them.
                 chains.all(&own).iter().for_each(|own| own.secret_changed());
             }
-        });
+        }));
         let before = waiting.replace(Waiting {
             slot: Arc::downgrade(slot),
             known,

@@ -41,6 +41,7 @@ use super::metrics::Meter;
 use super::schedule;
 use super::{Cause, Mint, MintError, Minted, Unavailable};
 use crate::base::name::Name;
+use crate::base::task::boxed;
 use crate::base::time::Clock;
 use shared::{RenewalOrder, SharedState};
 use view::{RememberedFailure, RenewalView};
@@ -146,7 +147,8 @@ impl Slot {
             Some(tenant) => tracing::error_span!("credential", credential.tenant = tenant),
             None => tracing::Span::none(),
         };
-        opening.runtime.spawn(renewal_task.run().instrument(span));
+        let renewal_task = renewal_task.run().instrument(span);
+        opening.runtime.spawn(boxed(renewal_task));
         slot
     }
 

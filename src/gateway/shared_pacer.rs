@@ -14,6 +14,7 @@ use tokio::sync::oneshot;
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 
 use crate::base::name::Name;
+use crate::base::task::boxed;
 use crate::config::PaceConfig;
 use crate::credential::fleet::StoreDown;
 use crate::credential::fleet::metrics::FleetMetrics;
@@ -84,7 +85,7 @@ impl SharedPacer {
             runtime: runtime.clone(),
             state: Mutex::default(),
         });
-        runtime.spawn(beat(Arc::downgrade(&pacer)));
+        runtime.spawn(boxed(beat(Arc::downgrade(&pacer))));
         pacer
     }
 
@@ -111,7 +112,7 @@ impl SharedPacer {
             }
             state.waiting.push_back(WaitingCall { since, told });
             if !std::mem::replace(&mut state.is_asking, true) {
-                self.runtime.spawn(ask(self.clone()));
+                self.runtime.spawn(boxed(ask(self.clone())));
             }
         }
         let late = || self.interval().saturating_mul(self.state().share());
@@ -138,9 +139,9 @@ impl SharedPacer {
         state.pause = state.pause.max(Some(until));
         if is_first {
             let pacer = self.clone();
-            self.runtime.spawn(async move {
+            self.runtime.spawn(boxed(async move {
                 let _ = pacer.take(0, Duration::ZERO).await;
-            });
+            }));
         }
     }
 

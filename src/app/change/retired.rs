@@ -13,6 +13,7 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout_at};
 
 use crate::app::build::abandoned::Abandoned;
+use crate::base::task::boxed;
 use crate::credential::slot::Slot;
 use crate::credential::tenants::CredentialHandle;
 use crate::credential::{Mint, Revocation};
@@ -79,8 +80,8 @@ impl Retired {
                 if !is_ended {
                     continue;
                 }
-                self.ending
-                    .spawn(end(mint, left.handle.name().to_string(), limit));
+                let name = left.handle.name().to_string();
+                self.ending.spawn(boxed(end(mint, name, limit)));
             }
         }
     }
@@ -104,7 +105,7 @@ impl Retired {
     /// Gives back what `abandoned` holds. Must be called on a runtime.
     pub fn give_back(&mut self, abandoned: &Abandoned, limit: Duration) {
         for slot in abandoned.take() {
-            self.ending.spawn(give_back(slot, limit));
+            self.ending.spawn(boxed(give_back(slot, limit)));
         }
     }
 

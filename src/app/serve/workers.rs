@@ -20,6 +20,7 @@ use tokio::time::{MissedTickBehavior, interval};
 use crate::admin::health::Health;
 use crate::base::name::Name;
 use crate::base::permits::Permits;
+use crate::base::task::boxed_local;
 use crate::gateway::metrics::ListenerMetrics;
 use crate::gateway::route::{Blueprint, Gateway};
 use crate::modes::{ConnectionRules, CurrentService, Phase, Service, Serving, serve};
@@ -202,7 +203,8 @@ fn work(
         .build_local(LocalOptions::default())?;
     // A task of its own: what `block_on` waits for is polled at every turn of the
     // runtime, which is at every call, and a handle costs less of that than what it tends.
-    let tending = runtime.spawn_local(WorkerState::new(health, share, index).follow(commands));
+    let tending = WorkerState::new(health, share, index).follow(commands);
+    let tending = runtime.spawn_local(boxed_local(tending));
     runtime.block_on(tending).map_err(io::Error::other)
 }
 
@@ -340,8 +342,8 @@ impl WorkerState {
                 "a fault of headset interrupted accepting connections; it goes on, report the log"
             );
         };
-        self.serving
-            .spawn_local(serve(listener, current, phase, panicked));
+        let serving = serve(listener, current, phase, panicked);
+        self.serving.spawn_local(boxed_local(serving));
     }
 }
 

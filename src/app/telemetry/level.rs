@@ -10,6 +10,7 @@ use tracing_subscriber::filter::LevelFilter;
 use tracing_subscriber::reload::{self, Handle};
 
 use crate::admin::view::{LevelNow, LogControl};
+use crate::base::task::boxed;
 use crate::base::time::Clock;
 
 /// That of this process, once it logs.
@@ -96,12 +97,12 @@ impl LogControl for LevelControl {
         };
         tracing::info!(log.level = %level, log.for_seconds = time.as_secs(), "a person changed the level of the log");
         if level != self.configured {
-            tokio::spawn(async move {
+            tokio::spawn(boxed(async move {
                 tokio::time::sleep(time).await;
                 if let Some(control) = level_control() {
                     control.turn_back(times);
                 }
-            });
+            }));
         }
         self.level()
     }

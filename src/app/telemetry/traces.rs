@@ -5,6 +5,8 @@ use std::sync::Arc;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
+#[cfg(feature = "otlp")]
+use crate::base::task::boxed_local;
 use crate::base::time::Clock;
 use crate::base::trace::SpanSink;
 use crate::net::egress::Egress;
@@ -39,7 +41,7 @@ impl Traces {
         #[cfg(feature = "otlp")]
         let task = self.on.map(|(_, exporter)| {
             let ended = async { drop(ended.await) };
-            tokio::task::spawn_local(exporter.run(egress, clock, ended))
+            tokio::task::spawn_local(boxed_local(exporter.run(egress, clock, ended)))
         });
         #[cfg(not(feature = "otlp"))]
         let task = {

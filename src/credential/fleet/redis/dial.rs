@@ -13,6 +13,7 @@ use hyper_util::rt::TokioIo;
 use tokio::sync::broadcast;
 
 use super::bounded::{Bounded, ReadBudget};
+use crate::base::task::boxed;
 use crate::config::outbound::{EgressConfig, UpstreamTls};
 use crate::config::url::HttpOrigin;
 use crate::net::connect::{Connector, SetUpError};
@@ -114,7 +115,7 @@ impl Dialer {
         let socket = Bounded::new(TokioIo::new(io), budget.clone());
         let made = MultiplexedConnection::new_with_config(&info, socket, how).await;
         let (mut redis, driver) = made.map_err(|error| login_fault(&error, login))?;
-        tokio::spawn(driver);
+        tokio::spawn(boxed(driver));
         let told = cmd("HELLO").arg(3).query_async(&mut redis).await;
         budget.renew();
         Ok(ServerConnection {

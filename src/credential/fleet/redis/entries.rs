@@ -13,6 +13,7 @@ use zeroize::Zeroizing;
 
 use super::RedisFleet;
 use super::thread::store_thread;
+use crate::base::task::boxed;
 use crate::credential::fleet::StoreDown;
 use crate::credential::fleet::published::hex;
 use crate::credential::store::seal::Seal;
@@ -55,9 +56,9 @@ impl RedisEntries {
         let (limit, key) = (link.limit() * 4, self.name(label));
         let answered = store_thread().and_then(|thread| {
             let (done, answer) = mpsc::sync_channel(1);
-            thread.spawn(async move {
+            thread.spawn(boxed(async move {
                 let _ = done.send(link.call(&key, command).await);
-            });
+            }));
             let late = |_| StoreDown("the thread of the store did not answer".into());
             answer.recv_timeout(limit).map_err(late)?
         });

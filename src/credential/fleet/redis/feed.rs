@@ -15,6 +15,7 @@ use tokio::time::{Instant, sleep_until};
 use super::link::RedisLink;
 use super::scripts;
 use super::thread::store_thread;
+use crate::base::task::boxed;
 use crate::credential::fleet::health::StoreHealth;
 use crate::credential::fleet::record::MOST_GENERATION;
 use crate::credential::fleet::{FleetNews, RecordPlace};
@@ -92,18 +93,20 @@ impl Feed {
             .unwrap_or_else(PoisonError::into_inner)
             .take();
         if let Some((pushes, poll)) = start {
-            thread.spawn(run(
+            thread.spawn(boxed(run(
                 Arc::downgrade(&self.link),
                 Arc::downgrade(&self.told),
                 self.health.clone(),
                 pushes,
                 poll,
-            ));
+            )));
         }
         if is_new {
             let (link, channel) = (self.link.clone(), place.record.to_string());
             // Whoever asks first meets what is wrong.
-            thread.spawn(async move { link.subscribe(channel).await });
+            thread.spawn(boxed(async move {
+                let _ = link.subscribe(channel).await;
+            }));
         }
         receiver
     }

@@ -17,6 +17,7 @@ use super::ledger::Entry;
 use super::list::{Listing, NameQuery};
 use super::memory::LearntFacts;
 use super::registrar::Registrar;
+use crate::base::task::boxed;
 use crate::credential::{MintError, Revocation, UnavailableReason, schedule};
 
 /// How often it is looked whether the last use of a name has ended.
@@ -49,7 +50,7 @@ impl Registrar {
             known.sweeping = Some(known.sweeps);
             known.sweeps
         };
-        tokio::spawn(sweeping(Arc::downgrade(self), number));
+        tokio::spawn(boxed(sweeping(Arc::downgrade(self), number)));
     }
 
     /// Deletes the names in the ledger; from now on nothing is registered. Of
