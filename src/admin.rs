@@ -22,6 +22,7 @@
 //! listeners, on the control thread. It sees snapshots only.
 
 mod actions;
+pub mod answer;
 pub mod events;
 pub mod explain;
 pub mod guard;
@@ -31,85 +32,173 @@ pub mod page;
 pub mod status;
 pub mod view;
 
-use axum::Router;
-use axum::extract::{RawQuery, Request, State};
-use axum::http::{StatusCode, header};
-use axum::middleware::{Next, from_fn_with_state};
-use axum::response::{IntoResponse, Response};
-use axum::routing::get;
+use http::request::Parts;
+use http::{HeaderValue, Method, StatusCode, header};
+use http_body::Body as _;
 use prometheus::{Encoder, TextEncoder};
 
+use crate::admin::answer::Answer;
 use crate::admin::health::ProbeVerdict;
 use crate::admin::view::{Admin, Door};
+use crate::gateway::response_body::ResponseBody;
 use crate::net::tls::pem;
 
-/// What it answers, each page behind what its callers must show.
-pub fn router(admin: Admin) -> Router {
-    let guarded = Router::new()
-        .route("/status", get(status::status))
-        .route("/events", get(events::events))
-        .route("/explain", get(explain::explain))
-        .merge(actions::routes(&admin))
-        .route_layer(from_fn_with_state(admin.clone(), guarded));
-    Router::new()
-        .merge(guarded)
-        .route("/", get(page::page))
-        .route("/livez", get(livez))
-        .route("/readyz", get(readyz))
-        .route("/startupz", get(startupz))
-        .route("/metrics", get(metrics))
-        .route("/ca.pem", get(local_ca))
-        .with_state(admin)
+/// What can be asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum AdminPage<'p> {
+    Index,
+    Livez,
+    Readyz,
+    Startupz,
+    Metrics,
+    LocalCa,
+    Status,
+    Events,
+    Explain,
+    Reload,
+    Retry(&'p str),
+    LogLevel,
+    Shutdown,
 }
 
-/// Lets pass who may see more than probes and metrics.
-async fn guarded(State(admin): State<Admin>, request: Request, next: Next) -> Response {
-    if admin.door == Door::Socket {
-        return next.run(request).await;
+/// What whoever asks for a page must show.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum PageAccess {
+    /// Nothing.
+    Open,
+    /// What `guard.rs` asks for.
+    Guarded,
+    /// That, and what `actions.rs` asks for.
+    Changes,
+}
+
+impl AdminPage<'_> {
+    /// The page at `path`.
+    fn at(path: &str) -> Option<AdminPage<'_>> {
+        Some(match path {
+            "/" => AdminPage::Index,
+            "/livez" => AdminPage::Livez,
+            "/readyz" => AdminPage::Readyz,
+            "/startupz" => AdminPage::Startupz,
+            "/metrics" => AdminPage::Metrics,
+            "/ca.pem" => AdminPage::LocalCa,
+            "/status" => AdminPage::Status,
+            "/events" => AdminPage::Events,
+            "/explain" => AdminPage::Explain,
+            "/reload" => AdminPage::Reload,
+            "/log-level" => AdminPage::LogLevel,
+            "/shutdown" => AdminPage::Shutdown,
+            _ => {
+                let name = path.strip_prefix("/credentials/")?.strip_suffix("/retry")?;
+                let is_one = !name.is_empty() && !name.contains('/');
+                return is_one.then_some(AdminPage::Retry(name));
+            }
+        })
+    }
+
+    fn access(self) -> PageAccess {
+        match self {
+            AdminPage::Index | AdminPage::Livez | AdminPage::Readyz | AdminPage::Startupz => {
+                PageAccess::Open
+            }
+            AdminPage::Metrics | AdminPage::LocalCa => PageAccess::Open,
+            AdminPage::Status | AdminPage::Events | AdminPage::Explain => PageAccess::Guarded,
+            AdminPage::Reload | AdminPage::Retry(_) | AdminPage::LogLevel | AdminPage::Shutdown => {
+                PageAccess::Changes
+            }
+        }
+    }
+
+    /// The methods by which it is asked for.
+    fn methods(self) -> &'static [Method] {
+        match self {
+            AdminPage::LogLevel => &[Method::PUT],
+            AdminPage::Reload | AdminPage::Retry(_) | AdminPage::Shutdown => &[Method::POST],
+            _ => &[Method::GET, Method::HEAD],
+        }
+    }
+}
+
+/// Answers a request of this `head` and `body`; each page behind what its callers must show.
+pub async fn answer(admin: &Admin, head: &Parts, body: &[u8]) -> Answer {
+    let Some(page) = AdminPage::at(head.uri.path()) else {
+        return answer::empty(StatusCode::NOT_FOUND);
+    };
+    if let Some(refusal) = refusal(admin, page.access(), head) {
+        return refusal;
+    }
+    let methods = page.methods();
+    if !methods.contains(&head.method) {
+        let refusal = answer::empty(StatusCode::METHOD_NOT_ALLOWED);
+        let allow = match methods {
+            [Method::GET, ..] => "GET,HEAD",
+            [Method::PUT] => "PUT",
+            _ => "POST",
+        };
+        return answer::with(refusal, &[(header::ALLOW, allow)]);
+    }
+    let query = head.uri.query().unwrap_or_default();
+    let mut answer = match page {
+        AdminPage::Index => page::page(admin, &head.uri, &head.headers),
+        AdminPage::Livez => say(admin.health.live()),
+        AdminPage::Readyz => readyz(admin, query),
+        AdminPage::Startupz => say(admin.health.started()),
+        AdminPage::Metrics => metrics(admin),
+        AdminPage::LocalCa => local_ca(admin, query),
+        AdminPage::Status => status::status(admin),
+        AdminPage::Events => events::events(admin),
+        AdminPage::Explain => explain::explain(admin, query),
+        AdminPage::Reload => actions::reload(admin).await,
+        AdminPage::Retry(name) => actions::retry(admin, name, query).await,
+        AdminPage::LogLevel => actions::log_level(admin, body),
+        AdminPage::Shutdown => actions::shutdown(admin),
+    };
+    if head.method == Method::HEAD {
+        // The length that a GET would be answered with (RFC 9110 §9.3.2).
+        if let Some(length) = answer.body().size_hint().exact() {
+            let length = HeaderValue::from(length);
+            answer.headers_mut().insert(header::CONTENT_LENGTH, length);
+        }
+        *answer.body_mut() = ResponseBody::empty();
+    }
+    answer
+}
+
+/// What whoever sent `head` is told who may not ask for a page of this `access`.
+fn refusal(admin: &Admin, access: PageAccess, head: &Parts) -> Option<Answer> {
+    if access == PageAccess::Open || admin.door == Door::Socket {
+        return None;
     }
     let view = admin.admin_view.load();
-    let judged = view.guard.judge(request.uri(), request.headers());
-    // Not across the wait for the answer.
-    drop(view);
-    match judged {
-        Ok(()) => next.run(request).await,
-        Err(refusal) => refusal.into_response(),
+    if let Err(refusal) = view.guard.judge(&head.uri, &head.headers) {
+        return Some(refusal.answer());
     }
+    let is_known = access == PageAccess::Guarded || view.guard.has_token();
+    (!is_known).then(actions::needs_token)
 }
 
-async fn livez(State(admin): State<Admin>) -> Response {
-    say(admin.health.live())
-}
-
-async fn readyz(State(admin): State<Admin>, RawQuery(query): RawQuery) -> Response {
-    let strict = query.is_some_and(|query| {
-        query
-            .split('&')
-            .any(|word| matches!(word, "strict" | "strict=" | "strict=1" | "strict=true"))
-    });
+fn readyz(admin: &Admin, query: &str) -> Answer {
+    let strict = query
+        .split('&')
+        .any(|word| matches!(word, "strict" | "strict=" | "strict=1" | "strict=true"));
     say(admin.health.ready(strict))
 }
 
-async fn startupz(State(admin): State<Admin>) -> Response {
-    say(admin.health.started())
-}
-
-fn say(verdict: ProbeVerdict) -> Response {
+fn say(verdict: ProbeVerdict) -> Answer {
     match verdict {
-        ProbeVerdict::Well => (StatusCode::OK, "ok\n").into_response(),
+        ProbeVerdict::Well => answer::text(StatusCode::OK, "ok\n"),
         ProbeVerdict::Unwell(why) => {
-            (StatusCode::SERVICE_UNAVAILABLE, format!("{why}\n")).into_response()
+            answer::text(StatusCode::SERVICE_UNAVAILABLE, format!("{why}\n"))
         }
     }
 }
 
 /// The certificates that applications must trust to reach upstreams through forward
 /// listeners; those of one where the query names it (`listener=app`). They are no secret.
-async fn local_ca(State(admin): State<Admin>, RawQuery(query): RawQuery) -> Response {
-    let wanted = query.as_deref().unwrap_or("").split('&');
-    let wanted = wanted
-        .filter_map(|part| part.strip_prefix("listener="))
-        .next();
+fn local_ca(admin: &Admin, query: &str) -> Answer {
+    let wanted = query
+        .split('&')
+        .find_map(|part| part.strip_prefix("listener="));
     let view = admin.admin_view.load_full();
     let all = view.authorities.iter();
     let named = all.filter(|(name, _)| wanted.is_none_or(|wanted| wanted == name.as_str()));
@@ -121,24 +210,45 @@ async fn local_ca(State(admin): State<Admin>, RawQuery(query): RawQuery) -> Resp
     }
     if certificates.is_empty() {
         let why = "no forward listener has a local authority\n";
-        return (StatusCode::NOT_FOUND, why).into_response();
+        return answer::text(StatusCode::NOT_FOUND, why);
     }
-    let kind = [(header::CONTENT_TYPE, "application/pem-certificate-chain")];
-    (kind, pem::certificates(&certificates)).into_response()
+    let chain = ResponseBody::whole(pem::certificates(&certificates));
+    answer::of(StatusCode::OK, "application/pem-certificate-chain", chain)
 }
 
-async fn metrics(State(admin): State<Admin>) -> Response {
+fn metrics(admin: &Admin) -> Answer {
     let encoder = TextEncoder::new();
     let mut text = Vec::new();
     match encoder.encode(&admin.registry.gather(), &mut text) {
-        Ok(()) => (
-            [(header::CONTENT_TYPE, encoder.format_type().to_owned())],
-            text,
-        )
-            .into_response(),
+        Ok(()) => {
+            let text = ResponseBody::whole(text);
+            answer::of(StatusCode::OK, prometheus::TEXT_FORMAT, text)
+        }
         Err(error) => {
             tracing::error!(error.detail = %error, "metrics cannot be written");
-            StatusCode::INTERNAL_SERVER_ERROR.into_response()
+            answer::empty(StatusCode::INTERNAL_SERVER_ERROR)
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_path_names_one_page_or_none() {
+        assert_eq!(AdminPage::at("/livez"), Some(AdminPage::Livez));
+        let retry = AdminPage::at("/credentials/cms_key/retry");
+        assert_eq!(retry, Some(AdminPage::Retry("cms_key")));
+        for none in [
+            "",
+            "/livez/",
+            "//livez",
+            "/credentials//retry",
+            "/credentials/a/b/retry",
+            "/credentials/retry",
+        ] {
+            assert_eq!(AdminPage::at(none), None, "{none}");
         }
     }
 }

@@ -7,19 +7,15 @@
 
 use std::time::Duration;
 
-use axum::body::Bytes;
-use axum::extract::{Path, RawQuery, Request, State};
-use axum::http::{StatusCode, header};
-use axum::middleware::{Next, from_fn_with_state};
-use axum::response::{IntoResponse, Response};
-use axum::routing::{post, put};
-use axum::{Json, Router};
+use http::{StatusCode, header};
+use percent_encoding::percent_decode_str;
 use serde_json::{Value, json};
 use tokio::sync::oneshot;
 use tracing::Level;
 
+use crate::admin::answer::{self, Answer};
 use crate::admin::status;
-use crate::admin::view::{Admin, Door};
+use crate::admin::view::Admin;
 use crate::credential::slot::Asked;
 
 /// How long another level of the log lasts where nobody says.
@@ -28,33 +24,19 @@ const LEVEL_TIME: Duration = Duration::from_secs(15 * 60);
 /// The longest that another level lasts: what must stay is for the configuration.
 const LONGEST_LEVEL: Duration = Duration::from_secs(24 * 3600);
 
-/// The actions, for whoever may take them.
-pub(super) fn routes(admin: &Admin) -> Router<Admin> {
-    Router::new()
-        .route("/reload", post(reload))
-        .route("/credentials/{name}/retry", post(retry))
-        .route("/log-level", put(log_level))
-        .route("/shutdown", post(shutdown))
-        .route_layer(from_fn_with_state(admin.clone(), allowed))
-}
-
-/// Lets pass who may change something. Whether a token that is shown is the right one, the
-/// guard has judged.
-async fn allowed(State(admin): State<Admin>, request: Request, next: Next) -> Response {
-    let has_token = admin.admin_view.load().guard.has_token();
-    if admin.door == Door::Port && !has_token {
-        let text = "this changes something, so it needs a token: set admin.token, or ask over \
-                    the admin socket, for which admin.socket names a path\n";
-        return (StatusCode::FORBIDDEN, text).into_response();
-    }
-    next.run(request).await
+/// What is told over the port where there is no token to show. Whether one that is shown is
+/// the right one, the guard judges.
+pub(super) fn needs_token() -> Answer {
+    let text = "this changes something, so it needs a token: set admin.token, or ask over \
+                the admin socket, for which admin.socket names a path\n";
+    answer::text(StatusCode::FORBIDDEN, text)
 }
 
 /// `POST /reload`: reads the configuration anew and tells what came of it.
-async fn reload(State(admin): State<Admin>) -> Response {
+pub(super) async fn reload(admin: &Admin) -> Answer {
     let Some(ask) = &admin.ask else {
         let text = "this headset was started without a configuration that it could read again\n";
-        return (StatusCode::NOT_FOUND, text).into_response();
+        return answer::text(StatusCode::NOT_FOUND, text);
     };
     let (asked, told) = oneshot::channel();
     let outcome = match ask.try_send(asked) {
@@ -62,33 +44,31 @@ async fn reload(State(admin): State<Admin>) -> Response {
         Err(_) => None,
     };
     match outcome {
-        Some(reloaded) if reloaded.problems.is_empty() => "reloaded\n".into_response(),
+        Some(reloaded) if reloaded.problems.is_empty() => {
+            answer::text(StatusCode::OK, "reloaded\n")
+        }
         Some(reloaded) => {
             let text = format!("{}\n", reloaded.problems.join("\n"));
-            (StatusCode::UNPROCESSABLE_ENTITY, text).into_response()
+            answer::text(StatusCode::UNPROCESSABLE_ENTITY, text)
         }
         None => {
             let text = "try again later: headset is stopping, or too many reloads are waiting\n";
-            (StatusCode::SERVICE_UNAVAILABLE, text).into_response()
+            answer::text(StatusCode::SERVICE_UNAVAILABLE, text)
         }
     }
 }
 
 /// `POST /shutdown`: begins to stop, as SIGTERM does, and says so before it has.
-async fn shutdown(State(admin): State<Admin>) -> Response {
+pub(super) fn shutdown(admin: &Admin) -> Answer {
     admin.stop.notify_one();
-    (StatusCode::ACCEPTED, "stopping\n").into_response()
+    answer::text(StatusCode::ACCEPTED, "stopping\n")
 }
 
 /// `POST /credentials/NAME/retry`, with `?renew` also where nothing is wrong, and with
 /// `?tenant=T` for that tenant's.
-async fn retry(
-    State(admin): State<Admin>,
-    Path(name): Path<String>,
-    RawQuery(query): RawQuery,
-) -> Response {
+pub(super) async fn retry(admin: &Admin, name: &str, query: &str) -> Answer {
+    let name = percent_decode_str(name).decode_utf8_lossy();
     let (mut renew, mut tenant) = (false, None);
-    let query = query.unwrap_or_default();
     for word in query.split('&').filter(|word| !word.is_empty()) {
         match word.split_once('=').unwrap_or((word, "")) {
             ("renew", "" | "1" | "true") => renew = true,
@@ -141,7 +121,7 @@ async fn retry(
         Some(Asked::TooSoon(_)) => StatusCode::TOO_MANY_REQUESTS,
         Some(Asked::Replaced) => StatusCode::SERVICE_UNAVAILABLE,
     };
-    let mut response = (code, Json(all)).into_response();
+    let mut response = answer::json(code, &all);
     if let Some(Asked::TooSoon(left)) = worst {
         let seconds = left.as_secs() + 1;
         response
@@ -175,11 +155,11 @@ fn outcome(asked: &Asked) -> Value {
 }
 
 /// `PUT /log-level` with `{"level": "debug", "for_seconds": 900}`.
-async fn log_level(State(admin): State<Admin>, body: Bytes) -> Response {
+pub(super) fn log_level(admin: &Admin, body: &[u8]) -> Answer {
     let Some(log) = &admin.log else {
         return refused(StatusCode::NOT_FOUND, "this headset does not log");
     };
-    let wanted: Value = serde_json::from_slice(&body).unwrap_or_default();
+    let wanted: Value = serde_json::from_slice(body).unwrap_or_default();
     let level = wanted["level"].as_str().and_then(level);
     let time = match &wanted["for_seconds"] {
         Value::Null => Some(LEVEL_TIME),
@@ -192,7 +172,7 @@ async fn log_level(State(admin): State<Admin>, body: Bytes) -> Response {
         return refused(StatusCode::BAD_REQUEST, text);
     };
     let now = log.set(level, time);
-    Json(status::log_level(&now)).into_response()
+    answer::json(StatusCode::OK, &status::log_level(&now))
 }
 
 /// The level of this word; what is below debug, a release has none of.
@@ -202,6 +182,6 @@ fn level(word: &str) -> Option<Level> {
     levels.into_iter().find(named)
 }
 
-fn refused(status: StatusCode, why: &str) -> Response {
-    (status, Json(json!({ "error": why }))).into_response()
+fn refused(status: StatusCode, why: &str) -> Answer {
+    answer::json(status, &json!({ "error": why }))
 }

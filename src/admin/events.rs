@@ -9,27 +9,25 @@
 //! slowly gets fewer events. There may be [`VIEWERS`] at a time, so that probes and
 //! Prometheus keep most of this listener's connections.
 
-use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use axum::body::Body;
-use axum::extract::State;
-use axum::http::{StatusCode, header};
-use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
-use http_body::Frame;
+use http::{StatusCode, header};
 use serde_json::{Map, Value, json};
 use tokio::sync::mpsc;
 use tokio::time::{MissedTickBehavior, interval};
 
+use crate::admin::answer::{self, Answer};
 use crate::admin::health::ProbeVerdict;
 use crate::admin::history::HistoryView;
 use crate::admin::status;
 use crate::admin::view::{Admin, RouteView};
 use crate::base::permits::Permit;
+use crate::base::task::boxed;
 use crate::base::time::rfc3339;
 use crate::gateway::recent_failures::RecentFailure;
+use crate::gateway::response_body::{Pieces, ResponseBody};
 
 /// How many may look at a time.
 pub const VIEWERS: usize = 8;
@@ -43,19 +41,20 @@ const LARGE: usize = 32 * 1024;
 /// See [`LARGE`].
 const LARGE_EVERY: u64 = 5;
 
-pub(super) async fn events(State(admin): State<Admin>) -> Response {
+pub(super) fn events(admin: &Admin) -> Answer {
     let Some(permit) = admin.viewers.take() else {
         let text = "too many pages are open: close one, or ask for /status\n";
-        return (StatusCode::SERVICE_UNAVAILABLE, text).into_response();
+        return answer::text(StatusCode::SERVICE_UNAVAILABLE, text);
     };
     let (send, events) = mpsc::channel(1);
-    tokio::spawn(tell(admin, send, permit));
+    tokio::spawn(boxed(tell(admin.clone(), send, permit)));
     let fields = [
-        (header::CONTENT_TYPE, "text/event-stream"),
         (header::CACHE_CONTROL, "no-store"),
         (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
     ];
-    (fields, Body::new(EventBody(events))).into_response()
+    let events = ResponseBody::pieces(Box::new(EventPieces(events)));
+    let answer = answer::of(StatusCode::OK, "text/event-stream", events);
+    answer::with(answer, &fields)
 }
 
 /// Tells until the viewer is gone.
@@ -205,19 +204,12 @@ fn failure(failure: &RecentFailure) -> Value {
 }
 
 /// What is sent is what comes.
-struct EventBody(mpsc::Receiver<Bytes>);
+#[derive(Debug)]
+struct EventPieces(mpsc::Receiver<Bytes>);
 
-impl http_body::Body for EventBody {
-    type Data = Bytes;
-    type Error = std::convert::Infallible;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
-        self.0
-            .poll_recv(cx)
-            .map(|event| Some(Ok(Frame::data(event?))))
+impl Pieces for EventPieces {
+    fn poll_piece(&mut self, cx: &mut Context<'_>) -> Poll<Option<Bytes>> {
+        self.0.poll_recv(cx)
     }
 }
 

@@ -1,12 +1,10 @@
 //! `/explain`: what would become of a call, without sending it (`gateway/explain.rs`).
 
-use axum::Json;
-use axum::extract::{RawQuery, State};
-use axum::http::{StatusCode, header};
-use axum::response::{IntoResponse, Response};
+use http::{StatusCode, header};
 use percent_encoding::percent_decode_str;
 use serde_json::{Map, Value, json};
 
+use crate::admin::answer::{self, Answer};
 use crate::admin::view::Admin;
 use crate::config::Effect;
 use crate::gateway::explain::Explanation;
@@ -14,8 +12,7 @@ use crate::gateway::metrics::ConnectOutcome;
 
 /// Explains `method` (GET, where it is missing) and `url` of the query, which is read as
 /// forms write it (URL Standard §5.1).
-pub(super) async fn explain(State(admin): State<Admin>, RawQuery(query): RawQuery) -> Response {
-    let query = query.unwrap_or_default();
+pub(super) fn explain(admin: &Admin, query: &str) -> Answer {
     let named = |name: &str| {
         let mut pairs = query.split('&').filter_map(|pair| pair.split_once('='));
         let (_, value) = pairs.find(|(key, _)| *key == name)?;
@@ -30,8 +27,11 @@ pub(super) async fn explain(State(admin): State<Admin>, RawQuery(query): RawQuer
         None => Err("ask for /explain?method=GET&url=/v1/contacts"),
     };
     match told {
-        Ok(told) => ([(header::CACHE_CONTROL, "no-store")], Json(shown(&told))).into_response(),
-        Err(why) => (StatusCode::BAD_REQUEST, format!("{why}\n")).into_response(),
+        Ok(told) => {
+            let told = answer::json(StatusCode::OK, &shown(&told));
+            answer::with(told, &[(header::CACHE_CONTROL, "no-store")])
+        }
+        Err(why) => answer::text(StatusCode::BAD_REQUEST, format!("{why}\n")),
     }
 }
 

@@ -9,9 +9,9 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use axum::http::{HeaderMap, StatusCode, Uri, header};
-use axum::response::{IntoResponse, Response};
+use http::{HeaderMap, StatusCode, Uri, header};
 
+use crate::admin::answer::{self, Answer};
 use crate::base::log_limiter::LogLimiter;
 use crate::config;
 use crate::gateway::error::CallerFault;
@@ -111,22 +111,22 @@ fn bearer(headers: &HeaderMap) -> Option<&[u8]> {
     is_one.then(|| token.trim_ascii())
 }
 
-impl IntoResponse for GuardRefusal {
-    fn into_response(self) -> Response {
-        let say = |status: StatusCode, text: &'static str| (status, text).into_response();
+impl GuardRefusal {
+    /// What whoever is refused is told.
+    pub(super) fn answer(self) -> Answer {
         match self {
-            GuardRefusal::Shield(status) => say(
+            GuardRefusal::Shield(status) => answer::text(
                 status,
                 "call this listener as localhost or by its address; pages of other sites cannot call it\n",
             ),
-            GuardRefusal::NoToken => say(
+            GuardRefusal::NoToken => answer::text(
                 StatusCode::FORBIDDEN,
                 "this listener can be reached from outside this machine, so it needs a token: set admin.token, or bind admin to 127.0.0.1\n",
             ),
             GuardRefusal::NeedsToken => {
                 let challenge = [(header::WWW_AUTHENTICATE, "Bearer realm=\"headset\"")];
                 let text = "send the admin token as Authorization: Bearer\n";
-                (StatusCode::UNAUTHORIZED, challenge, text).into_response()
+                answer::with(answer::text(StatusCode::UNAUTHORIZED, text), &challenge)
             }
         }
     }

@@ -8,15 +8,15 @@
 
 use std::sync::LazyLock;
 
-use axum::extract::State;
-use axum::http::{HeaderMap, HeaderValue, Uri, header};
-use axum::response::{IntoResponse, Response};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
+use http::{HeaderMap, HeaderValue, StatusCode, Uri, header};
 use ring::digest::{SHA256, digest};
 
+use crate::admin::answer::{self, Answer};
 use crate::admin::view::{Admin, Door};
+use crate::gateway::response_body::ResponseBody;
 
 const DOCUMENT: &str = include_str!("page/page.html");
 const STYLE: &str = include_str!("page/page.css");
@@ -55,33 +55,34 @@ fn policy() -> HeaderValue {
     HeaderValue::try_from(text).unwrap_or_else(|_| HeaderValue::from_static("default-src 'none'"))
 }
 
-pub(super) async fn page(State(admin): State<Admin>, uri: Uri, headers: HeaderMap) -> Response {
-    let named = admin.admin_view.load().guard.goes_by(&uri, &headers);
+pub(super) fn page(admin: &Admin, uri: &Uri, headers: &HeaderMap) -> Answer {
+    let named = admin.admin_view.load().guard.goes_by(uri, headers);
     if let Err(refusal) = named
         && admin.door == Door::Port
     {
-        return refusal.into_response();
+        return refusal.answer();
     }
     let accepted = headers.get_all(header::ACCEPT).iter();
     let wants_html = accepted.into_iter().any(|value| {
         let value = value.to_str().unwrap_or_default();
         value.to_ascii_lowercase().contains("text/html")
     });
-    let text = HeaderValue::from_static;
     let common = [
-        (header::VARY, text("accept")),
-        (header::CACHE_CONTROL, text("no-cache")),
-        (header::X_CONTENT_TYPE_OPTIONS, text("nosniff")),
+        (header::VARY, "accept"),
+        (header::CACHE_CONTROL, "no-cache"),
+        (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
     ];
     if !wants_html {
-        return (common, LIST).into_response();
+        return answer::with(answer::text(StatusCode::OK, LIST), &common);
     }
-    let html = [
-        (header::CONTENT_TYPE, text("text/html; charset=utf-8")),
-        (header::CONTENT_SECURITY_POLICY, PAGE.policy.clone()),
-        (header::REFERRER_POLICY, text("no-referrer")),
-    ];
-    (common, html, PAGE.html.clone()).into_response()
+    let html = ResponseBody::whole(PAGE.html.clone());
+    let html = answer::of(StatusCode::OK, "text/html; charset=utf-8", html);
+    let mut html = answer::with(html, &common);
+    let headers = html.headers_mut();
+    headers.insert(header::CONTENT_SECURITY_POLICY, PAGE.policy.clone());
+    let referrer = HeaderValue::from_static("no-referrer");
+    headers.insert(header::REFERRER_POLICY, referrer);
+    html
 }
 
 #[cfg(test)]

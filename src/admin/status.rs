@@ -5,12 +5,11 @@
 
 use std::sync::Arc;
 
-use axum::Json;
-use axum::extract::State;
-use axum::http::{HeaderName, header};
+use http::{StatusCode, header};
 use serde_json::{Map, Value, json};
 use tracing::Level;
 
+use crate::admin::answer::{self, Answer};
 use crate::admin::health::ProbeVerdict;
 use crate::admin::view::{Admin, CredentialView, LevelNow, ListenerView, Reloaded, RouteView};
 use crate::base::name::Name;
@@ -21,14 +20,12 @@ use crate::credential::slot::{SlotState as Worth, Snapshot};
 use crate::gateway::quota::QuotaSeen;
 use crate::net::tls::authority::Authority;
 
-type StatusFields = [(HeaderName, &'static str); 2];
-
-pub(super) async fn status(State(admin): State<Admin>) -> (StatusFields, Json<Value>) {
+pub(super) fn status(admin: &Admin) -> Answer {
     let fields = [
         (header::CACHE_CONTROL, "no-store"),
         (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
     ];
-    (fields, Json(told(&admin)))
+    answer::with(answer::json(StatusCode::OK, &told(admin)), &fields)
 }
 
 /// What is known now.

@@ -10,28 +10,24 @@ use std::io;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::task::{Context, Poll, ready};
 use std::time::{Duration, SystemTime};
 
-use axum::Router;
-use axum::body::HttpBody as _;
-use bytes::Bytes;
 use http::{HeaderValue, Request, Response, StatusCode, header};
-use http_body::Frame;
 use tokio::sync::watch;
-use tower::Service as _;
 
 use crate::admin;
+use crate::admin::answer::empty;
 use crate::admin::view::Admin;
 use crate::app::build::descriptors;
 use crate::base::permits::Permits;
+use crate::base::task::boxed_local;
 use crate::base::time::Clock;
 use crate::gateway::error::CallerFault;
 use crate::gateway::fields::Seen;
 use crate::gateway::framing;
 use crate::gateway::metrics::{ListenerMetrics, ListenerRefusal};
 use crate::gateway::request_body::caller_body::CallerBody;
-use crate::gateway::response_body::{Pieces, ResponseBody};
+use crate::gateway::response_body::ResponseBody;
 use crate::modes::{ConnectionRules, CurrentService, Pages, Phase, Service, Serving, serve};
 use crate::net::listen::{BoundSocket, Listener};
 use crate::net::share::WorkerShare;
@@ -65,8 +61,7 @@ pub fn spawn(
 ) -> io::Result<Rc<CurrentService>> {
     let listener = Listener::adopt(bound, Arc::default(), WorkerShare::alone())?.for_own_user();
     let pages = AdminPages {
-        clock: admin.clock.clone(),
-        router: admin::router(admin),
+        admin: Rc::new(admin),
         metrics: metrics.clone(),
     };
     let current = CurrentService::new(Serving {
@@ -78,7 +73,7 @@ pub fn spawn(
         metrics,
     });
     let serving = current.clone();
-    tokio::task::spawn_local(async move {
+    tokio::task::spawn_local(boxed_local(async move {
         // It answers through a drain, to its very end.
         let (_alive, phase) = watch::channel(Phase::Serving);
         let panicked = |panic: &str| {
@@ -89,15 +84,14 @@ pub fn spawn(
             );
         };
         serve(listener, serving, phase, panicked).await;
-    });
+    }));
     Ok(current)
 }
 
 #[derive(Debug)]
 struct AdminPages {
-    router: Router,
+    admin: Rc<Admin>,
     metrics: Arc<ListenerMetrics>,
-    clock: Clock,
 }
 
 /// The bytes of a body that are taken: its pages ask for a word.
@@ -113,35 +107,19 @@ impl Pages for AdminPages {
             self.metrics.refused(ListenerRefusal::Framing).inc();
             return Box::pin(std::future::ready(self.refuse(&fault)));
         }
-        let (mut router, clock) = (self.router.clone(), self.clock.clone());
+        let admin = self.admin.clone();
         Box::pin(async move {
             let (head, body) = request.into_parts();
-            let body = match whole(body).await {
-                Ok(body) => axum::body::Body::from(body),
-                Err(status) => return dated(&clock, empty(status)),
+            let answer = match whole(body).await {
+                Ok(body) => admin::answer(&admin, &head, &body).await,
+                Err(status) => empty(status),
             };
-            let response = match router.call(Request::from_parts(head, body)).await {
-                Ok(response) => response,
-                Err(never) => match never {},
-            };
-            let (parts, body) = response.into_parts();
-            if body.size_hint().exact().is_none() {
-                let body = ResponseBody::pieces(Box::new(EventPieces(body)));
-                return dated(&clock, Response::from_parts(parts, body));
-            }
-            // All others are made whole.
-            match axum::body::to_bytes(body, usize::MAX).await {
-                Ok(bytes) => {
-                    let response = Response::from_parts(parts, ResponseBody::whole(bytes));
-                    dated(&clock, response)
-                }
-                Err(_) => dated(&clock, empty(StatusCode::INTERNAL_SERVER_ERROR)),
-            }
+            dated(&admin.clock, answer)
         })
     }
 
     fn refuse(&self, fault: &CallerFault) -> Response<ResponseBody> {
-        dated(&self.clock, refuse(fault))
+        dated(&self.admin.clock, refuse(fault))
     }
 }
 
@@ -163,24 +141,6 @@ async fn whole(mut body: CallerBody) -> Result<Vec<u8>, StatusCode> {
     Ok(whole)
 }
 
-/// What a page is told as it happens.
-#[derive(Debug)]
-struct EventPieces(axum::body::Body);
-
-impl Pieces for EventPieces {
-    fn poll_piece(&mut self, cx: &mut Context<'_>) -> Poll<Option<Bytes>> {
-        loop {
-            let frame = ready!(Pin::new(&mut self.0).poll_frame(cx));
-            match frame.and_then(Result::ok).map(Frame::into_data) {
-                Some(Ok(piece)) => return Poll::Ready(Some(piece)),
-                // Trailers, of which there are none.
-                Some(Err(_)) => {}
-                None => return Poll::Ready(None),
-            }
-        }
-    }
-}
-
 /// A request with more than one reading is the last of its connection.
 fn refuse(fault: &CallerFault) -> Response<ResponseBody> {
     let mut response = empty(match fault {
@@ -192,12 +152,6 @@ fn refuse(fault: &CallerFault) -> Response<ResponseBody> {
     let text = HeaderValue::from_static("text/plain; charset=utf-8");
     headers.insert(header::CONTENT_TYPE, text);
     *response.body_mut() = ResponseBody::whole(format!("{fault}\n"));
-    response
-}
-
-fn empty(status: StatusCode) -> Response<ResponseBody> {
-    let mut response = Response::new(ResponseBody::empty());
-    *response.status_mut() = status;
     response
 }
 
