@@ -59,9 +59,10 @@ pub struct Set {
     pub from: Option<String>,
 }
 
-/// Obtains once by `mint`, for at most `limit`. Dropping the future abandons the
-/// attempt.
+/// Obtains once by `mint`, for at most `limit` or what `mint` itself takes at most. Dropping
+/// the future abandons the attempt.
 pub async fn attempt(mint: &Arc<dyn Mint>, limit: Duration, clock: &Clock) -> Attempt {
+    let limit = mint.facts().longest_attempt.unwrap_or(limit);
     let recorder = Recorder::new();
     let started = Instant::now();
     let minted = recorder

@@ -146,6 +146,9 @@ pub enum Cause {
     /// An attempt is under way and took longer than a call may wait.
     #[error("it is still being minted after {0:?}")]
     StillMinting(Duration),
+    /// This replica mints nothing, and nobody published one for longer than a call may wait.
+    #[error("no keeper has published it yet, after {0:?}: {1}")]
+    StillUnpublished(Duration, String),
 }
 
 const UNAVAILABLE: &str = "unavailable";

@@ -249,9 +249,18 @@ impl Slot {
             // A rejected credential that still lives is better than no call at all.
             Err(_) => self.suspended().ok_or_else(|| Unavailable {
                 credential: self.shared.name.clone(),
-                cause: Arc::new(Cause::StillMinting(limit)),
+                cause: Arc::new(self.still_without(limit)),
                 retry_after: Duration::from_secs(1),
             }),
+        }
+    }
+
+    /// Why there is nothing after `limit`, where no attempt has failed.
+    fn still_without(&self, limit: Duration) -> Cause {
+        let mint = self.shared.mint();
+        match mint.facts().follows {
+            true => Cause::StillUnpublished(limit, mint.facts().person_does.clone()),
+            false => Cause::StillMinting(limit),
         }
     }
 

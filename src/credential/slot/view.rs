@@ -152,7 +152,7 @@ impl RememberedFailure {
     pub(super) fn error(&self) -> Option<&MintError> {
         match &*self.cause {
             Cause::Failed(error) => Some(error),
-            Cause::StillMinting(_) => None,
+            Cause::StillMinting(_) | Cause::StillUnpublished(..) => None,
         }
     }
 

@@ -45,6 +45,21 @@ async fn without_credential(change: impl FnOnce(&mut Setup)) -> Answer {
     get(&headset, &[]).await
 }
 
+/// A holder of the fleet whose store is at `address`.
+fn holder(address: &str, more: &str) -> Headset {
+    let folder = Folder::new();
+    folder.write("key", "0123456789abcdef0123456789abcdef");
+    let toml = format!(
+        "[listener.app]\nbind = \"127.0.0.1:0\"\n[admin]\nbind = \"127.0.0.1:0\"\n\
+         [store]\nurl = \"redis://{address}\"\nkey = {{ file = \"{{folder}}/key\" }}\n\
+         [fleet]\nrole = \"holder\"\n\
+         [route.a]\nupstream = \"{0}\"\ncredential = \"key\"\n[credential.key]\n\
+         kind = \"basicauth\"\nurl = \"{0}/b\"\nusername = \"u\"\ncontext_id = \"1\"\n{more}",
+        nobody()
+    );
+    Headset::start(folder, &toml)
+}
+
 /// Runs `headset run` with the file `toml` to its end.
 fn ended(toml: &str) -> (Option<i32>, String) {
     let folder = Folder::new();
@@ -121,6 +136,20 @@ async fn make(row: &str) {
                 nobody()
             );
             get(&Headset::start(folder, &toml), &[]).await
+        }
+        "503 `credential_unavailable`, and `no keeper has published`" => {
+            // Connects, and is not answered within the time that a call may wait.
+            let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+            let wait = "[timeouts]\ncredential_wait = \"100ms\"\n";
+            get(
+                &holder(&silent.local_addr().unwrap().to_string(), wait),
+                &[],
+            )
+            .await
+        }
+        "503 `credential_unavailable`, and `a holder reads`" => {
+            let address = nobody().replace("http://", "");
+            get(&holder(&address, ""), &[]).await
         }
         "502 `upstream_unreachable`" => {
             get(&plain(&nobody(), "timeouts.connect_retry = \"0\"", ""), &[]).await

@@ -80,6 +80,11 @@ impl FleetMint {
                 let who = named.map_or("another replica".to_owned(), |lease| lease.replica);
                 format!("{who} is minting it and has not published it in {store}")
             }
+            false if view.generation == 0 => format!(
+                "no keeper has published one in {store} (as {}): see to it that a keeper runs \
+                 and mints, with the same store.prefix and the same [credential.{}]",
+                self.place.record, self.credential.name
+            ),
             false => format!("no keeper has published a newer one in {store}"),
         };
         if !view.others.is_empty() {

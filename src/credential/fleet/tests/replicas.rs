@@ -20,11 +20,12 @@ use crate::credential::slot::{RejectOutcome, Slot, SlotParts};
 use crate::credential::store::file::FileStore;
 use crate::credential::store::{NullStore, Store, StoreScope, digest_of};
 use crate::credential::testing::{START_MS, ScriptedAct, ScriptedMint, refused, unavailable};
-use crate::credential::{Minted, RefusalReason};
+use crate::credential::{Mint, Minted, RefusalReason, attempt};
 use crate::secret::{Secret, SecretSource};
 
 const KEY: &str = "0123456789abcdef0123456789abcdef";
 const HOUR: Duration = Duration::from_secs(3600);
+const MINT_LIMIT: Duration = Duration::from_secs(10);
 
 /// A store, an issuer, and replicas.
 struct ReplicaWorld {
@@ -54,7 +55,7 @@ impl ReplicaWorld {
         self.replica_with(role, &self.issuer)
     }
 
-    fn replica_with(&self, role: FleetRole, issuer: &Arc<ScriptedMint>) -> Arc<Slot> {
+    fn mint_with(&self, role: FleetRole, issuer: &Arc<ScriptedMint>) -> Arc<dyn Mint> {
         *issuer.clock.lock().unwrap() = Some(self.clock.clone());
         let key = Secret::new(self.key.to_owned(), "file /key");
         let fleet = Fleet {
@@ -65,10 +66,9 @@ impl ReplicaWorld {
             timeout: Duration::from_secs(1),
             metrics: FleetMetrics::new().unwrap(),
         };
-        let name = Name::parse("cms_key").unwrap();
+        let name = cms_key();
         let identity = digest_of(&[self.identity]);
-        let limit = Duration::from_secs(10);
-        let mint = shared(
+        shared(
             issuer.clone(),
             &fleet,
             SharedCredential {
@@ -78,8 +78,12 @@ impl ReplicaWorld {
             },
             StoreScope::new(self.copies.clone(), &name, None, identity),
             self.clock.clone(),
-            limit,
-        );
+            MINT_LIMIT,
+        )
+    }
+
+    fn replica_with(&self, role: FleetRole, issuer: &Arc<ScriptedMint>) -> Arc<Slot> {
+        let (name, mint) = (cms_key(), self.mint_with(role, issuer));
         Slot::start(SlotParts {
             meter: CredentialMetrics::register(&Registry::new())
                 .unwrap()
@@ -88,7 +92,7 @@ impl ReplicaWorld {
             mint,
             clock: self.clock.clone(),
             credential_wait: Duration::from_secs(30),
-            mint_limit: limit,
+            mint_limit: MINT_LIMIT,
             runtime: tokio::runtime::Handle::current(),
         })
     }
@@ -100,6 +104,10 @@ impl ReplicaWorld {
     fn registrations(&self) -> usize {
         self.issuer.calls()
     }
+}
+
+fn cms_key() -> Name {
+    Name::parse("cms_key").unwrap()
 }
 
 fn carried(minted: &Minted) -> String {
@@ -238,6 +246,33 @@ async fn a_holder_alone_says_that_no_keeper_published_and_takes_what_comes() {
     assert_eq!(world.registrations(), 0);
     let _keeper = world.replica(FleetRole::Keeper);
     until_all_carry(&[holder], "Basic 1").await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_attempt_of_a_holder_blames_the_keepers_and_never_the_issuer() {
+    let world = ReplicaWorld::new(ScriptedMint::lives(3600));
+    let mint = world.mint_with(FleetRole::Holder, &world.issuer);
+    let attempt = attempt::attempt(&mint, MINT_LIMIT, &world.clock).await;
+    let told = attempt.outcome.unwrap_err().to_string();
+    for part in [
+        "no keeper has published one in ",
+        "(as headset:{cms_key}:",
+        "the same [credential.cms_key]",
+    ] {
+        assert!(told.contains(part), "{part} in {told}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_waits_at_a_holder_is_told_that_it_waits_for_a_keeper() {
+    let world = ReplicaWorld::new(ScriptedMint::lives(3600));
+    let holder = world.replica(FleetRole::Holder);
+    let told = holder.obtain_within(Duration::from_secs(5)).await;
+    let told = told.unwrap_err().to_string();
+    assert!(
+        told.contains("no keeper has published it yet, after 5s: see to it that a keeper"),
+        "{told}"
+    );
 }
 
 #[tokio::test(start_paused = true)]
