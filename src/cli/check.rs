@@ -62,11 +62,12 @@ Examples:
 pub fn run(args: CheckArgs) -> anyhow::Result<ExitCode> {
     let sources = args.quick.sources();
     let kinds = kind_keys();
+    let reading = load::read(&sources, &kinds);
     let mut problems = match args.offline_secrets {
         true => Vec::new(),
-        false => unreadable(&load::secrets(&sources, &kinds)),
+        false => unreadable(&reading.secrets),
     };
-    let outcome = match load::load(&sources, &kinds) {
+    let outcome = match reading.outcome {
         Ok(mut config) => {
             let exposed = load::exposed(&config);
             config.warnings.extend(exposed);
@@ -90,7 +91,7 @@ pub fn run(args: CheckArgs) -> anyhow::Result<ExitCode> {
     };
     write(
         &outcome,
-        &tried,
+        (&tried, reading.text.as_deref().unwrap_or_default()),
         args.output,
         &mut std::io::stdout().lock(),
         &mut std::io::stderr().lock(),
@@ -142,10 +143,10 @@ pub fn unreadable(secrets: &[(String, SecretSource, Place)]) -> Vec<Problem> {
     problems
 }
 
-/// Writes what was found.
-pub fn write(
+/// Writes what was found in the file with this `text`.
+fn write(
     outcome: &Result<Config, Vec<Problem>>,
-    tried: &[TriedCredential],
+    (tried, text): (&[TriedCredential], &str),
     output: OutputFormat,
     stdout: &mut dyn Write,
     stderr: &mut dyn Write,
@@ -154,7 +155,11 @@ pub fn write(
         (_, OutputFormat::Json) => writeln!(stdout, "{}", as_json(outcome, tried)),
         (Err(problems), OutputFormat::Human) => {
             let colour = std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
-            report::drawn(problems, |problem| excerpt::of(problem, colour), stderr)
+            report::drawn(
+                problems,
+                |problem| excerpt::of(problem, text, colour),
+                stderr,
+            )
         }
         (Ok(config), OutputFormat::Human) => {
             for warning in &config.warnings {
@@ -290,7 +295,7 @@ mod tests {
 
     fn written(outcome: &Result<Config, Vec<Problem>>, output: OutputFormat) -> (String, String) {
         let (mut stdout, mut stderr) = (Vec::new(), Vec::new());
-        write(outcome, &[], output, &mut stdout, &mut stderr).unwrap();
+        write(outcome, (&[], ""), output, &mut stdout, &mut stderr).unwrap();
         let text = |bytes| String::from_utf8(bytes).unwrap();
         (text(stdout), text(stderr))
     }
@@ -307,8 +312,9 @@ mod tests {
                 file: Some(file),
                 ..load::Sources::default()
             };
-            let mut problems = unreadable(&load::secrets(&sources, KINDS));
-            problems.extend(load::load(&sources, KINDS).err().into_iter().flatten());
+            let reading = load::read(&sources, KINDS);
+            let mut problems = unreadable(&reading.secrets);
+            problems.extend(reading.outcome.err().into_iter().flatten());
             let (stdout, stderr) = written(&Err(problems), OutputFormat::Human);
             assert_eq!(stdout, "");
             for part in [

@@ -13,14 +13,12 @@ use crate::config::keys;
 /// Stands for what is not shown.
 const HIDDEN: &str = "…";
 
-/// Draws the line that `problem` is about, read from its file again; `None` where it is
-/// about no line of a file, or the file cannot be read any more. Nothing that may be a
-/// secret is in it.
-pub fn of(problem: &Problem, colour: bool) -> Option<String> {
-    let Place::File { path, line, column } = &problem.place else {
+/// Draws the line that `problem` is about, of the file with this `text`; `None` where it is
+/// about no line of it. Nothing that may be a secret is in it.
+pub fn of(problem: &Problem, text: &str, colour: bool) -> Option<String> {
+    let Place::File { line, column, .. } = &problem.place else {
         return None;
     };
-    let text = std::fs::read_to_string(path).ok()?;
     let written = text.lines().nth(line.checked_sub(1)?)?;
     let shown = shown(written, &problem.key)?;
     let begin = written.char_indices().nth(column - 1)?.0;
@@ -93,18 +91,18 @@ fn is_closed(ty: ValueType) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
+
     use super::*;
-    use crate::base::temp_folder::TempFolder;
 
     fn drawn(line: &str, column: usize, key: &str) -> Option<String> {
-        let folder = TempFolder::new();
-        let path = folder.write("headset.toml", &format!("# first\n{line}\n"));
+        let text = format!("# first\n{line}\n");
         let place = Place::File {
-            path: path.into(),
+            path: Path::new("headset.toml").into(),
             line: 2,
             column,
         };
-        of(&Problem::new(place, key, "why", "fix"), false)
+        of(&Problem::new(place, key, "why", "fix"), &text, false)
     }
 
     #[test]
@@ -149,7 +147,11 @@ mod tests {
         assert_eq!(drawn("bind = 1", 90, "listener.app.bind"), None);
         let of_variable = Place::Variable("HEADSET_X".into());
         assert_eq!(
-            of(&Problem::new(of_variable, "x", "why", "fix"), false),
+            of(
+                &Problem::new(of_variable, "x", "why", "fix"),
+                "a = 1",
+                false
+            ),
             None
         );
     }

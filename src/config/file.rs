@@ -22,22 +22,41 @@ const MAX_BYTES: u64 = 1 << 20;
 /// No key is deeper; it also bounds every recursion over the tree.
 const MAX_DEPTH: usize = 12;
 
+/// A configuration file that was read once: a pipe can be read no second time.
+#[derive(Debug)]
+pub struct FileRead {
+    /// What it says; nothing where it cannot be read.
+    pub layer: ConfigLayer,
+    /// What is wrong with its syntax, or why it cannot be read.
+    pub problems: Vec<Problem>,
+    /// Its text, as it was then.
+    pub text: Option<String>,
+}
+
 /// Reads the file at `path`; an unreadable one is an empty layer and a problem.
-pub fn read(path: &Path) -> (ConfigLayer, Vec<Problem>) {
+pub fn read(path: &Path) -> FileRead {
     let place = Place::File {
         path: path.into(),
         line: 1,
         column: 1,
     };
     match text(path) {
-        Ok(text) => parse(path, &text),
-        Err((why, fix)) => {
-            let layer = ConfigLayer {
+        Ok(text) => {
+            let (layer, problems) = parse(path, &text);
+            FileRead {
+                layer,
+                problems,
+                text: Some(text),
+            }
+        }
+        Err((why, fix)) => FileRead {
+            layer: ConfigLayer {
                 name: "file",
                 root: Node::table(place.clone()),
-            };
-            (layer, vec![Problem::new(place, "", why, fix)])
-        }
+            },
+            problems: vec![Problem::new(place, "", why, fix)],
+            text: None,
+        },
     }
 }
 
@@ -310,9 +329,9 @@ mod tests {
 
     #[test]
     fn a_missing_file_and_one_that_is_not_text_are_problems() {
-        let (_, missing) = read(Path::new("/nonexistent/headset.toml"));
+        let missing = read(Path::new("/nonexistent/headset.toml")).problems;
         assert!(missing[0].to_string().contains("--config"), "{missing:?}");
-        let (_, binary) = read(&std::env::current_exe().unwrap());
+        let binary = read(&std::env::current_exe().unwrap()).problems;
         assert_eq!(binary.len(), 1);
     }
 }

@@ -7,6 +7,7 @@
 use std::path::{Path, PathBuf};
 
 use crate::base::problem::{Place, Problem};
+use crate::config::file::FileRead;
 use crate::config::key::{Fallback, KindKeys};
 use crate::config::places::Places;
 use crate::config::section::Section;
@@ -44,20 +45,42 @@ pub fn process_environment() -> Vec<(String, String)> {
 /// # Errors
 /// All problems, in the order of their places; never an empty list.
 pub fn load(sources: &Sources, kinds: &[KindKeys]) -> Result<Config, Vec<Problem>> {
-    let (file, syntax) = layer(sources);
-    judge(&file, syntax, sources, kinds)
+    let file = read_file(sources);
+    judge(&file.layer, file.problems, sources, kinds)
 }
 
-/// Every secret that the same sources name, whatever else is wrong with them: its key,
-/// where it is kept, and where that was written. A file that was changed since is read
-/// as it is now.
-pub fn secrets(sources: &Sources, kinds: &[KindKeys]) -> Vec<(String, SecretSource, Place)> {
-    let (file, _) = layer(sources);
+/// All that one reading of the sources yields.
+#[derive(Debug)]
+pub struct Reading {
+    /// Every secret that they name, whatever else is wrong with them: its key, where it is
+    /// kept, and where that was written.
+    pub secrets: Vec<(String, SecretSource, Place)>,
+    /// As [`load`] has it.
+    pub outcome: Result<Config, Vec<Problem>>,
+    /// The text of the file; `None` where there is none, or it cannot be read.
+    pub text: Option<String>,
+}
+
+/// Reads and judges everything as [`load`] does, and keeps what else there is to tell.
+pub fn read(sources: &Sources, kinds: &[KindKeys]) -> Reading {
+    let file = read_file(sources);
+    Reading {
+        secrets: secrets(&file.layer, sources, kinds),
+        outcome: judge(&file.layer, file.problems, sources, kinds),
+        text: file.text,
+    }
+}
+
+fn secrets(
+    file: &ConfigLayer,
+    sources: &Sources,
+    kinds: &[KindKeys],
+) -> Vec<(String, SecretSource, Place)> {
     let (variables, _) = environment::variables(&sources.environment);
     let (flags, _) = environment::flags(&sources.flags);
     let (beneath, _) = environment::flags(&sources.beneath);
     let implied = quick::fallback(&file.root, &[&variables, &flags]);
-    let root = tree::merge(&[&beneath, &file, &variables, &flags], implied.as_ref());
+    let root = tree::merge(&[&beneath, file, &variables, &flags], implied.as_ref());
     let mut found = Vec::new();
     let sections = lower::lower(&root, kinds).sections;
     let mut fleet = sections.iter().filter(|section| section.table == "fleet");
@@ -127,16 +150,17 @@ pub fn exposed(config: &Config) -> Vec<Problem> {
     found
 }
 
-fn layer(sources: &Sources) -> (ConfigLayer, Vec<Problem>) {
+fn read_file(sources: &Sources) -> FileRead {
     match &sources.file {
         Some(path) => file::read(path),
-        None => (
-            ConfigLayer {
+        None => FileRead {
+            layer: ConfigLayer {
                 name: "file",
                 root: Node::table(Place::Default),
             },
-            Vec::new(),
-        ),
+            problems: Vec::new(),
+            text: None,
+        },
     }
 }
 

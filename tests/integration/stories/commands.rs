@@ -274,6 +274,36 @@ async fn check_online_ends_with_what_is_wrong() {
     assert_eq!(ran.code, 69, "{}", ran.stderr);
 }
 
+/// `check -c <(…)`: what is read twice is empty, or waits without end, the second time.
+#[tokio::test]
+async fn check_reads_a_pipe_once() {
+    let check = |text: String| async move {
+        let mut command = tokio::process::Command::new(env!("CARGO_BIN_EXE_headset"));
+        command.args(["check", "--config", "/dev/stdin"]);
+        command.env_clear().kill_on_drop(true);
+        command.stdin(std::process::Stdio::piped());
+        command.stdout(std::process::Stdio::piped());
+        command.stderr(std::process::Stdio::piped());
+        let mut child = command.spawn().unwrap();
+        let mut stdin = child.stdin.take().unwrap();
+        tokio::io::AsyncWriteExt::write_all(&mut stdin, text.as_bytes())
+            .await
+            .unwrap();
+        drop(stdin);
+        let out = child.wait_with_output().await.unwrap();
+        let text = |bytes| String::from_utf8(bytes).unwrap();
+        (out.status.code(), text(out.stdout), text(out.stderr))
+    };
+    let good = "[listener.app]\nbind = \"127.0.0.1:0\"\n\
+                [route.a]\nupstream = \"https://cms.example.com\"\n";
+    let (code, said, complaints) = check(good.into()).await;
+    assert_eq!(code, Some(0), "{complaints}");
+    assert!(said.contains("route a: / -> "), "{said}");
+    let (code, _, complaints) = check(good.replace("bind", "bnd")).await;
+    assert_eq!(code, Some(78));
+    assert!(complaints.contains("2 | bnd = …"), "{complaints}");
+}
+
 /// `check --online` and then `run` is the order that people are told; a session that the
 /// first leaves open bars the second for as long as a refusal is remembered.
 #[tokio::test]
