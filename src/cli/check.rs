@@ -15,7 +15,7 @@ use crate::base::problem::{Place, Problem};
 use crate::base::time::Clock;
 use crate::cli::excerpt;
 use crate::cli::exit;
-use crate::cli::online::{self, TriedCredential};
+use crate::cli::online::{self, Tried};
 use crate::cli::quick::Quick;
 use crate::cli::report::{self, OutputFormat};
 use crate::config::resolve::Resolve;
@@ -35,7 +35,8 @@ pub struct CheckArgs {
     pub quick: Quick,
     /// Mint each credential once, for real: this changes what its issuer holds, as
     /// `headset mint --help` says. Warns where manual action is required within 14 days.
-    /// Ends with 77 where one is refused, 69 where one is out of reach.
+    /// Asks the shared store of a fleet, too. Ends with 77 where one is refused, 69 where one
+    /// (or the store) is out of reach, 78 where the store does not let headset in.
     #[arg(long)]
     pub online: bool,
     /// Leave out what is only where headset will run: secrets, the files of TLS, the store.
@@ -87,7 +88,7 @@ pub fn run(args: CheckArgs) -> anyhow::Result<ExitCode> {
     let outcome = outcome.ok_or(problems);
     let tried = match &outcome {
         Ok(config) if args.online => online::try_all(config)?,
-        _ => Vec::new(),
+        _ => Tried::default(),
     };
     write(
         &outcome,
@@ -97,7 +98,7 @@ pub fn run(args: CheckArgs) -> anyhow::Result<ExitCode> {
         &mut std::io::stderr().lock(),
     )?;
     Ok(match outcome {
-        Ok(_) => ExitCode::from(online::exit_code(&tried)),
+        Ok(_) => ExitCode::from(tried.exit_code()),
         Err(_) => ExitCode::from(exit::EX_CONFIG),
     })
 }
@@ -146,7 +147,7 @@ pub fn unreadable(secrets: &[(String, SecretSource, Place)]) -> Vec<Problem> {
 /// Writes what was found in the file with this `text`.
 fn write(
     outcome: &Result<Config, Vec<Problem>>,
-    (tried, text): (&[TriedCredential], &str),
+    (tried, text): (&Tried, &str),
     output: OutputFormat,
     stdout: &mut dyn Write,
     stderr: &mut dyn Write,
@@ -168,17 +169,17 @@ fn write(
             for line in summary(config) {
                 writeln!(stdout, "{line}")?;
             }
-            for tried in tried {
-                if let Some(line) = tried.bad() {
-                    writeln!(stderr, "{line}")?;
-                }
-                if let Some(line) = tried.good() {
-                    writeln!(stdout, "{line}")?;
-                }
+            for line in tried.bad() {
+                writeln!(stderr, "{line}")?;
             }
-            let word = match online::exit_code(tried) == 0 {
+            for line in tried.good() {
+                writeln!(stdout, "{line}")?;
+            }
+            let word = match tried.exit_code() == 0 {
                 true => "ok",
-                false => "the configuration is valid, but not every credential could be obtained",
+                false => {
+                    "the configuration is valid, but not all that was asked for online could be had"
+                }
             };
             writeln!(stdout, "{word} ({})", config.digest)
         }
@@ -233,7 +234,7 @@ fn dialled_json(resolve: &Resolve) -> Json {
     Json::Object(each.collect())
 }
 
-fn as_json(outcome: &Result<Config, Vec<Problem>>, tried: &[TriedCredential]) -> Json {
+fn as_json(outcome: &Result<Config, Vec<Problem>>, tried: &Tried) -> Json {
     let listed = |problems: &[Problem]| -> Vec<Json> {
         problems
             .iter()
@@ -250,8 +251,9 @@ fn as_json(outcome: &Result<Config, Vec<Problem>>, tried: &[TriedCredential]) ->
     match outcome {
         Err(problems) => json!({ "ok": false, "problems": listed(problems) }),
         Ok(config) => json!({
-            "ok": online::exit_code(tried) == 0,
-            "online": tried.iter().map(TriedCredential::json).collect::<Vec<_>>(),
+            "ok": tried.exit_code() == 0,
+            "online": tried.json(),
+            "store": tried.store_json(),
             "digest": config.digest,
             "warnings": listed(&config.warnings),
             "admin": config.admin.bind.to_string(),
@@ -295,7 +297,14 @@ mod tests {
 
     fn written(outcome: &Result<Config, Vec<Problem>>, output: OutputFormat) -> (String, String) {
         let (mut stdout, mut stderr) = (Vec::new(), Vec::new());
-        write(outcome, (&[], ""), output, &mut stdout, &mut stderr).unwrap();
+        write(
+            outcome,
+            (&Tried::default(), ""),
+            output,
+            &mut stdout,
+            &mut stderr,
+        )
+        .unwrap();
         let text = |bytes| String::from_utf8(bytes).unwrap();
         (text(stdout), text(stderr))
     }

@@ -1,6 +1,7 @@
 //! `headset check --online`: tries each credential once, one after the other, as
-//! `headset mint` does, and warns where manual action is required soon. A holder of a fleet
-//! reads what is published, and a keeper asks the shared store whether it is there, too.
+//! `headset mint` does, and warns where manual action is required soon. Where there is a shared
+//! store it is asked first, once, whether it lets this headset in; a holder of a fleet then reads
+//! what is published.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,12 +14,12 @@ use crate::base::time::{Clock, rfc3339};
 use crate::cli::report::{class, ends, outcome_json, span};
 use crate::cli::{attempt, exit, process};
 use crate::config::{self, Config};
+use crate::credential::MintError;
 use crate::credential::attempt::Obtained;
-use crate::credential::fleet::{RecordPlace, StoreDown};
+use crate::credential::fleet::{Fleet, RecordPlace, StoreDown};
 use crate::credential::minter_factory::{FleetStores, MinterFactory, listed_tenant};
 use crate::credential::slot_opener::open_sources;
 use crate::credential::store::NullStore;
-use crate::credential::{MintError, UnavailableReason};
 use crate::net::egress::ProcessContext;
 
 /// A person who must act within this should hear of it now.
@@ -26,7 +27,7 @@ const RUNWAY: Duration = Duration::from_secs(14 * 86_400);
 
 /// One credential that was tried.
 #[derive(Debug)]
-pub struct TriedCredential {
+struct TriedCredential {
     name: Name,
     /// The tenant for whom, where each has its own.
     tenant: Option<String>,
@@ -34,11 +35,20 @@ pub struct TriedCredential {
     outcome: Option<Result<Obtained, MintError>>,
 }
 
+/// All that was tried.
+#[derive(Debug, Default)]
+pub struct Tried {
+    /// The shared store of a fleet, where there is one: its address, and whether it does what
+    /// it is asked.
+    store: Option<(String, Result<(), StoreDown>)>,
+    credentials: Vec<TriedCredential>,
+}
+
 /// Tries each credential of `config`, which has been judged.
 ///
 /// # Errors
 /// Where the machine refuses a runtime.
-pub fn try_all(config: &Config) -> std::io::Result<Vec<TriedCredential>> {
+pub fn try_all(config: &Config) -> std::io::Result<Tried> {
     let clock = Clock::system();
     // One attempt each, outside any slot: nothing is kept.
     let nowhere = Arc::new(NullStore::new());
@@ -53,11 +63,16 @@ pub fn try_all(config: &Config) -> std::io::Result<Vec<TriedCredential>> {
         });
     }
     process::runtime()?.block_on(async {
-        let mut all = Vec::new();
-        for credential in &config.credentials {
-            all.push(try_one(credential, config, &factory, &clock).await);
+        let mut tried = Tried::default();
+        if let Some(stores) = &factory.fleet {
+            let shown = stores.fleet.store.shown();
+            tried.store = Some((shown, ask_store(&stores.fleet).await));
         }
-        Ok(all)
+        for credential in &config.credentials {
+            let one = try_one(credential, config, &factory, &clock).await;
+            tried.credentials.push(one);
+        }
+        Ok(tried)
     })
 }
 
@@ -89,17 +104,7 @@ async fn try_one(
     });
     let sources = open_sources(factory, credential, config).unwrap_or_default();
     tried.outcome = Some(match built {
-        Ok(mint) => {
-            let outcome = attempt::once(&mint, sources, limit, clock).await.outcome;
-            match (outcome, ask_store(factory, credential).await) {
-                (Ok(_), Err(down)) => Err(MintError::Unavailable {
-                    reason: UnavailableReason::Store,
-                    detail: format!("it was obtained and cannot be shared: {down}"),
-                    retry_after: None,
-                }),
-                (outcome, _) => outcome,
-            }
-        }
+        Ok(mint) => attempt::once(&mint, sources, limit, clock).await.outcome,
         // It was judged a moment ago; a file went away in between.
         Err(problems) => {
             let each: Vec<&str> = problems.iter().map(|problem| &*problem.why).collect();
@@ -110,17 +115,9 @@ async fn try_one(
     tried
 }
 
-/// Asks the shared store for something, where there is one: whether it is there, and lets this
-/// replica in.
-async fn ask_store(
-    factory: &MinterFactory,
-    credential: &config::CredentialConfig,
-) -> Result<(), StoreDown> {
-    let Some(stores) = &factory.fleet else {
-        return Ok(());
-    };
-    let fleet = &stores.fleet;
-    let name = format!("{}:{{{}}}", fleet.prefix, credential.name);
+/// Asks the shared store for something: whether it is there, and lets this replica in.
+async fn ask_store(fleet: &Fleet) -> Result<(), StoreDown> {
+    let name = format!("{}:{{check}}", fleet.prefix);
     let place = RecordPlace {
         record: format!("{name}:check").into(),
         known: format!("{name}:known").into(),
@@ -129,11 +126,66 @@ async fn ask_store(
     fleet.store.look(&place).await.map(|_| ())
 }
 
-/// The exit code of all of them.
-pub fn exit_code(all: &[TriedCredential]) -> u8 {
-    let tried = all.iter().filter_map(|tried| tried.outcome.as_ref());
-    let codes: Vec<u8> = tried.map(exit::of_attempt).collect();
-    exit::worst(&codes)
+impl Tried {
+    /// The exit code of all of it.
+    pub fn exit_code(&self) -> u8 {
+        let outcomes = self
+            .credentials
+            .iter()
+            .filter_map(|one| one.outcome.as_ref());
+        let mut codes: Vec<u8> = outcomes.map(exit::of_attempt).collect();
+        if let Some((_, Err(down))) = &self.store {
+            codes.push(match down.is_misconfigured {
+                true => exit::EX_CONFIG,
+                false => exit::EX_UNAVAILABLE,
+            });
+        }
+        exit::worst(&codes)
+    }
+
+    /// For stdout: what works, and until when.
+    pub fn good(&self) -> impl Iterator<Item = String> {
+        let store = match &self.store {
+            Some((shown, Ok(()))) => Some(format!("shared store {shown}: reached")),
+            _ => None,
+        };
+        let credentials = self.credentials.iter();
+        store
+            .into_iter()
+            .chain(credentials.filter_map(TriedCredential::good))
+    }
+
+    /// For stderr: what is wrong or soon will be.
+    pub fn bad(&self) -> impl Iterator<Item = String> {
+        let store = match &self.store {
+            Some((_, Err(down))) => Some(match down.is_misconfigured {
+                true => format!("fault in [store]: {down}"),
+                false => format!("out of reach: {down}"),
+            }),
+            _ => None,
+        };
+        let credentials = self.credentials.iter();
+        store
+            .into_iter()
+            .chain(credentials.filter_map(TriedCredential::bad))
+    }
+
+    /// What came of each credential, as an array.
+    pub fn json(&self) -> Json {
+        self.credentials.iter().map(TriedCredential::json).collect()
+    }
+
+    /// What came of the shared store, as an object; `null` where there is none.
+    pub fn store_json(&self) -> Json {
+        let Some((shown, outcome)) = &self.store else {
+            return Json::Null;
+        };
+        json!({
+            "url": shown,
+            "ok": outcome.is_ok(),
+            "detail": outcome.as_ref().err().map(ToString::to_string),
+        })
+    }
 }
 
 impl TriedCredential {
@@ -144,16 +196,14 @@ impl TriedCredential {
         }
     }
 
-    /// For stdout: that it works, and until when.
-    pub fn good(&self) -> Option<String> {
+    fn good(&self) -> Option<String> {
         match &self.outcome {
             Some(Ok(obtained)) => Some(format!("{}: obtained, {}", self.who(), ends(obtained))),
             _ => None,
         }
     }
 
-    /// For stderr: what is wrong or soon will be.
-    pub fn bad(&self) -> Option<String> {
+    fn bad(&self) -> Option<String> {
         let who = self.who();
         match &self.outcome {
             None => Some(format!(
@@ -176,8 +226,7 @@ impl TriedCredential {
         ))
     }
 
-    /// As an object.
-    pub fn json(&self) -> Json {
+    fn json(&self) -> Json {
         let mut one = match &self.outcome {
             Some(outcome) => outcome_json(outcome),
             None => json!({ "ok": null }),
@@ -206,6 +255,13 @@ mod tests {
         }
     }
 
+    fn all(credentials: Vec<TriedCredential>) -> Tried {
+        Tried {
+            store: None,
+            credentials,
+        }
+    }
+
     fn obtained(runway: Option<u64>) -> Obtained {
         Obtained {
             sets: Vec::new(),
@@ -229,8 +285,7 @@ mod tests {
         );
         assert_eq!(tried(Ok(obtained(Some(14)))).bad(), None);
         assert_eq!(tried(Ok(obtained(None))).bad(), None);
-        let all = [tried(Ok(obtained(Some(1))))];
-        assert_eq!(exit_code(&all), 0);
+        assert_eq!(all(vec![tried(Ok(obtained(Some(1))))]).exit_code(), 0);
     }
 
     #[test]
@@ -245,9 +300,7 @@ mod tests {
             retry_after: None,
         };
         let code = |errors: Vec<MintError>| {
-            let all: Vec<TriedCredential> =
-                errors.into_iter().map(|error| tried(Err(error))).collect();
-            exit_code(&all)
+            all(errors.into_iter().map(|error| tried(Err(error))).collect()).exit_code()
         };
         assert_eq!(
             code(vec![unavailable(UnavailableReason::Connect), refused()]),

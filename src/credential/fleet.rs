@@ -43,8 +43,24 @@ pub type StoreFuture<'a, T> = Pin<Box<dyn Future<Output = Result<T, StoreDown>> 
 /// The shared store did not do what was asked: it was not reached, was too slow, refused,
 /// or is full. Says where and why, and shows no secret.
 #[derive(Clone, Debug, thiserror::Error)]
-#[error("{0}")]
-pub struct StoreDown(pub String);
+#[error("{why}")]
+pub struct StoreDown {
+    /// Where and why.
+    pub why: String,
+    /// Whether it stays so until somebody changes the configuration, or what the store lets
+    /// its user do: a wrong password, another kind of server.
+    pub is_misconfigured: bool,
+}
+
+impl StoreDown {
+    /// It may be back by itself.
+    pub fn new(why: impl Into<String>) -> StoreDown {
+        StoreDown {
+            why: why.into(),
+            is_misconfigured: false,
+        }
+    }
+}
 
 /// What a replica was told of a credential by the store, without having read it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

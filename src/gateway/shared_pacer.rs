@@ -371,7 +371,7 @@ mod tests {
                 let delay = *self.delay.lock().unwrap();
                 sleep(delay).await;
                 if self.is_away.load(Ordering::Relaxed) {
-                    return Err(StoreDown("away".into()));
+                    return Err(StoreDown::new("away"));
                 }
                 let mut next = self.next.lock().unwrap();
                 let now = Instant::now();

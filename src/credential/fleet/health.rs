@@ -86,7 +86,7 @@ impl StoreHealth {
             }
         }
         if let Err(down) = outcome {
-            seen.last_error = Some((down.0.clone(), now_ms));
+            seen.last_error = Some((down.why.clone(), now_ms));
         }
     }
 
@@ -126,7 +126,7 @@ mod tests {
         assert_eq!((up.is_up, health.up.get()), (Some(true), 1));
         health.note(&Ok(()));
         assert_eq!(health.seen(), up, "nothing has changed");
-        health.note::<()>(&Err(StoreDown("it did not answer".into())));
+        health.note::<()>(&Err(StoreDown::new("it did not answer")));
         let down = health.seen();
         assert_eq!((down.is_up, health.up.get()), (Some(false), 0));
         assert!(down.since_ms >= up.since_ms);

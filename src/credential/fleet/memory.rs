@@ -75,7 +75,7 @@ impl MemoryFleet {
         let now = self.now();
         let mut inner = self.lock();
         let outcome = match inner.down {
-            true => Err(StoreDown("the store in memory is down".into())),
+            true => Err(StoreDown::new("the store in memory is down")),
             false => {
                 let record = inner.records.entry(place.clone()).or_default();
                 let before = record.marks();

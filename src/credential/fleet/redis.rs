@@ -83,7 +83,7 @@ impl RedisFleet {
         Box::pin(async move {
             let shown = link.shown();
             let answer = on_store_thread(async move { link.call(&key, command).await }).await??;
-            read(answer).ok_or_else(|| StoreDown(format!("{shown} answered nonsense")))
+            read(answer).ok_or_else(|| StoreDown::new(format!("{shown} answered nonsense")))
         })
     }
 }

@@ -72,7 +72,7 @@ impl PaceRequest {
         } else {
             return Ok(answer);
         };
-        Err(StoreDown(format!(
+        Err(StoreDown::new(format!(
             "the shared store answered nonsense: {nonsense}; see who else writes its keys, and its clock"
         )))
     }

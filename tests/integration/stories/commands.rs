@@ -304,6 +304,57 @@ async fn check_reads_a_pipe_once() {
     assert!(complaints.contains("2 | bnd = …"), "{complaints}");
 }
 
+/// A Redis that answers all that it is sent with `answer`, once to each connection.
+fn answers(answer: &'static str) -> String {
+    use std::io::{Read as _, Write as _};
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    std::thread::spawn(move || {
+        for stream in listener.incoming() {
+            let mut stream = stream.unwrap();
+            let _ = stream.read(&mut [0; 4096]);
+            let _ = stream.write_all(answer.as_bytes());
+        }
+    });
+    address
+}
+
+/// Who only keeps a pace together has no credential that would ask the store.
+#[tokio::test]
+async fn check_online_asks_the_store_that_only_a_pace_needs_and_tells_whose_fault_it_is() {
+    let folder = Folder::new();
+    let key = folder.write("key", "0123456789abcdef0123456789abcdef");
+    let wrong = "-WRONGPASS invalid username-password pair or user is disabled.\r\n";
+    for (address, code, parts) in [
+        (answers(wrong), 78, ["fault in [store]: ", "store.password"]),
+        (
+            "127.0.0.1:1".into(),
+            69,
+            ["out of reach: ", "is not reached"],
+        ),
+    ] {
+        let text = format!(
+            "[listener.app]\nbind = \"127.0.0.1:0\"\n[admin]\nbind = \"127.0.0.1:0\"\n\
+             [store]\nurl = \"redis://{address}\"\nkey = {{ file = {key:?} }}\n\
+             [route.users]\nupstream = \"http://127.0.0.1:1\"\n\
+             pace = {{ calls = 50, per = \"1m\", shared = true }}\n"
+        );
+        let file = folder.write("headset.toml", &text);
+        let file = file.to_str().unwrap();
+        let ran = headset(&["check", "--online", "--config", file]).await;
+        assert_eq!(ran.code, code, "{}", ran.stderr);
+        for part in parts {
+            assert!(ran.stderr.contains(part), "{part} in {}", ran.stderr);
+        }
+        let json = headset(&["check", "--online", "--output", "json", "--config", file]).await;
+        let said: Value = serde_json::from_str(&json.stdout).unwrap();
+        assert_eq!(
+            (&said["ok"], &said["store"]["ok"]),
+            (&false.into(), &false.into())
+        );
+    }
+}
+
 /// `check --online` and then `run` is the order that people are told; a session that the
 /// first leaves open bars the second for as long as a refusal is remembered.
 #[tokio::test]

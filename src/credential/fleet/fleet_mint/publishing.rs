@@ -115,7 +115,7 @@ impl FleetMint {
                 }
                 Ok(answer) => return Some(answer),
                 Err(down) => {
-                    if self.state().is_untold(&down.0) {
+                    if self.state().is_untold(&down.why) {
                         tracing::warn!(
                             credential.name = %self.credential.name,
                             error = %down,

@@ -83,7 +83,7 @@ impl Dialer {
         at: &HttpOrigin,
         login: &StoreLogin,
         pushes: Option<broadcast::Sender<PushInfo>>,
-    ) -> Result<ServerConnection, String> {
+    ) -> Result<ServerConnection, ServerFault> {
         let mut info = RedisConnectionInfo::default()
             .set_protocol(ProtocolVersion::RESP3)
             .set_db(i64::from(login.database))
@@ -92,10 +92,10 @@ impl Dialer {
             info = info.set_username(username);
         }
         if let Some(source) = &login.password {
-            let secret = source.read().await.map_err(|error| error.to_string())?;
+            let secret = source.read().await.map_err(ServerFault::lasting)?;
             info = info.set_password(secret.expose());
         }
-        let connector = self.connector(at).map_err(|error| error.to_string())?;
+        let connector = self.connector(at).map_err(ServerFault::lasting)?;
         let io = connector.connect_h1().await.map_err(with_causes)?;
         let budget = ReadBudget::default();
         let lost = Arc::<AtomicBool>::default();
@@ -128,8 +128,30 @@ impl Dialer {
     }
 }
 
+/// Why a server is not used.
+pub(super) struct ServerFault {
+    pub(super) why: String,
+    /// Only somebody who changes the configuration, or the server's, mends it.
+    pub(super) lasts: bool,
+}
+
+impl ServerFault {
+    pub(super) fn lasting(why: impl ToString) -> ServerFault {
+        ServerFault {
+            why: why.to_string(),
+            lasts: true,
+        }
+    }
+}
+
+impl From<String> for ServerFault {
+    fn from(why: String) -> ServerFault {
+        ServerFault { why, lasts: false }
+    }
+}
+
 /// What a login met, and what to do about it.
-fn login_fault(error: &::redis::RedisError, login: &StoreLogin) -> String {
+fn login_fault(error: &::redis::RedisError, login: &StoreLogin) -> ServerFault {
     let fix = match error.code() {
         Some("WRONGPASS") => {
             "; check store.username and store.password, and the user with `ACL LIST` there"
@@ -140,7 +162,10 @@ fn login_fault(error: &::redis::RedisError, login: &StoreLogin) -> String {
         Some("NOPROTO") => "; headset needs Redis 6 or newer, or Valkey",
         _ => "",
     };
-    format!("{error}{fix}")
+    ServerFault {
+        why: format!("{error}{fix}"),
+        lasts: !fix.is_empty(),
+    }
 }
 
 fn with_causes(error: impl std::error::Error) -> String {

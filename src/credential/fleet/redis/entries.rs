@@ -59,7 +59,7 @@ impl RedisEntries {
             thread.spawn(boxed(async move {
                 let _ = done.send(link.call(&key, command).await);
             }));
-            let late = |_| StoreDown("the thread of the store did not answer".into());
+            let late = |_| StoreDown::new("the thread of the store did not answer");
             answer.recv_timeout(limit).map_err(late)?
         });
         answered.map_err(|down| StoreError::Io {

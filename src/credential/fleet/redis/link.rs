@@ -16,7 +16,7 @@ use ::redis::{Cmd, ErrorKind, PushInfo, RedisError, ServerErrorKind, Value};
 use tokio::sync::broadcast;
 use tokio::time::{Instant, sleep, timeout};
 
-use super::dial::{Dialer, ServerConnection, named, shown};
+use super::dial::{Dialer, ServerConnection, ServerFault, named, shown};
 use super::servers::Servers;
 use crate::config::outbound::UpstreamTls;
 use crate::config::shared_store::SharedStoreConfig;
@@ -171,6 +171,7 @@ impl RedisLink {
         lead: Option<HttpOrigin>,
         answer: Result<Result<T, RedisError>, tokio::time::error::Elapsed>,
     ) -> Result<T, StoreDown> {
+        let mut is_misconfigured = false;
         let (why, is_lost) = match answer {
             Ok(Ok(answer)) => return Ok(answer),
             // What it says of a command ends no connection, unless this server is none
@@ -186,11 +187,15 @@ impl RedisLink {
                     Some("NOPERM") => "; docs/fleet.md lists what its user must be allowed",
                     _ => "",
                 };
+                is_misconfigured = !fix.is_empty();
                 (format!("{error}{fix}"), is_lost)
             }
             Err(_) => (format!("it did not answer within {:?}", self.limit), true),
         };
-        let down = StoreDown(format!("the shared store {}: {why}", shown(&server.at)));
+        let down = StoreDown {
+            why: format!("the shared store {}: {why}", shown(&server.at)),
+            is_misconfigured,
+        };
         if is_lost {
             match &lead {
                 Some(at) => {
@@ -277,9 +282,9 @@ impl RedisLink {
     fn made(
         &self,
         at: Option<&HttpOrigin>,
-        made: Result<Result<ServerConnection, String>, tokio::time::error::Elapsed>,
+        made: Result<Result<ServerConnection, ServerFault>, tokio::time::error::Elapsed>,
     ) -> Result<ServerConnection, StoreDown> {
-        let why = match made {
+        let fault = match made {
             Ok(Ok(made)) => {
                 let mut known = self.known();
                 known.rests.remove(&at.cloned());
@@ -287,11 +292,14 @@ impl RedisLink {
                 known.returned += u64::from(std::mem::take(&mut known.is_away));
                 return Ok(made);
             }
-            Ok(Err(why)) => why,
-            Err(_) => format!("it did not answer within {:?}", self.limit),
+            Ok(Err(fault)) => fault,
+            Err(_) => format!("it did not answer within {:?}", self.limit).into(),
         };
         let shown = at.map_or_else(|| self.shown(), shown);
-        let down = StoreDown(format!("the shared store {shown} is not reached: {why}"));
+        let down = StoreDown {
+            why: format!("the shared store {shown} is not reached: {}", fault.why),
+            is_misconfigured: fault.lasts,
+        };
         self.rest(at.cloned(), &down);
         Err(down)
     }

@@ -61,7 +61,7 @@ impl SharedPace for RedisFleet {
             let shown = link.shown();
             let answer = on_store_thread(async move { link.call(&key, command).await }).await??;
             let read = read(answer);
-            read.ok_or_else(|| StoreDown(format!("{shown} answered nonsense")))
+            read.ok_or_else(|| StoreDown::new(format!("{shown} answered nonsense")))
         })
     }
 }

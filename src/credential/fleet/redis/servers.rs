@@ -8,7 +8,7 @@ use ::redis::{PushInfo, cmd};
 use tokio::sync::broadcast;
 use tokio::time::timeout;
 
-use super::dial::{Dialer, ServerConnection, StoreLogin, named, shown};
+use super::dial::{Dialer, ServerConnection, ServerFault, StoreLogin, named, shown};
 use crate::config::shared_store::{SharedStoreConfig, StoreLayout};
 use crate::config::url::HttpOrigin;
 
@@ -77,7 +77,7 @@ impl Servers {
         dialer: &Dialer,
         limit: Duration,
         pushes: &broadcast::Sender<PushInfo>,
-    ) -> Result<ServerConnection, String> {
+    ) -> Result<ServerConnection, ServerFault> {
         let mut lost = Vec::new();
         for at in self.order() {
             let made = async {
@@ -94,8 +94,13 @@ impl Servers {
                         };
                         let named = ask_sentinel(dialer, &at, &login, service).await?;
                         let made = dialer.dial(&named, &self.login, Some(pushes.clone())).await;
-                        let made = made.map_err(|why| {
-                            format!("{} (which it names as {service}): {why}", shown(&named))
+                        let made = made.map_err(|fault| ServerFault {
+                            why: format!(
+                                "{} (which it names as {service}): {}",
+                                shown(&named),
+                                fault.why
+                            ),
+                            ..fault
                         })?;
                         is_writable(&made, service)?;
                         Ok(made)
@@ -107,27 +112,34 @@ impl Servers {
                     }
                 }
             };
-            let made: Result<ServerConnection, String> = match timeout(limit, made).await {
+            let made: Result<ServerConnection, ServerFault> = match timeout(limit, made).await {
                 Ok(made) => made,
-                Err(_) => Err(format!("it did not answer within {limit:?}")),
+                Err(_) => Err(format!("it did not answer within {limit:?}").into()),
             };
             match made {
                 Ok(made) => {
                     self.moves(&at, true);
                     return Ok(made);
                 }
-                Err(why) => {
+                Err(fault) => {
                     self.moves(&at, false);
-                    lost.push((at, why));
+                    lost.push((at, fault));
                 }
             }
         }
         // Where there is but one, the caller names it.
-        if let [(_, why)] = &lost[..] {
-            return Err(why.clone());
+        if lost.len() == 1
+            && let Some((_, fault)) = lost.pop()
+        {
+            return Err(fault);
         }
-        let lost = lost.iter().map(|(at, why)| format!("{}: {why}", shown(at)));
-        Err(lost.collect::<Vec<_>>().join("; "))
+        let told = lost
+            .iter()
+            .map(|(at, fault)| format!("{}: {}", shown(at), fault.why));
+        Err(ServerFault {
+            why: told.collect::<Vec<_>>().join("; "),
+            lasts: lost.iter().all(|(_, fault)| fault.lasts),
+        })
     }
 }
 
@@ -137,7 +149,7 @@ async fn ask_sentinel(
     at: &HttpOrigin,
     login: &StoreLogin,
     service: &str,
-) -> Result<HttpOrigin, String> {
+) -> Result<HttpOrigin, ServerFault> {
     let mut sentinel = dialer.dial(at, login, None).await?;
     let mut command = cmd("SENTINEL");
     command.arg("GET-MASTER-ADDR-BY-NAME").arg(service);
@@ -145,17 +157,16 @@ async fn ask_sentinel(
         command.query_async(&mut sentinel.redis).await;
     match answer {
         Ok(Some((host, port))) => named(at, &format!("{host}:{port}"))
-            .ok_or_else(|| "it names no address of the server".into()),
-        Ok(None) => Err(format!(
+            .ok_or_else(|| "it names no address of the server".to_owned().into()),
+        Ok(None) => Err(ServerFault::lasting(format!(
             "this Sentinel watches nothing under the name {service:?}; set store.sentinel to what \
              stands in its `sentinel monitor NAME …`"
-        )),
-        Err(error) if sentinel.server.mode == "sentinel" => Err(error.to_string()),
-        Err(_) => Err(
+        ))),
+        Err(error) if sentinel.server.mode == "sentinel" => Err(error.to_string().into()),
+        Err(_) => Err(ServerFault::lasting(
             "this is no Sentinel; name Sentinels in store.url and store.nodes (26379 is their \
-             usual port), or remove store.sentinel"
-                .into(),
-        ),
+             usual port), or remove store.sentinel",
+        )),
     }
 }
 
@@ -171,16 +182,15 @@ fn is_writable(made: &ServerConnection, service: &str) -> Result<(), String> {
 }
 
 /// Whether the server is what the configuration takes it for.
-fn fits(made: &ServerConnection, layout: &StoreLayout) -> Result<(), String> {
+fn fits(made: &ServerConnection, layout: &StoreLayout) -> Result<(), ServerFault> {
     match (made.server.mode.as_str(), layout) {
-        ("sentinel", _) => Err(
+        ("sentinel", _) => Err(ServerFault::lasting(
             "this is a Sentinel and keeps nothing; write store.sentinel = \"NAME\", its name for \
-             the server (`sentinel monitor NAME …`)"
-                .into(),
-        ),
-        ("standalone", StoreLayout::Cluster) => {
-            Err("this is no node of a Redis Cluster; remove store.cluster".into())
-        }
+             the server (`sentinel monitor NAME …`)",
+        )),
+        ("standalone", StoreLayout::Cluster) => Err(ServerFault::lasting(
+            "this is no node of a Redis Cluster; remove store.cluster",
+        )),
         _ => Ok(()),
     }
 }

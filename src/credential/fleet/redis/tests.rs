@@ -101,7 +101,7 @@ async fn a_user_with_what_the_page_says_and_no_more_is_enough() {
         ..config
     };
     let down = fleet(&refused).look(&place("a", "b")).await.unwrap_err();
-    assert!(down.0.contains("redis://127.0.0.1:"), "{down}");
+    assert!(down.why.contains("redis://127.0.0.1:"), "{down}");
 }
 
 #[tokio::test]
@@ -133,7 +133,7 @@ async fn what_is_lost_and_what_comes_back_is_told() {
     while one.look(&cms).await.is_ok() {}
     let down = one.look(&cms).await.unwrap_err();
     assert!(
-        down.0.contains("the shared store redis://127.0.0.1:"),
+        down.why.contains("the shared store redis://127.0.0.1:"),
         "{down}"
     );
     server.restart();
@@ -173,7 +173,7 @@ async fn one_that_does_not_answer_counts_as_down_within_its_time() {
         ..config(silent.local_addr().unwrap().port())
     };
     let down = fleet(&config).look(&place("a", "b")).await.unwrap_err();
-    assert!(down.0.contains("did not answer within 50ms"), "{down}");
+    assert!(down.why.contains("did not answer within 50ms"), "{down}");
 }
 
 #[tokio::test]
@@ -183,7 +183,7 @@ async fn a_full_redis_is_read_and_not_written() {
     };
     let (full, cms) = (fleet(&config(server.port)), place("cms_key", "aa"));
     let asked = full.lease(&cms, &request("t", 0)).await;
-    let told = asked.unwrap_err().0;
+    let told = asked.unwrap_err().why;
     assert!(told.contains("maxmemory"), "{told}");
     assert!(entries(&config(server.port)).save(&label(), b"x").is_err());
 }

@@ -11,7 +11,7 @@ pub(super) async fn on_store_thread<T: Send + 'static>(
     task: impl Future<Output = T> + Send + 'static,
 ) -> Result<T, StoreDown> {
     let ended = store_thread()?.spawn(task).await;
-    ended.map_err(|error| StoreDown(format!("the thread of the store failed ({error})")))
+    ended.map_err(|error| StoreDown::new(format!("the thread of the store failed ({error})")))
 }
 
 /// The thread of the store, which is started where there is none and ends with the process.
@@ -25,6 +25,6 @@ pub(super) fn store_thread() -> Result<&'static Handle, StoreDown> {
         named.spawn(run).ok()?;
         Some(handle)
     });
-    let refuse = || StoreDown("the machine gives no thread for the shared store".into());
+    let refuse = || StoreDown::new("the machine gives no thread for the shared store");
     started.as_ref().ok_or_else(refuse)
 }

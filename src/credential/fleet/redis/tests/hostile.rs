@@ -303,6 +303,6 @@ async fn redis_over_tls_is_trusted_by_its_authority_alone() {
     let cms = place("cms_key", "aa");
     let down = trusting(&other_ca).look(&cms).await.unwrap_err();
     for part in ["rediss://127.0.0.1:", "authority", "`ca`"] {
-        assert!(down.0.contains(part), "{down}");
+        assert!(down.why.contains(part), "{down}");
     }
 }

@@ -90,10 +90,10 @@ async fn sentinels_say_where_the_writable_server_is_also_after_a_failover() {
     config.origin = config.nodes[0].clone();
     config.nodes.clear();
     let down = fleet(&config).look(&cms).await.unwrap_err();
-    assert!(down.0.contains("store.sentinel"), "{down}");
+    assert!(down.why.contains("store.sentinel"), "{down}");
     config.layout = StoreLayout::Single;
     let down = fleet(&config).look(&cms).await.unwrap_err();
-    assert!(down.0.contains("this is a Sentinel"), "{down}");
+    assert!(down.why.contains("this is a Sentinel"), "{down}");
 }
 
 /// Three nodes that share the slots, and a replica of each.
@@ -182,7 +182,7 @@ async fn in_a_cluster_the_node_of_each_name_is_found_also_after_a_failover() {
     let alone = fleet(&alone);
     let mut said = Vec::new();
     for place in &places {
-        said.extend(alone.look(place).await.err().map(|down| down.0));
+        said.extend(alone.look(place).await.err().map(|down| down.why));
     }
     assert!(said[0].contains("store.cluster = true"), "{said:?}");
 }
