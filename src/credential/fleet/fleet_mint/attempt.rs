@@ -150,7 +150,9 @@ impl FleetMint {
         let now = self.clock.now();
         (self.state().seen).leased(&request.token, request.life, now);
         if verdict == FleetVerdict::Restore {
-            return KeeperStep::Ended(self.restore(&request.token, generation).await);
+            let restored = self.restore(&request.token, generation).await;
+            self.state().seen.lease_ended();
+            return KeeperStep::Ended(restored);
         }
         if since.elapsed() + self.mint_limit > request.life {
             // This process slept: another one may have the lease by now.
