@@ -76,7 +76,7 @@ impl FleetMint {
         {
             tracing::info!(
                 credential.name = %self.credential.name,
-                credential.generation = generation,
+                fleet.generation = generation,
                 "the shared store had lost the credential: it is published again"
             );
             self.fleet
