@@ -16,7 +16,7 @@ use crate::cli::{attempt, exit, process};
 use crate::config::{self, Config};
 use crate::credential::MintError;
 use crate::credential::attempt::Obtained;
-use crate::credential::fleet::{Fleet, RecordPlace, StoreDown};
+use crate::credential::fleet::{Fleet, RecordPlace, StoreDown, fleet_mint};
 use crate::credential::minter_factory::{FleetStores, MinterFactory, listed_tenant};
 use crate::credential::slot_opener::open_sources;
 use crate::credential::store::NullStore;
@@ -91,17 +91,27 @@ async fn try_one(
         tenant,
         outcome: None,
     };
-    let built = match &tried.tenant {
+    if credential.is_per_tenant() && tried.tenant.is_none() {
+        return tried;
+    }
+    let tenant = tried.tenant.as_deref();
+    let build = || match tenant {
         Some(tenant) => factory.build(&credential.for_tenant(tenant)),
-        None if credential.is_per_tenant() => return tried,
         None => factory.build(credential),
     };
+    let shared = build().map(|mint| factory.keeping(mint, credential, tenant));
+    if let Ok(shared) = &shared
+        && let Err(error) = fleet_mint::opens(&**shared).await
+    {
+        // With another key it would mint nothing.
+        tried.outcome = Some(Err(error));
+        return tried;
+    }
     let limit = config.timeouts.mint;
-    let tenant = tried.tenant.as_deref();
-    let built = built.map(|mint| match factory.is_holder {
-        true => factory.keeping(mint, credential, tenant),
-        false => mint,
-    });
+    let built = match factory.is_holder {
+        true => shared,
+        false => build(),
+    };
     let sources = open_sources(factory, credential, config).unwrap_or_default();
     tried.outcome = Some(match built {
         Ok(mint) => attempt::once(&mint, sources, limit, clock).await.outcome,

@@ -32,7 +32,7 @@ def fleet_check(bench):
     wrongs = {
         "password": (str(world.redis.password_path), str(wrong), ("WRONGPASS", "store.password"), (keeper, holder)),
         "port": (f":{world.redis.port}", f":{free_port()}", ("not reached",), (keeper, holder)),
-        "key": (str(world.key_path), str(wrong), ("sealed with the key", "store.other_key"), (holder,)),
+        "key": (str(world.key_path), str(wrong), ("sealed with the key", "store.other_key"), (keeper, holder)),
     }
     for what, (good, bad, parts, replicas) in wrongs.items():
         for replica in replicas:

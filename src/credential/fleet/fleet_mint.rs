@@ -85,6 +85,21 @@ pub fn shared(
     })
 }
 
+/// Whether what the fleet has published of the credential of `mint`, if anything, opens with
+/// the key that is here. True of what no fleet shares, and where the store is away.
+///
+/// # Errors
+/// Where it was sealed with another key: a replica then neither reads nor mints.
+pub async fn opens(mint: &dyn Mint) -> Result<(), MintError> {
+    let Some(shared) = (mint as &dyn Any).downcast_ref::<FleetMint>() else {
+        return Ok(());
+    };
+    match shared.fleet.store.look(&shared.place).await {
+        Ok(view) => shared.open(&view).map(|_| ()),
+        Err(_) => Ok(()),
+    }
+}
+
 /// What is true of a credential that is shared.
 fn facts(inner: &Facts, fleet: &Fleet, mint_limit: Duration) -> Facts {
     let mut facts = Facts {

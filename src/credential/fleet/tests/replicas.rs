@@ -7,7 +7,7 @@ use std::time::Duration;
 use prometheus::Registry;
 
 use super::super::Fleet;
-use super::super::fleet_mint::{SharedCredential, shared};
+use super::super::fleet_mint::{self, SharedCredential, shared};
 use super::super::memory::MemoryFleet;
 use super::super::metrics::FleetMetrics;
 use super::super::published::FleetKeys;
@@ -304,14 +304,18 @@ async fn while_the_store_is_down_all_serve_what_they_have_and_it_is_published_ag
     assert_eq!(world.registrations(), 1);
     world.store.wipe();
     world.store.set_down(false);
-    tokio::time::sleep(Duration::from_secs(30)).await;
-    assert_eq!(world.registrations(), 1, "it was not minted for that");
     let new = world.replica(FleetRole::Holder);
     assert_eq!(
         all_carry(&[new]).await,
         ["Basic 1"],
         "it was published again"
     );
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    let shared = all.iter().filter_map(|slot| slot.snapshot().shared);
+    let leases: Vec<_> = shared.filter_map(|shared| shared.lease).collect();
+    assert!(leases.is_empty(), "its lease has ended: {leases:?}");
+    tokio::time::sleep(Duration::from_secs(30)).await;
+    assert_eq!(world.registrations(), 1, "it was not minted for that");
 }
 
 #[tokio::test(start_paused = true)]
@@ -464,6 +468,11 @@ async fn a_replica_with_another_key_says_so_and_neither_reads_nor_mints() {
         assert!(told.contains("store.key"), "{told}");
     }
     assert_eq!(world.registrations(), 1);
+    for (world, is_good) in [(&world, true), (&stranger, false)] {
+        let keeper = world.mint_with(FleetRole::Keeper, &world.issuer);
+        let opens = fleet_mint::opens(&*keeper).await;
+        assert_eq!(opens.is_ok(), is_good, "{opens:?}");
+    }
     let other = ReplicaWorld {
         key: KEY,
         identity: "two",
