@@ -6,6 +6,7 @@
 mod attempt;
 pub mod ca;
 pub mod check;
+pub mod command_listener;
 pub mod completions;
 #[cfg(feature = "demo")]
 pub mod demo;

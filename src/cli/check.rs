@@ -61,7 +61,7 @@ Examples:
 /// Only where stdout or stderr cannot be written or the machine refuses a runtime; a
 /// faulty configuration is exit code 78.
 pub fn run(args: CheckArgs) -> anyhow::Result<ExitCode> {
-    let sources = args.quick.sources();
+    let sources = args.quick.sources_to_judge();
     let kinds = kind_keys();
     let reading = load::read(&sources, &kinds);
     let mut problems = match args.offline_secrets {

@@ -90,8 +90,12 @@ pub fn run(args: ExplainArgs) -> anyhow::Result<ExitCode> {
 }
 
 fn by_a_configuration(args: &ExplainArgs) -> Result<Value, ExitCode> {
-    let sources = args.quick.clone().sources();
+    let sources = args.quick.clone().sources_to_judge();
     let config = load::load(&sources, &kind_keys()).map_err(|found| report::refuse(&found))?;
+    // What it is explained by, where the configuration does not say that.
+    for warning in config.warnings.iter().filter(|told| told.key == "listener") {
+        let _ = writeln!(io::stderr(), "warning: {warning}");
+    }
     let draft = PlanDraft::new(config, Clock::system(), ProcessContext::default());
     let draft = draft.map_err(|found| report::refuse(&found))?;
     let told = draft.explainer().explain(&args.method, &args.url);

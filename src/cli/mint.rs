@@ -56,7 +56,7 @@ Exit codes: 0 obtained, 69 out of reach, 75 the issuer failed: try again later,
 /// # Errors
 /// Where stdout or stderr cannot be written or the machine refuses a runtime.
 pub fn run(args: MintArgs) -> anyhow::Result<ExitCode> {
-    let config = match load::load(&args.quick.sources(), &kind_keys()) {
+    let config = match load::load(&args.quick.sources_to_judge(), &kind_keys()) {
         Ok(config) => config,
         Err(problems) => return Ok(report::refuse(&problems)),
     };

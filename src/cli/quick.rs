@@ -10,6 +10,7 @@ use std::path::PathBuf;
 
 use clap::{Arg, ArgMatches, Command};
 
+use crate::cli::command_listener;
 use crate::config::load::{Sources, process_environment};
 use crate::config::quick::SHORTCUTS;
 
@@ -36,8 +37,18 @@ impl Quick {
             file: self.config.or_else(|| variable().map(PathBuf::from)),
             environment: process_environment(),
             beneath: Vec::new(),
+            without_listener: Vec::new(),
             flags: self.shortcuts.flags,
         }
+    }
+
+    /// The same for a command that judges and serves nothing: what has no listener of its own
+    /// is judged as `headset run -- COMMAND` serves it.
+    pub fn sources_to_judge(self) -> Sources {
+        let mut sources = self.sources();
+        sources.without_listener = command_listener::own();
+        sources.without_listener.extend(command_listener::usual());
+        sources
     }
 }
 

@@ -47,10 +47,10 @@ pub fn variables(environment: &[(String, String)]) -> (ConfigLayer, Vec<Problem>
     filled.done()
 }
 
-/// A variable that sets nothing, and the key that it was probably to set.
+/// A variable that probably was to set another key than it does, if it sets any.
 #[derive(Debug)]
 pub struct NearMiss {
-    /// The path of that key.
+    /// The path of that key, or of the table that it makes instead.
     pub path: String,
     /// What to tell.
     pub problem: Problem,
@@ -106,6 +106,44 @@ pub fn near_misses(
                 format!("did you mean {variable}?"),
             ),
         });
+    }
+    found
+}
+
+/// The tables that variables make beside those of the `file`, and whose names are nearly
+/// those: a typing error makes a route of its own, and sets nothing of the one that was meant.
+pub fn strangers(file: &Node, variables: &ConfigLayer) -> Vec<NearMiss> {
+    let mut found = Vec::new();
+    for table in ["listener", "route", "credential"] {
+        let names = |root: &Node| -> Vec<String> {
+            let named = root.at([table].into_iter()).and_then(Node::children);
+            named
+                .into_iter()
+                .flatten()
+                .map(|(name, _)| name.clone())
+                .collect()
+        };
+        let written = names(file);
+        for name in names(&variables.root) {
+            let known = written.iter().map(String::as_str);
+            let Some(meant) = near(&name, known).filter(|meant| *meant != name) else {
+                continue;
+            };
+            let path = format!("{table}.{name}");
+            let begins = variable_of(&path);
+            found.push(NearMiss {
+                problem: Problem::new(
+                    Place::Variable(format!("{begins}__…").into()),
+                    "",
+                    format!("the file has no {path}, so this makes another {table} beside its own"),
+                    format!(
+                        "did you mean {}__…?",
+                        variable_of(&format!("{table}.{meant}"))
+                    ),
+                ),
+                path,
+            });
+        }
     }
     found
 }

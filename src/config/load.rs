@@ -24,6 +24,9 @@ pub struct Sources {
     pub environment: Vec<(String, String)>,
     /// What holds where nothing else says otherwise, in the form of flags.
     pub beneath: Vec<(String, String, String)>,
+    /// What makes a listener where none is configured and there are routes, in the form of
+    /// flags: for who judges what `headset run -- COMMAND` would serve.
+    pub without_listener: Vec<(String, String, String)>,
     /// Flags: the key's full path, the text, and the flag's spelling (`--upstream`).
     pub flags: Vec<(String, String, String)>,
 }
@@ -51,7 +54,7 @@ pub fn load(sources: &Sources, kinds: &[KindKeys]) -> Result<Config, Vec<Problem
 
 /// All that one reading of the sources yields.
 #[derive(Debug)]
-pub struct Reading {
+pub struct ConfigReading {
     /// Every secret that they name, whatever else is wrong with them: its key, where it is
     /// kept, and where that was written.
     pub secrets: Vec<(String, SecretSource, Place)>,
@@ -62,9 +65,9 @@ pub struct Reading {
 }
 
 /// Reads and judges everything as [`load`] does, and keeps what else there is to tell.
-pub fn read(sources: &Sources, kinds: &[KindKeys]) -> Reading {
+pub fn read(sources: &Sources, kinds: &[KindKeys]) -> ConfigReading {
     let file = read_file(sources);
-    Reading {
+    ConfigReading {
         secrets: secrets(&file.layer, sources, kinds),
         outcome: judge(&file.layer, file.problems, sources, kinds),
         text: file.text,
@@ -78,13 +81,10 @@ fn secrets(
 ) -> Vec<(String, SecretSource, Place)> {
     let (variables, _) = environment::variables(&sources.environment);
     let (flags, _) = environment::flags(&sources.flags);
-    let (beneath, _) = environment::flags(&sources.beneath);
-    let implied = quick::fallback(&file.root, &[&variables, &flags]);
-    let root = tree::merge(&[&beneath, file, &variables, &flags], implied.as_ref());
+    let (root, _) = merged(file, &variables, &flags, sources);
     let mut found = Vec::new();
     let sections = lower::lower(&root, kinds).sections;
-    let mut fleet = sections.iter().filter(|section| section.table == "fleet");
-    let is_holder = fleet.any(|fleet| shared_store::is_holder(&fleet.values));
+    let is_holder = is_holder(&sections);
     for section in &sections {
         let own = section.kind.as_ref().map(|(_, values)| values);
         for values in std::iter::once(&section.values).chain(own) {
@@ -98,6 +98,58 @@ fn secrets(
                     place.clone(),
                 ));
             }
+        }
+    }
+    found
+}
+
+/// Everything as one tree, and whether the listener in it is the one that a command is given.
+fn merged(
+    file: &ConfigLayer,
+    variables: &ConfigLayer,
+    flags: &ConfigLayer,
+    sources: &Sources,
+) -> (Node, bool) {
+    let (beneath, _) = environment::flags(&sources.beneath);
+    let implied = quick::fallback(&file.root, &[variables, flags]);
+    let root = tree::merge(&[&beneath, file, variables, flags], implied.as_ref());
+    if sources.without_listener.is_empty() || !lacks_a_listener(&root) {
+        return (root, false);
+    }
+    let (given, _) = environment::flags(&sources.without_listener);
+    let layers = [&given, &beneath, file, variables, flags];
+    (tree::merge(&layers, implied.as_ref()), true)
+}
+
+/// Whether there are routes, and no listener but what is said of the one that a command is
+/// given, which says itself where it listens.
+fn lacks_a_listener(root: &Node) -> bool {
+    let named = |table: &str| root.at([table].into_iter()).and_then(Node::children);
+    let has_bind = |listener: &Node| listener.at(["bind"].into_iter()).is_some();
+    named("route").is_some_and(|routes| !routes.is_empty())
+        && named("listener").is_none_or(|all| all.values().all(|one| !has_bind(one)))
+}
+
+fn is_holder(sections: &[Section]) -> bool {
+    let mut fleet = sections.iter().filter(|section| section.table == "fleet");
+    fleet.any(|fleet| shared_store::is_holder(&fleet.values))
+}
+
+/// Each login secret that a holder has and never uses.
+fn unused_login_secrets(sections: &[Section], kinds: &[KindKeys]) -> Vec<Problem> {
+    let mut found = Vec::new();
+    for section in sections.iter().filter(|_| is_holder(sections)) {
+        let Some((_, own)) = &section.kind else {
+            continue;
+        };
+        let secrets = own.secrets().into_iter();
+        for (path, _, place) in secrets.filter(|(path, ..)| is_login_secret(section, path, kinds)) {
+            found.push(Problem::new(
+                place.clone(),
+                format!("{}.{path}", section.at),
+                "it is never used: a holder of a fleet reads what keepers mint",
+                "remove it here, so that there is one place less to keep it secret; keepers need it",
+            ));
         }
     }
     found
@@ -172,9 +224,7 @@ fn judge(
 ) -> Result<Config, Vec<Problem>> {
     let (variables, mut outside) = environment::variables(&sources.environment);
     let (flags, mut from_flags) = environment::flags(&sources.flags);
-    let (beneath, _) = environment::flags(&sources.beneath);
-    let implied = quick::fallback(&file.root, &[&variables, &flags]);
-    let root = tree::merge(&[&beneath, file, &variables, &flags], implied.as_ref());
+    let (root, for_a_command) = merged(file, &variables, &flags, sources);
 
     let mut lowered = lower::lower(&root, kinds);
     let places = Places::of(&lowered.sections, &file.root.place);
@@ -184,6 +234,15 @@ fn judge(
     if syntax.is_empty() {
         let found = cross::check(&lowered.sections);
         warnings = found.warnings;
+        warnings.extend(unused_login_secrets(&lowered.sections, kinds));
+        if for_a_command {
+            warnings.push(Problem::new(
+                Place::Default,
+                "listener",
+                "there is none, so this is judged with the one that `headset run -- COMMAND` opens",
+                "start it so, or write [listener.app] with bind = \"127.0.0.1:8080\"",
+            ));
+        }
         let absent = lowered.missing.into_iter().chain(found.problems);
         let absent = absent.filter(|p| !is_told(&p.key, &problems, &lowered.meant));
         let mut absent: Vec<Problem> = absent.collect();
@@ -204,6 +263,14 @@ fn judge(
             let line = file::line_of(&problem.place);
             line.is_none() || !broken.contains(&line)
         });
+    }
+    for stranger in environment::strangers(&file.root, &variables) {
+        let before = problems.len();
+        problems.retain(|problem| !is_at_or_below(&problem.key, &stranger.path));
+        match before == problems.len() {
+            true => warnings.push(stranger.problem),
+            false => problems.push(stranger.problem),
+        }
     }
     for beside in [&variables, &flags]
         .iter()

@@ -28,7 +28,7 @@ use crate::app::change::stop::Stop;
 use crate::app::{App, ServingApp};
 use crate::base::time::Clock;
 use crate::cli::wait::Said;
-use crate::cli::{exit, process};
+use crate::cli::{command_listener, exit, process};
 use crate::config::Bind;
 use crate::config::load::Sources;
 use crate::config::url::HttpOrigin;
@@ -37,7 +37,7 @@ use crate::net::tls::pem;
 use crate::secret;
 
 /// The listener of the command.
-const LISTENER: &str = "run";
+const LISTENER: &str = command_listener::NAME;
 
 /// How often it is looked whether headset is ready.
 const LOOK: Duration = Duration::from_millis(20);
@@ -159,26 +159,14 @@ fn password() -> anyhow::Result<Zeroizing<String>> {
 
 /// Adds the listener of the command to what `sources` say, and what is usual beside one.
 fn listen(sources: &mut Sources, folder: &RunFolder, password: Option<&str>) -> io::Result<()> {
-    let spelled = |path: &str, text: &str| {
-        let spelling = "headset run -- COMMAND".to_owned();
-        (
-            format!("listener.{LISTENER}.{path}"),
-            text.to_owned(),
-            spelling,
-        )
-    };
-    sources.flags.push(spelled("bind", "127.0.0.1:0"));
-    sources.flags.push(spelled("mode", "forward"));
+    sources.flags.extend(command_listener::own());
     if let Some(password) = password {
         let file = folder.write("password", password.as_bytes())?;
         let file = file.to_string_lossy();
-        sources.flags.push(spelled("caller_token.file", &file));
+        let token = command_listener::said("caller_token.file", &file);
+        sources.flags.push(token);
     }
-    // It could reach all of this without headset, so headset does not keep it from it.
-    let private =
-        "10.0.0.0/8,172.16.0.0/12,192.168.0.0/16,100.64.0.0/10,127.0.0.0/8,fc00::/7,::1/128";
-    sources.beneath.push(spelled("private_networks", private));
-    sources.beneath.push(spelled("tunnel_ports", "*"));
+    sources.beneath.extend(command_listener::usual());
     let usual = |path: &str, text: &str| {
         let spelling = "headset run -- COMMAND".to_owned();
         (path.to_owned(), text.to_owned(), spelling)

@@ -82,19 +82,24 @@ fn load_with(
     environment: &[(&str, &str)],
     flags: &[(&str, &str, &str)],
 ) -> Result<Config, Vec<Problem>> {
+    load_by(
+        text,
+        Sources {
+            environment: environment
+                .iter()
+                .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
+                .collect(),
+            flags: flags
+                .iter()
+                .map(|(a, b, c)| ((*a).to_owned(), (*b).to_owned(), (*c).to_owned()))
+                .collect(),
+            ..Sources::default()
+        },
+    )
+}
+
+fn load_by(text: &str, sources: Sources) -> Result<Config, Vec<Problem>> {
     let (layer, syntax) = file::parse(Path::new("h.toml"), text);
-    let sources = Sources {
-        file: None,
-        environment: environment
-            .iter()
-            .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
-            .collect(),
-        beneath: Vec::new(),
-        flags: flags
-            .iter()
-            .map(|(a, b, c)| ((*a).to_owned(), (*b).to_owned(), (*c).to_owned()))
-            .collect(),
-    };
     judge(&layer, syntax, &sources, KINDS)
 }
 

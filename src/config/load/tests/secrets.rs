@@ -186,3 +186,34 @@ fn a_shared_store_is_told_where_and_a_holder_needs_no_login_secret() {
         assert!(!told.join(" ").contains("hunter2"), "{told:?}");
     }
 }
+
+#[test]
+fn a_login_secret_of_a_holder_is_never_used_and_told_so() {
+    let fleet = |role: &str| {
+        format!(
+            "{GOOD}[store]\nurl = \"redis://127.0.0.1:6379\"\nkey = {{ file = \"/k\" }}\n\
+             [fleet]\nrole = \"{role}\"\n"
+        )
+    };
+    let told = |text: &str| -> Vec<String> {
+        let config = load_text(text).unwrap();
+        config.warnings.iter().map(ToString::to_string).collect()
+    };
+    let warnings = told(&fleet("holder"));
+    for key in [
+        "credential.cms_key.admin_bearer",
+        "credential.cms_key.password",
+    ] {
+        let hit = |line: &&String| line.contains(key) && line.contains("never used");
+        assert_eq!(
+            warnings.iter().filter(hit).count(),
+            1,
+            "{key}: {warnings:?}"
+        );
+    }
+    assert_eq!(told(&fleet("keeper")), Vec::<String>::new());
+    let without = "password = { file = \"/p\" }\n";
+    let bearer = "admin_bearer = { env = \"BEARER\" }\n";
+    let holder = fleet("holder").replace(without, "").replace(bearer, "");
+    assert_eq!(told(&holder), Vec::<String>::new());
+}

@@ -20,6 +20,69 @@ fn flags_beat_the_environment_which_beats_the_file() {
 }
 
 #[test]
+fn what_has_no_listener_is_judged_with_the_one_of_a_command_where_that_is_asked_for() {
+    let given = |path: &str, text: &str| {
+        let spelling = "headset run -- COMMAND".to_owned();
+        (format!("listener.run.{path}"), text.to_owned(), spelling)
+    };
+    let sources = || Sources {
+        without_listener: vec![given("bind", "127.0.0.1:0"), given("mode", "forward")],
+        ..Sources::default()
+    };
+    let routes = GOOD.replace("[listener.app]\nbind = \"127.0.0.1:8080\"\n", "");
+    let said = shown(load_text(&routes));
+    only(&said, &["listener: there is none", "headset run"]);
+    for (more, passes) in [
+        ("", true),
+        ("[listener.run]\nelsewhere = \"refuse\"\n", false),
+    ] {
+        let config = load_by(&format!("{routes}{more}"), sources()).unwrap();
+        let [listener] = &config.listeners[..] else {
+            panic!("{:?}", config.listeners);
+        };
+        assert_eq!(listener.name.as_str(), "run");
+        let forward = listener.forward.as_ref().unwrap();
+        assert_eq!(forward.passes_elsewhere, passes);
+        let warning = config.warnings[0].to_string();
+        assert!(warning.contains("headset run -- COMMAND"), "{warning}");
+    }
+    let config = load_by(GOOD, sources()).unwrap();
+    assert_eq!(config.listeners.len(), 1);
+    assert_eq!(config.listeners[0].name.as_str(), "app");
+    assert!(config.warnings.is_empty(), "{:?}", config.warnings);
+    // Nothing is served that has no routes.
+    let said = shown(load_by("[log]\nlevel = \"info\"\n", sources()));
+    assert_eq!(said.len(), 2, "{said:?}");
+}
+
+#[test]
+fn a_variable_that_nearly_names_a_table_of_the_file_asks_whether_that_was_meant() {
+    let part = [("HEADSET_ROUTE__CONTCTS__EFFECT", "call")];
+    only(
+        &shown(load_with(GOOD, &part, &[])),
+        &[
+            "variable HEADSET_ROUTE__CONTCTS__",
+            "the file has no route.contcts",
+            "did you mean HEADSET_ROUTE__CONTACTS__",
+        ],
+    );
+    // A whole one may be meant.
+    let whole = [
+        ("HEADSET_ROUTE__CONTACTS2__UPSTREAM", "https://two.example"),
+        ("HEADSET_ROUTE__CONTACTS2__MATCH__PATH", "/two"),
+        ("HEADSET_ROUTE__OTHER__UPSTREAM", "https://three.example"),
+        ("HEADSET_ROUTE__OTHER__MATCH__PATH", "/three"),
+    ];
+    let config = load_with(GOOD, &whole, &[]).unwrap();
+    assert_eq!(config.routes.len(), 3);
+    let warnings: Vec<String> = config.warnings.iter().map(ToString::to_string).collect();
+    only(
+        &warnings,
+        &["no route.contacts2", "HEADSET_ROUTE__CONTACTS__"],
+    );
+}
+
+#[test]
 fn lists_are_comma_separated_in_the_environment() {
     let environment = [("HEADSET_LISTENER__APP__HOSTS", "a.example, B.example,")];
     let config = load_with(GOOD, &environment, &[]).unwrap();
