@@ -25,7 +25,7 @@ use crate::gateway::metrics::ConnectOutcome;
 use crate::gateway::replay::{AttemptOutcome, ReplayPolicy};
 use crate::gateway::route::{Matcher, find};
 use crate::gateway::stack::respond::error_response::error_response;
-use crate::gateway::stack::target::TargetRules;
+use crate::gateway::stack::target::{TargetRules, no_tunnels};
 use crate::gateway::stack::{authorize, scrub};
 use crate::net::guard::AddressGuard;
 
@@ -239,13 +239,25 @@ impl Explainer {
         if uri.path_and_query().is_none() && method != Method::CONNECT {
             return Err(URL_EXPECTED);
         }
-        let mut told = self.nothing_of(&method, uri.path());
+        let authority = uri.authority().map(|authority| authority.as_str());
+        // A CONNECT has no path: it says to whom it is.
+        let path = match method {
+            Method::CONNECT => authority.unwrap_or(uri.path()),
+            _ => uri.path(),
+        };
+        let mut told = self.nothing_of(&method, path);
         if self.is_to_a_proxy(&method, &uri) {
             self.explain_forward(&method, &uri, &mut told);
             return Ok(told);
         }
-        let authority = uri.authority().map(|authority| authority.as_str());
-        let listeners = self.at(uri.port_u16());
+        let listeners = self.at(uri.port_u16(), &mut told);
+        if method == Method::CONNECT {
+            // Reverse listeners know where to send calls, and are not told by them.
+            let all = listeners.iter().map(|l| (l.name.clone(), l.wants_proof));
+            told.listeners = all.collect();
+            told.refused = Some(ExplainedRefusal::of(no_tunnels()));
+            return Ok(told);
+        }
         let name = authority.map(host_name);
         let serves = |listener: &&&ExplainedListener| {
             listener.hosts.is_empty() || name.is_none_or(|name| listener.serves(name))
@@ -300,17 +312,28 @@ impl Explainer {
         }
     }
 
-    /// The reverse listeners at `port`, or all of them where there is none at it.
-    fn at(&self, port: Option<u16>) -> Vec<&ExplainedListener> {
+    /// The reverse listeners at `port`, or those that may be where no other is: all of them
+    /// where the call names none, and else those whose port is not known. Where none can be,
+    /// `told` says so, and all are asked.
+    fn at(&self, port: Option<u16>, told: &mut Explanation) -> Vec<&ExplainedListener> {
         let all = self.listeners.iter().filter(|l| l.forward.is_none());
-        let here: Vec<_> = all
-            .clone()
-            .filter(|l| port.is_some() && l.port == port)
-            .collect();
-        match here.is_empty() {
-            true => all.collect(),
-            false => here,
+        let Some(port) = port else {
+            return all.collect();
+        };
+        let at = |at: Option<u16>| all.clone().filter(move |l| l.port == at);
+        let here: Vec<_> = at(Some(port)).collect();
+        if !here.is_empty() {
+            return here;
         }
+        let unknown: Vec<_> = at(None).collect();
+        if !unknown.is_empty() {
+            return unknown;
+        }
+        told.note = Some(format!(
+            "no listener has port {port}, so nobody takes this call there; below is what becomes \
+             of it at one that there is"
+        ));
+        all.collect()
     }
 }
 

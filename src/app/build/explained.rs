@@ -195,6 +195,48 @@ mod tests {
     }
 
     #[test]
+    fn a_reverse_listener_opens_no_tunnels_and_is_at_its_own_port() {
+        let explainer = PlanDraft::new(
+            super::super::testing::config(
+                "[listener.other]\nbind = \"127.0.0.1:8099\"\n\
+                 [route.rest]\nupstream = \"https://cms.example.com\"\n",
+            ),
+            Clock::system(),
+            ProcessContext::default(),
+        );
+        let explainer = explainer.unwrap().explainer();
+        let connect = explainer.explain("CONNECT", "cms.example.com:443").unwrap();
+        assert_eq!(connect.path, "cms.example.com:443");
+        let refused = connect.refused.unwrap();
+        assert_eq!(
+            (refused.status.as_u16(), refused.code),
+            (403, "connect_refused")
+        );
+        let at = |url: &str| {
+            let told = explainer.explain("GET", url).unwrap();
+            let names = told.listeners.iter().map(|(name, _)| name.to_string());
+            (names.collect::<Vec<_>>().join(" "), told.note)
+        };
+        assert_eq!(at("http://127.0.0.1:8099/a"), ("other".into(), None));
+        assert_eq!(
+            at("http://127.0.0.1:8100/a"),
+            ("app".into(), None),
+            "whose port the machine chooses"
+        );
+        let fixed =
+            super::super::testing::config("[route.rest]\nupstream = \"https://cms.example.com\"\n");
+        let mut fixed = fixed;
+        fixed.listeners[0].bind = crate::config::Bind::Tcp(([127, 0, 0, 1], 8080).into());
+        let draft = PlanDraft::new(fixed, Clock::system(), ProcessContext::default());
+        let told = draft
+            .unwrap()
+            .explainer()
+            .explain("GET", "http://127.0.0.1:9999/a");
+        let note = told.unwrap().note.unwrap();
+        assert!(note.contains("no listener has port 9999"), "{note}");
+    }
+
+    #[test]
     fn a_forward_listener_goes_by_what_a_call_names() {
         let folder = TempFolder::new();
         let secret = folder.write("secret", "s3cret");
@@ -247,10 +289,17 @@ mod tests {
             assert_eq!((on(&tunnelled), &*tunnelled.set), ("proxy".into(), &[][..]));
         }
         assert_eq!(code(&told("CONNECT", "github.com:25")), Some("tunnel_port"));
+        // What nobody knows before the look-up is said, and not promised.
+        let note = told("CONNECT", "github.com:443").note.unwrap();
+        assert!(note.contains("judged when it is looked up"), "{note}");
+        assert_eq!(told("CONNECT", "192.0.32.8:443").note, None);
         for url in [
             "http://169.254.169.254/",
             "http://127.1/",
             "http://10.0.0.1/",
+            "http://localhost:3128/",
+            "http://api.localhost:81/",
+            "http://metadata.google.internal/",
         ] {
             assert_eq!(code(&told("GET", url)), Some("target_forbidden"), "{url}");
         }

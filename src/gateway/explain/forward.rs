@@ -2,7 +2,7 @@
 //! (`gateway/forward.rs`). Addresses are judged where the call names one; what a name stands
 //! for is known when it is looked up, which nothing here does.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use http::{Method, Request, Uri};
 
@@ -38,7 +38,11 @@ impl Explainer {
             let is_here = one.port.is_some() && one.port == port;
             match is_here {
                 true => one.hosts.is_empty() || one.serves(name),
-                false => !is_site && one.serves(name),
+                // On another port it is somebody else.
+                false => {
+                    let may_be_here = port.is_none() || one.port.is_none();
+                    may_be_here && !is_site && one.serves(name)
+                }
             }
         };
         !reverse.any(is_reverse)
@@ -102,7 +106,9 @@ impl Explainer {
         told: &mut Explanation,
     ) {
         told.route = Name::parse("forward");
-        told.note = self.near_miss(to);
+        let notes = [self.near_miss(to), looked_up(to)];
+        let notes: Vec<String> = notes.into_iter().flatten().collect();
+        told.note = Some(notes.join("; ")).filter(|text| !text.is_empty());
         let asked = if connects { &Method::CONNECT } else { method };
         let verdicts = self.forwards().map(|(listener, rules)| {
             let verdict = rules.policy.elsewhere(asked, to, uri.path());
@@ -152,14 +158,16 @@ impl ExplainedForward {
     fn judge(&self, to: &HttpOrigin) -> Result<(), CallerFault> {
         let host = &to.host;
         let verdict = self.guard.judge_host(host).and_then(|()| {
-            let ip = host.trim_matches(['[', ']']).parse::<IpAddr>();
             let is_own = |at: SocketAddr| {
                 let mut own = self.own.iter().filter(|own| own.port() == at.port());
                 own.any(|own| own.ip().is_unspecified() || own.ip() == at.ip().to_canonical())
             };
-            match ip {
-                Ok(ip) => self.guard.judge(SocketAddr::new(ip, to.port), is_own),
-                Err(_) => Ok(()),
+            // Any that may be dialled will do.
+            let judge = |ip: &IpAddr| self.guard.judge(SocketAddr::new(*ip, to.port), is_own);
+            let known = known_addresses(host);
+            match known.iter().any(|ip| judge(ip).is_ok()) {
+                true => Ok(()),
+                false => known.iter().try_for_each(judge),
             }
         });
         verdict.map_err(|why| CallerFault::Forbidden {
@@ -167,6 +175,28 @@ impl ExplainedForward {
             why,
         })
     }
+}
+
+/// What `host` stands for, as far as that is known without a look-up: an address, or a name
+/// of this machine (RFC 6761 §6.3).
+fn known_addresses(host: &str) -> Vec<IpAddr> {
+    if host == "localhost" || host.ends_with(".localhost") {
+        return vec![Ipv4Addr::LOCALHOST.into(), Ipv6Addr::LOCALHOST.into()];
+    }
+    let ip = host.trim_matches(['[', ']']).parse::<IpAddr>();
+    ip.into_iter().collect()
+}
+
+/// That more is judged once the name of `to` is looked up.
+fn looked_up(to: &HttpOrigin) -> Option<String> {
+    known_addresses(&to.host).is_empty().then(|| {
+        format!(
+            "what {} stands for is judged when it is looked up: an address of this machine, of a \
+             private network or of a cloud's metadata service is refused, unless private_networks \
+             allows it",
+            to.host
+        )
+    })
 }
 
 /// The origin that a call names; one that is an `https` URL as the CONNECT does with which

@@ -30,6 +30,11 @@ pub struct TargetRules {
     pub upstream_target: Arc<UpstreamTarget>,
 }
 
+/// What becomes of a CONNECT where it has no meaning.
+pub fn no_tunnels() -> CallerFault {
+    CallerFault::Connect("this listener opens no tunnels")
+}
+
 impl TargetRules {
     fn check(&self, call: &mut Call) -> Result<(), CallerFault> {
         if let Some(fault) = call.fault.take() {
@@ -45,9 +50,7 @@ impl TargetRules {
     pub fn judge(&self, method: &Method, path: &str) -> Result<(), CallerFault> {
         match *method {
             Method::CONNECT if self.opens_tunnels => return Ok(()),
-            Method::CONNECT => {
-                return Err(CallerFault::Connect("this listener opens no tunnels"));
-            }
+            Method::CONNECT => return Err(no_tunnels()),
             Method::TRACE if self.credentialed => return Err(CallerFault::Trace),
             _ => {}
         }

@@ -201,11 +201,13 @@ async fn what_the_page_asks_for_is_behind_the_token_and_the_shield() {
 async fn an_explanation_says_what_the_call_itself_then_meets() {
     let center = Simulator::start(Options::default()).await.unwrap();
     let headset = Setup::default().before(&center).await;
+    let own = headset.app().to_string();
     for (method, target) in [
         ("GET", "/configuration/cc/1/process"),
         ("GET", "/configuration/basicauth"),
         ("TRACE", "/configuration/cc/1/process"),
         ("GET", "/configuration/%2e%2e/x"),
+        ("CONNECT", &own),
     ] {
         let ask = format!(
             "/explain?method={method}&url={}",
