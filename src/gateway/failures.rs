@@ -7,7 +7,6 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::uri::PathAndQuery;
 use http::{HeaderValue, StatusCode};
 
 use crate::base::log_limiter::LogLimiter;
@@ -86,11 +85,18 @@ impl FailureLog {
 
 impl FailureLine {
     fn of(call: &CallFacts, failure: CallFailure) -> FailureLine {
-        let path = call.target.as_ref().map_or("", PathAndQuery::path);
         let host = call.host.as_ref().map(HeaderValue::as_bytes);
+        let origin = call.forwarded.as_ref();
+        let to = origin.map(|to| format!("{}:{}", to.host, to.port));
+        let path = match (&call.target, &to) {
+            (Some(target), _) => target.path().as_bytes(),
+            // A CONNECT has none: it says to whom it is.
+            (None, Some(to)) => to.as_bytes(),
+            (None, None) => host.unwrap_or_default(),
+        };
         FailureLine {
             method: bounded(call.method.as_str().as_bytes()),
-            path: bounded(path.as_bytes()),
+            path: bounded(path),
             host: bounded(host.unwrap_or_default()),
             took: call.started.elapsed(),
             failure,
@@ -228,6 +234,26 @@ mod tests {
         }
         assert_eq!(lines[0].get("repeats"), None);
         assert!(!lines[0].to_string().contains("hunter2"));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_connect_that_failed_is_told_by_its_authority() {
+        let (written, _guard) = subscribed();
+        let mut connect = facts("/");
+        connect.method = Method::CONNECT;
+        connect.target = None;
+        connect.host = Some(HeaderValue::from_static("one.example.com:443"));
+        let log = log();
+        log.tell(&connect, failure("connect_refused"));
+        let origin = crate::config::url::HttpUrl::parse("https://two.example.com").unwrap();
+        connect.forwarded = Some(std::rc::Rc::new(origin.origin));
+        log.tell(&connect, failure("target_forbidden"));
+        let paths: Vec<String> = written
+            .lines()
+            .iter()
+            .map(|line| line["request.path"].as_str().unwrap().to_owned())
+            .collect();
+        assert_eq!(paths, ["one.example.com:443", "two.example.com:443"]);
     }
 
     #[tokio::test(start_paused = true)]
