@@ -8,6 +8,7 @@ mod lines;
 mod lost;
 #[cfg(feature = "otlp")]
 mod otlp;
+mod people;
 mod traces;
 
 use std::io::IsTerminal;
@@ -30,7 +31,7 @@ use crate::config::{LogConfig, LogFormat};
 /// Only headset's own events are written: what the libraries below log at their
 /// debug levels may hold whole header fields.
 pub fn start(log: LogConfig) {
-    let people = match log.format {
+    let for_people = match log.format {
         LogFormat::Human => true,
         LogFormat::Json => false,
         LogFormat::Auto => std::io::stderr().is_terminal(),
@@ -39,7 +40,7 @@ pub fn start(log: LogConfig) {
     let ours =
         tracing_subscriber::filter::filter_fn(|metadata| metadata.target().starts_with("headset"));
     let registry = tracing_subscriber::registry().with(level);
-    let lost = if people {
+    let lost = if for_people {
         |lost: u64| format!("WARN {lost} log lines were lost, since nobody read them\n")
     } else {
         |lost: u64| {
@@ -51,12 +52,16 @@ pub fn start(log: LogConfig) {
             format!("{line}\n")
         }
     };
-    let writer = match LogQueue::start(lost) {
+    let prepare: lines::Prepare = match for_people {
+        true => people::one_line,
+        false => |line| line.into(),
+    };
+    let writer = match LogQueue::start(lost, prepare) {
         Ok(lines) => BoxMakeWriter::new(Arc::new(lines)),
         // No thread to be had: better a log that may block than none.
         Err(_) => BoxMakeWriter::new(std::io::stderr),
     };
-    let begun = if people {
+    let begun = if for_people {
         let colour = std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
         let layer = fmt::layer()
             .with_writer(writer)

@@ -5,6 +5,7 @@
 //! is lost, and the next line that gets through is preceded by one that says how
 //! many were.
 
+use std::borrow::Cow;
 use std::io::{self, Write};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
@@ -18,6 +19,9 @@ const QUEUE: usize = 1024;
 
 /// How long a process that ends waits for its last lines.
 const LAST_LINES: Duration = Duration::from_secs(1);
+
+/// What a line is made into before it is written.
+pub(super) type Prepare = fn(&[u8]) -> Cow<'_, [u8]>;
 
 enum LogMessage {
     Line(Vec<u8>),
@@ -35,17 +39,18 @@ pub(super) struct LogQueue {
 static QUEUED: OnceLock<SyncSender<LogMessage>> = OnceLock::new();
 
 impl LogQueue {
-    /// Starts the thread. `lost` renders the line that says how many were lost.
+    /// Starts the thread, on which lines are `prepare`d. `lost` renders the line that says how
+    /// many were lost.
     ///
     /// # Errors
     /// Where the machine refuses a thread.
-    pub(super) fn start(lost: fn(u64) -> String) -> io::Result<LogQueue> {
+    pub(super) fn start(lost: fn(u64) -> String, prepare: Prepare) -> io::Result<LogQueue> {
         let (queue, queued) = sync_channel(QUEUE);
         let counter = Arc::new(AtomicU64::new(0));
         let counted = counter.clone();
         std::thread::Builder::new()
             .name("log".into())
-            .spawn(move || write(&queued, &counted, lost, io::stderr()))?;
+            .spawn(move || write(&queued, &counted, (lost, prepare), io::stderr()))?;
         let _ = QUEUED.set(queue.clone());
         Ok(LogQueue {
             queue,
@@ -81,7 +86,7 @@ impl Write for &LogQueue {
 fn write(
     queued: &Receiver<LogMessage>,
     lost: &AtomicU64,
-    say_lost: fn(u64) -> String,
+    (say_lost, prepare): (fn(u64) -> String, Prepare),
     mut out: impl Write,
 ) {
     while let Ok(message) = queued.recv() {
@@ -92,7 +97,7 @@ fn write(
                 if missing > 0 {
                     let _ = out.write_all(say_lost(missing).as_bytes());
                 }
-                let _ = out.write_all(&line);
+                let _ = out.write_all(&prepare(&line));
             }
             LogMessage::Flush(written) => {
                 let _ = written.try_send(());
@@ -118,7 +123,8 @@ mod tests {
         }
         drop(lines);
         let mut out = Vec::new();
-        write(&queued, &lost, |n| format!("{n} lost\n"), &mut out);
+        let say: fn(u64) -> String = |n| format!("{n} lost\n");
+        write(&queued, &lost, (say, |line| line.into()), &mut out);
         assert_eq!(String::from_utf8(out).unwrap(), "2 lost\none\ntwo\n");
     }
 }
