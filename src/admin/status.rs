@@ -146,6 +146,7 @@ fn route(route: &RouteView) -> Value {
             "per_seconds": pace.per.as_secs_f64(),
             "burst": pace.burst,
             "wait_seconds": pace.wait.as_secs_f64(),
+            "shared": pace.shared,
         })),
         "quota": quota(route),
     })

@@ -121,10 +121,14 @@ fn pace(pace: &Json) -> String {
         return "-".to_owned();
     };
     let per = humantime::format_duration(Duration::from_secs_f64(per));
-    match pace["burst"].as_u64() {
+    let mut text = match pace["burst"].as_u64() {
         Some(burst) if burst > 1 => format!("{calls} in {per}, {burst} at once"),
         _ => format!("{calls} in {per}"),
+    };
+    if pace["shared"].as_bool() == Some(true) {
+        text.push_str(", shared");
     }
+    text
 }
 
 /// What an upstream says of its quota.
@@ -352,6 +356,14 @@ mod tests {
              ROUTE     MATCH  UPSTREAM                 CREDENTIAL  PACE                  QUOTA\n\
              contacts  /v1    https://cms.example.com  cms_key     200 in 1m, 5 at once  3 of 200 left, wait 30 seconds\n"
         );
+    }
+
+    #[test]
+    fn a_pace_says_whether_all_replicas_keep_it_together() {
+        let mut told = json!({"calls": 50, "per_seconds": 60.0, "burst": 1, "shared": true});
+        assert_eq!(pace(&told), "50 in 1m, shared");
+        told["shared"] = false.into();
+        assert_eq!(pace(&told), "50 in 1m");
     }
 
     #[test]

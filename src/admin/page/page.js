@@ -210,7 +210,8 @@ function route(r) {
   const streams = r.streams.map(([kind, n]) => `${n} ${kind}`).join(", ");
   const where = `${r.match.host || ""}${r.match.path} → ${r.upstream}`;
   return el("article", { cls: level, "data-route": r.name },
-    el("header", {}, el("h3", {}, r.name), el("span", { cls: "quiet" }, r.credential ? `with ${r.credential}` : "no credential"),
+    el("header", {}, el("h3", {}, r.name), el("span", { cls: "quiet" }, r.credential ? `with ${r.credential}` : "no credential",
+      r.pace ? ` · ${r.pace.calls} calls in ${lasting(r.pace.per_seconds * 1000)}${r.pace.shared ? " of all replicas together" : ""}` : ""),
       el("span", { cls: "quiet", style: { marginLeft: "auto" } }, open + (streams ? ` (streams: ${streams})` : ""),
         r.ratelimit === null ? "" : ` · ${r.ratelimit} calls left in the upstream's window`)),
     el("p", { cls: "way" }, where),
