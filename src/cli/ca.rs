@@ -250,6 +250,9 @@ fn init(args: &MakeArgs, place: &AuthorityPlace, clock: &Clock) -> Result<Told, 
 
 fn rotate(args: &MakeArgs, place: &AuthorityPlace, clock: &Clock) -> Result<Told, Refused> {
     let target = args.key_target(place)?;
+    // Until the files are replaced: the old one vouches for one new one, and who trusts it
+    // would believe no second.
+    let _alone = files::lock(&place.cert).map_err(|why| Refused(exit::EX_TEMPFAIL, why))?;
     let key = match (&place.key, &args.key) {
         (Some(key), _) => key.clone(),
         (None, Some(path)) if path != Path::new("-") => SecretSource::File(path.clone()),
@@ -297,6 +300,17 @@ fn told(made: &MadeAuthority, place: &AuthorityPlace, target: &KeyTarget<'_>, wh
     let facts: Vec<AuthorityFacts> = made.certificates.iter().map(AuthorityFacts::of).collect();
     let now_ms = Clock::system().now().wall_ms;
     let mut err = format!("The local authority {what}.\n");
+    let hosts = facts.first().and_then(|own| own.hosts.as_deref());
+    for host in hosts
+        .unwrap_or_default()
+        .iter()
+        .filter(|host| is_bare(host))
+    {
+        err.push_str(&format!(
+            "warning: it may sign for every host below {host}, as whom it deceives whoever trusts \
+             it if its key is stolen; name whole hosts\n"
+        ));
+    }
     err.push_str(&shown::summary(&place.cert, &facts, now_ms));
     let out = match target {
         KeyTarget::Stdout => made.key.clone(),
@@ -309,6 +323,12 @@ fn told(made: &MadeAuthority, place: &AuthorityPlace, target: &KeyTarget<'_>, wh
     Told { out, err }
 }
 
+/// Whether `host` is one label, as a top-level domain is: all of its hosts are below it.
+fn is_bare(host: &str) -> bool {
+    let is_name = host.parse::<std::net::IpAddr>().is_err() && !host.contains(':');
+    is_name && !host.trim_end_matches('.').contains('.') && host != "localhost"
+}
+
 fn unmade(why: &str) -> Refused {
     Refused(
         exit::EX_USAGE,
@@ -316,4 +336,25 @@ fn unmade(why: &str) -> Refused {
             "the authority is not made: {why}; give --config with routes over https, or --host"
         ),
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_label_is_all_the_hosts_below_it() {
+        for bare in ["com", "in.", "cms"] {
+            assert!(is_bare(bare), "{bare}");
+        }
+        for whole in [
+            "api.exotel.com",
+            "localhost",
+            "10.0.0.1",
+            "::1",
+            "cms.local",
+        ] {
+            assert!(!is_bare(whole), "{whole}");
+        }
+    }
 }

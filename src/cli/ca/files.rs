@@ -1,6 +1,6 @@
 //! The files of an authority: written whole or not at all, and a key for its owner alone.
 
-use std::fs::{File, OpenOptions};
+use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{self, Write as _};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
@@ -50,6 +50,32 @@ pub(super) fn replace<'a>(all: &[(&'a Path, &[u8], u32)]) -> Result<(), (&'a Pat
     Ok(())
 }
 
+/// Keeps other processes that would replace the files beside `path` from doing so, until it is
+/// dropped.
+///
+/// # Errors
+/// Where another one does, or the folder cannot be opened; with why, for people.
+pub(super) fn lock(path: &Path) -> Result<File, String> {
+    let folder = folder_of(path);
+    let opened = File::open(folder)
+        .map_err(|error| format!("{} cannot be opened ({error})", folder.display()))?;
+    match opened.try_lock() {
+        Ok(()) => Ok(opened),
+        Err(TryLockError::WouldBlock) => Err(format!(
+            "another rotation is under way in {}; see with `headset ca show` what came of it",
+            folder.display()
+        )),
+        // A file system without locks is no reason to keep an authority that ends.
+        Err(TryLockError::Error(_)) => Ok(opened),
+    }
+}
+
+fn folder_of(path: &Path) -> &Path {
+    let folder = path.parent();
+    let folder = folder.filter(|folder| !folder.as_os_str().is_empty());
+    folder.unwrap_or(Path::new("."))
+}
+
 fn write_beside(path: &Path, content: &[u8], mode: u32) -> io::Result<PathBuf> {
     let name = path.file_name().unwrap_or_default().to_string_lossy();
     let beside = path.with_file_name(format!(".{name}.{:08x}", fastrand::u32(..)));
@@ -69,10 +95,7 @@ fn write_beside(path: &Path, content: &[u8], mode: u32) -> io::Result<PathBuf> {
 }
 
 fn sync_folder(path: &Path) -> io::Result<()> {
-    let folder = path
-        .parent()
-        .filter(|parent| !parent.as_os_str().is_empty());
-    File::open(folder.unwrap_or(Path::new(".")))?.sync_all()
+    File::open(folder_of(path))?.sync_all()
 }
 
 /// Why `path` was not written, and what to do about it.
@@ -98,7 +121,11 @@ pub(super) fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, 
     let text = crate::net::tls::read(path)
         .map_err(|error| format!("it cannot be read ({error}); make one with `headset ca init`, after removing a key without one"))?;
     let found: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&text).collect();
-    let found = found.map_err(|error| format!("it holds no PEM ({error})"))?;
+    let found = found.map_err(|_| {
+        "its PEM is broken: a CERTIFICATE block has no end, or is not base64; make one with \
+         `headset ca init`"
+            .to_owned()
+    })?;
     match found.is_empty() {
         true => Err("it holds no certificate; make one with `headset ca init`".to_owned()),
         false => Ok(found),
@@ -131,6 +158,17 @@ mod tests {
         assert_eq!(mode(&path), 0o600);
         let names = std::fs::read_dir(folder.path()).unwrap();
         assert_eq!(names.count(), 1);
+    }
+
+    #[test]
+    fn one_rotation_at_a_time_has_the_folder() {
+        let folder = TempFolder::new();
+        let cert = folder.path().join("ca.pem");
+        let first = lock(&cert).unwrap();
+        let told = lock(&cert).unwrap_err();
+        assert!(told.contains("another rotation is under way"), "{told}");
+        drop(first);
+        lock(&cert).unwrap();
     }
 
     #[test]

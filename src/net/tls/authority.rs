@@ -260,7 +260,7 @@ fn read(files: &LocalCa) -> Result<Issuing, AuthorityFault> {
         )
     })?;
     let certificates: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&text).collect();
-    let certificates = certificates.map_err(|error| cert(error.to_string(), BLOCKS))?;
+    let certificates = certificates.map_err(|_| cert("its PEM is broken".into(), BLOCKS))?;
     let own = certificates.first();
     let own = own.ok_or_else(|| cert("it holds no certificate".into(), BLOCKS))?;
     let key = |why: String, fix| AuthorityFault {

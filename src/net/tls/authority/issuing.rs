@@ -66,8 +66,10 @@ impl Issuing {
         };
         let own = certificates.first().ok_or_else(unfit)?;
         let mut roots = RootCertStore::empty();
-        roots.add(own.clone()).map_err(|error| {
-            AuthorityError::Unfit(format!("its certificate cannot be used ({error})"))
+        roots.add(own.clone()).map_err(|_| {
+            AuthorityError::Unfit(
+                "its first block is no certificate that can be read (X.509)".into(),
+            )
         })?;
         let verifier = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), provider())
             .build()
