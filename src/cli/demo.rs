@@ -47,8 +47,9 @@ const PATH: &str = "/configuration/cc/1/process?limit=2&offset=0";
 /// A step of the story that takes longer has failed.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// How long the simulated administrator stays logged in.
-const BEARER_LIFE: Duration = Duration::from_secs(12 * 3600);
+/// How long the simulated administrator stays logged in: for less, the story would end with
+/// a warning that a person must act within 14 days.
+const BEARER_LIFE: Duration = Duration::from_secs(30 * 86_400);
 
 /// Tells the story.
 ///

@@ -56,6 +56,9 @@ struct Question {
     enter: fn(&[Flag]) -> Option<String>,
 }
 
+/// The role that headset takes where none is said.
+const USUAL_ROLE: &str = "Administrator";
+
 const QUESTIONS: &[Question] = &[
     Question {
         flag: "upstream",
@@ -86,6 +89,12 @@ const QUESTIONS: &[Question] = &[
         or: None,
         text: "Id of the context (the contact center's own id)",
         enter: |_| None,
+    },
+    Question {
+        flag: "user-role",
+        or: None,
+        text: "Role of that user; the least that works",
+        enter: |_| Some(USUAL_ROLE.into()),
     },
     Question {
         flag: "password-file",
@@ -246,7 +255,9 @@ const FILES: [&str; 2] = ["password-file", "admin-bearer-file"];
 
 /// A problem for each question that is still open.
 fn unanswered(flags: &[Flag]) -> Vec<Problem> {
+    // The role has a usual one, which headset knows.
     let open = QUESTIONS.iter().filter(|question| question.is_open(flags));
+    let open = open.filter(|question| question.flag != "user-role");
     open.map(|question| {
         let or = question
             .or

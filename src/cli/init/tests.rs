@@ -21,8 +21,8 @@ fn loaded(text: &str) -> crate::config::Config {
 }
 
 #[test]
-fn six_answers_make_a_file_that_headset_takes() {
-    let answers = "https://cms.example.com:8443\n\ncrm_sync\n1\n\n/run/bearer\n";
+fn seven_answers_make_a_file_that_headset_takes() {
+    let answers = "https://cms.example.com:8443\n\ncrm_sync\n1\nAgent\n\n/run/bearer\n";
     let (flags, said) = answered(answers, &[]);
     assert!(judge(&flags).is_empty(), "{said}");
     let config = loaded(&written::file(&flags));
@@ -35,6 +35,7 @@ fn six_answers_make_a_file_that_headset_takes() {
         "password = { file = \"./password\" }",
         "admin_bearer = { file = \"/run/bearer\" }",
         "context_id = \"1\"",
+        "user_role = \"Agent\"",
     ] {
         assert!(text.contains(&format!("\n{line}\n")), "{line} in\n{text}");
     }
@@ -42,7 +43,7 @@ fn six_answers_make_a_file_that_headset_takes() {
 
 #[test]
 fn a_bad_answer_is_told_why_and_asked_again() {
-    let answers = "cms\nhttps://cms.example.com\n\ncrm:sync\ncrm_sync\n1\n\n\n";
+    let answers = "cms\nhttps://cms.example.com\n\ncrm:sync\ncrm_sync\n1\n\n\n\n";
     let (flags, said) = answered(answers, &[]);
     assert_eq!(
         super::said(&flags, "upstream"),
@@ -57,7 +58,7 @@ fn a_bad_answer_is_told_why_and_asked_again() {
 fn no_answer_and_one_that_is_no_file_are_told_why_and_asked_again() {
     let token = "eyJhbGciOiJIUzI1NiJ9.eyJleHAiOjF9.c2ln";
     let answers = format!(
-        "\nhttps://cms.example.com\n\ncrm_sync\n1\n./one\n./one\nBearer hunter2\n{token}\n./two\n"
+        "\nhttps://cms.example.com\n\ncrm_sync\n1\n\n./one\n./one\nBearer hunter2\n{token}\n./two\n"
     );
     let (flags, said) = answered(&answers, &[]);
     assert_eq!(super::said(&flags, "password-file"), Some("./one"));
