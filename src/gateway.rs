@@ -5,7 +5,7 @@
 //! layer holds its handles and looks nothing up.
 //!
 //! It reads bottom-up, each of these using only those before it:
-//! 1. pure decisions: `path`, `pacer` (with `shared_pacer`, which is none), `expect`, `fields`, `echoes`, `announce`, `upgrade`, `replay`;
+//! 1. pure decisions: `path`, `gcra`, `pacer` (with `shared_pacer`, which is none), `expect`, `fields`, `echoes`, `announce`, `upgrade`, `replay`;
 //! 2. what a caller sends: `request_body`, which ends early with a `body_error`;
 //! 3. what goes wrong: `error`, and what decides by it: `framing`, `upstream_target`;
 //! 4. what is counted and told: `quota`, `metrics`, `failures`, `recent_failures`, `observe`;
@@ -27,6 +27,7 @@ pub mod failures;
 pub mod fields;
 pub mod forward;
 pub mod framing;
+pub mod gcra;
 pub mod metrics;
 pub mod observe;
 pub mod pacer;

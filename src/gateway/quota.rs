@@ -14,7 +14,8 @@ use prometheus::{IntGauge, IntGaugeVec, Opts, Registry};
 use crate::base::name::Name;
 use crate::base::time;
 use crate::gateway::fields::Seen;
-use crate::gateway::pacer::{LONGEST_PAUSE, Pacer};
+use crate::gateway::gcra::LONGEST_PAUSE;
+use crate::gateway::pacer::Pacer;
 
 const LIMIT: HeaderName = HeaderName::from_static("x-ratelimit-limit");
 const REMAINING: HeaderName = HeaderName::from_static("x-ratelimit-remaining");
