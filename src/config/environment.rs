@@ -130,6 +130,14 @@ pub fn strangers(file: &Node, variables: &ConfigLayer) -> Vec<NearMiss> {
                 continue;
             };
             let path = format!("{table}.{name}");
+            let below = format!("{path}.");
+            if quick::SHORTCUTS
+                .iter()
+                .any(|row| row.path.starts_with(&below))
+            {
+                // Told by what a shortcut makes beside a file.
+                continue;
+            }
             let begins = variable_of(&path);
             found.push(NearMiss {
                 problem: Problem::new(
