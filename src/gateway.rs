@@ -13,7 +13,7 @@
 //! 6. what a caller gets: `response_body`, with all that ends with its last byte;
 //! 7. this file: what travels between layers;
 //! 8. `client`: one attempt at one upstream;
-//! 9. `stack`: the layers, then their list; `route`: the routes;
+//! 9. `stack`: the layers, then their list; `matcher`, `route`: the routes;
 //! 10. `explain`: what would become of a call.
 
 pub mod announce;
@@ -28,6 +28,7 @@ pub mod fields;
 pub mod forward;
 pub mod framing;
 pub mod gcra;
+pub mod matcher;
 pub mod metrics;
 pub mod observe;
 pub mod pacer;

@@ -1,6 +1,6 @@
 //! What would become of a call, without sending it: pure.
 //!
-//! It asks the very functions that calls go by (`route.rs` picks the route, `target.rs`
+//! It asks the very functions that calls go by (`matcher.rs` picks the route, `target.rs`
 //! refuses, `scrub.rs` names what is removed, `authorize.rs` judges where a credential may
 //! go, `replay.rs` decides on a second attempt), so that it cannot say otherwise. It looks
 //! at method, host and path alone: what depends on a call's fields or body (framing, pages
@@ -21,9 +21,9 @@ use crate::gateway::error::{CallerFault, Error};
 use crate::gateway::fields::HOP_BY_HOP;
 use crate::gateway::forward::policy::ForwardPolicy;
 use crate::gateway::framing::host_name;
+use crate::gateway::matcher::{Matcher, find};
 use crate::gateway::metrics::ConnectOutcome;
 use crate::gateway::replay::{AttemptOutcome, ReplayPolicy};
-use crate::gateway::route::{Matcher, find};
 use crate::gateway::stack::respond::error_response::error_response;
 use crate::gateway::stack::target::{TargetRules, no_tunnels};
 use crate::gateway::stack::{authorize, scrub};

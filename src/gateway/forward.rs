@@ -8,6 +8,7 @@
 //! `forward/elsewhere.rs`.
 
 pub mod elsewhere;
+pub mod place;
 pub mod policy;
 pub mod way_out;
 

@@ -1,7 +1,6 @@
 //! Which route takes a call, and the stacks behind the routes.
 //!
-//! Host first, then the longest path prefix on segment boundaries, decided on the
-//! normal form of the path (`path.rs`). A [`Blueprint`] is made once when the
+//! A call is placed by `matcher.rs`, on a forward listener by `forward/place.rs`. A [`Blueprint`] is made once when the
 //! configuration is read and shared by all workers; each worker builds a
 //! [`Gateway`] from it, whose stacks, pools and futures never leave that worker.
 
@@ -9,21 +8,20 @@ use std::cell::RefCell;
 use std::rc::Rc;
 use std::sync::Arc;
 
-use http::{HeaderValue, Method, Request, Response, Version, header};
+use http::{HeaderValue, Request, Response, Version, header};
 use tokio::time::Instant;
 use tower::Service;
 
 use crate::base::name::Name;
 use crate::config::Effect;
-use crate::config::url::HttpOrigin;
 use crate::gateway::client::Client;
 use crate::gateway::error::CallerFault;
 use crate::gateway::fields::Seen;
 use crate::gateway::forward::elsewhere::Unrouted;
 use crate::gateway::forward::{self, ForwardRules};
+use crate::gateway::matcher::{Matcher, Placed, find};
 use crate::gateway::metrics::{ListenerMetrics, ListenerRefusal};
 use crate::gateway::observe::{CallFacts, InterimRoom, SentHead, id_of};
-use crate::gateway::path::{is_under, normalise};
 use crate::gateway::replay::ReplayPolicy;
 use crate::gateway::request_body::caller_body::CallerBody;
 use crate::gateway::request_body::min_rate::MinRate;
@@ -38,37 +36,6 @@ use crate::h1::spelling::Spelling;
 use crate::net::caller::stream::StreamState;
 use crate::net::caller::{ConnState, Peer};
 use crate::net::connect::Connector;
-
-/// What a call must look like to take a route.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Matcher {
-    /// The host it must name, lower case; `None` is any.
-    pub host: Option<Box<str>>,
-    /// The path prefix it must have.
-    pub prefix: Box<str>,
-    /// Whether a path with two readings is refused: the route carries a credential,
-    /// or its upstream issues one.
-    pub strict: bool,
-}
-
-impl Matcher {
-    fn takes(&self, host: Option<&str>, path: &[u8]) -> bool {
-        let host_fits = match (&self.host, host) {
-            (None, _) => true,
-            (Some(mine), Some(theirs)) => mine.eq_ignore_ascii_case(theirs),
-            (Some(_), None) => false,
-        };
-        // `OPTIONS *` (RFC 9112 §3.2.4) asks the server as a whole.
-        let whole = path == b"*" && &*self.prefix == "/";
-        host_fits && (whole || is_under(path, self.prefix.as_bytes()))
-    }
-
-    /// Orders matchers so that the first that takes a call is the right one.
-    pub fn precedence(&self) -> impl Ord + use<> {
-        let length = self.prefix.trim_end_matches('/').len();
-        (self.host.is_none(), std::cmp::Reverse(length))
-    }
-}
 
 /// One route, ready to be built.
 #[derive(Clone, Debug)]
@@ -342,94 +309,14 @@ impl Gateway {
         host: Option<&HeaderValue>,
         caller: &ConnState,
     ) -> Placed {
-        let placed = self.seek(rules, request, host, caller.tunnelled_to.as_deref());
+        let matcher = |index: usize| &self.blueprint.routes[index].matcher;
+        let inside = caller.tunnelled_to.as_deref();
+        let placed = forward::place::place(rules, matcher, request, host, inside);
         let refusal = placed.fault.as_ref().and_then(forward::refusal);
         if let Some(refusal) = refusal {
             self.blueprint.listener.refused(refusal).inc();
         }
         placed
-    }
-
-    fn seek(
-        &self,
-        rules: &ForwardRules,
-        (request, seen): (&Request<RequestBody>, Seen),
-        host: Option<&HeaderValue>,
-        inside: Option<&HttpOrigin>,
-    ) -> Placed {
-        let named = host.filter(|_| seen.has(Seen::HOST));
-        let target = framing::check_to_proxy(request, seen, named)
-            .and_then(|()| forward::target(request, host, inside));
-        let target = match target {
-            Ok(target) => target,
-            Err(fault) => return Placed::refused(fault, None),
-        };
-        let (method, path) = (request.method(), request.uri().path());
-        let is_connect = method == Method::CONNECT;
-        let routes = rules.policy.routes_to(&target).filter(|_| !is_connect);
-        let opens = is_connect && rules.policy.opens(&target);
-        let forwarded = Some(Rc::new(target));
-        if let Some(routes) = routes {
-            let matchers = routes
-                .iter()
-                .map(|&index| &self.blueprint.routes[index].matcher);
-            let found = match find(matchers, None, path) {
-                Ok(place) => Ok(place.map(|place| routes[place])),
-                Err((place, fault)) => Err((routes[place], fault)),
-            };
-            return Placed::found(found, forwarded);
-        }
-        let verdict = match &forwarded {
-            Some(target) if !opens => {
-                rules.note_near(target);
-                rules.policy.elsewhere(method, target, path)
-            }
-            _ => Ok(()),
-        };
-        match verdict {
-            Ok(()) => Placed {
-                index: None,
-                fault: None,
-                forwarded,
-            },
-            Err(fault) => Placed::refused(fault, forwarded),
-        }
-    }
-}
-
-/// Where a call goes.
-struct Placed {
-    /// Its route; `None` is the built-in one.
-    index: Option<usize>,
-    /// Why it is refused there.
-    fault: Option<CallerFault>,
-    /// On a forward listener, the origin that it is for.
-    forwarded: Option<Rc<HttpOrigin>>,
-}
-
-impl Placed {
-    fn refused(fault: CallerFault, forwarded: Option<Rc<HttpOrigin>>) -> Placed {
-        Placed {
-            index: None,
-            fault: Some(fault),
-            forwarded,
-        }
-    }
-
-    fn found(
-        found: Result<Option<usize>, (usize, CallerFault)>,
-        forwarded: Option<Rc<HttpOrigin>>,
-    ) -> Placed {
-        let (index, fault) = match found {
-            Ok(Some(index)) => (Some(index), None),
-            Ok(None) => (None, Some(CallerFault::NoRoute)),
-            Err((index, fault)) => (Some(index), Some(fault)),
-        };
-        Placed {
-            index,
-            fault,
-            forwarded,
-        }
     }
 }
 
@@ -444,93 +331,5 @@ fn host_of(request: &Request<RequestBody>) -> Option<HeaderValue> {
     match request.headers().get(header::HOST) {
         Some(host) => Some(host.clone()),
         None => HeaderValue::from_str(request.uri().authority()?.as_str()).ok(),
-    }
-}
-
-/// The route that takes `host` and `path`; an error names the strict route that a
-/// path with two readings would have reached.
-pub(in crate::gateway) fn find<'m>(
-    matchers: impl Iterator<Item = &'m Matcher> + Clone,
-    host: Option<&str>,
-    path: &str,
-) -> Result<Option<usize>, (usize, CallerFault)> {
-    let normal = normalise(path);
-    let choose = |path: &[u8]| matchers.clone().position(|m| m.takes(host, path));
-    let chosen = choose(&normal.path);
-    if matches!(normal.path, std::borrow::Cow::Borrowed(_)) {
-        return Ok(chosen);
-    }
-    let raw = choose(path.as_bytes());
-    let is_strict = |index: &usize| matchers.clone().nth(*index).is_some_and(|m| m.strict);
-    let Some(strict) = chosen.filter(is_strict).or(raw.filter(is_strict)) else {
-        return Ok(chosen);
-    };
-    if let Some(oddity) = normal.oddity {
-        return Err((strict, CallerFault::OddPath(oddity)));
-    }
-    if raw != chosen {
-        return Err((strict, CallerFault::TwoRoutes));
-    }
-    Ok(chosen)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn matcher(host: Option<&str>, prefix: &str, strict: bool) -> Matcher {
-        Matcher {
-            host: host.map(Into::into),
-            prefix: prefix.into(),
-            strict,
-        }
-    }
-
-    fn table() -> Vec<Matcher> {
-        let mut table = vec![
-            matcher(None, "/", false),
-            matcher(None, "/v1", true),
-            matcher(None, "/v1/public", false),
-            matcher(Some("cms"), "/", true),
-        ];
-        table.sort_by_key(Matcher::precedence);
-        table
-    }
-
-    fn chosen(host: &str, path: &str) -> Result<String, String> {
-        let table = table();
-        find(table.iter(), Some(host), path)
-            .map(|index| {
-                let m = &table[index.unwrap()];
-                format!("{}{}", m.host.as_deref().unwrap_or("*"), m.prefix)
-            })
-            .map_err(|(_, fault)| fault.to_string())
-    }
-
-    #[test]
-    fn the_host_goes_before_the_longest_prefix() {
-        assert_eq!(chosen("x", "/").unwrap(), "*/");
-        assert_eq!(chosen("x", "/v1/a").unwrap(), "*/v1");
-        assert_eq!(chosen("x", "/v10").unwrap(), "*/");
-        assert_eq!(chosen("x", "/v1/public/a").unwrap(), "*/v1/public");
-        assert_eq!(chosen("CMS", "/v1/a").unwrap(), "cms/");
-    }
-
-    #[test]
-    fn a_path_with_two_readings_reaches_no_route_with_a_credential() {
-        for path in [
-            "/v1/../x",
-            "/v1/%2e%2e/x",
-            "/v1%2fx",
-            "/%76%31/x",
-            "/v1/x;/../y",
-            "//v1/x",
-            "/v1/%70ublic/a",
-        ] {
-            assert!(chosen("x", path).is_err(), "{path}");
-        }
-        assert_eq!(chosen("x", "/a/../b").unwrap(), "*/");
-        assert_eq!(chosen("x", "/v1/a%20b").unwrap(), "*/v1");
-        assert_eq!(chosen("x", "/v1/a;p=1").unwrap(), "*/v1");
     }
 }

@@ -13,8 +13,8 @@ use crate::gateway::error::CallerFault;
 use crate::gateway::fields::HOP_BY_HOP;
 use crate::gateway::forward;
 use crate::gateway::framing::host_name;
+use crate::gateway::matcher::find;
 use crate::gateway::metrics::ConnectOutcome;
-use crate::gateway::route::find;
 use crate::gateway::stack::scrub;
 
 impl Explainer {
