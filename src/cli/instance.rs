@@ -3,32 +3,28 @@
 //! The commands that look at a running headset share this. They go by its admin socket, which
 //! asks for no token, or by the admin address. Without a word from the user they look where a
 //! headset puts its socket by itself, and at last at the admin address; the configuration,
-//! where there is one that can be read, says more exactly where.
+//! where there is one that can be read, says more exactly where. How it is asked is in
+//! `instance/asking.rs`.
+
+mod asking;
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use bytes::Bytes;
-use http::{Method, Request, StatusCode, header};
-use http_body_util::{BodyExt as _, Full, Limited};
-use hyper::client::conn::http1;
-use hyper_util::rt::TokioIo;
-use tokio::net::{TcpStream, UnixStream};
+use http::{Method, StatusCode};
+use tokio::net::TcpStream;
 
+pub use self::asking::{Instance, Reply};
+use self::asking::{InstanceWay, listens};
 use crate::app::build::kind_keys;
 use crate::app::serve::admin_socket::{self, UsualFolder};
-use crate::base::causes::with_causes;
 use crate::cli::exit;
 use crate::cli::quick::Quick;
 use crate::config::url::HttpUrl;
 use crate::config::{AdminSocket, Config, load};
-use crate::net::listen::access;
-use crate::secret::{Secret, SecretError, SecretSource};
-
-/// No answer of the admin listener is longer, in bytes.
-const LONGEST_ANSWER: usize = 16 * 1024 * 1024;
+use crate::secret::{SecretError, SecretSource};
 
 /// Which running headset is meant.
 #[derive(Clone, Debug, Default, clap::Args)]
@@ -110,43 +106,6 @@ impl InstanceError {
     }
 }
 
-/// A running headset.
-#[derive(Debug)]
-pub struct Instance(Way);
-
-#[derive(Debug)]
-enum Way {
-    Socket(PathBuf),
-    Port {
-        /// Host and port, as they are dialled and named.
-        authority: String,
-        token: Option<Secret<String>>,
-    },
-}
-
-/// What it answered.
-#[derive(Debug)]
-pub struct Reply {
-    /// The status.
-    pub status: StatusCode,
-    /// The body.
-    pub body: Bytes,
-}
-
-impl Reply {
-    /// The body as JSON; `null` where it is none.
-    pub fn json(&self) -> serde_json::Value {
-        serde_json::from_slice(&self.body).unwrap_or_default()
-    }
-
-    /// The body as one line.
-    pub fn line(&self) -> String {
-        String::from_utf8_lossy(&self.body)
-            .trim()
-            .replace('\n', "; ")
-    }
-}
-
 impl InstanceArgs {
     /// Finds it. Asks nobody for anything yet, but sees whether somebody listens.
     ///
@@ -155,7 +114,7 @@ impl InstanceArgs {
     pub async fn find(&self) -> Result<Instance, InstanceError> {
         if let Some(socket) = &self.socket {
             return match listens(socket).await {
-                Ok(()) => Ok(Instance(Way::Socket(socket.clone()))),
+                Ok(()) => Ok(Instance::by(InstanceWay::Socket(socket.clone()))),
                 Err(error) => Err(InstanceError::NotRunning {
                     looked: vec![told(socket, &error)],
                 }),
@@ -179,7 +138,7 @@ impl InstanceArgs {
         }
         match live.len() {
             0 => {}
-            1 => return Ok(Instance(Way::Socket(live.remove(0)))),
+            1 => return Ok(Instance::by(InstanceWay::Socket(live.remove(0)))),
             _ => {
                 let all = live.iter().map(|socket| socket.display().to_string());
                 return Err(InstanceError::Several(all.collect()));
@@ -244,7 +203,7 @@ impl InstanceArgs {
             Some(source) => Some(source.read().await?),
             None => None,
         };
-        Ok(Instance(Way::Port { authority, token }))
+        Ok(Instance::by(InstanceWay::Port { authority, token }))
     }
 }
 
@@ -311,135 +270,6 @@ fn admin_authority(url: &str) -> Option<String> {
         true => authority.to_owned(),
         false => format!("{authority}:80"),
     })
-}
-
-async fn listens(socket: &Path) -> io::Result<()> {
-    UnixStream::connect(socket).await.map(drop)
-}
-
-impl Instance {
-    /// Where it is, for a person.
-    pub fn place(&self) -> String {
-        match &self.0 {
-            Way::Socket(path) => path.display().to_string(),
-            Way::Port { authority, .. } => format!("http://{authority}"),
-        }
-    }
-
-    /// Whether somebody still listens there.
-    pub async fn is_there(&self) -> bool {
-        match &self.0 {
-            Way::Socket(path) => listens(path).await.is_ok(),
-            Way::Port { authority, .. } => TcpStream::connect(authority).await.is_ok(),
-        }
-    }
-
-    /// Its answer to `method` for `target`, with `body`, within `limit`.
-    ///
-    /// # Errors
-    /// Where it does not answer, or does not let us: answers of 401, 403 and 421.
-    pub async fn ask(
-        &self,
-        method: Method,
-        target: &str,
-        body: String,
-        limit: Duration,
-    ) -> Result<Reply, InstanceError> {
-        let silent = |why: String| InstanceError::Silent {
-            place: self.place(),
-            why,
-        };
-        let asking = async {
-            let (host, token) = match &self.0 {
-                Way::Socket(_) => ("localhost", None),
-                Way::Port { authority, token } => (authority.as_str(), token.as_ref()),
-            };
-            let mut request = Request::builder().method(method).uri(target);
-            request = request.header(header::HOST, host);
-            if let Some(token) = token {
-                let bearer = format!("Bearer {}", token.expose());
-                let mut value = http::HeaderValue::from_str(&bearer)
-                    .map_err(|_| silent("the admin token cannot stand in a field".into()))?;
-                value.set_sensitive(true);
-                request = request.header(header::AUTHORIZATION, value);
-            }
-            let request = request
-                .body(Full::new(Bytes::from(body)))
-                .map_err(|error| silent(error.to_string()))?;
-            match &self.0 {
-                Way::Socket(path) => {
-                    let stream = UnixStream::connect(path).await;
-                    let stream = stream.map_err(|error| silent(error.to_string()))?;
-                    if !access::is_own_user(&stream) && !rustix::process::geteuid().is_root() {
-                        return Err(InstanceError::Foreign(self.place()));
-                    }
-                    exchange(stream, request).await.map_err(silent)
-                }
-                Way::Port { authority, .. } => {
-                    let stream = TcpStream::connect(authority).await;
-                    let stream = stream.map_err(|error| silent(error.to_string()))?;
-                    exchange(stream, request).await.map_err(silent)
-                }
-            }
-        };
-        let late = |_| silent(format!("no answer within {limit:?}"));
-        let reply = tokio::time::timeout(limit, asking).await.map_err(late)??;
-        match reply.status {
-            StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN | StatusCode::MISDIRECTED_REQUEST => {
-                Err(InstanceError::Refused {
-                    place: self.place(),
-                    why: reply.line(),
-                })
-            }
-            _ => Ok(reply),
-        }
-    }
-
-    /// The same, which must answer with a JSON object.
-    ///
-    /// # Errors
-    /// As [`Instance::ask`], and where it does not.
-    pub async fn ask_json(
-        &self,
-        method: Method,
-        target: &str,
-        body: String,
-        limit: Duration,
-    ) -> Result<(StatusCode, serde_json::Value), InstanceError> {
-        let reply = self.ask(method, target, body, limit).await?;
-        let json = reply.json();
-        match json.is_object() {
-            true => Ok((reply.status, json)),
-            false => Err(InstanceError::Strange(self.place())),
-        }
-    }
-}
-
-/// One exchange on a connection of its own.
-async fn exchange(
-    stream: impl tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin,
-    request: Request<Full<Bytes>>,
-) -> Result<Reply, String> {
-    let told = |error: hyper::Error| with_causes(&error);
-    let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await.map_err(told)?;
-    let exchange = async {
-        let response = sender.send_request(request).await.map_err(told)?;
-        let status = response.status();
-        let body = Limited::new(response.into_body(), LONGEST_ANSWER);
-        let body = body.collect().await.map_err(|error| error.to_string())?;
-        Ok(Reply {
-            status,
-            body: body.to_bytes(),
-        })
-    };
-    let mut exchange = std::pin::pin!(exchange);
-    // The connection moves only while it is polled.
-    tokio::select! {
-        biased;
-        reply = &mut exchange => return reply,
-        _ = connection => {}
-    }
-    exchange.await
 }
 
 #[cfg(test)]
