@@ -250,7 +250,9 @@ impl Explainer {
             self.explain_forward(&method, &uri, &mut told);
             return Ok(told);
         }
-        let listeners = self.at(uri.port_u16(), &mut told);
+        // The port of a CONNECT is not where it is sent.
+        let port = uri.port_u16().filter(|_| method != Method::CONNECT);
+        let listeners = self.at(port, &mut told);
         if method == Method::CONNECT {
             // Reverse listeners know where to send calls, and are not told by them.
             let all = listeners.iter().map(|l| (l.name.clone(), l.wants_proof));

@@ -228,12 +228,12 @@ mod tests {
         let mut fixed = fixed;
         fixed.listeners[0].bind = crate::config::Bind::Tcp(([127, 0, 0, 1], 8080).into());
         let draft = PlanDraft::new(fixed, Clock::system(), ProcessContext::default());
-        let told = draft
-            .unwrap()
-            .explainer()
-            .explain("GET", "http://127.0.0.1:9999/a");
+        let explainer = draft.unwrap().explainer();
+        let told = explainer.explain("GET", "http://127.0.0.1:9999/a");
         let note = told.unwrap().note.unwrap();
         assert!(note.contains("no listener has port 9999"), "{note}");
+        let connect = explainer.explain("CONNECT", "cms.example.com:443");
+        assert_eq!(connect.unwrap().note, None);
     }
 
     #[test]

@@ -33,6 +33,9 @@ impl Explainer {
             return false;
         };
         let (name, port) = (host_name(authority.as_str()), uri.port_u16());
+        if port.is_some() && self.forwards().any(|(one, _)| one.port == port) {
+            return true;
+        }
         let is_site = named(method, uri).is_ok_and(|to| rules.policy.routes_to(&to).is_some());
         let is_reverse = |one: &ExplainedListener| {
             let is_here = one.port.is_some() && one.port == port;
