@@ -17,7 +17,7 @@ pub const PIECE: usize = 16 * 1024;
 pub const LONGEST_PIECE: usize = 64 * 1024;
 
 /// Bytes of one HTTP/2 stream that may wait to be written, beside the piece that was read last.
-pub const AHEAD: usize = 32 * 1024;
+pub const AHEAD: usize = 16 * 1024;
 
 /// The window of one HTTP/2 stream, either side (RFC 9113 §6.9.2): what a peer may send
 /// that nobody has asked for yet.

@@ -151,7 +151,7 @@ async fn send(
     let mut sender = H2Sender::new(body, sending);
     let mut lazy_timer = LazyTimer::default();
     poll_fn(|cx| {
-        if let Poll::Ready(end) = sender.poll(cx, || {}) {
+        if let Poll::Ready(end) = sender.poll(cx, || stream.made()) {
             if let BodyEnd::Broken(error) = end {
                 sender.reset(reason_of(&error));
             }
