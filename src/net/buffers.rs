@@ -5,6 +5,7 @@
 //! so that a call costs no memory from the allocator.
 
 use std::cell::RefCell;
+use std::collections::VecDeque;
 use std::ops::{Deref, DerefMut};
 
 use bytes::BytesMut;
@@ -18,7 +19,7 @@ pub const ROOM: usize = 8 * 1024;
 const MOST: usize = 64;
 
 thread_local! {
-    static SPARE: RefCell<Vec<BytesMut>> = const { RefCell::new(Vec::new()) };
+    static SPARE: RefCell<VecDeque<BytesMut>> = const { RefCell::new(VecDeque::new()) };
 }
 
 /// How many of the buffers that came back last are looked at for one that nobody uses any
@@ -33,13 +34,16 @@ pub fn take() -> BytesMut {
     spare.unwrap_or_else(|| BytesMut::with_capacity(ROOM))
 }
 
-/// One of `spare`, all of which can be written to again.
-fn unused(spare: &mut Vec<BytesMut>) -> Option<BytesMut> {
-    let from = spare.len().saturating_sub(LOOKS);
-    let at = spare[from..]
-        .iter_mut()
-        .rposition(|buffer| buffer.try_reclaim(ROOM))?;
-    Some(spare.remove(from + at))
+/// One of `spare`, all of which can be written to again: the warmest, or else the one that
+/// waits longest. Responses to HTTP/2 callers use what they were read into up to the end of the
+/// turn, so that within one turn those that came back last are of no use.
+fn unused(spare: &mut VecDeque<BytesMut>) -> Option<BytesMut> {
+    let last = spare.len().saturating_sub(LOOKS)..spare.len();
+    let warm = last.rev().find(|at| spare[*at].try_reclaim(ROOM));
+    if let Some(at) = warm {
+        return spare.remove(at);
+    }
+    spare.pop_front_if(|buffer| buffer.try_reclaim(ROOM))
 }
 
 /// Gives `buffer`, of which no part was split off, back; it is left without memory.
@@ -60,7 +64,7 @@ fn keep(mut buffer: BytesMut) {
     let _ = SPARE.try_with(|spare| {
         let mut spare = spare.borrow_mut();
         if spare.len() < MOST {
-            spare.push(buffer);
+            spare.push_back(buffer);
         }
     });
 }
@@ -194,6 +198,21 @@ mod tests {
         let again = take();
         assert_eq!((again.as_ptr(), again.len()), (place, 0));
         assert!(again.capacity() >= ROOM);
+    }
+
+    #[test]
+    fn where_those_that_came_back_last_are_in_use_the_one_that_waits_longest_is_lent() {
+        let mut all: Vec<ReadBuffer> = (0..=LOOKS).map(|_| ReadBuffer::default()).collect();
+        for buffer in &mut all {
+            buffer.make_room(ROOM);
+            buffer.extend_from_slice(b"head");
+        }
+        let place = all[0].as_ptr();
+        let parts = all[1..].iter_mut().map(|buffer| buffer.split().freeze());
+        let parts: Vec<_> = parts.collect();
+        all.iter_mut().for_each(ReadBuffer::give_back);
+        assert_eq!(take().as_ptr(), place);
+        assert_eq!(parts.concat().len(), 4 * LOOKS);
     }
 
     #[test]

@@ -5,7 +5,7 @@
 //! written and lets a flush wait: whoever polls the connection calls
 //! [`GatheredWrites::poll_out`] after it, in the same turn, and all leaves in one write. What
 //! is long is not copied but goes out at once, behind what was gathered. While nothing waits
-//! no memory is held.
+//! no memory is held: one buffer serves all connections of a worker that have a turn.
 
 use std::cell::RefCell;
 use std::io::{self, IoSlice};
@@ -20,6 +20,31 @@ const MOST: usize = 32 * 1024;
 
 /// From so many bytes on a write is not copied.
 const LONG: usize = 4 * 1024;
+
+thread_local! {
+    /// The buffer that was emptied last, as large as turns here make it.
+    static SPARE: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
+}
+
+/// An empty buffer.
+fn take() -> Vec<u8> {
+    // A connection may outlive what its thread kept.
+    let spare = SPARE.try_with(|spare| std::mem::take(&mut *spare.borrow_mut()));
+    let mut buffer = spare.unwrap_or_default();
+    buffer.reserve(LONG);
+    buffer
+}
+
+/// Gives back what was emptied. Of two the larger is kept.
+fn give(mut buffer: Vec<u8>) {
+    buffer.clear();
+    let _ = SPARE.try_with(|spare| {
+        let mut spare = spare.borrow_mut();
+        if (spare.capacity()..=MOST).contains(&buffer.capacity()) {
+            *spare = buffer;
+        }
+    });
+}
 
 /// A connection whose writes are gathered. Clones are the same one: the protocol library
 /// has one, who polls it another.
@@ -89,7 +114,7 @@ impl<S: AsyncWrite + Unpin> Gathered<S> {
         }
         self.left += bytes;
         if self.waiting() == 0 {
-            self.held = Vec::new();
+            give(std::mem::take(&mut self.held));
             self.left = 0;
         }
         Ok(())
@@ -137,7 +162,7 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for GatheredWrites<S> {
             ready!(this.poll_held(cx))?;
         }
         if this.held.capacity() == 0 {
-            this.held.reserve(LONG);
+            this.held = take();
         }
         for buf in bufs {
             this.held.extend_from_slice(buf);
@@ -251,6 +276,17 @@ mod tests {
         assert_eq!(to.0.borrow().held.capacity(), 0);
         assert!(out(&to));
         assert_eq!(to.0.borrow().io.flushes, 1, "nothing new, nothing flushed");
+    }
+
+    #[test]
+    fn the_buffer_of_a_turn_serves_the_next_connection_too() {
+        let (one, other) = (peer(usize::MAX), peer(usize::MAX));
+        assert_eq!(write(&one, &[1; LONG - 1]), Poll::Ready(LONG - 1));
+        let place = one.0.borrow().held.as_ptr();
+        assert!(out(&one));
+        assert_eq!(write(&other, b"x"), Poll::Ready(1));
+        assert_eq!(other.0.borrow().held.as_ptr(), place);
+        assert_eq!(other.0.borrow().held, b"x");
     }
 
     #[test]

@@ -5,6 +5,8 @@ use std::cell::{Cell, RefCell};
 use http::{HeaderMap, Response, StatusCode};
 use tokio::time::Instant;
 
+use crate::net::turn;
+
 /// Bytes of the fields of interim responses that a call may send: h2 keeps what has not
 /// left, and does not tell how much that is.
 const INTERIM: usize = 16 * 1024;
@@ -23,7 +25,7 @@ pub struct StreamState {
 impl StreamState {
     /// A frame of the response is there for the caller.
     pub fn made(&self) {
-        self.offered.set(Some(Instant::now()));
+        self.offered.set(Some(turn::now()));
     }
 
     /// It was taken: another is asked for.
