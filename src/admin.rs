@@ -119,8 +119,14 @@ impl AdminPage<'_> {
     }
 }
 
-/// Answers a request of this `head` and `body`; each page behind what its callers must show.
-pub async fn answer(admin: &Admin, head: &Parts, body: &[u8]) -> Answer {
+/// Answers a request of this `head`, each page behind what its callers must show. Its `body` is
+/// read only for a page that asks for one, so that nobody waits for it who needs none; what it
+/// cannot be read for is the status of the answer.
+pub async fn answer(
+    admin: &Admin,
+    head: &Parts,
+    body: impl Future<Output = Result<Vec<u8>, StatusCode>>,
+) -> Answer {
     let Some(page) = AdminPage::at(head.uri.path()) else {
         return answer::empty(StatusCode::NOT_FOUND);
     };
@@ -150,7 +156,10 @@ pub async fn answer(admin: &Admin, head: &Parts, body: &[u8]) -> Answer {
         AdminPage::Explain => explain::explain(admin, query),
         AdminPage::Reload => actions::reload(admin).await,
         AdminPage::Retry(name) => actions::retry(admin, name, query).await,
-        AdminPage::LogLevel => actions::log_level(admin, body),
+        AdminPage::LogLevel => match body.await {
+            Ok(body) => actions::log_level(admin, &body),
+            Err(status) => answer::empty(status),
+        },
         AdminPage::Shutdown => actions::shutdown(admin),
     };
     if head.method == Method::HEAD {

@@ -96,6 +96,8 @@ struct AdminPages {
 
 /// The bytes of a body that are taken: its pages ask for a word.
 const MOST_OF_A_BODY: usize = 64 * 1024;
+/// How long that word may take: whoever sends half of it holds one of the few connections.
+const BODY_TIME: Duration = Duration::from_secs(5);
 
 impl Pages for AdminPages {
     fn answer(
@@ -110,10 +112,7 @@ impl Pages for AdminPages {
         let admin = self.admin.clone();
         Box::pin(async move {
             let (head, body) = request.into_parts();
-            let answer = match whole(body).await {
-                Ok(body) => admin::answer(&admin, &head, &body).await,
-                Err(status) => empty(status),
-            };
+            let answer = admin::answer(&admin, &head, whole(body)).await;
             dated(&admin.clock, answer)
         })
     }
@@ -126,19 +125,24 @@ impl Pages for AdminPages {
 /// All of `body`.
 ///
 /// # Errors
-/// With the status to answer where it breaks off or is too long.
+/// With the status to answer where it breaks off, is too long, or takes longer than
+/// [`BODY_TIME`].
 async fn whole(mut body: CallerBody) -> Result<Vec<u8>, StatusCode> {
-    let mut whole = Vec::new();
-    while let Some(frame) = poll_fn(|cx| body.poll_frame(cx)).await {
-        let frame = frame.map_err(|_| StatusCode::BAD_REQUEST)?;
-        if let Ok(data) = frame.into_data() {
-            whole.extend_from_slice(&data);
+    let read = async {
+        let mut whole = Vec::new();
+        while let Some(frame) = poll_fn(|cx| body.poll_frame(cx)).await {
+            let frame = frame.map_err(|_| StatusCode::BAD_REQUEST)?;
+            if let Ok(data) = frame.into_data() {
+                whole.extend_from_slice(&data);
+            }
+            if whole.len() > MOST_OF_A_BODY {
+                return Err(StatusCode::PAYLOAD_TOO_LARGE);
+            }
         }
-        if whole.len() > MOST_OF_A_BODY {
-            return Err(StatusCode::PAYLOAD_TOO_LARGE);
-        }
-    }
-    Ok(whole)
+        Ok(whole)
+    };
+    let read = tokio::time::timeout(BODY_TIME, read).await;
+    read.unwrap_or(Err(StatusCode::REQUEST_TIMEOUT))
 }
 
 /// A request with more than one reading is the last of its connection.
