@@ -203,6 +203,32 @@ async fn connections_that_say_nothing_keep_no_probe_out_and_cut_no_page_short() 
 }
 
 #[tokio::test]
+async fn half_a_body_keeps_no_probe_out() {
+    let folder = Folder::new();
+    folder.write("token", "s3cret");
+    let text = "[listener.app]\nbind = \"127.0.0.1:0\"\n[admin]\nbind = \"127.0.0.1:0\"\n\
+        token = { file = \"{folder}/token\" }\n[route.a]\nupstream = \"http://127.0.0.1:9\"\n";
+    let headset = Headset::start(folder, text);
+    let half = "Host: localhost\r\nContent-Length: 9\r\n";
+    let mut held = Vec::new();
+    for _ in 0..100 {
+        let mut one = Raw::connect(headset.admin()).await;
+        one.send(format!("POST /livez HTTP/1.1\r\n{half}\r\nhalf"))
+            .await;
+        assert_eq!(one.answer(false).await.unwrap().status, 405);
+        held.push(one);
+    }
+    assert_eq!(client::get(headset.admin(), "/livez").await.status, 200);
+    // Only who may ask for the page that takes a body is waited for, and not for long.
+    for (token, status) in [("", 401), ("Authorization: Bearer s3cret\r\n", 408)] {
+        let mut slow = Raw::connect(headset.admin()).await;
+        slow.send(format!("PUT /log-level HTTP/1.1\r\n{half}{token}\r\nhalf"))
+            .await;
+        assert_eq!(slow.answer(false).await.unwrap().status, status);
+    }
+}
+
+#[tokio::test]
 async fn refusals_in_crowds_are_few_lines() {
     let folder = Folder::new();
     let file = folder.write(
