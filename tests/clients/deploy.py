@@ -136,7 +136,7 @@ def left_out(bench):
 
 # In bytes, without a profile and by one. The aim is 8,000,000: a rise of this is to be worth it, and
 # each fall is kept.
-MOST, MOST_PROFILED = 11_300_000, 8_300_000
+MOST, MOST_PROFILED = 11_300_000, 8_150_000
 
 
 def size(bench):
