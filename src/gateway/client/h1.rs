@@ -27,8 +27,9 @@ use crate::gateway::observe::CallFacts;
 use crate::gateway::request_body::{RequestBody, UploadSource};
 use crate::gateway::response_body::ResponseBody;
 use crate::gateway::upgrade;
-use crate::gateway::upstream::conn::{self, Conn, ReceiveError, SendError};
+use crate::gateway::upstream::conn::{self, Conn, ReceiveError};
 use crate::gateway::upstream::h1_body::{self, H1Body, Sent};
+use crate::gateway::upstream::outgoing_request::SendError;
 use crate::gateway::upstream::pool::ConnPool;
 use crate::gateway::upstream::tunnel::Tunnel;
 use crate::h1::body::Decoder;
@@ -140,7 +141,7 @@ impl Exchange {
             // What comes before the call is no response to it (RFC 9112 §9.3.2), and a
             // connection that has ended carries nothing.
             match conn.poll_read(cx, conn::HEAD) {
-                Poll::Pending => conn.begin(request, &self.facts.spelling),
+                Poll::Pending => conn.request.begin(request, &self.facts.spelling),
                 Poll::Ready(read) => {
                     self.waiting = Some(request);
                     return Poll::Ready(Err(Ended::Fault(FaultKind::Closed(read.err()))));
@@ -203,10 +204,13 @@ impl Exchange {
     fn fault(&mut self, kind: FaultKind, mut conn: Box<Conn>) -> Error {
         let waiting = self.waiting.take();
         let (reached, unsent) = match conn.sent() == self.sent_before {
-            true => (Reached::No, waiting.or_else(|| conn.take_untouched())),
+            true => (
+                Reached::No,
+                waiting.or_else(|| conn.request.take_untouched()),
+            ),
             false => (Reached::Unknown, None),
         };
-        if let Some(head) = conn.take_head() {
+        if let Some(head) = conn.request.take_head() {
             self.facts.sent.keep(head);
         }
         Error::from(Box::new(UpstreamFault {
@@ -223,7 +227,7 @@ impl Exchange {
             Ok(decoder) => decoder,
             Err(error) => return Err(self.fault(FaultKind::Nonsense(error), conn)),
         };
-        if let Some(head) = conn.take_head() {
+        if let Some(head) = conn.request.take_head() {
             self.facts.sent.keep(head);
         }
         let ResponseHead {
@@ -241,7 +245,7 @@ impl Exchange {
             if let Err(why) = upgrade::settle(&mut response) {
                 return Err(self.fault(FaultKind::Unfit(why), conn));
             }
-            if conn.is_sending() {
+            if conn.request.is_sending() {
                 let why = "it switches protocols before the request was sent";
                 return Err(self.fault(FaultKind::Unfit(why), conn));
             }
@@ -289,9 +293,9 @@ fn hand_on(
         // The body was promised and will not come: the response is the last thing
         // that this connection carries.
         conn.belongs_to_one_call();
-        conn.stop_sending();
+        conn.request.stop();
     }
-    let body = match source.filter(|_| conn.is_sending()) {
+    let body = match source.filter(|_| conn.request.is_sending()) {
         Some(source) => {
             // The response overtook the upload. Polled only with the response's body the
             // two could wait for each other for ever, so the connection gets a task
