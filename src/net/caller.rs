@@ -7,6 +7,7 @@
 pub mod h1;
 mod inside;
 pub mod stream;
+pub mod upload;
 
 use std::cell::{Cell, RefCell};
 use std::io::{self, IoSlice};

@@ -8,7 +8,7 @@ use http_body::Frame;
 use crate::gateway::body_error::BodyError;
 use crate::gateway::request_body::h2_upload::H2Upload;
 use crate::h1::body::Decoded;
-use crate::net::caller::h1::{Upload, UploadFault};
+use crate::net::caller::upload::{Upload, UploadFault};
 
 /// A body that comes from a caller.
 #[derive(Debug, Default)]

@@ -1,9 +1,9 @@
-//! One connection of a caller that speaks HTTP/1: its socket, what was read of it and not
-//! yet used, and what waits to be written.
+//! One connection of a caller that speaks HTTP/1: heads of requests come, and what waits to
+//! be written leaves.
 //!
 //! It has no task of its own. Whoever serves it holds the [`H1Caller`]; the body of the
-//! request under way is an [`Upload`], which reads the same socket, in that task or in
-//! another, without a queue between them. It is read only as far as somebody asks, and no
+//! request under way is an [`Upload`], which reads the same socket (`upload.rs`), in that task
+//! or in another, without a queue between them. It is read only as far as somebody asks, and no
 //! further than one piece, so that a call that stalls holds a bounded part of its bytes; at
 //! rest it holds no buffer.
 
@@ -11,21 +11,19 @@ use std::cell::RefCell;
 use std::io;
 use std::pin::Pin;
 use std::rc::Rc;
-use std::task::{Context, Poll, Waker, ready};
+use std::task::{Context, Poll, ready};
 
-use bytes::{Buf as _, BufMut as _, Bytes, BytesMut};
+use bytes::{BufMut as _, Bytes, BytesMut};
 use tokio::io::AsyncWrite as _;
 use tokio::time::Instant;
 
-use crate::h1::body::{BodyFault, Decoded, Decoder};
+use crate::h1::body::Decoder;
 use crate::h1::outgoing::Outgoing;
 use crate::h1::request_head::{HeadLimits, RequestFault, RequestHead, RequestParser};
 use crate::h1::spare::Boxed;
-use crate::net::buffers::{self, ReadBuffer};
-use crate::net::caller::{CallerIo, ConnState};
-
-/// What lets a caller send the body that it announced (RFC 9110 §10.1.1).
-const CONTINUE: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
+use crate::net::buffers;
+use crate::net::caller::CallerIo;
+use crate::net::caller::upload::{CallerWire, Upload};
 
 /// What asks a caller whether it is still there (RFC 9110 §15.2; the code is that of RFC
 /// 2518 §10.1).
@@ -40,29 +38,6 @@ pub struct H1Caller {
     outgoing: Outgoing,
     /// Something was written and may rest in the TLS session.
     unflushed: bool,
-}
-
-/// What is shared with the body of the request under way.
-#[derive(Debug)]
-struct CallerWire {
-    /// Gone when the connection is closed.
-    io: Option<CallerIo>,
-    notes: Rc<ConnState>,
-    unread: ReadBuffer,
-    /// The caller has closed its side, or the socket has failed.
-    is_over: bool,
-    /// Where the body of the request under way is read.
-    body: Decoder,
-    /// Its caller waits for a 100 before it sends it.
-    expects: bool,
-    /// Its response has begun, after which nobody else writes.
-    is_answering: bool,
-    /// An [`Upload`] is there to read it.
-    is_wanted: bool,
-    /// Whoever waits until it was read.
-    waiting: Option<Waker>,
-    /// Whoever reads it.
-    reader: Option<Waker>,
 }
 
 /// How a caller has gone.
@@ -83,32 +58,11 @@ pub enum NoHead {
     Refused(RequestFault),
 }
 
-/// Why a body cannot be read on.
-#[derive(Debug)]
-pub enum UploadFault {
-    /// The caller broke it off, or its framing.
-    Framing(BodyFault),
-    /// The socket failed.
-    Io(io::Error),
-}
-
 impl H1Caller {
     /// A connection over `io`, of which `unread` was read.
     pub fn new(io: CallerIo, unread: BytesMut) -> H1Caller {
-        let reading = CallerWire {
-            notes: io.notes().clone(),
-            io: Some(io),
-            unread: ReadBuffer::of(unread),
-            is_over: false,
-            body: Decoder::Done,
-            expects: false,
-            is_answering: false,
-            is_wanted: false,
-            waiting: None,
-            reader: None,
-        };
         H1Caller {
-            shared: Rc::new(RefCell::new(reading)),
+            shared: Rc::new(RefCell::new(CallerWire::new(io, unread))),
             heads: RequestParser::default(),
             outgoing: Outgoing::default(),
             unflushed: false,
@@ -158,12 +112,7 @@ impl H1Caller {
     /// none. Its caller waits for a 100 where it `expects` one, which it gets when the body
     /// is first asked for.
     pub fn begin(&mut self, body: Decoder, expects: bool) -> Option<Upload> {
-        let mut reading = self.shared.borrow_mut();
-        reading.is_answering = false;
-        reading.expects = expects;
-        reading.is_wanted = !body.is_done();
-        reading.body = body;
-        reading.is_wanted.then(|| Upload(self.shared.clone()))
+        Upload::begin(&self.shared, body, expects)
     }
 
     /// Ready when the caller has closed the connection, or its sending side, although
@@ -177,7 +126,7 @@ impl H1Caller {
         ready!(reading.poll_readable(cx));
         match reading.poll_read(cx, buffers::ROOM) {
             Poll::Ready(Ok(1..)) => {
-                if !reading.body.is_done() {
+                if !reading.is_read() {
                     // For a body whose reader has looked just before.
                     cx.waker().wake_by_ref();
                 }
@@ -214,8 +163,7 @@ impl H1Caller {
     /// responses that wait; a 100 that was not sent yet is not sent any more.
     pub fn answer(&mut self) {
         let mut reading = self.shared.borrow_mut();
-        reading.is_answering = true;
-        reading.expects = false;
+        reading.answer();
         lend(&mut self.outgoing);
         let mut interim = reading.notes.interim.borrow_mut();
         if !interim.is_empty() {
@@ -272,18 +220,13 @@ impl H1Caller {
 
     /// Whether the body of the request under way was read to its end.
     pub fn is_read(&self) -> bool {
-        self.shared.borrow().body.is_done()
+        self.shared.borrow().is_read()
     }
 
     /// Ready when the body of the request under way was read to its end, or nobody is left
     /// to read it; whether it was.
     pub fn poll_read_to_end(&mut self, cx: &mut Context<'_>) -> Poll<bool> {
-        let mut reading = self.shared.borrow_mut();
-        if reading.body.is_done() || !reading.is_wanted {
-            return Poll::Ready(reading.body.is_done());
-        }
-        reading.waiting = Some(cx.waker().clone());
-        Poll::Pending
+        self.shared.borrow_mut().poll_read_to_end(cx)
     }
 
     /// Closes our side, and waits for the caller's where it may still be sending: see
@@ -314,12 +257,7 @@ impl H1Caller {
 impl Drop for H1Caller {
     fn drop(&mut self) {
         buffers::give(&mut self.outgoing.bytes);
-        let mut reading = self.shared.borrow_mut();
-        reading.io = None;
-        reading.unread.give_back();
-        if let Some(reader) = reading.reader.take() {
-            reader.wake();
-        }
+        self.shared.borrow_mut().close();
     }
 }
 
@@ -327,129 +265,6 @@ impl Drop for H1Caller {
 fn lend(outgoing: &mut Outgoing) {
     if outgoing.bytes.capacity() == 0 {
         outgoing.bytes = buffers::take();
-    }
-}
-
-impl CallerWire {
-    /// Ready when there may be something to read. Costs no buffer.
-    fn poll_readable(&self, cx: &mut Context<'_>) -> Poll<()> {
-        match self.io.as_ref().filter(|_| !self.is_over) {
-            Some(io) => io.poll_readable(cx),
-            None => Poll::Ready(()),
-        }
-    }
-
-    /// Reads what has come, with `room` bytes for it; 0 is the end. Ready with the end for
-    /// ever after that, or after an error.
-    fn poll_read(&mut self, cx: &mut Context<'_>, room: usize) -> Poll<io::Result<usize>> {
-        let Some(io) = self.io.as_mut().filter(|_| !self.is_over) else {
-            return Poll::Ready(Ok(0));
-        };
-        if self.unread.looks_first() {
-            ready!(io.poll_readable(cx));
-        }
-        self.unread.make_room(room);
-        let mut limited = (&mut *self.unread).limit(room);
-        let Poll::Ready(read) = tokio_util::io::poll_read_buf(Pin::new(io), cx, &mut limited)
-        else {
-            self.unread.wait();
-            return Poll::Pending;
-        };
-        match read {
-            Ok(bytes @ 1..) => self.unread.came(bytes),
-            Ok(_) | Err(_) => self.is_over = true,
-        }
-        Poll::Ready(read)
-    }
-
-    fn poll_interim(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let mut interim = self.notes.interim.borrow_mut();
-        if interim.is_empty() {
-            return Poll::Ready(Ok(()));
-        }
-        let Some(io) = &mut self.io else {
-            return Poll::Ready(Ok(()));
-        };
-        let mut io = Pin::new(io);
-        while !interim.is_empty() {
-            let bytes = ready!(io.as_mut().poll_write(cx, &interim))?;
-            interim.advance(bytes);
-        }
-        *interim = BytesMut::new();
-        io.poll_flush(cx)
-    }
-
-    fn poll_body(&mut self, cx: &mut Context<'_>) -> Poll<Result<Decoded, UploadFault>> {
-        loop {
-            let decoded = self.body.take(&mut self.unread);
-            match decoded.map_err(UploadFault::Framing)? {
-                Decoded::Wait => {}
-                decoded => {
-                    // Who sends without waiting is not told to.
-                    self.expects = false;
-                    if self.body.is_done()
-                        && let Some(waiting) = self.waiting.take()
-                    {
-                        waiting.wake();
-                    }
-                    return Poll::Ready(Ok(decoded));
-                }
-            }
-            if std::mem::take(&mut self.expects) {
-                self.notes.interim.borrow_mut().put_slice(CONTINUE);
-            }
-            if !self.is_answering {
-                let _ = self.poll_interim(cx);
-            }
-            match self.poll_read(cx, self.unread.piece()) {
-                Poll::Ready(Ok(1..)) => {}
-                Poll::Ready(Ok(0)) => {
-                    self.body.close().map_err(UploadFault::Framing)?;
-                }
-                Poll::Ready(Err(error)) => return Poll::Ready(Err(UploadFault::Io(error))),
-                Poll::Pending => {
-                    let reader = self.reader.get_or_insert_with(|| cx.waker().clone());
-                    reader.clone_from(cx.waker());
-                    return Poll::Pending;
-                }
-            }
-        }
-    }
-}
-
-/// The body of a request, read from its connection as it is asked for. Dropping it leaves
-/// the rest unread.
-#[derive(Debug)]
-pub struct Upload(Rc<RefCell<CallerWire>>);
-
-impl Upload {
-    /// What comes next of it.
-    ///
-    /// # Errors
-    /// Where it breaks off; nothing more is read on its connection then.
-    pub fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Result<Decoded, UploadFault>> {
-        self.0.borrow_mut().poll_body(cx)
-    }
-
-    /// Whether all of it was read.
-    pub fn is_read(&self) -> bool {
-        self.0.borrow().body.is_done()
-    }
-
-    /// How much of it is still to come, where that is known.
-    pub fn length(&self) -> Option<u64> {
-        self.0.borrow().body.length()
-    }
-}
-
-impl Drop for Upload {
-    fn drop(&mut self) {
-        let mut reading = self.0.borrow_mut();
-        reading.is_wanted = false;
-        reading.reader = None;
-        if let Some(waiting) = reading.waiting.take() {
-            waiting.wake();
-        }
     }
 }
 
@@ -462,6 +277,8 @@ mod tests {
     use tokio::net::UnixStream;
 
     use super::*;
+    use crate::h1::body::{BodyFault, Decoded};
+    use crate::net::caller::upload::{CONTINUE, UploadFault};
 
     const LIMITS: HeadLimits = HeadLimits {
         bytes: 64 * 1024,
