@@ -5,7 +5,7 @@
 //! layer holds its handles and looks nothing up.
 //!
 //! It reads bottom-up, each of these using only those before it:
-//! 1. pure decisions: `path`, `gcra`, `pacer` (with `shared_pacer`, which is none), `expect`, `fields`, `echoes`, `announce`, `upgrade`, `replay`;
+//! 1. pure decisions: `path`, `gcra`, `pacer` (with `shared_pacer`, which is none), `expect`, `fields`, `echoes`, `announce`, `upgrade`, `response_framing`, `replay`;
 //! 2. what a caller sends: `request_body`, which ends early with a `body_error`;
 //! 3. what goes wrong: `error`, and what decides by it: `framing`, `upstream_target`;
 //! 4. what is counted and told: `quota`, `metrics`, `failures`, `recent_failures`, `observe`;
@@ -38,6 +38,7 @@ pub mod recent_failures;
 pub mod replay;
 pub mod request_body;
 pub mod response_body;
+pub mod response_framing;
 pub mod route;
 pub mod shared_pacer;
 pub mod stack;

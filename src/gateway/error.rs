@@ -224,7 +224,7 @@ pub enum FaultKind {
     /// What came broke HTTP/2.
     #[error("the upstream violated HTTP/2")]
     Garbled(#[source] H2Error),
-    /// What came was HTTP/1.1, but cannot be passed on (`framing::settle`).
+    /// What came was HTTP/1.1, but cannot be passed on (`response_framing::settle`).
     #[error("the upstream's response cannot be passed on: {0}")]
     Unfit(&'static str),
     /// No head of a response in time.

@@ -22,10 +22,10 @@ use crate::gateway::client::patience::Patience;
 use crate::gateway::client::session_auth;
 use crate::gateway::error::{CallerFault, Error, FaultKind, Reached, UpstreamFault};
 use crate::gateway::fields::Seen;
-use crate::gateway::framing;
 use crate::gateway::observe::CallFacts;
 use crate::gateway::request_body::{RequestBody, UploadSource};
 use crate::gateway::response_body::ResponseBody;
+use crate::gateway::response_framing;
 use crate::gateway::upgrade;
 use crate::gateway::upstream::conn::{self, Conn, ReceiveError};
 use crate::gateway::upstream::h1_body::{self, H1Body, Sent};
@@ -254,7 +254,7 @@ impl Exchange {
             body.set_spelling(spelling);
             return Ok((response, seen));
         }
-        match framing::settle(&mut response, seen) {
+        match response_framing::settle(&mut response, seen) {
             Ok(reusable) => {
                 let reusable = reusable && keep_alive;
                 let source = self.patience.source().cloned();

@@ -21,9 +21,9 @@ use crate::gateway::client::patience::Patience;
 use crate::gateway::client::pump::Pump;
 use crate::gateway::error::{CallerFault, Error, FaultKind, Reached, UpstreamFault};
 use crate::gateway::fields::Seen;
-use crate::gateway::framing;
 use crate::gateway::request_body::RequestBody;
 use crate::gateway::response_body::ResponseBody;
+use crate::gateway::response_framing;
 use crate::gateway::upstream::h2::body::H2Body;
 use crate::gateway::upstream::h2::conn::{H2Conn, H2Stream};
 
@@ -132,7 +132,7 @@ pub async fn exchange(
         return Err(fault(FaultKind::Unfit(why), None));
     }
     let seen = Seen::of(response.headers());
-    match framing::settle(&mut response, seen) {
+    match response_framing::settle(&mut response, seen) {
         // Whether a connection may carry another call is a question of HTTP/1.1.
         Ok(_) => Ok((hand_on(response, stream, pump), seen)),
         // Dropping the response resets its stream.
