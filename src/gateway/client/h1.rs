@@ -17,7 +17,7 @@ use tokio::sync::mpsc;
 
 use crate::credential::Minted;
 use crate::gateway::Call;
-use crate::gateway::client::interim::Interim;
+use crate::gateway::client::interim::{self, Interim};
 use crate::gateway::client::patience::Patience;
 use crate::gateway::client::session_auth;
 use crate::gateway::error::{CallerFault, Error, FaultKind, Reached, UpstreamFault};
@@ -34,10 +34,6 @@ use crate::gateway::upstream::pool::ConnPool;
 use crate::gateway::upstream::tunnel::Tunnel;
 use crate::h1::body::Decoder;
 use crate::h1::response::ResponseHead;
-
-/// Interim responses (1xx) that may come without a pause: where one is made, the time
-/// limits are looked at.
-const INTERIM: u32 = 1000;
 
 /// Why there is no response.
 enum Ended {
@@ -151,7 +147,7 @@ impl Exchange {
         let lifetimes = self.pool.lifetimes();
         // Over HTTP/2, or in lower case, no line leaves as it came.
         let is_whole = !self.facts.spelling.is_kept();
-        let mut interim = 0;
+        let mut passed = 0;
         loop {
             match conn.poll_send(cx) {
                 Poll::Ready(Err(SendError::Body)) => return Poll::Ready(Err(Ended::Body)),
@@ -174,10 +170,10 @@ impl Exchange {
                     }
                     let facts = self.facts.clone();
                     Interim::new(facts, self.used.clone(), self.expects).pass(head);
-                    interim += 1;
-                    if interim > INTERIM {
-                        let why = "it sends interim answers (1xx) without end";
-                        return Poll::Ready(Err(Ended::Fault(FaultKind::Unfit(why))));
+                    passed += 1;
+                    if passed > interim::MOST {
+                        let why = FaultKind::Unfit(interim::ENDLESS);
+                        return Poll::Ready(Err(Ended::Fault(why)));
                     }
                     continue;
                 }

@@ -16,7 +16,7 @@ use http_body::Body as _;
 
 use crate::base::lazy_timer::LazyTimer;
 use crate::gateway::Call;
-use crate::gateway::client::interim::Interim;
+use crate::gateway::client::interim::{self, Interim};
 use crate::gateway::client::patience::Patience;
 use crate::gateway::client::pump::Pump;
 use crate::gateway::error::{CallerFault, Error, FaultKind, Reached, UpstreamFault};
@@ -26,9 +26,6 @@ use crate::gateway::response_body::ResponseBody;
 use crate::gateway::response_framing;
 use crate::gateway::upstream::h2::body::H2Body;
 use crate::gateway::upstream::h2::conn::{H2Conn, H2Stream};
-
-/// Interim responses (1xx) that may come without a pause, as over HTTP/1.
-const INTERIM: u32 = 1000;
 
 /// Sends `call` on `stream`, to `scheme`, and waits for the head of the response; interim
 /// responses are passed on as they come. What was or may have been sent of the head is
@@ -93,7 +90,7 @@ pub async fn exchange(
     let mut patience = Patience::new(source);
     let mut lazy_timer = LazyTimer::default();
 
-    let interim = Interim::new(facts, used, expects);
+    let passing = Interim::new(facts, used, expects);
     let head = poll_fn(|cx| {
         let mut passed = 0;
         while let Poll::Ready(Some(Ok(told))) = answer.poll_informational(cx) {
@@ -102,11 +99,11 @@ pub async fn exchange(
                 let why = "it switches protocols, which the call did not ask for";
                 return Poll::Ready(Err(fault(FaultKind::Unfit(why), None)));
             }
-            interim.pass_h2(told);
+            passing.pass_h2(told);
             passed += 1;
-            if passed > INTERIM {
-                let why = "it sends interim responses (1xx) without end";
-                return Poll::Ready(Err(fault(FaultKind::Unfit(why), None)));
+            if passed > interim::MOST {
+                let why = FaultKind::Unfit(interim::ENDLESS);
+                return Poll::Ready(Err(fault(why, None)));
             }
         }
         if let Poll::Ready(head) = Pin::new(&mut answer).poll(cx) {

@@ -18,6 +18,13 @@ use crate::h1::response::ResponseHead;
 use crate::h1::response_head;
 use crate::h1::spelling::Spelling;
 
+/// How many may come without a pause, whatever the protocol: where one is made, the time limits
+/// are looked at, and between two pauses no other call of the worker has its turn.
+pub const MOST: u32 = 1000;
+
+/// What is told of an upstream that sends more.
+pub const ENDLESS: &str = "it sends interim responses (1xx) without end";
+
 /// Bytes of them that may wait for a caller.
 const ROOM: usize = 16 * 1024;
 

@@ -7,6 +7,7 @@ use tokio::task::coop;
 use tokio::time::Instant;
 
 use crate::base::lazy_timer::LazyTimer;
+use crate::gateway::client::interim;
 use crate::gateway::error::FaultKind;
 use crate::gateway::request_body::UploadSource;
 use crate::gateway::upstream::lifetimes::Lifetimes;
@@ -92,8 +93,7 @@ impl Patience {
         if uploading.is_none() && !coop::has_budget_remaining() {
             self.crowded += 1;
             if self.crowded > CROWDED {
-                let why = "it sends interim responses (1xx) without end";
-                return Poll::Ready(FaultKind::Unfit(why));
+                return Poll::Ready(FaultKind::Unfit(interim::ENDLESS));
             }
         }
         if limit.is_zero() {
