@@ -1,6 +1,8 @@
 //! The steps on a record, over every store; then what replicas make of them.
 
+mod replica_world;
 mod replicas;
+mod store_down;
 
 use std::time::Duration;
 
