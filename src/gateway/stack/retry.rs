@@ -363,4 +363,6 @@ impl<'a> Attempts<'a> {
 #[cfg(test)]
 mod rejection_tests;
 #[cfg(test)]
+mod route_under_test;
+#[cfg(test)]
 mod tests;
