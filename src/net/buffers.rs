@@ -6,9 +6,13 @@
 
 use std::cell::RefCell;
 use std::collections::VecDeque;
+use std::io;
 use std::ops::{Deref, DerefMut};
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
 
-use bytes::BytesMut;
+use bytes::{BufMut as _, BytesMut};
+use tokio::io::AsyncRead;
 
 use crate::net::read_ahead::{LONGEST_PIECE, PIECE};
 
@@ -98,9 +102,37 @@ impl ReadBuffer {
         }
     }
 
+    /// Reads what has come of `io`, with `room` bytes for it; 0 is the end. It is looked first,
+    /// by `poll_readable`, whether there is something, where that spares a buffer.
+    ///
+    /// # Errors
+    /// Those of `io`.
+    pub fn poll_fill<S: AsyncRead + Unpin>(
+        &mut self,
+        io: &mut S,
+        poll_readable: impl FnOnce(&S, &mut Context<'_>) -> Poll<()>,
+        cx: &mut Context<'_>,
+        room: usize,
+    ) -> Poll<io::Result<usize>> {
+        if self.looks_first() {
+            ready!(poll_readable(io, cx));
+        }
+        self.make_room(room);
+        let mut limited = (&mut self.bytes).limit(room);
+        let Poll::Ready(read) = tokio_util::io::poll_read_buf(Pin::new(io), cx, &mut limited)
+        else {
+            self.wait();
+            return Poll::Pending;
+        };
+        if let Ok(bytes @ 1..) = read {
+            self.came(bytes);
+        }
+        Poll::Ready(read)
+    }
+
     /// Whether it is to be looked first whether there is something to read, which costs no
     /// buffer. Whoever was woken since the last look will find something.
-    pub fn looks_first(&mut self) -> bool {
+    fn looks_first(&mut self) -> bool {
         !self.is_lent && !std::mem::replace(&mut self.looked, true)
     }
 
@@ -111,7 +143,7 @@ impl ReadBuffer {
 
     /// Notes that so many bytes were read. Where they fill a piece, the next may be twice as
     /// long, up to [`LONGEST_PIECE`]: who moves much does so in fewer steps.
-    pub fn came(&mut self, bytes: usize) {
+    fn came(&mut self, bytes: usize) {
         self.looked = false;
         if bytes == self.piece() {
             self.more = (2 * bytes).min(LONGEST_PIECE) - PIECE;
@@ -119,7 +151,7 @@ impl ReadBuffer {
     }
 
     /// Makes room for so many bytes more.
-    pub fn make_room(&mut self, bytes: usize) {
+    fn make_room(&mut self, bytes: usize) {
         if !self.is_lent {
             self.bytes = take();
             self.is_lent = true;
@@ -138,7 +170,7 @@ impl ReadBuffer {
 
     /// Nothing came: gives its memory back where it holds nothing. A large one stays for the
     /// rest of its body.
-    pub fn wait(&mut self) {
+    fn wait(&mut self) {
         if self.bytes.is_empty() && !self.is_large {
             let more = self.more;
             self.give_back();

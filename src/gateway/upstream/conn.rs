@@ -7,12 +7,11 @@
 //! it holds no buffer.
 
 use std::io;
-use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker, ready};
 use std::time::Duration;
 
-use bytes::{BufMut, Bytes};
+use bytes::Bytes;
 use tokio::time::Instant;
 
 use crate::base::lazy_timer::LazyTimer;
@@ -102,20 +101,9 @@ impl Conn {
         if self.is_over {
             return Poll::Ready(Ok(0));
         }
-        if self.unread.looks_first() {
-            ready!(self.io.poll_readable(cx));
-        }
-        self.unread.make_room(room);
-        let mut limited = (&mut *self.unread).limit(room);
-        let io = Pin::new(&mut self.io);
-        let Poll::Ready(read) = tokio_util::io::poll_read_buf(io, cx, &mut limited) else {
-            self.unread.wait();
-            return Poll::Pending;
-        };
-        match read {
-            Ok(bytes @ 1..) => self.unread.came(bytes),
-            Ok(_) | Err(_) => self.is_over = true,
-        }
+        let (io, unread) = (&mut self.io, &mut self.unread);
+        let read = ready!(unread.poll_fill(io, Io::poll_readable, cx, room));
+        self.is_over = !matches!(read, Ok(1..));
         Poll::Ready(read)
     }
 

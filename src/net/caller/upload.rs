@@ -88,20 +88,9 @@ impl CallerWire {
         let Some(io) = self.io.as_mut().filter(|_| !self.is_over) else {
             return Poll::Ready(Ok(0));
         };
-        if self.unread.looks_first() {
-            ready!(io.poll_readable(cx));
-        }
-        self.unread.make_room(room);
-        let mut limited = (&mut *self.unread).limit(room);
-        let Poll::Ready(read) = tokio_util::io::poll_read_buf(Pin::new(io), cx, &mut limited)
-        else {
-            self.unread.wait();
-            return Poll::Pending;
-        };
-        match read {
-            Ok(bytes @ 1..) => self.unread.came(bytes),
-            Ok(_) | Err(_) => self.is_over = true,
-        }
+        let unread = &mut self.unread;
+        let read = ready!(unread.poll_fill(io, CallerIo::poll_readable, cx, room));
+        self.is_over = !matches!(read, Ok(1..));
         Poll::Ready(read)
     }
 
