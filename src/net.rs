@@ -22,3 +22,4 @@ pub mod tls;
 pub mod tunnel;
 pub mod turn;
 pub mod unix;
+pub mod write_buffer;

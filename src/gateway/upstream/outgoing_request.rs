@@ -8,22 +8,20 @@ use std::task::{Context, Poll, ready};
 
 use http::Request;
 use http_body::Body as _;
-use hyper::rt::Write as _;
+use hyper_util::rt::TokioIo;
 
 use crate::gateway::request_body::RequestBody;
-use crate::h1::outgoing::{self, Framing, Outgoing};
+use crate::h1::outgoing::{self, Framing};
 use crate::h1::request;
 use crate::h1::spelling::Spelling;
-use crate::net::buffers;
 use crate::net::io::Io;
 use crate::net::read_ahead::PIECE;
+use crate::net::write_buffer::WriteBuffer;
 
 /// What is still to be written of a request; nothing, between two of them.
 #[derive(Debug, Default)]
 pub struct OutgoingRequest {
-    unwritten: Outgoing,
-    /// Something was written and may rest in the TLS session.
-    unflushed: bool,
+    unwritten: WriteBuffer,
     sending: Option<Sending>,
 }
 
@@ -34,7 +32,7 @@ struct Sending {
     framing: Framing,
     /// Something of its body was taken.
     begun: bool,
-    /// All of it is in [`Outgoing`], or beyond.
+    /// All of it waits to be written, or has left.
     gathered: bool,
 }
 
@@ -52,10 +50,7 @@ impl OutgoingRequest {
     /// before its connection is polled to send it.
     pub fn begin(&mut self, request: Box<Request<RequestBody>>, spelling: &Spelling) {
         let (method, uri, headers) = (request.method(), request.uri(), request.headers());
-        if self.unwritten.bytes.capacity() == 0 {
-            self.unwritten.bytes = buffers::take();
-        }
-        let out = &mut self.unwritten.bytes;
+        let out = &mut self.unwritten.lend().bytes;
         let framing = request::write_head(out, method, uri, headers, spelling);
         self.sending = Some(Sending {
             framing,
@@ -110,7 +105,10 @@ impl OutgoingRequest {
     ) -> Poll<Result<(), SendError>> {
         loop {
             let gathered = self.poll_gather(cx)?;
-            ready!(self.poll_write(io, cx)).map_err(SendError::Io)?;
+            // `WriteBuffer` writes by tokio's trait, which callers' sockets have.
+            let mut io = TokioIo::new(&mut *io);
+            let written = ready!(self.unwritten.poll_out(Pin::new(&mut io), cx));
+            written.map_err(SendError::Io)?;
             match gathered {
                 Poll::Ready(true) => return Poll::Ready(Ok(())),
                 Poll::Ready(false) => {}
@@ -166,29 +164,9 @@ impl OutgoingRequest {
         Poll::Ready(Ok(false))
     }
 
-    fn poll_write(&mut self, io: &mut Io, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let mut io = Pin::new(io);
-        while !self.unwritten.is_empty() {
-            let written = match self.unwritten.single() {
-                Some(bytes) => io.as_mut().poll_write(cx, bytes),
-                None => io.as_mut().poll_write_vectored(cx, &self.unwritten.parts()),
-            };
-            match ready!(written)? {
-                0 => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
-                bytes => self.unwritten.advance(bytes),
-            }
-            self.unflushed = true;
-        }
-        if self.unflushed {
-            ready!(io.poll_flush(cx))?;
-            self.unflushed = false;
-        }
-        Poll::Ready(Ok(()))
-    }
-
     /// Ends with it, all of it being written, and gives its memory back.
     pub(super) fn rest(&mut self) {
-        buffers::give(&mut self.unwritten.bytes);
+        self.unwritten.give_back();
         self.sending = None;
     }
 }

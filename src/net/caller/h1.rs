@@ -24,6 +24,7 @@ use crate::h1::spare::Boxed;
 use crate::net::buffers;
 use crate::net::caller::CallerIo;
 use crate::net::caller::upload::{CallerWire, Upload};
+use crate::net::write_buffer::WriteBuffer;
 
 /// What asks a caller whether it is still there (RFC 9110 §15.2; the code is that of RFC
 /// 2518 §10.1).
@@ -35,9 +36,7 @@ pub struct H1Caller {
     shared: Rc<RefCell<CallerWire>>,
     heads: RequestParser,
     /// What waits to be written of a response.
-    outgoing: Outgoing,
-    /// Something was written and may rest in the TLS session.
-    unflushed: bool,
+    outgoing: WriteBuffer,
 }
 
 /// How a caller has gone.
@@ -64,8 +63,7 @@ impl H1Caller {
         H1Caller {
             shared: Rc::new(RefCell::new(CallerWire::new(io, unread))),
             heads: RequestParser::default(),
-            outgoing: Outgoing::default(),
-            unflushed: false,
+            outgoing: WriteBuffer::default(),
         }
     }
 
@@ -100,7 +98,7 @@ impl H1Caller {
                 Poll::Pending => {
                     if reading.unread.is_empty() {
                         reading.unread.give_back();
-                        buffers::give(&mut self.outgoing.bytes);
+                        self.outgoing.give_back();
                     }
                     return Poll::Pending;
                 }
@@ -164,17 +162,16 @@ impl H1Caller {
     pub fn answer(&mut self) {
         let mut reading = self.shared.borrow_mut();
         reading.answer();
-        lend(&mut self.outgoing);
+        let outgoing = self.outgoing.lend();
         let mut interim = reading.notes.interim.borrow_mut();
         if !interim.is_empty() {
-            self.outgoing.bytes.put_slice(&interim.split());
+            outgoing.bytes.put_slice(&interim.split());
         }
     }
 
     /// What is to be written, with room for more.
     pub fn outgoing(&mut self) -> &mut Outgoing {
-        lend(&mut self.outgoing);
-        &mut self.outgoing
+        self.outgoing.lend()
     }
 
     /// Whether what waits is to be written before more is added: `most` bytes, or a piece.
@@ -186,7 +183,7 @@ impl H1Caller {
     /// hours.
     pub fn pause(&mut self) {
         if self.outgoing.is_empty() {
-            buffers::give(&mut self.outgoing.bytes);
+            self.outgoing.give_back();
         }
     }
 
@@ -199,23 +196,7 @@ impl H1Caller {
         let Some(io) = &mut reading.io else {
             return Poll::Ready(Err(io::ErrorKind::NotConnected.into()));
         };
-        let mut io = Pin::new(io);
-        while !self.outgoing.is_empty() {
-            let written = match self.outgoing.single() {
-                Some(bytes) => io.as_mut().poll_write(cx, bytes),
-                None => io.as_mut().poll_write_vectored(cx, &self.outgoing.parts()),
-            };
-            match ready!(written)? {
-                0 => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
-                bytes => self.outgoing.advance(bytes),
-            }
-            self.unflushed = true;
-        }
-        if self.unflushed {
-            ready!(io.poll_flush(cx))?;
-            self.unflushed = false;
-        }
-        Poll::Ready(Ok(()))
+        self.outgoing.poll_out(Pin::new(io), cx)
     }
 
     /// Whether the body of the request under way was read to its end.
@@ -256,15 +237,8 @@ impl H1Caller {
 
 impl Drop for H1Caller {
     fn drop(&mut self) {
-        buffers::give(&mut self.outgoing.bytes);
+        self.outgoing.give_back();
         self.shared.borrow_mut().close();
-    }
-}
-
-/// Lends `outgoing` a buffer where it has none.
-fn lend(outgoing: &mut Outgoing) {
-    if outgoing.bytes.capacity() == 0 {
-        outgoing.bytes = buffers::take();
     }
 }
 
