@@ -6,6 +6,7 @@ pub mod file;
 pub mod lazy_timer;
 pub mod log_limiter;
 pub mod name;
+pub mod one_by_one;
 pub mod panic;
 pub mod permits;
 pub mod problem;

@@ -6,6 +6,7 @@ use serde_json::{Map, Value, json};
 
 use crate::admin::answer::{self, Answer};
 use crate::admin::view::Admin;
+use crate::base::one_by_one::one_by_one;
 use crate::config::Effect;
 use crate::gateway::explain::Explanation;
 use crate::gateway::metrics::ConnectOutcome;
@@ -73,11 +74,11 @@ pub fn shown(told: &Explanation) -> Value {
         },
         "effect_is_configured": told.effect_is_configured,
         "replay": replay.collect::<Value>(),
-        "timeouts_seconds": told.timeouts.iter().map(|(key, time)| {
+        "timeouts_seconds": one_by_one::<Map<_, _>, _>(told.timeouts.iter().map(|(key, time)| {
             ((*key).to_owned(), json!(time.as_secs_f64()))
-        }).collect::<Map<_, _>>(),
-        "limits": told.limits.iter().map(|(key, limit)| {
+        })),
+        "limits": one_by_one::<Map<_, _>, _>(told.limits.iter().map(|(key, limit)| {
             ((*key).to_owned(), json!(limit))
-        }).collect::<Map<_, _>>(),
+        })),
     })
 }

@@ -11,6 +11,7 @@ use std::process::ExitCode;
 use serde_json::{Value as Json, json};
 
 use crate::app::build::{PlanDraft, kind_keys, open_stores};
+use crate::base::one_by_one::one_by_one;
 use crate::base::problem::{Place, Problem};
 use crate::base::time::Clock;
 use crate::cli::excerpt;
@@ -83,7 +84,7 @@ pub fn run(args: CheckArgs) -> anyhow::Result<ExitCode> {
             None
         }
     };
-    problems.sort();
+    problems.sort_unstable();
     problems.dedup();
     let outcome = outcome.ok_or(problems);
     let tried = match &outcome {
@@ -231,7 +232,7 @@ fn dialled_json(resolve: &Resolve) -> Json {
         let addresses = addresses.iter().map(ToString::to_string);
         (name.to_owned(), addresses.collect::<Json>())
     });
-    Json::Object(each.collect())
+    Json::Object(one_by_one(each))
 }
 
 fn as_json(outcome: &Result<Config, Vec<Problem>>, tried: &Tried) -> Json {

@@ -8,6 +8,7 @@
 
 mod asking;
 
+use std::collections::BTreeSet;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::{Path, PathBuf};
@@ -20,6 +21,7 @@ pub use self::asking::{Instance, Reply};
 use self::asking::{InstanceWay, listens};
 use crate::app::build::kind_keys;
 use crate::app::serve::admin_socket::{self, UsualFolder};
+use crate::base::one_by_one::one_by_one;
 use crate::cli::exit;
 use crate::cli::quick::Quick;
 use crate::config::url::HttpUrl;
@@ -238,9 +240,8 @@ fn candidates(config: Option<&Config>, looked: &mut Vec<String>) -> Vec<PathBuf>
             Err(error) => looked.push(told(&path, &error)),
         }
     }
-    sockets.sort();
-    sockets.dedup();
-    sockets
+    let each_once: BTreeSet<PathBuf> = one_by_one(sockets);
+    each_once.into_iter().collect()
 }
 
 fn told(path: &Path, error: &io::Error) -> String {

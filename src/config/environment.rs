@@ -21,7 +21,7 @@ const MAX_DEPTH: usize = 12;
 /// Reads the variables that are ours into a layer.
 pub fn variables(environment: &[(String, String)]) -> (ConfigLayer, Vec<Problem>) {
     let mut sorted: Vec<&(String, String)> = environment.iter().collect();
-    sorted.sort();
+    sorted.sort_unstable();
     let mut filled = Filled::new("environment");
     for (name, text) in sorted {
         let place = Place::Variable(name.as_str().into());

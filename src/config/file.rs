@@ -101,7 +101,7 @@ pub fn parse(path: &Path, text: &str) -> (ConfigLayer, Vec<Problem>) {
         .map(|error| syntax(error, text, &lines))
         .collect();
     // One broken line can fail in several ways; the first says enough.
-    problems.sort();
+    problems.sort_unstable();
     problems.dedup_by(|a, b| line_of(&a.place) == line_of(&b.place));
 
     let mut reader = Reader {

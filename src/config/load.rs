@@ -291,7 +291,7 @@ fn judge(
     if sources.file.is_none() && Path::new(USUAL_FILE).is_file() {
         point_to_the_file(&mut problems);
     }
-    problems.sort();
+    problems.sort_unstable();
     problems.dedup();
     Err(problems)
 }

@@ -10,6 +10,7 @@ use std::collections::BTreeMap;
 use figment::value::{Dict, Map, Tag, Value};
 use figment::{Figment, Metadata, Profile, Provider};
 
+use crate::base::one_by_one::one_by_one;
 use crate::base::problem::Place;
 
 /// A value or table, and where it stands.
@@ -142,10 +143,7 @@ impl Provider for ConfigLayer {
 }
 
 fn dict(children: &BTreeMap<String, Node>) -> Dict {
-    children
-        .iter()
-        .map(|(name, node)| (name.clone(), value(node)))
-        .collect()
+    one_by_one((children.iter()).map(|(name, node)| (name.clone(), value(node))))
 }
 
 fn value(node: &Node) -> Value {

@@ -130,7 +130,7 @@ impl Slots {
             .filter_map(|(tenant, slot)| Some((tenant.clone(), slot.upgrade()?)))
             .collect();
         drop(index);
-        all.sort_by(|(a, _), (b, _)| a.cmp(b));
+        all.sort_unstable_by(|(a, _), (b, _)| a.cmp(b));
         all
     }
 }

@@ -21,7 +21,7 @@ use crate::gateway::error::{CallerFault, Error};
 use crate::gateway::fields::HOP_BY_HOP;
 use crate::gateway::forward::policy::ForwardPolicy;
 use crate::gateway::framing::host_name;
-use crate::gateway::matcher::{Matcher, find};
+use crate::gateway::matcher::{Matcher, find, in_order};
 use crate::gateway::metrics::ConnectOutcome;
 use crate::gateway::replay::{AttemptOutcome, ReplayPolicy};
 use crate::gateway::stack::respond::error_response::error_response;
@@ -208,15 +208,14 @@ impl Explainer {
     /// Explains by routes, whatever their order, as reverse listeners go by them and as forward
     /// ones do, by `listeners` and `limits`.
     pub fn new(
-        (mut routes, mut forward_routes): (Vec<ExplainedRoute>, Vec<ExplainedRoute>),
+        (routes, forward_routes): (Vec<ExplainedRoute>, Vec<ExplainedRoute>),
         listeners: Vec<ExplainedListener>,
         limits: Limits,
     ) -> Explainer {
-        routes.sort_by_key(|route| route.matcher.precedence());
-        forward_routes.sort_by_key(|route| route.matcher.precedence());
+        let sorted = |routes| in_order(routes, |route: &ExplainedRoute| &route.matcher);
         Explainer {
-            routes,
-            forward_routes,
+            routes: sorted(routes),
+            forward_routes: sorted(forward_routes),
             listeners,
             limits,
         }

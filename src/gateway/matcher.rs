@@ -3,6 +3,7 @@
 //! Host first, then the longest path prefix on segment boundaries, decided on the
 //! normal form of the path (`path.rs`).
 
+use std::cmp::Reverse;
 use std::rc::Rc;
 
 use crate::config::url::HttpOrigin;
@@ -33,11 +34,22 @@ impl Matcher {
         host_fits && (whole || is_under(path, self.prefix.as_bytes()))
     }
 
-    /// Orders matchers so that the first that takes a call is the right one.
-    pub fn precedence(&self) -> impl Ord + use<> {
+    fn precedence(&self) -> (bool, Reverse<usize>) {
         let length = self.prefix.trim_end_matches('/').len();
-        (self.host.is_none(), std::cmp::Reverse(length))
+        (self.host.is_none(), Reverse(length))
     }
+}
+
+/// `routes` in such an order that the first whose matcher takes a call is the right one; equal
+/// ones stay as they stand.
+pub fn in_order<R>(routes: Vec<R>, matcher: impl Fn(&R) -> &Matcher) -> Vec<R> {
+    let keys = routes.iter().map(|route| matcher(route).precedence());
+    // The keys are sorted, not the routes, of which there are many types: sorting is 4 KB for each.
+    let mut order: Vec<_> = keys.enumerate().map(|(at, key)| (key, at)).collect();
+    order.sort_unstable();
+    let mut routes: Vec<Option<R>> = routes.into_iter().map(Some).collect();
+    let sorted = order.into_iter();
+    sorted.filter_map(|(_, at)| routes[at].take()).collect()
 }
 
 /// Where a call goes.
@@ -119,14 +131,26 @@ mod tests {
     }
 
     fn table() -> Vec<Matcher> {
-        let mut table = vec![
+        let table = vec![
             matcher(None, "/", false),
             matcher(None, "/v1", true),
             matcher(None, "/v1/public", false),
             matcher(Some("cms"), "/", true),
         ];
-        table.sort_by_key(Matcher::precedence);
-        table
+        in_order(table, |matcher| matcher)
+    }
+
+    #[test]
+    fn of_equal_matchers_the_first_stays_first() {
+        let any = || matcher(None, "/v1", false);
+        let routes = vec![
+            ("second", any()),
+            ("third", any()),
+            ("first", matcher(None, "/v1/x", false)),
+        ];
+        let sorted = in_order(routes, |(_, matcher)| matcher);
+        let names: Vec<_> = sorted.iter().map(|(name, _)| *name).collect();
+        assert_eq!(names, ["first", "second", "third"]);
     }
 
     fn chosen(host: &str, path: &str) -> Result<String, String> {

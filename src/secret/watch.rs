@@ -29,6 +29,7 @@ use tokio::time::Instant;
 
 use self::content::Content;
 use self::folders::Folders;
+use crate::base::one_by_one::one_by_one;
 
 /// How often files are read again although nobody told of a change.
 const REREAD: Duration = Duration::from_secs(30);
@@ -134,7 +135,7 @@ impl FileWatch {
         };
         let notice: Arc<Notice> = Arc::new(notice);
         let number = self.0.enter(notice.clone(), Some(owner));
-        let files: BTreeSet<PathBuf> = files.into_iter().collect();
+        let files: BTreeSet<PathBuf> = one_by_one(files);
         if !files.is_empty() {
             self.0.turn_to(number, files);
             notice(&[]);

@@ -14,7 +14,7 @@ use crate::gateway::failures::FailureLog;
 use crate::gateway::forward::policy::{ForwardPolicy, Site};
 use crate::gateway::forward::way_out::WayOut;
 use crate::gateway::forward::{self, ForwardRules};
-use crate::gateway::matcher::Matcher;
+use crate::gateway::matcher::{Matcher, in_order};
 use crate::gateway::metrics::{ListenerMetrics, RouteMetrics};
 use crate::gateway::observe::{Observers, RouteObserver};
 use crate::gateway::pacer::Pacer;
@@ -139,7 +139,7 @@ pub(super) fn blueprint(
             planned.upstream_target.origin().clone(),
         ),
     };
-    let mut routes: Vec<RouteBlueprint> = planned
+    let routes: Vec<RouteBlueprint> = planned
         .iter()
         .zip(&targets)
         .map(|(planned, upstream_target)| RouteBlueprint {
@@ -156,7 +156,7 @@ pub(super) fn blueprint(
             keeps_names: planned.route.keeps_names,
         })
         .collect();
-    routes.sort_by_key(|route| route.matcher.precedence());
+    let routes = in_order(routes, |route| &route.matcher);
     let rules = (listener.forward.clone().zip(way_out)).map(|(config, parts)| {
         Arc::new(ForwardRules {
             policy: ForwardPolicy {

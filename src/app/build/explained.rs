@@ -11,6 +11,7 @@ use crate::gateway::explain::{
     ExplainedCredential, ExplainedForward, ExplainedListener, ExplainedRoute, Explainer,
 };
 use crate::gateway::forward::policy::{ForwardPolicy, Site};
+use crate::gateway::matcher::in_order;
 use crate::gateway::path::IssuerMark;
 use crate::gateway::upstream_target::UpstreamTarget;
 use crate::net::guard::AddressGuard;
@@ -47,8 +48,8 @@ impl PlanDraft {
             }
         };
         let routes = self.routes.iter().map(|one| route(one, false)).collect();
-        let mut forward: Vec<_> = self.routes.iter().map(|one| route(one, true)).collect();
-        forward.sort_by_key(|route| route.matcher.precedence());
+        let forward = self.routes.iter().map(|one| route(one, true)).collect();
+        let forward = in_order(forward, |route: &ExplainedRoute| &route.matcher);
         let origins = forward.iter().map(|r| r.target.upstream_target.origin());
         let sites = sites(origins);
         let limits = self.config.limits.clone();

@@ -27,8 +27,9 @@ pub(super) fn candidates<'c>(
         old.name == credential.name
             || (is_gone(&old.name) && has_url(old) && is_same_account(old, credential))
     };
-    let mut found: Vec<&CredentialConfig> = before.iter().filter(may).collect();
-    found.sort_by_key(|old| old.name != credential.name);
+    let found = before.iter().filter(may);
+    let (mut found, others): (Vec<_>, Vec<_>) = found.partition(|old| old.name == credential.name);
+    found.extend(others);
     found
 }
 

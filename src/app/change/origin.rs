@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use tokio::sync::mpsc;
 
+use crate::base::one_by_one::one_by_one;
 use crate::config::Config;
 use crate::config::load::Sources;
 use crate::secret::watch::{FileWatch, Subscription};
@@ -25,7 +26,7 @@ impl ConfigOrigin {
     /// Whoever serves begins to watch.
     pub fn of(sources: Sources) -> ConfigOrigin {
         let files = FileWatch::waiting();
-        let watched: BTreeSet<PathBuf> = sources.file.iter().cloned().collect();
+        let watched: BTreeSet<PathBuf> = one_by_one(sources.file.iter().cloned());
         // One that waits is enough: it says "read", not what changed.
         let (tell, noticed) = mpsc::channel(1);
         let subscription = files.subscribe(watched.clone(), move |_| {
@@ -67,5 +68,5 @@ fn files_of(sources: &Sources, config: &Config) -> BTreeSet<PathBuf> {
     let routes = config.routes.iter().map(|route| &route.tls);
     let credentials = config.credentials.iter().map(|credential| &credential.tls);
     let files = routes.chain(credentials).flat_map(|tls| tls.files());
-    files.map(Into::into).chain(sources.file.clone()).collect()
+    one_by_one(files.map(Into::into).chain(sources.file.clone()))
 }

@@ -109,7 +109,7 @@ impl Registrar {
     ) -> Result<Option<CompletedRegistration>, MintError> {
         let number = |listing: &Listing| number_of(&self.options.username, &listing.username);
         let mut newest_first: Vec<_> = listed.iter().collect();
-        newest_first.sort_by_key(|(listing, _)| std::cmp::Reverse(number(listing)));
+        newest_first.sort_unstable_by_key(|(listing, _)| std::cmp::Reverse(number(listing)));
         let mut ours = Vec::new();
         for (at, (listing, registered)) in newest_first.into_iter().enumerate() {
             let pair = self.pair(&listing.username, copied(password))?;

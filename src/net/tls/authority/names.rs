@@ -59,7 +59,7 @@ pub(super) fn all<'a>(
 ) -> Result<Vec<SiteName>, AuthorityError> {
     let names: Result<Vec<SiteName>, _> = hosts.into_iter().map(SiteName::parse).collect();
     let mut names = names?;
-    names.sort();
+    names.sort_unstable();
     names.dedup();
     if names.is_empty() {
         return Err(AuthorityError::NoHosts);
