@@ -38,7 +38,7 @@ CASES = [
     ("h2", "http", Http2(), 12_000),
 ]
 # New connections, each with one call: a handshake with the caller's socket, none with the upstream's.
-CONNECTIONS = 500
+CONNECTIONS = 1_500
 UPLOAD = 4 << 20
 
 
