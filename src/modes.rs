@@ -115,18 +115,19 @@ async fn accept(
         // Closed at once: a caller that cannot be served should know.
         let Some(permit) = permit else { continue };
         let notes = now.makes_room.then(|| io.notes().clone());
-        let connection = connection::serve(
-            io,
-            now.acceptor,
-            current.clone(),
-            now.rules,
-            now.metrics,
-            phase.clone(),
-        );
-        let task = tasks.spawn_local(async move {
-            connection.await;
+        let Serving {
+            acceptor,
+            rules,
+            metrics,
+            ..
+        } = now;
+        let (current, phase) = (current.clone(), phase.clone());
+        // Boxed while nothing of it has begun: on its way to where it is polled, a task is moved
+        // ten times, and this one has room for a call.
+        let task = tasks.spawn_local(Box::pin(async move {
+            connection::serve(io, acceptor, current, rules, metrics, phase).await;
             drop((permit, counted));
-        });
+        }));
         if let Some(notes) = notes {
             crowd.join(&notes, task);
         }
