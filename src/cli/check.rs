@@ -165,7 +165,7 @@ fn write(
         }
         (Ok(config), OutputFormat::Human) => {
             for warning in &config.warnings {
-                writeln!(stderr, "warning: {warning}")?;
+                writeln!(stderr, "warning: {}", report::plain(&warning.to_string()))?;
             }
             for line in summary(config) {
                 writeln!(stdout, "{line}")?;
