@@ -72,6 +72,7 @@ impl ForwardRules {
                 tracing::warn!(
                     upstream.host = host,
                     error.detail = %error,
+                    error.fix = error.fix(),
                     "a tunnel is not opened, for want of a certificate of its host"
                 );
             })

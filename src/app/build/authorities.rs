@@ -87,7 +87,7 @@ fn unnameable(error: &AuthorityError) -> Problem {
         Place::Default,
         "route",
         format!("the local authority of forward listeners cannot be made: {error}"),
-        "write the upstreams of routes by host names or addresses that a certificate can carry",
+        error.fix(),
     )
 }
 
@@ -108,7 +108,7 @@ fn read(
             problem(
                 "cert",
                 format!("{}: {error}", files.cert.display()),
-                "make another that may sign for the upstreams of all routes: `headset ca rotate`",
+                error.fix(),
             )
         })?;
     }

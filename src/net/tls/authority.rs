@@ -287,12 +287,8 @@ fn read(files: &LocalCa) -> Result<Issuing, AuthorityFault> {
             "put the authority's own key there, or make both anew with `headset ca rotate`",
         ));
     }
-    Issuing::new(Arc::new(signer), certificates).map_err(|error| {
-        cert(
-            error.to_string(),
-            "take the certificate of an authority, or make one with `headset ca init`",
-        )
-    })
+    Issuing::new(Arc::new(signer), certificates)
+        .map_err(|error| cert(error.to_string(), error.fix()))
 }
 
 #[cfg(test)]

@@ -99,7 +99,6 @@ fn terms<'a>(
 fn generated() -> Result<(Signer, Zeroizing<String>), AuthorityError> {
     let pkcs8 = signer::generate_pkcs8()?;
     let der = PrivateKeyDer::from(PrivatePkcs8KeyDer::from(pkcs8.as_slice()));
-    let key = rustls::crypto::ring::sign::any_ecdsa_type(&der)
-        .map_err(|error| AuthorityError::Making(error.to_string()))?;
+    let key = signer::signing(&der)?;
     Ok((Signer::new(key)?, pem::private_key(&pkcs8)))
 }

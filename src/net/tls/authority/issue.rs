@@ -23,6 +23,11 @@ use crate::net::tls::certificate::CertificateFields;
 /// be behind: in another container, or on a machine that just woke.
 pub(super) const BACKDATED: Duration = Duration::from_secs(3600);
 
+/// What is made here, for people.
+const ROOT: &str = "the certificate of a local authority";
+const VOUCHED: &str = "the certificate by which a local authority vouches for the next one";
+const LEAF: &str = "a certificate that a local authority signs for an upstream";
+
 /// Who an authority is, for whom it may sign, and how long.
 #[derive(Clone, Debug)]
 pub(super) struct RootTerms {
@@ -115,7 +120,8 @@ pub(super) fn root(
 ) -> Result<CertificateDer<'static>, AuthorityError> {
     // One below it: the next authority, for which it vouches where it is replaced.
     let params = ca_params(terms, signer, 1, now)?;
-    let root = params.self_signed(signer).map_err(making)?;
+    let made = params.self_signed(signer);
+    let root = made.map_err(|error| AuthorityError::making(ROOT)(&error))?;
     Ok(root.der().clone())
 }
 
@@ -132,7 +138,8 @@ pub(super) fn vouched(
     params.use_authority_key_identifier_extension = true;
     let old = old.params();
     let issuer = Issuer::from_params(&old, old_signer);
-    let vouched = params.signed_by(signer, &issuer).map_err(making)?;
+    let made = params.signed_by(signer, &issuer);
+    let vouched = made.map_err(|error| AuthorityError::making(VOUCHED)(&error))?;
     Ok(vouched.der().clone())
 }
 
@@ -143,6 +150,7 @@ pub(super) fn leaf(
     signer: &Signer,
     now: Moment,
 ) -> Result<CertificateDer<'static>, AuthorityError> {
+    let making = |error: rcgen::Error| AuthorityError::making(LEAF)(&error);
     let key = PublicKey::of(terms.key)?;
     let mut params = CertificateParams::default();
     params.distinguished_name = subject(None);
@@ -152,7 +160,7 @@ pub(super) fn leaf(
     params.is_ca = IsCa::ExplicitNoCa;
     params.use_authority_key_identifier_extension = true;
     params.key_identifier_method = key_id(&key);
-    params.serial_number = Some(serial()?);
+    params.serial_number = Some(serial(LEAF)?);
     let now = seconds(now);
     let end = now.saturating_add(terms.life.as_secs());
     let latest = terms.not_after.and_then(|end| u64::try_from(end).ok());
@@ -176,7 +184,7 @@ fn ca_params(
     params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
     params.name_constraints = Some(names::constraints(&terms.hosts));
     params.key_identifier_method = key_id(signer);
-    params.serial_number = Some(serial()?);
+    params.serial_number = Some(serial(ROOT)?);
     let now = seconds(now);
     lives(&mut params, now, now.saturating_add(terms.life.as_secs()));
     Ok(params)
@@ -206,22 +214,18 @@ fn key_id(key: &impl rcgen::PublicKeyData) -> KeyIdMethod {
     KeyIdMethod::PreSpecified(hash.as_ref()[..20].to_vec())
 }
 
-/// 127 random bits (RFC 5280 §4.1.2.2: positive, and none twice from one authority).
-fn serial() -> Result<SerialNumber, AuthorityError> {
+/// 127 random bits for `what` (RFC 5280 §4.1.2.2: positive, and none twice from one authority).
+fn serial(what: &'static str) -> Result<SerialNumber, AuthorityError> {
     let mut bytes = [0; 16];
     SystemRandom::new()
         .fill(&mut bytes)
-        .map_err(|_| AuthorityError::Making("the machine yields no random bytes".into()))?;
+        .map_err(|_| AuthorityError::NoRandomness { what })?;
     bytes[0] &= 0x7f;
     Ok(SerialNumber::from_slice(&bytes))
 }
 
 fn seconds(moment: Moment) -> u64 {
     u64::try_from(moment.wall_ms / 1000).unwrap_or_default()
-}
-
-fn making(error: rcgen::Error) -> AuthorityError {
-    AuthorityError::Making(error.to_string())
 }
 
 #[cfg(test)]

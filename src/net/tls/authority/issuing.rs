@@ -58,7 +58,7 @@ impl Issuing {
         signer: Arc<Signer>,
         certificates: Vec<CertificateDer<'static>>,
     ) -> Result<Issuing, AuthorityError> {
-        let making = |error: &dyn std::fmt::Display| AuthorityError::Making(error.to_string());
+        let making = AuthorityError::making("what verifies the certificates of a local authority");
         let unfit = || {
             AuthorityError::Unfit(
                 "the form of its subject is none that headset can write in leaves".into(),
@@ -112,7 +112,7 @@ impl Issuing {
     }
 
     fn made(&self, name: &SiteName, now: Moment) -> Result<LeafAcceptor, AuthorityError> {
-        let making = |error: rustls::Error| AuthorityError::Making(error.to_string());
+        let making = AuthorityError::making("what speaks TLS as an upstream");
         let leaf = self.leaf(name, now)?;
         self.verify(name, &leaf, now)?;
         // What stands between it and those that callers may trust instead. A root is theirs.
@@ -123,7 +123,7 @@ impl Issuing {
         let certified = CertifiedKey::new(chain, self.leaf_key.clone());
         let mut server = ServerConfig::builder_with_provider(provider())
             .with_protocol_versions(&[&rustls::version::TLS13, &rustls::version::TLS12])
-            .map_err(making)?
+            .map_err(|error| making(&error))?
             .with_client_cert_verifier(WebPkiClientVerifier::no_client_auth())
             .with_cert_resolver(Arc::new(SingleCertAndKey::from(certified)));
         server.alpn_protocols = vec![H2.to_vec(), HTTP1.to_vec()];

@@ -27,6 +27,9 @@ const SCHEMES: [(SignatureScheme, &rcgen::SignatureAlgorithm); 4] = [
     (SignatureScheme::RSA_PKCS1_SHA256, &rcgen::PKCS_RSA_SHA256),
 ];
 
+/// What is made here, for people.
+const KEY: &str = "a key of a local authority";
+
 /// Signs certificates. Its `Debug` shows the public half alone, as rustls prints it.
 #[derive(Debug)]
 pub(super) struct Signer {
@@ -90,7 +93,10 @@ pub(super) struct PublicKey {
 
 impl PublicKey {
     pub(super) fn of(key: &dyn SigningKey) -> Result<PublicKey, AuthorityError> {
-        let unsuited = || AuthorityError::Making("its kind of key cannot be used".into());
+        let unsuited = || {
+            let kinds = "it is none of ECDSA P-256 and P-384, Ed25519 and RSA";
+            AuthorityError::making("the public half of a key")(&kinds)
+        };
         let offered = SCHEMES.map(|(scheme, _)| scheme);
         let chosen = key.choose_scheme(&offered).ok_or_else(unsuited)?.scheme();
         let mut schemes = SCHEMES.iter();
@@ -126,7 +132,7 @@ fn bits(info: &[u8]) -> Option<&[u8]> {
 /// A fresh ECDSA P-256 key in PKCS#8. Ring leaves a copy of it behind, which nobody zeroes.
 pub(super) fn generate_pkcs8() -> Result<Zeroizing<Vec<u8>>, AuthorityError> {
     let made = EcdsaKeyPair::generate_pkcs8(&ECDSA_P256_SHA256_ASN1_SIGNING, &SystemRandom::new())
-        .map_err(|_| AuthorityError::Making("the machine yields no random bytes".into()))?;
+        .map_err(|_| AuthorityError::NoRandomness { what: KEY })?;
     Ok(Zeroizing::new(made.as_ref().to_vec()))
 }
 
@@ -134,6 +140,11 @@ pub(super) fn generate_pkcs8() -> Result<Zeroizing<Vec<u8>>, AuthorityError> {
 pub(super) fn generate() -> Result<Arc<dyn SigningKey>, AuthorityError> {
     let pkcs8 = generate_pkcs8()?;
     let der = PrivateKeyDer::from(PrivatePkcs8KeyDer::from(pkcs8.as_slice()));
-    rustls::crypto::ring::sign::any_ecdsa_type(&der)
-        .map_err(|error| AuthorityError::Making(error.to_string()))
+    signing(&der)
+}
+
+/// `der`, ready to sign.
+pub(super) fn signing(der: &PrivateKeyDer<'_>) -> Result<Arc<dyn SigningKey>, AuthorityError> {
+    let key = rustls::crypto::ring::sign::any_ecdsa_type(der);
+    key.map_err(|error| AuthorityError::making(KEY)(&error))
 }
