@@ -12,13 +12,13 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use crate::app::build::{authorities, kind_keys};
-use crate::base::time::Clock;
+use crate::base::time::{Clock, rfc3339};
 use crate::cli::quick::CONFIG_VARIABLE;
 use crate::cli::{exit, report};
 use crate::config::load::{self, Sources, process_environment};
 use crate::config::{Config, LocalCa};
-use crate::net::tls::authority::create::{self, MadeAuthority};
-use crate::net::tls::authority::{Authority, AuthorityFacts};
+use crate::net::tls::authority::create::{self, MadeAuthority, VouchingAuthority};
+use crate::net::tls::authority::{Authority, AuthorityError, AuthorityFacts};
 use crate::net::tls::pem;
 use crate::secret::SecretSource;
 
@@ -50,7 +50,7 @@ pub enum CaAction {
     Show(PlaceArgs),
     /// Replace it by one that those believe who trust the old one, until that ends.
     #[command(help_template = super::HELP)]
-    Rotate(MakeArgs),
+    Rotate(RotateArgs),
 }
 
 /// Which authority.
@@ -86,6 +86,18 @@ pub struct MakeArgs {
     pub days: u32,
 }
 
+/// How to replace one.
+#[derive(clap::Args, Clone, Debug)]
+pub struct RotateArgs {
+    /// The next one.
+    #[command(flatten)]
+    pub make: MakeArgs,
+    /// Replace it although the one before it still vouches for it: whoever trusts that one
+    /// alone is cut off. For when every application trusts the certificate of now.
+    #[arg(long)]
+    pub force: bool,
+}
+
 /// Why a command cannot go on: its exit code, and why for people.
 struct Refused(u8, String);
 
@@ -101,10 +113,11 @@ struct AuthorityPlace {
 ///
 /// # Errors
 /// Where stdout or stderr cannot be written. What cannot be done is told on stderr and
-/// becomes exit code 64, or 78 where the configuration is at fault.
+/// becomes exit code 64, 78 where the configuration is at fault, 75 where it can be done later.
 pub fn run(args: CaArgs) -> anyhow::Result<ExitCode> {
     let place = match &args.action {
-        CaAction::Init(make) | CaAction::Rotate(make) => &make.place,
+        CaAction::Init(make) => &make.place,
+        CaAction::Rotate(rotate) => &rotate.make.place,
         CaAction::Show(place) => place,
     };
     let config = match configured(place) {
@@ -115,7 +128,7 @@ pub fn run(args: CaArgs) -> anyhow::Result<ExitCode> {
     let done = find(place, config.as_ref()).and_then(|place| match &args.action {
         CaAction::Init(make) => init(make, &place, &clock),
         CaAction::Show(_) => show(&place),
-        CaAction::Rotate(make) => rotate(make, &place, &clock),
+        CaAction::Rotate(args) => rotate(args, &place, &clock),
     });
     match done {
         Ok(text) => {
@@ -124,7 +137,7 @@ pub fn run(args: CaArgs) -> anyhow::Result<ExitCode> {
             Ok(ExitCode::SUCCESS)
         }
         Err(Refused(code, why)) => {
-            writeln!(io::stderr(), "headset: {why}")?;
+            writeln!(io::stderr(), "headset: {}", report::plain(&why))?;
             Ok(ExitCode::from(code))
         }
     }
@@ -229,8 +242,8 @@ impl MakeArgs {
 
 fn init(args: &MakeArgs, place: &AuthorityPlace, clock: &Clock) -> Result<Told, Refused> {
     let target = args.key_target(place)?;
-    let made = create::fresh(args.hosts(place), args.life(), clock)
-        .map_err(|error| unmade(&error.to_string()))?;
+    let made =
+        create::fresh(args.hosts(place), args.life(), clock).map_err(|error| unmade(&error))?;
     let cert = pem::certificates(&made.certificates);
     let wrote =
         |error: io::Error, path: &Path| Refused(exit::EX_USAGE, files::refused(path, &error));
@@ -248,7 +261,8 @@ fn init(args: &MakeArgs, place: &AuthorityPlace, clock: &Clock) -> Result<Told, 
     Ok(told(&made, place, &target, "is made"))
 }
 
-fn rotate(args: &MakeArgs, place: &AuthorityPlace, clock: &Clock) -> Result<Told, Refused> {
+fn rotate(args: &RotateArgs, place: &AuthorityPlace, clock: &Clock) -> Result<Told, Refused> {
+    let RotateArgs { make: args, force } = args;
     let target = args.key_target(place)?;
     // Until the files are replaced: the old one vouches for one new one, and who trusts it
     // would believe no second.
@@ -257,8 +271,11 @@ fn rotate(args: &MakeArgs, place: &AuthorityPlace, clock: &Clock) -> Result<Told
         (Some(key), _) => key.clone(),
         (None, Some(path)) if path != Path::new("-") => SecretSource::File(path.clone()),
         _ => {
-            return Err(unmade(
-                "the key that it has is not named; give --config, or --key FILE",
+            return Err(Refused(
+                exit::EX_USAGE,
+                "the authority is not replaced: the key that it has is not named; give --config, or \
+                 --key FILE"
+                    .into(),
             ));
         }
     };
@@ -268,13 +285,16 @@ fn rotate(args: &MakeArgs, place: &AuthorityPlace, clock: &Clock) -> Result<Told
     };
     let old = Authority::read(files, clock.clone())
         .map_err(|fault| Refused(exit::EX_CONFIG, format!("{fault}; {}", fault.fix)))?;
+    if let Some(before) = create::predecessor(&old, clock).filter(|_| !force) {
+        return Err(Refused(exit::EX_TEMPFAIL, too_early(place, &before)));
+    }
     let before = old.facts().hosts.unwrap_or_default();
     let mut hosts = args.hosts(place);
     if hosts.is_empty() {
         hosts.extend(before.iter().map(String::as_str));
     }
-    let made = create::successor(&old, hosts, args.life(), clock)
-        .map_err(|error| unmade(&error.to_string()))?;
+    let made =
+        create::successor(&old, hosts, args.life(), clock).map_err(|error| unmade(&error))?;
     let cert = pem::certificates(&made.certificates);
     let mut all = vec![(place.cert.as_path(), cert.as_bytes(), files::PUBLIC)];
     if let KeyTarget::File(path) = target {
@@ -283,6 +303,18 @@ fn rotate(args: &MakeArgs, place: &AuthorityPlace, clock: &Clock) -> Result<Told
     files::replace(&all)
         .map_err(|(path, error)| Refused(exit::EX_USAGE, files::refused(path, &error)))?;
     Ok(told(&made, place, &target, "is replaced"))
+}
+
+/// Why a rotation that follows another is refused, and when and how it is not.
+fn too_early(place: &AuthorityPlace, before: &VouchingAuthority) -> String {
+    format!(
+        "{} is not replaced again: until {} it is believed by who trusts {} alone, the one before \
+         it, and another rotation would cut them off. Have every application trust the file as it \
+         is now, then rotate with --force; or rotate after that time",
+        place.cert.display(),
+        rfc3339(before.until.saturating_mul(1000)),
+        before.subject
+    )
 }
 
 fn show(place: &AuthorityPlace) -> Result<Told, Refused> {
@@ -329,13 +361,13 @@ fn is_bare(host: &str) -> bool {
     is_name && !host.trim_end_matches('.').contains('.') && host != "localhost"
 }
 
-fn unmade(why: &str) -> Refused {
-    Refused(
-        exit::EX_USAGE,
-        format!(
-            "the authority is not made: {why}; give --config with routes over https, or --host"
-        ),
-    )
+fn unmade(error: &AuthorityError) -> Refused {
+    let code = match error {
+        AuthorityError::NoRandomness { .. } | AuthorityError::Making { .. } => exit::EX_SOFTWARE,
+        _ => exit::EX_USAGE,
+    };
+    let told = format!("the authority is not made: {error}; {}", error.fix());
+    Refused(code, told)
 }
 
 #[cfg(test)]

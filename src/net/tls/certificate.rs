@@ -66,34 +66,17 @@ impl<'a> CertificateFields<'a> {
 
     /// The parts of its subject; `None` where one of them has several values.
     pub fn subject_parts(&self) -> Option<Vec<NamePart<'a>>> {
-        let part = |set: super::der::Element<'a>| {
-            let (pair, more) = element(set.content, SEQUENCE)?;
-            let (kind, value) = element(pair, OID)?;
-            let (text, _) = super::der::first(value)?;
-            (set.tag == SET && more.is_empty()).then_some((kind, text.tag, text.content))
-        };
-        elements(self.subject).map(part).collect()
+        name_parts(self.subject)
     }
 
     /// Its subject for people: `O=headset, CN=…`.
     pub fn subject_text(&self) -> String {
-        let mut text = String::new();
-        for (kind, _, value) in self.subject_parts().unwrap_or_default() {
-            let name = match kind {
-                [0x55, 0x04, 3] => "CN",
-                [0x55, 0x04, 6] => "C",
-                [0x55, 0x04, 7] => "L",
-                [0x55, 0x04, 8] => "ST",
-                [0x55, 0x04, 10] => "O",
-                [0x55, 0x04, 11] => "OU",
-                _ => "?",
-            };
-            let comma = if text.is_empty() { "" } else { ", " };
-            let _ = write!(text, "{comma}{name}={}", String::from_utf8_lossy(value));
-        }
-        // It may come from anywhere, and a terminal takes some characters for orders.
-        text.retain(|c| !c.is_control());
-        text
+        name_text(self.subject)
+    }
+
+    /// Who signed it, for people.
+    pub fn issuer_text(&self) -> String {
+        name_text(self.issuer)
     }
 
     /// By what others refer to its key (§4.2.1.2).
@@ -128,6 +111,36 @@ impl<'a> CertificateFields<'a> {
             (id == wanted).then_some(value)
         })
     }
+}
+
+fn name_parts<'a>(name: &'a [u8]) -> Option<Vec<NamePart<'a>>> {
+    let part = |set: super::der::Element<'a>| {
+        let (pair, more) = element(set.content, SEQUENCE)?;
+        let (kind, value) = element(pair, OID)?;
+        let (text, _) = super::der::first(value)?;
+        (set.tag == SET && more.is_empty()).then_some((kind, text.tag, text.content))
+    };
+    elements(name).map(part).collect()
+}
+
+fn name_text(name: &[u8]) -> String {
+    let mut text = String::new();
+    for (kind, _, value) in name_parts(name).unwrap_or_default() {
+        let name = match kind {
+            [0x55, 0x04, 3] => "CN",
+            [0x55, 0x04, 6] => "C",
+            [0x55, 0x04, 7] => "L",
+            [0x55, 0x04, 8] => "ST",
+            [0x55, 0x04, 10] => "O",
+            [0x55, 0x04, 11] => "OU",
+            _ => "?",
+        };
+        let comma = if text.is_empty() { "" } else { ", " };
+        let _ = write!(text, "{comma}{name}={}", String::from_utf8_lossy(value));
+    }
+    // It may come from anywhere, and a terminal takes some characters for orders.
+    text.retain(|c| !c.is_control());
+    text
 }
 
 /// An address and a mask (§4.2.1.10); the address alone where the mask is all of it.

@@ -290,6 +290,21 @@ fn an_authority_is_made_shown_and_replaced_without_a_moment_for_all() {
         bundle.ends_with(&cert),
         "those who trust the old one still find it"
     );
+    // Who trusts the first alone would believe no third.
+    let out = headset(&["ca", "rotate", "-c", "headset.toml"]);
+    let said = text(&out.stderr);
+    assert_eq!(out.status.code(), Some(75), "{said}");
+    for part in [
+        "ca.pem is not replaced again",
+        "--force",
+        "CN=headset local CA",
+    ] {
+        assert!(said.contains(part), "{part} in {said}");
+    }
+    assert_eq!((read("ca.pem"), read("ca.key")), (bundle, new.clone()));
+    let out = headset(&["ca", "rotate", "-c", "headset.toml", "--force"]);
+    assert_eq!(out.status.code(), Some(0), "{}", text(&out.stderr));
+    assert_ne!(read("ca.key"), new);
     let out = headset(&[
         "ca",
         "init",

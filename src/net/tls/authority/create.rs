@@ -15,7 +15,7 @@ use super::signer::{self, Signer};
 use super::{Authority, AuthorityFacts};
 use crate::base::time::Clock;
 use crate::net::tls::certificate::CertificateFields;
-use crate::net::tls::pem;
+use crate::net::tls::{expiry, pem};
 
 /// A certificate and its key, for nobody yet.
 #[derive(Debug)]
@@ -83,6 +83,34 @@ pub fn successor<'a>(
         certificates: [root, vouched].into_iter().chain(before).collect(),
         key,
     })
+}
+
+/// The one before an authority, as long as it vouches for that.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct VouchingAuthority {
+    /// Whose certificate it is.
+    pub subject: String,
+    /// How long it vouches, in seconds since the epoch.
+    pub until: i64,
+}
+
+/// Who vouches for `authority`: whoever trusts that one alone believes this one, and would
+/// believe no successor of it. `None` where nobody does, or no longer.
+pub fn predecessor(authority: &Authority, clock: &Clock) -> Option<VouchingAuthority> {
+    let now = clock.now().wall_ms / 1000;
+    let certificates = authority.certificates();
+    let (own, others) = certificates.split_first()?;
+    let own = CertificateFields::of(own)?;
+    let vouching = others.iter().filter_map(|certificate| {
+        let fields = CertificateFields::of(certificate)?;
+        let until = expiry::not_after(certificate)?;
+        let vouches = fields.subject == own.subject && !fields.is_self_issued() && until > now;
+        vouches.then(|| VouchingAuthority {
+            subject: fields.issuer_text(),
+            until,
+        })
+    });
+    vouching.max_by_key(|one| one.until)
 }
 
 fn terms<'a>(

@@ -206,10 +206,15 @@ async fn who_trusts_the_old_one_believes_its_successor_and_so_does_who_trusts_th
     let hosts = ["api.exotel.com"];
     let first = create::fresh(hosts, LIFE, &clock).unwrap();
     let authority = Authority::read(kept(&folder, &first), clock.clone()).unwrap();
+    assert_eq!(create::predecessor(&authority, &clock), None);
     let second = create::successor(&authority, hosts, LIFE, &clock).unwrap();
     kept(&folder, &second);
     assert!(authority.reread().unwrap(), "it is another");
     assert!(!authority.reread().unwrap(), "it is the same");
+    let before = create::predecessor(&authority, &clock).unwrap();
+    let facts = AuthorityFacts::of(&first.certificates[0]);
+    assert_eq!(before.subject, facts.subject);
+    assert_eq!(Some(before.until), facts.expires);
     let acceptor = authority.acceptor("api.exotel.com").unwrap();
     for root in [&first.certificates[0], &second.certificates[0]] {
         handshake(&acceptor, "api.exotel.com", root, &[])
