@@ -56,8 +56,16 @@ pub struct NearMiss {
     pub problem: Problem,
 }
 
+/// What stands in `name` behind what all our variables begin with, in whichever letters that
+/// is written.
+pub fn rest_of(name: &str) -> Option<&str> {
+    let (begins, rest) = name.split_at_checked(PREFIX.len())?;
+    begins.eq_ignore_ascii_case(PREFIX).then_some(rest)
+}
+
 /// The variables that are not ours by a hair: single underscores where two separate
-/// levels (`HEADSET_ROUTE_CONTACTS_UPSTREAM`), or a shortcut with a typing error.
+/// levels (`HEADSET_ROUTE_CONTACTS_UPSTREAM`), a shortcut with a typing error, or one of ours
+/// in small letters (`headset_log__level`).
 /// `named` are the variables that the configuration takes secrets from, which may be
 /// called anything.
 pub fn near_misses(
@@ -70,6 +78,13 @@ pub fn near_misses(
     sorted.sort_unstable();
     for name in sorted {
         let Some(rest) = name.strip_prefix(PREFIX) else {
+            let is_named = named.iter().any(|other| other == name);
+            if let Some((path, variable)) = in_capitals(name).filter(|_| !is_named)
+                && environment.iter().all(|(other, _)| *other != variable)
+            {
+                let why = "it sets nothing, since variables are written in capitals";
+                found.push(NearMiss::of(name, path, why, &variable));
+            }
             continue;
         };
         let ours = rest.contains("__") || quick::by_variable(name).is_some() || rest == "CONFIG";
@@ -97,17 +112,37 @@ pub fn near_misses(
         } else {
             continue;
         };
-        found.push(NearMiss {
-            path,
-            problem: Problem::new(
-                Place::Variable(name.into()),
-                "",
-                why,
-                format!("did you mean {variable}?"),
-            ),
-        });
+        found.push(NearMiss::of(name, path, why, &variable));
     }
     found
+}
+
+impl NearMiss {
+    fn of(name: &str, path: String, why: &str, variable: &str) -> NearMiss {
+        let fix = format!("did you mean {variable}?");
+        NearMiss {
+            path,
+            problem: Problem::new(Place::Variable(name.into()), "", why, fix),
+        }
+    }
+}
+
+/// The variable of ours that `name` would be in capitals, and the path of what that sets.
+fn in_capitals(name: &str) -> Option<(String, String)> {
+    let rest = rest_of(name)?;
+    let variable = name.to_ascii_uppercase();
+    let path = match quick::by_variable(&variable) {
+        Some(shortcut) => shortcut.path.to_owned(),
+        // Whatever is missing would stand in that file.
+        None if variable == "HEADSET_CONFIG" => "route".to_owned(),
+        None => rest.to_ascii_lowercase().replace("__", "."),
+    };
+    let is_ours = variable == "HEADSET_CONFIG" || {
+        let table = path.split_once('.').map(|(table, _)| table);
+        let mut tables = keys::tables().into_iter();
+        tables.any(|(known, _)| Some(known) == table)
+    };
+    is_ours.then_some((path, variable))
 }
 
 /// The tables that variables make beside those of the `file`, and whose names are nearly

@@ -7,6 +7,7 @@
 use std::path::{Path, PathBuf};
 
 use crate::base::problem::{Place, Problem};
+use crate::config::fault::near;
 use crate::config::file::FileRead;
 use crate::config::key::{Fallback, KindKeys};
 use crate::config::places::Places;
@@ -31,14 +32,15 @@ pub struct Sources {
     pub flags: Vec<(String, String, String)>,
 }
 
-/// The `HEADSET_` variables of this process. What is not UTF-8 in a value becomes
-/// U+FFFD, which no key accepts; a name that is not UTF-8 cannot be ours.
+/// The `HEADSET_` variables of this process, also where small letters make them none of ours,
+/// which is told. What is not UTF-8 in a value becomes U+FFFD, which no key accepts; a name
+/// that is not UTF-8 cannot be ours.
 pub fn process_environment() -> Vec<(String, String)> {
     std::env::vars_os()
         .filter_map(|(name, value)| {
             let name = name.into_string().ok()?;
-            let ours = name.starts_with(environment::PREFIX);
-            ours.then(|| (name, value.to_string_lossy().into_owned()))
+            let begins = environment::rest_of(&name).is_some();
+            begins.then(|| (name, value.to_string_lossy().into_owned()))
         })
         .collect()
 }
@@ -243,8 +245,10 @@ fn judge(
                 "start it so, or write [listener.app] with bind = \"127.0.0.1:8080\"",
             ));
         }
-        let absent = lowered.missing.into_iter().chain(found.problems);
-        let absent = absent.filter(|p| !is_told(&p.key, &problems, &lowered.meant));
+        let is_news = |p: &Problem| !is_told(&p.key, &problems, &lowered.meant);
+        let missing = lowered.missing.into_iter().filter(is_news);
+        let missing = missing.map(|problem| meant_for_another(problem, &root));
+        let absent = missing.chain(found.problems.into_iter().filter(is_news));
         let mut absent: Vec<Problem> = absent.collect();
         for miss in near {
             // What it was to set is not missing too.
@@ -331,6 +335,35 @@ fn is_at_or_below(key: &str, table: &str) -> bool {
 /// The variables that secrets are taken from.
 fn variables_of(lowered: &lower::Lowered) -> Vec<String> {
     let own = |section: &Section| section.kind.as_ref().map(|(_, own)| own.clone());
+/// That a key is missing, or where that is the address of a listener which has nearly the name
+/// of one with an address, as the one that a command is given: what was probably meant.
+fn meant_for_another(problem: Problem, root: &Node) -> Problem {
+    let named = problem.key.strip_prefix("listener.");
+    let Some(name) = named.and_then(|rest| rest.strip_suffix(".bind")) else {
+        return problem;
+    };
+    let listeners = root.at(["listener"].into_iter()).and_then(Node::children);
+    let bound = listeners.into_iter().flatten();
+    let bound = bound.filter(|(_, one)| one.at(["bind"].into_iter()).is_some());
+    let Some(meant) = near(name, bound.map(|(name, _)| name.as_str())) else {
+        return problem;
+    };
+    let (at, meant) = (format!("listener.{name}"), format!("listener.{meant}"));
+    let meant = match &problem.place {
+        Place::Variable(variable) => {
+            let [begins, other] = [&at, &meant].map(|path| environment::variable_of(path));
+            variable.replacen(&begins, &other, 1)
+        }
+        _ => meant,
+    };
+    Problem::new(
+        problem.place,
+        at,
+        "this makes a listener of its own, which has no address to listen on",
+        format!("did you mean {meant}? Or {}", problem.fix),
+    )
+}
+
     let all = lowered.sections.iter();
     let all = all.flat_map(|section| std::iter::once(section.values.clone()).chain(own(section)));
     let mut names = Vec::new();

@@ -56,6 +56,77 @@ fn what_has_no_listener_is_judged_with_the_one_of_a_command_where_that_is_asked_
 }
 
 #[test]
+fn a_listener_without_an_address_that_is_nearly_called_as_another_asks_whether_that_was_meant() {
+    let given = |path: &str, text: &str| {
+        let spelling = "headset run -- COMMAND".to_owned();
+        (format!("listener.run.{path}"), text.to_owned(), spelling)
+    };
+    let routes = GOOD.replace("[listener.app]\nbind = \"127.0.0.1:8080\"\n", "");
+    let with = |more: &str, environment: &[(&str, &str)]| {
+        let own = vec![given("bind", "127.0.0.1:0"), given("mode", "forward")];
+        let environment = environment.iter();
+        let environment = environment.map(|(name, value)| ((*name).into(), (*value).into()));
+        let environment: Vec<(String, String)> = environment.collect();
+        let text = format!("{routes}{more}");
+        let judged = Sources {
+            without_listener: own.clone(),
+            environment: environment.clone(),
+            ..Sources::default()
+        };
+        let run = Sources {
+            flags: own,
+            environment,
+            ..Sources::default()
+        };
+        [shown(load_by(&text, judged)), shown(load_by(&text, run))]
+    };
+    for said in with("[listener.runn]\nelsewhere = \"refuse\"\n", &[]) {
+        only(&said, &["listener.runn: ", "did you mean listener.run?"]);
+    }
+    for said in with("", &[("HEADSET_LISTENER__RNU__ELSEWHERE", "refuse")]) {
+        only(&said, &["did you mean HEADSET_LISTENER__RUN__ELSEWHERE?"]);
+    }
+    // One that is called otherwise lacks its address.
+    for said in with("[listener.proxy]\nmode = \"forward\"\n", &[]) {
+        only(&said, &["listener.proxy.bind", "it is missing"]);
+    }
+}
+
+#[test]
+fn a_variable_of_ours_in_small_letters_is_told_and_sets_nothing() {
+    for (name, meant) in [
+        ("headset_log__format", "HEADSET_LOG__FORMAT"),
+        ("Headset_Log_Format", "HEADSET_LOG_FORMAT"),
+    ] {
+        let config = load_with(GOOD, &[(name, "json")], &[]).unwrap();
+        let warnings: Vec<String> = config.warnings.iter().map(ToString::to_string).collect();
+        only(
+            &warnings,
+            &[name, "capitals", &format!("did you mean {meant}?")],
+        );
+        // Some set both.
+        let both = [(name, "json"), (meant, "json")];
+        assert_eq!(load_with(GOOD, &both, &[]).unwrap().warnings, []);
+    }
+    for other in [
+        "headset_volume",
+        "headset_left__ear",
+        "headset_log",
+        "HEADSET",
+    ] {
+        let config = load_with(GOOD, &[(other, "json")], &[]).unwrap();
+        assert_eq!(config.warnings, [], "{other}");
+    }
+    // What it was to set is not missing too.
+    let routes = GOOD.replace("[listener.app]\nbind = \"127.0.0.1:8080\"\n", "");
+    let bind = [("headset_listener__app__bind", "127.0.0.1:8080")];
+    only(
+        &shown(load_with(&routes, &bind, &[])),
+        &["did you mean HEADSET_LISTENER__APP__BIND?"],
+    );
+}
+
+#[test]
 fn a_variable_that_nearly_names_a_table_of_the_file_asks_whether_that_was_meant() {
     let part = [("HEADSET_ROUTE__CONTCTS__EFFECT", "call")];
     only(
