@@ -4,6 +4,7 @@
 //! heads. Each stream has a task of its own (`http2/stream.rs`); why the connection ends is
 //! in `ending.rs`.
 
+mod leftover;
 mod stream;
 
 use std::future::{Future as _, poll_fn};

@@ -14,20 +14,25 @@ use crate::net::caller::stream::StreamState;
 /// whatever the reason: what came is not all of it (RFC 9113 §8.1.1).
 #[derive(Debug)]
 pub struct H2Upload {
-    stream: RecvStream,
+    /// `None` once it was left.
+    upload: Option<RecvStream>,
     /// How many bytes are to come, where the head tells.
     left: Option<u64>,
-    /// Who is told to go on when the body is first asked for (RFC 9110 §10.1.1).
-    expects: Option<Rc<StreamState>>,
+    /// Whether the caller is to be told to go on when the body is first asked for (RFC 9110
+    /// §10.1.1).
+    expects: bool,
+    /// Where that is told, and what nobody wants of the body is left.
+    stream: Rc<StreamState>,
 }
 
 impl H2Upload {
-    /// The body that comes on `stream` behind a head with these `headers`. Where its caller
-    /// waits for a 100, `expects` is where that is told.
+    /// The body that comes as `upload` on `stream` behind a head with these `headers`, whose
+    /// caller `expects` a 100 or does not.
     pub fn new(
-        stream: RecvStream,
+        upload: RecvStream,
         headers: &HeaderMap,
-        expects: Option<Rc<StreamState>>,
+        expects: bool,
+        stream: Rc<StreamState>,
     ) -> H2Upload {
         let mut lengths = headers.get_all(header::CONTENT_LENGTH).iter();
         // h2 holds the stream to it (RFC 9113 §8.1.1); who sends two is refused as a call.
@@ -35,9 +40,10 @@ impl H2Upload {
             .next()
             .and_then(|one| one.to_str().ok()?.parse().ok());
         H2Upload {
-            stream,
+            upload: Some(upload),
             left,
             expects,
+            stream,
         }
     }
 
@@ -49,17 +55,18 @@ impl H2Upload {
         &mut self,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, h2::Error>>> {
-        let data = self.stream.poll_data(cx);
+        let Some(upload) = &mut self.upload else {
+            return Poll::Ready(None);
+        };
+        let data = upload.poll_data(cx);
         // Who sends without waiting is not told to.
-        if let Some(stream) = self.expects.take()
-            && data.is_pending()
-        {
-            stream.tell(StatusCode::CONTINUE, HeaderMap::new());
+        if std::mem::take(&mut self.expects) && data.is_pending() {
+            self.stream.tell(StatusCode::CONTINUE, HeaderMap::new());
         }
         match ready!(data) {
             Some(Ok(octets)) => {
                 // Refused only where more is released than came.
-                let _ = self.stream.flow_control().release_capacity(octets.len());
+                let _ = upload.flow_control().release_capacity(octets.len());
                 if let Some(left) = &mut self.left {
                     *left = left.saturating_sub(octets.len() as u64);
                 }
@@ -67,7 +74,7 @@ impl H2Upload {
             }
             Some(Err(error)) => Poll::Ready(Some(Err(error))),
             None => {
-                let trailers = ready!(self.stream.poll_trailers(cx));
+                let trailers = ready!(upload.poll_trailers(cx));
                 let frame = trailers.map(|trailers| trailers.map(Frame::trailers));
                 Poll::Ready(frame.transpose())
             }
@@ -76,7 +83,8 @@ impl H2Upload {
 
     /// Whether nothing of it is left to come.
     pub fn is_end_stream(&self) -> bool {
-        self.stream.is_end_stream()
+        let upload = self.upload.as_ref();
+        upload.is_none_or(RecvStream::is_end_stream)
     }
 
     /// How many bytes are to come, where that is known.
@@ -85,5 +93,17 @@ impl H2Upload {
             return Some(0);
         }
         self.left
+    }
+}
+
+impl Drop for H2Upload {
+    /// Leaves what is still to come, unless its caller waits to be told to send it.
+    fn drop(&mut self) {
+        if let Some(upload) = self.upload.take()
+            && !upload.is_end_stream()
+            && !self.expects
+        {
+            self.stream.leave(upload);
+        }
     }
 }

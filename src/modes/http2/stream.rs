@@ -18,6 +18,7 @@ use http::{HeaderMap, HeaderName, Request, Response, StatusCode, header};
 use http_body::Body as _;
 use prometheus::IntCounter;
 
+use super::leftover::Leftover;
 use crate::base::lazy_timer::LazyTimer;
 use crate::gateway::body_error::BodyError;
 use crate::gateway::expect;
@@ -65,8 +66,8 @@ pub(super) async fn serve(
     let incoming = match incoming.is_end_stream() {
         true => CallerBody::Absent,
         false => {
-            let expects = expect::waits(&request).then(|| stream.clone());
-            CallerBody::H2(H2Upload::new(incoming, request.headers(), expects))
+            let (headers, expects) = (request.headers(), expect::waits(&request));
+            CallerBody::H2(H2Upload::new(incoming, headers, expects, stream.clone()))
         }
     };
     let response = {
@@ -97,13 +98,18 @@ pub(super) async fn serve(
     finish(head.status, &mut head.headers, &body);
     let head = Response::from_parts(head, ());
     let ended = body.is_end_stream();
-    match reply.send_response(head, ended) {
-        Ok(_) if ended => {}
-        Ok(sending) => send(body, sending, &stream, &rules).await,
+    let mut leftover = Leftover::of(&stream);
+    let is_whole = match reply.send_response(head, ended) {
+        Ok(_) if ended => true,
+        Ok(sending) => send(body, sending, &mut leftover, &stream, &rules).await,
         Err(error) => {
             tracing::debug!(error.detail = %error, "a response could not be sent on its stream");
             reply.send_reset(Reason::INTERNAL_ERROR);
+            false
         }
+    };
+    if is_whole {
+        leftover.finish(&notes).await;
     }
 }
 
@@ -141,28 +147,34 @@ fn finish(status: StatusCode, headers: &mut HeaderMap, body: &ResponseBody) {
     }
 }
 
-/// Sends `body` on `sending`, as long as its caller takes some of it.
+/// Sends `body` on `sending`, as long as its caller takes some of it, and takes what is left
+/// of the upload meanwhile. Whether it was sent to its end.
 async fn send(
     body: ResponseBody,
     sending: SendStream<Bytes>,
+    leftover: &mut Leftover<'_>,
     stream: &StreamState,
     rules: &StreamRules,
-) {
+) -> bool {
     let mut sender = H2Sender::new(body, sending);
     let mut lazy_timer = LazyTimer::default();
     poll_fn(|cx| {
+        let _ = leftover.poll_read(cx);
         if let Poll::Ready(end) = sender.poll(cx, || stream.made()) {
-            if let BodyEnd::Broken(error) = end {
-                sender.reset(reason_of(&error));
-            }
-            return Poll::Ready(());
+            return Poll::Ready(match end {
+                BodyEnd::Broken(error) => {
+                    sender.reset(reason_of(&error));
+                    false
+                }
+                _ => true,
+            });
         }
         ready!(poll_stuck(stream, rules.idle, &mut lazy_timer, cx));
         rules.slow.inc();
         tracing::debug!("reset a stream whose caller read nothing");
-        Poll::Ready(())
+        Poll::Ready(false)
     })
-    .await;
+    .await
 }
 
 /// Ready when the caller of `stream` has taken nothing of what was offered for `idle`; zero

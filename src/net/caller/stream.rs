@@ -2,6 +2,7 @@
 
 use std::cell::{Cell, RefCell};
 
+use h2::RecvStream;
 use http::{HeaderMap, Response, StatusCode};
 use tokio::time::Instant;
 
@@ -20,6 +21,8 @@ pub struct StreamState {
     interim: RefCell<Vec<Response<()>>>,
     /// Bytes of all there were.
     interim_bytes: Cell<usize>,
+    /// What may still come of a body that nobody wants.
+    leftover: RefCell<Option<RecvStream>>,
 }
 
 impl StreamState {
@@ -60,6 +63,16 @@ impl StreamState {
     /// Takes the interim responses that wait.
     pub fn take_interim(&self) -> Vec<Response<()>> {
         self.interim.take()
+    }
+
+    /// Leaves `upload`, of which nobody wants the rest.
+    pub fn leave(&self, upload: RecvStream) {
+        self.leftover.replace(Some(upload));
+    }
+
+    /// Takes what was left.
+    pub fn take_leftover(&self) -> Option<RecvStream> {
+        self.leftover.take()
     }
 }
 

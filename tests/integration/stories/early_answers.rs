@@ -230,3 +230,75 @@ async fn over_http2_only_the_stream_ends_and_without_an_error() {
     caller.send(&Frame::get(3)).await;
     assert_eq!(caller.next_of(frames::DATA).await.unwrap().payload, b"fine");
 }
+
+/// Sends a body of `octets` to a call that is refused, as far as the windows let it, and
+/// tells how much went until the stream ended, and by which reset.
+async fn refused_over_http2(octets: usize) -> (usize, Option<u32>) {
+    const WINDOW: usize = 65_535;
+    let upstream = Recorder::start([Step::ok("fine")]).await;
+    let headset = plain(&upstream.url(), "", "");
+    let mut caller = Http2Caller::connect(headset.app(), &[]).await;
+    let mut post = Frame::post(1);
+    post.payload.truncate(4);
+    post.payload.extend(*b"\x04evil");
+    caller.send(&post).await;
+    let (mut sent, mut stream, mut connection) = (0, WINDOW, WINDOW);
+    let mut is_answered = false;
+    loop {
+        while sent < octets {
+            let piece = (octets - sent).min(stream).min(connection).min(16_384);
+            if piece == 0 {
+                break;
+            }
+            sent += piece;
+            stream -= piece;
+            connection -= piece;
+            let flags = u8::from(sent == octets) * frames::END_STREAM;
+            let data = Frame::new(frames::DATA, flags, 1, &vec![b'x'; piece]);
+            assert!(caller.send(&data).await);
+        }
+        if sent == octets && is_answered {
+            // Nothing of the first stream comes before the answer to the second.
+            caller.send(&Frame::get(3)).await;
+        }
+        let frame = caller.next().await.unwrap();
+        match (frame.kind, frame.stream) {
+            (frames::SETTINGS, _) => {
+                // The other side goes by its own once they are acknowledged (RFC 9113 §6.5.3).
+                if frame.flags & frames::ACK == 0 {
+                    caller
+                        .send(&Frame::new(frames::SETTINGS, frames::ACK, 0, &[]))
+                        .await;
+                }
+                let settings = frame.payload.chunks_exact(6);
+                let window = settings.filter(|pair| pair[..2] == [0, 4]);
+                for pair in window {
+                    let size = u32::from_be_bytes([pair[2], pair[3], pair[4], pair[5]]);
+                    stream = stream + size as usize - WINDOW;
+                }
+            }
+            (frames::WINDOW_UPDATE, at) => {
+                let more = u32::from_be_bytes(frame.payload[..4].try_into().unwrap());
+                match at {
+                    0 => connection += more as usize,
+                    _ => stream += more as usize,
+                }
+            }
+            (frames::DATA, 1) => is_answered |= frame.flags & frames::END_STREAM != 0,
+            (frames::RST_STREAM, 1) => return (sent, frame.reason()),
+            (frames::DATA, 3) => return (sent, None),
+            _ => {}
+        }
+    }
+}
+
+#[tokio::test]
+async fn over_http2_what_a_caller_still_sends_is_taken_so_that_it_sees_no_reset() {
+    for octets in [70_000, 200_000, 3_000_000] {
+        assert_eq!(refused_over_http2(octets).await, (octets, None));
+    }
+    // Not without end.
+    let (sent, reset) = refused_over_http2(64 << 20).await;
+    assert_eq!(reset, Some(frames::NO_ERROR));
+    assert!((16 << 20..18 << 20).contains(&sent), "{sent}");
+}

@@ -14,6 +14,8 @@ pub const CONTINUATION: u8 = 9;
 
 /// Of HEADERS and DATA.
 pub const END_STREAM: u8 = 1;
+/// Of SETTINGS and PING.
+pub const ACK: u8 = 1;
 /// Of HEADERS and CONTINUATION.
 pub const END_HEADERS: u8 = 4;
 
