@@ -120,12 +120,12 @@ impl AdminPage<'_> {
 }
 
 /// Answers a request of this `head`, each page behind what its callers must show. Its `body` is
-/// read only for a page that asks for one, so that nobody waits for it who needs none; what it
-/// cannot be read for is the status of the answer.
+/// read only for a page that asks for one, so that nobody waits for it who needs none; where it
+/// cannot be read, it yields the answer.
 pub async fn answer(
     admin: &Admin,
     head: &Parts,
-    body: impl Future<Output = Result<Vec<u8>, StatusCode>>,
+    body: impl Future<Output = Result<Vec<u8>, Box<Answer>>>,
 ) -> Answer {
     let Some(page) = AdminPage::at(head.uri.path()) else {
         return answer::empty(StatusCode::NOT_FOUND);
@@ -158,7 +158,7 @@ pub async fn answer(
         AdminPage::Retry(name) => actions::retry(admin, name, query).await,
         AdminPage::LogLevel => match body.await {
             Ok(body) => actions::log_level(admin, &body),
-            Err(status) => answer::empty(status),
+            Err(refusal) => *refusal,
         },
         AdminPage::Shutdown => actions::shutdown(admin),
     };

@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use http::{HeaderName, HeaderValue, Response, StatusCode, header};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::gateway::response_body::ResponseBody;
 
@@ -36,6 +36,19 @@ pub(super) fn text(status: StatusCode, text: impl Into<Bytes>) -> Answer {
 pub(super) fn json(status: StatusCode, value: &Value) -> Answer {
     let text = ResponseBody::whole(value.to_string());
     of(status, "application/json", text)
+}
+
+/// Why a request cannot be answered (RFC 9457), and what to do.
+pub fn problem(status: StatusCode, detail: &str, hint: &str) -> Answer {
+    let problem = json!({
+        "title": status.canonical_reason(),
+        "status": status.as_u16(),
+        "detail": detail,
+        "hint": hint,
+    });
+    let text = ResponseBody::whole(problem.to_string());
+    let answer = of(status, "application/problem+json", text);
+    with(answer, &[(header::CACHE_CONTROL, "no-store")])
 }
 
 /// `answer` with these fields.

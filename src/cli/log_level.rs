@@ -71,7 +71,7 @@ pub fn run(args: LogLevelArgs) -> anyhow::Result<ExitCode> {
         Ok((_, told)) => told,
         Err(error) => return report::unanswered(&error),
     };
-    if let Some(error) = told["error"].as_str() {
+    if let Some(error) = told["error"].as_str().or(told["detail"].as_str()) {
         writeln!(std::io::stderr(), "headset: {error}")?;
         return Ok(ExitCode::from(exit::EX_USAGE));
     }

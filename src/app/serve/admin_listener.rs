@@ -16,12 +16,14 @@ use http::{HeaderValue, Request, Response, StatusCode, header};
 use tokio::sync::watch;
 
 use crate::admin;
-use crate::admin::answer::empty;
+use crate::admin::answer::{Answer, empty, problem};
 use crate::admin::view::Admin;
 use crate::app::build::descriptors;
+use crate::base::causes::with_causes;
 use crate::base::permits::Permits;
 use crate::base::task::boxed_local;
 use crate::base::time::Clock;
+use crate::gateway::body_error::BodyError;
 use crate::gateway::error::CallerFault;
 use crate::gateway::fields::Seen;
 use crate::gateway::framing;
@@ -122,27 +124,57 @@ impl Pages for AdminPages {
     }
 }
 
-/// All of `body`.
+/// All of `body`. One that says that it is too long is not asked for, so that whoever waits
+/// for a 100 sends nothing of it.
 ///
 /// # Errors
-/// With the status to answer where it breaks off, is too long, or takes longer than
-/// [`BODY_TIME`].
-async fn whole(mut body: CallerBody) -> Result<Vec<u8>, StatusCode> {
+/// With the answer where it breaks off, is too long, or takes longer than [`BODY_TIME`].
+async fn whole(mut body: CallerBody) -> Result<Vec<u8>, Box<Answer>> {
+    let length = body
+        .length()
+        .and_then(|length| usize::try_from(length).ok());
+    if length.is_some_and(|length| length > MOST_OF_A_BODY) {
+        return Err(too_long());
+    }
     let read = async {
         let mut whole = Vec::new();
         while let Some(frame) = poll_fn(|cx| body.poll_frame(cx)).await {
-            let frame = frame.map_err(|_| StatusCode::BAD_REQUEST)?;
+            let frame = frame.map_err(|error| broken(&error))?;
             if let Ok(data) = frame.into_data() {
                 whole.extend_from_slice(&data);
             }
             if whole.len() > MOST_OF_A_BODY {
-                return Err(StatusCode::PAYLOAD_TOO_LARGE);
+                return Err(too_long());
             }
         }
         Ok(whole)
     };
     let read = tokio::time::timeout(BODY_TIME, read).await;
-    read.unwrap_or(Err(StatusCode::REQUEST_TIMEOUT))
+    read.unwrap_or_else(|_| Err(too_late()))
+}
+
+fn too_late() -> Box<Answer> {
+    Box::new(problem(
+        StatusCode::REQUEST_TIMEOUT,
+        "the body of the request did not come within 5 s",
+        "send all of it at once",
+    ))
+}
+
+fn too_long() -> Box<Answer> {
+    Box::new(problem(
+        StatusCode::PAYLOAD_TOO_LARGE,
+        "the body of the request is longer than 64 KiB",
+        "send what the page asks for: a JSON object of a few words",
+    ))
+}
+
+fn broken(error: &BodyError) -> Box<Answer> {
+    Box::new(problem(
+        StatusCode::BAD_REQUEST,
+        &with_causes(error),
+        "send all of it, as its Content-Length or its chunks say (RFC 9112 §6, §7.1)",
+    ))
 }
 
 /// A request with more than one reading is the last of its connection.

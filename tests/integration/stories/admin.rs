@@ -290,3 +290,45 @@ async fn it_speaks_http2_and_tells_the_date() {
     let answer = client::get(headset.admin(), "/livez").await;
     assert!(answer.field("date").is_some());
 }
+
+#[tokio::test]
+async fn a_body_that_cannot_be_taken_is_told_why_and_is_not_waited_for() {
+    let folder = Folder::new();
+    folder.write("token", "s3cret");
+    let headset = Headset::start(
+        folder,
+        "[listener.app]\nbind = \"127.0.0.1:0\"\n\
+         [admin]\nbind = \"127.0.0.1:0\"\ntoken = { file = \"{folder}/token\" }\n\
+         [route.a]\nupstream = \"http://127.0.0.1:1\"\n",
+    );
+    let put = "PUT /log-level HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer s3cret\r\n";
+    let told = async |rest: String, status: u16, word: &str| {
+        let mut raw = Raw::connect(headset.admin()).await;
+        raw.send(format!("{put}{rest}")).await;
+        // The very first is final: nobody is told to go on who is refused then.
+        let answer = raw.answer(false).await.unwrap();
+        assert_eq!(answer.status, status, "{}", answer.text());
+        assert_eq!(
+            answer.field("content-type"),
+            Some("application/problem+json")
+        );
+        let problem = answer.json();
+        assert_eq!(problem["status"], status);
+        assert!(
+            problem["detail"].as_str().unwrap().contains(word),
+            "{problem}"
+        );
+        assert!(problem["hint"].is_string());
+    };
+    let long = "Expect: 100-continue\r\nContent-Length: 65537\r\n\r\n";
+    told(long.into(), 413, "64 KiB").await;
+    let sent = "x".repeat(66_000);
+    told(
+        format!("Transfer-Encoding: chunked\r\n\r\n101d0\r\n{sent}"),
+        413,
+        "64 KiB",
+    )
+    .await;
+    let broken = "Transfer-Encoding: chunked\r\n\r\nno chunk\r\n";
+    told(broken.into(), 400, "chunk").await;
+}
