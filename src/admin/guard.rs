@@ -48,7 +48,9 @@ impl AdminGuard {
         // Off loopback any name will do: the token is what a page cannot have.
         if is_loopback {
             hosts.extend(["localhost", "127.0.0.1", "[::1]"].map(String::from));
-            hosts.push(host_name(&SocketAddr::new(admin.bind.ip(), 0).to_string()).to_owned());
+            let own = SocketAddr::new(admin.bind.ip(), 0).to_string();
+            let own = Some(host_name(&own)).filter(|own| !hosts.iter().any(|host| host == own));
+            hosts.extend(own.map(str::to_owned));
         }
         AdminGuard {
             hosts,
@@ -190,6 +192,21 @@ mod tests {
         assert_eq!(asked("localhost:9464"), Ok(()));
         let foreign = GuardRefusal::Shield(StatusCode::MISDIRECTED_REQUEST);
         assert_eq!(asked("evil.example"), Err(foreign));
+    }
+
+    #[test]
+    fn each_name_is_told_once() {
+        for (bind, hosts) in [
+            ("127.0.0.1:9464", 3),
+            ("[::1]:9464", 3),
+            ("127.0.0.2:9464", 4),
+        ] {
+            let guard = guard(bind, None);
+            let mut names = guard.hosts.clone();
+            names.sort_unstable();
+            names.dedup();
+            assert_eq!((names.len(), guard.hosts.len()), (hosts, hosts), "{bind}");
+        }
     }
 
     #[test]
