@@ -20,6 +20,7 @@ use crate::cli::quick::Quick;
 use crate::cli::report::{self, OutputFormat};
 use crate::cli::{exit, process};
 use crate::config::load;
+use crate::gateway::explain::asked::without_user;
 use crate::net::egress::ProcessContext;
 
 /// Says what would become of a call, without sending it: its listener and route, where it
@@ -94,13 +95,15 @@ fn by_a_configuration(args: &ExplainArgs) -> Result<Value, ExitCode> {
     let config = load::load(&sources, &kind_keys()).map_err(|found| report::refuse(&found))?;
     // What it is explained by, where the configuration does not say that.
     for warning in config.warnings.iter().filter(|told| told.key == "listener") {
-        let _ = writeln!(io::stderr(), "warning: {warning}");
+        let warning = warning.to_string();
+        let _ = writeln!(io::stderr(), "warning: {}", report::plain(&warning));
     }
     let draft = PlanDraft::new(config, Clock::system(), ProcessContext::default());
     let draft = draft.map_err(|found| report::refuse(&found))?;
     let told = draft.explainer().explain(&args.method, &args.url);
     told.map(|told| shown(&told)).map_err(|why| {
-        let _ = writeln!(io::stderr(), "headset: {} {}: {why}", args.method, args.url);
+        let line = format!("{} {}: {why}", args.method, bare(&args.url));
+        let _ = writeln!(io::stderr(), "headset: {}", report::plain(&line));
         ExitCode::from(exit::EX_USAGE)
     })
 }
@@ -113,17 +116,32 @@ fn by_the_running_one(args: &ExplainArgs) -> io::Result<Result<Value, ExitCode>>
         config: args.quick.config.clone(),
     };
     let part = |text: &str| utf8_percent_encode(text, NON_ALPHANUMERIC).to_string();
-    // A query decides nothing, and may hold what is nobody's to read.
-    let url = args.url.split(['?', '#']).next().unwrap_or_default();
-    let target = format!("/explain?method={}&url={}", part(&args.method), part(url));
-    let asked = process::runtime()?.block_on(instance.ask(Method::GET, &target, ANSWER));
+    let url = part(&bare(&args.url));
+    let target = format!("/explain?method={}&url={url}", part(&args.method));
+    let asked = process::runtime()?.block_on(async {
+        let found = instance.find().await?;
+        (found.ask(Method::GET, &target, String::new(), ANSWER)).await
+    });
     let (why, code) = match asked {
         Ok(reply) if reply.status == StatusCode::OK => return Ok(Ok(reply.json())),
         Ok(reply) => (reply.line(), exit::EX_USAGE),
         Err(error) => (with_causes(&error), error.exit_code()),
     };
-    writeln!(io::stderr(), "headset: {why}")?;
+    writeln!(io::stderr(), "headset: {}", report::plain(&why))?;
     Ok(Err(ExitCode::from(code)))
+}
+
+/// `url` without what decides nothing and is nobody's to read: its query, and a user with its
+/// password, of whom it only stays that there is one.
+fn bare(url: &str) -> String {
+    let url = url.split(['?', '#']).next().unwrap_or_default();
+    match without_user(url) {
+        (bare, true) => match bare.split_once("://") {
+            Some((scheme, rest)) => format!("{scheme}://…@{rest}"),
+            None => format!("…@{bare}"),
+        },
+        (bare, false) => bare.into_owned(),
+    }
 }
 
 /// For people; a line for each thing, aligned.

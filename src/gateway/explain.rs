@@ -4,30 +4,32 @@
 //! refuses, `scrub.rs` names what is removed, `authorize.rs` judges where a credential may
 //! go, `replay.rs` decides on a second attempt), so that it cannot say otherwise. It looks
 //! at method, host and path alone: what depends on a call's fields or body (framing, pages
-//! of browsers, tokens, tenants) it names and does not judge. It opens and asks nothing. What
-//! forward listeners do is in `explain/forward.rs`.
+//! of browsers, tokens, tenants) it names and does not judge. It opens and asks nothing. How
+//! the call was written is read in `explain/asked.rs`; what forward listeners do is in
+//! `explain/forward.rs`.
 
+pub mod asked;
 mod forward;
+mod told;
 
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use http::{HeaderName, Method, StatusCode, Uri, header};
+use http::{HeaderName, Method, header};
 
+use self::asked::AskedCall;
+pub use self::forward::ExplainedForward;
+pub use self::told::{ExplainedRefusal, Explanation};
 use crate::base::name::Name;
 use crate::config::url::HttpUrl;
 use crate::config::{Announce, Effect, Limits, Timeouts};
 use crate::gateway::error::{CallerFault, Error};
 use crate::gateway::fields::HOP_BY_HOP;
-use crate::gateway::forward::policy::ForwardPolicy;
 use crate::gateway::framing::host_name;
 use crate::gateway::matcher::{Matcher, find, in_order};
-use crate::gateway::metrics::ConnectOutcome;
 use crate::gateway::replay::{AttemptOutcome, ReplayPolicy};
-use crate::gateway::stack::respond::error_response::error_response;
 use crate::gateway::stack::target::{TargetRules, no_tunnels};
 use crate::gateway::stack::{authorize, scrub};
-use crate::net::guard::AddressGuard;
 
 /// The rules of every route and listener, as far as they follow from the configuration.
 #[derive(Debug)]
@@ -96,86 +98,6 @@ pub struct ExplainedListener {
     pub forward: Option<ExplainedForward>,
 }
 
-/// What a forward listener makes of targets.
-#[derive(Debug)]
-pub struct ExplainedForward {
-    /// Which it opens, passes on and refuses.
-    pub policy: ForwardPolicy,
-    /// Judges hosts and addresses that callers name; no name is looked up.
-    pub guard: AddressGuard,
-    /// Where headset listens, as far as the configuration says it.
-    pub own: Vec<SocketAddr>,
-}
-
-/// What would become of a call.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Explanation {
-    /// Its method.
-    pub method: String,
-    /// Its path; a query decides nothing and is not repeated.
-    pub path: String,
-    /// The listeners that would take it, and whether each wants a proof of who calls.
-    pub listeners: Vec<(Name, bool)>,
-    /// On a forward listener, what becomes of the CONNECT that it is or begins with.
-    pub connect: Option<ConnectOutcome>,
-    /// What is worth knowing about it besides.
-    pub note: Option<String>,
-    /// Its route; `None` is the built-in route `none`.
-    pub route: Option<Name>,
-    /// Why headset would answer it itself; `None` where it would be sent on.
-    pub refused: Option<ExplainedRefusal>,
-    /// Where it would be sent.
-    pub sent_to: Option<String>,
-    /// Where that is dialled, where the configuration says it; else the resolver does.
-    pub dialled: Vec<SocketAddr>,
-    /// Name and kind of its credential.
-    pub credential: Option<(Name, &'static str)>,
-    /// The field that must name its tenant.
-    pub tenant: Option<String>,
-    /// Fields of the call that are removed.
-    pub removed: Vec<String>,
-    /// Fields that are set in it.
-    pub set: Vec<String>,
-    /// Fields of the response that are removed.
-    pub kept_back: Vec<String>,
-    /// What it does at the upstream.
-    pub effect: Effect,
-    /// Whether the route says so; else the method does.
-    pub effect_is_configured: bool,
-    /// Whether it may be sent once more, by how the first attempt ended.
-    pub replay: Vec<(&'static str, bool)>,
-    /// How long it may take, by the keys of `[timeouts]`; zero is no limit.
-    pub timeouts: Vec<(&'static str, Duration)>,
-    /// What bounds it, by the keys of `[limits]`; zero of `body_rate` is no bound.
-    pub limits: Vec<(&'static str, usize)>,
-}
-
-/// A response that headset would generate.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ExplainedRefusal {
-    /// Its status.
-    pub status: StatusCode,
-    /// Its code.
-    pub code: &'static str,
-    /// What is wrong.
-    pub detail: String,
-    /// What to do.
-    pub hint: &'static str,
-}
-
-impl ExplainedRefusal {
-    fn of(error: impl Into<Error>) -> ExplainedRefusal {
-        let error = error.into();
-        let seen = error_response(&error);
-        ExplainedRefusal {
-            status: seen.status,
-            code: seen.code,
-            detail: error.to_string(),
-            hint: seen.hint,
-        }
-    }
-}
-
 /// How a first attempt may end, in words.
 const ENDS: [(&str, AttemptOutcome); 6] = [
     (
@@ -226,18 +148,11 @@ impl Explainer {
     /// # Errors
     /// Where one of them is none; the error says what to write.
     pub fn explain(&self, method: &str, url: &str) -> Result<Explanation, &'static str> {
-        let method = Method::from_bytes(method.trim().as_bytes())
-            .map_err(|_| "this is no method; write one such as GET or POST")?;
-        let capitals = method.as_str().to_ascii_uppercase();
-        if capitals != method.as_str() && USUAL_METHODS.contains(&&*capitals) {
-            return Err(METHOD_EXPECTED);
-        }
-        // Everything behind it is the server's never to know.
-        let url = url.trim().split('#').next().unwrap_or_default();
-        let uri: Uri = url.parse().map_err(|_| URL_EXPECTED)?;
-        if uri.path_and_query().is_none() && method != Method::CONNECT {
-            return Err(URL_EXPECTED);
-        }
+        let AskedCall {
+            method,
+            uri,
+            has_user,
+        } = AskedCall::read(method, url)?;
         let authority = uri.authority().map(|authority| authority.as_str());
         // A CONNECT has no path: it says to whom it is.
         let path = match method {
@@ -245,6 +160,7 @@ impl Explainer {
             _ => uri.path(),
         };
         let mut told = self.nothing_of(&method, path);
+        told.note = has_user.then(|| asked::USER_IN_URL.to_owned());
         if self.is_to_a_proxy(&method, &uri) {
             self.explain_forward(&method, &uri, &mut told);
             return Ok(told);
@@ -330,7 +246,7 @@ impl Explainer {
         if !unknown.is_empty() {
             return unknown;
         }
-        told.note = Some(format!(
+        told.remark(format!(
             "no listener has port {port}, so nobody takes this call there; below is what becomes \
              of it at one that there is"
         ));
@@ -345,17 +261,6 @@ impl ExplainedListener {
         hosts.any(|host| host.eq_ignore_ascii_case(name))
     }
 }
-
-/// Those of RFC 9110 §9.3 and RFC 5789.
-const USUAL_METHODS: [&str; 9] = [
-    "GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "CONNECT", "TRACE",
-];
-
-const METHOD_EXPECTED: &str = "methods are told apart by the case of their letters (RFC 9110 §9.1), and an upstream may \
-     know none in small ones; write it in capitals, such as GET";
-
-const URL_EXPECTED: &str =
-    "this is neither a path nor a URL; write one such as /v1/contacts or http://127.0.0.1:8080/v1";
 
 impl ExplainedRoute {
     fn explain(&self, method: &Method, path: &str, told: &mut Explanation) {
@@ -379,7 +284,11 @@ impl ExplainedRoute {
         if told.refused.is_some() {
             return;
         }
-        told.sent_to = Some(origin.url(&sent));
+        told.sent_to = Some(match &*sent {
+            // The server as a whole.
+            "*" => origin.to_string(),
+            path => origin.url(path),
+        });
         told.dialled = self.dialled.clone();
         told.tenant = self.tenant.as_ref().map(HeaderName::to_string);
         let credential = self.credential.as_ref();

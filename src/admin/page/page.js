@@ -485,7 +485,7 @@ function explained(e) {
   const pairs = (all, unit) => Object.entries(all).map(([key, value]) => `${key} ${value}${unit}`).join(", ");
   row("Timeouts", pairs(e.timeouts_seconds, " s"));
   row("Limits", pairs(e.limits, ""));
-  return [el("p", {}, call, ` takes the route ${e.route} and is sent to `, el("code", {}, e.sent_to), e.credential
+  return [el("p", {}, call, e.route ? ` takes the route ${e.route} and is sent to ` : " takes no route and is sent to ", el("code", {}, e.sent_to), e.credential
     ? ` with the credential ${e.credential.name} (${e.credential.kind}).` : ", without a credential: the caller's own passes."), el("dl", {}, rows)];
 }
 

@@ -185,6 +185,21 @@ mod tests {
             code(&told("GET", "http://evil.example/v1")),
             "host_not_served"
         );
+        // As clients send them, which is without what they leave out or cannot reach.
+        let user = told("GET", "http://u:hunter2@localhost/v1/contacts");
+        assert_eq!(sent(&user), "https://cms.example.com/base/v1/contacts");
+        assert!(
+            user.note
+                .as_ref()
+                .unwrap()
+                .contains("`Authorization: Basic`")
+        );
+        assert!(!format!("{user:?}").contains("hunter2"));
+        for url in ["http://localhost:99999/v1", "http://localhost:0/v1"] {
+            let why = explainer.explain("GET", url).unwrap_err();
+            assert!(why.contains("65535"), "{url}: {why}");
+        }
+        assert!(explainer.explain("GET", "*").is_err());
         assert!(explainer.explain("GET", "what").is_err());
         assert!(explainer.explain("GE T", "/v1").is_err());
         for small in ["get", "Post"] {
@@ -206,6 +221,8 @@ mod tests {
             ProcessContext::default(),
         );
         let explainer = explainer.unwrap().explainer();
+        let all = explainer.explain("OPTIONS", "*").unwrap();
+        assert_eq!(all.sent_to.as_deref(), Some("https://cms.example.com"));
         let connect = explainer.explain("CONNECT", "cms.example.com:443").unwrap();
         assert_eq!(connect.path, "cms.example.com:443");
         let refused = connect.refused.unwrap();
@@ -287,6 +304,7 @@ mod tests {
             let tunnelled = told(method, url);
             assert_eq!(tunnelled.connect, Some(ConnectOutcome::Tunnelled), "{url}");
             assert_eq!(tunnelled.sent_to.as_deref(), Some("github.com:443"));
+            assert_eq!(tunnelled.route, None, "none that is configured");
             assert_eq!((on(&tunnelled), &*tunnelled.set), ("proxy".into(), &[][..]));
         }
         assert_eq!(code(&told("CONNECT", "github.com:25")), Some("tunnel_port"));
@@ -294,6 +312,8 @@ mod tests {
         let note = told("CONNECT", "github.com:443").note.unwrap();
         assert!(note.contains("judged when it is looked up"), "{note}");
         assert_eq!(told("CONNECT", "192.0.32.8:443").note, None);
+        let refused = told("CONNECT", "github.com:25");
+        assert_eq!(refused.note, None, "nothing of it is looked up");
         for url in [
             "http://169.254.169.254/",
             "http://127.1/",

@@ -6,16 +6,28 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use http::{Method, Request, Uri};
 
-use super::{ExplainedForward, ExplainedListener, ExplainedRefusal, Explainer, Explanation};
-use crate::base::name::Name;
+use super::{ExplainedListener, ExplainedRefusal, Explainer, Explanation};
 use crate::config::url::HttpOrigin;
 use crate::gateway::error::CallerFault;
 use crate::gateway::fields::HOP_BY_HOP;
 use crate::gateway::forward;
+use crate::gateway::forward::policy::ForwardPolicy;
 use crate::gateway::framing::host_name;
 use crate::gateway::matcher::find;
 use crate::gateway::metrics::ConnectOutcome;
 use crate::gateway::stack::scrub;
+use crate::net::guard::AddressGuard;
+
+/// What a forward listener makes of targets.
+#[derive(Debug)]
+pub struct ExplainedForward {
+    /// Which it opens, passes on and refuses.
+    pub policy: ForwardPolicy,
+    /// Judges hosts and addresses that callers name; no name is looked up.
+    pub guard: AddressGuard,
+    /// Where headset listens, as far as the configuration says it.
+    pub own: Vec<SocketAddr>,
+}
 
 impl Explainer {
     /// Whether a call of `method` to `uri` is one to a forward listener: it is a CONNECT, or
@@ -69,7 +81,7 @@ impl Explainer {
         let connects = is_connect || to.tls;
         if is_connect && rules.policy.opens(&to) {
             told.connect = Some(ConnectOutcome::Opened);
-            told.note = Some(format!(
+            told.remark(format!(
                 "headset speaks TLS as {}, and serves the calls in the tunnel: explain one by its \
                  whole URL, such as GET {to}/",
                 to.host
@@ -108,10 +120,9 @@ impl Explainer {
         connects: bool,
         told: &mut Explanation,
     ) {
-        told.route = Name::parse("forward");
-        let notes = [self.near_miss(to), looked_up(to)];
-        let notes: Vec<String> = notes.into_iter().flatten().collect();
-        told.note = Some(notes.join("; ")).filter(|text| !text.is_empty());
+        if let Some(near) = self.near_miss(to) {
+            told.remark(near);
+        }
         let asked = if connects { &Method::CONNECT } else { method };
         let verdicts = self.forwards().map(|(listener, rules)| {
             let verdict = rules.policy.elsewhere(asked, to, uri.path());
@@ -125,6 +136,9 @@ impl Explainer {
             return;
         }
         told.listeners = passing.into_iter().flatten().collect();
+        if let Some(later) = looked_up(to) {
+            told.remark(later);
+        }
         if connects {
             told.connect = Some(ConnectOutcome::Tunnelled);
             told.sent_to = Some(format!("{}:{}", to.host, to.port));
