@@ -53,6 +53,7 @@ const EXAMPLES: &str = "\
 Examples:
   headset check --config headset.toml
   headset check --config headset.toml --offline-secrets   on a build server
+  headset check --config - --offline-secrets <headset.toml   from standard input
   headset check --config headset.toml --online            ask each issuer, for real";
 
 /// Checks what `args` name; with `--online`, and where the configuration is good, each

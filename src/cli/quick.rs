@@ -35,6 +35,7 @@ impl Quick {
         let variable = || std::env::var_os(CONFIG_VARIABLE).filter(|value| !value.is_empty());
         Sources {
             file: self.config.or_else(|| variable().map(PathBuf::from)),
+            reads_stdin: false,
             environment: process_environment(),
             beneath: Vec::new(),
             without_listener: Vec::new(),
@@ -46,6 +47,7 @@ impl Quick {
     /// is judged as `headset run -- COMMAND` serves it.
     pub fn sources_to_judge(self) -> Sources {
         let mut sources = self.sources();
+        sources.reads_stdin = true;
         sources.without_listener = command_listener::own();
         sources.without_listener.extend(command_listener::usual());
         sources

@@ -33,14 +33,40 @@ pub struct FileRead {
     pub text: Option<String>,
 }
 
+/// The path that stands for standard input.
+pub const STDIN: &str = "-";
+
 /// Reads the file at `path`; an unreadable one is an empty layer and a problem.
 pub fn read(path: &Path) -> FileRead {
+    read_as(path, text(path))
+}
+
+/// Reads standard input, which can be had but once, as a file. Whoever `serves` a
+/// configuration reads it again and again, so does not take it from there.
+pub fn standard_input(serves: bool) -> FileRead {
+    let path = Path::new("<stdin>");
+    let broken = |error| {
+        let why = format!("the configuration cannot be read from standard input ({error})");
+        (why, "pipe it in, or give a file after --config".to_owned())
+    };
+    let text = match serves {
+        true => Err((
+            "the configuration is read again when it changes, which standard input cannot be"
+                .to_owned(),
+            "write it into a file and name that; `check`, `explain` and `mint` read -".to_owned(),
+        )),
+        false => bounded(std::io::stdin().lock(), broken),
+    };
+    read_as(path, text)
+}
+
+fn read_as(path: &Path, text: Result<String, (String, String)>) -> FileRead {
     let place = Place::File {
         path: path.into(),
         line: 1,
         column: 1,
     };
-    match text(path) {
+    match text {
         Ok(text) => {
             let (layer, problems) = parse(path, &text);
             FileRead {
@@ -71,6 +97,14 @@ fn text(path: &Path) -> Result<String, (String, String)> {
         (why, fix.to_owned())
     };
     let file = std::fs::File::open(path).map_err(broken)?;
+    bounded(file, broken)
+}
+
+/// All of `file`, where a configuration is as long.
+fn bounded(
+    file: impl std::io::Read,
+    broken: impl FnOnce(std::io::Error) -> (String, String),
+) -> Result<String, (String, String)> {
     let mut bytes = Vec::new();
     file.take(MAX_BYTES + 1)
         .read_to_end(&mut bytes)

@@ -19,8 +19,10 @@ use crate::secret::{SecretSource, exposed};
 /// What a configuration is read from, weakest first.
 #[derive(Clone, Debug, Default)]
 pub struct Sources {
-    /// The file, if there is one.
+    /// The file, if there is one; `-` is standard input.
     pub file: Option<PathBuf>,
+    /// Whether it may be standard input: for who reads the configuration once.
+    pub reads_stdin: bool,
     /// Environment variables, name and value; those that are not ours are ignored.
     pub environment: Vec<(String, String)>,
     /// What holds where nothing else says otherwise, in the form of flags.
@@ -206,6 +208,7 @@ pub fn exposed(config: &Config) -> Vec<Problem> {
 
 fn read_file(sources: &Sources) -> FileRead {
     match &sources.file {
+        Some(path) if path == Path::new(file::STDIN) => file::standard_input(!sources.reads_stdin),
         Some(path) => file::read(path),
         None => FileRead {
             layer: ConfigLayer {
@@ -332,9 +335,6 @@ fn is_at_or_below(key: &str, table: &str) -> bool {
     rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
 }
 
-/// The variables that secrets are taken from.
-fn variables_of(lowered: &lower::Lowered) -> Vec<String> {
-    let own = |section: &Section| section.kind.as_ref().map(|(_, own)| own.clone());
 /// That a key is missing, or where that is the address of a listener which has nearly the name
 /// of one with an address, as the one that a command is given: what was probably meant.
 fn meant_for_another(problem: Problem, root: &Node) -> Problem {
@@ -364,6 +364,9 @@ fn meant_for_another(problem: Problem, root: &Node) -> Problem {
     )
 }
 
+/// The variables that secrets are taken from.
+fn variables_of(lowered: &lower::Lowered) -> Vec<String> {
+    let own = |section: &Section| section.kind.as_ref().map(|(_, own)| own.clone());
     let all = lowered.sections.iter();
     let all = all.flat_map(|section| std::iter::once(section.values.clone()).chain(own(section)));
     let mut names = Vec::new();

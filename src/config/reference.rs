@@ -232,9 +232,10 @@ every problem at once and starts nothing; a faulty configuration ends with exit 
 
 - Every key has one path, and so one variable: `route.contacts.upstream` is
   `HEADSET_ROUTE__CONTACTS__UPSTREAM`. Two underscores separate levels. A variable with
-  `__` that matches no key is an error; one that differs from a key only by single underscores or a
-  typing error is a warning; any other `HEADSET_` variable that is not in the table below
-  is ignored.
+  `__` that matches no key is an error; one that differs from a key only by single underscores, small
+  letters or a typing error is a warning; any other `HEADSET_` variable that is not in the table
+  below is ignored.
+- `check`, `explain` and `mint`, which read the file once, take `-` for standard input.
 - Variables and flags are text, interpreted by the type of the key: `HEADSET_CONTEXT_ID=00912`
   stays `00912`. Lists are separated by commas. Quotes around a value are refused, since
   they would be part of it.

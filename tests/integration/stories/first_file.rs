@@ -135,3 +135,71 @@ fn a_call_is_explained_by_a_configuration_alone() {
     assert_eq!(code, Some(64));
     assert!(said.contains("write one such as /v1/contacts"), "{said}");
 }
+
+#[test]
+fn a_configuration_may_come_from_a_pipe_to_whom_reads_it_once() {
+    use std::io::Write as _;
+    let folder = Folder::new();
+    let piped = |arguments: &[&str], config: &str| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_headset"));
+        command.args(arguments).args(["-c", "-"]).env_clear();
+        command.current_dir(folder.path(".")).stdin(Stdio::piped());
+        let mut child = command
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        // One that does not read it may have ended.
+        let _ = child.stdin.take().unwrap().write_all(config.as_bytes());
+        child.wait_with_output().unwrap()
+    };
+    let good = "[listener.app]\nbind = \"127.0.0.1:8080\"\n\
+                [route.all]\nupstream = \"https://cms.example.com\"\n";
+    let out = piped(&["check"], good);
+    assert_eq!(out.status.code(), Some(0), "{}", text(&out.stderr));
+    let out = piped(&["explain", "GET", "/a"], good);
+    assert_eq!(out.status.code(), Some(0), "{}", text(&out.stderr));
+    assert!(text(&out.stdout).contains("https://cms.example.com/a"));
+    let out = piped(&["check"], &good.replace("bind", "bnid"));
+    assert_eq!(out.status.code(), Some(78));
+    let said = text(&out.stderr);
+    for part in ["<stdin>:2:1: listener.app.bnid", "did you mean", "bnid = "] {
+        assert!(said.contains(part), "{part} in {said}");
+    }
+    // Who serves reads it again.
+    let out = piped(&["run"], good);
+    assert_eq!(out.status.code(), Some(78));
+    let said = text(&out.stderr);
+    assert!(said.contains("write it into a file"), "{said}");
+}
+
+#[test]
+fn what_somebody_typed_gives_the_terminal_no_orders() {
+    let folder = Folder::new();
+    folder.write(
+        "headset.toml",
+        "[listener.app]\nbind = \"127.0.0.1:8080\"\n\
+         [route.all]\nupstream = \"https://cms.example.com\"\n",
+    );
+    let config = ["-c", "headset.toml"];
+    for arguments in [
+        &["explain", "GET", "\u{1b}[31mwhat\n", config[0], config[1]][..],
+        &["explain", "\u{1b}[31mGET", "/a", config[0], config[1]],
+        &["check", "-c", "\u{1b}[31mnosuch.toml"],
+        &["explain", "GET", "/", "-c", "\u{1b}[31mnosuch.toml"],
+    ] {
+        let out = headset(&folder, arguments);
+        assert_ne!(out.status.code(), Some(0));
+        let said = text(&out.stderr);
+        assert!(said.contains(r"\u{1b}[31m"), "{said}");
+        assert!(!said.contains('\u{1b}'), "{said:?}");
+    }
+    let url = "http://u:hunter2@127.0.0.1:99999/a?token=hunter2";
+    let out = headset(&folder, &["explain", "GET", url, config[0], config[1]]);
+    assert_eq!(out.status.code(), Some(64));
+    let said = text(&out.stderr);
+    assert!(
+        said.contains("65535") && !said.contains("hunter2"),
+        "{said}"
+    );
+}
