@@ -65,6 +65,7 @@ pub fn start(log: LogConfig) {
         let colour = std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
         let layer = fmt::layer()
             .with_writer(writer)
+            .fmt_fields(people::PeopleFields)
             .with_target(false)
             .with_ansi(colour)
             .log_internal_errors(false);
