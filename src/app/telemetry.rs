@@ -24,6 +24,7 @@ pub use self::level::{LevelControl, level_control};
 use self::lines::LogQueue;
 pub use self::lost::count_losses;
 pub use self::traces::Traces;
+use crate::base::problem::Problem;
 use crate::config::{LogConfig, LogFormat};
 
 /// Starts logging for the whole process. A second call changes nothing.
@@ -64,8 +65,8 @@ pub fn start(log: LogConfig) {
     let begun = if for_people {
         let colour = std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
         let layer = fmt::layer()
-            .with_writer(writer)
             .fmt_fields(people::PeopleFields)
+            .with_writer(writer)
             .with_target(false)
             .with_ansi(colour)
             .log_internal_errors(false);
@@ -88,6 +89,12 @@ pub fn start(log: LogConfig) {
     if begun.is_ok() {
         control.adopt();
     }
+}
+
+/// Logs a warning about a configuration, with its key where it is about one.
+pub fn warn(warning: &Problem) {
+    let key = Some(&warning.key).filter(|key| !key.is_empty());
+    tracing::warn!(config.key = key.map(tracing::field::display), "{warning}");
 }
 
 /// Waits, for a second at most, until the lines so far have been written.

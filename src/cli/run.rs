@@ -104,7 +104,7 @@ fn prepared(origin: ConfigOrigin, protect: fn()) -> anyhow::Result<Result<App, E
     telemetry::start(config.log);
     protect();
     for warning in config.warnings.iter().chain(&load::exposed(&config)) {
-        tracing::warn!(config.key = %warning.key, "{warning}");
+        telemetry::warn(warning);
     }
     match App::reloading(origin, config, Clock::system()) {
         Ok(app) => Ok(Ok(app)),

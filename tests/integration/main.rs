@@ -29,6 +29,7 @@ mod stories {
     mod lies;
     mod limits;
     mod listener_tls;
+    mod log_lines;
     mod logins;
     mod operator;
     mod paces;

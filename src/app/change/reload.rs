@@ -23,6 +23,7 @@ use crate::app::change::running::Running;
 use crate::app::change::{restart_only, supervisor};
 use crate::app::serve::listener_sockets::{ListenError, new_addresses, sockets};
 use crate::app::serve::{admin_listener, admin_view};
+use crate::app::telemetry;
 use crate::base::problem::Problem;
 use crate::config::Config;
 use crate::config::load::{self, Sources};
@@ -159,7 +160,7 @@ impl Running {
     async fn turn_over(&mut self, sources: &Sources) -> Result<ReloadChanges, ReloadRefused> {
         let mut config = read(sources).await?;
         for warning in &config.warnings {
-            tracing::warn!(config.key = %warning.key, "{warning}");
+            telemetry::warn(warning);
         }
         for key in restart_only::keep(&mut config, &self.plan.config) {
             tracing::warn!(
