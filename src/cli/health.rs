@@ -51,7 +51,10 @@ pub fn run(args: HealthArgs) -> anyhow::Result<ExitCode> {
         (false, true) => "/readyz?strict",
         (false, false) => "/readyz",
     };
-    let asking = (args.instance).ask(Method::GET, probe, args.timeout);
+    let asking = async {
+        let found = args.instance.find().await?;
+        (found.ask(Method::GET, probe, String::new(), args.timeout)).await
+    };
     // Finding it may take its time, too.
     let asked = async { tokio::time::timeout(args.timeout, asking).await };
     let (well, line) = match process::runtime()?.block_on(asked) {

@@ -12,9 +12,7 @@ use std::collections::BTreeSet;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
-use http::{Method, StatusCode};
 use tokio::net::TcpStream;
 
 pub use self::asking::{Instance, Reply};
@@ -155,35 +153,6 @@ impl InstanceArgs {
                 Err(InstanceError::NotRunning { looked })
             }
         }
-    }
-
-    /// Finds it and asks it, as [`Instance::ask`] does.
-    ///
-    /// # Errors
-    /// As [`InstanceArgs::find`] and [`Instance::ask`].
-    pub async fn ask(
-        &self,
-        method: Method,
-        target: &str,
-        limit: Duration,
-    ) -> Result<Reply, InstanceError> {
-        let instance = self.find().await?;
-        instance.ask(method, target, String::new(), limit).await
-    }
-
-    /// The same with `body`, as [`Instance::ask_json`] does.
-    ///
-    /// # Errors
-    /// As [`InstanceArgs::find`] and [`Instance::ask_json`].
-    pub async fn ask_json(
-        &self,
-        method: Method,
-        target: &str,
-        body: String,
-        limit: Duration,
-    ) -> Result<(StatusCode, serde_json::Value), InstanceError> {
-        let instance = self.find().await?;
-        instance.ask_json(method, target, body, limit).await
     }
 
     /// The configuration, where there is one that can be used.

@@ -65,8 +65,10 @@ pub fn run(args: LogLevelArgs) -> anyhow::Result<ExitCode> {
         LogLevel::Debug => "debug",
     };
     let body = json!({ "level": level, "for_seconds": args.time.as_secs() }).to_string();
-    let asked = (args.instance).ask_json(Method::PUT, "/log-level", body, LIMIT);
-    let asked = process::runtime()?.block_on(asked);
+    let asked = process::runtime()?.block_on(async {
+        let found = args.instance.find().await?;
+        (found.ask_json(Method::PUT, "/log-level", body, LIMIT)).await
+    });
     let told = match asked {
         Ok((_, told)) => told,
         Err(error) => return report::unanswered(&error),

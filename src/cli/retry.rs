@@ -97,9 +97,8 @@ async fn ask(args: &RetryArgs) -> Result<(StatusCode, Json), InstanceError> {
         target.push_str("tenant=");
         target.push_str(tenant);
     }
-    (args.instance)
-        .ask_json(Method::POST, &target, String::new(), LIMIT)
-        .await
+    let found = args.instance.find().await?;
+    (found.ask_json(Method::POST, &target, String::new(), LIMIT)).await
 }
 
 /// What came of it, for a person and as an exit code.

@@ -104,6 +104,7 @@ async fn show(args: &StatusArgs) -> anyhow::Result<ExitCode> {
 }
 
 async fn ask(args: &StatusArgs) -> Result<Json, InstanceError> {
-    let asked = (args.instance).ask_json(Method::GET, "/status", String::new(), LIMIT);
+    let found = args.instance.find().await?;
+    let asked = found.ask_json(Method::GET, "/status", String::new(), LIMIT);
     Ok(asked.await?.1)
 }

@@ -76,7 +76,10 @@ async fn look(args: &WaitArgs) -> Result<(), String> {
         true => "/readyz?strict",
         false => "/startupz",
     };
-    let asked = (args.instance).ask(Method::GET, probe, args.timeout);
+    let asked = async {
+        let found = args.instance.find().await?;
+        (found.ask(Method::GET, probe, String::new(), args.timeout)).await
+    };
     let reply = asked.await.map_err(|error| with_causes(&error))?;
     match reply.status {
         StatusCode::OK => Ok(()),
