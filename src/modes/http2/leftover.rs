@@ -29,7 +29,8 @@ pub(super) struct Leftover<'a> {
     stream: &'a StreamState,
     upload: Option<RecvStream>,
     left: usize,
-    heard: Instant,
+    /// When some came last.
+    heard: Option<Instant>,
 }
 
 impl<'a> Leftover<'a> {
@@ -39,7 +40,7 @@ impl<'a> Leftover<'a> {
             stream,
             upload: None,
             left: OCTETS,
-            heard: Instant::now(),
+            heard: None,
         }
     }
 
@@ -55,7 +56,7 @@ impl<'a> Leftover<'a> {
                     // Refused only where more is released than came.
                     let _ = upload.flow_control().release_capacity(octets.len());
                     self.left -= octets.len();
-                    self.heard = Instant::now();
+                    self.heard = Some(Instant::now());
                 }
                 _ => self.upload = None,
             }
@@ -65,14 +66,16 @@ impl<'a> Leftover<'a> {
 
     /// The same after the response until its time is over, or headset stops.
     pub(super) async fn finish(mut self, notes: &Rc<ConnState>) {
-        let begun = Instant::now();
-        self.heard = begun;
+        // Of most calls nothing is left, and they need no clock.
+        let mut begun = None;
         let mut lazy_timer = LazyTimer::default();
         poll_fn(|cx| {
             if notes.is_closing.get() || self.poll_read(cx).is_ready() {
                 return Poll::Ready(());
             }
-            let end = (begun + WHOLE).min(self.heard + SILENCE);
+            let begun = *begun.get_or_insert_with(Instant::now);
+            let heard = self.heard.map_or(begun, |heard| heard.max(begun));
+            let end = (begun + WHOLE).min(heard + SILENCE);
             lazy_timer.poll(cx, end)
         })
         .await;
