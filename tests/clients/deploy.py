@@ -134,9 +134,8 @@ def left_out(bench):
     return "demo and simulate are refused with exit code 69 and the way to them; help names neither"
 
 
-# In bytes, without a profile and by one. The aim is 8,000,000: a rise of this is to be worth it, and
-# each fall is kept.
-MOST, MOST_PROFILED = 11_300_000, 8_150_000
+# In bytes, without a profile and by one, which is what ships.
+MOST, MOST_PROFILED = 11_300_000, 8_000_000
 
 
 def size(bench):
