@@ -202,16 +202,20 @@ async fn a_caller_that_does_not_close_does_not_hold_up_a_stop() {
     assert!(begun.elapsed() < Duration::from_secs(10));
 }
 
+/// The head of a POST on stream 1 with another `:authority`, which headset does not go by.
+fn misdirected() -> Frame {
+    let mut post = Frame::post(1);
+    post.payload.truncate(4);
+    post.payload.extend(*b"\x04evil");
+    post
+}
+
 #[tokio::test]
 async fn over_http2_only_the_stream_ends_and_without_an_error() {
     let upstream = Recorder::start([Step::ok("fine")]).await;
     let headset = plain(&upstream.url(), "", "");
     let mut caller = Http2Caller::connect(headset.app(), &[]).await;
-    let mut post = Frame::post(1);
-    // Another `:authority`, which headset does not go by.
-    post.payload.truncate(4);
-    post.payload.extend(*b"\x04evil");
-    caller.send(&post).await;
+    caller.send(&misdirected()).await;
     caller
         .send(&Frame::new(frames::DATA, 0, 1, &[b'x'; 10_000]))
         .await;
@@ -238,10 +242,7 @@ async fn refused_over_http2(octets: usize) -> (usize, Option<u32>) {
     let upstream = Recorder::start([Step::ok("fine")]).await;
     let headset = plain(&upstream.url(), "", "");
     let mut caller = Http2Caller::connect(headset.app(), &[]).await;
-    let mut post = Frame::post(1);
-    post.payload.truncate(4);
-    post.payload.extend(*b"\x04evil");
-    caller.send(&post).await;
+    caller.send(&misdirected()).await;
     let (mut sent, mut stream, mut connection) = (0, WINDOW, WINDOW);
     let mut is_answered = false;
     loop {
