@@ -67,6 +67,7 @@ pub(super) async fn serve(
     let stream_rules = Rc::new(StreamRules {
         fields: rules.header_count,
         idle: rules.idle,
+        phase: phase.clone(),
         too_large: metrics.refused(ListenerRefusal::HeadTooLarge).clone(),
         slow: metrics.refused(ListenerRefusal::SlowReader).clone(),
     });

@@ -14,7 +14,7 @@ use crate::net::caller::stream::StreamState;
 /// whatever the reason: what came is not all of it (RFC 9113 §8.1.1).
 #[derive(Debug)]
 pub struct H2Upload {
-    /// `None` once it was left.
+    /// `None` once its end was read.
     upload: Option<RecvStream>,
     /// How many bytes are to come, where the head tells.
     left: Option<u64>,
@@ -39,6 +39,7 @@ impl H2Upload {
         let left = lengths
             .next()
             .and_then(|one| one.to_str().ok()?.parse().ok());
+        stream.begin_upload();
         H2Upload {
             upload: Some(upload),
             left,
@@ -70,15 +71,27 @@ impl H2Upload {
                 if let Some(left) = &mut self.left {
                     *left = left.saturating_sub(octets.len() as u64);
                 }
+                if upload.is_end_stream() {
+                    self.end();
+                }
                 Poll::Ready(Some(Ok(Frame::data(octets))))
             }
             Some(Err(error)) => Poll::Ready(Some(Err(error))),
             None => {
                 let trailers = ready!(upload.poll_trailers(cx));
+                if let Ok(None) = trailers {
+                    self.end();
+                }
                 let frame = trailers.map(|trailers| trailers.map(Frame::trailers));
                 Poll::Ready(frame.transpose())
             }
         }
+    }
+
+    /// Its end was read.
+    fn end(&mut self) {
+        self.upload = None;
+        self.stream.let_go(None);
     }
 
     /// Whether nothing of it is left to come.
@@ -99,11 +112,10 @@ impl H2Upload {
 impl Drop for H2Upload {
     /// Leaves what is still to come, unless its caller waits to be told to send it.
     fn drop(&mut self) {
-        if let Some(upload) = self.upload.take()
-            && !upload.is_end_stream()
-            && !self.expects
-        {
-            self.stream.leave(upload);
-        }
+        let Some(upload) = self.upload.take() else {
+            return;
+        };
+        let is_wanted = !upload.is_end_stream() && !self.expects;
+        self.stream.let_go(is_wanted.then_some(upload));
     }
 }

@@ -17,6 +17,7 @@ use h2::{Reason, RecvStream, SendStream};
 use http::{HeaderMap, HeaderName, Request, Response, StatusCode, header};
 use http_body::Body as _;
 use prometheus::IntCounter;
+use tokio::sync::watch;
 
 use super::leftover::Leftover;
 use crate::base::lazy_timer::LazyTimer;
@@ -27,6 +28,7 @@ use crate::gateway::request_body::caller_body::CallerBody;
 use crate::gateway::request_body::h2_upload::H2Upload;
 use crate::gateway::response_body::{self, ResponseBody};
 use crate::h1::spelling::Spelling;
+use crate::modes::phase::Phase;
 use crate::modes::serving::CurrentService;
 use crate::net::caller::stream::StreamState;
 use crate::net::caller::{ConnState, InFlight};
@@ -38,6 +40,8 @@ pub(super) struct StreamRules {
     pub(super) fields: usize,
     /// How long a caller may take nothing of its response; zero is no bound.
     pub(super) idle: Duration,
+    /// How far headset is on its way out.
+    pub(super) phase: watch::Receiver<Phase>,
     /// Counts heads with too many fields.
     pub(super) too_large: IntCounter,
     /// Counts streams whose callers take nothing.
@@ -108,8 +112,9 @@ pub(super) async fn serve(
             false
         }
     };
-    if is_whole {
-        leftover.finish(&notes).await;
+    if is_whole && leftover.may_come() {
+        // Boxed: of most calls nothing is left, and their tasks are smaller without it.
+        Box::pin(leftover.finish(rules.phase.clone())).await;
     }
 }
 

@@ -1,6 +1,7 @@
 //! What an HTTP/2 stream of a caller and the call on it tell each other. On its worker only.
 
 use std::cell::{Cell, RefCell};
+use std::task::{Context, Poll, Waker};
 
 use h2::RecvStream;
 use http::{HeaderMap, Response, StatusCode};
@@ -12,6 +13,18 @@ use crate::net::turn;
 /// left, and does not tell how much that is.
 const INTERIM: usize = 16 * 1024;
 
+/// Who has the upload of a stream.
+#[derive(Debug, Default)]
+enum UploadHolder {
+    /// Nobody: there is none, or nothing more of it will be taken.
+    #[default]
+    Nobody,
+    /// The call, and who is to be woken when it lets go.
+    Call(Option<Waker>),
+    /// Nobody yet takes what may still come, which the call does not want.
+    Left(RecvStream),
+}
+
 /// One stream, while its call is answered.
 #[derive(Debug, Default)]
 pub struct StreamState {
@@ -21,8 +34,7 @@ pub struct StreamState {
     interim: RefCell<Vec<Response<()>>>,
     /// Bytes of all there were.
     interim_bytes: Cell<usize>,
-    /// What may still come of a body that nobody wants.
-    leftover: RefCell<Option<RecvStream>>,
+    upload: RefCell<UploadHolder>,
 }
 
 impl StreamState {
@@ -65,14 +77,43 @@ impl StreamState {
         self.interim.take()
     }
 
-    /// Leaves `upload`, of which nobody wants the rest.
-    pub fn leave(&self, upload: RecvStream) {
-        self.leftover.replace(Some(upload));
+    /// The call reads an upload.
+    pub fn begin_upload(&self) {
+        self.upload.replace(UploadHolder::Call(None));
     }
 
-    /// Takes what was left.
-    pub fn take_leftover(&self) -> Option<RecvStream> {
-        self.leftover.take()
+    /// The call reads it no more. It hands over what may still come, or nothing where that has
+    /// ended or is not to be taken.
+    pub fn let_go(&self, leftover: Option<RecvStream>) {
+        let next = leftover.map_or(UploadHolder::Nobody, UploadHolder::Left);
+        if let UploadHolder::Call(Some(waiting)) = self.upload.replace(next) {
+            waiting.wake();
+        }
+    }
+
+    /// Takes what the call does not want of its upload, when it has let go of it; `None` where
+    /// there is nothing.
+    pub fn poll_leftover(&self, cx: &mut Context<'_>) -> Poll<Option<RecvStream>> {
+        let mut upload = self.upload.borrow_mut();
+        match &mut *upload {
+            UploadHolder::Nobody => Poll::Ready(None),
+            UploadHolder::Call(waiting) => {
+                match waiting {
+                    Some(waiting) => waiting.clone_from(cx.waker()),
+                    None => *waiting = Some(cx.waker().clone()),
+                }
+                Poll::Pending
+            }
+            UploadHolder::Left(_) => match std::mem::take(&mut *upload) {
+                UploadHolder::Left(leftover) => Poll::Ready(Some(leftover)),
+                _ => Poll::Ready(None),
+            },
+        }
+    }
+
+    /// Whether an upload goes on, or something of it is left.
+    pub fn has_upload(&self) -> bool {
+        !matches!(*self.upload.borrow(), UploadHolder::Nobody)
     }
 }
 

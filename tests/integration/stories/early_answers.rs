@@ -235,19 +235,22 @@ async fn over_http2_only_the_stream_ends_and_without_an_error() {
     assert_eq!(caller.next_of(frames::DATA).await.unwrap().payload, b"fine");
 }
 
-/// Sends a body of `octets` to a call that is refused, as far as the windows let it, and
-/// tells how much went until the stream ended, and by which reset.
-async fn refused_over_http2(octets: usize) -> (usize, Option<u32>) {
+/// Sends a body of `octets` on stream 1 as far as the windows let it, no more than the first
+/// `before` until the answer is there whole, of which it tells `answered`. Tells how much
+/// went until the stream ended, by which reset, and the answer's body.
+async fn uploaded(
+    caller: &mut Http2Caller,
+    (octets, before): (usize, usize),
+    answered: impl Fn(),
+) -> (usize, Option<u32>, Vec<u8>) {
     const WINDOW: usize = 65_535;
-    let upstream = Recorder::start([Step::ok("fine")]).await;
-    let headset = plain(&upstream.url(), "", "");
-    let mut caller = Http2Caller::connect(headset.app(), &[]).await;
-    caller.send(&misdirected()).await;
     let (mut sent, mut stream, mut connection) = (0, WINDOW, WINDOW);
-    let mut is_answered = false;
+    let (mut is_answered, mut asks_on) = (false, false);
+    let mut body = Vec::new();
     loop {
-        while sent < octets {
-            let piece = (octets - sent).min(stream).min(connection).min(16_384);
+        let due = if is_answered { octets } else { before };
+        while sent < due {
+            let piece = (due - sent).min(stream).min(connection).min(16_384);
             if piece == 0 {
                 break;
             }
@@ -258,7 +261,7 @@ async fn refused_over_http2(octets: usize) -> (usize, Option<u32>) {
             let data = Frame::new(frames::DATA, flags, 1, &vec![b'x'; piece]);
             assert!(caller.send(&data).await);
         }
-        if sent == octets && is_answered {
+        if sent == octets && is_answered && !std::mem::replace(&mut asks_on, true) {
             // Nothing of the first stream comes before the answer to the second.
             caller.send(&Frame::get(3)).await;
         }
@@ -285,9 +288,15 @@ async fn refused_over_http2(octets: usize) -> (usize, Option<u32>) {
                     _ => stream += more as usize,
                 }
             }
-            (frames::DATA, 1) => is_answered |= frame.flags & frames::END_STREAM != 0,
-            (frames::RST_STREAM, 1) => return (sent, frame.reason()),
-            (frames::DATA, 3) => return (sent, None),
+            (frames::DATA, 1) => {
+                body.extend(frame.payload);
+                if frame.flags & frames::END_STREAM != 0 {
+                    is_answered = true;
+                    answered();
+                }
+            }
+            (frames::RST_STREAM, 1) => return (sent, frame.reason(), body),
+            (frames::HEADERS, 3) => return (sent, None, body),
             _ => {}
         }
     }
@@ -295,11 +304,35 @@ async fn refused_over_http2(octets: usize) -> (usize, Option<u32>) {
 
 #[tokio::test]
 async fn over_http2_what_a_caller_still_sends_is_taken_so_that_it_sees_no_reset() {
+    let upstream = Recorder::start([Step::ok("fine")]).await;
+    let headset = plain(&upstream.url(), "", "");
+    let refused = async |octets| {
+        let mut caller = Http2Caller::connect(headset.app(), &[]).await;
+        caller.send(&misdirected()).await;
+        let (sent, reset, _) = uploaded(&mut caller, (octets, octets), || {}).await;
+        (sent, reset)
+    };
     for octets in [70_000, 200_000, 3_000_000] {
-        assert_eq!(refused_over_http2(octets).await, (octets, None));
+        assert_eq!(refused(octets).await, (octets, None));
     }
     // Not without end.
-    let (sent, reset) = refused_over_http2(64 << 20).await;
+    let (sent, reset) = refused(64 << 20).await;
     assert_eq!(reset, Some(frames::NO_ERROR));
     assert!((16 << 20..18 << 20).contains(&sent), "{sent}");
+}
+
+#[tokio::test]
+async fn over_http2_an_upload_is_taken_on_whose_upstream_answers_and_goes() {
+    let upstream = Recorder::start([Step::ok("fine")]).await;
+    let headset = plain(&upstream.url(), "", "");
+    for turn in 0..20 {
+        upstream.then([Step::AnswerUnread(TOO_LARGE.into()), Step::ok("fine")]);
+        let mut caller = Http2Caller::connect(headset.app(), &[]).await;
+        caller.send(&Frame::post(1)).await;
+        // The upload is let go of when it cannot be written, after the response's end.
+        let answered = || upstream.cut();
+        let (sent, reset, body) = uploaded(&mut caller, (3_000_000, 100_000), answered).await;
+        assert_eq!((sent, reset), (3_000_000, None), "turn {turn}");
+        assert_eq!(String::from_utf8_lossy(&body), "too large");
+    }
 }
