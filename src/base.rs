@@ -10,6 +10,7 @@ pub mod one_by_one;
 pub mod panic;
 pub mod permits;
 pub mod problem;
+pub mod spelled_out;
 pub mod task;
 #[cfg(test)]
 pub(crate) mod temp_folder;

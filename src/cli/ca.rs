@@ -12,6 +12,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use crate::app::build::{authorities, kind_keys};
+use crate::base::spelled_out::spelled_out;
 use crate::base::time::{Clock, rfc3339};
 use crate::cli::quick::CONFIG_VARIABLE;
 use crate::cli::{exit, report};
@@ -137,7 +138,7 @@ pub fn run(args: CaArgs) -> anyhow::Result<ExitCode> {
             Ok(ExitCode::SUCCESS)
         }
         Err(Refused(code, why)) => {
-            writeln!(io::stderr(), "headset: {}", report::plain(&why))?;
+            writeln!(io::stderr(), "headset: {}", spelled_out(&why))?;
             Ok(ExitCode::from(code))
         }
     }

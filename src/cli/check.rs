@@ -13,6 +13,7 @@ use serde_json::{Value as Json, json};
 use crate::app::build::{PlanDraft, kind_keys, open_stores};
 use crate::base::one_by_one::one_by_one;
 use crate::base::problem::{Place, Problem};
+use crate::base::spelled_out::spelled_out;
 use crate::base::time::Clock;
 use crate::cli::excerpt;
 use crate::cli::exit;
@@ -166,7 +167,7 @@ fn write(
         }
         (Ok(config), OutputFormat::Human) => {
             for warning in &config.warnings {
-                writeln!(stderr, "warning: {}", report::plain(&warning.to_string()))?;
+                writeln!(stderr, "warning: {}", spelled_out(&warning.to_string()))?;
             }
             for line in summary(config) {
                 writeln!(stdout, "{line}")?;

@@ -14,6 +14,7 @@ use serde_json::Value;
 use crate::admin::explain::shown;
 use crate::app::build::{PlanDraft, kind_keys};
 use crate::base::causes::with_causes;
+use crate::base::spelled_out::spelled_out;
 use crate::base::time::Clock;
 use crate::cli::instance::InstanceArgs;
 use crate::cli::quick::Quick;
@@ -96,14 +97,14 @@ fn by_a_configuration(args: &ExplainArgs) -> Result<Value, ExitCode> {
     // What it is explained by, where the configuration does not say that.
     for warning in config.warnings.iter().filter(|told| told.key == "listener") {
         let warning = warning.to_string();
-        let _ = writeln!(io::stderr(), "warning: {}", report::plain(&warning));
+        let _ = writeln!(io::stderr(), "warning: {}", spelled_out(&warning));
     }
     let draft = PlanDraft::new(config, Clock::system(), ProcessContext::default());
     let draft = draft.map_err(|found| report::refuse(&found))?;
     let told = draft.explainer().explain(&args.method, &args.url);
     told.map(|told| shown(&told)).map_err(|why| {
         let line = format!("{} {}: {why}", args.method, bare(&args.url));
-        let _ = writeln!(io::stderr(), "headset: {}", report::plain(&line));
+        let _ = writeln!(io::stderr(), "headset: {}", spelled_out(&line));
         ExitCode::from(exit::EX_USAGE)
     })
 }
@@ -127,7 +128,7 @@ fn by_the_running_one(args: &ExplainArgs) -> io::Result<Result<Value, ExitCode>>
         Ok(reply) => (reply.line(), exit::EX_USAGE),
         Err(error) => (with_causes(&error), error.exit_code()),
     };
-    writeln!(io::stderr(), "headset: {}", report::plain(&why))?;
+    writeln!(io::stderr(), "headset: {}", spelled_out(&why))?;
     Ok(Err(ExitCode::from(code)))
 }
 

@@ -1,7 +1,6 @@
 //! What came of it, for people on a terminal and for scripts: problems of a configuration,
 //! and the outcome of one attempt to obtain a credential.
 
-use std::borrow::Cow;
 use std::io::Write;
 use std::process::ExitCode;
 use std::time::Duration;
@@ -10,6 +9,7 @@ use serde_json::{Value as Json, json};
 
 use crate::base::causes::with_causes;
 use crate::base::problem::Problem;
+use crate::base::spelled_out::spelled_out;
 use crate::base::time::rfc3339;
 use crate::cli::exit;
 use crate::cli::instance::InstanceError;
@@ -43,7 +43,7 @@ pub fn drawn(
     out: &mut dyn Write,
 ) -> std::io::Result<()> {
     for problem in problems {
-        writeln!(out, "{}", plain(&problem.to_string()))?;
+        writeln!(out, "{}", spelled_out(&problem.to_string()))?;
         if let Some(drawn) = draw(problem) {
             writeln!(out, "{drawn}")?;
         }
@@ -52,19 +52,6 @@ pub fn drawn(
         1 => writeln!(out, "1 problem"),
         count => writeln!(out, "{count} problems"),
     }
-}
-
-/// `text` with its control characters spelled out. It may hold what somebody typed or a script
-/// handed on, and a terminal takes some characters for orders.
-pub(super) fn plain(text: &str) -> Cow<'_, str> {
-    if !text.contains(char::is_control) {
-        return text.into();
-    }
-    let spelled = |c: char| match c.is_control() {
-        true => c.escape_default().to_string(),
-        false => c.to_string(),
-    };
-    text.chars().map(spelled).collect()
 }
 
 /// Shows the `problems` of a configuration that no command can go on with.

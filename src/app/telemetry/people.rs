@@ -13,6 +13,8 @@ use tracing_subscriber::field::RecordFields;
 use tracing_subscriber::fmt::FormatFields;
 use tracing_subscriber::fmt::format::Writer;
 
+use crate::base::spelled_out::SpelledOut;
+
 const ESCAPE: char = '\x1b';
 
 /// How the fields of a line are written: a message as it is, every other as `name=value`, a
@@ -86,21 +88,6 @@ impl Debug for Quoted<'_> {
     }
 }
 
-/// Writes control characters spelled out.
-struct SpelledOut<'a, W>(&'a mut W);
-
-impl<W: fmt::Write> fmt::Write for SpelledOut<'_, W> {
-    fn write_str(&mut self, text: &str) -> fmt::Result {
-        for c in text.chars() {
-            match c.is_control() {
-                true => write!(self.0, "{}", c.escape_default())?,
-                false => self.0.write_char(c)?,
-            }
-        }
-        Ok(())
-    }
-}
-
 /// `line` with its control characters spelled out, but for the line break that ends it and
 /// the colours of the log itself.
 pub(super) fn one_line(line: &[u8]) -> Cow<'_, [u8]> {
@@ -121,11 +108,9 @@ pub(super) fn one_line(line: &[u8]) -> Cow<'_, [u8]> {
             plain.push_str(colour);
             // All of it is ASCII.
             rest.nth(colour.len() - 2);
-        } else if c.is_control() {
-            // Writing to a String does not fail.
-            let _ = write!(plain, "{}", c.escape_default());
         } else {
-            plain.push(c);
+            // Writing to a String does not fail.
+            let _ = SpelledOut(&mut plain).write_char(c);
         }
     }
     plain.push_str(end);
