@@ -70,7 +70,8 @@ impl Visit for WrittenFields<'_> {
 }
 
 /// A text in quotes. Backslashes stay: they are of what was spelled out before. A quote
-/// within gets one, unless it has it already.
+/// within gets one, unless it has it already, and so does a backslash at the end: the last
+/// quote ends the text as in JSON or Rust.
 struct Quoted<'a>(&'a str);
 
 impl Debug for Quoted<'_> {
@@ -83,6 +84,9 @@ impl Debug for Quoted<'_> {
             }
             is_escaped = c == '\\' && !is_escaped;
             f.write_char(c)?;
+        }
+        if is_escaped {
+            f.write_char('\\')?;
         }
         f.write_char('"')
     }
@@ -179,7 +183,7 @@ mod tests {
             line,
             concat!(
                 r#"call "failed" error.detail="there is no kind \"a\u{1b}\"b\"" "#,
-                r#"request.path="/a\x1b\"b" end="a\" count=3 why=two words"#,
+                r#"request.path="/a\x1b\"b" end="a\\" count=3 why=two words"#,
                 "\n"
             )
         );
