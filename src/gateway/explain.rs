@@ -26,7 +26,7 @@ use crate::config::{Announce, Effect, Limits, Timeouts};
 use crate::gateway::error::{CallerFault, Error};
 use crate::gateway::fields::HOP_BY_HOP;
 use crate::gateway::framing::host_name;
-use crate::gateway::matcher::{Matcher, find, in_order};
+use crate::gateway::matcher::{Matcher, find};
 use crate::gateway::replay::{AttemptOutcome, ReplayPolicy};
 use crate::gateway::stack::target::{TargetRules, no_tunnels};
 use crate::gateway::stack::{authorize, scrub};
@@ -127,17 +127,18 @@ const ENDS: [(&str, AttemptOutcome); 6] = [
 ];
 
 impl Explainer {
-    /// Explains by routes, whatever their order, as reverse listeners go by them and as forward
-    /// ones do, by `listeners` and `limits`.
+    /// Explains by routes as reverse listeners go by them and as forward ones do, each in the
+    /// order of [`matcher::in_order`], by `listeners` and `limits`.
+    ///
+    /// [`matcher::in_order`]: crate::gateway::matcher::in_order
     pub fn new(
         (routes, forward_routes): (Vec<ExplainedRoute>, Vec<ExplainedRoute>),
         listeners: Vec<ExplainedListener>,
         limits: Limits,
     ) -> Explainer {
-        let sorted = |routes| in_order(routes, |route: &ExplainedRoute| &route.matcher);
         Explainer {
-            routes: sorted(routes),
-            forward_routes: sorted(forward_routes),
+            routes,
+            forward_routes,
             listeners,
             limits,
         }

@@ -47,9 +47,11 @@ impl PlanDraft {
                 timeouts: route.timeouts.clone(),
             }
         };
-        let routes = self.routes.iter().map(|one| route(one, false)).collect();
-        let forward = self.routes.iter().map(|one| route(one, true)).collect();
-        let forward = in_order(forward, |route: &ExplainedRoute| &route.matcher);
+        let in_order = |forwards| {
+            let all = self.routes.iter().map(|one| route(one, forwards));
+            in_order(all.collect(), |route: &ExplainedRoute| &route.matcher)
+        };
+        let (routes, forward) = (in_order(false), in_order(true));
         let origins = forward.iter().map(|r| r.target.upstream_target.origin());
         let sites = sites(origins);
         let limits = self.config.limits.clone();
