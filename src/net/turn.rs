@@ -4,17 +4,25 @@
 //! task is ready. Between two of these looks a socket appears empty, whatever has arrived
 //! on it. Who must know compares turns: in the same one, nothing was learned.
 //!
-//! A turn is short, so what only bounds a wait takes its time from [`now`], which reads the
-//! clock once for all of them. What is measured reads the clock itself.
+//! A turn is short, so what only bounds a wait takes its time from [`now`], and whether a
+//! credential lives from [`moment`]: the clocks are read once for all of them. What is measured
+//! reads the clock itself.
 
 use std::cell::Cell;
+use std::thread::LocalKey;
 
 use tokio::time::Instant;
 
+use crate::base::time::{Clock, Moment};
+
 thread_local! {
     static TURN: Cell<u64> = const { Cell::new(0) };
-    static NOW: Cell<Option<(Instant, u32)>> = const { Cell::new(None) };
+    static NOW: ReadOnce<Instant> = const { Cell::new(None) };
+    static MOMENT: ReadOnce<Moment> = const { Cell::new(None) };
 }
+
+/// What was read in this turn, and how often it was used since.
+type ReadOnce<T> = Cell<Option<(T, u32)>>;
 
 /// How often one reading of the clock is used: a turn in which there is always another task
 /// to poll may be long.
@@ -25,6 +33,7 @@ const USES: u32 = 64;
 pub fn advance() {
     TURN.set(TURN.get() + 1);
     NOW.set(None);
+    MOMENT.set(None);
 }
 
 /// The turn of this thread.
@@ -34,15 +43,24 @@ pub fn current() -> u64 {
 
 /// About now: when it was first asked for in this turn.
 pub fn now() -> Instant {
-    match NOW.get() {
+    once(&NOW, Instant::now)
+}
+
+/// The same on both clocks that `clock` reads. A thread asks for one clock only.
+pub fn moment(clock: &Clock) -> Moment {
+    once(&MOMENT, || clock.now())
+}
+
+fn once<T: Copy>(kept: &'static LocalKey<ReadOnce<T>>, read: impl FnOnce() -> T) -> T {
+    match kept.get() {
         Some((now, uses)) if uses < USES => {
-            NOW.set(Some((now, uses + 1)));
+            kept.set(Some((now, uses + 1)));
             now
         }
         _ => {
-            let now = Instant::now();
+            let now = read();
             if TURN.get() > 0 {
-                NOW.set(Some((now, 0)));
+                kept.set(Some((now, 0)));
             }
             now
         }
@@ -57,18 +75,25 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn the_clock_is_read_once_a_turn_and_again_in_a_long_one() {
         let pass = || tokio::time::advance(Duration::from_millis(1));
-        let begun = now();
+        let clock = Clock::faked(0);
+        let both = || (now(), moment(&clock));
+        let differ = |one: (Instant, Moment), other: (Instant, Moment)| {
+            assert_ne!(one.0, other.0);
+            assert_ne!(one.1, other.1);
+        };
+        let begun = both();
         pass().await;
-        assert_ne!(now(), begun, "nobody tells of turns here");
+        differ(both(), begun); // Nobody tells of turns here.
         advance();
-        let turn = now();
+        let turn = both();
         pass().await;
-        assert_eq!(now(), turn);
+        assert_eq!(both(), turn);
         advance();
-        assert_ne!(now(), turn);
-        let turn = now();
+        differ(both(), turn);
+        let turn = both();
         pass().await;
-        let uses = (0..1000).take_while(|_| now() == turn).count();
+        let uses = (0..1000).take_while(|_| both() == turn).count();
         assert!(uses < USES as usize, "{uses}");
+        differ(both(), turn);
     }
 }

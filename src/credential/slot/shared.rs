@@ -15,6 +15,7 @@ use super::{Asked, RejectOutcome, Slot, SlotLimits, Successor};
 use crate::base::name::Name;
 use crate::base::time::Clock;
 use crate::credential::{Mint, MintError, Minted, Rejection, schedule};
+use crate::net::turn;
 
 /// What both halves see.
 pub(super) struct SharedState {
@@ -68,8 +69,9 @@ impl SharedState {
         self.rejected.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// On the path of a call: by the clock of this turn.
     pub(super) fn is_servable(&self, minted: &Minted) -> bool {
-        !schedule::servable(&minted.expires, self.clock.now()).is_zero()
+        !schedule::servable(&minted.expires, turn::moment(&self.clock)).is_zero()
     }
 }
 

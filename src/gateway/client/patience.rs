@@ -60,7 +60,7 @@ impl Patience {
             }
             return false;
         }
-        let since = *self.held_since.get_or_insert_with(Instant::now);
+        let since = *self.held_since.get_or_insert_with(turn::now);
         let is_over = lazy_timer.rings(cx, since + lifetimes.expect_continue);
         if is_over {
             source.release();

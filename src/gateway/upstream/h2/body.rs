@@ -18,6 +18,7 @@ use crate::base::lazy_timer::LazyTimer;
 use crate::gateway::body_error::BodyError;
 use crate::gateway::upstream::h1_body;
 use crate::gateway::upstream::h2::conn::H2Stream;
+use crate::net::turn;
 
 /// The body of a response.
 #[derive(Debug)]
@@ -104,7 +105,7 @@ impl H2Body {
         if self.idle.is_zero() {
             return Poll::Pending;
         }
-        let since = *self.since.get_or_insert_with(Instant::now);
+        let since = *self.since.get_or_insert_with(turn::now);
         ready!(
             self.lazy_timer
                 .poll(cx, since.max(place.moved()) + self.idle)
