@@ -42,6 +42,7 @@ use crate::base::permits::Permits;
 use crate::base::problem::Problem;
 use crate::base::task::boxed;
 use crate::base::time::Clock;
+use crate::base::worker;
 use crate::config::{Bind, Config, SocketAccess};
 use crate::credential::store::file::{Claim, StoreInUse};
 use crate::gateway::observe::Observers;
@@ -235,6 +236,7 @@ impl App {
         let now = clock.now().unix_seconds();
         let gauges = BuildGauges::register(&registry, &draft.config().digest, now)?;
         let count = draft.config().workers;
+        worker::expect(count);
         let runtime = tokio::runtime::Handle::current();
         telemetry::count_losses(&registry)?;
         let traces = telemetry::Traces::of_environment();

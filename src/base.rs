@@ -16,3 +16,4 @@ pub mod task;
 pub(crate) mod temp_folder;
 pub mod time;
 pub mod trace;
+pub mod worker;

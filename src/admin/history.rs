@@ -186,7 +186,7 @@ mod tests {
         contacts.code(StatusCode::OK).inc_by(9);
         contacts.code(StatusCode::BAD_GATEWAY).inc();
         for _ in 0..100 {
-            contacts.duration.observe(0.0075);
+            contacts.duration.observe(Duration::from_micros(7_500));
         }
         history.sample(std::slice::from_ref(&contacts), 6_000);
         let view = history.view(Some(1));

@@ -114,8 +114,7 @@ impl Future for ClientFuture {
         }
         Poll::Ready(match outcome {
             Ok((response, seen)) => {
-                let seconds = waited.as_secs_f64();
-                metrics.upstream_duration.observe(seconds);
+                metrics.upstream_duration.observe(waited);
                 Ok(CallResponse {
                     response,
                     seen,

@@ -7,10 +7,13 @@
 
 mod handles;
 mod labels;
+pub mod per_worker;
 mod reading;
 mod series;
+mod worker_histogram;
 
-use prometheus::{HistogramOpts, HistogramVec, IntCounterVec, IntGaugeVec, Opts, Registry};
+use prometheus::core::Collector;
+use prometheus::{IntCounterVec, IntGaugeVec, Opts, Registry};
 
 use crate::gateway::quota::QuotaFamilies;
 pub use handles::{ListenerMetrics, RouteMetrics};
@@ -18,7 +21,10 @@ pub use labels::{
     AuthFailure, ConnectOutcome, ConnectRetry, ListenerRefusal, PaceOutcome, ReplayResult,
     StreamKind,
 };
+use per_worker::{WorkerCounterVec, WorkerGaugeVec};
 pub use reading::RouteReading;
+pub use worker_histogram::WorkerHistogram;
+use worker_histogram::WorkerHistogramVec;
 
 /// From a fast local answer to a long poll, in seconds.
 const DURATION_BUCKETS: &[f64] = &[
@@ -32,18 +38,18 @@ const OVERHEAD_BUCKETS: &[f64] = &[
 /// All families about calls.
 #[derive(Debug)]
 pub struct Families {
-    requests: IntCounterVec,
-    methods: IntCounterVec,
+    requests: WorkerCounterVec,
+    methods: WorkerCounterVec,
     own_answers: IntCounterVec,
     upstream_errors: IntCounterVec,
-    upstream_connections: IntGaugeVec,
-    duration: HistogramVec,
-    upstream_duration: HistogramVec,
-    overhead: HistogramVec,
-    in_flight: IntGaugeVec,
+    upstream_connections: WorkerGaugeVec,
+    duration: WorkerHistogramVec,
+    upstream_duration: WorkerHistogramVec,
+    overhead: WorkerHistogramVec,
+    in_flight: WorkerGaugeVec,
     streams: IntGaugeVec,
-    request_bytes: IntCounterVec,
-    response_bytes: IntCounterVec,
+    request_bytes: WorkerCounterVec,
+    response_bytes: WorkerCounterVec,
     refused: IntCounterVec,
     connects: IntCounterVec,
     stripped: IntCounterVec,
@@ -58,28 +64,32 @@ impl Families {
     /// Declares the families in `registry`. Fails where one of the names is taken.
     pub fn register(registry: &Registry) -> Result<Families, prometheus::Error> {
         let counter = |name: &str, help: &str, labels: &[&str]| {
-            let family = IntCounterVec::new(Opts::new(name, help), labels)?;
-            registry.register(Box::new(family.clone()))?;
-            Ok::<_, prometheus::Error>(family)
+            declare(registry, IntCounterVec::new(Opts::new(name, help), labels))
         };
         let gauge = |name: &str, help: &str, labels: &[&str]| {
-            let family = IntGaugeVec::new(Opts::new(name, help), labels)?;
-            registry.register(Box::new(family.clone()))?;
-            Ok::<_, prometheus::Error>(family)
+            declare(registry, IntGaugeVec::new(Opts::new(name, help), labels))
         };
-        let histogram = |name: &str, help: &str, buckets: &[f64]| {
-            let opts = HistogramOpts::new(name, help).buckets(buckets.to_vec());
-            let family = HistogramVec::new(opts, &["route"])?;
-            registry.register(Box::new(family.clone()))?;
-            Ok::<_, prometheus::Error>(family)
+        // Of what every call counts.
+        let worker_counter = |name: &str, help: &str, labels: &[&str]| {
+            declare(
+                registry,
+                WorkerCounterVec::new(Opts::new(name, help), labels),
+            )
+        };
+        let worker_gauge = |name: &str, help: &str, labels: &[&str]| {
+            declare(registry, WorkerGaugeVec::new(Opts::new(name, help), labels))
+        };
+        let histogram = |name: &str, help: &str, bounds: &'static [f64]| {
+            let family = worker_histogram::family(Opts::new(name, help), &["route"], bounds);
+            declare(registry, family)
         };
         Ok(Families {
-            requests: counter(
+            requests: worker_counter(
                 "headset_requests_total",
                 "Calls answered, by the status that the application got.",
                 &["route", "code"],
             )?,
-            methods: counter(
+            methods: worker_counter(
                 "headset_requests_by_method_total",
                 "Calls answered, by method.",
                 &["route", "method"],
@@ -94,7 +104,7 @@ impl Families {
                 "Attempts that got no complete response from the upstream.",
                 &["route", "reason"],
             )?,
-            upstream_connections: gauge(
+            upstream_connections: worker_gauge(
                 "headset_upstream_connections",
                 "Connections to the upstream, busy or idle.",
                 &["route", "state"],
@@ -114,7 +124,7 @@ impl Families {
                 "Time to the head of the response, less the waits for the upstream and for a credential.",
                 OVERHEAD_BUCKETS,
             )?,
-            in_flight: gauge(
+            in_flight: worker_gauge(
                 "headset_requests_in_flight",
                 "Calls whose response has not ended.",
                 &["route"],
@@ -124,12 +134,12 @@ impl Families {
                 "Responses past their head and before their last byte, by kind.",
                 &["route", "kind"],
             )?,
-            request_bytes: counter(
+            request_bytes: worker_counter(
                 "headset_request_bytes_total",
                 "Bytes of request bodies sent on.",
                 &["route"],
             )?,
-            response_bytes: counter(
+            response_bytes: worker_counter(
                 "headset_response_bytes_total",
                 "Bytes of response bodies passed back.",
                 &["route"],
@@ -172,4 +182,14 @@ impl Families {
             quota: QuotaFamilies::register(registry)?,
         })
     }
+}
+
+/// Has `registry` know the `family`.
+fn declare<F: Collector + Clone + 'static>(
+    registry: &Registry,
+    family: Result<F, prometheus::Error>,
+) -> Result<F, prometheus::Error> {
+    let family = family?;
+    registry.register(Box::new(family.clone()))?;
+    Ok(family)
 }

@@ -24,11 +24,11 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::HeaderName;
 use http_body::{Frame, SizeHint};
-use prometheus::IntCounter;
 use tokio::time::Instant;
 
 use crate::gateway::body_error::BodyError;
 use crate::gateway::fields;
+use crate::gateway::metrics::per_worker::WorkerCounter;
 use crate::gateway::request_body::caller_body::CallerBody;
 use crate::gateway::request_body::min_rate::MinRate;
 use crate::gateway::request_body::replay_buffer::ReplayBuffer;
@@ -47,7 +47,7 @@ pub struct UploadSource {
     /// Fields that its trailers must not hold.
     trailers: RefCell<Option<Rc<[HeaderName]>>>,
     length: Option<u64>,
-    bytes: IntCounter,
+    bytes: WorkerCounter,
     seen: Cell<u64>,
     /// What else counts them.
     told: RefCell<Option<Rc<Cell<u64>>>>,
@@ -190,7 +190,7 @@ impl RequestBody {
     pub fn upload(
         incoming: CallerBody,
         room: usize,
-        bytes: IntCounter,
+        bytes: WorkerCounter,
         min_rate: Option<Box<MinRate>>,
         held: bool,
     ) -> RequestBody {

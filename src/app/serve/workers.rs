@@ -21,6 +21,7 @@ use crate::admin::health::Health;
 use crate::base::name::Name;
 use crate::base::permits::Permits;
 use crate::base::task::boxed_local;
+use crate::base::worker;
 use crate::gateway::metrics::ListenerMetrics;
 use crate::gateway::route::{Blueprint, Gateway};
 use crate::modes::{ConnectionRules, CurrentService, Phase, Service, Serving, serve};
@@ -111,6 +112,7 @@ impl Workers {
             let thread = std::thread::Builder::new()
                 .name(format!("worker-{index}"))
                 .spawn(move || {
+                    worker::begin(index);
                     let _alive = alive;
                     if let Err(error) = work(taken, health, share, index) {
                         tracing::error!(

@@ -4,7 +4,7 @@
 //! label.
 
 use http::{Method, StatusCode};
-use prometheus::{Histogram, IntCounter, IntGauge};
+use prometheus::{IntCounter, IntGauge};
 
 use crate::base::name::Name;
 use crate::gateway::error::{self, FaultKind};
@@ -12,32 +12,34 @@ use crate::gateway::metrics::labels::{
     AuthFailure, CODES, ConnectOutcome, ConnectRetry, ListenerRefusal, PaceOutcome, ReplayResult,
     StreamKind,
 };
+use crate::gateway::metrics::per_worker::{WorkerCounter, WorkerGauge};
+use crate::gateway::metrics::worker_histogram::WorkerHistogram;
 use crate::gateway::quota::Quota;
 
 /// The handles of one route. Shared by all workers.
 #[derive(Debug)]
 pub struct RouteMetrics {
-    pub(super) codes: Box<[IntCounter]>,
-    pub(super) methods: Box<[IntCounter]>,
+    pub(super) codes: Box<[WorkerCounter]>,
+    pub(super) methods: Box<[WorkerCounter]>,
     pub(super) own_answers: Box<[IntCounter]>,
     pub(super) upstream_errors: Box<[IntCounter]>,
     /// Upstream connections that carry a call.
-    pub connections_active: IntGauge,
+    pub connections_active: WorkerGauge,
     /// Upstream connections that wait for one.
-    pub connections_idle: IntGauge,
+    pub connections_idle: WorkerGauge,
     /// To the last byte of a response.
-    pub duration: Histogram,
+    pub duration: WorkerHistogram,
     /// To the head of the upstream's response.
-    pub upstream_duration: Histogram,
+    pub upstream_duration: WorkerHistogram,
     /// What headset itself took.
-    pub overhead: Histogram,
+    pub overhead: WorkerHistogram,
     /// Calls whose response has not ended.
-    pub in_flight: IntGauge,
+    pub in_flight: WorkerGauge,
     pub(super) streams: Box<[IntGauge]>,
     /// Bytes sent on.
-    pub request_bytes: IntCounter,
+    pub request_bytes: WorkerCounter,
     /// Bytes passed back.
-    pub response_bytes: IntCounter,
+    pub response_bytes: WorkerCounter,
     /// Calls from which credentials were removed.
     pub stripped: IntCounter,
     pub(super) replays: Box<[IntCounter]>,
@@ -56,7 +58,7 @@ impl RouteMetrics {
     }
 
     /// The counter of answers with `status`.
-    pub fn code(&self, status: StatusCode) -> &IntCounter {
+    pub fn code(&self, status: StatusCode) -> &WorkerCounter {
         let code = status.as_u16();
         let index = CODES.iter().position(|&c| c == code).unwrap_or_else(|| {
             CODES.len()
@@ -72,7 +74,7 @@ impl RouteMetrics {
     }
 
     /// The counter of calls with `method`.
-    pub fn method(&self, method: &Method) -> &IntCounter {
+    pub fn method(&self, method: &Method) -> &WorkerCounter {
         let index = match *method {
             Method::GET => 0,
             Method::HEAD => 1,

@@ -1,10 +1,10 @@
 //! What a route's handles say at one moment, for whoever draws it. No call waits for it.
 
 use prometheus::IntCounter;
-use prometheus::core::Metric;
 
 use crate::gateway::error;
 use crate::gateway::metrics::labels::{CODES, STREAMS};
+use crate::gateway::metrics::per_worker::WorkerCounter;
 use crate::gateway::metrics::{DURATION_BUCKETS, RouteMetrics};
 
 /// Where the class `5xx` stands behind the codes of their own.
@@ -41,23 +41,21 @@ impl RouteMetrics {
     /// What the handles say now. Each is read by itself: a call that ends meanwhile may be
     /// in one count and not in another.
     pub fn reading(&self) -> RouteReading {
-        let sum = |counters: &[IntCounter]| counters.iter().map(IntCounter::get).sum();
         let is_failure = |index: usize| match CODES.get(index) {
             Some(code) => *code >= 500,
             None => index == CODES.len() + CLASS_5XX,
         };
         let failures = self.codes.iter().enumerate();
         let failures = failures.filter(|(index, _)| is_failure(*index));
-        let duration = self.duration.metric();
-        let duration = duration.get_histogram();
-        let buckets = duration.get_bucket().iter();
+        let (within, ended) = self.duration.counts();
+        let own_answers = &self.own_answers[..error::CODES.len()];
         let streams = STREAMS.iter().zip(&self.streams);
         RouteReading {
-            calls: sum(&self.codes),
+            calls: self.codes.iter().map(WorkerCounter::get).sum(),
             failed: failures.map(|(_, counter)| counter.get()).sum(),
-            own: sum(&self.own_answers[..error::CODES.len()]),
-            within: buckets.map(|bucket| bucket.cumulative_count()).collect(),
-            ended: duration.get_sample_count(),
+            own: own_answers.iter().map(IntCounter::get).sum(),
+            within,
+            ended,
             in_flight: self.in_flight.get(),
             streams: streams
                 .map(|(kind, open)| (*kind, open.get()))
@@ -70,6 +68,8 @@ impl RouteMetrics {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use http::StatusCode;
     use prometheus::Registry;
 
@@ -85,8 +85,8 @@ mod tests {
             route.code(StatusCode::from_u16(status).unwrap()).inc();
         }
         route.own_answer("overloaded").unwrap().inc();
-        route.duration.observe(0.02);
-        route.duration.observe(300.0);
+        route.duration.observe(Duration::from_millis(20));
+        route.duration.observe(Duration::from_secs(300));
         route.in_flight.inc();
         route.streams(StreamKind::Sse).inc();
         let seen = route.reading();

@@ -1,6 +1,7 @@
 //! Which series a route and a listener have, and lose when they are gone.
 
-use prometheus::{IntCounter, IntCounterVec, IntGauge, Registry};
+use prometheus::core::{MetricVec, MetricVecBuilder};
+use prometheus::{IntCounter, IntGauge, Registry};
 
 use crate::base::name::Name;
 use crate::gateway::error::{self, FaultKind};
@@ -31,19 +32,14 @@ impl Families {
 
     fn handles(&self, upstream: &Families, name: &Name, forwards: bool) -> RouteMetrics {
         let route = name.as_str();
-        let each = |family: &IntCounterVec, values: &mut dyn Iterator<Item = &str>| {
-            values
-                .map(|value| family.with_label_values(&[route, value]))
-                .collect::<Box<[IntCounter]>>()
-        };
         let codes: Vec<String> = CODES.iter().map(u16::to_string).collect();
         let mut code_labels = codes
             .iter()
             .map(String::as_str)
             .chain(CLASSES.iter().copied());
         RouteMetrics {
-            codes: each(&self.requests, &mut code_labels),
-            methods: each(&self.methods, &mut METHODS.iter().copied()),
+            codes: each(route, &self.requests, &mut code_labels),
+            methods: each(route, &self.methods, &mut METHODS.iter().copied()),
             own_answers: error::CODES
                 .iter()
                 .map(|code| {
@@ -59,6 +55,7 @@ impl Families {
                 })
                 .collect(),
             upstream_errors: each(
+                route,
                 &upstream.upstream_errors,
                 &mut FaultKind::REASONS.iter().copied(),
             ),
@@ -82,13 +79,18 @@ impl Families {
             request_bytes: self.request_bytes.with_label_values(&[route]),
             response_bytes: self.response_bytes.with_label_values(&[route]),
             stripped: self.stripped.with_label_values(&[route]),
-            replays: each(&upstream.replays, &mut REPLAYS.iter().copied()),
+            replays: each(route, &upstream.replays, &mut REPLAYS.iter().copied()),
             connect_retries: each(
+                route,
                 &upstream.connect_retries,
                 &mut CONNECT_RETRIES.iter().copied(),
             ),
-            auth_failures: each(&upstream.auth_failures, &mut AUTH_FAILURES.iter().copied()),
-            paced: each(&upstream.paced, &mut PACES.iter().copied()),
+            auth_failures: each(
+                route,
+                &upstream.auth_failures,
+                &mut AUTH_FAILURES.iter().copied(),
+            ),
+            paced: each(route, &upstream.paced, &mut PACES.iter().copied()),
             quota: upstream.quota.route(name),
             route: name.clone(),
         }
@@ -98,38 +100,41 @@ impl Families {
     /// for nobody.
     pub fn remove_route(&self, name: &Name) {
         let route = name.as_str();
-        let each = |family: &IntCounterVec, values: &mut dyn Iterator<Item = &str>| {
-            for value in values {
-                let _ = family.remove_label_values(&[route, value]);
-            }
-        };
         let codes: Vec<String> = CODES.iter().map(u16::to_string).collect();
         let codes = codes.iter().map(String::as_str);
-        each(&self.requests, &mut codes.chain(CLASSES.iter().copied()));
-        each(&self.methods, &mut METHODS.iter().copied());
-        each(&self.own_answers, &mut error::CODES.iter().copied());
+        remove(
+            route,
+            &self.requests,
+            &mut codes.chain(CLASSES.iter().copied()),
+        );
+        remove(route, &self.methods, &mut METHODS.iter().copied());
+        remove(route, &self.own_answers, &mut error::CODES.iter().copied());
         let reasons = FaultKind::REASONS.iter().copied();
-        each(&self.upstream_errors, &mut { reasons });
-        each(&self.replays, &mut REPLAYS.iter().copied());
-        each(&self.connect_retries, &mut CONNECT_RETRIES.iter().copied());
-        each(&self.auth_failures, &mut AUTH_FAILURES.iter().copied());
-        for state in ["active", "idle"] {
-            let _ = self
-                .upstream_connections
-                .remove_label_values(&[route, state]);
-        }
-        for kind in STREAMS {
-            let _ = self.streams.remove_label_values(&[route, kind]);
-        }
+        remove(route, &self.upstream_errors, &mut { reasons });
+        remove(route, &self.replays, &mut REPLAYS.iter().copied());
+        remove(
+            route,
+            &self.connect_retries,
+            &mut CONNECT_RETRIES.iter().copied(),
+        );
+        remove(
+            route,
+            &self.auth_failures,
+            &mut AUTH_FAILURES.iter().copied(),
+        );
+        let states = ["active", "idle"].into_iter();
+        remove(route, &self.upstream_connections, &mut { states });
+        remove(route, &self.streams, &mut STREAMS.iter().copied());
         for family in [&self.duration, &self.upstream_duration, &self.overhead] {
             let _ = family.remove_label_values(&[route]);
         }
-        each(&self.paced, &mut PACES.iter().copied());
+        remove(route, &self.paced, &mut PACES.iter().copied());
         self.quota.remove(name);
         let _ = self.in_flight.remove_label_values(&[route]);
-        for family in [&self.request_bytes, &self.response_bytes, &self.stripped] {
+        for family in [&self.request_bytes, &self.response_bytes] {
             let _ = family.remove_label_values(&[route]);
         }
+        let _ = self.stripped.remove_label_values(&[route]);
     }
 
     /// Removes the series of a listener that is gone.
@@ -171,6 +176,28 @@ impl Families {
             refused: REFUSALS.iter().map(handle).collect(),
             connects: CONNECTS.iter().map(outcome).collect(),
         }
+    }
+}
+
+/// The handles of `family` for `route` and each of `values`.
+fn each<B: MetricVecBuilder>(
+    route: &str,
+    family: &MetricVec<B>,
+    values: &mut dyn Iterator<Item = &str>,
+) -> Box<[B::M]> {
+    values
+        .map(|value| family.with_label_values(&[route, value]))
+        .collect()
+}
+
+/// Removes the series of `family` for `route` and each of `values`.
+fn remove<B: MetricVecBuilder>(
+    route: &str,
+    family: &MetricVec<B>,
+    values: &mut dyn Iterator<Item = &str>,
+) {
+    for value in values {
+        let _ = family.remove_label_values(&[route, value]);
     }
 }
 

@@ -4,6 +4,7 @@ use std::future::Future;
 
 use http_body::Body as _;
 use http_body_util::BodyExt;
+use prometheus::IntCounter;
 use tokio::task::LocalSet;
 
 use super::*;
@@ -13,8 +14,12 @@ use crate::h1::body::BodyFault;
 /// How much is kept.
 const ROOM: usize = 16;
 
-fn counter() -> IntCounter {
-    IntCounter::new("bytes", "bytes").unwrap()
+fn slow() -> IntCounter {
+    IntCounter::new("slow", "slow").unwrap()
+}
+
+fn counter() -> WorkerCounter {
+    WorkerCounter::new("bytes", "bytes").unwrap()
 }
 
 async fn upload(fields: &str, body: &str) -> (ScriptedCaller, RequestBody) {
@@ -176,7 +181,7 @@ async fn a_caller_that_breaks_off_breaks_every_attempt_off() {
 async fn a_caller_that_is_too_slow_is_given_up_and_waits_for_the_upstream_do_not_count() {
     on_worker(async {
         let (mut caller, request) = ScriptedCaller::sends("Content-Length: 200\r\n", "").await;
-        let slow = counter();
+        let slow = slow();
         let rate = MinRate::new(10, &slow);
         let mut body = RequestBody::upload(request.into_body(), ROOM, counter(), rate, false);
         // The upstream takes nothing for an hour.
@@ -191,7 +196,7 @@ async fn a_caller_that_is_too_slow_is_given_up_and_waits_for_the_upstream_do_not
         assert!(body.source().unwrap().is_broken());
     })
     .await;
-    assert!(MinRate::new(0, &counter()).is_none(), "zero is no bound");
+    assert!(MinRate::new(0, &slow()).is_none(), "zero is no bound");
 }
 
 #[tokio::test(start_paused = true)]

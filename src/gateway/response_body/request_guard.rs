@@ -106,8 +106,7 @@ impl Drop for RequestGuard {
     fn drop(&mut self) {
         let metrics = &self.record.metrics;
         metrics.in_flight.dec();
-        let duration = self.elapsed().as_secs_f64();
-        metrics.duration.observe(duration);
+        metrics.duration.observe(self.elapsed());
         if let Some(observed) = &self.call.observed {
             observed.end(&self.call);
         }

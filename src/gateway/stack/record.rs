@@ -90,7 +90,7 @@ impl<F: Future<Output = Result<CallResponse, Error>>> Future for RecordFuture<F>
                 metrics.quota.learn(status, headers, answer.seen);
             }
             let overhead = request_guard.elapsed().saturating_sub(answer.waited);
-            metrics.overhead.observe(overhead.as_secs_f64());
+            metrics.overhead.observe(overhead);
             let failure = answer.failure.as_ref().map(|failure| failure.code);
             request_guard.answered(answer.response.status(), failure);
             if let Some(failure) = answer.failure.take() {

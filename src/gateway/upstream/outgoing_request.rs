@@ -177,12 +177,12 @@ mod tests {
 
     use bytes::BytesMut;
     use http::HeaderValue;
-    use prometheus::IntCounter;
     use tokio::io::AsyncReadExt as _;
     use tokio::net::{TcpListener, TcpStream};
     use tokio::task::LocalSet;
 
     use super::*;
+    use crate::gateway::metrics::per_worker::WorkerCounter;
     use crate::gateway::testing::ScriptedCaller;
     use crate::h1::body::{Decoded, Decoder};
 
@@ -201,7 +201,7 @@ mod tests {
         body: &str,
     ) -> (ScriptedCaller, Box<Request<RequestBody>>) {
         let (caller, came) = ScriptedCaller::sends(&format!("{name}: {value}\r\n"), body).await;
-        let bytes = IntCounter::new("bytes", "bytes").unwrap();
+        let bytes = WorkerCounter::new("bytes", "bytes").unwrap();
         let body = RequestBody::upload(came.into_body(), 0, bytes, None, false);
         let mut request = Box::new(Request::post("/p").body(body).unwrap());
         let value = HeaderValue::from_static(value);

@@ -144,6 +144,53 @@ async fn what_happened_is_counted_where_it_belongs() {
 }
 
 #[tokio::test]
+async fn what_several_workers_count_adds_up() {
+    let center = Simulator::start(Options::default()).await.unwrap();
+    let setup = Setup {
+        rest: "[workers]\ncount = 3\n".into(),
+        ..Setup::default()
+    };
+    let headset = setup.before(&center).await;
+    let mut callers = Vec::new();
+    for _ in 0..12 {
+        callers.push(Raw::connect(headset.app()).await);
+    }
+    // Workers share new connections, so that each has some of these.
+    for _ in 0..10 {
+        for caller in &mut callers {
+            let post = "POST /configuration/cc/1/process HTTP/1.1\r\nHost: localhost\r\n\
+                        Content-Length: 2\r\n\r\n{}";
+            caller.send(post).await;
+        }
+        for caller in &mut callers {
+            caller.answer(false).await.unwrap();
+        }
+    }
+    let sum = async |family: &str| {
+        let metrics = headset.metrics().await;
+        let lines = metrics.lines().filter(|line| line.starts_with(family));
+        let values = lines.map(|line| line.rsplit(' ').next().unwrap().parse::<f64>().unwrap());
+        values.sum::<f64>()
+    };
+    for (family, value) in [
+        ("headset_requests_total{", 120.0),
+        ("headset_requests_by_method_total{", 120.0),
+        ("headset_request_bytes_total{", 240.0),
+        ("headset_request_duration_seconds_count{", 120.0),
+        ("headset_upstream_duration_seconds_count{", 120.0),
+        ("headset_overhead_seconds_count{", 120.0),
+        ("headset_requests_in_flight{", 0.0),
+    ] {
+        // A caller may have its response before the call is counted.
+        eventually(family, async || sum(family).await == value).await;
+    }
+    let all = "headset_request_duration_seconds_bucket{route=\"contacts\",le=\"+Inf\"}";
+    assert_eq!(headset.metric(all).await, Some(120.0));
+    // One of each worker, or more.
+    assert!(sum("headset_upstream_connections{").await >= 3.0);
+}
+
+#[tokio::test]
 async fn it_answers_while_applications_take_all_they_may_and_costs_them_nothing() {
     let upstream = Recorder::start([Step::ok("here")]).await;
     let limits = "[limits]\nconnections = 3\n[timeouts]\nheader = \"60s\"\n";

@@ -11,6 +11,7 @@ use tower::service_fn;
 use super::*;
 use crate::base::time::Clock;
 use crate::credential::testing::{self as credentials, START_MS, ScriptedAct, ScriptedMint};
+use crate::gateway::metrics::per_worker::WorkerCounter;
 use crate::gateway::request_body::RequestBody;
 use crate::gateway::response_body::ResponseBody;
 use crate::gateway::testing::{self, ScriptedCaller};
@@ -191,7 +192,7 @@ pub(super) fn without_body(method: Method) -> Call {
 /// A POST whose body begins with `body`, of which sixteen bytes are kept, with its caller.
 pub(super) async fn post(fields: &str, body: &str, held: bool) -> (ScriptedCaller, Call) {
     let (caller, request) = ScriptedCaller::sends(fields, body).await;
-    let bytes = prometheus::IntCounter::new("bytes", "bytes").unwrap();
+    let bytes = WorkerCounter::new("bytes", "bytes").unwrap();
     let body = RequestBody::upload(request.into_body(), 16, bytes, None, held);
     (caller, testing::call(Method::POST, body))
 }
