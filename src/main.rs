@@ -15,6 +15,10 @@ use headset::cli::{self, Cli, exit};
 #[global_allocator]
 static ALLOCATOR: dlmalloc::GlobalDlmalloc = dlmalloc::GlobalDlmalloc;
 
+// Its `memcpy` and `memmove` are used in place of musl's.
+#[cfg(all(target_env = "musl", target_arch = "x86_64"))]
+use headset_memcpy as _;
+
 fn main() -> ExitCode {
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,

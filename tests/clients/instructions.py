@@ -342,8 +342,8 @@ def symbols(binary):
 
 
 def copying(binary):
-    """Address to width of the moves in musl's memcpy and memmove; empty for another libc, whose
-    vector instructions do not tell how much they move."""
+    """Address to width of the stores in memcpy and memmove; empty for glibc's, whose names stand for
+    several. Bytes that two stores of a short piece both cover count twice."""
     found = {}
     for function in COPY:
         disassemble = ["objdump", "-d", "--no-show-raw-insn", f"--disassemble={function}", binary]
@@ -353,7 +353,18 @@ def copying(binary):
             # moves nothing: a few too many, always the same.
             if move := re.search(r"\bmovs([bq])\b", what):
                 found[int(address, 16)] = {"b": 1, "q": 8}[move[1]]
+            elif store := re.match(r"mov\w*\s+%(\w+),[^%]*\(", what):
+                found[int(address, 16)] = width(store[1])
     return found
+
+
+def width(register):
+    """Bytes of a register of x86-64, by its name."""
+    if register.startswith("xmm"):
+        return 16
+    if register.startswith("e") or re.fullmatch(r"r\d+d", register):
+        return 4
+    return 8 if register[0] == "r" and register[-1] != "b" else 1
 
 
 def tidy(function):

@@ -317,7 +317,12 @@ fn every_crate_stands_in_the_table_of_dependencies_with_its_reason() {
         .flat_map(|row| words(row[0]))
         .collect();
     let mut all = named("dependencies");
-    all.extend(named("target.'cfg(target_env = \"musl\")'.dependencies"));
+    for target in [
+        r#"target_env = "musl""#,
+        r#"all(target_env = "musl", target_arch = "x86_64")"#,
+    ] {
+        all.extend(named(&format!("target.'cfg({target})'.dependencies")));
+    }
     assert_eq!(all, table);
     let development = section
         .lines()
