@@ -28,10 +28,10 @@ import ssl
 import subprocess
 import sys
 import tempfile
-import threading
 from pathlib import Path
 
 from harness import LOOPBACK, PATIENCE, Bench, Failed, Skipped, expect, free_port, profiled, until
+from loads import BODY, HOST, Http1, Http2, Upstream
 
 KEPT = Path(__file__).with_suffix(".json")
 WARM_UP = 300
@@ -40,105 +40,18 @@ TRACED = 200
 ALLOWED = 1.02
 # A function is worth a word where a call spends so many instructions more in it.
 WORTH = 60
-BODY = b"x" * 1024
-ANSWER = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%s" % (
-    len(BODY),
-    BODY,
-)
 ALLOCATE = {"malloc", "calloc", "realloc", "aligned_alloc", "posix_memalign", "memalign"}
 COPY = {"memcpy", "memmove"}
 # What is counted and judged, in the order of the table.
 MEASURES = ("instructions", "allocations", "copied", "syscalls")
 
-
-class Upstream:
-    """Answers every call with 1 KB, on as many connections as are opened; over TLS where there is
-    a context for it."""
-
-    def __init__(self, tls=None):
-        self.tls = tls
-        self.listener = socket.create_server((LOOPBACK, 0))
-        self.port = self.listener.getsockname()[1]
-        threading.Thread(target=self.accept, daemon=True).start()
-
-    def accept(self):
-        while True:
-            try:
-                taken, _ = self.listener.accept()
-            except OSError:
-                return
-            taken.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            threading.Thread(target=self.serve, args=(taken,), daemon=True).start()
-
-    def serve(self, taken):
-        if self.tls:
-            taken = self.tls.wrap_socket(taken, server_side=True)
-        with taken:
-            while True:
-                # One call at a time: what is read is one call, whole.
-                held = b""
-                while b"\r\n\r\n" not in held:
-                    piece = taken.recv(65536)
-                    if not piece:
-                        return
-                    held += piece
-                head, _, body = held.partition(b"\r\n\r\n")
-                length = re.search(rb"(?i)content-length: *(\d+)", head)
-                missing = (int(length.group(1)) if length else 0) - len(body)
-                while missing > 0:
-                    missing -= len(taken.recv(missing))
-                taken.sendall(ANSWER)
-
-
-class Http1:
-    """One connection on which `request` is sent again after each answer."""
-
-    def __init__(self, request):
-        self.request = request
-
-    def __call__(self, port):
-        self.stream = socket.create_connection((LOOPBACK, port), timeout=PATIENCE)
-        self.stream.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        return self
-
-    def calls(self, count):
-        for _ in range(count):
-            self.stream.sendall(self.request)
-            held = self.stream.recv(65536)
-            while not held.endswith(BODY):
-                piece = self.stream.recv(65536)
-                expect(piece, f"the connection ended after {held[:200]!r}")
-                held += piece
-            expect(held.startswith(b"HTTP/1.1 200"), f"answered {held[:200]!r}")
-
-    def close(self):
-        self.stream.close()
-
-
-class Http2:
-    """h2load: one connection at a time, 32 streams on it."""
-
-    def __call__(self, port):
-        self.port = port
-        return self
-
-    def calls(self, count):
-        argv = ["h2load", "-n", count, "-c", 1, "-m", 32, "-t", 1, f"http://{LOOPBACK}:{self.port}/things"]
-        said = subprocess.run([str(part) for part in argv], capture_output=True, text=True, timeout=5 * PATIENCE)
-        expect(f"{count} 2xx, 0 3xx, 0 4xx, 0 5xx" in said.stdout, f"h2load: {said.stdout}{said.stderr}")
-
-    def close(self):
-        pass
-
-
-HOST = b"Host: 127.0.0.1\r\n"
-GET = Http1(b"GET /things HTTP/1.1\r\n" + HOST + b"\r\n")
-POST = Http1(b"POST /things HTTP/1.1\r\n" + HOST + b"Content-Length: 1024\r\n\r\n" + BODY)
+GET = b"GET /things HTTP/1.1\r\n" + HOST + b"\r\n"
+POST = b"POST /things HTTP/1.1\r\n" + HOST + b"Content-Length: 1024\r\n\r\n" + BODY
 # Name, what speaks to the upstream, load.
 CASES = [
-    ("GET", "http", GET),
-    ("POST of 1 KB", "http", POST),
-    ("GET, TLS upstream", "https", GET),
+    ("GET", "http", Http1(GET)),
+    ("POST of 1 KB", "http", Http1(POST)),
+    ("GET, TLS upstream", "https", Http1(GET)),
     ("GET over HTTP/2", "http", Http2()),
 ]
 

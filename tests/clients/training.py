@@ -18,7 +18,8 @@ import tempfile
 from pathlib import Path
 
 from harness import LOOPBACK, PATIENCE, Bench, call, expect, free_port
-from instructions import BODY, HOST, Http1, Http2, Upstream, end, headset, own_certificate, serving
+from instructions import end, headset, own_certificate, serving
+from loads import BODY, HOST, Http1, Http2, Upstream
 from streams import send
 
 # Name, what speaks to the upstream, load, calls. A GET with the fields of a real client beside the bare one.
