@@ -3,7 +3,7 @@
 system calls.
 
 Unlike CPU time these are the same on a busy machine. Under callgrind a case warms up, sets the
-counters to zero, makes its calls on the same connection, and dumps them. Only the busiest thread
+counters to zero, makes its calls on the same connection, but for one case, and dumps them. Only the busiest thread
 counts: a call never leaves its worker. System calls are counted by strace in a second, shorter
 run. `instructions.json` keeps what each case last cost; the check fails where one costs over 2 %
 more, and names the functions that grew. The figures hold for one target, one compiler, and with or
@@ -31,7 +31,7 @@ import tempfile
 from pathlib import Path
 
 from harness import LOOPBACK, PATIENCE, Bench, Failed, Skipped, expect, free_port, profiled, until
-from loads import BODY, HOST, Http1, Http2, Upstream
+from loads import BODY, HOST, Connections, Http1, Http2, Upstream
 
 KEPT = Path(__file__).with_suffix(".json")
 WARM_UP = 300
@@ -47,12 +47,14 @@ MEASURES = ("instructions", "allocations", "copied", "syscalls")
 
 GET = b"GET /things HTTP/1.1\r\n" + HOST + b"\r\n"
 POST = b"POST /things HTTP/1.1\r\n" + HOST + b"Content-Length: 1024\r\n\r\n" + BODY
+LAST = b"GET /things HTTP/1.1\r\n" + HOST + b"Connection: close\r\n\r\n"
 # Name, what speaks to the upstream, load.
 CASES = [
     ("GET", "http", Http1(GET)),
     ("POST of 1 KB", "http", Http1(POST)),
     ("GET, TLS upstream", "https", Http1(GET)),
     ("GET over HTTP/2", "http", Http2()),
+    ("a new connection", "http", Connections(LAST)),
 ]
 
 
@@ -130,7 +132,7 @@ def counted(bench, name, argv, port, load, calls):
     out = bench.folder / f"{name}.callgrind"
     callgrind = ["valgrind", "--tool=callgrind", "--separate-threads=yes", "--dump-instr=yes"]
     process = serving(bench, name, [*callgrind, f"--callgrind-out-file={out}", *argv], port)
-    load = load(port)
+    load = load(port, process.pid)
     load.calls(WARM_UP)
     control(process.pid, "--zero")
     load.calls(calls)
@@ -165,7 +167,7 @@ def traced(bench, name, argv, port, load):
     folder.mkdir()
     out = folder / name
     process = serving(bench, name, ["strace", "-D", "-f", "-ff", "-qq", "-o", out, *argv], port)
-    load = load(port)
+    load = load(port, process.pid)
     load.calls(TRACED)
     before = {file: file.read_text().count("\n") for file in folder.iterdir()}
     load.calls(TRACED)

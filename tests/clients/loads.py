@@ -5,6 +5,8 @@ import re
 import socket
 import subprocess
 import threading
+import time
+from pathlib import Path
 
 from harness import LOOPBACK, PATIENCE, expect
 
@@ -61,7 +63,7 @@ class Http1:
     def __init__(self, request):
         self.request = request
 
-    def __call__(self, port):
+    def __call__(self, port, pid=None):
         self.stream = socket.create_connection((LOOPBACK, port), timeout=PATIENCE)
         self.stream.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         return self
@@ -83,7 +85,7 @@ class Http1:
 class Http2:
     """h2load: one connection at a time, 32 streams on it."""
 
-    def __call__(self, port):
+    def __call__(self, port, pid=None):
         self.port = port
         return self
 
@@ -94,3 +96,33 @@ class Http2:
 
     def close(self):
         pass
+
+
+class Connections:
+    """A new connection for each call, to process `pid`. Chance would decide whether request and
+    connection are met together, so the request waits until they are not; the end is awaited, too."""
+
+    def __init__(self, request):
+        self.one = Http1(request)
+
+    def __call__(self, port, pid):
+        self.port, self.pid = port, pid
+        return self
+
+    def calls(self, count):
+        for _ in range(count):
+            opened = self.one(self.port)
+            rest(self.pid)
+            opened.calls(1)
+            expect(not opened.stream.recv(1), "more came than the answer")
+            opened.close()
+
+    def close(self):
+        pass
+
+
+def rest(pid):
+    """Returns once every thread of the process waits for something. Half a millisecond: `until` looks too seldom."""
+    end = time.monotonic() + PATIENCE
+    while any(file.read_text().rpartition(") ")[2][0] != "S" for file in Path(f"/proc/{pid}/task").glob("*/stat")):
+        expect(time.monotonic() < end, f"process {pid} did not rest for {PATIENCE} s")
