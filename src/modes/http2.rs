@@ -88,8 +88,9 @@ pub(super) async fn serve(
                 let ended = connection.poll(cx, |request, reply| {
                     let (rules, notes) = (stream_rules.clone(), notes.clone());
                     let call = stream::serve(request, reply, current.clone(), notes, rules);
-                    // Boxed: on its way to be a task it would be moved from place to place.
-                    tokio::task::spawn_local(Box::pin(call));
+                    if let Some(call) = call {
+                        tokio::task::spawn_local(call);
+                    }
                 });
                 // All that this turn wrote leaves now; what cannot waits for the socket.
                 match io.poll_out(cx) {

@@ -109,6 +109,11 @@ impl<B: Body<Data = Bytes> + Unpin> H2Sender<B> {
         }
     }
 
+    /// The body, of which nothing more is sent. Before its end that resets the stream.
+    pub fn into_body(self) -> B {
+        self.body
+    }
+
     /// Resets the stream for `reason` (RFC 9113 §6.4). What waits to be sent is gone.
     pub fn reset(&mut self, reason: Reason) {
         self.stream.send_reset(reason);

@@ -6,7 +6,7 @@
 //! connection and the other streams alone.
 
 use std::future::{Future as _, poll_fn};
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
@@ -27,6 +27,7 @@ use crate::gateway::request_body::RequestBody;
 use crate::gateway::request_body::caller_body::CallerBody;
 use crate::gateway::request_body::h2_upload::H2Upload;
 use crate::gateway::response_body::{self, ResponseBody};
+use crate::h1::spare;
 use crate::h1::spelling::Spelling;
 use crate::modes::phase::Phase;
 use crate::modes::serving::CurrentService;
@@ -48,20 +49,25 @@ pub(super) struct StreamRules {
     pub(super) slow: IntCounter,
 }
 
-/// Answers `request` by `reply`. Dropping it resets the stream.
-pub(super) async fn serve(
+/// The call of `request`, answered by `reply`. Dropping it resets the stream. `None` where it
+/// was refused for its head.
+///
+/// What comes in is taken apart here and not in the future, which keeps room for all that ever
+/// was in it; and that is boxed at once: on its way to be a task it would be moved from place to
+/// place.
+pub(super) fn serve(
     request: Request<RecvStream>,
     mut reply: SendResponse<Bytes>,
     current: Rc<CurrentService>,
     notes: Rc<ConnState>,
     rules: Rc<StreamRules>,
-) {
+) -> Option<Pin<Box<impl Future<Output = ()>>>> {
     if request.headers().len() > rules.fields {
         rules.too_large.inc();
         let mut response = Response::new(());
         *response.status_mut() = StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE;
         let _ = reply.send_response(response, true);
-        return;
+        return None;
     }
     let stream = Rc::<StreamState>::default();
     let busy = InFlight::begin_stream(notes.clone(), stream.clone());
@@ -74,48 +80,68 @@ pub(super) async fn serve(
             CallerBody::H2(H2Upload::new(incoming, headers, expects, stream.clone()))
         }
     };
-    let response = {
-        let service = current.service();
-        let mut call =
-            pin!(service.answer(request, incoming, Spelling::lower(), &notes, Some(&stream)));
-        poll_fn(|cx| {
-            let response = call.as_mut().poll(cx);
-            for interim in stream.take_interim() {
-                // A stream that is gone is told of below.
-                let _ = reply.send_informational(interim);
+    Some(Box::pin(async move {
+        let response = {
+            let service = current.service();
+            let mut call =
+                pin!(service.answer(request, incoming, Spelling::lower(), &notes, Some(&stream)));
+            poll_fn(|cx| {
+                let response = call.as_mut().poll(cx);
+                for interim in stream.take_interim() {
+                    // A stream that is gone is told of below.
+                    let _ = reply.send_informational(interim);
+                }
+                match response {
+                    Poll::Ready(response) => Poll::Ready(Some(response)),
+                    Poll::Pending => reply.poll_reset(cx).map(|_| None),
+                }
+            })
+            .await
+        };
+        // Dropping the call ended it upstream, too.
+        let Some(mut response) = response else {
+            tracing::debug!("a caller reset its stream before it was answered");
+            return;
+        };
+        response.body_mut().set_busy(busy);
+        let mut leftover = Leftover::of(&stream);
+        let ended = response.body().is_end_stream();
+        let is_whole = match send_head(&mut response, ended, &mut reply) {
+            Ok(_) if ended => {
+                spare::give_response(response);
+                true
             }
-            match response {
-                Poll::Ready(response) => Poll::Ready(Some(response)),
-                Poll::Pending => reply.poll_reset(cx).map(|_| None),
+            Ok(sending) => {
+                let mut sender = H2Sender::new(response, sending);
+                let is_whole = send(&mut sender, &mut leftover, &stream, &rules).await;
+                spare::give_response(sender.into_body());
+                is_whole
             }
-        })
-        .await
-    };
-    // Dropping the call ended it upstream, too.
-    let Some(mut response) = response else {
-        tracing::debug!("a caller reset its stream before it was answered");
-        return;
-    };
-    response_body::restore_fields(&mut response);
-    response.body_mut().set_busy(busy);
-    let (mut head, body) = response.into_parts();
-    finish(head.status, &mut head.headers, &body);
-    let head = Response::from_parts(head, ());
-    let ended = body.is_end_stream();
-    let mut leftover = Leftover::of(&stream);
-    let is_whole = match reply.send_response(head, ended) {
-        Ok(_) if ended => true,
-        Ok(sending) => send(body, sending, &mut leftover, &stream, &rules).await,
-        Err(error) => {
-            tracing::debug!(error.detail = %error, "a response could not be sent on its stream");
-            reply.send_reset(Reason::INTERNAL_ERROR);
-            false
+            Err(error) => {
+                tracing::debug!(error.detail = %error, "a response could not be sent on its stream");
+                reply.send_reset(Reason::INTERNAL_ERROR);
+                false
+            }
+        };
+        if is_whole && leftover.may_come() {
+            // Boxed: of most calls nothing is left, and their tasks are smaller without it.
+            Box::pin(leftover.finish(rules.phase.clone())).await;
         }
-    };
-    if is_whole && leftover.may_come() {
-        // Boxed: of most calls nothing is left, and their tasks are smaller without it.
-        Box::pin(leftover.finish(rules.phase.clone())).await;
-    }
+    }))
+}
+
+/// Sends the head of `response` by `reply`; nothing follows where it has `ended`.
+fn send_head(
+    response: &mut Response<ResponseBody>,
+    ended: bool,
+    reply: &mut SendResponse<Bytes>,
+) -> Result<SendStream<Bytes>, h2::Error> {
+    response_body::restore_fields(response);
+    let mut head = Response::new(());
+    *head.status_mut() = response.status();
+    *head.headers_mut() = std::mem::take(response.headers_mut());
+    finish(head.status(), head.headers_mut(), response.body());
+    reply.send_response(head, ended)
 }
 
 /// What a response must not have over HTTP/2 (RFC 9113 §8.2.2). What `Connection` names was
@@ -152,16 +178,14 @@ fn finish(status: StatusCode, headers: &mut HeaderMap, body: &ResponseBody) {
     }
 }
 
-/// Sends `body` on `sending`, as long as its caller takes some of it, and takes what is left
+/// Sends the body of `sender`, as long as its caller takes some of it, and takes what is left
 /// of the upload meanwhile. Whether it was sent to its end.
 async fn send(
-    body: ResponseBody,
-    sending: SendStream<Bytes>,
+    sender: &mut H2Sender<Box<Response<ResponseBody>>>,
     leftover: &mut Leftover<'_>,
     stream: &StreamState,
     rules: &StreamRules,
 ) -> bool {
-    let mut sender = H2Sender::new(body, sending);
     let mut lazy_timer = LazyTimer::default();
     poll_fn(|cx| {
         let _ = leftover.poll_read(cx);
