@@ -75,22 +75,31 @@ struct Histogram {
     others: Share,
 }
 
-/// What one worker observed, on cache lines of its own.
+/// What one worker observed, on cache lines of its own: how long all took together, those within
+/// each bound and not the one before, and those beyond all.
 #[derive(Debug)]
+struct Share(Box<[CacheLine]>);
+
+/// 64 bytes on x86-64 and most of aarch64.
+#[derive(Debug, Default)]
 #[repr(align(64))]
-struct Share {
-    /// In nanoseconds, all together: there is room for 584 years.
-    sum: AtomicU64,
-    /// Those within each bound and not the one before, then those beyond all.
-    buckets: Box<[AtomicU64]>,
-}
+struct CacheLine([AtomicU64; 8]);
 
 impl Share {
     fn new(bounds: usize) -> Share {
-        Share {
-            sum: AtomicU64::new(0),
-            buckets: (0..=bounds).map(|_| AtomicU64::new(0)).collect(),
-        }
+        let lines = (bounds + 2).div_ceil(8);
+        Share((0..lines).map(|_| CacheLine::default()).collect())
+    }
+
+    /// In nanoseconds. There is room for 584 years of all calls together, then it begins anew, which
+    /// Prometheus takes for a restart.
+    fn sum(&self) -> &AtomicU64 {
+        &self.0[0].0[0]
+    }
+
+    fn bucket(&self, index: usize) -> &AtomicU64 {
+        let place = index + 1;
+        &self.0[place / 8].0[place % 8]
     }
 }
 
@@ -123,13 +132,13 @@ impl WorkerHistogram {
                     let sum = to.load(Ordering::Relaxed).wrapping_add(delta);
                     to.store(sum, Ordering::Relaxed);
                 };
-                add(&mine.buckets[bucket], 1);
-                add(&mine.sum, nanos);
+                add(mine.bucket(bucket), 1);
+                add(mine.sum(), nanos);
             }
             None => {
                 let others = &self.0.others;
-                others.buckets[bucket].fetch_add(1, Ordering::Relaxed);
-                others.sum.fetch_add(nanos, Ordering::Relaxed);
+                others.bucket(bucket).fetch_add(1, Ordering::Relaxed);
+                others.sum().fetch_add(nanos, Ordering::Relaxed);
             }
         }
     }
@@ -139,7 +148,7 @@ impl WorkerHistogram {
         let mut all = 0;
         let mut within: Vec<u64> = (0..=self.0.bounds.len())
             .map(|bucket| {
-                let one = |share: &Share| share.buckets[bucket].load(Ordering::Relaxed);
+                let one = |share: &Share| share.bucket(bucket).load(Ordering::Relaxed);
                 all += self.all(one);
                 all
             })
@@ -160,7 +169,7 @@ impl Metric for WorkerHistogram {
     /// What ends meanwhile may be in the sum and not yet in the count, or the other way round.
     fn metric(&self) -> proto::Metric {
         let (within, count) = self.counts();
-        let sum = self.all(|share| share.sum.load(Ordering::Relaxed));
+        let sum = self.all(|share| share.sum().load(Ordering::Relaxed));
         let mut histogram = proto::Histogram::default();
         histogram.set_sample_count(count);
         histogram.set_sample_sum(Duration::from_nanos(sum).as_secs_f64());
