@@ -98,11 +98,13 @@ enum WorkerCommand {
 }
 
 impl Workers {
-    /// Starts `workers` threads, which serve nothing yet.
+    /// Starts `workers` threads, which serve nothing yet. [`worker::expect`] was told of them before
+    /// the families of metrics were made.
     ///
     /// # Errors
     /// Where the machine refuses a thread.
     pub fn start(workers: usize, health: Arc<Health>) -> io::Result<(Workers, WorkersEnded)> {
+        debug_assert!(workers <= worker::expected(), "counted with locks");
         let (alive, ended) = mpsc::channel(1);
         let mut threads = Vec::new();
         let mut commands = Vec::new();
@@ -370,6 +372,7 @@ mod tests {
 
     #[tokio::test]
     async fn what_a_worker_that_has_ended_cannot_take_is_told_and_closed_everywhere() {
+        worker::expect(2);
         let health = Arc::new(Health::new(2, Vec::new()));
         let (mut workers, _ended) = Workers::start(2, health).unwrap();
         let (dead, gone) = mpsc::unbounded_channel();
