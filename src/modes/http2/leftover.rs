@@ -17,6 +17,7 @@ use tokio::time::Instant;
 use crate::base::lazy_timer::LazyTimer;
 use crate::modes::phase::Phase;
 use crate::net::caller::stream::StreamState;
+use crate::net::turn;
 
 /// How long nothing may come after the response: another call could have the stream's place.
 const SILENCE: Duration = Duration::from_secs(1);
@@ -62,7 +63,7 @@ impl<'a> Leftover<'a> {
                     // Refused only where more is released than came.
                     let _ = upload.flow_control().release_capacity(octets.len());
                     self.left -= octets.len();
-                    self.heard = Some(Instant::now());
+                    self.heard = Some(turn::now());
                 }
                 _ => self.upload = None,
             }
@@ -82,7 +83,7 @@ impl<'a> Leftover<'a> {
                 // The call still has it, and bounds how long nothing moves.
                 return Poll::Pending;
             }
-            let begun = *begun.get_or_insert_with(Instant::now);
+            let begun = *begun.get_or_insert_with(turn::now);
             let heard = self.heard.map_or(begun, |heard| heard.max(begun));
             let end = (begun + WHOLE).min(heard + SILENCE);
             lazy_timer.poll(cx, end)
