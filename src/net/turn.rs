@@ -46,7 +46,7 @@ pub fn now() -> Instant {
     once(&NOW, Instant::now)
 }
 
-/// The same on both clocks that `clock` reads. A thread asks for one clock only.
+/// About now by `clock`, on the wall and since boot. A thread asks for one clock only.
 pub fn moment(clock: &Clock) -> Moment {
     once(&MOMENT, || clock.now())
 }

@@ -47,11 +47,11 @@ impl PlanDraft {
                 timeouts: route.timeouts.clone(),
             }
         };
-        let in_order = |forwards| {
+        let explained = |forwards| {
             let all = self.routes.iter().map(|one| route(one, forwards));
             in_order(all.collect(), |route: &ExplainedRoute| &route.matcher)
         };
-        let (routes, forward) = (in_order(false), in_order(true));
+        let (routes, forward) = (explained(false), explained(true));
         let origins = forward.iter().map(|r| r.target.upstream_target.origin());
         let sites = sites(origins);
         let limits = self.config.limits.clone();

@@ -38,8 +38,8 @@ impl Families {
             .map(String::as_str)
             .chain(CLASSES.iter().copied());
         RouteMetrics {
-            codes: each(route, &self.requests, &mut code_labels),
-            methods: each(route, &self.methods, &mut METHODS.iter().copied()),
+            codes: handles_of(route, &self.requests, &mut code_labels),
+            methods: handles_of(route, &self.methods, &mut METHODS.iter().copied()),
             own_answers: error::CODES
                 .iter()
                 .map(|code| {
@@ -54,7 +54,7 @@ impl Families {
                     families.own_answers.with_label_values(&[route, code])
                 })
                 .collect(),
-            upstream_errors: each(
+            upstream_errors: handles_of(
                 route,
                 &upstream.upstream_errors,
                 &mut FaultKind::REASONS.iter().copied(),
@@ -79,18 +79,18 @@ impl Families {
             request_bytes: self.request_bytes.with_label_values(&[route]),
             response_bytes: self.response_bytes.with_label_values(&[route]),
             stripped: self.stripped.with_label_values(&[route]),
-            replays: each(route, &upstream.replays, &mut REPLAYS.iter().copied()),
-            connect_retries: each(
+            replays: handles_of(route, &upstream.replays, &mut REPLAYS.iter().copied()),
+            connect_retries: handles_of(
                 route,
                 &upstream.connect_retries,
                 &mut CONNECT_RETRIES.iter().copied(),
             ),
-            auth_failures: each(
+            auth_failures: handles_of(
                 route,
                 &upstream.auth_failures,
                 &mut AUTH_FAILURES.iter().copied(),
             ),
-            paced: each(route, &upstream.paced, &mut PACES.iter().copied()),
+            paced: handles_of(route, &upstream.paced, &mut PACES.iter().copied()),
             quota: upstream.quota.route(name),
             route: name.clone(),
         }
@@ -180,7 +180,7 @@ impl Families {
 }
 
 /// The handles of `family` for `route` and each of `values`.
-fn each<B: MetricVecBuilder>(
+fn handles_of<B: MetricVecBuilder>(
     route: &str,
     family: &MetricVec<B>,
     values: &mut dyn Iterator<Item = &str>,

@@ -53,8 +53,8 @@ pub(super) struct StreamRules {
 /// was refused for its head.
 ///
 /// What comes in is taken apart here and not in the future, which keeps room for all that ever
-/// was in it; and that is boxed at once: on its way to be a task it would be moved from place to
-/// place.
+/// was in it. The future is boxed at once: on its way to be a task it would be moved from place
+/// to place.
 pub(super) fn serve(
     request: Request<RecvStream>,
     mut reply: SendResponse<Bytes>,

@@ -186,8 +186,6 @@ async fn what_several_workers_count_adds_up() {
     }
     let all = "headset_request_duration_seconds_bucket{route=\"contacts\",le=\"+Inf\"}";
     assert_eq!(headset.metric(all).await, Some(120.0));
-    // One of each worker, or more.
-    assert!(sum("headset_upstream_connections{").await >= 3.0);
 }
 
 #[tokio::test]
