@@ -46,7 +46,7 @@ def main(source, file, *targets):
 
 def crates(source, target):
     """What `target` links: name with version, to licence and folder. No proc macros' own, no tests'."""
-    tree = ["cargo", "tree", "--locked", "--no-default-features", "--features", "otlp", "--target", target, "--edges", "normal,no-proc-macro"]
+    tree = ["cargo", "tree", "--locked", "--no-default-features", "--features", "otlp,redis", "--target", target, "--edges", "normal,no-proc-macro"]
     said = subprocess.run([*tree, "--prefix", "none", "--format", "{p}"], cwd=source, check=True, capture_output=True, text=True)
     wanted = {tuple(line.split()[:2]) for line in said.stdout.splitlines() if line}
     meta = ["cargo", "metadata", "--locked", "--format-version", "1", "--all-features", "--filter-platform", target]

@@ -2,6 +2,7 @@
 static binary on an empty root. `manifests.py` has what is for Kubernetes."""
 
 import os
+import platform
 import re
 import shutil
 import subprocess
@@ -134,6 +135,14 @@ def left_out(bench):
     return "demo and simulate are refused with exit code 69 and the way to them; help names neither"
 
 
+def shows_memcpy(binary):
+    """On x86-64 memory is copied by `memcpy/`, whose name musl's has, too: musl's has no vector instruction."""
+    if platform.machine() != "x86_64" or not shutil.which("objdump"):
+        return
+    shown = subprocess.run(["objdump", "-d", "--disassemble=memcpy", binary], capture_output=True, text=True).stdout
+    expect("movups" in shown, f"memcpy is not that of memcpy/src/lib.rs\n{shown[:600]}")
+
+
 # In bytes, without a profile and by one, which is what ships.
 MOST, MOST_PROFILED = 11_300_000, 8_000_000
 
@@ -145,6 +154,7 @@ def size(bench):
         raise Skipped("only a static binary is measured; install musl-tools and the rustup target")
     if not shutil.which("strip"):
         raise Skipped("strip is missing; install binutils")
+    shows_memcpy(bench.binary)
     stripped = bench.folder / "headset"
     subprocess.run(["strip", "--strip-all", "-o", stripped, bench.binary], check=True)
     found = stripped.stat().st_size

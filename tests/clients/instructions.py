@@ -3,7 +3,7 @@
 system calls.
 
 Unlike CPU time these are the same on a busy machine. Under callgrind a case warms up, sets the
-counters to zero, makes its calls on the same connection, but for one case, and dumps them. Only the busiest thread
+counters to zero, makes its calls (on one connection, or one each where that is the case), and dumps them. Only the busiest thread
 counts: a call never leaves its worker. System calls are counted by strace in a second, shorter
 run. `instructions.json` keeps what each case last cost; the check fails where one costs over 2 %
 more, and names the functions that grew. The figures hold for one target, one compiler, and with or

@@ -99,8 +99,8 @@ class Http2:
 
 
 class Connections:
-    """A new connection for each call, to process `pid`. Chance would decide whether request and
-    connection are met together, so the request waits until they are not; the end is awaited, too."""
+    """A new connection for each call, to process `pid`. Chance would decide whether the request is there
+    when the connection is accepted, so it is sent once the process waits again; then the closing is waited for."""
 
     def __init__(self, request):
         self.one = Http1(request)
@@ -122,7 +122,8 @@ class Connections:
 
 
 def rest(pid):
-    """Returns once every thread of the process waits for something. Half a millisecond: `until` looks too seldom."""
+    """Returns once every thread of the process waits for something. It looks without a pause, which takes half a
+    millisecond; `until` would pause longer between two looks."""
     end = time.monotonic() + PATIENCE
     while any(file.read_text().rpartition(") ")[2][0] != "S" for file in Path(f"/proc/{pid}/task").glob("*/stat")):
         expect(time.monotonic() < end, f"process {pid} did not rest for {PATIENCE} s")

@@ -325,6 +325,8 @@ async fn over_http2_what_a_caller_still_sends_is_taken_so_that_it_sees_no_reset(
 async fn over_http2_an_upload_is_taken_on_whose_upstream_answers_and_goes() {
     let upstream = Recorder::start([Step::ok("fine")]).await;
     let headset = plain(&upstream.url(), "", "");
+    // Which headset learns first, the response's end or that nothing can be written, is chance: both
+    // come about in a few turns.
     for turn in 0..20 {
         upstream.then([Step::AnswerUnread(TOO_LARGE.into()), Step::ok("fine")]);
         let mut caller = Http2Caller::connect(headset.app(), &[]).await;
