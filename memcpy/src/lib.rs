@@ -111,7 +111,8 @@ mod copying {
         }
     }
 
-    /// Copies `len` bytes to `to`, first to last; `from` may overlap it where it lies behind it.
+    /// Copies `len` bytes to `to`, first to last; `from` may overlap it where it lies behind it, but that
+    /// takes long.
     ///
     /// # Safety
     /// `len` bytes can be read at `from` and written at `to`, which does not lie within the `len`
@@ -139,6 +140,16 @@ mod copying {
             }
             return;
         }
+        // SAFETY: the caller's word, and `len` is above 64.
+        unsafe { by_loop(to, from, len) }
+    }
+
+    /// As [`forward`], and as fast where the two overlap.
+    ///
+    /// # Safety
+    /// As there; `len` is above 64.
+    #[inline(always)]
+    unsafe fn by_loop(to: *mut u8, from: *const u8, len: usize) {
         // SAFETY: `len` is above 64. The last 64 bytes are loaded before anything is stored, and what
         // the loop reads lies no further down than what it wrote.
         unsafe {
@@ -192,10 +203,12 @@ mod copying {
         // SAFETY: the caller's word. `to` lies before `from`, or behind all of it, where their
         // difference is not less than `len` as an unsigned number.
         unsafe {
-            if to.addr().wrapping_sub(from.addr()) >= len {
-                forward(to, from, len);
-            } else {
+            if to.addr().wrapping_sub(from.addr()) < len {
                 backward(to, from, len);
+            } else if len > 64 && from.addr().wrapping_sub(to.addr()) < len {
+                by_loop(to, from, len);
+            } else {
+                forward(to, from, len);
             }
         }
     }
