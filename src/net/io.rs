@@ -128,6 +128,12 @@ impl Io {
         socket.peek(&mut byte)
     }
 
+    /// Whether a write has failed and something waits to be read. Writes wait for whoever reads
+    /// it.
+    pub fn is_cut_off(&self) -> bool {
+        self.peer == UpstreamPeer::Gone
+    }
+
     /// Counts what was written of `bytes`, or notes that nobody is there to take it.
     fn count(&mut self, bytes: usize, written: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
         match written {

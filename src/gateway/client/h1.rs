@@ -3,7 +3,7 @@
 //! This file alone owns a connection while a call uses it, and every way in which
 //! that can end becomes one [`UpstreamFault`] that says how far the call got.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::future::poll_fn;
 use std::pin::pin;
 use std::rc::Rc;
@@ -321,12 +321,17 @@ async fn finish(
     sender: mpsc::Sender<Sent>,
 ) {
     let conn = RefCell::new(conn);
+    // Whether the whole response was read: nobody reads any more.
+    let received = Cell::new(false);
     let mut sending = pin!(poll_fn(|cx| {
         let mut conn = conn.borrow_mut();
         match conn.poll_send(cx) {
             // What the upstream sends can still be read.
             Poll::Ready(_) => return Poll::Ready(true),
-            Poll::Pending if idle.is_zero() || source.has_ended() => return Poll::Pending,
+            Poll::Pending if received.get() && conn.is_cut_off() => return Poll::Ready(false),
+            Poll::Pending if idle.is_zero() => return Poll::Pending,
+            // As long as the response goes on, it is bounded by that.
+            Poll::Pending if source.has_ended() && !received.get() => return Poll::Pending,
             Poll::Pending => {}
         }
         conn.lazy_timer
@@ -347,6 +352,7 @@ async fn finish(
     });
     tokio::select! {
         whole = &mut receiving => if whole {
+            received.set(true);
             sending.await;
         },
         lives = &mut sending => if lives {

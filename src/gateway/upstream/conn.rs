@@ -205,6 +205,11 @@ impl Conn {
         self.io.sent()
     }
 
+    /// Whether what is to be sent waits for somebody to read why it cannot be.
+    pub fn is_cut_off(&self) -> bool {
+        self.io.is_cut_off()
+    }
+
     /// From now on it is not pooled.
     pub fn belongs_to_one_call(&mut self) {
         self.keep_alive = Duration::ZERO;
