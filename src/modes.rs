@@ -28,6 +28,7 @@ use crate::base::panic::CatchPanic;
 use crate::gateway::metrics::ListenerRefusal;
 use crate::modes::crowded::Crowd;
 use crate::net::listen::Listener;
+use crate::net::turn;
 pub use phase::Phase;
 pub use proxied::ProxyPeers;
 pub use serving::{ConnectionRules, CurrentService, Pages, Service, Serving};
@@ -124,10 +125,10 @@ async fn accept(
         let (current, phase) = (current.clone(), phase.clone());
         // Boxed while nothing of it has begun: on its way to where it is polled, a task is moved
         // ten times, and this one has room for a call.
-        let task = tasks.spawn_local(Box::pin(async move {
+        let task = tasks.spawn_local(turn::polled(Box::pin(async move {
             connection::serve(io, acceptor, current, rules, metrics, phase).await;
             drop((permit, counted));
-        }));
+        })));
         if let Some(notes) = notes {
             crowd.join(&notes, task);
         }

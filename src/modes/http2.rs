@@ -28,6 +28,7 @@ use crate::modes::serving::{ConnectionRules, CurrentService};
 use crate::net::caller::{CallerIo, ConnState};
 use crate::net::gathered::GatheredWrites;
 use crate::net::read_ahead;
+use crate::net::turn;
 use stream::StreamRules;
 
 /// Streams of one HTTP/2 connection at a time (RFC 9113 §5.1.2).
@@ -89,7 +90,7 @@ pub(super) async fn serve(
                     let (rules, notes) = (stream_rules.clone(), notes.clone());
                     let call = stream::serve(request, reply, current.clone(), notes, rules);
                     if let Some(call) = call {
-                        tokio::task::spawn_local(call);
+                        tokio::task::spawn_local(turn::polled(call));
                     }
                 });
                 // All that this turn wrote leaves now; what cannot waits for the socket.

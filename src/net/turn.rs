@@ -1,14 +1,20 @@
-//! How often this thread's runtime has looked at its sockets, and when it last did.
+//! How often this thread's runtime has looked at its sockets with nothing else to do, and what
+//! time it is for the task that it polls.
 //!
 //! A runtime learns what has arrived only when it asks the kernel, which it does when no
 //! task is ready. Between two of these looks a socket appears empty, whatever has arrived
-//! on it. Who must know compares turns: in the same one, nothing was learned.
+//! on it. Who must know compares turns: in the same one, nothing was learned. It also looks
+//! after many polls in which there always was a ready task; of that nobody tells, so such a turn is
+//! longer than it need be, and more is taken for unknown.
 //!
-//! A turn is short, so what only bounds a wait takes its time from [`now`], and whether a
-//! credential lives from [`moment`]: the clocks are read once for all of them. What is measured
-//! reads the clock itself.
+//! A poll is short, so what bounds a wait takes its time from [`now`], and whether a
+//! credential lives from [`moment`]: in a task of [`polled`] the clocks are read once a poll for
+//! all of them, elsewhere each time. What is measured reads the clock itself.
 
 use std::cell::Cell;
+use std::future::Future;
+use std::pin::Pin;
+use std::task::{Context, Poll};
 use std::thread::LocalKey;
 
 use tokio::time::Instant;
@@ -17,23 +23,15 @@ use crate::base::time::{Clock, Moment};
 
 thread_local! {
     static TURN: Cell<u64> = const { Cell::new(0) };
-    static NOW: ReadOnce<Instant> = const { Cell::new(None) };
-    static MOMENT: ReadOnce<Moment> = const { Cell::new(None) };
+    static IN_POLL: Cell<bool> = const { Cell::new(false) };
+    static NOW: Cell<Option<Instant>> = const { Cell::new(None) };
+    static MOMENT: Cell<Option<Moment>> = const { Cell::new(None) };
 }
-
-/// What was read in this turn, and how often it was used since.
-type ReadOnce<T> = Cell<Option<(T, u32)>>;
-
-/// How often one reading of the clock is used: a turn in which there is always another task
-/// to poll may be long.
-const USES: u32 = 64;
 
 /// The sockets were looked at. For `tokio::runtime::Builder::on_thread_unpark`; where
 /// nobody calls it the turn never ends, and nothing is taken for known.
 pub fn advance() {
     TURN.set(TURN.get() + 1);
-    NOW.set(None);
-    MOMENT.set(None);
 }
 
 /// The turn of this thread.
@@ -41,7 +39,7 @@ pub fn current() -> u64 {
     TURN.get()
 }
 
-/// About now: when it was first asked for in this turn.
+/// About now: when it was first asked for in this poll.
 pub fn now() -> Instant {
     once(&NOW, Instant::now)
 }
@@ -51,49 +49,87 @@ pub fn moment(clock: &Clock) -> Moment {
     once(&MOMENT, || clock.now())
 }
 
-fn once<T: Copy>(kept: &'static LocalKey<ReadOnce<T>>, read: impl FnOnce() -> T) -> T {
-    match kept.get() {
-        Some((now, uses)) if uses < USES => {
-            kept.set(Some((now, uses + 1)));
-            now
-        }
-        _ => {
-            let now = read();
-            if TURN.get() > 0 {
-                kept.set(Some((now, 0)));
-            }
-            now
-        }
+fn once<T: Copy>(kept: &'static LocalKey<Cell<Option<T>>>, read: impl FnOnce() -> T) -> T {
+    if let Some(now) = kept.get() {
+        return now;
+    }
+    let now = read();
+    if IN_POLL.get() {
+        kept.set(Some(now));
+    }
+    now
+}
+
+/// `future`, in each poll of which the clocks are read once at most.
+pub fn polled<F: Future + Unpin>(future: F) -> Polled<F> {
+    Polled(future)
+}
+
+/// See [`polled`].
+#[derive(Debug)]
+pub struct Polled<F>(F);
+
+impl<F: Future + Unpin> Future for Polled<F> {
+    type Output = F::Output;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<F::Output> {
+        let _poll = OnePoll::begin();
+        Pin::new(&mut self.0).poll(cx)
+    }
+}
+
+/// While this is there, a task is polled; what was read is forgotten with it, also by a panic.
+struct OnePoll;
+
+impl OnePoll {
+    fn begin() -> OnePoll {
+        IN_POLL.set(true);
+        OnePoll
+    }
+}
+
+impl Drop for OnePoll {
+    fn drop(&mut self) {
+        IN_POLL.set(false);
+        NOW.set(None);
+        MOMENT.set(None);
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::future::poll_fn;
     use std::time::Duration;
 
     #[tokio::test(start_paused = true)]
-    async fn the_clock_is_read_once_a_turn_and_again_in_a_long_one() {
-        let pass = || tokio::time::advance(Duration::from_millis(1));
+    async fn the_clocks_are_read_once_a_poll_and_elsewhere_each_time() {
         let clock = Clock::faked(0);
         let both = || (now(), moment(&clock));
         let differ = |one: (Instant, Moment), other: (Instant, Moment)| {
             assert_ne!(one.0, other.0);
             assert_ne!(one.1, other.1);
         };
-        let begun = both();
+        let pass = || Box::pin(tokio::time::advance(Duration::from_millis(1)));
+        let outside = both();
         pass().await;
-        differ(both(), begun); // Nobody tells of turns here.
-        advance();
-        let turn = both();
+        differ(both(), outside);
+
+        let mut seen = Vec::new();
+        let mut passing = pass();
+        polled(poll_fn(|cx| {
+            seen.push(both());
+            // Time passes while it is polled, and before it is polled again.
+            let passed = passing.as_mut().poll(cx);
+            seen.push(both());
+            passed
+        }))
+        .await;
+        assert_eq!(seen[0], seen[1], "of one poll");
+        let last = seen.len() - 1;
+        assert!(last > 1, "it was polled once");
+        differ(seen[0], seen[last]);
         pass().await;
-        assert_eq!(both(), turn);
-        advance();
-        differ(both(), turn);
-        let turn = both();
-        pass().await;
-        let uses = (0..1000).take_while(|_| both() == turn).count();
-        assert!(uses < USES as usize, "{uses}");
-        differ(both(), turn);
+        differ(both(), seen[last]);
     }
 }
