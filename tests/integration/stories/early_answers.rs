@@ -327,7 +327,7 @@ async fn over_http2_an_upload_is_taken_on_whose_upstream_answers_and_goes() {
     let headset = plain(&upstream.url(), "", "");
     // Which headset learns first, the response's end or that nothing can be written, is chance: both
     // come about in a few turns.
-    for turn in 0..20 {
+    for turn in 0..5 {
         upstream.then([Step::AnswerUnread(TOO_LARGE.into()), Step::ok("fine")]);
         let mut caller = Http2Caller::connect(headset.app(), &[]).await;
         caller.send(&Frame::post(1)).await;
@@ -337,4 +337,27 @@ async fn over_http2_an_upload_is_taken_on_whose_upstream_answers_and_goes() {
         assert_eq!((sent, reset), (3_000_000, None), "turn {turn}");
         assert_eq!(String::from_utf8_lossy(&body), "too large");
     }
+}
+
+#[tokio::test]
+async fn over_http2_an_upload_is_taken_on_whose_upstream_goes_with_more_unread() {
+    let upstream = Recorder::start([Step::ok("fine")]).await;
+    let headset = plain(&upstream.url(), "", "");
+    // More than one read takes, behind the response: a write that fails leaves it to whoever reads.
+    let mut more = TOO_LARGE.as_bytes().to_vec();
+    more.resize(more.len() + 60_000, b'?');
+    for turn in 0..5 {
+        upstream.then([Step::AnswerUnread(more.clone()), Step::ok("fine")]);
+        let mut caller = Http2Caller::connect(headset.app(), &[]).await;
+        caller.send(&Frame::post(1)).await;
+        let answered = || upstream.cut();
+        let (sent, reset, body) = uploaded(&mut caller, (3_000_000, 100_000), answered).await;
+        assert_eq!((sent, reset), (3_000_000, None), "turn {turn}");
+        assert_eq!(String::from_utf8_lossy(&body), "too large");
+    }
+    let active = "headset_upstream_connections{route=\"plain\",state=\"active\"}";
+    eventually("the close of all", async || {
+        headset.metric(active).await == Some(0.0)
+    })
+    .await;
 }
