@@ -4,6 +4,7 @@ use rustix::process::Signal;
 use tokio::net::UnixStream;
 
 use crate::support::client::Raw;
+use crate::support::eventually;
 use crate::support::folder::Folder;
 use crate::support::process::Process;
 use crate::support::recorder::{Recorder, Step};
@@ -46,10 +47,8 @@ async fn only_the_users_that_are_listed_may_call_and_a_reload_changes_who() {
     assert!(upstream.requests().is_empty());
     let counted = "headset_requests_refused_total{listener=\"app\",reason=\"caller_user\"}";
     assert_eq!(process.metric(counted).await, Some(1.0));
-    assert_eq!(
-        process.said(&format!("the user {own} may not call here")),
-        1
-    );
+    let told = format!("the user {own} may not call here");
+    eventually("the line of the log", async || process.said(&told) == 1).await;
 
     configured(&folder, &upstream, &listed(own));
     assert!(process.reload().await);

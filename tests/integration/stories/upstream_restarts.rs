@@ -79,6 +79,7 @@ async fn serve(mut stream: TcpStream, mut stopped: watch::Receiver<bool>, delive
             }
         }
         tokio::select! {
+            biased;
             read = stream.read_buf(&mut unread) => if read.unwrap_or(0) == 0 { return },
             _ = stopped.wait_for(|stop| *stop), if unread.is_empty() => return,
         }
@@ -127,9 +128,11 @@ async fn an_upstream_that_restarts_ten_times_under_load_loses_no_call_and_double
     }
     let all = 2.0 * CALLERS as f64;
     for _ in 0..RESTARTS {
+        // So many that all connections have carried a call: whether one that closes during its
+        // first call was reached is unknown, also of a GET.
         let before = answered.load(Ordering::Relaxed);
         eventually("calls between two restarts", async || {
-            answered.load(Ordering::Relaxed) > before + 50
+            answered.load(Ordering::Relaxed) > before + 400
         })
         .await;
         let moment = closing.write().await;
