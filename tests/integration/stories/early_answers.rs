@@ -8,7 +8,7 @@ use tokio::time::Instant;
 use crate::support::client::Raw;
 use crate::support::eventually;
 use crate::support::frames::{self, Frame};
-use crate::support::headset::plain;
+use crate::support::headset::{Headset, plain};
 use crate::support::http2_client::Http2Caller;
 use crate::support::recorder::{Recorder, Step};
 
@@ -321,14 +321,13 @@ async fn over_http2_what_a_caller_still_sends_is_taken_so_that_it_sees_no_reset(
     assert!((16 << 20..18 << 20).contains(&sent), "{sent}");
 }
 
-#[tokio::test]
-async fn over_http2_an_upload_is_taken_on_whose_upstream_answers_and_goes() {
-    let upstream = Recorder::start([Step::ok("fine")]).await;
-    let headset = plain(&upstream.url(), "", "");
+/// Uploads 3 MB, five times, to an `upstream` that answers with `early`, which begins with
+/// [`TOO_LARGE`], and goes when that has come: all of them are taken, and none is reset.
+async fn is_taken_on(upstream: &Recorder, headset: &Headset, early: &[u8]) {
     // Which headset learns first, the response's end or that nothing can be written, is chance: both
     // come about in a few turns.
     for turn in 0..5 {
-        upstream.then([Step::AnswerUnread(TOO_LARGE.into()), Step::ok("fine")]);
+        upstream.then([Step::AnswerUnread(early.to_vec()), Step::ok("fine")]);
         let mut caller = Http2Caller::connect(headset.app(), &[]).await;
         caller.send(&Frame::post(1)).await;
         // The upload is let go of when it cannot be written, after the response's end.
@@ -340,21 +339,20 @@ async fn over_http2_an_upload_is_taken_on_whose_upstream_answers_and_goes() {
 }
 
 #[tokio::test]
+async fn over_http2_an_upload_is_taken_on_whose_upstream_answers_and_goes() {
+    let upstream = Recorder::start([Step::ok("fine")]).await;
+    let headset = plain(&upstream.url(), "", "");
+    is_taken_on(&upstream, &headset, TOO_LARGE.as_bytes()).await;
+}
+
+#[tokio::test]
 async fn over_http2_an_upload_is_taken_on_whose_upstream_goes_with_more_unread() {
     let upstream = Recorder::start([Step::ok("fine")]).await;
     let headset = plain(&upstream.url(), "", "");
     // More than one read takes, behind the response: a write that fails leaves it to whoever reads.
     let mut more = TOO_LARGE.as_bytes().to_vec();
     more.resize(more.len() + 60_000, b'?');
-    for turn in 0..5 {
-        upstream.then([Step::AnswerUnread(more.clone()), Step::ok("fine")]);
-        let mut caller = Http2Caller::connect(headset.app(), &[]).await;
-        caller.send(&Frame::post(1)).await;
-        let answered = || upstream.cut();
-        let (sent, reset, body) = uploaded(&mut caller, (3_000_000, 100_000), answered).await;
-        assert_eq!((sent, reset), (3_000_000, None), "turn {turn}");
-        assert_eq!(String::from_utf8_lossy(&body), "too large");
-    }
+    is_taken_on(&upstream, &headset, &more).await;
     let active = "headset_upstream_connections{route=\"plain\",state=\"active\"}";
     eventually("the close of all", async || {
         headset.metric(active).await == Some(0.0)
