@@ -14,6 +14,7 @@
 //! `gateway/upstream/conn.rs` towards upstreams.
 
 pub mod body;
+mod head_store;
 mod located;
 pub mod outgoing;
 pub mod request;

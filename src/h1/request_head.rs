@@ -9,6 +9,7 @@ use bytes::{Buf as _, Bytes, BytesMut};
 use http::{HeaderMap, Method, Request, Uri, Version, header};
 
 use crate::h1::body::Decoder;
+use crate::h1::head_store;
 use crate::h1::located::{
     FieldPlaces, Progress, Span, field, lists, names_no_field, part, span, with_room,
 };
@@ -154,13 +155,13 @@ fn locate<'b>(
     }))
 }
 
-/// Takes the head that stands at the start of `buf`; target and fields share the memory.
+/// Takes the head that stands at the start of `buf`; target and fields share its memory.
 fn take_located<B: Boxed>(
     buf: &mut BytesMut,
     located: &LocatedRequest,
     fields: &FieldPlaces,
 ) -> Result<RequestHead<B>, RequestFault> {
-    let bytes = buf.split_to(located.end).freeze();
+    let bytes = head_store::take(buf, located.end);
     // httparse takes a bare LF for the end of a line.
     if memchr::memchr_iter(b'\n', &bytes).any(|at| at == 0 || bytes[at - 1] != b'\r') {
         return Err(RequestFault::BareLineFeed);

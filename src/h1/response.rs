@@ -5,13 +5,13 @@ use std::mem::MaybeUninit;
 use bytes::{Bytes, BytesMut};
 use http::{HeaderMap, Response, StatusCode, Version, header};
 
-use crate::h1::body;
 use crate::h1::located::{
     FieldPlaces, Progress, Span, field, is_same, lists, names_no_field, part, with_room,
 };
 use crate::h1::spare::{self, Boxed};
 use crate::h1::spelling::Spelling;
 use crate::h1::untouched::{Untouched, passes};
+use crate::h1::{body, head_store};
 
 /// The longest head, in bytes: far more than any real one, and what one call may hold.
 pub const LONGEST: usize = 400 * 1024;
@@ -169,14 +169,18 @@ fn reason(bytes: &[u8]) -> Span {
     ((begin + 1).min(end) as u32, end as u32)
 }
 
-/// Takes the head that stands at the start of `buf`; its fields share the memory.
+/// Takes the head that stands at the start of `buf`; its fields share its memory.
 fn take_located<B: Boxed>(
     buf: &mut BytesMut,
     located: &LocatedResponse,
     fields: &FieldPlaces,
     is_whole: bool,
 ) -> Result<ResponseHead<B>, HeadError> {
-    let bytes = buf.split_to(located.end).freeze();
+    let bytes = match is_whole {
+        // An HTTP/2 connection keeps fields that it may refer to again (RFC 7541 §2.3.2).
+        true => head_store::take(buf, located.end),
+        false => buf.split_to(located.end).freeze(),
+    };
     let status = StatusCode::from_u16(located.status);
     let status = status.map_err(|_| HeadError::Status(located.status))?;
     let reason = &bytes[part(located.reason)];

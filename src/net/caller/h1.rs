@@ -84,7 +84,12 @@ impl H1Caller {
         let reading = &mut *self.shared.borrow_mut();
         loop {
             match self.heads.take(&mut reading.unread, limits) {
-                Ok(Some(head)) => return Poll::Ready(Ok(head)),
+                Ok(Some(head)) => {
+                    if reading.unread.is_empty() {
+                        reading.unread.give_back();
+                    }
+                    return Poll::Ready(Ok(head));
+                }
                 Ok(None) => {}
                 Err(fault) => return Poll::Ready(Err(NoHead::Refused(fault))),
             }
@@ -298,7 +303,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_connection_at_rest_holds_no_buffer() {
+    async fn a_connection_holds_no_buffer_at_rest_nor_while_its_call_waits() {
         let (mut theirs, mut caller) = pair();
         theirs
             .write_all(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
@@ -306,6 +311,8 @@ mod tests {
             .unwrap();
         let head = head(&mut caller).await;
         assert!(caller.begin(head.body, false).is_none());
+        assert_eq!(head.request.headers()["host"], "a");
+        assert_eq!(caller.shared.borrow().unread.capacity(), 0, "it waits");
         caller.answer();
         caller.outgoing().bytes.put_slice(b"answer");
         poll_fn(|cx| caller.poll_write(cx)).await.unwrap();
