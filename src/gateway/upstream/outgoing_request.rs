@@ -110,7 +110,11 @@ impl OutgoingRequest {
             let written = ready!(self.unwritten.poll_out(Pin::new(&mut io), cx));
             written.map_err(SendError::Io)?;
             match gathered {
-                Poll::Ready(true) => return Poll::Ready(Ok(())),
+                Poll::Ready(true) => {
+                    // Its response may take long.
+                    self.unwritten.give_back();
+                    return Poll::Ready(Ok(()));
+                }
                 Poll::Ready(false) => {}
                 Poll::Pending => return Poll::Pending,
             }
@@ -164,9 +168,8 @@ impl OutgoingRequest {
         Poll::Ready(Ok(false))
     }
 
-    /// Ends with it, all of it being written, and gives its memory back.
+    /// Ends with it, all of it being written.
     pub(super) fn rest(&mut self) {
-        self.unwritten.give_back();
         self.sending = None;
     }
 }
@@ -286,8 +289,11 @@ mod tests {
                 .unwrap();
             assert!(!outgoing.is_sending());
             assert!(outgoing.take_untouched().is_none());
-            outgoing.rest();
-            assert_eq!(outgoing.unwritten.bytes.capacity(), 0);
+            assert_eq!(
+                outgoing.unwritten.bytes.capacity(),
+                0,
+                "its response may take long"
+            );
         };
         LocalSet::new().run_until(story).await;
     }
