@@ -19,35 +19,77 @@ use crate::net::read_ahead::{LONGEST_PIECE, PIECE};
 /// The bytes of one buffer: one read takes most heads.
 pub const ROOM: usize = 8 * 1024;
 
-/// Buffers that may wait for somebody.
-const MOST: usize = 64;
+/// Buffers of which nothing is in use that may wait for somebody.
+const MOST_FREE: usize = 64;
+
+/// Buffers of which something is in use that may wait: as many as responses that callers over HTTP/2
+/// get in one turn.
+const MOST_SHARED: usize = 256;
+
+/// How many of the shared buffers that came back last, and of those that wait longest, are looked at
+/// for one that nobody uses any more.
+const LOOKS: usize = 4;
 
 thread_local! {
-    static SPARE: RefCell<VecDeque<BytesMut>> = const { RefCell::new(VecDeque::new()) };
+    static SPARE: RefCell<Spare> = const { RefCell::new(Spare::new()) };
 }
 
-/// How many of the buffers that came back last are looked at for one that nobody uses any
-/// more.
-const LOOKS: usize = 4;
+/// The buffers that wait, all of them empty.
+struct Spare {
+    /// Those of which nothing is in use.
+    free: Vec<BytesMut>,
+    /// Those of which something was in use when they came back, in that order.
+    shared: VecDeque<BytesMut>,
+}
+
+impl Spare {
+    const fn new() -> Spare {
+        Spare {
+            free: Vec::new(),
+            shared: VecDeque::new(),
+        }
+    }
+
+    /// One of which nothing is in use: the warmest, or else the one that waits longest. Responses to
+    /// HTTP/2 callers use what they were read into up to the end of the turn, so that within one
+    /// turn those that came back last are of no use. One that is in use for long goes to the end: it
+    /// must not hide those behind it.
+    fn take(&mut self) -> Option<BytesMut> {
+        if let Some(free) = self.free.pop() {
+            return Some(free);
+        }
+        let last = self.shared.len().saturating_sub(LOOKS)..self.shared.len();
+        let warm = last.rev().find(|at| self.shared[*at].try_reclaim(ROOM));
+        if let Some(at) = warm {
+            return self.shared.remove(at);
+        }
+        for _ in 0..LOOKS {
+            let mut first = self.shared.pop_front()?;
+            if first.try_reclaim(ROOM) {
+                return Some(first);
+            }
+            self.shared.push_back(first);
+        }
+        None
+    }
+
+    fn keep(&mut self, mut buffer: BytesMut) {
+        if buffer.try_reclaim(ROOM) {
+            if self.free.len() < MOST_FREE {
+                self.free.push(buffer);
+            }
+        } else if self.shared.len() < MOST_SHARED {
+            self.shared.push_back(buffer);
+        }
+    }
+}
 
 /// An empty buffer with [`ROOM`].
 pub fn take() -> BytesMut {
     // A connection may outlive what its thread kept.
-    let spare = SPARE.try_with(|spare| unused(&mut spare.borrow_mut()));
+    let spare = SPARE.try_with(|spare| spare.borrow_mut().take());
     let spare = spare.ok().flatten();
     spare.unwrap_or_else(|| BytesMut::with_capacity(ROOM))
-}
-
-/// One of `spare`, all of which can be written to again: the warmest, or else the one that
-/// waits longest. Responses to HTTP/2 callers use what they were read into up to the end of the
-/// turn, so that within one turn those that came back last are of no use.
-fn unused(spare: &mut VecDeque<BytesMut>) -> Option<BytesMut> {
-    let last = spare.len().saturating_sub(LOOKS)..spare.len();
-    let warm = last.rev().find(|at| spare[*at].try_reclaim(ROOM));
-    if let Some(at) = warm {
-        return spare.remove(at);
-    }
-    spare.pop_front_if(|buffer| buffer.try_reclaim(ROOM))
 }
 
 /// Gives `buffer`, of which no part was split off, back; it is left without memory.
@@ -65,12 +107,7 @@ fn keep(mut buffer: BytesMut) {
     if buffer.capacity() > LARGE || buffer.try_reclaim(LARGE + 1) {
         return;
     }
-    let _ = SPARE.try_with(|spare| {
-        let mut spare = spare.borrow_mut();
-        if spare.len() < MOST {
-            spare.push_back(buffer);
-        }
-    });
+    let _ = SPARE.try_with(|spare| spare.borrow_mut().keep(buffer));
 }
 
 /// A buffer with more bytes is not lent again.
@@ -248,6 +285,24 @@ mod tests {
     }
 
     #[test]
+    fn a_buffer_that_is_in_use_for_long_hides_none_behind_it() {
+        let mut buffers = (0..3 * LOOKS).map(|_| BytesMut::with_capacity(ROOM));
+        let (mut parts, mut places) = (Vec::new(), Vec::new());
+        for buffer in &mut buffers {
+            let mut buffer = buffer;
+            buffer.extend_from_slice(b"head");
+            places.push(buffer.as_ptr());
+            parts.push(buffer.split());
+            keep(buffer);
+        }
+        // All but the oldest and the youngest ones come free.
+        parts.drain(LOOKS / 2..2 * LOOKS);
+        let lent: Vec<_> = (0..LOOKS).map(|_| take()).collect();
+        let lent: Vec<_> = lent.iter().map(|buffer| buffer.as_ptr()).collect();
+        assert_eq!(lent, places[LOOKS / 2..LOOKS / 2 + LOOKS]);
+    }
+
+    #[test]
     fn a_body_that_fills_its_pieces_gets_longer_ones_and_no_memory_for_each() {
         let mut buffer = ReadBuffer::default();
         let mut places = Vec::new();
@@ -295,11 +350,22 @@ mod tests {
         drop(grown.split_to(9 * ROOM + 1));
         grown.give_back();
         assert_eq!(grown.capacity(), 0);
-        let mut many: Vec<BytesMut> = (0..MOST + 10).map(|_| take()).collect();
+        let mut many: Vec<BytesMut> = (0..MOST_FREE + 10).map(|_| take()).collect();
         many.iter_mut().for_each(give);
+        let mut in_use = Vec::new();
+        for _ in 0..MOST_SHARED + 10 {
+            let mut buffer = BytesMut::with_capacity(ROOM);
+            buffer.extend_from_slice(b"head");
+            in_use.push(buffer.split());
+            give(&mut buffer);
+        }
         SPARE.with_borrow(|spare| {
-            assert_eq!(spare.len(), MOST);
-            assert!(spare.iter().all(|buffer| buffer.capacity() <= LARGE));
+            assert_eq!(
+                (spare.free.len(), spare.shared.len()),
+                (MOST_FREE, MOST_SHARED)
+            );
+            let mut all = spare.free.iter().chain(&spare.shared);
+            assert!(all.all(|buffer| buffer.capacity() <= LARGE));
         });
     }
 }
