@@ -49,7 +49,6 @@ pub mod upstream;
 pub mod upstream_target;
 
 use std::future::Future;
-use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -61,7 +60,7 @@ use crate::credential::slot::Slot;
 use crate::gateway::error::{CallerFault, Error};
 use crate::gateway::failures::CallFailure;
 use crate::gateway::fields::Seen;
-use crate::gateway::observe::CallFacts;
+use crate::gateway::observe::SharedFacts;
 use crate::gateway::replay::ReplayPolicy;
 use crate::gateway::request_body::RequestBody;
 use crate::gateway::response_body::ResponseBody;
@@ -73,7 +72,7 @@ pub struct Call {
     /// Boxed, so that a layer moves a pointer and not a head.
     pub request: Box<Request<RequestBody>>,
     /// What it was when it came, shared with whoever asks later.
-    pub facts: Rc<CallFacts>,
+    pub facts: SharedFacts,
     /// Which names were in its head when it came.
     pub seen: Seen,
     /// How careful a replay must be.

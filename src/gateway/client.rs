@@ -23,7 +23,7 @@ use tower::Service;
 use crate::gateway::client::h1::{ClientOutcome, Exchange};
 use crate::gateway::error::{Error, FaultKind, Reached, UpstreamFault};
 use crate::gateway::fields::Seen;
-use crate::gateway::observe::{CallFacts, ObservedAttempt};
+use crate::gateway::observe::{ObservedAttempt, SharedFacts};
 use crate::gateway::upstream::pool::{ConnPool, Transport};
 use crate::gateway::{Call, CallResponse, ConnectionReuse};
 
@@ -136,7 +136,7 @@ impl Future for ClientFuture {
 }
 
 /// An attempt of a call that is observed.
-struct Observing(Rc<CallFacts>, ObservedAttempt);
+struct Observing(SharedFacts, ObservedAttempt);
 
 impl Observing {
     fn begin(call: &mut Call) -> Option<Box<Observing>> {

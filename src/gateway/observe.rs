@@ -21,7 +21,7 @@ use crate::base::name::Name;
 use crate::base::time;
 use crate::base::trace::{SpanId, SpanSink, TraceId};
 use crate::net::caller::Peer;
-pub use facts::{CallFacts, InterimRoom, SentHead};
+pub use facts::{CallFacts, InterimRoom, SentHead, SharedFacts};
 use spans::CallTrace;
 
 /// By which a caller, headset and an upstream name the same call.

@@ -21,7 +21,7 @@ use crate::gateway::forward::elsewhere::Unrouted;
 use crate::gateway::forward::{self, ForwardRules};
 use crate::gateway::matcher::{Matcher, Placed, find};
 use crate::gateway::metrics::{ListenerMetrics, ListenerRefusal};
-use crate::gateway::observe::{CallFacts, InterimRoom, SentHead, id_of};
+use crate::gateway::observe::{CallFacts, InterimRoom, SentHead, SharedFacts, id_of};
 use crate::gateway::replay::ReplayPolicy;
 use crate::gateway::request_body::caller_body::CallerBody;
 use crate::gateway::request_body::min_rate::MinRate;
@@ -85,6 +85,8 @@ pub struct Gateway {
     unrouted: Unrouted,
     /// Whether one of the routes is for calls to one host.
     asks_for_hosts: bool,
+    /// What the last call over HTTP/2 called us. Most call us the same.
+    authority: RefCell<Option<HeaderValue>>,
 }
 
 impl std::fmt::Debug for Gateway {
@@ -120,6 +122,7 @@ impl Gateway {
             routes,
             none: RefCell::new(none),
             unrouted,
+            authority: RefCell::default(),
         }
     }
 
@@ -144,7 +147,7 @@ impl Gateway {
     ) -> Box<Response<ResponseBody>> {
         let started = Instant::now();
         let mut uploading = None;
-        let host = host_of(&request);
+        let host = self.host_of(&request);
         let seen = Seen::of(request.headers());
         let Placed {
             index,
@@ -164,7 +167,7 @@ impl Gateway {
         if !keeps_names {
             spelling = Spelling::lower();
         }
-        let facts = Rc::new(CallFacts {
+        let facts = SharedFacts::new(CallFacts {
             started,
             peer: caller.peer,
             method: request.method().clone(),
@@ -278,6 +281,19 @@ impl Gateway {
         self.unrouted.sweep();
     }
 
+    /// What the caller calls us: the `Host` field, or `:authority` over HTTP/2.
+    fn host_of(&self, request: &Request<RequestBody>) -> Option<HeaderValue> {
+        if let Some(host) = request.headers().get(header::HOST) {
+            return Some(host.clone());
+        }
+        let authority = request.uri().authority()?.as_str();
+        let mut last = self.authority.borrow_mut();
+        if last.as_ref().is_none_or(|last| last != authority) {
+            *last = Some(HeaderValue::from_str(authority).ok()?);
+        }
+        last.clone()
+    }
+
     fn place(
         &self,
         request: &Request<RequestBody>,
@@ -324,12 +340,4 @@ impl Gateway {
 /// connection can be used again. Who asked for leave to send it will not send it.
 fn drains(request: &Request<RequestBody>) -> bool {
     request.version() <= http::Version::HTTP_11 && !request.headers().contains_key(header::EXPECT)
-}
-
-/// What the caller calls us: the `Host` field, or `:authority` over h2.
-fn host_of(request: &Request<RequestBody>) -> Option<HeaderValue> {
-    match request.headers().get(header::HOST) {
-        Some(host) => Some(host.clone()),
-        None => HeaderValue::from_str(request.uri().authority()?.as_str()).ok(),
-    }
 }

@@ -15,7 +15,7 @@ use tokio::time::Instant;
 use crate::base::name::Name;
 use crate::gateway::fields::Seen;
 use crate::gateway::metrics::{Families, RouteMetrics};
-use crate::gateway::observe::{CallFacts, InterimRoom, SentHead};
+use crate::gateway::observe::{CallFacts, InterimRoom, SentHead, SharedFacts};
 use crate::gateway::replay::ReplayPolicy;
 use crate::gateway::request_body::RequestBody;
 use crate::gateway::request_body::caller_body::CallerBody;
@@ -37,7 +37,7 @@ pub(crate) fn call(method: Method, body: RequestBody) -> Call {
     *request.method_mut() = method.clone();
     Call {
         request: Box::new(request),
-        facts: Rc::new(CallFacts {
+        facts: SharedFacts::new(CallFacts {
             started: Instant::now(),
             peer: Peer::default(),
             method: method.clone(),
@@ -62,7 +62,7 @@ pub(crate) fn call(method: Method, body: RequestBody) -> Call {
 }
 
 /// The facts of a call whose caller takes interim responses, and where those wait.
-pub(crate) fn interim_facts() -> (Rc<CallFacts>, Rc<ConnState>) {
+pub(crate) fn interim_facts() -> (SharedFacts, Rc<ConnState>) {
     let (_, served) = UnixStream::pair().unwrap();
     let caller = CallerIo::unix(served, Arc::default()).notes().clone();
     let facts = CallFacts {
@@ -79,7 +79,7 @@ pub(crate) fn interim_facts() -> (Rc<CallFacts>, Rc<ConnState>) {
         interim: InterimRoom::Connection(caller.clone()),
         sent: SentHead::default(),
     };
-    (Rc::new(facts), caller)
+    (SharedFacts::new(facts), caller)
 }
 
 /// Hands the head of `call` back, as whoever sends it does.

@@ -22,7 +22,7 @@ use crate::gateway::client::patience::Patience;
 use crate::gateway::client::session_auth;
 use crate::gateway::error::{CallerFault, Error, FaultKind, Reached, UpstreamFault};
 use crate::gateway::fields::Seen;
-use crate::gateway::observe::CallFacts;
+use crate::gateway::observe::SharedFacts;
 use crate::gateway::request_body::{RequestBody, UploadSource};
 use crate::gateway::response_body::ResponseBody;
 use crate::gateway::response_framing;
@@ -63,7 +63,7 @@ pub struct Exchange {
     conn: Option<Box<Conn>>,
     /// The request, until it is begun with.
     waiting: Option<Box<Request<RequestBody>>>,
-    facts: Rc<CallFacts>,
+    facts: SharedFacts,
     used: Option<Arc<Minted>>,
     patience: Patience,
     sent_before: u64,

@@ -4,7 +4,6 @@
 //! that a caller has no room for is left out. An upstream can echo in them what it was sent, as in any
 //! response, so they are cleaned likewise, and of what names a user nothing passes.
 
-use std::rc::Rc;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -12,7 +11,7 @@ use http::response::Parts;
 use http::{Response, StatusCode, Version, header};
 
 use crate::credential::Minted;
-use crate::gateway::observe::{CallFacts, InterimRoom};
+use crate::gateway::observe::{InterimRoom, SharedFacts};
 use crate::gateway::{echoes, fields};
 use crate::h1::response::ResponseHead;
 use crate::h1::response_head;
@@ -31,7 +30,7 @@ const ROOM: usize = 16 * 1024;
 /// Where the interim responses of one call go.
 #[derive(Debug)]
 pub struct Interim {
-    facts: Rc<CallFacts>,
+    facts: SharedFacts,
     /// The credential that the call carries.
     used: Option<Arc<Minted>>,
     /// Whether the caller was promised a 100, which headset sends itself.
@@ -41,7 +40,7 @@ pub struct Interim {
 impl Interim {
     /// For a call of these `facts` that carries `used`; it `expects` a 100 where its body
     /// was announced by `Expect: 100-continue`.
-    pub fn new(facts: Rc<CallFacts>, used: Option<Arc<Minted>>, expects: bool) -> Interim {
+    pub fn new(facts: SharedFacts, used: Option<Arc<Minted>>, expects: bool) -> Interim {
         Interim {
             facts,
             used,

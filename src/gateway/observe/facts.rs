@@ -1,6 +1,7 @@
 //! Which call it is, from its head: plain data that rides along to its end.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
+use std::ops::Deref;
 use std::rc::Rc;
 
 use http::uri::PathAndQuery;
@@ -43,6 +44,72 @@ pub struct CallFacts {
     pub sent: SentHead,
 }
 
+impl CallFacts {
+    /// Lets go of all that is kept for the call.
+    fn let_go(&mut self) {
+        self.method = Method::GET;
+        self.target = None;
+        self.host = None;
+        self.request_id = None;
+        self.forwarded = None;
+        self.observed = None;
+        self.spelling = Spelling::lower();
+        self.interim = InterimRoom::None;
+        self.sent = SentHead::default();
+    }
+}
+
+/// The facts of one call, for all who ask for them. With the last of these they are let go, and
+/// their memory is kept for a call that this thread begins later.
+#[derive(Clone, Debug)]
+pub struct SharedFacts(Rc<CallFacts>);
+
+/// Facts whose memory may wait for a call: as many as calls of a busy application end before others
+/// begin.
+const MOST: usize = 1024;
+
+thread_local! {
+    static SPARE: RefCell<Vec<Rc<CallFacts>>> = const { RefCell::new(Vec::new()) };
+}
+
+impl SharedFacts {
+    /// Shares `facts`.
+    pub fn new(facts: CallFacts) -> SharedFacts {
+        let spare = SPARE.try_with(|spare| spare.borrow_mut().pop());
+        if let Some(mut spare) = spare.ok().flatten()
+            && let Some(place) = Rc::get_mut(&mut spare)
+        {
+            *place = facts;
+            return SharedFacts(spare);
+        }
+        SharedFacts(Rc::new(facts))
+    }
+}
+
+impl Deref for SharedFacts {
+    type Target = CallFacts;
+
+    fn deref(&self) -> &CallFacts {
+        &self.0
+    }
+}
+
+impl Drop for SharedFacts {
+    fn drop(&mut self) {
+        let Some(facts) = Rc::get_mut(&mut self.0) else {
+            return;
+        };
+        facts.let_go();
+        // A call may outlive what its thread kept.
+        let _ = SPARE.try_with(|spare| {
+            let mut spare = spare.borrow_mut();
+            if spare.len() < MOST {
+                spare.push(self.0.clone());
+            }
+        });
+    }
+}
+
 /// Where interim responses (RFC 9110 §15.2) wait for a caller.
 #[derive(Clone, Debug, Default)]
 pub enum InterimRoom {
@@ -75,5 +142,33 @@ impl SentHead {
 impl std::fmt::Debug for SentHead {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str("SentHead")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::gateway::testing;
+
+    #[tokio::test]
+    async fn what_was_shared_is_let_go_with_the_last_and_its_memory_used_again() {
+        let (facts, caller) = testing::interim_facts();
+        let place = std::ptr::from_ref(&*facts);
+        let other = facts.clone();
+        drop(facts);
+        assert_eq!(Rc::strong_count(&caller), 2, "somebody may still ask");
+        drop(other);
+        assert_eq!(Rc::strong_count(&caller), 1);
+        let (again, _) = testing::interim_facts();
+        assert_eq!(std::ptr::from_ref(&*again), place);
+    }
+
+    #[test]
+    fn no_more_is_kept_than_a_busy_application_needs() {
+        let many: Vec<_> = (0..MOST + 10)
+            .map(|_| testing::call(Method::GET, RequestBody::empty()).facts)
+            .collect();
+        drop(many);
+        SPARE.with_borrow(|spare| assert_eq!(spare.len(), MOST));
     }
 }

@@ -13,7 +13,7 @@ use crate::base::causes::with_causes;
 use crate::gateway::body_error::BodyError;
 use crate::gateway::failures::{BROKEN_ANSWER, CallFailure, FailureLog};
 use crate::gateway::metrics::RouteMetrics;
-use crate::gateway::observe::CallFacts;
+use crate::gateway::observe::SharedFacts;
 
 /// Where the calls of one route are counted and their failures told.
 #[derive(Clone, Debug)]
@@ -27,7 +27,7 @@ pub struct RouteRecord {
 /// An open call.
 #[derive(Debug)]
 pub struct RequestGuard {
-    call: Rc<CallFacts>,
+    call: SharedFacts,
     /// Of its answer, once there is one.
     status: StatusCode,
     record: Rc<RouteRecord>,
@@ -35,7 +35,7 @@ pub struct RequestGuard {
 
 impl RequestGuard {
     /// Opens `call` in `record`.
-    pub fn open(call: Rc<CallFacts>, record: Rc<RouteRecord>) -> RequestGuard {
+    pub fn open(call: SharedFacts, record: Rc<RouteRecord>) -> RequestGuard {
         record.metrics.in_flight.inc();
         RequestGuard {
             call,

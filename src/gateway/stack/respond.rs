@@ -25,7 +25,7 @@ use crate::gateway::error::{CallerFault, Error, Reached};
 use crate::gateway::failures::CallFailure;
 use crate::gateway::fields::Seen;
 use crate::gateway::metrics::RouteMetrics;
-use crate::gateway::observe::CallFacts;
+use crate::gateway::observe::SharedFacts;
 use crate::gateway::response_body::ResponseBody;
 use crate::gateway::{Call, CallResponse, HttpService};
 use error_response::error_response;
@@ -150,7 +150,7 @@ pin_project! {
         #[pin]
         inner: F,
         layer: Rc<RespondLayer>,
-        facts: Rc<CallFacts>,
+        facts: SharedFacts,
     }
 }
 

@@ -18,7 +18,7 @@ use crate::config::Announce;
 use crate::gateway::announce;
 use crate::gateway::error::{CallerFault, Error};
 use crate::gateway::fields::Seen;
-use crate::gateway::observe::CallFacts;
+use crate::gateway::observe::{CallFacts, SharedFacts};
 use crate::gateway::request_body::RequestBody;
 use crate::gateway::upstream_target::UpstreamTarget;
 use crate::gateway::{Call, CallResponse, HttpService};
@@ -94,7 +94,7 @@ pin_project! {
         /// The target cannot be sent on.
         Refused { error: Option<Error> },
         /// Under way.
-        Passed { #[pin] inner: F, facts: Rc<CallFacts>, layer: Rc<RewriteLayer> },
+        Passed { #[pin] inner: F, facts: SharedFacts, layer: Rc<RewriteLayer> },
     }
 }
 

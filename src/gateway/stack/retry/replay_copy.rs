@@ -7,7 +7,7 @@ use http::Request;
 
 use crate::credential::slot::Slot;
 use crate::gateway::fields::Seen;
-use crate::gateway::observe::CallFacts;
+use crate::gateway::observe::SharedFacts;
 use crate::gateway::replay::{AttemptOutcome, ReplayPolicy};
 use crate::gateway::request_body::{RequestBody, UploadSource};
 use crate::gateway::{Call, ConnectionReuse};
@@ -15,7 +15,7 @@ use crate::h1::spare;
 
 /// What is needed to build a call anew.
 pub struct ReplayCopy {
-    facts: Rc<CallFacts>,
+    facts: SharedFacts,
     slot: Option<Arc<Slot>>,
     source: Option<Rc<UploadSource>>,
     seen: Seen,
