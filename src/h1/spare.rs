@@ -6,8 +6,9 @@ use std::cell::RefCell;
 
 use http::{HeaderMap, Request, Response, Uri};
 
-/// Maps, or boxes of one type, that may wait for a head.
-const MOST: usize = 64;
+/// Maps, or boxes of one type, that may wait for a head: as many as calls of a busy application end
+/// before others begin. All of them together have 1 MiB.
+const MOST: usize = 1024;
 
 /// A map with room for more fields is not kept.
 const LARGE: usize = 64;
@@ -71,6 +72,13 @@ pub(super) fn request<B: Boxed>() -> Box<Request<B>> {
     let take = |boxes: &Boxes<B>| boxes.requests.borrow_mut().pop();
     let spare = B::boxes().and_then(|boxes| boxes.try_with(take).ok().flatten());
     spare.unwrap_or_else(|| Box::new(Request::new(B::default())))
+}
+
+/// `request` in a box.
+pub fn boxed<B: Boxed>(request: Request<B>) -> Box<Request<B>> {
+    let mut spare = self::request();
+    *spare = request;
+    spare
 }
 
 /// A response without fields, extensions and body; its status and version are to be set.
