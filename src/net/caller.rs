@@ -373,6 +373,18 @@ impl CallerIo {
         }
     }
 
+    /// Whether the caller may still be sending what nobody will read: a head that was refused half
+    /// read, or a body.
+    fn may_send(&self) -> bool {
+        self.notes.head_since.get().is_some() || self.notes.unread.get()
+    }
+
+    /// Whether dropping it says all that shutting it down would.
+    pub fn ends_with_a_drop(&self) -> bool {
+        let is_plain = matches!(self.stream, CallerStream::Tcp(_) | CallerStream::Unix(_));
+        is_plain && self.linger.is_none() && !self.may_send()
+    }
+
     /// Whether the caller has reset the connection: then nothing can be sent, not even
     /// nothing.
     pub fn has_failed(&self) -> bool {
@@ -538,11 +550,10 @@ impl AsyncWrite for CallerIo {
                 CallerStream::Inside(io) => Pin::new(io.as_mut()).poll_shutdown(cx),
                 CallerStream::TlsInside(io) => Pin::new(io.as_mut()).poll_shutdown(cx),
             })?;
-            // A head that was refused half read counts as well.
-            let head = this.notes.head_since.take();
-            if !this.notes.unread.get() && head.is_none() {
+            if !this.may_send() {
                 return Poll::Ready(Ok(()));
             }
+            this.notes.head_since.set(None);
             this.notes.lingers.set(true);
             this.linger = Some(Linger::begin(this.notes.is_closing.get()));
         }

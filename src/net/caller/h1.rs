@@ -216,11 +216,11 @@ impl H1Caller {
     }
 
     /// Closes our side, and waits for the caller's where it may still be sending: see
-    /// `linger.rs`.
+    /// `linger.rs`. To be dropped once it is ready.
     pub fn poll_close(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         match &mut self.shared.borrow_mut().io {
-            Some(io) => Pin::new(io).poll_shutdown(cx).map(drop),
-            None => Poll::Ready(()),
+            Some(io) if !io.ends_with_a_drop() => Pin::new(io).poll_shutdown(cx).map(drop),
+            _ => Poll::Ready(()),
         }
     }
 
@@ -324,6 +324,30 @@ mod tests {
         .await;
         assert_eq!(caller.outgoing.bytes.capacity(), 0);
         assert_eq!(caller.shared.borrow().unread.capacity(), 0);
+    }
+
+    /// RFC 9112 §9.6.
+    #[tokio::test]
+    async fn who_may_still_be_sending_a_head_is_waited_for_and_nobody_else() {
+        for (sent, waits) in [("", false), ("GET / HT", true)] {
+            let (mut theirs, mut caller) = pair();
+            caller.shared.borrow().notes.head_since.set(None);
+            theirs.write_all(sent.as_bytes()).await.unwrap();
+            poll_fn(|cx| {
+                assert!(caller.poll_head::<()>(cx, LIMITS).is_pending());
+                match caller.is_at_rest() == sent.is_empty() {
+                    true => Poll::Ready(()),
+                    false => Poll::Pending,
+                }
+            })
+            .await;
+            for _ in 0..3 {
+                let closed = poll_fn(|cx| Poll::Ready(caller.poll_close(cx))).await;
+                assert_eq!(closed.is_pending(), waits, "{sent:?}");
+            }
+            drop(theirs);
+            poll_fn(|cx| caller.poll_close(cx)).await;
+        }
     }
 
     /// RFC 9110 §10.1.1.
