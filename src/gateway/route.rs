@@ -4,12 +4,15 @@
 //! configuration is read and shared by all workers; each worker builds a
 //! [`Gateway`] from it, whose stacks, pools and futures never leave that worker.
 
+mod answering;
+
 use std::cell::RefCell;
 use std::rc::Rc;
 use std::sync::Arc;
 
 use http::{HeaderValue, Request, Response, Version, header};
 use tokio::time::Instant;
+use tokio_util::either::Either;
 use tower::Service;
 
 use crate::base::name::Name;
@@ -23,10 +26,10 @@ use crate::gateway::matcher::{Matcher, Placed, find};
 use crate::gateway::metrics::{ListenerMetrics, ListenerRefusal};
 use crate::gateway::observe::{CallFacts, InterimRoom, SentHead, SharedFacts, id_of};
 use crate::gateway::replay::ReplayPolicy;
+use crate::gateway::request_body::RequestBody;
 use crate::gateway::request_body::caller_body::CallerBody;
 use crate::gateway::request_body::min_rate::MinRate;
-use crate::gateway::request_body::{self, RequestBody};
-use crate::gateway::response_body::{self, ResponseBody};
+use crate::gateway::response_body::ResponseBody;
 use crate::gateway::stack::respond::RespondLayer;
 use crate::gateway::stack::{self, Parts, RouteStack};
 use crate::gateway::upstream::lifetimes::Lifetimes;
@@ -36,6 +39,8 @@ use crate::h1::spelling::Spelling;
 use crate::net::caller::stream::StreamState;
 use crate::net::caller::{ConnState, Peer};
 use crate::net::connect::Connector;
+pub use answering::Answering;
+use answering::Uploading;
 
 /// One route, ready to be built.
 #[derive(Clone, Debug)]
@@ -132,19 +137,17 @@ impl Gateway {
         same.map(|(_, (_, pool))| pool.clone())
     }
 
-    /// Answers a call. Always: what fails below is answered as a problem. Dropping
-    /// the future abandons the call and closes its upstream connection. `request` comes
-    /// without its body, which is `incoming`. `spelling` is how the names of its fields were
-    /// written. `caller` learns whether the response overtook the request's body; over HTTP/2
-    /// it is the call of this `stream`, where interim responses go.
-    pub async fn answer(
-        &self,
+    /// Begins to answer a call. `request` comes without its body, which is `incoming`. `spelling` is
+    /// how the names of its fields were written. `caller` learns whether the response overtook the
+    /// request's body; over HTTP/2 it is the call of this `stream`, where interim responses go.
+    pub fn answer<'a>(
+        &'a self,
         mut request: Box<Request<RequestBody>>,
         incoming: CallerBody,
         mut spelling: Spelling,
-        caller: &Rc<ConnState>,
+        caller: &'a Rc<ConnState>,
         stream: Option<&Rc<StreamState>>,
-    ) -> Box<Response<ResponseBody>> {
+    ) -> Answering<'a> {
         let started = Instant::now();
         let mut uploading = None;
         let host = self.host_of(&request);
@@ -201,7 +204,7 @@ impl Gateway {
             if let (Some(observed), Some(source)) = (&facts.observed, body.source()) {
                 source.tell(observed.received());
             }
-            uploading = body.source().map(|source| (source.clone(), drains));
+            uploading = Uploading::of(&body, drains);
             *request.body_mut() = body;
         }
         let (effect, replay_401) = route.map_or((None, false), |r| (r.effect, r.replay_401));
@@ -217,46 +220,11 @@ impl Gateway {
             fault,
         };
         // The borrow ends with `call`, before the future is first polled.
-        let outcome = match index {
-            Some(index) => {
-                let future = self.routes[index].0.borrow_mut().call(call);
-                future.await
-            }
-            None => {
-                // Boxed: rare, and every call would carry the room for it.
-                let future = Box::pin(self.none.borrow_mut().call(call));
-                future.await
-            }
+        let stack = match index {
+            Some(index) => Either::Left(self.routes[index].0.borrow_mut().call(call)),
+            None => Either::Right(Box::pin(self.none.borrow_mut().call(call))),
         };
-        if let Some((source, drains)) = uploading
-            && !source.has_ended()
-        {
-            if drains {
-                request_body::drop_rest(&source).await;
-            }
-            caller.unread.set(!source.has_ended());
-            // Nobody will ask for the rest, or it may or may not come at all
-            // (RFC 9110 §10.1.1): either way the connection carries no other call.
-            let alone = Rc::strong_count(&source) == 1;
-            caller
-                .abandoned
-                .set((alone || source.is_held()) && !source.has_ended());
-        }
-        match outcome {
-            Ok(mut answer) => {
-                if !keeps_names {
-                    response_body::restore_fields(&mut answer.response);
-                    answer.response.body_mut().take_spelling();
-                }
-                answer.response
-            }
-            Err(_) => {
-                // `respond` has turned every error into an answer already.
-                let mut response = Box::new(Response::new(ResponseBody::empty()));
-                *response.status_mut() = http::StatusCode::INTERNAL_SERVER_ERROR;
-                response
-            }
-        }
+        Answering::new(stack, uploading, caller, keeps_names)
     }
 
     /// The response to what `peer` sent and is no request that can be answered, because of

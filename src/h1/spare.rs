@@ -74,11 +74,16 @@ pub(super) fn request<B: Boxed>() -> Box<Request<B>> {
     spare.unwrap_or_else(|| Box::new(Request::new(B::default())))
 }
 
-/// `request` in a box.
-pub fn boxed<B: Boxed>(request: Request<B>) -> Box<Request<B>> {
-    let mut spare = self::request();
-    *spare = request;
-    spare
+/// The request with this `head`, in a box and without a body.
+pub fn boxed<B: Boxed>(head: http::request::Parts) -> Box<Request<B>> {
+    let mut request = self::request::<B>();
+    // Each part to its place: a whole request would be moved once more.
+    *request.method_mut() = head.method;
+    *request.uri_mut() = head.uri;
+    *request.version_mut() = head.version;
+    *request.headers_mut() = head.headers;
+    *request.extensions_mut() = head.extensions;
+    request
 }
 
 /// A response without fields, extensions and body; its status and version are to be set.

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use http::{Request, Response};
+use tokio_util::either::Either;
 
 use crate::base::permits::Permits;
 use crate::gateway::error::CallerFault;
@@ -67,23 +68,22 @@ impl Service {
     /// The response to a request, which comes without its body and whose names were written
     /// in this `spelling`, of a caller of whom these are the `notes`; over HTTP/2 it came on
     /// this `stream`.
-    pub async fn answer(
-        &self,
+    pub fn answer<'a>(
+        &'a self,
         mut request: Box<Request<RequestBody>>,
         incoming: CallerBody,
         spelling: Spelling,
-        notes: &Rc<ConnState>,
+        notes: &'a Rc<ConnState>,
         stream: Option<&Rc<StreamState>>,
-    ) -> Box<Response<ResponseBody>> {
+    ) -> impl Future<Output = Box<Response<ResponseBody>>> + use<'a> {
         match self {
             Service::Gateway(gateway) => {
-                let answer = gateway.answer(request, incoming, spelling, notes, stream);
-                answer.await
+                Either::Left(gateway.answer(request, incoming, spelling, notes, stream))
             }
             Service::Pages(pages) => {
                 spelling.restore(request.headers_mut());
-                let request = request.map(|_| incoming);
-                Box::new(pages.answer(request).await)
+                let page = pages.answer(request.map(|_| incoming));
+                Either::Right(Box::pin(async { Box::new(page.await) }))
             }
         }
     }

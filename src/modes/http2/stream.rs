@@ -72,7 +72,7 @@ pub(super) fn serve(
     let stream = Rc::<StreamState>::default();
     let busy = InFlight::begin_stream(notes.clone(), stream.clone());
     let (head, incoming) = request.into_parts();
-    let request = spare::boxed(Request::from_parts(head, RequestBody::empty()));
+    let request = spare::boxed::<RequestBody>(head);
     let incoming = match incoming.is_end_stream() {
         true => CallerBody::Absent,
         false => {
