@@ -27,8 +27,8 @@ use crate::modes::phase::Phase;
 use crate::modes::serving::{ConnectionRules, CurrentService};
 use crate::net::caller::{CallerIo, ConnState};
 use crate::net::gathered::GatheredWrites;
+use crate::net::poll_clock;
 use crate::net::read_ahead;
-use crate::net::turn;
 use stream::StreamRules;
 
 /// Streams of one HTTP/2 connection at a time (RFC 9113 §5.1.2).
@@ -90,7 +90,7 @@ pub(super) async fn serve(
                     let (rules, notes) = (stream_rules.clone(), notes.clone());
                     let call = stream::serve(request, reply, current.clone(), notes, rules);
                     if let Some(call) = call {
-                        tokio::task::spawn_local(turn::polled(call));
+                        tokio::task::spawn_local(poll_clock::polled(call));
                     }
                 });
                 // All that this turn wrote leaves now; what cannot waits for the socket.

@@ -25,7 +25,7 @@ use crate::gateway::response_body::ResponseBody;
 use crate::gateway::upstream::tunnel::Tunnel;
 use crate::modes::phase::Phase;
 use crate::net::caller::CallerIo;
-use crate::net::turn;
+use crate::net::poll_clock;
 
 /// What was granted and waits for its 101, or its 200 to a CONNECT, to be written.
 #[derive(Debug)]
@@ -166,7 +166,7 @@ impl<T: AsyncRead + Unpin, F: Fn(usize) + Unpin> AsyncRead for Side<T, F> {
         };
         let octets = buf.filled().len() - before;
         if octets > 0 {
-            this.moved.set(turn::now());
+            this.moved.set(poll_clock::now());
             (this.count)(octets);
         }
         polled
@@ -181,7 +181,7 @@ impl<T: AsyncWrite + Unpin, F: Unpin> AsyncWrite for Side<T, F> {
     ) -> Poll<io::Result<usize>> {
         let written = Pin::new(&mut self.io).poll_write(cx, buf);
         if written.is_ready() {
-            self.moved.set(turn::now());
+            self.moved.set(poll_clock::now());
         }
         written
     }

@@ -17,12 +17,14 @@ use tokio::time::Instant;
 use crate::base::lazy_timer::LazyTimer;
 use crate::modes::phase::Phase;
 use crate::net::caller::stream::StreamState;
-use crate::net::turn;
+use crate::net::poll_clock;
 
 /// How long nothing may come after the response: another call could have the stream's place.
 const SILENCE: Duration = Duration::from_secs(1);
 /// How long in all after the response, or from when the call lets go of the upload.
 const WHOLE: Duration = Duration::from_secs(30);
+/// How long in all while headset stops, as on a connection of HTTP/1.
+const CLOSING: Duration = Duration::from_secs(1);
 /// How many bytes in all.
 const OCTETS: usize = 16 << 20;
 
@@ -63,7 +65,7 @@ impl<'a> Leftover<'a> {
                     // Refused only where more is released than came.
                     let _ = upload.flow_control().release_capacity(octets.len());
                     self.left -= octets.len();
-                    self.heard = Some(turn::now());
+                    self.heard = Some(poll_clock::now());
                 }
                 _ => self.upload = None,
             }
@@ -71,7 +73,7 @@ impl<'a> Leftover<'a> {
         Poll::Ready(())
     }
 
-    /// The same after the response until its time is over, or headset stops, as `phase` tells.
+    /// The same after the response until its time is over, which is short once headset stops, as `phase` tells.
     pub(super) async fn finish(mut self, mut phase: watch::Receiver<Phase>) {
         let mut begun = None;
         let mut lazy_timer = LazyTimer::default();
@@ -83,13 +85,17 @@ impl<'a> Leftover<'a> {
                 // The call still has it, and bounds how long nothing moves.
                 return Poll::Pending;
             }
-            let begun = *begun.get_or_insert_with(turn::now);
+            let begun = *begun.get_or_insert_with(poll_clock::now);
             let heard = self.heard.map_or(begun, |heard| heard.max(begun));
             let end = (begun + WHOLE).min(heard + SILENCE);
             lazy_timer.poll(cx, end)
         });
+        let closing = async {
+            let _ = phase.wait_for(|phase| *phase != Phase::Serving).await;
+            tokio::time::sleep(CLOSING).await;
+        };
         tokio::select! {
-            _ = phase.wait_for(|phase| *phase != Phase::Serving) => {}
+            () = closing => {}
             () = read => {}
         }
     }
@@ -134,12 +140,12 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn silence_counts_from_when_the_call_lets_go_and_a_stop_ends_it_at_once() {
+    async fn silence_counts_from_when_the_call_lets_go_and_a_stop_leaves_little_time() {
         let hour = Duration::from_secs(3600);
         assert_eq!(waited(Duration::ZERO, hour).await, SILENCE);
         assert_eq!(waited(10 * SILENCE, hour).await, 11 * SILENCE);
         let half = SILENCE / 2;
-        assert_eq!(waited(Duration::ZERO, half).await, half);
-        assert_eq!(waited(hour, half).await, half);
+        assert_eq!(waited(Duration::ZERO, half).await, SILENCE);
+        assert_eq!(waited(hour, half).await, half + CLOSING);
     }
 }
