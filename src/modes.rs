@@ -28,7 +28,7 @@ use crate::base::panic::CatchPanic;
 use crate::gateway::metrics::ListenerRefusal;
 use crate::modes::crowded::Crowd;
 use crate::net::listen::Listener;
-use crate::net::turn;
+use crate::net::poll_clock;
 pub use phase::Phase;
 pub use proxied::ProxyPeers;
 pub use serving::{ConnectionRules, CurrentService, Pages, Service, Serving};
@@ -125,7 +125,7 @@ async fn accept(
         let (current, phase) = (current.clone(), phase.clone());
         // Boxed while nothing of it has begun: on its way to where it is polled, a task is moved
         // ten times, and this one has room for a call.
-        let task = tasks.spawn_local(turn::polled(Box::pin(async move {
+        let task = tasks.spawn_local(poll_clock::polled(Box::pin(async move {
             connection::serve(io, acceptor, current, rules, metrics, phase).await;
             drop((permit, counted));
         })));

@@ -13,6 +13,7 @@ pub mod h2_sender;
 pub mod io;
 pub mod linger;
 pub mod listen;
+pub mod poll_clock;
 pub mod proxy_header;
 pub mod race;
 pub mod read_ahead;

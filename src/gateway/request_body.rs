@@ -33,7 +33,7 @@ use crate::gateway::request_body::caller_body::CallerBody;
 use crate::gateway::request_body::min_rate::MinRate;
 use crate::gateway::request_body::replay_buffer::ReplayBuffer;
 use crate::h1::spare::{Boxed, Boxes};
-use crate::net::turn;
+use crate::net::poll_clock;
 
 /// What is known of a body across attempts. Shared by them, and by the exchange
 /// that watches its progress.
@@ -71,7 +71,7 @@ impl UploadSource {
 
     /// Counts from now how long nothing moved.
     pub fn touch(&self) {
-        self.moved.set(turn::now());
+        self.moved.set(poll_clock::now());
     }
 
     /// Whether the whole body has been read and kept.
@@ -118,7 +118,7 @@ impl UploadSource {
                 None => Poll::Pending,
             };
         };
-        self.moved.set(turn::now());
+        self.moved.set(poll_clock::now());
         Poll::Ready(match polled {
             Some(Ok(frame)) => {
                 let frame = self.admit(frame);
@@ -201,7 +201,7 @@ impl RequestBody {
                 kept: RefCell::new(ReplayBuffer::new(room, length)),
                 ended: Cell::new(false),
                 broken: Cell::new(false),
-                moved: Cell::new(turn::now()),
+                moved: Cell::new(poll_clock::now()),
                 trailers: RefCell::default(),
                 length,
                 bytes,

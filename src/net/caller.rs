@@ -32,9 +32,9 @@ use crate::net::caller::stream::StreamState;
 use crate::net::frames::{Flood, Frames};
 use crate::net::linger::Linger;
 use crate::net::listen::access;
+use crate::net::poll_clock;
 use crate::net::proxy_header::{self, ProxyHeaderError};
 use crate::net::read_ahead::{self, SEALED};
-use crate::net::turn;
 
 /// Who a connection comes from.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -109,7 +109,7 @@ impl ConnState {
 
     fn read(&self, octets: usize) {
         if octets > 0 && self.calls.get() == 0 && self.head_since.get().is_none() {
-            self.head_since.set(Some(turn::now()));
+            self.head_since.set(Some(poll_clock::now()));
         }
     }
 
@@ -164,7 +164,7 @@ impl Drop for InFlight {
         let notes = &self.notes;
         notes.calls.set(notes.calls.get() - 1);
         notes.activity.end();
-        notes.rested.set(turn::now());
+        notes.rested.set(poll_clock::now());
     }
 }
 

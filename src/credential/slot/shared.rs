@@ -15,7 +15,7 @@ use super::{Asked, RejectOutcome, Slot, SlotLimits, Successor};
 use crate::base::name::Name;
 use crate::base::time::Clock;
 use crate::credential::{Mint, MintError, Minted, Rejection, schedule};
-use crate::net::turn;
+use crate::net::poll_clock;
 
 /// What both halves see.
 pub(super) struct SharedState {
@@ -71,7 +71,7 @@ impl SharedState {
 
     /// On the path of a call: by the clock of this turn.
     pub(super) fn is_servable(&self, minted: &Minted) -> bool {
-        !schedule::servable(&minted.expires, turn::moment(&self.clock)).is_zero()
+        !schedule::servable(&minted.expires, poll_clock::moment(&self.clock)).is_zero()
     }
 }
 

@@ -11,7 +11,7 @@ use crate::gateway::client::interim;
 use crate::gateway::error::FaultKind;
 use crate::gateway::request_body::UploadSource;
 use crate::gateway::upstream::lifetimes::Lifetimes;
-use crate::net::turn;
+use crate::net::poll_clock;
 
 /// How long to wait for the head: `first_byte` once the call is out, `idle` while
 /// it is still going out.
@@ -60,7 +60,7 @@ impl Patience {
             }
             return false;
         }
-        let since = *self.held_since.get_or_insert_with(turn::now);
+        let since = *self.held_since.get_or_insert_with(poll_clock::now);
         let is_over = lazy_timer.rings(cx, since + lifetimes.expect_continue);
         if is_over {
             source.release();
@@ -86,7 +86,7 @@ impl Patience {
         let (since, limit) = match uploading {
             Some(moved) => (moved, lifetimes.idle),
             None => (
-                *self.out_since.get_or_insert_with(turn::now),
+                *self.out_since.get_or_insert_with(poll_clock::now),
                 lifetimes.first_byte,
             ),
         };

@@ -20,7 +20,7 @@ use crate::gateway::fields;
 use crate::gateway::upstream::conn::Conn;
 use crate::gateway::upstream::pool::ConnPool;
 use crate::h1::body::{BodyFault, Decoded, Decoder};
-use crate::net::turn;
+use crate::net::poll_clock;
 
 /// What comes of a body: a frame, the end, or why there is none.
 pub type Next = Result<Option<Frame<Bytes>>, BodyError>;
@@ -142,7 +142,7 @@ impl H1Body {
         if self.idle.is_zero() {
             return Poll::Pending;
         }
-        let since = *self.moved.get_or_insert_with(turn::now);
+        let since = *self.moved.get_or_insert_with(poll_clock::now);
         let lazy_timer = match &mut self.from {
             From::Conn(conn, ..) => &mut conn.lazy_timer,
             From::Task(_, lazy_timer) => lazy_timer,

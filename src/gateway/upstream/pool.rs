@@ -22,6 +22,7 @@ use crate::gateway::upstream::h2::{DialedConn, H2Pool};
 use crate::gateway::upstream::lifetimes::Lifetimes;
 use crate::net::connect::{ConnectError, Connector};
 use crate::net::io::Io;
+use crate::net::poll_clock;
 use crate::net::turn;
 
 /// The pool.
@@ -116,7 +117,7 @@ impl ConnPool {
     /// A rested connection, if one can be trusted. With `wary`, its socket is looked
     /// at first, because the call could not be repeated if it were lost.
     pub fn checkout(&self, wary: bool) -> Option<Box<Conn>> {
-        let now = turn::now();
+        let now = poll_clock::now();
         loop {
             let (mut conn, seen) = self.idle.borrow_mut().pop()?;
             if conn.is_spent(self.lifetimes.age, now) {
@@ -175,7 +176,7 @@ impl ConnPool {
     /// Takes back a connection whose exchange is over on both sides, or closes it
     /// where it cannot carry another call.
     pub fn release(&self, mut conn: Box<Conn>) {
-        if conn.rest(self.lifetimes.age, turn::now()) {
+        if conn.rest(self.lifetimes.age, poll_clock::now()) {
             self.idle.borrow_mut().push(conn);
         }
     }

@@ -7,7 +7,7 @@ use h2::RecvStream;
 use http::{HeaderMap, Response, StatusCode};
 use tokio::time::Instant;
 
-use crate::net::turn;
+use crate::net::poll_clock;
 
 /// Bytes of the fields of interim responses that a call may send: h2 keeps what has not
 /// left, and does not tell how much that is.
@@ -40,7 +40,7 @@ pub struct StreamState {
 impl StreamState {
     /// A frame of the response is there for the caller.
     pub fn made(&self) {
-        self.offered.set(Some(turn::now()));
+        self.offered.set(Some(poll_clock::now()));
     }
 
     /// It was taken: another is asked for.

@@ -18,7 +18,7 @@ use crate::base::lazy_timer::LazyTimer;
 use crate::gateway::body_error::BodyError;
 use crate::gateway::upstream::h1_body;
 use crate::gateway::upstream::h2::conn::H2Stream;
-use crate::net::turn;
+use crate::net::poll_clock;
 
 /// The body of a response.
 #[derive(Debug)]
@@ -105,7 +105,7 @@ impl H2Body {
         if self.idle.is_zero() {
             return Poll::Pending;
         }
-        let since = *self.since.get_or_insert_with(turn::now);
+        let since = *self.since.get_or_insert_with(poll_clock::now);
         ready!(
             self.lazy_timer
                 .poll(cx, since.max(place.moved()) + self.idle)

@@ -18,7 +18,7 @@ use crate::gateway::metrics::RouteMetrics;
 use crate::gateway::upstream::h2::intake::Intake;
 use crate::gateway::upstream::lifetimes::Lifetimes;
 use crate::net::io::SharedIo;
-use crate::net::turn;
+use crate::net::poll_clock;
 
 /// Streams on one connection, or fewer where the upstream says so (RFC 9113 §5.1.2).
 pub const STREAMS: usize = 100;
@@ -60,7 +60,7 @@ impl H2State {
     pub fn begin(intake: Rc<Intake>) -> Rc<H2State> {
         Rc::new(H2State {
             open: Cell::new(0),
-            heard: Cell::new(turn::now()),
+            heard: Cell::new(poll_clock::now()),
             over: Cell::new(false),
             intake,
         })
@@ -81,7 +81,7 @@ impl H2Conn {
         siblings: Weak<Conns>,
     ) -> Rc<H2Conn> {
         metrics.connections_idle.inc();
-        let now = turn::now();
+        let now = poll_clock::now();
         Rc::new(H2Conn {
             sender: RefCell::new(sender),
             _alive: alive,
@@ -167,7 +167,7 @@ pub struct H2Stream {
 impl H2Stream {
     /// A place on `conn`, which must have room.
     pub fn on(conn: &Rc<H2Conn>) -> H2Stream {
-        let now = turn::now();
+        let now = poll_clock::now();
         let open = conn.state.open.get();
         if open == 0 {
             conn.state.heard.set(now);
@@ -200,12 +200,12 @@ impl H2Stream {
 
     /// Notes that a frame moved on this stream.
     pub fn touch(&self) {
-        self.moved.set(turn::now());
+        self.moved.set(poll_clock::now());
     }
 
     /// Notes that a frame with `bytes` of the response came on this stream.
     pub fn heard(&self, bytes: usize) {
-        let now = turn::now();
+        let now = poll_clock::now();
         self.conn.state.intake.taken(bytes);
         self.moved.set(now);
         self.conn.state.heard.set(now);
@@ -225,7 +225,7 @@ impl Drop for H2Stream {
         if open > 0 {
             return;
         }
-        conn.rested.set(turn::now());
+        conn.rested.set(poll_clock::now());
         conn.metrics.connections_active.dec();
         conn.metrics.connections_idle.inc();
         if conn.lifetimes.keep_alive.is_zero()
