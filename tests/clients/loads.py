@@ -54,7 +54,10 @@ class Upstream:
                 missing = (int(length.group(1)) if length else 0) - len(body)
                 while missing > 0:
                     missing -= len(taken.recv(missing))
-                taken.sendall(ANSWER)
+                taken.sendall(self.answer())
+
+    def answer(self):
+        return ANSWER
 
 
 class Http1:

@@ -26,6 +26,7 @@ import clients
 import conformance
 import deploy
 import faults
+import fields
 import fleet
 import fleet_check
 import fleet_failover
@@ -96,6 +97,7 @@ CHECKS = [
     ("nghttp", speakers.nghttp),
     ("exotelpy", clients.exotelpy),
     ("exotel", clients.exotel),
+    ("fields", fields.fields),
     ("curl", clients.curl),
     ("demo", clients.demo),
     ("job", jobs.job),
