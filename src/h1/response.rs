@@ -322,6 +322,19 @@ mod tests {
         assert_eq!(fields, [("a", &b"1"[..]), ("a", b"2"), ("b", b"")]);
     }
 
+    #[test]
+    fn of_a_whole_head_nothing_holds_the_buffer() {
+        for is_whole in [false, true] {
+            let mut buf = BytesMut::from(&b"HTTP/1.1 200 OK\r\nA: 1\r\n\r\n"[..]);
+            let length = buf.len();
+            let mut parser = HeadParser::default();
+            parser.set_whole(is_whole);
+            let head: ResponseHead = parser.take(&mut buf, 100).unwrap().unwrap();
+            assert_eq!(buf.try_reclaim(length), is_whole);
+            assert_eq!(head.response.headers()["a"], "1");
+        }
+    }
+
     /// What of the head with these `lines` passes untouched, and what all of its fields are.
     fn read(status: &str, lines: &str) -> (String, Vec<(String, String)>) {
         let mut head = head(format!("HTTP/1.1 {status} X\r\n{lines}\r\n").as_bytes());

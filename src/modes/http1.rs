@@ -37,6 +37,9 @@ use crate::net::caller::{CallerIo, ConnState, InFlight, Peer};
 use presence::Presence;
 use response::{ResponseEnd, Writing};
 
+/// Bytes of a response of which a caller that reads slowly may not have all when they are with the kernel.
+const MUCH: usize = 64 * 1024;
+
 /// Serves `io`, of which `first` was read, until it closes, or until a CONNECT was granted in
 /// whose tunnel it goes on, which it yields. Its errors are its own; they are counted.
 pub(super) async fn serve(
@@ -193,8 +196,13 @@ pub(super) async fn serve(
         });
         match read.await {
             Ok(is_read) => {
-                // What stands behind the last request may go on, too.
-                notes.unread.set(!is_read || !caller.is_at_rest());
+                // What stands behind the last request may go on, too. And where much was sent, the
+                // kernel may still have some of it, which it throws away where the socket is closed and
+                // something comes then (RFC 9112 §9.6).
+                let sent_much = !stays && notes.sent.get() > MUCH;
+                notes
+                    .unread
+                    .set(!is_read || !caller.is_at_rest() || sent_much);
                 if !is_read || !stays {
                     break;
                 }

@@ -68,8 +68,11 @@ pub struct ConnState {
     pub stuck_since: Cell<Option<Instant>>,
     /// Interim responses (RFC 9110 §15.2) that wait to be written, over HTTP/1.
     pub interim: RefCell<BytesMut>,
-    /// Whether a request body was answered before it had been read to its end.
+    /// Whether the last response is not the end: the caller may still be sending, or not have got all
+    /// of it.
     pub unread: Cell<bool>,
+    /// Bytes that were sent of the response under way, over HTTP/1.
+    pub sent: Cell<usize>,
     /// Whether nobody will read the rest of it, so that the connection cannot be used
     /// again.
     pub abandoned: Cell<bool>,
@@ -99,6 +102,7 @@ impl ConnState {
             stuck_since: Cell::new(None),
             interim: RefCell::default(),
             unread: Cell::new(false),
+            sent: Cell::new(0),
             abandoned: Cell::new(false),
             is_closing: Cell::new(false),
             lingers: Cell::new(false),
@@ -137,6 +141,7 @@ impl InFlight {
         notes.head_since.set(None);
         // A new head means that the body before it was read.
         notes.unread.set(false);
+        notes.sent.set(0);
         notes.abandoned.set(false);
         InFlight::call(notes, None)
     }
@@ -373,18 +378,6 @@ impl CallerIo {
         }
     }
 
-    /// Whether the caller may still be sending what nobody will read: a head that was refused half
-    /// read, or a body.
-    fn may_send(&self) -> bool {
-        self.notes.head_since.get().is_some() || self.notes.unread.get()
-    }
-
-    /// Whether dropping it says all that shutting it down would.
-    pub fn ends_with_a_drop(&self) -> bool {
-        let is_plain = matches!(self.stream, CallerStream::Tcp(_) | CallerStream::Unix(_));
-        is_plain && self.linger.is_none() && !self.may_send()
-    }
-
     /// Whether the caller has reset the connection: then nothing can be sent, not even
     /// nothing.
     pub fn has_failed(&self) -> bool {
@@ -435,8 +428,11 @@ impl CallerIo {
 
     fn note_write(&mut self, written: &Poll<io::Result<usize>>) {
         self.notes.wrote(written);
-        if let (Some(frames), Poll::Ready(Ok(octets))) = (&mut self.frames, written) {
-            frames.went(*octets);
+        if let Poll::Ready(Ok(octets)) = written {
+            self.notes.sent.update(|sent| sent.saturating_add(*octets));
+            if let Some(frames) = &mut self.frames {
+                frames.went(*octets);
+            }
         }
     }
 }
@@ -550,10 +546,11 @@ impl AsyncWrite for CallerIo {
                 CallerStream::Inside(io) => Pin::new(io.as_mut()).poll_shutdown(cx),
                 CallerStream::TlsInside(io) => Pin::new(io.as_mut()).poll_shutdown(cx),
             })?;
-            if !this.may_send() {
+            // A head that was refused half read counts as well.
+            let head = this.notes.head_since.take();
+            if !this.notes.unread.get() && head.is_none() {
                 return Poll::Ready(Ok(()));
             }
-            this.notes.head_since.set(None);
             this.notes.lingers.set(true);
             this.linger = Some(Linger::begin(this.notes.is_closing.get()));
         }

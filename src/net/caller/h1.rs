@@ -216,11 +216,11 @@ impl H1Caller {
     }
 
     /// Closes our side, and waits for the caller's where it may still be sending: see
-    /// `linger.rs`. To be dropped once it is ready.
+    /// `linger.rs`.
     pub fn poll_close(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         match &mut self.shared.borrow_mut().io {
-            Some(io) if !io.ends_with_a_drop() => Pin::new(io).poll_shutdown(cx).map(drop),
-            _ => Poll::Ready(()),
+            Some(io) => Pin::new(io).poll_shutdown(cx).map(drop),
+            None => Poll::Ready(()),
         }
     }
 

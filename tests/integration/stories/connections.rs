@@ -1,6 +1,9 @@
 //! How long a caller's connection lives, and in which order its calls are answered.
 
+use tokio::net::TcpSocket;
+
 use crate::support::client::Raw;
+use crate::support::eventually;
 use crate::support::headset::plain;
 use crate::support::recorder::{Recorder, Step};
 
@@ -41,6 +44,28 @@ async fn a_call_pipelined_behind_a_close_is_not_sent() {
     assert_eq!(answer.field("connection"), Some("close"));
     assert!(raw.is_closed().await);
     assert_eq!(upstream.requests().len(), 1);
+}
+
+/// RFC 9112 §9.6: what the kernel still has of a response it throws away where the socket is closed and
+/// something comes then.
+#[tokio::test]
+async fn who_reads_slowly_gets_the_whole_response_whatever_comes_behind_the_last_request() {
+    let body = "x".repeat(400_000);
+    let upstream = Recorder::start([Step::ok(&body)]).await;
+    let headset = plain(&upstream.url(), "", "");
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.set_recv_buffer_size(4096).unwrap();
+    let mut raw = Raw::over(socket.connect(headset.app()).await.unwrap());
+    raw.send("GET / HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
+        .await;
+    let in_flight = "headset_requests_in_flight{route=\"plain\"}";
+    eventually("the end of the call", async || {
+        upstream.requests().len() == 1 && headset.metric(in_flight).await == Some(0.0)
+    })
+    .await;
+    raw.send("\r\n").await;
+    assert_eq!(raw.answer(false).await.unwrap().body.len(), body.len());
+    assert!(raw.is_finished().await, "it ends with a reset");
 }
 
 #[tokio::test]
